@@ -1,0 +1,1 @@
+//! The decision core as a WASM component.

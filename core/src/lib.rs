@@ -1,0 +1,1 @@
+//! Every choice the product makes, as functions of explicit inputs.

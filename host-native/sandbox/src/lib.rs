@@ -1,0 +1,1 @@
+//! The one wasmtime embedding, without a runtime inside.

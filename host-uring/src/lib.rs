@@ -1,0 +1,1 @@
+//! The service engine: thread per core on io_uring.

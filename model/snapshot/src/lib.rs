@@ -1,0 +1,1 @@
+//! A service engine's configuration: file, checks and defaults.

@@ -1,0 +1,1 @@
+//! When to probe, what counts as success, when a server's state flips.

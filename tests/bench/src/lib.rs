@@ -1,0 +1,1 @@
+//! Cost measurements against peers and against the machine's own floor.
