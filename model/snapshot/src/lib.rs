@@ -1,1 +1,101 @@
 //! A service engine's configuration: file, checks and defaults.
+//!
+//! [`Snapshot`] is what a stand-alone TOML file holds and what a service engine runs. [`check`] is the one
+//! way in: it reads a document, reports *all* its problems at once, each with path, line, reason and
+//! fix, and gives a snapshot only if there is none. Invariant of a snapshot that `check` gave: names are
+//! unique within their kind, every reference names something, every number is within its range, no
+//! address is listened on twice. Defaults are those that users of Avi know, with units in the names.
+
+#![forbid(unsafe_code)]
+
+mod conflicts;
+pub mod engine;
+pub mod health;
+pub mod limits;
+pub mod persistence;
+pub mod pool;
+mod problem;
+pub mod profile;
+mod read;
+mod rules;
+mod secret;
+pub mod service;
+mod suggest;
+
+pub use engine::Engine;
+pub use health::HealthMonitor;
+pub use persistence::{CookieKey, Persistence};
+pub use pool::{Pool, PoolGroup, Server, ServerAddress};
+pub use problem::Problem;
+pub use profile::HttpProfile;
+pub use read::FieldDoc;
+pub use secret::{Secret, SecretProblem};
+pub use service::VirtualService;
+pub use suggest::nearest;
+
+use read::{Reader, Section, section};
+use toml::de::DeTable;
+
+/// The version of the document's form that this crate reads.
+pub const VERSION: u32 = 1;
+
+section! {
+    /// A service engine's configuration.
+    pub struct Snapshot {
+        /// The version of the document's form.
+        version: u32, in 1..=1;
+        /// The engine as a process.
+        engine: Engine = Engine::default();
+        /// What clients connect to.
+        virtual_service: Vec<VirtualService> = Vec::new();
+        /// Servers that do the same work.
+        pool: Vec<Pool> = Vec::new();
+        /// Pools that share or back up each other.
+        pool_group: Vec<PoolGroup> = Vec::new();
+        /// Ways to keep a client on its server.
+        persistence: Vec<Persistence> = Vec::new();
+        /// Keys of the cookies that we make.
+        cookie_key: Vec<CookieKey> = Vec::new();
+        /// Ways to probe a server.
+        health_monitor: Vec<HealthMonitor> = Vec::new();
+        /// Time-outs, limits and header habits.
+        http_profile: Vec<HttpProfile> = Vec::new();
+    }
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// All problems of the document at once, in the order of their lines.
+//= CFG-CHECK-01
+pub fn check(text: &str) -> Result<Snapshot, Vec<Problem>> {
+    if text.len() > limits::DOCUMENT_BYTES_MAX {
+        return Err(vec![Problem {
+            line: None,
+            path: "the document".to_owned(),
+            reason: format!("it has {} bytes, at most {} are read", text.len(), limits::DOCUMENT_BYTES_MAX),
+            fix: "split the configuration".to_owned(),
+        }]);
+    }
+    let mut reader = Reader::new(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let line = error.span().map(|span| reader.line_at(span.start));
+        let fix = "repair the TOML syntax in this line or the one before".to_owned();
+        reader.report_line(line, "the document", error.message().trim().replace('\n', "; "), fix);
+    }
+    // A document that is no TOML gives follow-up problems of lines that were not understood.
+    if !errors.is_empty() {
+        return Err(sorted(reader.into_problems()));
+    }
+    let snapshot = Snapshot::read_table(&mut reader, "", table.get_ref(), &[]);
+    conflicts::find(&mut reader, &snapshot);
+    let problems = reader.into_problems();
+    if problems.is_empty() { Ok(snapshot) } else { Err(sorted(problems)) }
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort();
+    problems.dedup();
+    problems
+}

@@ -1,0 +1,138 @@
+//! How servers are probed.
+
+use core::fmt;
+use core::str::FromStr;
+
+use crate::read::{by_type, section};
+use crate::rules;
+
+by_type! {
+    /// A way to probe a server.
+    pub enum HealthMonitor {
+        /// A connection is opened.
+        Tcp(TcpMonitor) = "tcp",
+        /// A request is sent and its answer judged.
+        Http(HttpMonitor) = "http",
+    }
+    common {
+        /// Its name.
+        name: String;
+        /// Seconds between two probes.
+        send_interval_s: u16;
+        /// Seconds that a probe may take.
+        receive_timeout_s: u16;
+        /// Failures in a row that make a server down.
+        failed_checks: u8;
+        /// Successes in a row that make a server up.
+        successful_checks: u8;
+        /// The port that is probed; absent: the server's own.
+        port: Option<u16>;
+    }
+}
+
+section! {
+    /// A connection is opened; optionally a text is sent and one awaited.
+    pub struct TcpMonitor {
+        /// Its name.
+        name: String, is rules::name;
+        /// Seconds between two probes.
+        send_interval_s: u16 = 10, in 1..=3600;
+        /// Seconds that a probe may take; below `send_interval_s`.
+        receive_timeout_s: u16 = 4, in 1..=2400;
+        /// Failures in a row that make a server down.
+        failed_checks: u8 = 2, in 1..=50;
+        /// Successes in a row that make a server up.
+        successful_checks: u8 = 2, in 1..=50;
+        /// The port that is probed; absent: the server's own.
+        port: Option<u16> = None, in 1..=65_535;
+        /// A text that is sent.
+        send: Option<String> = None, is rules::sought_if_given;
+        /// A text that must come within the first 2 KiB.
+        expect: Option<String> = None, is rules::sought_if_given;
+        /// A text within the first 2 KiB that means maintenance.
+        maintenance_match: Option<String> = None, is rules::sought_if_given;
+    }
+
+    /// A request is sent and its answer judged.
+    pub struct HttpMonitor {
+        /// Its name.
+        name: String, is rules::name;
+        /// Seconds between two probes.
+        send_interval_s: u16 = 10, in 1..=3600;
+        /// Seconds that a probe may take; below `send_interval_s`.
+        receive_timeout_s: u16 = 4, in 1..=2400;
+        /// Failures in a row that make a server down.
+        failed_checks: u8 = 2, in 1..=50;
+        /// Successes in a row that make a server up.
+        successful_checks: u8 = 2, in 1..=50;
+        /// The port that is probed; absent: the server's own.
+        port: Option<u16> = None, in 1..=65_535;
+        /// The request: its first line, and header lines after `\r\n` if wanted.
+        request: String = "GET / HTTP/1.0".to_owned(), is rules::probe;
+        /// Send `request` as it stands, nothing added.
+        exact_request: bool = false;
+        /// Answers that mean success.
+        statuses: Vec<StatusRange> = vec![StatusRange::SUCCESS];
+        /// A text that must stand within the first 2 KiB of head and body.
+        body_match: Option<String> = None, is rules::sought_if_given;
+        /// Statuses that mean maintenance.
+        maintenance_codes: Vec<u16> = Vec::new();
+        /// A text within the first 2 KiB that means maintenance.
+        maintenance_match: Option<String> = None, is rules::sought_if_given;
+    }
+}
+
+/// A range of status codes, as in `2xx`, `200` or `200-299`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusRange {
+    /// The first code.
+    pub low: u16,
+    /// The last code.
+    pub high: u16,
+}
+
+impl StatusRange {
+    /// 200 to 299.
+    pub const SUCCESS: Self = Self { low: 200, high: 299 };
+
+    /// Whether `status` lies in it.
+    pub fn contains(self, status: u16) -> bool {
+        (self.low..=self.high).contains(&status)
+    }
+}
+
+/// The text is no range of status codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotARange;
+
+impl FromStr for StatusRange {
+    type Err = NotARange;
+
+    fn from_str(text: &str) -> Result<Self, NotARange> {
+        let code = |t: &str| match t.parse::<u16>() {
+            Ok(code @ 100..=599) if t.len() == 3 => Ok(code),
+            _ => Err(NotARange),
+        };
+        if let [digit @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] = text.as_bytes() {
+            let low = u16::from(digit - b'0') * 100;
+            return Ok(Self { low, high: low + 99 });
+        }
+        let (low, high) = text.split_once('-').unwrap_or((text, text));
+        let range = Self { low: code(low)?, high: code(high)? };
+        if range.low > range.high { Err(NotARange) } else { Ok(range) }
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.low % 100 == 0 && self.high == self.low + 99 {
+            write!(f, "{}xx", self.low / 100)
+        } else if self.low == self.high {
+            write!(f, "{}", self.low)
+        } else {
+            write!(f, "{}-{}", self.low, self.high)
+        }
+    }
+}
+
+crate::read::text_serde!(StatusRange);

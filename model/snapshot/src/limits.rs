@@ -1,0 +1,20 @@
+//! Bounds of a configuration document, each with its reason.
+
+/// Bytes of a document: five thousand servers with long names need about 1 MiB; more is a mistake or an attack.
+pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+/// Items of any list: a pool holds at most 5,000 servers, and no other list is longer.
+pub const LIST_ITEMS_MAX: usize = 10_000;
+/// Servers of one pool, as in the public limits of the product whose users we serve.
+pub const POOL_SERVERS_MAX: usize = 5_000;
+/// Health monitors of one pool, for the same reason.
+pub const POOL_MONITORS_MAX: usize = 50;
+/// Listening addresses of one virtual service: each costs one socket a worker.
+pub const LISTEN_MAX: usize = 64;
+/// Characters of a name: it stands in metric labels, logs and cookies' names.
+pub const NAME_CHARS_MAX: usize = 128;
+/// Bytes of a probe's request or expected text: probes are small, and a match is sought in 2 KiB.
+pub const PROBE_BYTES_MAX: usize = 2_048;
+/// Maintenance codes of a monitor, as in the public limits.
+pub const MAINTENANCE_CODES_MAX: usize = 4;
+/// Cookie keys: the one that seals and those that still open; each unknown key name costs one comparison.
+pub const COOKIE_KEYS_MAX: usize = 16;

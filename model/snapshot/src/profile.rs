@@ -1,0 +1,141 @@
+//! Time-outs, limits and header habits of an HTTP service.
+
+use core::fmt;
+use core::str::FromStr;
+use std::net::IpAddr;
+
+use crate::read::{section, words};
+use crate::rules;
+
+section! {
+    /// Time-outs, limits and header habits of an HTTP service.
+    pub struct HttpProfile {
+        /// Its name.
+        name: String = "default".to_owned(), is rules::name;
+        /// Milliseconds to connect to a server.
+        connect_timeout_ms: u32 = 5_000, in 1..=3_600_000;
+        /// Milliseconds for a request's head, from its first byte (from the accept for the first request).
+        header_timeout_ms: u32 = 10_000, in 1..=3_600_000;
+        /// Milliseconds without a byte of a body that is being sent, either way.
+        body_timeout_ms: u32 = 30_000, in 1..=3_600_000;
+        /// Milliseconds until a server's head is there, from the request's end.
+        response_timeout_ms: u32 = 60_000, in 1..=3_600_000;
+        /// Milliseconds that a client's connection may wait for its next request.
+        idle_timeout_ms: u32 = 30_000, in 1..=3_600_000;
+        /// Milliseconds for a request from its first byte to its answer's last; 0: no bound.
+        total_timeout_ms: u32 = 0, in 0..=86_400_000;
+        /// Milliseconds without a byte after an upgrade (WebSocket).
+        upgraded_idle_timeout_ms: u32 = 600_000, in 1..=86_400_000;
+        /// Bytes of a request's or answer's head.
+        head_bytes_max: u32 = 49_152, in 1_024..=262_144;
+        /// Bytes of one header line.
+        field_bytes_max: u32 = 12_288, in 256..=262_144;
+        /// Bytes of the request line.
+        request_line_bytes_max: u32 = 8_192, in 64..=65_536;
+        /// Header lines of a head.
+        fields_max: u16 = 256, in 8..=1_024;
+        /// Bytes of a request's body; 0: no bound.
+        body_bytes_max: u64 = 0;
+        /// Requests on one client connection; 0: no limit.
+        requests_per_connection_max: u32 = 0;
+        /// Whether upgrades to WebSocket pass.
+        websockets: bool = true;
+        /// What becomes of `X-Forwarded-For`.
+        x_forwarded_for: ForwardedFor = ForwardedFor::Append;
+        /// Add `X-Forwarded-Proto` and `X-Forwarded-Port`.
+        x_forwarded_proto: bool = true;
+        /// Add `Forwarded` (RFC 7239).
+        forwarded: bool = false;
+        /// Our name in `Via`; empty: no `Via`.
+        via: String = "forebay".to_owned(), is rules::via;
+        /// Senders whose `X-Forwarded-For` names the client.
+        trusted_proxies: Vec<Network> = Vec::new();
+    }
+}
+
+words! {
+    /// What becomes of `X-Forwarded-For`.
+    pub enum ForwardedFor {
+        /// The client's address is added to what it sent.
+        Append = "append",
+        /// Only the client's address.
+        Replace = "replace",
+        /// Left as it came.
+        Keep = "keep",
+        /// Removed.
+        Remove = "remove",
+    }
+}
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// An address in it.
+    pub ip: IpAddr,
+    /// Bits that all its addresses share.
+    pub prefix_bits: u8,
+}
+
+impl Network {
+    pub(crate) fn unset() -> Self {
+        Self { ip: IpAddr::from([0, 0, 0, 0]), prefix_bits: 32 }
+    }
+
+    /// Whether `ip` lies in it; an IPv4-mapped IPv6 address counts as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.ip.to_canonical(), ip.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let shift = 32_u32.saturating_sub(u32::from(self.prefix_bits));
+                a.to_bits().checked_shr(shift).unwrap_or(0) == b.to_bits().checked_shr(shift).unwrap_or(0)
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let shift = 128_u32.saturating_sub(u32::from(self.prefix_bits));
+                a.to_bits().checked_shr(shift).unwrap_or(0) == b.to_bits().checked_shr(shift).unwrap_or(0)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The text is no range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotANetwork;
+
+impl FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let (ip, bits) = match text.split_once('/') {
+            Some((ip, bits)) => (ip, Some(bits.parse::<u8>().map_err(|_| NotANetwork)?)),
+            None => (text, None),
+        };
+        let ip: IpAddr = ip.parse().map_err(|_| NotANetwork)?;
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = bits.unwrap_or(most);
+        if prefix_bits > most { Err(NotANetwork) } else { Ok(Self { ip, prefix_bits }) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.prefix_bits)
+    }
+}
+
+crate::read::text_serde!(Network);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_the_addresses_that_share_its_first_bits() {
+        let net: Network = "192.0.2.0/24".parse().expect("a network");
+        assert!(net.contains("192.0.2.255".parse().expect("ip")));
+        assert!(net.contains("::ffff:192.0.2.1".parse().expect("ip")));
+        assert!(!net.contains("192.0.3.0".parse().expect("ip")));
+        let all: Network = "::/0".parse().expect("a network");
+        assert!(all.contains("2001:db8::1".parse().expect("ip")));
+        assert!(!all.contains("192.0.2.1".parse().expect("ip")));
+    }
+}

@@ -1,0 +1,101 @@
+//! Rules for texts in a document.
+
+use crate::limits::{NAME_CHARS_MAX, PROBE_BYTES_MAX};
+
+type Kept = Result<(), (String, String)>;
+
+fn broken(reason: &str, fix: &str) -> Kept {
+    Err((reason.to_owned(), fix.to_owned()))
+}
+
+/// A name of an object: it stands in labels, logs and commands.
+pub(crate) fn name(text: &str) -> Kept {
+    if text.is_empty() {
+        return broken("the name is empty", "give it a name of letters, digits, '-', '_' or '.'");
+    }
+    if text.chars().count() > NAME_CHARS_MAX {
+        return Err(("the name is too long".to_owned(), format!("use at most {NAME_CHARS_MAX} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return broken("the name has a control character", "use letters, digits, '-', '_' or '.'");
+    }
+    Ok(())
+}
+
+/// A field or cookie name: an HTTP token.
+pub(crate) fn token(text: &str) -> Kept {
+    let odd = |b: u8| !(b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    if text.is_empty() || text.len() > NAME_CHARS_MAX || text.bytes().any(odd) {
+        return broken("this is no HTTP token", "use letters, digits, '-' or '_' (at most 128)");
+    }
+    Ok(())
+}
+
+/// An optional token.
+pub(crate) fn token_if_given(text: &Option<String>) -> Kept {
+    text.as_deref().map_or(Ok(()), token)
+}
+
+/// A header value that is compared with what clients send.
+pub(crate) fn header_value_if_given(text: &Option<String>) -> Kept {
+    let Some(text) = text else { return Ok(()) };
+    if text.is_empty() || text.len() > 1024 || text.bytes().any(|b| b.is_ascii_control()) || text.trim() != text {
+        return broken("no client can send this as a header value", "use 1 to 1024 visible characters");
+    }
+    Ok(())
+}
+
+/// A probe's request.
+pub(crate) fn probe(text: &str) -> Kept {
+    if text.is_empty() {
+        return broken("the request is empty", "write one like \"GET / HTTP/1.0\"");
+    }
+    if text.len() > PROBE_BYTES_MAX {
+        return Err(("the request is too long".to_owned(), format!("use at most {PROBE_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+/// A text sought in an answer's first bytes.
+pub(crate) fn sought_if_given(text: &Option<String>) -> Kept {
+    match text {
+        Some(text) if text.is_empty() => broken("an empty text is found everywhere", "remove the key or write the text"),
+        Some(text) if text.len() > PROBE_BYTES_MAX => Err((
+            "the text is longer than the part of the answer that is searched".to_owned(),
+            format!("use at most {PROBE_BYTES_MAX} bytes"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A file's path.
+pub(crate) fn path(text: &str) -> Kept {
+    if text.is_empty() || text.contains('\0') {
+        return broken("this is no path", "write a path");
+    }
+    Ok(())
+}
+
+/// A unix socket's path, which the kernel holds in 108 bytes with the closing zero.
+pub(crate) fn socket_path(text: &str) -> Kept {
+    path(text)?;
+    if text.len() > 107 {
+        return broken("a unix socket's path has at most 107 bytes", "use a shorter path");
+    }
+    Ok(())
+}
+
+/// A local answer's status code or the one that a refused request gets.
+pub(crate) fn redirect_if_given(text: &Option<String>) -> Kept {
+    let Some(text) = text else { return Ok(()) };
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
+    if host.is_empty() || text.len() > 2048 || text.bytes().any(|b| b.is_ascii_control() || b == b' ') {
+        return broken("this is no web address", "write one like \"https://sorry.example/\"");
+    }
+    Ok(())
+}
+
+/// Our name in `Via`: a token, or nothing.
+pub(crate) fn via(text: &str) -> Kept {
+    if text.is_empty() { Ok(()) } else { token(text) }
+}
