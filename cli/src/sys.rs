@@ -1,0 +1,65 @@
+//! The few calls to the system that std does not offer, each with a safe face.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_stop(_signal: libc::c_int) {
+    STOP.store(true, Ordering::SeqCst);
+}
+
+/// From now on SIGINT and SIGTERM only set the mark that [`stop_asked`] reads.
+///
+/// The calls that they interrupt are not restarted, so that a sleep ends at once.
+pub fn catch_stop_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the action is fully initialised, the handler only stores to an atomic, which is
+        // async-signal-safe, and it lives as long as the program.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_stop as extern "C" fn(libc::c_int) as libc::sighandler_t;
+            libc::sigemptyset(&mut action.sa_mask);
+            libc::sigaction(signal, &action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Whether somebody asked this program to end.
+pub fn stop_asked() -> bool {
+    STOP.load(Ordering::SeqCst)
+}
+
+/// Makes the children of `command` live in a process group of their own (Ctrl-C at the terminal
+/// reaches only us, and we end them in order) and die with the thread that starts them, even if we
+/// are killed.
+pub fn tie_to_us(command: &mut Command) {
+    let parent = std::process::id();
+    command.process_group(0);
+    // SAFETY: between fork and exec only prctl and getppid are called, which are async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            // The parent may have died before the line above.
+            if libc::getppid() as u32 != parent {
+                return Err(std::io::ErrorKind::BrokenPipe.into());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Asks a child of ours to end.
+pub fn terminate(child: &Child) {
+    // SAFETY: plain system call; the pid cannot have been reused, because the child is not waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+}
+
+/// The user's id, for names that users must not share.
+pub fn user_id() -> u32 {
+    // SAFETY: cannot fail and touches no memory.
+    unsafe { libc::getuid() }
+}

@@ -1,0 +1,115 @@
+//! One client of the load: an address, a cookie jar, a connection that it may keep.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use crate::http::{Framing, Reader, bad};
+
+/// A request that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client that speaks one request at a time.
+pub struct Client {
+    from: Ipv4Addr,
+    to: SocketAddr,
+    jar: BTreeMap<String, String>,
+    connection: Option<Reader<TcpStream>>,
+}
+
+/// What came back.
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// The demo server that answered, if one did.
+    pub server: Option<String>,
+}
+
+impl Client {
+    /// A client that connects from `from`, a loopback address.
+    pub fn new(from: Ipv4Addr, to: SocketAddr) -> Self {
+        Self { from, to, jar: BTreeMap::new(), connection: None }
+    }
+
+    /// Sends a GET with the cookies it was given so far; with `last`, asks to close the connection.
+    ///
+    /// # Errors
+    /// Whatever went wrong; the connection is given up, and the request is not repeated.
+    pub fn get(&mut self, path: &str, last: bool) -> io::Result<Answer> {
+        let answer = self.exchange(path, last);
+        if last || answer.is_err() {
+            self.connection = None;
+        }
+        answer
+    }
+
+    fn exchange(&mut self, path: &str, last: bool) -> io::Result<Answer> {
+        if self.connection.is_none() {
+            self.connection = Some(Reader::new(connect(self.from, self.to)?));
+        }
+        let reader = self.connection.as_mut().expect("set above");
+        let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.to);
+        if !self.jar.is_empty() {
+            let cookies: Vec<String> = self.jar.iter().map(|(n, v)| format!("{n}={v}")).collect();
+            request.push_str(&format!("Cookie: {}\r\n", cookies.join("; ")));
+        }
+        request.push_str(if last { "Connection: close\r\n\r\n" } else { "\r\n" });
+        reader.stream().write_all(request.as_bytes())?;
+        let head = reader.head()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let status: u16 =
+            head.start.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(|| bad("no status"))?;
+        let framing = if matches!(status, 204 | 304) { Framing::Length(0) } else { head.framing(true)? };
+        reader.body(framing, |_| ())?;
+        for cookie in head.all("set-cookie") {
+            if let Some((name, value)) = cookie.split(';').next().and_then(|pair| pair.split_once('=')) {
+                self.jar.insert(name.trim().to_owned(), value.trim().to_owned());
+            }
+        }
+        if framing == Framing::UntilClose || head.has_token("connection", "close") {
+            self.connection = None;
+        }
+        let server = head.get("x-demo-server").map(str::to_owned);
+        Ok(Answer { status, server })
+    }
+}
+
+/// Connects from a chosen address; the port is chosen at connect, so that each address has all of them.
+fn connect(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let SocketAddr::V4(to) = to else { return Err(bad("the load speaks IPv4")) };
+    // SAFETY: plain system calls; the addresses are fully initialised and of the length given, and
+    // the descriptor is fresh and owned by nobody else.
+    let socket = unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = OwnedFd::from_raw_fd(fd);
+        let on: libc::c_int = 1;
+        libc::setsockopt(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, (&raw const on).cast(), 4);
+        let source = address(from, 0);
+        if libc::bind(fd, (&raw const source).cast(), size_of::<libc::sockaddr_in>() as u32) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let target = address(*to.ip(), to.port());
+        if libc::connect(fd, (&raw const target).cast(), size_of::<libc::sockaddr_in>() as u32) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        socket
+    };
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn address(ip: Ipv4Addr, port: u16) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(ip).to_be() },
+        sin_zero: [0; 8],
+    }
+}

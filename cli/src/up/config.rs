@@ -1,0 +1,115 @@
+//! The configuration that `up` writes into its data folder: a file to read and to start from.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// A virtual service of `up`.
+#[derive(Clone, Copy)]
+pub struct Service {
+    /// Its name, and its pool's.
+    pub name: &'static str,
+    /// How it knows a client again.
+    pub stick: Stick,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// What a service knows a client by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stick {
+    /// A cookie that the service engine inserts.
+    Cookie,
+    /// The client's address.
+    Address,
+    /// The session cookie of the application.
+    Session,
+    /// Nothing.
+    None,
+}
+
+impl Stick {
+    /// The services, in the order of their ports.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("cookie", Self::Cookie),
+        ("address", Self::Address),
+        ("session", Self::Session),
+        ("plain", Self::None),
+    ];
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Cookie => "a cookie it inserts",
+            Self::Address => "the client's address",
+            Self::Session => "the application's JSESSIONID",
+            Self::None => "nothing: round robin",
+        }
+    }
+}
+
+/// All that the configuration depends on.
+pub struct Plan {
+    /// The virtual services.
+    pub services: Vec<Service>,
+    /// Name (for people) and address of each server.
+    pub servers: Vec<(String, SocketAddr)>,
+    /// Whether the servers are ours and have `/health`.
+    pub demo: bool,
+    /// Where metrics are served.
+    pub metrics: SocketAddr,
+    /// Worker threads.
+    pub workers: u16,
+}
+
+impl Plan {
+    /// The file's text.
+    pub fn text(&self) -> String {
+        let mut t = String::new();
+        self.write(&mut t).expect("a String takes all that is written");
+        t
+    }
+
+    fn write(&self, t: &mut String) -> std::fmt::Result {
+        let command = "forebay-se run --config se.toml";
+        writeln!(t, "# Written by `forebay up`. In this folder, `{command}` runs it again.\nversion = 1\n")?;
+        writeln!(t, "[engine]\nworkers = {}\nmemory_gib = 1", self.workers)?;
+        writeln!(t, "admin_socket = \"admin.sock\"\nmetrics_listen = \"{}\"", self.metrics)?;
+        writeln!(t, "access_log = {{ path = \"access.log\", format = \"json\" }}\n")?;
+        for service in &self.services {
+            writeln!(
+                t,
+                "[[virtual_service]]\nname = \"{}\"\nlisten = [\"{}\"]",
+                service.name, service.address
+            )?;
+            writeln!(t, "pool = \"{}\"\n", service.name)?;
+        }
+        for service in &self.services {
+            let algorithm = if service.stick == Stick::None { "round_robin" } else { "least_connections" };
+            writeln!(t, "[[pool]]\nname = \"{}\"\nalgorithm = \"{algorithm}\"", service.name)?;
+            if service.stick != Stick::None {
+                writeln!(t, "persistence = \"{}\"", service.name)?;
+            }
+            writeln!(t, "health_monitors = [\"alive\"]")?;
+            for (name, address) in &self.servers {
+                writeln!(t, "[[pool.server]] # {name}\naddress = \"{address}\"")?;
+            }
+            writeln!(t)?;
+        }
+        for service in &self.services {
+            let kind = match service.stick {
+                Stick::Cookie => "type = \"http_cookie\"\ncookie_name = \"FOREBAY\"",
+                Stick::Address => "type = \"client_ip\"\ntimeout_min = 5",
+                Stick::Session => "type = \"app_cookie\"\ncookie_name = \"JSESSIONID\"\ntimeout_min = 20",
+                Stick::None => continue,
+            };
+            writeln!(t, "[[persistence]]\nname = \"{}\"\n{kind}\n", service.name)?;
+        }
+        writeln!(t, "[[health_monitor]]\nname = \"alive\"")?;
+        if self.demo {
+            writeln!(t, "type = \"http\"\nrequest = \"GET /health HTTP/1.0\"")?;
+        } else {
+            writeln!(t, "type = \"tcp\"")?;
+        }
+        writeln!(t, "send_interval_s = 2\nreceive_timeout_s = 1\nfailed_checks = 2\nsuccessful_checks = 1")
+    }
+}

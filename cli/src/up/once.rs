@@ -1,0 +1,141 @@
+//! The load of `up --once`, and its report.
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::json;
+
+use super::client::Client;
+use super::config::{Service, Stick};
+use super::verdict::{History, Sample, Stopped, Verdict};
+use super::{Running, metrics};
+use crate::args::Up;
+use crate::sys;
+
+/// Threads of the load, each with its share of the clients.
+const THREADS: usize = 16;
+/// A client keeps a connection for this many requests, then takes a new one.
+const REQUESTS_PER_CONNECTION: u32 = 4;
+/// Pause between looks at how far the load is.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Sends the load, stops a demo server half-way, prints the report.
+pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
+    let began = Instant::now();
+    let done = AtomicU64::new(0);
+    let all = u64::from(options.clients) * u64::from(options.requests);
+    let plans = clients(options, &running.plan.services);
+    let mut stopped = None;
+    let histories = std::thread::scope(|scope| -> Result<Vec<History>> {
+        let per_thread = plans.len().div_ceil(THREADS);
+        let threads: Vec<_> = plans
+            .chunks(per_thread)
+            .map(|share| scope.spawn(|| drive(share, options.requests, began, &done)))
+            .collect();
+        while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            if stopped.is_none() && done.load(Ordering::Relaxed) >= all / 2 {
+                stopped = stop_one(running, began)?;
+            }
+            running.engine.check()?;
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let joined: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        Ok(joined.into_iter().flat_map(|h| h.expect("the load does not panic")).collect())
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    if sys::stop_asked() {
+        bail!("stopped before the load was done");
+    }
+    let verdict = Verdict::of(&histories, stopped.as_ref());
+    let workers_used = metrics::workers_used(running.plan.metrics)?;
+    let enough_workers = workers_used >= usize::from(options.workers.min(2));
+    let stop_happened = stopped.is_some() || running.demo.is_empty();
+    let ok = verdict.errors == 0 && verdict.sticky_violations == 0 && enough_workers && stop_happened;
+    let report = json!({
+        "ok": ok,
+        "requests": verdict.requests,
+        "clients": histories.len(),
+        "errors": verdict.errors,
+        "error_examples": verdict.error_examples,
+        "sticky_violations": verdict.sticky_violations,
+        "moved_after_stop": verdict.moved_after_stop,
+        "stopped": stopped.as_ref().map(|s| s.server.as_str()),
+        "spread": verdict.spread,
+        "p50_ms": verdict.percentile_ms(50),
+        "p99_ms": verdict.percentile_ms(99),
+        "first_byte_ms": running.first_byte.as_millis() as u64,
+        "workers": options.workers,
+        "workers_used": workers_used,
+        "seconds": (seconds * 1000.0).round() / 1000.0,
+        "data": running.folder.path(),
+    });
+    println!("{report}");
+    eprintln!(
+        "{}: {} requests of {} clients in {seconds:.1} s, {} failed, {} broke the stickiness, {} moved when {} stopped, p99 {:.1} ms, {workers_used} workers; see {}",
+        if ok { "good" } else { "BAD" },
+        verdict.requests,
+        histories.len(),
+        verdict.errors,
+        verdict.sticky_violations,
+        verdict.moved_after_stop,
+        stopped.as_ref().map_or("nothing", |s| s.server.as_str()),
+        verdict.percentile_ms(99),
+        running.folder.path().display(),
+    );
+    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The clients, shared out evenly over the services. Those of the service that knows clients by
+/// address have one each; the others share one, so that nothing but the cookie tells them apart.
+fn clients(options: &Up, services: &[Service]) -> Vec<(Service, Ipv4Addr)> {
+    let services = services.iter().cycle();
+    (0..options.clients)
+        .zip(services)
+        .map(|(n, service)| {
+            let own = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + n);
+            let from = if service.stick == Stick::Address { own } else { Ipv4Addr::new(127, 0, 0, 2) };
+            (*service, from)
+        })
+        .collect()
+}
+
+fn drive(share: &[(Service, Ipv4Addr)], requests: u32, began: Instant, done: &AtomicU64) -> Vec<History> {
+    let mut clients: Vec<(Client, History)> = share
+        .iter()
+        .map(|(service, from)| {
+            let history = History { stick: service.stick, samples: Vec::with_capacity(requests as usize) };
+            (Client::new(*from, service.address), history)
+        })
+        .collect();
+    for n in 0..requests {
+        for (client, history) in &mut clients {
+            if sys::stop_asked() {
+                break;
+            }
+            let path = if n == 0 && history.stick == Stick::Session { "/login" } else { "/" };
+            let last = (n + 1) % REQUESTS_PER_CONNECTION == 0;
+            let sent = began.elapsed();
+            let answer = client.get(path, last);
+            let took = began.elapsed() - sent;
+            let got = match answer {
+                Ok(a) if a.status == 200 => a.server.ok_or_else(|| "the answer names no server".to_owned()),
+                Ok(a) => Err(format!("status {}", a.status)),
+                Err(e) => Err(e.to_string()),
+            };
+            history.samples.push(Sample { sent, took, got });
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    clients.into_iter().map(|(_, history)| history).collect()
+}
+
+/// Kills the second demo server, as a crash would.
+fn stop_one(running: &mut Running, began: Instant) -> Result<Option<Stopped>> {
+    let Some((name, process)) = running.demo.get_mut(1) else { return Ok(None) };
+    let from = began.elapsed();
+    process.kill()?;
+    Ok(Some(Stopped { server: name.clone(), from, to: began.elapsed() }))
+}
