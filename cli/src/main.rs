@@ -4,6 +4,7 @@
 //! those servers. Exit codes: 0 done, 1 failed, 2 usage, 6 time-out.
 
 mod args;
+mod base64;
 mod demo;
 mod http;
 mod sys;

@@ -59,6 +59,8 @@ pub struct Plan {
     pub metrics: SocketAddr,
     /// Worker threads.
     pub workers: u16,
+    /// Key of the inserted cookie, in base64.
+    pub cookie_key: String,
 }
 
 impl Plan {
@@ -89,7 +91,12 @@ impl Plan {
             if service.stick != Stick::None {
                 writeln!(t, "persistence = \"{}\"", service.name)?;
             }
-            writeln!(t, "health_monitors = [\"alive\"]")?;
+            writeln!(t, "health_monitors = [\"alive\"]\nconnection_ramp_min = 0")?;
+            let sorry = "no server is up; see /metrics and the log";
+            writeln!(
+                t,
+                "fail_action = {{ action = \"local_response\", status = 503, body = \"{sorry}\\n\" }}"
+            )?;
             for (name, address) in &self.servers {
                 writeln!(t, "[[pool.server]] # {name}\naddress = \"{address}\"")?;
             }
@@ -104,6 +111,7 @@ impl Plan {
             };
             writeln!(t, "[[persistence]]\nname = \"{}\"\n{kind}\n", service.name)?;
         }
+        writeln!(t, "[[cookie_key]] # the key of this run\nname = \"k1\"\nkey = \"{}\"\n", self.cookie_key)?;
         writeln!(t, "[[health_monitor]]\nname = \"alive\"")?;
         if self.demo {
             writeln!(t, "type = \"http\"\nrequest = \"GET /health HTTP/1.0\"")?;
@@ -111,5 +119,30 @@ impl Plan {
             writeln!(t, "type = \"tcp\"")?;
         }
         writeln!(t, "send_interval_s = 2\nreceive_timeout_s = 1\nfailed_checks = 2\nsuccessful_checks = 1")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_no_problem() {
+        for demo in [true, false] {
+            let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+            let services = Stick::ALL.into_iter().zip(8080..);
+            let plan = Plan {
+                services: services
+                    .map(|((name, stick), port)| Service { name, stick, address: address(port) })
+                    .collect(),
+                servers: vec![("one".into(), address(9001)), ("two".into(), address(9002))],
+                demo,
+                metrics: address(9100),
+                workers: 2,
+                cookie_key: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into(),
+            };
+            forebay_snapshot::check(&plan.text())
+                .unwrap_or_else(|problems| panic!("{problems:?}\n{}", plan.text()));
+        }
     }
 }

@@ -16,6 +16,7 @@ mod view;
 
 use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -112,9 +113,25 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
         services.push(Service { name, stick, address });
     }
     let metrics = ports.free("metrics", METRICS_PORT)?;
-    let plan = Plan { services, servers, demo: !demo.is_empty(), metrics, workers: options.workers };
+    let plan = Plan {
+        services,
+        servers,
+        demo: !demo.is_empty(),
+        metrics,
+        workers: options.workers,
+        cookie_key: new_key()?,
+    };
+    let text = plan.text();
+    if let Err(problems) = forebay_snapshot::check(&text) {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        bail!("the configuration that `up` made is wrong:\n{}", lines.join("\n"));
+    }
     let file = folder.path().join("se.toml");
-    std::fs::write(&file, plan.text()).with_context(|| format!("cannot write {}", file.display()))?;
+    // It holds a key.
+    let mut open = std::fs::OpenOptions::new();
+    let made = open.write(true).create(true).truncate(true).mode(0o600).open(&file);
+    made.and_then(|mut f| f.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", file.display()))?;
     let mut command = Command::new(&engine);
     command.args(["run", "--config", "se.toml"]);
     let engine = Process::start("forebay-se", command, folder.path(), false)?;
@@ -123,6 +140,14 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
     wait_until_it_answers(&mut running, started)?;
     drop(turn);
     Ok(running)
+}
+
+/// 32 random bytes in base64.
+fn new_key() -> Result<String> {
+    let mut key = [0; 32];
+    let mut random = std::fs::File::open("/dev/urandom").context("/dev/urandom")?;
+    std::io::Read::read_exact(&mut random, &mut key).context("/dev/urandom")?;
+    Ok(crate::base64::encode(&key))
 }
 
 fn engine_program(options: &Up) -> Result<PathBuf> {
