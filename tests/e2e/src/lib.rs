@@ -1,1 +1,38 @@
 //! Black-box tests: real processes, real sockets, foreign peers.
+//!
+//! A test makes a [`Lab`], puts servers and a service engine into it, sends traffic with [`Client`]
+//! or [`Wire`], and looks at answers, metrics and the access log. Each lab has a loopback address and
+//! a folder of its own; everything in it ends with it. A failing test prints the logs.
+//!
+//! The programs under test are taken from beside the test's own executable (`target/<profile>`), or
+//! from `FOREBAY_BIN_DIR`; they must be newer than their sources.
+
+pub mod bin;
+pub mod client;
+pub mod config;
+pub mod engine;
+pub mod lab;
+pub mod metrics;
+pub mod origin;
+pub mod process;
+pub mod system;
+pub mod wait;
+pub mod wire;
+
+pub use client::{Answer, Client, Request};
+pub use engine::{Engine, Options};
+pub use lab::{Demo, Lab};
+pub use origin::Origin;
+pub use process::Process;
+pub use wait::{eventually, eventually_some};
+pub use wire::Wire;
+
+/// Whether the long form of the tests is wanted (`FOREBAY_LONG=1`).
+pub fn long() -> bool {
+    std::env::var_os("FOREBAY_LONG").is_some_and(|v| v != "0" && !v.is_empty())
+}
+
+/// `full` if the long form is wanted, else `short`.
+pub fn long_or<T>(full: T, short: T) -> T {
+    if long() { full } else { short }
+}

@@ -1,0 +1,182 @@
+//! A service engine as a process under test.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::metrics::Page;
+use crate::process::Process;
+use crate::wait::{eventually, eventually_some, secs};
+use crate::{Lab, bin};
+
+/// How a service engine is started.
+pub struct Options {
+    /// Worker threads.
+    pub workers: u16,
+    /// Further keys of `[engine]`.
+    pub engine: String,
+    /// A program (with arguments) that starts it, for example `prlimit --nofile=64`.
+    pub under: Vec<String>,
+    /// Environment.
+    pub env: Vec<(String, String)>,
+    /// Path of the access log, relative to the lab's folder.
+    pub access_log: String,
+    /// Memory in GiB.
+    pub memory_gib: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            engine: String::new(),
+            under: Vec::new(),
+            env: Vec::new(),
+            access_log: "access.log".into(),
+            memory_gib: 1,
+        }
+    }
+}
+
+/// A running service engine.
+pub struct Engine {
+    /// Its process; if started under another program, that one (which becomes it by exec).
+    pub process: Process,
+    /// Where metrics are.
+    pub metrics: SocketAddr,
+    /// Its configuration file.
+    pub config: PathBuf,
+    folder: PathBuf,
+    access_log: PathBuf,
+}
+
+impl Engine {
+    /// Starts one and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not become ready within 15 s.
+    pub fn start(lab: &Lab, config: &str, options: Options) -> Self {
+        let mut engine = Self::spawn(lab, config, &options);
+        let listens: Vec<SocketAddr> = listen_addresses(config);
+        eventually("the service engine listens", secs(15), || {
+            if let Some(status) = engine.process.ended() {
+                panic!("the service engine ended: {status}\n{config}");
+            }
+            TcpStream::connect(engine.metrics).is_ok()
+                && listens.iter().all(|a| TcpStream::connect(a).is_ok())
+        });
+        eventually("the service engine says that it is ready", secs(15), || {
+            engine.get("/readyz") == Some(200)
+        });
+        engine
+    }
+
+    /// Starts one without waiting.
+    pub fn spawn(lab: &Lab, config: &str, options: &Options) -> Self {
+        let metrics = lab.address();
+        let name = format!("forebay-se-{}", metrics.port());
+        let text = format!(
+            "version = 1\n[engine]\nworkers = {}\nmemory_gib = {}\nadmin_socket = \"{name}.sock\"\nmetrics_listen = \"{metrics}\"\naccess_log = {{ path = \"{}\" }}\n{}\n{config}",
+            options.workers, options.memory_gib, options.access_log, options.engine
+        );
+        let file = lab.folder().join(format!("{name}.toml"));
+        std::fs::write(&file, text).expect("the lab's folder can be written");
+        let program = bin::path("forebay-se");
+        let mut command = match options.under.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.arg("run").arg("--config").arg(&file);
+        command.envs(options.env.iter().map(|(n, v)| (n, v)));
+        let process = Process::start(&name, command, lab.folder());
+        let access_log = lab.folder().join(&options.access_log);
+        Self { process, metrics, config: file, folder: lab.folder().to_owned(), access_log }
+    }
+
+    /// Status of a GET on the metrics address; `None` without an answer.
+    pub fn get(&self, path: &str) -> Option<u16> {
+        Client::new(self.metrics).patience(secs(5)).get_once(path).ok().map(|a| a.status)
+    }
+
+    /// All metrics.
+    ///
+    /// # Panics
+    /// If the page cannot be read.
+    pub fn page(&self) -> Page {
+        eventually_some("metrics can be read", secs(5), || Page::read(self.metrics))
+    }
+
+    /// Sum of a metric over the rows with these labels.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.page().sum(name, labels)
+    }
+
+    /// The lines of the access log so far.
+    ///
+    /// # Panics
+    /// If one is no JSON object.
+    pub fn log(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.access_log).unwrap_or_default();
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        complete
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("a log line is no JSON: {e}: {l}")))
+            .collect()
+    }
+
+    /// Waits for log lines that fit, and returns them once there are `n`.
+    ///
+    /// # Panics
+    /// If there are not within 5 s.
+    pub fn log_lines(&self, n: usize, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        eventually_some(&format!("{n} fitting lines in the access log"), secs(5), || {
+            let lines: Vec<Value> = self.log().into_iter().filter(&fits).collect();
+            (lines.len() >= n).then_some(lines)
+        })
+    }
+
+    /// Runs one of its commands against its admin socket and returns what it prints.
+    ///
+    /// # Panics
+    /// If the command fails.
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        let socket = self.config.with_extension("sock");
+        let mut command = Command::new(bin::path("forebay-se"));
+        command.args(arguments).arg("--socket").arg(socket).current_dir(&self.folder);
+        let done = command.output().expect("the program starts");
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&done.stderr));
+        text
+    }
+
+    /// Waits until a server of a pool is up or down, as metrics say.
+    ///
+    /// # Panics
+    /// If it does not within 15 s.
+    pub fn wait_for_server(&self, server: SocketAddr, up: bool) {
+        let want = if up { 1.0 } else { 0.0 };
+        let label = server.to_string();
+        eventually(&format!("{server} is {}", if up { "up" } else { "down" }), secs(15), || {
+            let page = self.page();
+            let of_server = [("server", label.as_str())];
+            let mut rows = page.rows("forebay_server_up", &of_server).peekable();
+            rows.peek().is_some() && rows.all(|r| r.value == want)
+        });
+    }
+}
+
+fn listen_addresses(config: &str) -> Vec<SocketAddr> {
+    config
+        .lines()
+        .filter_map(|l| l.strip_prefix("listen = ["))
+        .flat_map(|l| l.trim_end_matches(']').split(','))
+        .filter_map(|a| a.trim().trim_matches('"').parse().ok())
+        .collect()
+}

@@ -1,0 +1,114 @@
+//! A place for one test: an address, a folder, servers.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::process::Process;
+use crate::wait::{eventually, secs};
+use crate::{Engine, Options, bin};
+
+/// A test's own address and folder. Declare it before what lives in it.
+pub struct Lab {
+    ip: Ipv4Addr,
+    folder: PathBuf,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lab {
+    /// A fresh one.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        // No two labs share an address, so no port can be taken by a neighbour.
+        let ip = Ipv4Addr::new(127, 16 + (n % 200) as u8, (pid >> 8) as u8, (pid as u8).max(1));
+        let folder = std::env::temp_dir().join(format!("forebay-e2e-{pid}-{n}"));
+        std::fs::create_dir_all(&folder).expect("a folder for the lab");
+        Self { ip, folder }
+    }
+
+    /// Its loopback address.
+    pub fn ip(&self) -> Ipv4Addr {
+        self.ip
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// An address with a free port.
+    pub fn address(&self) -> SocketAddr {
+        let probe = TcpListener::bind((self.ip, 0)).expect("a free port on loopback");
+        probe.local_addr().expect("a bound socket has an address")
+    }
+
+    /// `N` addresses, all different.
+    pub fn addresses<const N: usize>(&self) -> [SocketAddr; N] {
+        let probes: [TcpListener; N] =
+            std::array::from_fn(|_| TcpListener::bind((self.ip, 0)).expect("a free port on loopback"));
+        probes.map(|p| p.local_addr().expect("a bound socket has an address"))
+    }
+
+    /// Another loopback address of this lab's process, for the `n`th client; unlike any lab's own.
+    pub fn client_ip(&self, n: u32) -> IpAddr {
+        let [_, lab, ..] = self.ip.octets();
+        IpAddr::V4(Ipv4Addr::new(127, 220 + lab % 30, (n >> 8) as u8, n as u8))
+    }
+
+    /// A demo server as a process of its own.
+    pub fn demo(&self, name: &str) -> Demo {
+        self.demo_at(name, self.address())
+    }
+
+    /// A demo server at a given address.
+    pub fn demo_at(&self, name: &str, address: SocketAddr) -> Demo {
+        let mut command = Command::new(bin::path("forebay"));
+        command.args(["demo-server", "--name", name, "--listen", &address.to_string()]);
+        let process = Process::start(name, command, &self.folder);
+        eventually("the demo server listens", secs(10), || TcpStream::connect(address).is_ok());
+        Demo { name: name.to_owned(), address, process }
+    }
+
+    /// As many demo servers as names.
+    pub fn demos<const N: usize>(&self, names: [&str; N]) -> [Demo; N] {
+        names.map(|name| self.demo(name))
+    }
+
+    /// A service engine with this configuration (without `version` and `[engine]`), two workers.
+    pub fn engine(&self, config: &str) -> Engine {
+        Engine::start(self, config, Options::default())
+    }
+
+    /// A service engine with options.
+    pub fn engine_with(&self, config: &str, options: Options) -> Engine {
+        Engine::start(self, config, options)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the lab's folder stays: {}", self.folder.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// A running demo server.
+pub struct Demo {
+    /// Its name, which it tells in every answer.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process.
+    pub process: Process,
+}

@@ -1,0 +1,39 @@
+//! Waiting for conditions, with a deadline.
+
+use std::time::{Duration, Instant};
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits until `is_true` says so.
+///
+/// # Panics
+/// If it does not within `limit`: the message is `what`.
+pub fn eventually(what: &str, limit: Duration, mut is_true: impl FnMut() -> bool) {
+    eventually_some(what, limit, || is_true().then_some(()));
+}
+
+/// Waits until `look` finds something, and returns it.
+///
+/// # Panics
+/// If it does not within `limit`: the message is `what`.
+pub fn eventually_some<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Seconds, to read like a sentence.
+pub const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Milliseconds.
+pub const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
