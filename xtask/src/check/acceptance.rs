@@ -1,0 +1,201 @@
+//! Acceptance: each row of the tables in `docs/acceptance/*.md` ends in a proof, and what the proof names
+//! exists. A proof is one or more of
+//! - a test: `` `folder/file.rs::function` ``,
+//! - a figure: a link to a heading of a document, `[words](../performance.md#heading)`,
+//! - a stage of the gate: `` `stage deps` ``,
+//! - `not met: ` with the number or the reason.
+
+use super::Findings;
+use crate::tool::rust;
+use crate::tool::tree::File;
+
+pub fn check(files: &[File], stages: &[&str]) -> Findings {
+    let mut findings = Findings::of("rows");
+    let mut unmet = 0;
+    for file in files.iter().filter(|f| f.is("md") && f.path.starts_with("docs/acceptance/")) {
+        let mut proof_column = None;
+        for (number, line) in file.text.lines().enumerate() {
+            let Some(cells) = cells(line) else {
+                proof_column = None;
+                continue;
+            };
+            if let Some(column) = cells.iter().position(|c| c.eq_ignore_ascii_case("proof")) {
+                proof_column = Some(column);
+                continue;
+            }
+            let Some(column) = proof_column else { continue };
+            if cells.iter().all(|c| c.chars().all(|c| matches!(c, '-' | ':'))) {
+                continue;
+            }
+            findings.looked_at += 1;
+            let place = format!("{}:{}", file.path, number + 1);
+            let proof = cells.get(column).map_or("", |c| c.as_str());
+            unmet += usize::from(proof.contains("not met:"));
+            row(&mut findings, &place, proof, &file.path, files, stages);
+        }
+    }
+    if unmet > 0 {
+        findings.notes.push(format!("{unmet} rows are not met, or in part, and say so"));
+    }
+    findings
+}
+
+/// All tests that the documents name, as `file.rs::function`.
+pub fn named_tests(files: &[File]) -> Vec<String> {
+    let mut names = Vec::new();
+    for file in files.iter().filter(|f| f.is("md") && f.path.starts_with("docs/acceptance/")) {
+        names.extend(quoted(&file.text).filter(|q| q.contains(".rs::")).map(str::to_owned));
+    }
+    names
+}
+
+fn row(findings: &mut Findings, place: &str, proof: &str, document: &str, files: &[File], stages: &[&str]) {
+    let mut proofs = usize::from(proof.contains("not met:"));
+    for word in quoted(proof) {
+        if let Some(stage) = word.strip_prefix("stage ") {
+            proofs += 1;
+            if !stages.contains(&stage) {
+                findings.problem(
+                    place,
+                    format!("names the stage {stage}"),
+                    "`cargo xtask test --list` has them",
+                );
+            }
+        } else if let Some((path, function)) = word.split_once(".rs::") {
+            proofs += 1;
+            let path = format!("{path}.rs");
+            match files.iter().find(|f| f.path == path) {
+                None => findings.problem(place, format!("names the file {path}"), "there is no such file"),
+                Some(file) => {
+                    let code = rust::code_only(&file.text);
+                    if !rust::test_functions(&code).iter().any(|(_, name)| *name == function) {
+                        findings.problem(
+                            place,
+                            format!("names the test {function} in {path}"),
+                            "there is no such test: correct the row, or write it",
+                        );
+                    }
+                }
+            }
+        }
+    }
+    for link in links(proof) {
+        proofs += 1;
+        if let Some(missing) = broken(link, document, files) {
+            findings.problem(place, format!("links to {link}"), missing);
+        }
+    }
+    if proofs == 0 {
+        findings.problem(
+            place,
+            "a row without a proof",
+            "name a test, a figure's place or a stage, or say `not met: ` and why",
+        );
+    }
+}
+
+fn broken(link: &str, document: &str, files: &[File]) -> Option<&'static str> {
+    let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+    let target = resolve(document, path);
+    let Some(file) = files.iter().find(|f| f.path == target) else {
+        return Some("there is no such document");
+    };
+    let found = heading.is_empty()
+        || file
+            .text
+            .lines()
+            .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == heading);
+    (!found).then_some("the document has no such heading")
+}
+
+/// The path of a link, from the folder of the document that holds it.
+fn resolve(document: &str, path: &str) -> String {
+    let mut parts: Vec<&str> = document.split('/').collect();
+    if !path.is_empty() {
+        parts.pop();
+    }
+    for part in path.split('/') {
+        match part {
+            ".." => _ = parts.pop(),
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// A heading as it stands after the `#` of a link.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+            _ => None,
+        })
+        .collect()
+}
+
+fn cells(line: &str) -> Option<Vec<String>> {
+    let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
+    Some(inner.split('|').map(|cell| cell.trim().to_owned()).collect())
+}
+
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("](").filter_map(|(at, _)| {
+        let rest = &text[at + 2..];
+        rest.find(')').map(|end| &rest[..end])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(proof: &str) -> Vec<String> {
+        let page = format!("# A\n| demand | proof |\n|---|---|\n| it works | {proof} |\n");
+        let files = [
+            File::new("docs/acceptance/first.md", &page),
+            File::new("docs/performance.md", "# P\n## Cost, at 16 servers\n"),
+            File::new("core/src/a.rs", "#[test]\nfn it_works() {}\nfn no_test() {}\n"),
+        ];
+        check(&files, &["deps"]).problems.into_iter().map(|p| p.what).collect()
+    }
+
+    #[test]
+    fn tests_figures_stages_and_admissions_are_proofs() {
+        for proof in [
+            "`core/src/a.rs::it_works`",
+            "[41 ns](../performance.md#cost-at-16-servers)",
+            "`stage deps`",
+            "not met: 71 bytes",
+        ] {
+            assert_eq!(problems(proof), [""; 0], "{proof}");
+        }
+    }
+
+    #[test]
+    fn a_test_that_does_not_exist_is_refused() {
+        assert_eq!(problems("`core/src/a.rs::it_flies`"), ["names the test it_flies in core/src/a.rs"]);
+        assert_eq!(problems("`core/src/a.rs::no_test`"), ["names the test no_test in core/src/a.rs"]);
+        assert_eq!(problems("`core/src/b.rs::it_works`"), ["names the file core/src/b.rs"]);
+    }
+
+    #[test]
+    fn a_figure_or_stage_that_does_not_exist_is_refused() {
+        assert_eq!(problems("[x](../performance.md#nothing)"), ["links to ../performance.md#nothing"]);
+        assert_eq!(problems("[x](../none.md)"), ["links to ../none.md"]);
+        assert_eq!(problems("`stage flight`"), ["names the stage flight"]);
+    }
+
+    #[test]
+    fn a_row_without_a_proof_is_refused() {
+        assert_eq!(problems("surely"), ["a row without a proof"]);
+    }
+}

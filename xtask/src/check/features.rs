@@ -1,0 +1,76 @@
+//! Feature sets: each is built alone, because a build of the whole workspace unites them and hides a
+//! crate that only compiles because another one asked for a feature.
+
+use crate::tool::workspace::{Package, Workspace};
+
+/// Arguments for cargo that select one package with one set of its features.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Set {
+    pub package: String,
+    pub args: Vec<String>,
+}
+
+/// Every package by itself: default features, none, each alone, all.
+pub fn sets(workspace: &Workspace) -> Vec<Set> {
+    workspace.members.iter().flat_map(of_package).collect()
+}
+
+fn of_package(package: &Package) -> Vec<Set> {
+    let set = |args: &[&str]| Set {
+        package: package.name.clone(),
+        args: args.iter().map(|a| (*a).to_owned()).collect(),
+    };
+    let mut sets = vec![set(&[])];
+    // Cargo lists an optional dependency that is a feature of its own among them.
+    let names: Vec<&str> = package.features.keys().map(String::as_str).filter(|n| *n != "default").collect();
+    if package.features.contains_key("default") {
+        sets.push(set(&["--no-default-features"]));
+    }
+    for name in &names {
+        sets.push(set(&["--no-default-features", "--features", name]));
+    }
+    if names.len() > 1 {
+        sets.push(set(&["--all-features"]));
+    }
+    sets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(features: &[(&str, &[&str])]) -> Package {
+        Package {
+            name: "p".into(),
+            features: features
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), v.iter().map(|s| (*s).to_owned()).collect()))
+                .collect(),
+            ..Package::default()
+        }
+    }
+
+    fn shown(package: &Package) -> Vec<String> {
+        of_package(package).iter().map(|s| s.args.join(" ")).collect()
+    }
+
+    #[test]
+    fn each_feature_is_built_alone_and_all_together() {
+        let p = package(&[("default", &["a"]), ("a", &[]), ("b", &[])]);
+        assert_eq!(
+            shown(&p),
+            [
+                "",
+                "--no-default-features",
+                "--no-default-features --features a",
+                "--no-default-features --features b",
+                "--all-features"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_package_without_features_is_built_once_by_itself() {
+        assert_eq!(shown(&package(&[])), [""]);
+    }
+}

@@ -1,0 +1,128 @@
+//! Manifests: a sentence of reason beside each direct dependency, versions once in the workspace, no
+//! empty crates.
+
+use super::Findings;
+use crate::tool::rust;
+use crate::tool::tree::File;
+use crate::tool::workspace::Workspace;
+
+/// A crate with fewer lines of code than this is a promise, not a crate.
+const CODE_LINES_MIN: usize = 10;
+
+pub fn check(workspace: &Workspace, files: &[File]) -> Findings {
+    let mut findings = Findings::of("manifests");
+    for member in &workspace.members {
+        let path = format!("{}/Cargo.toml", member.folder);
+        if let Some(file) = files.iter().find(|f| f.path == path) {
+            findings.looked_at += 1;
+            manifest(&mut findings, file);
+        }
+        not_empty(&mut findings, workspace, &member.folder, files);
+    }
+    findings
+}
+
+fn manifest(findings: &mut Findings, file: &File) {
+    let mut in_dependencies = false;
+    let mut before = "";
+    for (number, line) in file.text.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('[') {
+            in_dependencies = line.trim_matches(['[', ']']).ends_with("dependencies");
+        } else if in_dependencies && !line.is_empty() && !line.starts_with('#') && line.contains('=') {
+            let place = format!("{}:{}", file.path, number + 1);
+            let (entry, reason) = split_comment(line);
+            let reason = reason.or_else(|| before.strip_prefix('#'));
+            if reason.is_none_or(|r| r.trim().len() < 5) {
+                findings.problem(&place, "a dependency without a reason", "say in a comment what it is for");
+            }
+            if !entry.contains("workspace = true") {
+                findings.problem(
+                    &place,
+                    "a version outside the workspace",
+                    "enter it in [workspace.dependencies] and take it by `workspace = true`",
+                );
+            }
+        }
+        before = line;
+    }
+}
+
+/// Splits at the `#` that is not inside quotes.
+fn split_comment(line: &str) -> (&str, Option<&str>) {
+    let mut quoted = false;
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '#' if !quoted => return (&line[..at], Some(&line[at + 1..])),
+            _ => {}
+        }
+    }
+    (line, None)
+}
+
+fn not_empty(findings: &mut Findings, workspace: &Workspace, folder: &str, files: &[File]) {
+    let prefix = format!("{folder}/");
+    let inner: Vec<String> = workspace
+        .members
+        .iter()
+        .filter(|m| m.folder.starts_with(&prefix))
+        .map(|m| format!("{}/", m.folder))
+        .collect();
+    let lines: usize = files
+        .iter()
+        .filter(|f| f.is("rs") && f.path.starts_with(&prefix))
+        .filter(|f| !inner.iter().any(|other| f.path.starts_with(other)))
+        .map(|f| rust::code_only(&f.text).lines().filter(|line| !line.trim().is_empty()).count())
+        .sum();
+    if lines < CODE_LINES_MIN {
+        findings.problem(
+            folder,
+            format!("an empty crate ({lines} lines of code)"),
+            "a folder appears with its first working code",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tool::workspace::Package;
+
+    fn problems(manifest: &str, code: &str) -> Vec<String> {
+        let member = Package { name: "forebay-core".into(), folder: "core".into(), ..Package::default() };
+        let workspace = Workspace { members: vec![member], ..Workspace::default() };
+        let files = [File::new("core/Cargo.toml", manifest), File::new("core/src/lib.rs", code)];
+        check(&workspace, &files).problems.into_iter().map(|p| p.what).collect()
+    }
+
+    const CODE: &str = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n";
+
+    #[test]
+    fn a_reason_beside_or_above_a_dependency_passes() {
+        let manifest =
+            "[dependencies]\na.workspace = true # for this\n# for that\nb = { workspace = true }\n";
+        assert_eq!(problems(manifest, CODE), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_dependency_without_a_reason_is_refused() {
+        assert_eq!(
+            problems("[dev-dependencies]\na.workspace = true\n", CODE),
+            ["a dependency without a reason"]
+        );
+    }
+
+    #[test]
+    fn a_version_outside_the_workspace_is_refused() {
+        assert_eq!(
+            problems("[dependencies]\na = \"1\" # for this\n", CODE),
+            ["a version outside the workspace"]
+        );
+    }
+
+    #[test]
+    fn a_crate_of_comments_is_empty() {
+        assert_eq!(problems("", "//! Much\n//! to\n//! come.\n"), ["an empty crate (0 lines of code)"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! The list of planted faults, `tests/planted.toml`: each takes a feature out or reverses a rule and names
+//! the test that must turn red. Here the list itself is checked; `cargo xtask planted` plants them.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+
+use super::Findings;
+use crate::tool::rust;
+use crate::tool::tree::File;
+use crate::tool::workspace::Workspace;
+
+/// Where the list stands.
+pub const LIST: &str = "tests/planted.toml";
+
+/// One fault.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// The page of `docs/spec` whose promise it breaks.
+    pub area: String,
+    /// What the fault does, as a sentence.
+    pub what: String,
+    pub file: String,
+    pub old: String,
+    pub new: String,
+    pub package: String,
+    /// The test that must fail, as libtest names it.
+    pub test: String,
+    /// The test target, where it is not the library's own tests.
+    pub target: Option<String>,
+}
+
+pub fn read(text: &str) -> Result<Vec<Fault>> {
+    let table: toml::Table = text.parse().context(LIST)?;
+    let faults = table.get("fault").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    faults
+        .iter()
+        .enumerate()
+        .map(|(n, f)| one(f).with_context(|| format!("{LIST}: fault {}", n + 1)))
+        .collect()
+}
+
+fn one(value: &toml::Value) -> Result<Fault> {
+    let word = |key: &str| value.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+    let needed = |key: &str| word(key).with_context(|| format!("{key} is missing"));
+    Ok(Fault {
+        area: needed("area")?,
+        what: needed("what")?,
+        file: needed("file")?,
+        old: needed("old")?,
+        new: needed("new")?,
+        package: needed("package")?,
+        test: needed("test")?,
+        target: word("target"),
+    })
+}
+
+pub fn check(faults: &[Fault], workspace: &Workspace, files: &[File]) -> Findings {
+    let mut findings = Findings::of("planted faults");
+    findings.looked_at = faults.len();
+    for fault in faults {
+        let place = format!("{LIST}: {} ({})", fault.area, fault.what);
+        match files.iter().find(|f| f.path == fault.file) {
+            None => {
+                findings.problem(&place, format!("there is no {}", fault.file), "name the file it moved to")
+            }
+            Some(file) => {
+                let times = file.text.matches(&fault.old).count();
+                if times != 1 {
+                    findings.problem(
+                        &place,
+                        format!("`old` stands {times} times in {}", fault.file),
+                        "it must stand there exactly once: follow the code",
+                    );
+                }
+            }
+        }
+        if fault.old == fault.new {
+            findings.problem(&place, "changes nothing", "`new` must differ from `old`");
+        }
+        match workspace.folder_of(&fault.package) {
+            None => findings.problem(&place, format!("no package {}", fault.package), "name one of ours"),
+            Some(folder) if !has_test(files, folder, &fault.test) => {
+                findings.problem(
+                    &place,
+                    format!("no test {} in {folder}", fault.test),
+                    "name the one that guards it",
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    let areas: BTreeSet<&str> = faults.iter().map(|f| f.area.as_str()).collect();
+    for area in files.iter().filter_map(|f| f.path.strip_prefix("docs/spec/")?.strip_suffix(".md")) {
+        if !areas.contains(area) {
+            findings.problem(LIST, format!("no fault for the area {area}"), "plant one whose test turns red");
+        }
+    }
+    findings
+}
+
+fn has_test(files: &[File], folder: &str, test: &str) -> bool {
+    let function = test.rsplit("::").next().unwrap_or(test);
+    let prefix = format!("{folder}/");
+    files.iter().filter(|f| f.is("rs") && f.path.starts_with(&prefix)).any(|f| {
+        f.text.contains(function)
+            && rust::test_functions(&rust::code_only(&f.text)).iter().any(|(_, name)| *name == function)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tool::workspace::Package;
+
+    fn problems(list: &str) -> Vec<String> {
+        let member = Package { name: "forebay-core".into(), folder: "core".into(), ..Package::default() };
+        let workspace = Workspace { members: vec![member], ..Workspace::default() };
+        let files = [
+            File::new("core/src/a.rs", "fn f() { one(); two(); two(); }\n#[test]\nfn it_turns_red() {}\n"),
+            File::new("docs/spec/lb.md", "# LB\n"),
+        ];
+        let faults = read(list).expect("the list is well formed");
+        check(&faults, &workspace, &files).problems.into_iter().map(|p| p.what).collect()
+    }
+
+    fn fault(old: &str, test: &str) -> String {
+        format!(
+            "[[fault]]\narea = \"lb\"\nwhat = \"w\"\nfile = \"core/src/a.rs\"\nold = \"{old}\"\nnew = \"\"\n\
+             package = \"forebay-core\"\ntest = \"{test}\"\n"
+        )
+    }
+
+    #[test]
+    fn a_fault_that_still_applies_passes() {
+        assert_eq!(problems(&fault("one();", "a::tests::it_turns_red")), [""; 0]);
+    }
+
+    #[test]
+    fn a_fault_whose_code_is_gone_or_not_unique_is_refused() {
+        assert_eq!(problems(&fault("three();", "it_turns_red")), ["`old` stands 0 times in core/src/a.rs"]);
+        assert_eq!(problems(&fault("two();", "it_turns_red")), ["`old` stands 2 times in core/src/a.rs"]);
+    }
+
+    #[test]
+    fn a_fault_whose_test_does_not_exist_is_refused() {
+        assert_eq!(problems(&fault("one();", "it_flies")), ["no test it_flies in core"]);
+    }
+
+    #[test]
+    fn an_area_without_a_fault_is_refused() {
+        assert_eq!(problems(""), ["no fault for the area lb"]);
+    }
+
+    #[test]
+    fn a_fault_without_a_test_is_not_well_formed() {
+        assert!(read("[[fault]]\narea = \"lb\"\n").is_err());
+    }
+}

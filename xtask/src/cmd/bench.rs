@@ -1,0 +1,60 @@
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use super::setup;
+use crate::tool::{process, tree};
+
+/// Measure: load against haproxy and nginx, or the core's own figures
+///
+/// `load` builds forebay-se as it is shipped (profile dist, about 5 minutes the first time), then runs it
+/// and Debian's haproxy and nginx in turn on one core each: needs root, an otherwise idle machine, and
+/// about a minute with `--quick`. `micro` measures the table and the decisions. What follows `--` goes to
+/// the program that measures.
+#[derive(Args)]
+pub struct Bench {
+    /// What to measure
+    #[arg(value_enum, default_value = "load")]
+    what: What,
+    /// Arguments for the program that measures
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum What {
+    Load,
+    Micro,
+}
+
+/// The load harness, kept by the folder that owns it.
+const HARNESS: &str = "tests/bench/load/run.py";
+
+impl Bench {
+    pub fn run(self) -> Result<ExitCode> {
+        let good = match self.what {
+            What::Load => {
+                setup::ensure(setup::For::Test, process::in_ci())?;
+                if !tree::root().join(HARNESS).is_file() {
+                    bail!("there is no {HARNESS}");
+                }
+                eprintln!("xtask: building forebay-se as it is shipped (profile dist, about 5 minutes once)");
+                process::run(&mut process::cargo(&[
+                    "build",
+                    "--profile=dist",
+                    "--package=forebay-host-uring",
+                    "--bins",
+                ]))?;
+                process::succeeds(
+                    Command::new("python3").arg(HARNESS).args(&self.args).current_dir(tree::root()),
+                )?
+            }
+            What::Micro => {
+                let mut run = process::cargo(&["run", "--profile=dist", "--package=forebay-bench", "--"]);
+                process::succeeds(run.args(&self.args))?
+            }
+        };
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

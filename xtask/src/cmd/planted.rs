@@ -1,0 +1,171 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::check::planted::{self, Fault, LIST};
+use crate::tool::{process, tree};
+
+/// Plant the faults of tests/planted.toml one by one and demand that each turns its test red
+///
+/// Works on a copy below target/planted with a target folder of its own; the first fault waits for a full
+/// build, each further one for the crates it touches. The result goes to docs/acceptance/planted-faults.md
+/// when all areas were planted.
+#[derive(Args)]
+pub struct Planted {
+    /// Plant the faults of this area only
+    #[arg(long)]
+    area: Option<String>,
+    /// Keep the build below target/planted for the next time
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Where the result is written.
+const RECORD: &str = "docs/acceptance/planted-faults.md";
+
+/// What a planted fault led to.
+struct Sown {
+    fault: Fault,
+    /// What the test said, where it did not turn red.
+    missed: Option<String>,
+}
+
+impl Planted {
+    pub fn run(self) -> Result<ExitCode> {
+        let root = tree::root();
+        let text = fs::read_to_string(root.join(LIST)).with_context(|| format!("reading {LIST}"))?;
+        let faults: Vec<Fault> = planted::read(&text)?
+            .into_iter()
+            .filter(|f| self.area.as_ref().is_none_or(|area| *area == f.area))
+            .collect();
+        if faults.is_empty() {
+            bail!("no fault to plant; the areas stand in {LIST}");
+        }
+        let place = root.join("target").join("planted");
+        let copy = place.join("tree");
+        if copy.exists() {
+            fs::remove_dir_all(&copy).context("removing the last copy")?;
+        }
+        copy_tree(&root, &copy)?;
+        println!("xtask: {} faults, each in a copy at {}", faults.len(), tree::shown(&copy));
+        let mut sown = Vec::new();
+        for (number, fault) in faults.into_iter().enumerate() {
+            let begun = Instant::now();
+            print!("[{}] {}: {} ", number + 1, fault.area, fault.what);
+            std::io::Write::flush(&mut std::io::stdout()).ok();
+            let missed = plant(&fault, &copy, &place.join("build"))?;
+            let word = if missed.is_none() { "-> red, as it must be" } else { "-> NOT RED" };
+            println!("{word} ({} s)", begun.elapsed().as_secs());
+            if let Some(said) = &missed {
+                println!("{said}");
+            }
+            sown.push(Sown { fault, missed });
+        }
+        let missed = sown.iter().filter(|s| s.missed.is_some()).count();
+        if self.area.is_none() && missed == 0 {
+            fs::write(root.join(RECORD), record(&sown)).with_context(|| format!("writing {RECORD}"))?;
+            println!("xtask: written to {RECORD}");
+        }
+        if !self.keep {
+            fs::remove_dir_all(&place).ok();
+        }
+        println!("planted: {} of {} turned their test red", sown.len() - missed, sown.len());
+        Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Plants one fault, runs its test, takes the fault out again. Returns what was said if the test stayed green.
+fn plant(fault: &Fault, copy: &Path, build: &Path) -> Result<Option<String>> {
+    let file = copy.join(&fault.file);
+    let good = fs::read_to_string(&file).with_context(|| format!("reading {}", fault.file))?;
+    if good.matches(&fault.old).count() != 1 {
+        bail!("`old` must stand exactly once in {}", fault.file);
+    }
+    fs::write(&file, good.replacen(&fault.old, &fault.new, 1))?;
+    let said = run_test(fault, copy, build);
+    fs::write(&file, good)?;
+    let said = said?;
+    // Red is a test that ran and failed; code that no longer compiles proves nothing.
+    let red = said.lines().any(|line| {
+        line.starts_with("test ") && line.contains(&fault.test) && line.trim_end().ends_with("FAILED")
+    });
+    Ok((!red).then_some(said))
+}
+
+fn run_test(fault: &Fault, copy: &Path, build: &Path) -> Result<String> {
+    let cargo = |args: &[&str]| {
+        let mut command = process::cargo(args);
+        command.current_dir(copy).env("CARGO_TARGET_DIR", build).stderr(Stdio::piped());
+        command
+    };
+    if fault.package == "forebay-e2e" {
+        let programs =
+            cargo(&["build", "--profile=gate", "--package=forebay", "--package=forebay-host-uring"])
+                .output()
+                .context("building the programs")?;
+        if !programs.status.success() {
+            return Ok(String::from_utf8_lossy(&programs.stderr).into_owned());
+        }
+    }
+    let mut test = cargo(&["test", "--profile=gate", "--package", &fault.package]);
+    match fault.target.as_deref() {
+        None => test.arg("--lib"),
+        Some(target) => test.args(["--test", target]),
+    };
+    let out = test.args(["--", &fault.test]).output().context("starting cargo test")?;
+    Ok(format!("{}{}", String::from_utf8_lossy(&out.stderr), String::from_utf8_lossy(&out.stdout)))
+}
+
+/// Copies all files of the tree that git knows or would know.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(from);
+    for path in process::output(&mut git)?.split('\0').filter(|p| !p.is_empty()) {
+        let (source, target): (PathBuf, PathBuf) = (from.join(path), to.join(path));
+        if !source.is_file() {
+            continue;
+        }
+        fs::create_dir_all(target.parent().unwrap_or(to))?;
+        fs::copy(&source, &target).with_context(|| format!("copying {path}"))?;
+    }
+    Ok(())
+}
+
+fn record(sown: &[Sown]) -> String {
+    let mut text = String::from(
+        "# Planted faults\n\n\
+         Written by `cargo xtask planted`: each fault was put into a copy of the tree, and its test turned \
+         red. The gate checks on every change that each fault still applies and that its test exists.\n\n\
+         | area | fault | file | test that turned red |\n|---|---|---|---|\n",
+    );
+    for s in sown {
+        let f = &s.fault;
+        text.push_str(&format!("| {} | {} | `{}` | `{}` {} |\n", f.area, f.what, f.file, f.package, f.test));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_names_every_fault_and_its_test() {
+        let fault = Fault {
+            area: "lb".into(),
+            what: "turns are not taken".into(),
+            file: "core/src/a.rs".into(),
+            old: "a".into(),
+            new: "b".into(),
+            package: "forebay-core".into(),
+            test: "a::tests::turns_are_taken".into(),
+            target: None,
+        };
+        let text = record(&[Sown { fault, missed: None }]);
+        assert!(text.contains("| lb | turns are not taken | `core/src/a.rs` | `forebay-core` a::tests::"));
+    }
+}

@@ -1,0 +1,242 @@
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::tool::{apt, process, tree};
+
+/// Find what this machine lacks, name it, and install it with --install
+#[derive(Args)]
+pub struct Setup {
+    /// Install what is missing (Debian packages as root or through sudo; parts of the Rust toolchain)
+    #[arg(long)]
+    install: bool,
+}
+
+/// What the machine is wanted for: `up` needs less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    Up,
+    Test,
+}
+
+/// A thing that may be missing.
+struct Need {
+    /// How to see that it is there.
+    sign: Sign,
+    cure: Cure,
+    used_for: &'static str,
+    wanted: For,
+}
+
+enum Sign {
+    Program(&'static str),
+    AnyFile(&'static [&'static str]),
+    /// `cargo <word>` answers.
+    Cargo(&'static str),
+    PythonModule(&'static str),
+    WasmTarget,
+}
+
+#[derive(PartialEq, Eq)]
+enum Cure {
+    Package(&'static str),
+    Component(&'static str),
+    WasmScript,
+}
+
+/// Makes the `wasm32-unknown-unknown` target usable, with or without rustup's download.
+pub const WASM_SCRIPT: &str = "xtask/toolchain/wasm-toolchain.sh";
+
+const NEEDS: &[Need] = &[
+    need(Sign::Program("cc"), Cure::Package("gcc"), "linking, and the C parts of aws-lc", For::Up),
+    need(
+        Sign::AnyFile(&["/usr/include/stdlib.h", "/usr/include/x86_64-linux-musl/stdlib.h"]),
+        Cure::Package("libc6-dev"),
+        "linking, and the C parts of aws-lc",
+        For::Up,
+    ),
+    need(Sign::Cargo("fmt"), Cure::Component("rustfmt"), "the stage fmt", For::Test),
+    need(Sign::Cargo("clippy"), Cure::Component("clippy"), "the stage clippy", For::Test),
+    need(Sign::WasmTarget, Cure::WasmScript, "pure crates and the core component", For::Test),
+    need(Sign::Program("curl"), Cure::Package("curl"), "a foreign client", For::Test),
+    need(Sign::Program("wrk"), Cure::Package("wrk"), "a foreign client under load", For::Test),
+    need(Sign::Program("h2load"), Cure::Package("nghttp2-client"), "a foreign client under load", For::Test),
+    need(
+        Sign::Program("haproxy"),
+        Cure::Package("haproxy"),
+        "a foreign peer and the measure of cost",
+        For::Test,
+    ),
+    need(
+        Sign::Program("nginx"),
+        Cure::Package("nginx-light"),
+        "a foreign server and the measure of cost",
+        For::Test,
+    ),
+    need(
+        Sign::AnyFile(&[
+            "/usr/lib/nginx/modules/ngx_stream_module.so",
+            "/usr/share/nginx/modules-available/mod-stream.conf",
+        ]),
+        Cure::Package("libnginx-mod-stream"),
+        "nginx as a TCP proxy",
+        For::Test,
+    ),
+    need(Sign::Program("python3"), Cure::Package("python3"), "the load harness", For::Test),
+    need(
+        Sign::PythonModule("websockets"),
+        Cure::Package("python3-websockets"),
+        "a foreign WebSocket client",
+        For::Test,
+    ),
+    need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", For::Test),
+    need(Sign::Program("openssl"), Cure::Package("openssl"), "the load harness", For::Test),
+    need(
+        Sign::AnyFile(&["/usr/include/openssl/ssl.h"]),
+        Cure::Package("libssl-dev"),
+        "the load generator",
+        For::Test,
+    ),
+];
+
+const fn need(sign: Sign, cure: Cure, used_for: &'static str, wanted: For) -> Need {
+    Need { sign, cure, used_for, wanted }
+}
+
+impl Setup {
+    pub fn run(self) -> Result<ExitCode> {
+        ensure(For::Test, self.install || process::in_ci())?;
+        println!("xtask: nothing is missing for `cargo xtask up` and `cargo xtask test`");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Checks that nothing is missing; installs if asked to.
+///
+/// # Errors
+/// Something is missing and may not or could not be installed; the message names the one command.
+pub fn ensure(wanted: For, install: bool) -> Result<()> {
+    let missing = missing(wanted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("xtask: this machine lacks");
+    for need in &missing {
+        eprintln!("  {:<42} for {}", name(&need.cure), need.used_for);
+    }
+    if !install {
+        eprintln!("install all of it with: cargo xtask setup --install");
+        eprintln!("which runs: {}", commands(&missing).join(" && "));
+        bail!("{} things are missing", missing.len());
+    }
+    let packages = packages(&missing);
+    if !packages.is_empty() {
+        apt::install(&packages)?;
+    }
+    for need in &missing {
+        match need.cure {
+            Cure::Package(_) => {}
+            Cure::Component(component) => {
+                process::run(Command::new("rustup").args(["component", "add", component]))?;
+            }
+            Cure::WasmScript => {
+                println!("xtask: making the wasm32 target usable (a minute, more without rustup's download)");
+                process::output(Command::new("sh").arg(WASM_SCRIPT).current_dir(tree::root()))?;
+            }
+        }
+    }
+    let still = self::missing(wanted);
+    if let Some(first) = still.first() {
+        bail!("after installing, {} is still missing", name(&first.cure));
+    }
+    Ok(())
+}
+
+fn missing(wanted: For) -> Vec<&'static Need> {
+    NEEDS
+        .iter()
+        .filter(|need| wanted == For::Test || need.wanted == For::Up)
+        .filter(|need| !is_there(&need.sign))
+        .collect()
+}
+
+fn is_there(sign: &Sign) -> bool {
+    let quiet = |command: &mut Command| {
+        command.current_dir(tree::root()).output().is_ok_and(|out| out.status.success())
+    };
+    match sign {
+        Sign::Program(program) => process::find(program).is_some(),
+        Sign::AnyFile(files) => files.iter().any(|file| Path::new(file).exists()),
+        Sign::Cargo(word) => quiet(&mut process::cargo(&[word, "--version"])),
+        Sign::PythonModule(module) => {
+            // The distribution's Python: tests call it by its full path where they need its modules.
+            quiet(Command::new("/usr/bin/python3").args(["-c", &format!("import {module}")]))
+        }
+        Sign::WasmTarget => quiet(Command::new("sh").args([WASM_SCRIPT, "--check"])),
+    }
+}
+
+fn name(cure: &Cure) -> String {
+    match cure {
+        Cure::Package(package) => format!("the package {package}"),
+        Cure::Component(component) => format!("the toolchain component {component}"),
+        Cure::WasmScript => "the target wasm32-unknown-unknown".to_owned(),
+    }
+}
+
+fn packages(missing: &[&'static Need]) -> Vec<&'static str> {
+    let mut names: Vec<&str> = missing
+        .iter()
+        .filter_map(|need| match need.cure {
+            Cure::Package(package) => Some(package),
+            _ => None,
+        })
+        .collect();
+    names.dedup();
+    names
+}
+
+fn commands(missing: &[&'static Need]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let packages = packages(missing);
+    if !packages.is_empty() {
+        lines.push(apt::shown(&packages));
+    }
+    for need in missing {
+        match need.cure {
+            Cure::Package(_) => {}
+            Cure::Component(component) => lines.push(format!("rustup component add {component}")),
+            Cure::WasmScript => lines.push(format!("sh {WASM_SCRIPT}")),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_command_names_every_missing_thing_once() {
+        let all: Vec<&Need> = NEEDS.iter().collect();
+        let line = commands(&all).join(" && ");
+        for word in ["apt-get install", " curl ", " haproxy ", "component add clippy", WASM_SCRIPT] {
+            assert_eq!(line.matches(word).count(), 1, "{word} in {line}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_missing() {
+        assert!(!is_there(&Sign::Program("no-such-program-anywhere")));
+        assert!(is_there(&Sign::Program("sh")));
+        assert!(!is_there(&Sign::AnyFile(&["/no/such/file"])));
+    }
+
+    #[test]
+    fn up_needs_less_than_test() {
+        let up = NEEDS.iter().filter(|n| n.wanted == For::Up).count();
+        assert!(up > 0 && up < NEEDS.len());
+    }
+}

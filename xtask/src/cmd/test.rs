@@ -1,0 +1,54 @@
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::setup;
+use crate::gate::{self, Gate};
+use crate::tool::process;
+
+/// Run everything that gates a change
+///
+/// All stages run even if an early one fails. From nothing this takes about 20 minutes on two cores,
+/// most of it compiling; the last line sums up the tests.
+#[derive(Args)]
+pub struct Test {
+    /// Run in full the tests that the gate runs shortened (those that take over a minute)
+    #[arg(long)]
+    long: bool,
+    /// Install what this machine lacks; implied when CI=true
+    #[arg(long)]
+    install: bool,
+    /// Run this stage only; may be repeated
+    #[arg(long, value_name = "STAGE")]
+    only: Vec<String>,
+    /// List the stages and what each takes
+    #[arg(long)]
+    list: bool,
+    /// Stop at the first stage that fails
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+/// Stages that use programs of the system.
+const NEED_PROGRAMS: &[&str] = &["build", "unit", "fuzz", "e2e", "wasm", "clippy", "doc"];
+
+impl Test {
+    pub fn run(self) -> Result<ExitCode> {
+        if self.list {
+            for stage in gate::stages() {
+                println!("{:<11} {} ({})", stage.name, stage.about, stage.takes);
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let names = gate::stage_names();
+        if let Some(unknown) = self.only.iter().find(|o| !names.contains(&o.as_str())) {
+            bail!("no stage is called {unknown}; there are {}", names.join(", "));
+        }
+        if self.only.is_empty() || self.only.iter().any(|o| NEED_PROGRAMS.contains(&o.as_str())) {
+            setup::ensure(setup::For::Test, self.install || process::in_ci())?;
+        }
+        let good = Gate::new(self.long).run(&self.only, self.fail_fast);
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

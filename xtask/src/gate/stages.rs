@@ -1,0 +1,139 @@
+//! The stages, one function each.
+
+use anyhow::Result;
+
+use super::report::Outcome;
+use super::{Gate, Stage, checked, suites};
+use crate::check::{acceptance, arrows, features, licences, manifests, planted, seams, spec, tidy};
+use crate::cmd::wasm;
+use crate::tool::{process, tree};
+
+pub const ALL: &[Stage] = &[
+    Stage { name: "fmt", about: "formatting of all Rust files", takes: "seconds", run: fmt },
+    Stage { name: "tidy", about: "habits that no compiler checks", takes: "seconds", run: tidy },
+    Stage { name: "deps", about: "who may depend on whom, and why", takes: "seconds", run: deps },
+    Stage { name: "licences", about: "licences and second versions", takes: "seconds", run: licences },
+    Stage { name: "spec", about: "every promise is built and tested", takes: "seconds", run: spec },
+    Stage { name: "acceptance", about: "every named proof exists", takes: "seconds", run: acceptance },
+    Stage { name: "planted", about: "the planted faults still apply", takes: "seconds", run: planted },
+    Stage { name: "build", about: "the product and all tests, once", takes: "about 5 min", run: build },
+    Stage { name: "unit", about: "unit, property and golden tests", takes: "about 2 min", run: unit },
+    Stage { name: "doc", about: "examples in the documentation", takes: "about 1 min", run: doc },
+    Stage { name: "fuzz", about: "replay of the fuzz corpora", takes: "below 1 min", run: fuzz },
+    Stage { name: "e2e", about: "real processes, sockets, peers", takes: "about 5 min", run: e2e },
+    Stage { name: "wasm", about: "pure crates and the component", takes: "about 1 min", run: wasm },
+    Stage { name: "clippy", about: "lints, each feature set alone", takes: "about 3 min", run: clippy },
+];
+
+/// Packages whose tests are stages of their own.
+const E2E: &str = "forebay-e2e";
+const FUZZ: &str = "forebay-fuzz";
+
+fn fmt(_: &mut Gate) -> Result<Outcome> {
+    let good = process::succeeds(&mut process::cargo(&["fmt", "--all", "--check"]))?;
+    if !good {
+        println!("  problem: not formatted; run `cargo xtask fmt`");
+    }
+    Ok(Outcome { problems: usize::from(!good), ..Outcome::default() })
+}
+
+fn tidy(gate: &mut Gate) -> Result<Outcome> {
+    Ok(checked(&tidy::check(gate.files()?)))
+}
+
+fn deps(gate: &mut Gate) -> Result<Outcome> {
+    let (workspace, files) = gate.tree()?;
+    let mut findings = arrows::check(workspace);
+    findings.join(manifests::check(workspace, files));
+    findings.join(seams::check(files));
+    Ok(checked(&findings))
+}
+
+fn licences(gate: &mut Gate) -> Result<Outcome> {
+    let (workspace, files) = gate.tree()?;
+    let text = files.iter().find(|f| f.path == "deny.toml").map_or("", |f| f.text.as_str());
+    Ok(checked(&licences::check(workspace, &licences::Lists::read(text)?)))
+}
+
+fn spec(gate: &mut Gate) -> Result<Outcome> {
+    Ok(checked(&spec::check(gate.files()?)))
+}
+
+fn acceptance(gate: &mut Gate) -> Result<Outcome> {
+    let names = super::stage_names();
+    Ok(checked(&acceptance::check(gate.files()?, &names)))
+}
+
+fn planted(gate: &mut Gate) -> Result<Outcome> {
+    let (workspace, files) = gate.tree()?;
+    let text = files.iter().find(|f| f.path == planted::LIST).map_or("", |f| f.text.as_str());
+    Ok(checked(&planted::check(&planted::read(text)?, workspace, files)))
+}
+
+fn build(gate: &mut Gate) -> Result<Outcome> {
+    let suites = suites::build()?;
+    let outcome = Outcome::checks(suites.len(), "test programs", 0);
+    gate.suites = Some(suites);
+    Ok(outcome)
+}
+
+fn unit(gate: &mut Gate) -> Result<Outcome> {
+    run_suites(gate, |package| package != E2E && package != FUZZ)
+}
+
+fn fuzz(gate: &mut Gate) -> Result<Outcome> {
+    run_suites(gate, |package| package == FUZZ)
+}
+
+fn e2e(gate: &mut Gate) -> Result<Outcome> {
+    run_suites(gate, |package| package == E2E)
+}
+
+fn run_suites(gate: &mut Gate, chosen: fn(&str) -> bool) -> Result<Outcome> {
+    if gate.suites.is_none() {
+        gate.suites = Some(suites::build()?);
+    }
+    let mut sum = Outcome::default();
+    let mut ran = 0;
+    for suite in gate.suites.iter().flatten().filter(|s| chosen(&s.package)) {
+        sum.add(suites::run(suite, gate.long, &suites::logs())?);
+        ran += 1;
+    }
+    sum.looked_at = Some((ran, "test programs"));
+    if sum.passed + sum.failed == 0 {
+        println!("  problem: no test ran");
+        sum.problems += 1;
+    }
+    Ok(sum)
+}
+
+fn doc(_: &mut Gate) -> Result<Outcome> {
+    suites::run_doc_tests()
+}
+
+fn wasm(gate: &mut Gate) -> Result<Outcome> {
+    wasm::gate(gate.workspace()?)
+}
+
+fn clippy(gate: &mut Gate) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut builds = 0;
+    let mut lint = |args: &[&str]| -> Result<()> {
+        let mut command = process::cargo(&["clippy", "--quiet", "--profile=gate"]);
+        command.args(args).args(["--", "-D", "warnings"]).current_dir(tree::root());
+        builds += 1;
+        if !process::succeeds(&mut command)? {
+            outcome.problems += 1;
+            outcome.red.push(process::shown(&command));
+        }
+        Ok(())
+    };
+    lint(&["--workspace", "--all-targets"])?;
+    for set in features::sets(gate.workspace()?) {
+        let mut args = vec!["--package", set.package.as_str()];
+        args.extend(set.args.iter().map(String::as_str));
+        lint(&args)?;
+    }
+    outcome.looked_at = Some((builds, "feature sets"));
+    Ok(outcome)
+}

@@ -1,0 +1,67 @@
+//! The repository's text files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Folders that hold no source of ours.
+const SKIPPED: &[&str] = &["target", ".git", ".forebay", "node_modules", "__pycache__", ".venv"];
+
+/// A text file: its path from the root, with `/`, and what stands in it.
+#[derive(Debug, Clone)]
+pub struct File {
+    pub path: String,
+    pub text: String,
+}
+
+impl File {
+    #[cfg(test)]
+    pub fn new(path: &str, text: &str) -> Self {
+        File { path: path.into(), text: text.into() }
+    }
+
+    pub fn is(&self, extension: &str) -> bool {
+        Path::new(&self.path).extension().is_some_and(|e| e == extension)
+    }
+}
+
+/// The workspace's root folder. `cargo xtask` may be called from any folder inside.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask is a folder of the workspace").to_path_buf()
+}
+
+/// Reads all text files below `root`, in order of their paths; files that are not UTF-8 are left out.
+pub fn read_all(root: &Path) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                if !SKIPPED.iter().any(|s| name == *s) {
+                    folders.push(entry.path());
+                }
+            } else if kind.is_file()
+                // In a second work tree `.git` is a file.
+                && name != "Cargo.lock"
+                && name != ".git"
+                && let Ok(text) = fs::read_to_string(entry.path())
+            {
+                let path = entry.path();
+                let path = path.strip_prefix(root).expect("found below the root");
+                files.push(File { path: path.to_string_lossy().replace('\\', "/"), text });
+            }
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+/// A path for people: from the root where it lies below it.
+pub fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
