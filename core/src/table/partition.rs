@@ -1,0 +1,625 @@
+//! One partition: the operations of a worker.
+
+use super::catalog::{Catalog, Class, Key, Row, ServerSlot, TableId};
+use super::clock::{Lifetime, Tick, millis};
+use super::digest::{Digests, term_at};
+use super::geometry::Geometry;
+use super::key::KeyBytes;
+use super::limits::{OLDEST_KEPT, OPEN_INLINE_MAX, OVERFLOW_RESERVED};
+use super::store::{At, Cold, Flag, Store};
+use super::version::{GroupMillis, Version};
+use crate::units::Now;
+use alloc::vec::Vec;
+
+/// A slice of the table, with everything that its operations change.
+pub struct Partition {
+    pub(super) store: Store,
+    pub(super) digests: Digests,
+    pub(super) len: u32,
+    pub(super) limit: u32,
+    /// Entries that may be evicted: no open connection anywhere, not begun over a tombstone.
+    pub(super) evictable: u32,
+    /// The bucket at which the clock hand goes on.
+    pub(super) hand: u32,
+    /// Start of the hand's present turn and of the one before.
+    pub(super) turn: Tick,
+    pub(super) turn_before: Tick,
+    /// The catalog that was adopted last.
+    pub(super) era: u32,
+    last_stamp: u64,
+    /// Slot number and idle since, the oldest last: found together, evicted one by one.
+    pub(super) oldest: Vec<(u32, Tick)>,
+    /// Connections beyond those that an entry counts itself.
+    overflow: Vec<(u128, u32)>,
+    pub(super) stats: Stats,
+}
+
+/// What happened in a partition since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Entries and tombstones now.
+    pub entries: u32,
+    /// Those of them that have open connections or may not be evicted for another reason.
+    pub held: u32,
+    /// New entries.
+    pub created: u64,
+    /// Entries that reached their end of life and were cleared away.
+    pub expired: u64,
+    /// Entries that had to go because the partition was full.
+    pub evicted: u64,
+    /// Evictions of another than the oldest entry: no free slot was in reach of the new key.
+    pub evicted_nearby: u64,
+    /// New entries refused because every entry in reach had open connections.
+    pub refused: u64,
+    /// Entries moved to their other bucket to make room.
+    pub moves: u64,
+}
+
+impl Stats {
+    /// Adds the figures of another partition.
+    pub fn add(&mut self, other: &Self) {
+        self.entries = self.entries.saturating_add(other.entries);
+        self.held = self.held.saturating_add(other.held);
+        self.created += other.created;
+        self.expired += other.expired;
+        self.evicted += other.evicted;
+        self.evicted_nearby += other.evicted_nearby;
+        self.refused += other.refused;
+        self.moves += other.moves;
+    }
+}
+
+/// What may happen to an entry that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteKind {
+    /// The first choice for a client holds: a living entry stays as it is.
+    First,
+    /// A deliberate move to another server (its own is down): counts a switch.
+    Move,
+    /// The last write holds (key-value tables).
+    Last,
+}
+
+/// A write of [`Partition::put`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The server to remember.
+    pub server: ServerSlot,
+    /// Which of the table's time-outs the entry has.
+    pub class: Class,
+    /// What may happen to an entry that exists.
+    pub kind: WriteKind,
+}
+
+impl Write {
+    /// The first choice for a client, with the table's first time-out.
+    pub fn first(server: ServerSlot) -> Self {
+        Self { server, class: Class::default(), kind: WriteKind::First }
+    }
+
+    /// A deliberate move to another server.
+    pub fn moved(server: ServerSlot) -> Self {
+        Self { kind: WriteKind::Move, ..Self::first(server) }
+    }
+}
+
+/// What [`Partition::put`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// What became of the key.
+    pub outcome: Outcome,
+    /// The entry that had to go: an event worth telling.
+    pub evicted: Option<Evicted>,
+}
+
+/// What became of the key of a [`Write`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new life of the key began.
+    Created,
+    /// A living entry stands; this is its server.
+    Held(ServerSlot),
+    /// The entry was bound to this server before.
+    Replaced(ServerSlot),
+    /// The entry says so already.
+    Same,
+}
+
+/// An entry that went because its partition was full: the oldest idle one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evicted {
+    /// Its table.
+    pub table: TableId,
+    /// Its key.
+    pub key: KeyBytes,
+    /// Its server; `None` if it was a tombstone.
+    pub server: Option<ServerSlot>,
+    /// How long it had been idle, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// Why nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The partition is full and every entry that could go has open connections: serve the client without
+    /// remembering it, or refuse the connection.
+    Full,
+    /// The table is not defined, or no longer: a request that outlived a change of configuration.
+    UnknownTable,
+    /// The server has no slot in this catalog.
+    UnknownServer,
+    /// The entry was written with a later catalog: take that one and try again.
+    OldCatalog,
+}
+
+impl core::fmt::Display for Refused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the persistence table is full of entries with open connections",
+            Self::UnknownTable => "the persistence table of this service is not defined any more",
+            Self::UnknownServer => "the server is not in the catalog of the persistence table",
+            Self::OldCatalog => "the entry was written after a newer change of the configuration",
+        })
+    }
+}
+
+impl core::error::Error for Refused {}
+
+/// What [`Partition::open`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The server the client is bound to.
+    pub server: ServerSlot,
+    /// The first open connection of the key on this engine: the other engines must be told.
+    pub first: bool,
+}
+
+/// What [`Partition::close`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// That was the last open connection of the key on this engine.
+    pub last_here: bool,
+    /// That was the last on all engines: the countdown started.
+    pub last: bool,
+}
+
+impl Partition {
+    /// Reserves and touches all memory of a partition.
+    //= TBL-MEMORY-03
+    pub fn new(geometry: &Geometry, catalog: &Catalog, now: Now) -> Self {
+        let tick = Tick::at(now);
+        let mut partition = Self {
+            store: Store::new(geometry.buckets()),
+            digests: Digests::new(),
+            len: 0,
+            limit: geometry.partition_limit(),
+            evictable: 0,
+            hand: 0,
+            turn: tick,
+            turn_before: tick,
+            era: 0,
+            last_stamp: 0,
+            oldest: Vec::with_capacity(OLDEST_KEPT),
+            overflow: Vec::with_capacity(OVERFLOW_RESERVED),
+            stats: Stats::default(),
+        };
+        partition.adopt(catalog, now);
+        partition
+    }
+
+    /// Returns the server a client is bound to, if its entry is alive at `now`.
+    ///
+    /// Does not extend the entry's life: [`Partition::open`] and [`Partition::touch`] do. Reads one cache
+    /// line, the entry's second bucket if it had to go there, and the end of life only if it may be near.
+    //= TBL-GET-01
+    #[inline]
+    pub fn get(&self, catalog: &Catalog, key: &Key, now: Now) -> Option<ServerSlot> {
+        let at = self.store.find(key.stored, key.hash)?;
+        if self.store.is(at, Flag::Tombstone) {
+            return None;
+        }
+        let row = catalog.row(key.table)?;
+        let tick = Tick::at(now);
+        // Not flagged when the hand last came by, and since then too little time passed to end.
+        let surely_alive =
+            !self.store.is(at, Flag::MayBeOver) && tick.age_of(self.turn_before) < row.half_shortest;
+        (surely_alive || !self.over(row, at, tick)).then(|| ServerSlot(self.store.value(at)))
+    }
+
+    /// Writes the server of a client.
+    ///
+    /// A key without a living entry gets one, with a countdown that starts now; the caller then
+    /// [opens](Partition::open) it for the connection at hand. In a full partition the oldest idle entry
+    /// goes, and is returned.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing has changed then.
+    pub fn put(
+        &mut self,
+        catalog: &Catalog,
+        key: &Key,
+        write: Write,
+        now: Now,
+        group: GroupMillis,
+    ) -> Result<Written, Refused> {
+        let row = self.row(catalog, key)?;
+        catalog.name_of(write.server).ok_or(Refused::UnknownServer)?;
+        let tick = Tick::at(now);
+        if let Some(at) = self.store.find(key.stored, key.hash) {
+            let outcome = self.rewrite(catalog, row, key, at, write, tick, group)?;
+            return Ok(Written { outcome, evicted: None });
+        }
+        let stamp = self.stamp(group);
+        let birth = if write.kind == WriteKind::Last { 0 } else { group.minute() };
+        let version = Version { birth, switches: 0, stamp, origin: catalog.me };
+        let cold = Cold::new(key.table, write.class, version, tick);
+        let evicted = self.insert(catalog, row, key, write.server.0, cold, tick)?;
+        self.stats.created += 1;
+        Ok(Written { outcome: Outcome::Created, evicted })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the second half of put, all of it already looked up")]
+    fn rewrite(
+        &mut self,
+        catalog: &Catalog,
+        row: &Row,
+        key: &Key,
+        at: At,
+        write: Write,
+        tick: Tick,
+        group: GroupMillis,
+    ) -> Result<Outcome, Refused> {
+        let tombstone = self.store.is(at, Flag::Tombstone);
+        let dead = tombstone || self.over(row, at, tick);
+        let held = ServerSlot(self.store.value(at));
+        match write.kind {
+            WriteKind::First if !dead => return Ok(Outcome::Held(held)),
+            WriteKind::Move if !dead && held == write.server => return Ok(Outcome::Same),
+            _ => {}
+        }
+        let stamp = self.stamp(group);
+        let me = catalog.me;
+        self.change(catalog, row, key, at, |p| {
+            let old = p.store.cold(at).version();
+            let version = match write.kind {
+                WriteKind::Last => Version { birth: 0, switches: 0, stamp, origin: me },
+                _ if dead => old.reborn(group.minute(), stamp, me),
+                _ => old.switched(stamp, me),
+            };
+            let cold = p.store.cold_mut(at);
+            cold.set_version(version);
+            cold.set_class(write.class);
+            p.store.set_value(at, write.server.0);
+            p.store.set(at, Flag::Tombstone, false);
+            // Unshared tables keep tombstones only for the count of connections.
+            if tombstone && row.cells.is_some() && write.kind != WriteKind::Last {
+                p.set_lasting(at, true);
+            }
+        })?;
+        self.used(row, at, tick);
+        if dead {
+            self.stats.created += 1;
+            return Ok(Outcome::Created);
+        }
+        Ok(Outcome::Replaced(held))
+    }
+
+    /// Removes the entry of a client; a shared table remembers the removal. Returns the server it had.
+    ///
+    /// Connections that are still open keep being counted, so that a later entry of the key is not ended
+    /// under them.
+    ///
+    /// # Errors
+    /// [`Refused::UnknownTable`], [`Refused::OldCatalog`].
+    //= TBL-REMOVE-01
+    pub fn remove(
+        &mut self,
+        catalog: &Catalog,
+        key: &Key,
+        now: Now,
+        group: GroupMillis,
+    ) -> Result<Option<ServerSlot>, Refused> {
+        let row = self.row(catalog, key)?;
+        let Some(at) = self.store.find(key.stored, key.hash) else { return Ok(None) };
+        if self.store.is(at, Flag::Tombstone) {
+            return Ok(None);
+        }
+        let tick = Tick::at(now);
+        let alive = !self.over(row, at, tick);
+        let held = ServerSlot(self.store.value(at));
+        if row.cells.is_none() && self.store.cold(at).open == 0 {
+            self.erase(catalog, row, key.hash, at);
+            return Ok(alive.then_some(held));
+        }
+        let stamp = self.stamp(group);
+        let me = catalog.me;
+        self.change(catalog, row, key, at, |p| {
+            let version = p.store.cold(at).version().deleted(stamp, me);
+            p.store.cold_mut(at).set_version(version);
+            p.store.set(at, Flag::Tombstone, true);
+            p.set_lasting(at, false);
+        })?;
+        self.used(row, at, tick);
+        Ok(alive.then_some(held))
+    }
+
+    /// Counts a new connection of a client: its entry does not end before the last one closed.
+    ///
+    /// `None` if the key has no living entry; then nothing is counted, and nothing must be closed.
+    //= TBL-OPEN-01
+    #[inline]
+    pub fn open(&mut self, catalog: &Catalog, key: &Key, now: Now) -> Option<Opened> {
+        let row = self.row(catalog, key).ok()?;
+        let at = self.find_alive(row, key, Tick::at(now))?;
+        let was_evictable = self.is_evictable(at);
+        let mine = catalog.me.bit();
+        let cold = self.store.cold_mut(at);
+        let before = cold.open;
+        cold.open |= mine;
+        match cold.count() {
+            OPEN_INLINE_MAX => self.overflow_one(key.stored),
+            n => cold.set_count(n + 1),
+        }
+        self.store.set(at, Flag::MayBeOver, false);
+        self.evictable -= u32::from(was_evictable);
+        let first = before & mine == 0;
+        if first {
+            self.digests.reopen(catalog, row, key.hash, key.stored, before, before | mine);
+        }
+        Some(Opened { server: ServerSlot(self.store.value(at)), first })
+    }
+
+    /// Counts the end of a connection that [`Partition::open`] counted. After the last one the countdown
+    /// starts.
+    ///
+    /// `None` if no connection of the key is counted: its table was removed meanwhile.
+    //= TBL-OPEN-02
+    #[inline]
+    pub fn close(&mut self, catalog: &Catalog, key: &Key, now: Now) -> Option<Closed> {
+        let row = self.row(catalog, key).ok()?;
+        let at = self.store.find(key.stored, key.hash)?;
+        let count = self.store.cold(at).count();
+        if count == 0 {
+            return None;
+        }
+        if count == OPEN_INLINE_MAX && self.overflow_taken(key.stored) {
+            return Some(Closed { last_here: false, last: false });
+        }
+        self.store.cold_mut(at).set_count(count - 1);
+        if count > 1 {
+            return Some(Closed { last_here: false, last: false });
+        }
+        let before = self.store.cold(at).open;
+        let open = before & !catalog.me.bit();
+        self.set_open(catalog, row, key, at, open, Tick::at(now));
+        Some(Closed { last_here: true, last: open == 0 })
+    }
+
+    /// Renews the life of an entry (an app cookie was used); returns its server.
+    ///
+    /// `None` if the key has no living entry.
+    //= TBL-TOUCH-01
+    #[inline]
+    pub fn touch(&mut self, catalog: &Catalog, key: &Key, now: Now) -> Option<ServerSlot> {
+        let row = catalog.row(key.table)?;
+        let tick = Tick::at(now);
+        let at = self.find_alive(row, key, tick)?;
+        self.used(row, at, tick);
+        Some(ServerSlot(self.store.value(at)))
+    }
+
+    /// The figures of this partition.
+    pub fn stats(&self) -> Stats {
+        Stats { entries: self.len, held: self.len - self.evictable, ..self.stats }
+    }
+
+    /// Bytes that the partition has reserved, without what the allocator adds.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.store.bytes()
+            + self.digests.bytes()
+            + self.oldest.capacity() * size_of::<(u32, Tick)>()
+            + self.overflow.capacity() * size_of::<(u128, u32)>()
+    }
+
+    // What the operations share.
+
+    /// The table's row, if this partition has adopted the table.
+    #[inline(always)]
+    pub(super) fn row<'c>(&self, catalog: &'c Catalog, key: &Key) -> Result<&'c Row, Refused> {
+        let row = catalog.row(key.table).ok_or(Refused::UnknownTable)?;
+        if self.digests.knows(catalog, row, key.hash) { Ok(row) } else { Err(Refused::UnknownTable) }
+    }
+
+    /// A stamp later than every one this partition gave.
+    fn stamp(&mut self, group: GroupMillis) -> u64 {
+        self.last_stamp = group.stamp().max(self.last_stamp.saturating_add(1));
+        self.last_stamp
+    }
+
+    #[inline(always)]
+    fn find_alive(&self, row: &Row, key: &Key, tick: Tick) -> Option<At> {
+        let at = self.store.find(key.stored, key.hash)?;
+        (!self.store.is(at, Flag::Tombstone) && !self.over(row, at, tick)).then_some(at)
+    }
+
+    /// How long the entry lives without connections, in ticks.
+    #[inline(always)]
+    pub(super) fn life(&self, row: &Row, at: At) -> u32 {
+        if self.store.is(at, Flag::Tombstone) {
+            return Lifetime::TOMBSTONE.ticks();
+        }
+        row.lives[usize::from(self.store.cold(at).class().get())]
+    }
+
+    /// Whether an entry is past its end of life. More than, not as much as: both moments were rounded down.
+    //= TBL-EXPIRY-01
+    #[inline(always)]
+    pub(super) fn over(&self, row: &Row, at: At, tick: Tick) -> bool {
+        let cold = self.store.cold(at);
+        cold.open == 0 && tick.age_of(cold.idle) > self.life(row, at)
+    }
+
+    /// Sets the flag that makes a look-up check the end of life; from half of the life on.
+    #[inline(always)]
+    pub(super) fn mark(&mut self, life: u32, at: At, tick: Tick) {
+        let cold = self.store.cold(at);
+        let may = cold.open == 0 && tick.age_of(cold.idle) >= life / 2;
+        self.store.set(at, Flag::MayBeOver, may);
+    }
+
+    /// The key is in use at `tick`: the countdown starts over.
+    #[inline(always)]
+    pub(super) fn used(&mut self, row: &Row, at: At, tick: Tick) {
+        self.set_idle(row, at, tick, tick);
+    }
+
+    #[inline(always)]
+    pub(super) fn set_idle(&mut self, row: &Row, at: At, idle: Tick, tick: Tick) {
+        self.store.cold_mut(at).idle = idle;
+        self.mark(self.life(row, at), at, tick);
+        self.idle_since(idle, tick);
+    }
+
+    /// An entry is idle since `idle`: if that is older than what the list of the oldest holds, the list is
+    /// no longer the list of the oldest.
+    #[inline(always)]
+    pub(super) fn idle_since(&mut self, idle: Tick, tick: Tick) {
+        if let Some((_, youngest)) = self.oldest.first()
+            && tick.age_of(idle) > tick.age_of(*youngest)
+        {
+            self.oldest.clear();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_evictable(&self, at: At) -> bool {
+        self.store.cold(at).open == 0 && !self.store.is(at, Flag::Lasting)
+    }
+
+    fn set_lasting(&mut self, at: At, to: bool) {
+        let before = self.is_evictable(at);
+        self.store.set(at, Flag::Lasting, to);
+        self.recount(before, at);
+    }
+
+    pub(super) fn recount(&mut self, was_evictable: bool, at: At) {
+        self.evictable = self.evictable - u32::from(was_evictable) + u32::from(self.is_evictable(at));
+    }
+
+    /// Changes the open set; when nobody is left the countdown starts, or the removed entry goes at last.
+    pub(super) fn set_open(
+        &mut self,
+        catalog: &Catalog,
+        row: &Row,
+        key: &Key,
+        at: At,
+        open: u64,
+        tick: Tick,
+    ) {
+        let before = self.store.cold(at).open;
+        let was_evictable = self.is_evictable(at);
+        self.store.cold_mut(at).open = open;
+        self.recount(was_evictable, at);
+        self.digests.reopen(catalog, row, key.hash, key.stored, before, open);
+        if open == 0 && before != 0 {
+            self.used(row, at, tick);
+            if row.cells.is_none() && self.store.is(at, Flag::Tombstone) {
+                self.erase(catalog, row, key.hash, at);
+            }
+        }
+    }
+
+    /// Changes what a digest takes in, and the digest.
+    pub(super) fn change(
+        &mut self,
+        catalog: &Catalog,
+        row: &Row,
+        key: &Key,
+        at: At,
+        edit: impl FnOnce(&mut Self),
+    ) -> Result<(), Refused> {
+        if row.cells.is_none() {
+            edit(self);
+            return Ok(());
+        }
+        let before = term_at(catalog, &self.store, at).ok_or(Refused::OldCatalog)?;
+        edit(self);
+        self.digests.subtract(catalog, row, key.hash, before);
+        // The edit wrote a server of this catalog, or left the one whose name was just found.
+        let after = term_at(catalog, &self.store, at).unwrap_or(0);
+        self.digests.add(catalog, row, key.hash, after);
+        Ok(())
+    }
+
+    /// Empties a slot. The caller made sure that the digest term can be computed.
+    pub(super) fn erase(&mut self, catalog: &Catalog, row: &Row, hash: u64, at: At) {
+        if row.cells.is_some() {
+            let term = term_at(catalog, &self.store, at);
+            debug_assert!(term.is_some(), "the catalog is as new as the entry");
+            self.digests.subtract(catalog, row, hash, term.unwrap_or(0));
+        }
+        self.drop_slot(hash, at);
+    }
+
+    /// Empties a slot whose table has no digest, or no longer exists.
+    pub(super) fn drop_slot(&mut self, hash: u64, at: At) {
+        if self.store.cold(at).count() == OPEN_INLINE_MAX {
+            let stored = self.store.key(at);
+            self.overflow.retain(|(k, _)| *k != stored);
+        }
+        self.evictable -= u32::from(self.is_evictable(at));
+        let home = self.store.choices(hash).0;
+        self.store.clear(at, home);
+        self.len -= 1;
+    }
+
+    pub(super) fn evicted(
+        &mut self,
+        catalog: &Catalog,
+        row: &Row,
+        hash: u64,
+        at: At,
+        tick: Tick,
+    ) -> Option<Evicted> {
+        let cold = self.store.cold(at);
+        let (table, age_ms) = (cold.table(), millis(tick.age_of(cold.idle)));
+        let stored = self.store.key(at);
+        let server = (!self.store.is(at, Flag::Tombstone)).then(|| ServerSlot(self.store.value(at)));
+        self.digests.mark_partial(catalog, row, hash);
+        self.erase(catalog, row, hash, at);
+        self.stats.evicted += 1;
+        Some(Evicted { table, key: catalog.bytes(table, stored)?, server, age_ms })
+    }
+
+    /// Local connections of an entry.
+    pub(super) fn connections(&self, at: At) -> u32 {
+        match self.store.cold(at).count() {
+            OPEN_INLINE_MAX => {
+                let stored = self.store.key(at);
+                let more = self.overflow.iter().find(|(k, _)| *k == stored).map_or(0, |(_, n)| *n);
+                OPEN_INLINE_MAX.saturating_add(more)
+            }
+            n => n,
+        }
+    }
+
+    #[cold]
+    fn overflow_one(&mut self, stored: u128) {
+        match self.overflow.iter_mut().find(|(k, _)| *k == stored) {
+            Some((_, n)) => *n = n.saturating_add(1),
+            None => self.overflow.push((stored, 1)),
+        }
+    }
+
+    /// Takes one connection out of the list; `false` if the key has none there.
+    #[cold]
+    fn overflow_taken(&mut self, stored: u128) -> bool {
+        let Some(i) = self.overflow.iter().position(|(k, _)| *k == stored) else { return false };
+        self.overflow[i].1 -= 1;
+        if self.overflow[i].1 == 0 {
+            self.overflow.swap_remove(i);
+        }
+        true
+    }
+}

@@ -1,0 +1,249 @@
+//! Finding room for a new key: a free slot, moves to make one, or the oldest idle entry.
+
+use super::catalog::{Catalog, Key, Row};
+use super::clock::Tick;
+use super::digest::term_at;
+use super::limits::{KEYS_PER_BUCKET, MOVES_SEEN_MAX, OLDEST_KEPT};
+use super::partition::{Evicted, Partition, Refused};
+use super::store::{At, Choices, Cold, Flag};
+
+/// A bucket that the search has seen: reached by moving the entry in `place` of the bucket of `parent`.
+#[derive(Clone, Copy)]
+struct Seen {
+    bucket: u32,
+    parent: u16,
+    place: u8,
+}
+
+const ROOTS: usize = 2;
+const PLACES: u32 = KEYS_PER_BUCKET as u32;
+
+struct Search {
+    seen: [Seen; MOVES_SEEN_MAX],
+    len: usize,
+}
+
+impl Search {
+    fn new(choices: Choices) -> Self {
+        let root = |bucket| Seen { bucket, parent: 0, place: 0 };
+        let mut seen = [root(choices.0); MOVES_SEEN_MAX];
+        seen[1] = root(choices.1);
+        Self { seen, len: ROOTS }
+    }
+
+    /// A path that comes back to a bucket would move an entry that is no longer there.
+    fn on_path(&self, mut node: usize, bucket: u32) -> bool {
+        loop {
+            if self.seen[node].bucket == bucket {
+                return true;
+            }
+            if node < ROOTS {
+                return false;
+            }
+            node = usize::from(self.seen[node].parent);
+        }
+    }
+}
+
+impl Partition {
+    /// Puts a key that is not there into a slot.
+    pub(super) fn insert(
+        &mut self,
+        catalog: &Catalog,
+        row: &Row,
+        key: &Key,
+        value: u32,
+        cold: Cold,
+        tick: Tick,
+    ) -> Result<Option<Evicted>, Refused> {
+        let mut evicted = None;
+        if self.len >= self.limit {
+            evicted = self.evict_oldest(catalog, tick);
+            if evicted.is_none() {
+                self.stats.refused += 1;
+                return Err(Refused::Full);
+            }
+        }
+        let choices = self.store.choices(key.hash);
+        let Some(at) = self.room(catalog, choices, tick, &mut evicted) else {
+            self.stats.refused += 1;
+            return Err(Refused::Full);
+        };
+        self.store.fill(at, choices.0, key.stored, value, cold);
+        self.len += 1;
+        self.evictable += u32::from(self.is_evictable(at));
+        self.mark(self.life(row, at), at, tick);
+        self.idle_since(cold.idle, tick);
+        if let Some(term) = row.cells.and_then(|_| term_at(catalog, &self.store, at)) {
+            self.digests.add(catalog, row, key.hash, term);
+        }
+        Ok(evicted)
+    }
+
+    #[inline(always)]
+    fn room(
+        &mut self,
+        catalog: &Catalog,
+        choices: Choices,
+        tick: Tick,
+        evicted: &mut Option<Evicted>,
+    ) -> Option<At> {
+        let near = self.store.free(choices.0).or_else(|| self.store.free(choices.1));
+        near.or_else(|| self.room_by_moves(catalog, choices, tick, evicted))
+    }
+
+    /// Breadth first: the shortest chain of moves that ends at a free slot; at most [`MOVES_SEEN_MAX`]
+    /// buckets are looked at.
+    //= TBL-INSERT-01
+    #[cold]
+    fn room_by_moves(
+        &mut self,
+        catalog: &Catalog,
+        choices: Choices,
+        tick: Tick,
+        evicted: &mut Option<Evicted>,
+    ) -> Option<At> {
+        let mut search = Search::new(choices);
+        let mut node = 0;
+        while node < search.len {
+            for place in 0..PLACES {
+                let at = At { bucket: search.seen[node].bucket, place };
+                let Choices(first, second) = self.store.choices(catalog.hash(self.store.key(at)));
+                let other = if self.store.is(at, Flag::Second) { first } else { second };
+                if search.on_path(node, other) {
+                    continue;
+                }
+                if let Some(free) = self.store.free(other) {
+                    return Some(self.walk_back(catalog, &search, node, place, free, tick));
+                }
+                if search.len < MOVES_SEEN_MAX {
+                    search.seen[search.len] = Seen { bucket: other, parent: node as u16, place: place as u8 };
+                    search.len += 1;
+                }
+            }
+            node += 1;
+        }
+        // Nothing free in reach. Some entry in reach must go; then the chain that leads to it works.
+        let (victim, victim_node) = self.oldest_of(catalog, &search, tick)?;
+        let hash = catalog.hash(self.store.key(victim));
+        let row = catalog.row(self.store.cold(victim).table())?;
+        let gone = self.evicted(catalog, row, hash, victim, tick);
+        self.stats.evicted_nearby += 1;
+        if evicted.is_none() {
+            *evicted = gone;
+        }
+        if victim_node < ROOTS {
+            return Some(victim);
+        }
+        let Seen { parent, place, .. } = search.seen[victim_node];
+        Some(self.walk_back(catalog, &search, usize::from(parent), u32::from(place), victim, tick))
+    }
+
+    /// Moves entries along the chain, from its free end to one of the new key's own buckets.
+    fn walk_back(
+        &mut self,
+        catalog: &Catalog,
+        search: &Search,
+        mut node: usize,
+        mut place: u32,
+        mut free: At,
+        tick: Tick,
+    ) -> At {
+        loop {
+            let from = At { bucket: search.seen[node].bucket, place };
+            self.shift(catalog, from, free, tick);
+            free = from;
+            if node < ROOTS {
+                return free;
+            }
+            place = u32::from(search.seen[node].place);
+            node = usize::from(search.seen[node].parent);
+        }
+    }
+
+    fn shift(&mut self, catalog: &Catalog, from: At, to: At, tick: Tick) {
+        let home = self.store.choices(catalog.hash(self.store.key(from))).0;
+        self.store.shift(from, to, home);
+        self.stats.moves += 1;
+        // The hand may have passed the new place and not the old one.
+        match catalog.row(self.store.cold(to).table()) {
+            Some(row) => self.mark(self.life(row, to), to, tick),
+            None => self.store.set(to, Flag::MayBeOver, true),
+        }
+        for (number, _) in &mut self.oldest {
+            if *number == from.number() {
+                *number = to.number();
+            }
+        }
+    }
+
+    /// Whether this catalog may evict the entry: not if it was written with a later one.
+    fn may_go(&self, catalog: &Catalog, at: At) -> bool {
+        self.store.is(at, Flag::Used)
+            && self.is_evictable(at)
+            && catalog
+                .row(self.store.cold(at).table())
+                .is_some_and(|r| r.cells.is_none() || term_at(catalog, &self.store, at).is_some())
+    }
+
+    fn oldest_of(&self, catalog: &Catalog, search: &Search, tick: Tick) -> Option<(At, usize)> {
+        let mut best = None;
+        let mut best_age = 0;
+        for (node, seen) in search.seen[..search.len].iter().enumerate() {
+            for place in 0..PLACES {
+                let at = At { bucket: seen.bucket, place };
+                let age = tick.age_of(self.store.cold(at).idle);
+                if (best.is_none() || age > best_age) && self.may_go(catalog, at) {
+                    (best, best_age) = (Some((at, node)), age);
+                }
+            }
+        }
+        best
+    }
+
+    /// Evicts the entry of this partition that has been idle longest.
+    //= TBL-EVICT-01
+    fn evict_oldest(&mut self, catalog: &Catalog, tick: Tick) -> Option<Evicted> {
+        for _ in 0..2 {
+            while let Some((number, idle)) = self.oldest.pop() {
+                let at = At::of_number(number);
+                if self.may_go(catalog, at) && self.store.cold(at).idle == idle {
+                    let row = catalog.row(self.store.cold(at).table())?;
+                    let hash = catalog.hash(self.store.key(at));
+                    return self.evicted(catalog, row, hash, at, tick);
+                }
+            }
+            //= TBL-EVICT-02
+            if self.evictable == 0 {
+                return None;
+            }
+            self.find_oldest(catalog, tick);
+        }
+        None
+    }
+
+    /// Fills the list of the oldest: youngest first, of equals the higher slot first.
+    #[cold]
+    fn find_oldest(&mut self, catalog: &Catalog, tick: Tick) {
+        self.oldest.clear();
+        for number in 0..self.store.buckets() * PLACES {
+            let at = At::of_number(number);
+            let idle = self.store.cold(at).idle;
+            let age = tick.age_of(idle);
+            let full = self.oldest.len() == OLDEST_KEPT;
+            if full && age <= tick.age_of(self.oldest[0].1) {
+                continue;
+            }
+            if !self.may_go(catalog, at) {
+                continue;
+            }
+            let place = self.oldest.partition_point(|(_, i)| tick.age_of(*i) < age);
+            if full {
+                self.oldest[..place].rotate_left(1);
+                self.oldest[place - 1] = (number, idle);
+            } else {
+                self.oldest.insert(place, (number, idle));
+            }
+        }
+    }
+}

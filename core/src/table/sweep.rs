@@ -1,0 +1,148 @@
+//! The clock hand: frees what has ended, and flags what soon will.
+
+use super::catalog::{Catalog, Row};
+use super::clock::Tick;
+use super::digest::term_at;
+use super::limits::{AGE_TICKS_MAX, KEYS_PER_BUCKET};
+use super::partition::Partition;
+use super::store::{At, Flag};
+use super::version::EngineSlot;
+use crate::units::Now;
+
+/// What a slice of a turn did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Entries and tombstones cleared away.
+    pub expired: u32,
+    /// The hand reached the end of the partition: go on with the next one.
+    pub turn_done: bool,
+}
+
+impl Partition {
+    /// Lets the clock hand pass over up to `buckets` buckets of three slots.
+    ///
+    /// A whole partition is at most 1,366 buckets, below 150 µs. Every partition should get a whole turn
+    /// each ten seconds; memory comes free that much later if it does not, but no look-up is ever wrong.
+    /// With a catalog older than the one this partition adopted, nothing happens.
+    //= TBL-EXPIRY-02
+    pub fn sweep(&mut self, catalog: &Catalog, now: Now, buckets: u32) -> Swept {
+        if catalog.era < self.era {
+            return Swept { expired: 0, turn_done: true };
+        }
+        let tick = Tick::at(now);
+        if self.hand == 0 {
+            (self.turn_before, self.turn) = (self.turn, tick);
+        }
+        let end = self.hand.saturating_add(buckets).min(self.store.buckets());
+        let before = self.stats.expired;
+        for bucket in self.hand..end {
+            if self.store.any(bucket) {
+                for place in 0..KEYS_PER_BUCKET as u32 {
+                    self.pass(catalog, At { bucket, place }, tick);
+                }
+            }
+        }
+        let turn_done = end == self.store.buckets();
+        self.hand = if turn_done { 0 } else { end };
+        Swept { expired: (self.stats.expired - before) as u32, turn_done }
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, catalog: &Catalog, at: At, tick: Tick) {
+        if !self.store.is(at, Flag::Used) {
+            return;
+        }
+        let cold = *self.store.cold(at);
+        let Some(row) = catalog.row(cold.table()) else {
+            // A worker wrote it while its table was being removed.
+            self.drop_slot(catalog.hash(self.store.key(at)), at);
+            return;
+        };
+        if cold.open != 0 {
+            return;
+        }
+        let (age, life) = (tick.age_of(cold.idle), self.life(row, at));
+        if age > life {
+            self.end(catalog, row, at, tick);
+        } else if age >= life / 2 {
+            self.store.set(at, Flag::MayBeOver, true);
+            if age > AGE_TICKS_MAX {
+                self.store.cold_mut(at).idle = tick.before(AGE_TICKS_MAX);
+            }
+        }
+    }
+
+    /// The life of an entry, or the memory of its removal, is over.
+    fn end(&mut self, catalog: &Catalog, row: &Row, at: At, tick: Tick) {
+        let stored = self.store.key(at);
+        let hash = catalog.hash(stored);
+        self.stats.expired += 1;
+        if self.store.is(at, Flag::Lasting) {
+            self.leave_tombstone(catalog, row, hash, at, tick);
+        } else {
+            self.erase(catalog, row, hash, at);
+        }
+    }
+
+    /// A life that began over a tombstone leaves one that is just older than itself: an engine that was away
+    /// may still hold what was removed.
+    //= TBL-VERSION-04
+    fn leave_tombstone(&mut self, catalog: &Catalog, row: &Row, hash: u64, at: At, tick: Tick) {
+        let before = term_at(catalog, &self.store, at).unwrap_or(0);
+        self.digests.subtract(catalog, row, hash, before);
+        let version = self.store.cold(at).version().below();
+        self.store.cold_mut(at).set_version(version);
+        self.store.set(at, Flag::Tombstone, true);
+        let was_evictable = self.is_evictable(at);
+        self.store.set(at, Flag::Lasting, false);
+        self.recount(was_evictable, at);
+        self.used(row, at, tick);
+        let after = term_at(catalog, &self.store, at).unwrap_or(0);
+        self.digests.add(catalog, row, hash, after);
+    }
+
+    /// Takes over a new catalog: digests of new tables, entries of removed ones go, and what the change of a
+    /// time-out means for each entry. The only operation that allocates; for the control thread.
+    //= TBL-CATALOG-01
+    pub fn adopt(&mut self, catalog: &Catalog, now: Now) {
+        self.digests.adopt(catalog);
+        let tick = Tick::at(now);
+        for number in 0..self.store.buckets() * KEYS_PER_BUCKET as u32 {
+            let at = At::of_number(number);
+            if !self.store.is(at, Flag::Used) {
+                continue;
+            }
+            match catalog.row(self.store.cold(at).table()) {
+                Some(row) => self.mark(self.life(row, at), at, tick),
+                None => self.drop_slot(catalog.hash(self.store.key(at)), at),
+            }
+        }
+        self.era = catalog.era;
+        (self.hand, self.turn, self.turn_before) = (0, tick, tick);
+    }
+
+    /// Another engine opened its first or closed its last connection of a key, or died. Returns whether the
+    /// key is known here.
+    //= TBL-OPEN-03
+    pub fn open_elsewhere(
+        &mut self,
+        catalog: &Catalog,
+        key: &super::Key,
+        engine: EngineSlot,
+        open: bool,
+        now: Now,
+    ) -> bool {
+        let Ok(row) = self.row(catalog, key) else { return false };
+        let Some(at) = self.store.find(key.stored, key.hash) else { return false };
+        if engine == catalog.me {
+            return true; // Nobody else knows what is open here.
+        }
+        let before = self.store.cold(at).open;
+        let after = if open { before | engine.bit() } else { before & !engine.bit() };
+        self.set_open(catalog, row, key, at, after, Tick::at(now));
+        if after != 0 {
+            self.store.set(at, Flag::MayBeOver, false);
+        }
+        true
+    }
+}

@@ -1,0 +1,162 @@
+//! Entries as `show` prints them and as engines send them to one another.
+
+use super::Partition;
+use super::catalog::{Catalog, Class, Key, ServerSlot, TableId};
+use super::clock::{Tick, millis, ticks_of_millis};
+use super::key::KeyBytes;
+use super::limits::KEYS_PER_BUCKET;
+use super::partition::{Evicted, Refused};
+use super::store::{At, Cold, Flag};
+use super::version::Version;
+use crate::units::Now;
+use core::ops::Range;
+
+/// One entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryView {
+    /// Its table.
+    pub table: TableId,
+    /// Its key.
+    pub key: KeyBytes,
+    /// What other engines are told.
+    pub record: Record,
+    /// Open connections of the key on this engine.
+    pub connections: u32,
+    /// Milliseconds until it ends; `None` while connections are open anywhere, or if it never ends.
+    pub left_ms: Option<u64>,
+}
+
+/// An entry as it travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Record {
+    /// The server; engines send its name ([`Catalog::name_of`]).
+    pub server: ServerSlot,
+    /// Which of the table's time-outs it has.
+    pub class: Class,
+    /// Its version.
+    pub version: Version,
+    /// It is deleted.
+    pub tombstone: bool,
+    /// The engines that have open connections of the key.
+    pub open: u64,
+    /// Milliseconds since the last use; 0 while connections are open. A duration, because engines do not
+    /// share a clock that could say when.
+    pub age_ms: u64,
+}
+
+impl Partition {
+    /// The living entries and the tombstones of a range of buckets (`0..u32::MAX`: all).
+    ///
+    /// For `show`: a range at a time, the lock released in between. A key that moves to its other bucket
+    /// meanwhile may be seen twice or not at all.
+    pub fn entries<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        buckets: Range<u32>,
+        now: Now,
+    ) -> impl Iterator<Item = EntryView> + 'a {
+        let end = buckets.end.min(self.store.buckets());
+        let slots = KEYS_PER_BUCKET as u32;
+        (buckets.start.min(end) * slots..end * slots)
+            .filter_map(move |n| self.view(catalog, At::of_number(n), Tick::at(now)))
+    }
+
+    /// The entry or tombstone of one key.
+    pub fn entry(&self, catalog: &Catalog, key: &Key, now: Now) -> Option<EntryView> {
+        self.view(catalog, self.store.find(key.stored, key.hash)?, Tick::at(now))
+    }
+
+    fn view(&self, catalog: &Catalog, at: At, tick: Tick) -> Option<EntryView> {
+        if !self.store.is(at, Flag::Used) {
+            return None;
+        }
+        let cold = self.store.cold(at);
+        let row = catalog.row(cold.table())?;
+        if self.over(row, at, tick) {
+            return None;
+        }
+        let age = if cold.open == 0 { tick.age_of(cold.idle) } else { 0 };
+        let life = self.life(row, at);
+        Some(EntryView {
+            table: cold.table(),
+            key: catalog.bytes(cold.table(), self.store.key(at))?,
+            record: Record {
+                server: ServerSlot(self.store.value(at)),
+                class: cold.class(),
+                version: cold.version(),
+                tombstone: self.store.is(at, Flag::Tombstone),
+                open: cold.open,
+                age_ms: millis(age),
+            },
+            connections: self.connections(at),
+            left_ms: (cold.open == 0 && life != u32::MAX).then(|| millis(life.saturating_sub(age))),
+        })
+    }
+
+    /// Writes an entry as another engine, or a snapshot, describes it: the caller decided that its version
+    /// holds. Of the open set this engine's own bit stays as it is here; the younger age holds.
+    ///
+    /// An entry that is past its end of life on arrival and open nowhere is dropped: `Ok(None)`.
+    ///
+    /// # Errors
+    /// As [`Partition::put`].
+    //= TBL-RECORD-01
+    pub fn restore(
+        &mut self,
+        catalog: &Catalog,
+        key: &Key,
+        record: &Record,
+        now: Now,
+    ) -> Result<Option<Evicted>, Refused> {
+        let row = self.row(catalog, key)?;
+        catalog.name_of(record.server).ok_or(Refused::UnknownServer)?;
+        let tick = Tick::at(now);
+        let mine = catalog.me.bit();
+        let theirs = tick.before(ticks_of_millis(record.age_ms));
+        let Some(at) = self.store.find(key.stored, key.hash) else {
+            let life = if record.tombstone {
+                super::Lifetime::TOMBSTONE.ticks()
+            } else {
+                row.lives[usize::from(record.class.get())]
+            };
+            let mut cold = Cold::new(key.table, record.class, record.version, theirs);
+            cold.open = record.open & !mine;
+            if cold.open == 0 && tick.age_of(theirs) > life {
+                return Ok(None);
+            }
+            let evicted = self.insert(catalog, row, key, record.server.0, cold, tick)?;
+            if record.tombstone {
+                self.as_tombstone(catalog, row, key, tick)?;
+            }
+            return Ok(evicted);
+        };
+        let was_evictable = self.is_evictable(at);
+        self.change(catalog, row, key, at, |p| {
+            p.store.set_value(at, record.server.0);
+            p.store.set(at, Flag::Tombstone, record.tombstone);
+            let cold = p.store.cold_mut(at);
+            cold.set_class(record.class);
+            cold.set_version(record.version);
+            cold.open = cold.open & mine | record.open & !mine;
+        })?;
+        self.recount(was_evictable, at);
+        let ours = self.store.cold(at).idle;
+        let idle = if tick.age_of(theirs) < tick.age_of(ours) { theirs } else { ours };
+        self.set_idle(row, at, idle, tick);
+        Ok(None)
+    }
+
+    fn as_tombstone(
+        &mut self,
+        catalog: &Catalog,
+        row: &super::catalog::Row,
+        key: &Key,
+        tick: Tick,
+    ) -> Result<(), Refused> {
+        let Some(at) = self.store.find(key.stored, key.hash) else { return Ok(()) };
+        self.change(catalog, row, key, at, |p| p.store.set(at, Flag::Tombstone, true))?;
+        self.mark(self.life(row, at), at, tick);
+        Ok(())
+    }
+}
