@@ -29,3 +29,14 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ci_calls_the_gate_and_nothing_else() {
+        let script = include_str!("../../.ci/run");
+        let commands: Vec<&str> =
+            script.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
+        assert_eq!(commands, ["set -eu", "cd \"$(dirname \"$0\")/..\"", "exec cargo xtask test"]);
+    }
+}

@@ -157,14 +157,15 @@ fn sleeps(findings: &mut Findings, file: &File) {
     let Some(first) = rust::first_test_line(&file.path, &code) else { return };
     let text: Vec<&str> = file.text.lines().collect();
     for (number, line) in code.lines().enumerate().skip(first) {
-        let sleeps = line.contains("sleep(") && !line.contains("fn ");
+        // The pause between two looks at a condition is how waiting works.
+        let sleeps = line.contains("sleep(") && !line.contains("fn ") && !line.contains("LOOK_EVERY");
         let said = text[number.saturating_sub(3)..=number].iter().any(|l| l.contains("// Sleep: "));
         if sleeps && !said {
             findings.problem(
                 format!("{}:{}", file.path, number + 1),
                 "a sleep in a test",
-                "wait for a condition with a deadline; where time itself is the subject, \
-                 say so above the line in `// Sleep: `",
+                "wait for a condition with a deadline (the pause between two looks is called LOOK_EVERY); \
+                 where time itself is the subject, say so above the line in `// Sleep: `",
             );
         }
     }
@@ -227,6 +228,7 @@ mod tests {
         let text = "fn f() { sleep(a); }\n#[cfg(test)]\nmod t {\n  fn g() {\n   std::thread::sleep(a); } }";
         assert_eq!(problems("core/src/a.rs", text), ["a sleep in a test"]);
         assert_eq!(problems("tests/e2e/a.rs", "// Sleep: the server is slow by design\nsleep(a);"), [""; 0]);
+        assert_eq!(problems("tests/e2e/a.rs", "thread::sleep(LOOK_EVERY);"), [""; 0]);
     }
 
     #[test]
