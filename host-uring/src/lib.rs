@@ -1,1 +1,3 @@
 //! The service engine: thread per core on io_uring.
+
+pub mod rt;

@@ -1,0 +1,155 @@
+//! Readiness by epoll, for machines where io_uring is refused: the same one-shot waits, at one
+//! system call each.
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
+use super::poller::{Answer, Side};
+use super::sys;
+
+/// Events fetched at once; the rest comes with the next turn.
+const EVENTS: usize = 1024;
+
+#[derive(Clone, Copy, Default)]
+struct Interest {
+    /// The kernel knows this descriptor.
+    known: bool,
+    reader: Option<u64>,
+    writer: Option<u64>,
+}
+
+pub(super) struct Epoll {
+    epoll: OwnedFd,
+    /// By descriptor number: small and dense.
+    interests: Vec<Interest>,
+    cancelled: Vec<u64>,
+    events: Vec<libc::epoll_event>,
+}
+
+impl Epoll {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Epoll {
+            epoll: sys::epoll_create()?,
+            interests: Vec::new(),
+            cancelled: Vec::new(),
+            events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS],
+        })
+    }
+
+    pub(super) fn arm(&mut self, fd: RawFd, side: Side, key: u64) -> io::Result<()> {
+        let index = fd as usize;
+        if self.interests.len() <= index {
+            self.interests.resize(index + 1, Interest::default());
+        }
+        let interest = &mut self.interests[index];
+        let slot = match side {
+            Side::Read => &mut interest.reader,
+            Side::Write => &mut interest.writer,
+        };
+        debug_assert!(slot.is_none(), "one task waits for one side of a stream");
+        *slot = Some(key);
+        let result = self.tell(fd);
+        if result.is_err() {
+            let interest = &mut self.interests[index];
+            match side {
+                Side::Read => interest.reader = None,
+                Side::Write => interest.writer = None,
+            }
+        }
+        result
+    }
+
+    /// Renews the one-shot registration for what is awaited now.
+    fn tell(&mut self, fd: RawFd) -> io::Result<()> {
+        let interest = &mut self.interests[fd as usize];
+        let mut events = libc::EPOLLONESHOT as u32;
+        if interest.reader.is_some() {
+            events |= (libc::EPOLLIN | libc::EPOLLRDHUP) as u32;
+        }
+        if interest.writer.is_some() {
+            events |= libc::EPOLLOUT as u32;
+        }
+        let operation = if interest.known { libc::EPOLL_CTL_MOD } else { libc::EPOLL_CTL_ADD };
+        interest.known = true;
+        match sys::epoll_ctl(&self.epoll, operation, fd, events) {
+            // The number was closed behind our back and given to another file.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_ADD, fd, events)
+            }
+            other => other,
+        }
+    }
+
+    pub(super) fn cancel(&mut self, fd: RawFd, key: u64) {
+        let Some(interest) = self.interests.get_mut(fd as usize) else { return };
+        for slot in [&mut interest.reader, &mut interest.writer] {
+            if *slot == Some(key) {
+                *slot = None;
+                // What the kernel may still report for this side finds nobody waiting.
+                self.cancelled.push(key);
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, fd: RawFd) {
+        let Some(interest) = self.interests.get_mut(fd as usize) else { return };
+        let gone = std::mem::take(interest);
+        self.cancelled.extend(gone.reader);
+        self.cancelled.extend(gone.writer);
+        if gone.known {
+            // Removed by hand: a duplicate of the descriptor (a listener's) would keep the
+            // registration alive after the close.
+            let _ = sys::epoll_ctl(&self.epoll, libc::EPOLL_CTL_DEL, fd, 0);
+        }
+    }
+
+    pub(super) fn wait(&mut self, timeout_us: Option<u64>, answers: &mut Vec<Answer>) -> io::Result<()> {
+        // Rounded up, so that a wait does not spin through the last millisecond.
+        let timeout_ms = match timeout_us {
+            _ if !self.cancelled.is_empty() => 0,
+            None => -1,
+            Some(us) => us.div_ceil(1000).min(i32::MAX as u64) as i32,
+        };
+        let mut events = std::mem::take(&mut self.events);
+        let outcome = sys::epoll_wait(&self.epoll, &mut events, timeout_ms);
+        let count = match outcome {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => {
+                self.events = events;
+                return Err(error);
+            }
+        };
+        for event in &events[..count] {
+            self.answer(event.u64 as RawFd, event.events, answers);
+        }
+        self.events = events;
+        answers.extend(self.cancelled.drain(..).map(|key| (key, Err(libc::ECANCELED))));
+        Ok(())
+    }
+
+    fn answer(&mut self, fd: RawFd, events: u32, answers: &mut Vec<Answer>) {
+        const BOTH: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
+        const READ: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP) as u32 | BOTH;
+        const WRITE: u32 = libc::EPOLLOUT as u32 | BOTH;
+        let Some(interest) = self.interests.get_mut(fd as usize) else { return };
+        if events & READ != 0
+            && let Some(key) = interest.reader.take()
+        {
+            answers.push((key, Ok(())));
+        }
+        if events & WRITE != 0
+            && let Some(key) = interest.writer.take()
+        {
+            answers.push((key, Ok(())));
+        }
+        if (interest.reader.is_some() || interest.writer.is_some())
+            && let Err(error) = self.tell(fd)
+        {
+            let interest = &mut self.interests[fd as usize];
+            let code = error.raw_os_error().unwrap_or(libc::EIO);
+            let waiting = interest.reader.take().into_iter().chain(interest.writer.take());
+            answers.extend(waiting.map(|key| (key, Err(code))));
+        }
+    }
+}

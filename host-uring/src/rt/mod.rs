@@ -1,0 +1,124 @@
+//! The runtime seam: everything the data plane asks of sockets, clocks and tasks.
+//!
+//! Only this folder names io_uring (and epoll). The HTTP driver is written against [`Rt`] and
+//! [`Stream`]; it runs on [`sockets::Sockets`] (io_uring, or epoll where io_uring is refused) and
+//! on [`memory::Memory`] (pipes, a virtual clock, scripted delays) alike.
+//!
+//! # The contract
+//! - **Readiness, then bytes.** A task waits with [`Stream::readable`] or [`Stream::writable`] and
+//!   holds no buffer meanwhile; bytes move by [`Stream::try_read`] and [`Stream::try_write`], which
+//!   finish at once. So an operation that is pending never owns bytes or memory.
+//! - **A time-out never drops a pending operation.** The deadline's timer asks the kernel to cancel
+//!   it, and the wait goes on until the kernel has answered: with the cancellation
+//!   ([`ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)), or with readiness that came in the
+//!   same moment, which wins. The stream stays usable in both cases.
+//! - Deadlines are coarse: a wait ends at its deadline or up to [`wheel::TICK`] later.
+//! - One thread. Nothing here is `Send`.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+
+pub mod clock;
+mod epoll;
+mod exec;
+pub mod memory;
+mod poller;
+mod ring;
+pub mod sockets;
+mod sys;
+pub mod wheel;
+
+pub use clock::{NEVER, Now};
+pub use sockets::{Backend, Sockets};
+
+/// Sockets, time and tasks of one worker thread.
+pub trait Rt: Clone + 'static {
+    /// A connected byte stream.
+    type Stream: Stream;
+    /// A listening socket.
+    type Listener: 'static;
+
+    /// The monotonic clock, microseconds.
+    fn now(&self) -> Now;
+
+    /// Starts a task on this thread; it runs when the current one waits.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
+    /// Completes at `at` or up to one tick later.
+    fn sleep_until(&self, at: Now) -> impl Future<Output = ()>;
+
+    /// Takes over a bound and listening socket.
+    ///
+    /// # Errors
+    /// The socket could not be made non-blocking.
+    fn listen(&self, socket: std::net::TcpListener) -> io::Result<Self::Listener>;
+
+    /// Waits for the next connection; a dropped future loses none.
+    ///
+    /// # Errors
+    /// What `accept4` says; `EMFILE` and the like are the caller's to back off from.
+    fn accept(
+        &self,
+        listener: &Self::Listener,
+    ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>>;
+
+    /// Connects to `to`.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline; else what the system says. No byte was sent in any case.
+    fn connect(&self, to: SocketAddr, deadline: Now) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// Waits until a foreign descriptor (the mailbox's eventfd) is readable.
+    ///
+    /// # Errors
+    /// The descriptor cannot be polled.
+    fn fd_readable(&self, fd: std::os::fd::BorrowedFd<'_>) -> impl Future<Output = io::Result<()>>;
+}
+
+/// One connected stream; closed when dropped.
+pub trait Stream: 'static {
+    /// Reads what is there, at most `into.len()` bytes; 0 is the end of the peer's data.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is there; the connection's own error otherwise.
+    fn try_read(&self, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes as much of the pieces as fits now.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing fits; the connection's own error otherwise.
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Waits until a read would not block (data, end or error).
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline ([`NEVER`] for none).
+    fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>>;
+
+    /// Waits until a write would not block.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline ([`NEVER`] for none).
+    fn writable(&self, deadline: Now) -> impl Future<Output = io::Result<()>>;
+
+    /// Ends one or both directions; errors are of no use to the caller and are ignored.
+    fn shutdown(&self, how: Shutdown);
+
+    /// Makes the close that follows a reset, so that the peer cannot take a cut body for a whole
+    /// one.
+    fn reset_on_close(&self);
+
+    /// Says whether the peer has closed, failed, or sent something: an idle pooled connection of
+    /// which this is true must not be used.
+    fn is_spent(&self) -> bool;
+
+    /// The smoothed round-trip time that the transport measured, microseconds.
+    fn rtt_us(&self) -> Option<u32>;
+
+    /// The address of our end.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}

@@ -1,0 +1,475 @@
+//! The real runtime: sockets on io_uring or epoll, tasks and deadlines of one worker thread.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::clock::{self, NEVER, Now};
+use super::epoll::Epoll;
+use super::exec::{Exec, Thrown};
+use super::poller::{Answer, Poller, Side};
+use super::ring::Ring;
+use super::wheel::{TimerId, Wheel};
+use super::{Rt, Stream, sys};
+
+/// The kernel interface that a worker waits with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// io_uring with SINGLE_ISSUER and DEFER_TASKRUN (Linux 6.1 or newer).
+    IoUring,
+    /// epoll; works everywhere, at one more system call per wait.
+    Epoll,
+}
+
+/// Tasks that are ready may run this many times between two looks at the sockets.
+const ROUNDS_MAX: usize = 4;
+
+/// A handle on the thread's runtime; clones are the same runtime.
+#[derive(Clone)]
+pub struct Sockets {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    exec: Exec,
+    poller: RefCell<Poller>,
+    waits: RefCell<Waits>,
+    timers: RefCell<Wheel<Timer>>,
+    backend: Backend,
+}
+
+enum Timer {
+    Wait(u64),
+    Sleep(Waker),
+}
+
+/// The armed waits: a slab whose index and generation are the poller's key.
+#[derive(Default)]
+struct Waits {
+    slots: Vec<WaitSlot>,
+    free: Vec<u32>,
+}
+
+struct WaitSlot {
+    generation: u32,
+    fd: RawFd,
+    state: WaitState,
+}
+
+enum WaitState {
+    Free,
+    /// The task to wake, and whether the cancellation in flight comes from the deadline.
+    Pending {
+        waker: Waker,
+        late: bool,
+    },
+    /// The waiting future is gone; the kernel's answer frees the slot.
+    Orphan,
+    Answered {
+        result: Result<(), i32>,
+        late: bool,
+    },
+}
+
+impl Waits {
+    fn key(&self, index: u32) -> u64 {
+        u64::from(self.slots[index as usize].generation) << 32 | u64::from(index)
+    }
+
+    fn get(&mut self, key: u64) -> Option<&mut WaitSlot> {
+        let slot = self.slots.get_mut(key as u32 as usize)?;
+        (slot.generation == (key >> 32) as u32).then_some(slot)
+    }
+
+    fn insert(&mut self, fd: RawFd, waker: Waker) -> u64 {
+        let state = WaitState::Pending { waker, late: false };
+        let index = match self.free.pop() {
+            Some(index) => {
+                let slot = &mut self.slots[index as usize];
+                slot.fd = fd;
+                slot.state = state;
+                index
+            }
+            None => {
+                self.slots.push(WaitSlot { generation: 0, fd, state });
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.key(index)
+    }
+
+    fn release(&mut self, key: u64) {
+        let index = key as u32;
+        let slot = &mut self.slots[index as usize];
+        slot.state = WaitState::Free;
+        // The generation stays below 2^31, so that no key is the ring's reserved one.
+        slot.generation = (slot.generation + 1) & 0x7fff_ffff;
+        self.free.push(index);
+    }
+
+    fn answer(&mut self, (key, result): Answer) {
+        let Some(slot) = self.get(key) else { return };
+        match std::mem::replace(&mut slot.state, WaitState::Free) {
+            WaitState::Pending { waker, late } => {
+                slot.state = WaitState::Answered { result, late };
+                waker.wake();
+            }
+            WaitState::Orphan => self.release(key),
+            WaitState::Free | WaitState::Answered { .. } => {
+                debug_assert!(false, "a wait is answered once");
+            }
+        }
+    }
+}
+
+impl Sockets {
+    /// Sets up the calling thread: io_uring, or epoll if it is asked for or io_uring is refused.
+    ///
+    /// The second value is the kernel's refusal of io_uring, for the log.
+    ///
+    /// # Errors
+    /// Not even epoll can be had (no descriptors left).
+    pub fn new(wanted: Backend) -> io::Result<(Self, Option<io::Error>)> {
+        let (poller, backend, refusal) = match wanted {
+            Backend::Epoll => (Poller::Epoll(Epoll::new()?), Backend::Epoll, None),
+            Backend::IoUring => match Ring::new() {
+                Ok(ring) => (Poller::Ring(ring), Backend::IoUring, None),
+                Err(refusal) => (Poller::Epoll(Epoll::new()?), Backend::Epoll, Some(refusal)),
+            },
+        };
+        let inner = Inner {
+            exec: Exec::new(),
+            poller: RefCell::new(poller),
+            waits: RefCell::default(),
+            timers: RefCell::new(Wheel::new(clock::now())),
+            backend,
+        };
+        Ok((Sockets { inner: Rc::new(inner) }, refusal))
+    }
+
+    /// The interface in use.
+    pub fn backend(&self) -> Backend {
+        self.inner.backend
+    }
+
+    /// Runs `main` and all spawned tasks until `main` completes; then every task that is left is
+    /// dropped, which closes its connections.
+    ///
+    /// # Panics
+    /// Goes on with the panic of `main` or of a task, after every connection has been closed.
+    pub fn block_on<T>(&self, main: impl Future<Output = T>) -> T {
+        let outcome = self.run(main);
+        self.inner.exec.clear();
+        match outcome {
+            Ok(value) => value,
+            Err(thrown) => std::panic::resume_unwind(thrown),
+        }
+    }
+
+    fn run<T>(&self, main: impl Future<Output = T>) -> Result<T, Thrown> {
+        let mut main = pin!(main);
+        let mut answers: Vec<Answer> = Vec::new();
+        let mut fired: Vec<Timer> = Vec::new();
+        loop {
+            for _ in 0..ROUNDS_MAX {
+                if let Some(value) = self.inner.exec.run_main(main.as_mut())? {
+                    return Ok(value);
+                }
+                self.inner.exec.run_ready()?;
+                if !self.inner.exec.has_work() {
+                    break;
+                }
+            }
+            let timeout = if self.inner.exec.has_work() {
+                Some(0)
+            } else {
+                let next = self.inner.timers.borrow().next();
+                next.map(|at| at.0.saturating_sub(clock::now().0))
+            };
+            let waited = self.inner.poller.borrow_mut().wait(timeout, &mut answers);
+            if let Err(error) = waited {
+                // The kernel interface itself is gone: the worker cannot go on, its supervisor can.
+                return Err(Box::new(format!("waiting for sockets failed: {error}")));
+            }
+            let mut waits = self.inner.waits.borrow_mut();
+            for answer in answers.drain(..) {
+                waits.answer(answer);
+            }
+            drop(waits);
+            self.inner.timers.borrow_mut().advance(clock::now(), &mut fired);
+            for timer in fired.drain(..) {
+                match timer {
+                    Timer::Sleep(waker) => waker.wake(),
+                    Timer::Wait(key) => self.inner.expire(key),
+                }
+            }
+        }
+    }
+
+    fn wait<'a>(&'a self, fd: BorrowedFd<'a>, side: Side, deadline: Now) -> Wait<'a> {
+        Wait { rt: &self.inner, fd, side, deadline, key: None, timer: None }
+    }
+}
+
+impl Inner {
+    /// The deadline of a wait has come: asks the kernel to cancel it. Its answer ends the wait.
+    //= SE-TIMEOUT-01
+    fn expire(&self, key: u64) {
+        if let Some(WaitSlot { fd, state: WaitState::Pending { late, .. }, .. }) =
+            self.waits.borrow_mut().get(key)
+        {
+            *late = true;
+            self.poller.borrow_mut().cancel(*fd, key);
+        }
+    }
+}
+
+/// One wait for readiness.
+struct Wait<'a> {
+    rt: &'a Inner,
+    fd: BorrowedFd<'a>,
+    side: Side,
+    deadline: Now,
+    key: Option<u64>,
+    timer: Option<TimerId>,
+}
+
+impl Future for Wait<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let me = &mut *self;
+        let Some(key) = me.key else {
+            let fd = me.fd.as_raw_fd();
+            let key = me.rt.waits.borrow_mut().insert(fd, context.waker().clone());
+            if let Err(error) = me.rt.poller.borrow_mut().arm(fd, me.side, key) {
+                me.rt.waits.borrow_mut().release(key);
+                return Poll::Ready(Err(error));
+            }
+            me.key = Some(key);
+            if me.deadline != NEVER {
+                me.timer = Some(me.rt.timers.borrow_mut().arm(me.deadline, Timer::Wait(key)));
+            }
+            return Poll::Pending;
+        };
+        let mut waits = me.rt.waits.borrow_mut();
+        let slot = waits.get(key).expect("a wait's slot lives until its answer was taken");
+        match &mut slot.state {
+            WaitState::Answered { result, late } => {
+                let (result, late) = (*result, *late);
+                waits.release(key);
+                drop(waits);
+                me.key = None;
+                if let Some(timer) = me.timer.take() {
+                    me.rt.timers.borrow_mut().disarm(timer);
+                }
+                Poll::Ready(match result {
+                    Ok(()) => Ok(()),
+                    Err(libc::ECANCELED) if late => Err(io::ErrorKind::TimedOut.into()),
+                    Err(code) => Err(io::Error::from_raw_os_error(code)),
+                })
+            }
+            WaitState::Pending { waker, .. } => {
+                if !waker.will_wake(context.waker()) {
+                    waker.clone_from(context.waker());
+                }
+                Poll::Pending
+            }
+            WaitState::Orphan | WaitState::Free => unreachable!("only a drop orphans a wait"),
+        }
+    }
+}
+
+impl Drop for Wait<'_> {
+    /// Only a task that is torn down (its worker stops or panicked) drops a wait; the kernel is
+    /// asked to cancel it, and its answer frees the slot.
+    fn drop(&mut self) {
+        let Some(key) = self.key.take() else { return };
+        if let Some(timer) = self.timer.take() {
+            self.rt.timers.borrow_mut().disarm(timer);
+        }
+        let mut waits = self.rt.waits.borrow_mut();
+        let Some(slot) = waits.get(key) else { return };
+        match slot.state {
+            WaitState::Pending { .. } => {
+                slot.state = WaitState::Orphan;
+                drop(waits);
+                self.rt.poller.borrow_mut().cancel(self.fd.as_raw_fd(), key);
+            }
+            _ => waits.release(key),
+        }
+    }
+}
+
+/// A pause until a moment.
+struct Sleep<'a> {
+    rt: &'a Inner,
+    at: Now,
+    timer: Option<TimerId>,
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let me = &mut *self;
+        let mut timers = me.rt.timers.borrow_mut();
+        if let Some(timer) = me.timer.take() {
+            timers.disarm(timer);
+        }
+        if clock::now() >= me.at {
+            return Poll::Ready(());
+        }
+        me.timer = Some(timers.arm(me.at, Timer::Sleep(context.waker().clone())));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            self.rt.timers.borrow_mut().disarm(timer);
+        }
+    }
+}
+
+/// A listening socket.
+pub struct Listener {
+    rt: Rc<Inner>,
+    fd: OwnedFd,
+    /// The last accept found nothing, so the next one waits first.
+    drained: Cell<bool>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.rt.poller.borrow_mut().forget(self.fd.as_raw_fd());
+    }
+}
+
+/// A connected socket.
+pub struct Socket {
+    rt: Sockets,
+    fd: OwnedFd,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.rt.inner.poller.borrow_mut().forget(self.fd.as_raw_fd());
+    }
+}
+
+impl Socket {
+    /// Takes over a connected socket (the tests' socket pairs).
+    ///
+    /// # Errors
+    /// It could not be made non-blocking.
+    pub fn adopt(rt: &Sockets, fd: OwnedFd) -> io::Result<Self> {
+        sys::set_nonblocking(fd.as_fd())?;
+        Ok(Socket { rt: rt.clone(), fd })
+    }
+}
+
+impl Rt for Sockets {
+    type Stream = Socket;
+    type Listener = Listener;
+
+    fn now(&self) -> Now {
+        clock::now()
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.inner.exec.spawn(task);
+    }
+
+    fn sleep_until(&self, at: Now) -> impl Future<Output = ()> {
+        Sleep { rt: &self.inner, at, timer: None }
+    }
+
+    fn listen(&self, socket: std::net::TcpListener) -> io::Result<Listener> {
+        let fd = OwnedFd::from(socket);
+        sys::set_nonblocking(fd.as_fd())?;
+        // Inherited by what is accepted.
+        sys::set_nodelay(fd.as_fd())?;
+        Ok(Listener { rt: self.inner.clone(), fd, drained: Cell::new(true) })
+    }
+
+    async fn accept(&self, listener: &Listener) -> io::Result<(Socket, SocketAddr)> {
+        loop {
+            if listener.drained.get() {
+                self.wait(listener.fd.as_fd(), Side::Read, NEVER).await?;
+                listener.drained.set(false);
+            }
+            match sys::accept(listener.fd.as_fd()) {
+                Ok((fd, from)) => return Ok((Socket { rt: self.clone(), fd }, from)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listener.drained.set(true);
+                }
+                // The client gave up before we came: nothing to accept, nothing wrong.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn connect(&self, to: SocketAddr, deadline: Now) -> io::Result<Socket> {
+        let (fd, connected) = sys::connect(to)?;
+        let socket = Socket { rt: self.clone(), fd };
+        if !connected {
+            self.wait(socket.fd.as_fd(), Side::Write, deadline).await?;
+            sys::take_error(socket.fd.as_fd())?;
+        }
+        Ok(socket)
+    }
+
+    async fn fd_readable(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.wait(fd, Side::Read, NEVER).await
+    }
+}
+
+impl Stream for Socket {
+    fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        sys::recv(self.fd.as_fd(), into)
+    }
+
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        sys::send(self.fd.as_fd(), pieces)
+    }
+
+    async fn readable(&self, deadline: Now) -> io::Result<()> {
+        self.rt.wait(self.fd.as_fd(), Side::Read, deadline).await
+    }
+
+    async fn writable(&self, deadline: Now) -> io::Result<()> {
+        self.rt.wait(self.fd.as_fd(), Side::Write, deadline).await
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        sys::shutdown(self.fd.as_fd(), how);
+    }
+
+    fn reset_on_close(&self) {
+        sys::set_linger_zero(self.fd.as_fd());
+    }
+
+    fn is_spent(&self) -> bool {
+        sys::is_spent(self.fd.as_fd())
+    }
+
+    fn rtt_us(&self) -> Option<u32> {
+        sys::rtt_us(self.fd.as_fd())
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::local_addr(self.fd.as_fd())
+    }
+}

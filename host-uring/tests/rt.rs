@@ -1,0 +1,260 @@
+//! The runtime on real sockets, on io_uring and on epoll.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use forebay_host_uring::rt::clock::{NEVER, Now, now};
+use forebay_host_uring::rt::sockets::Socket;
+use forebay_host_uring::rt::wheel::TICK;
+use forebay_host_uring::rt::{Backend, Rt, Sockets, Stream};
+
+const BACKENDS: [Backend; 2] = [Backend::IoUring, Backend::Epoll];
+
+fn runtime(backend: Backend) -> Sockets {
+    let (rt, refusal) = Sockets::new(backend).expect("a runtime");
+    if let Some(refusal) = refusal {
+        eprintln!("io_uring is refused here ({refusal}): this run says nothing about it");
+    }
+    rt
+}
+
+fn in_ms(ms: u64) -> Now {
+    Now(now().0 + ms * 1000)
+}
+
+//= test SE-TIMEOUT-01
+#[test]
+fn bytes_that_arrive_in_the_microsecond_of_the_time_out_are_kept() {
+    const PAIRS: usize = 1000;
+    const ROUNDS: usize = 100;
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (near, far): (Vec<_>, Vec<_>) =
+            (0..PAIRS).map(|_| UnixStream::pair().expect("a socket pair")).unzip();
+        let near: Vec<Rc<Socket>> = near
+            .into_iter()
+            .map(|end| Rc::new(Socket::adopt(&rt, OwnedFd::from(end)).expect("adopted")))
+            .collect();
+        let (say, heard) = mpsc::channel::<(Now, u8)>();
+        let writer = std::thread::spawn(move || {
+            for (at, byte) in heard {
+                while now() < at {
+                    std::hint::spin_loop();
+                }
+                for mut end in &far {
+                    end.write_all(&[byte]).expect("the other end is open");
+                }
+            }
+        });
+        let (late, early) = rt.block_on(async {
+            let (late, early) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+            for round in 0..ROUNDS {
+                let deadline = Now(((now().0 / TICK) + 2) * TICK);
+                // From 3 ms before the time-out to 0.5 ms after it, in steps: a round's writes take about 1 ms.
+                let offset = (round * 35) as u64;
+                say.send((Now(deadline.0 - 3000 + offset), round as u8)).expect("the writer lives");
+                let all = Countdown::new(PAIRS);
+                for socket in &near {
+                    let (socket, all) = (socket.clone(), all.clone());
+                    let (late, early) = (late.clone(), early.clone());
+                    rt.spawn(async move {
+                        match socket.readable(deadline).await {
+                            Ok(()) => early.set(early.get() + 1),
+                            Err(error) => {
+                                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                                late.set(late.get() + 1);
+                                socket.readable(NEVER).await.expect("bytes after the time-out");
+                            }
+                        }
+                        let mut got = [0; 2];
+                        assert_eq!(socket.try_read(&mut got).expect("a byte"), 1);
+                        assert_eq!(got[0], round as u8, "each byte once and in order");
+                        all.one_less();
+                    });
+                }
+                all.wait().await;
+            }
+            (late.get(), early.get())
+        });
+        drop(say);
+        writer.join().expect("the writer ends");
+        eprintln!("{backend:?}: {late} waits timed out, {early} had their byte");
+        assert_eq!(late + early, PAIRS * ROUNDS);
+        assert!(late > 0 && early > 0, "the moments never met: {late} late, {early} early");
+    }
+}
+
+//= test SE-TIMEOUT-02
+#[test]
+fn a_time_out_leaves_the_stream_usable_in_both_directions() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (a, mut b) = UnixStream::pair().expect("a socket pair");
+        rt.block_on(async {
+            let a = Socket::adopt(&rt, OwnedFd::from(a)).expect("adopted");
+            let begin = now();
+            let error = a.readable(in_ms(50)).await.expect_err("nobody writes");
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            let waited = now().0 - begin.0;
+            assert!((50_000..2_000_000).contains(&waited), "waited {waited} us");
+            a.writable(in_ms(1000)).await.expect("room");
+            assert_eq!(a.try_write(&[IoSlice::new(b"out "), IoSlice::new(b"there")]).expect("room"), 9);
+            b.write_all(b"in").expect("room");
+            a.readable(in_ms(1000)).await.expect("bytes came");
+            let mut got = [0; 8];
+            assert_eq!(a.try_read(&mut got).expect("bytes"), 2);
+        });
+        let mut got = String::new();
+        b.read_to_string(&mut got).expect("text");
+        assert_eq!(got, "out there");
+    }
+}
+
+#[test]
+fn connections_are_accepted_and_connected() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let at = listener.local_addr().expect("bound");
+        rt.block_on(async {
+            let listener = rt.listen(listener).expect("listening");
+            let client = rt.connect(at, in_ms(2000)).await.expect("connected");
+            let (server, from) = rt.accept(&listener).await.expect("accepted");
+            assert_eq!(from, client.local_addr().expect("bound"));
+            assert!(!client.is_spent());
+            assert_eq!(server.try_write(&[IoSlice::new(b"hello")]).expect("room"), 5);
+            client.readable(in_ms(2000)).await.expect("bytes");
+            assert!(client.is_spent(), "an idle connection with bytes on it must not be used");
+            let mut got = [0; 16];
+            assert_eq!(client.try_read(&mut got).expect("bytes"), 5);
+            assert!(client.rtt_us().is_some());
+            server.shutdown(Shutdown::Write);
+            client.readable(in_ms(2000)).await.expect("the end is readable");
+            assert_eq!(client.try_read(&mut got).expect("the end"), 0);
+            assert!(client.is_spent());
+        });
+    }
+}
+
+#[test]
+fn a_refused_connect_fails_at_once_and_an_unanswered_one_at_its_deadline() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let refused: SocketAddr = {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+            listener.local_addr().expect("bound")
+        };
+        // Nobody accepts here and the backlog is full, so the kernel drops what follows.
+        let full =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("bound");
+        full.listen(0).expect("listening");
+        let silent = full.local_addr().expect("bound").as_socket().expect("an address");
+        let _first = TcpStream::connect(silent).expect("the only place in the backlog");
+        rt.block_on(async {
+            let error = rt.connect(refused, in_ms(5000)).await.err().expect("nobody listens");
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            let begin = now();
+            let error = rt.connect(silent, in_ms(100)).await.err().expect("nobody answers");
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            assert!(now().0 - begin.0 < 3_000_000);
+        });
+    }
+}
+
+//= test SE-PANIC-01
+#[test]
+fn a_panicking_task_ends_the_runtime_and_closes_every_connection() {
+    for backend in BACKENDS {
+        let (held, mut peer) = UnixStream::pair().expect("a socket pair");
+        let thrown = std::thread::spawn(move || {
+            let rt = runtime(backend);
+            let held = Socket::adopt(&rt, OwnedFd::from(held)).expect("adopted");
+            rt.spawn(async move {
+                let _ = held.readable(NEVER).await;
+            });
+            let clock = rt.clone();
+            rt.spawn(async move {
+                clock.sleep_until(in_ms(20)).await;
+                panic!("as the test wants it");
+            });
+            rt.block_on(std::future::pending::<()>());
+        })
+        .join();
+        assert!(thrown.is_err(), "the panic reaches the thread's root");
+        peer.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+        assert_eq!(peer.read(&mut [0]).expect("the end, not a time-out"), 0);
+    }
+}
+
+#[test]
+fn both_sides_of_a_stream_can_be_awaited_at_once() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (a, mut b) = UnixStream::pair().expect("a socket pair");
+        rt.block_on(async {
+            let a = Rc::new(Socket::adopt(&rt, OwnedFd::from(a)).expect("adopted"));
+            let block = [7_u8; 65536];
+            while a.try_write(&[IoSlice::new(&block)]).is_ok() {}
+            let all = Countdown::new(2);
+            for side in 0..2 {
+                let (a, all) = (a.clone(), all.clone());
+                rt.spawn(async move {
+                    if side == 0 {
+                        a.readable(in_ms(5000)).await.expect("a byte comes");
+                    } else {
+                        a.writable(in_ms(5000)).await.expect("room comes");
+                    }
+                    all.one_less();
+                });
+            }
+            rt.sleep_until(in_ms(20)).await;
+            b.write_all(b"x").expect("room");
+            rt.sleep_until(in_ms(20)).await;
+            assert_eq!(all.left(), 1, "the reader was woken, the writer was not");
+            b.set_nonblocking(true).expect("non-blocking");
+            let mut sink = vec![0; 1 << 20];
+            while b.read(&mut sink).is_ok() {}
+            all.wait().await;
+        });
+    }
+}
+
+/// Lets a task wait until a number of others have said that they are done.
+#[derive(Clone)]
+struct Countdown(Rc<(Cell<usize>, RefCell<Option<Waker>>)>);
+
+impl Countdown {
+    fn new(count: usize) -> Self {
+        Countdown(Rc::new((Cell::new(count), RefCell::new(None))))
+    }
+
+    fn left(&self) -> usize {
+        self.0.0.get()
+    }
+
+    fn one_less(&self) {
+        self.0.0.set(self.0.0.get() - 1);
+        if self.left() == 0
+            && let Some(waker) = self.0.1.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    async fn wait(&self) {
+        poll_fn(|context| {
+            *self.0.1.borrow_mut() = Some(context.waker().clone());
+            if self.left() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
