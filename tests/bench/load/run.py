@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""CPU cost of HTTP and TCP proxies on one core, side by side, as ratios in one run.
+
+One core for the proxy (default 1), one for load generator and backends (default 0), an own network
+namespace, rounds interleaved over the peers (A, B, C, C, B, A ...). The figure is CPU microseconds
+of the proxy (all threads and children) per request, handshake or MiB: it holds on a shared machine
+where requests per second do not. Look at the share of the proxy core used: below about 90 % the
+generator or the machine was the limit.
+
+  run.py                      full run (below 6 min)     run.py --quick   (below 60 s)
+  run.py --peers haproxy,forebay   only these rows       run.py --base haproxy
+
+A peer is a folder NAME with peer.json:
+  {"bin": "haproxy",              program; PERF_BIN_<NAME> in the environment names another
+   "cmds": ["{bin} -f {conf}"],   one or more commands that together are the proxy
+   "conf": "haproxy.cfg",         optional template in the folder, {placeholders} filled in
+   "has": ["h1","tls","h2","l4"],
+   "version": "{bin} -v",         optional
+   "log": "{dir}/access.log",     optional: its lines are counted at the end
+   "metrics": {"url": "http://127.0.0.1:{admin}/metrics", "sum": {"dropped": "name_total"}}}
+Placeholders: {bin} {conf} {dir} {here} {h1} {tls} {l4} {l4bulk} {admin} {be1}..{be4} {sink} {cert}
+{key} {pem}. Ports are numbers; everything listens on 127.0.0.1. Templates write braces as {{ }}.
+A peer whose program is missing is left out and named.
+Needs gcc, libssl-dev, openssl; wrk and h2load for the TLS scenes; root for the namespace.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import machine
+import peers as peer_list
+import report
+from scenes import QUICK, SCENES, WARM_UP, read_output
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("--peers", help="only these, comma-separated")
+    p.add_argument("--base", default="haproxy", help="the peer that ratios are to")
+    p.add_argument("--scenes", help="only these, comma-separated: " + ", ".join(SCENES))
+    p.add_argument("--rounds", type=int)
+    p.add_argument("--secs", type=float, help="of one measurement")
+    p.add_argument("--idle", type=int, help="idle connections held open to measure memory; 0: none")
+    p.add_argument("--proxy-core", type=int, default=1)
+    p.add_argument("--gen-core", type=int, default=0)
+    p.add_argument("--json", help="file for all figures")
+    p.add_argument("--budget", type=float, help="seconds after which no further round starts")
+    p.add_argument("--more", action="append", default=[], help="a further folder that holds peer folders")
+    a = p.parse_args()
+    a.rounds = a.rounds or (1 if a.quick else 3)
+    a.secs = a.secs or (1.0 if a.quick else 2.0)
+    a.idle = a.idle if a.idle is not None else (1000 if a.quick else 8000)
+    a.budget = a.budget or (55 if a.quick else 345)
+    names = a.scenes.split(",") if a.scenes else QUICK if a.quick else SCENES
+    a.scenes = {n: SCENES[n] for n in names if n in SCENES}
+    a.peers = a.peers.split(",") if a.peers else None
+    return a
+
+
+def prepare(work):
+    """Builds the generator, makes a certificate. Returns the generator and the files by name."""
+    lg = work + "/lg"
+    sources = sorted(f"{HERE}/{f}" for f in os.listdir(HERE) if f.endswith(".c"))
+    subprocess.run(["gcc", "-O2", "-o", lg, *sources, "-lssl", "-lcrypto"], check=True)
+    files = {"cert": work + "/cert.pem", "key": work + "/key.pem", "pem": work + "/both.pem"}
+    subprocess.run([
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-keyout", files["key"], "-out", files["cert"], "-days", "30", "-subj", "/CN=www.example.test",
+        "-addext", "subjectAltName=DNS:www.example.test,IP:127.0.0.1"], check=True, stderr=subprocess.DEVNULL)
+    with open(files["pem"], "w") as both:
+        for part in ("cert", "key"):
+            with open(files[part]) as f:
+                both.write(f.read())
+    os.chmod(files["key"], 0o644)
+    return lg, files
+
+
+class Run:
+    """One run over all peers and scenes."""
+
+    def __init__(self, options, lg, peers):
+        self.o, self.lg, self.peers = options, lg, peers
+
+    def measure(self, peer, name, secs):
+        scene = SCENES[name]
+        command = [w.replace("{lg}", self.lg) for w in scene.command(peer.port(scene.port), secs)]
+        ticks, cpu, wall = machine.cpu_ticks(peer.pids), machine.cpu_ns(peer.pids), time.monotonic_ns()
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+            preexec_fn=lambda: os.sched_setaffinity(0, {self.o.gen_core}))
+        wall, cpu = time.monotonic_ns() - wall, machine.cpu_ns(peer.pids) - cpu
+        user, system = (b - a for a, b in zip(ticks, machine.cpu_ticks(peer.pids)))
+        try:
+            figures = read_output(done.stdout, command[0])
+        except (ValueError, AttributeError, IndexError) as error:
+            return {"fail": (done.stdout + done.stderr)[-200:] + repr(error)}
+        if not figures.get("done"):
+            return {"fail": done.stdout[-200:] + done.stderr[-200:]}
+        figures.update(cpu_us=cpu / 1e3 / figures["done"], busy=cpu / wall, user=user / max(1, user + system))
+        return figures
+
+    def idle_memory(self, peer):
+        subprocess.run([self.lg, "gen", str(peer.port("h1")), "1", "0.2", "/1k", "keep"], stdout=subprocess.DEVNULL)
+        before = machine.memory_kib(peer.pids)
+        holder = subprocess.Popen(
+            [self.lg, "idle", str(peer.port("h1")), str(self.o.idle), "2"], stdout=subprocess.PIPE, text=True,
+            preexec_fn=machine.on_core(self.o.gen_core))
+        line = holder.stdout.readline()
+        time.sleep(1)
+        count, after = (json.loads(line)["open"] if line else 0), machine.memory_kib(peer.pids)
+        peer.memory = {"idle_bytes": (after - before) * 1024 / count if count else None, "idle_open": count,
+                       "rss_kb": before, "rss_idle_kb": after}
+        try:
+            holder.wait(20)
+        except subprocess.TimeoutExpired:
+            holder.kill()
+        time.sleep(.2)
+
+    def rounds(self, began):
+        """All rounds that the time allows; returns how many."""
+        for peer in self.peers:
+            if self.o.idle and "h1" in peer.has:
+                self.idle_memory(peer)
+        for peer in self.peers:
+            for name in self.o.scenes:
+                slow = name in ("https_keep", "h2_tls") and self.o.quick
+                if name in WARM_UP and SCENES[name].needs in peer.has and not slow:
+                    self.measure(peer, name, WARM_UP[name])
+        for n in range(self.o.rounds):
+            if n and (time.time() - began) * (n + 1) / n > self.o.budget:
+                print(f"# stopped after {n} rounds: time budget {self.o.budget:.0f} s", file=sys.stderr)
+                return n
+            for name in self.o.scenes:
+                for peer in self.peers if n % 2 == 0 else self.peers[::-1]:
+                    if SCENES[name].needs in peer.has:
+                        peer.results.setdefault(name, []).append(self.measure(peer, name, self.o.secs))
+        return self.o.rounds
+
+
+def main():
+    options = arguments()
+    machine.enter_namespace(os.path.abspath(__file__))
+    machine.raise_file_limit()
+    work = tempfile.mkdtemp(prefix="forebay-bench-")
+    os.chmod(work, 0o755)
+    starter = peer_list.Starter()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.time()
+    try:
+        lg, files = prepare(work)
+        starter.start([lg, "backend", *map(str, peer_list.BACKENDS)], options.gen_core, work + "/backend.log")
+        starter.start([lg, "sink", str(peer_list.SINK)], options.gen_core, work + "/sink.log")
+        for port in peer_list.BACKENDS + [peer_list.SINK]:
+            if not peer_list.answers(port):
+                sys.exit(f"the backend does not listen on {port}")
+        running, left_out = [], []
+        folders = [os.path.join(HERE, os.pardir, "peers"), *options.more]
+        for number, folder in enumerate(peer_list.find(folders, options.peers, options.base)):
+            try:
+                running.append(peer_list.Peer(folder, number, work, files, options.proxy_core, starter))
+            except peer_list.LeftOut as why:
+                left_out.append(str(why))
+        if not running:
+            sys.exit("no peer could be measured: " + "; ".join(left_out))
+        time.sleep(.5)
+        for peer in running:
+            peer.settle()
+        done = Run(options, lg, running).rounds(began)
+        time.sleep(.5)  # logs that are written in batches
+        base = next((p for p in running if p.name == options.base), running[0])
+        document = report.collect(running, base, options.scenes)
+        line = f"rounds {done}, {options.secs} s each, {time.time() - began:.0f} s"
+        report.show(running, base, options.scenes, document, left_out, line)
+        if options.json:
+            with open(options.json, "w") as out:
+                json.dump(document, out, indent=1)
+    finally:
+        starter.end()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+main()

@@ -1,0 +1,62 @@
+"""The scenes: what is asked of a proxy, and how its generator's output is read."""
+import json
+import re
+from collections import namedtuple
+
+# needs: ability of the peer; port: which of its ports; unit: what one measured thing is;
+# command: of the generator, given port and seconds.
+Scene = namedtuple("Scene", "needs port unit command")
+
+FIELDS = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language: en-GB,en;q=0.7",
+    "Accept-Encoding: gzip, deflate, br",
+    "Cookie: sid=0123456789abcdef0123456789abcdef; theme=dark",
+    "Cache-Control: max-age=0",
+)
+AS_ARGUMENTS = [word for field in FIELDS for word in ("-H", field)]
+
+
+def generate(conns, path, mode, *rate):
+    return lambda port, secs: ["{lg}", "gen", str(port), conns, str(secs), path, mode, *rate]
+
+
+def whole(secs):
+    return str(max(1, int(secs)))
+
+
+SCENES = {
+    "h1_keep": Scene("h1", "h1", "request", generate("128", "/1k", "keep")),
+    "h1_close": Scene("h1", "h1", "request", generate("64", "/1k", "close")),
+    "h1_64k": Scene("h1", "h1", "request", generate("16", "/64k", "keep")),
+    "h1_rate": Scene("h1", "h1", "request", generate("32", "/1k", "keep", "2000")),
+    "https_keep": Scene("tls", "tls", "request", lambda port, secs: [
+        "wrk", "-t1", "-c128", "-d" + whole(secs), "--latency", *AS_ARGUMENTS, f"https://127.0.0.1:{port}/1k"]),
+    "h2_tls": Scene("h2", "tls", "request", lambda port, secs: [
+        "h2load", "-t1", "-c8", "-m16", "-D" + whole(secs), *AS_ARGUMENTS, f"https://127.0.0.1:{port}/1k"]),
+    "tls_full": Scene("tls", "tls", "handshake", lambda port, secs: ["{lg}", "tls", str(port), str(secs), "full"]),
+    "tls_resume": Scene("tls", "tls", "handshake", lambda port, secs: ["{lg}", "tls", str(port), str(secs), "resume"]),
+    "l4_small": Scene("l4", "l4", "request", generate("128", "/1k", "keep")),
+    "l4_bulk": Scene("l4", "l4bulk", "MiB", lambda port, secs: ["{lg}", "bulk", str(port), "4", str(secs)]),
+}
+QUICK = ("h1_keep", "h1_close", "https_keep", "h2_tls", "l4_small")
+# Seconds of warm-up: pools of connections, tickets, lazy binding.
+WARM_UP = {"h1_keep": .3, "l4_small": .3, "https_keep": 1.0, "h2_tls": 1.0}
+
+
+def read_output(text, program):
+    """The figures in a generator's output."""
+    if program == "wrk":
+        figures = {"done": int(re.search(r"(\d+) requests in", text).group(1)), "err": 0}
+        refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+        broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+        figures["err"] += int(refused.group(1)) if refused else 0
+        figures["err"] += sum(map(int, broken.groups())) if broken else 0
+        figures["rps"] = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
+        return figures
+    if program == "h2load":
+        counts = re.search(r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed", text)
+        rate = float(re.search(r"([\d.]+) req/s", text).group(1))
+        return {"done": int(counts.group(1)), "err": int(counts.group(2)), "rps": rate}
+    return json.loads(text.strip().splitlines()[-1])
