@@ -1,1 +1,376 @@
-use crate::Snapshot; use crate::read::Reader; pub(crate) fn find(_r: &mut Reader, _s: &Snapshot) {}
+//! What is wrong between the parts of a document, each part being right by itself.
+//!
+//! A conflict names both sides. A place that was already found wrong is not judged again, because its value
+//! is only a filler.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::health::{HealthMonitor, StatusRange};
+use crate::limits;
+use crate::persistence::Persistence;
+use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool};
+use crate::read::{Reader, printable};
+use crate::{Snapshot, name_id, nearest};
+
+/// The names of one kind of object, for references.
+struct Names<'s> {
+    kind: &'static str,
+    names: Vec<&'s str>,
+    /// Whether every name could be read; if not, a reference that dangles may only seem to.
+    whole: bool,
+}
+
+pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
+    let pools = Names::unique(reader, "pool", snapshot.pool.iter().map(|p| p.name.as_str()));
+    let groups = Names::unique(reader, "pool_group", snapshot.pool_group.iter().map(|g| g.name.as_str()));
+    let persistence =
+        Names::unique(reader, "persistence", snapshot.persistence.iter().map(|p| p.name().as_str()));
+    let monitors =
+        Names::unique(reader, "health_monitor", snapshot.health_monitor.iter().map(|m| m.name().as_str()));
+    let mut profiles =
+        Names::unique(reader, "http_profile", snapshot.http_profile.iter().map(|p| p.name.as_str()));
+    profiles.names.push("default");
+    let services: Vec<&str> = snapshot.virtual_service.iter().map(|vs| vs.name.as_str()).collect();
+    Names::unique(reader, "virtual_service", services.iter().copied());
+    same_id(reader, "virtual_service", &services);
+    same_id(reader, "pool", &pools.names);
+
+    listening(reader, snapshot);
+    for (index, service) in snapshot.virtual_service.iter().enumerate() {
+        let at = format!("virtual_service[{index}]");
+        match (&service.pool, &service.pool_group) {
+            (Some(pool), None) => pools.resolve(reader, &format!("{at}.pool"), pool),
+            (None, Some(group)) => groups.resolve(reader, &format!("{at}.pool_group"), group),
+            (Some(pool), Some(group)) => {
+                let reason =
+                    format!("pool = {pool:?} and pool_group = {group:?} (at {at}.pool_group) are both given");
+                reader.report(&format!("{at}.pool"), reason, "keep one of the two");
+            }
+            (None, None) => reader.report(&at, "nothing serves it", "add pool = the name of a [[pool]]"),
+        }
+        profiles.resolve(reader, &format!("{at}.http_profile"), &service.http_profile);
+    }
+    for (index, group) in snapshot.pool_group.iter().enumerate() {
+        let at = format!("pool_group[{index}]");
+        if group.member.is_empty() {
+            reader.report(
+                &format!("{at}.member"),
+                "the group has no pool",
+                "add member = [{ pool = \"...\" }]",
+            );
+        }
+        let mut seen = BTreeMap::new();
+        for (m, member) in group.member.iter().enumerate() {
+            let path = format!("{at}.member[{m}].pool");
+            pools.resolve(reader, &path, &member.pool);
+            twice(reader, &mut seen, member.pool.as_str(), &path, "the pool is in the group already");
+        }
+        fail_action(reader, &at, &group.fail_action);
+    }
+    for (index, pool) in snapshot.pool.iter().enumerate() {
+        let at = format!("pool[{index}]");
+        references_of(reader, &at, pool, &persistence, &monitors);
+        servers_of(reader, &at, pool);
+        choices_of(reader, &at, pool, snapshot);
+        fail_action(reader, &at, &pool.fail_action);
+    }
+    for (index, monitor) in snapshot.health_monitor.iter().enumerate() {
+        monitor_problems(reader, &format!("health_monitor[{index}]"), monitor);
+    }
+    cookies(reader, snapshot);
+    let mut aes = BTreeMap::new();
+    for (index, key) in snapshot.cookie_key.iter().enumerate() {
+        let path = format!("cookie_key[{index}].key");
+        twice(reader, &mut aes, key.key.expose(), &path, "the same key has another name");
+    }
+    Names::unique(reader, "cookie_key", snapshot.cookie_key.iter().map(|k| k.name.as_str()));
+    for (index, profile) in snapshot.http_profile.iter().enumerate() {
+        let at = format!("http_profile[{index}]");
+        for (name, bytes) in [
+            ("field_bytes_max", profile.field_bytes_max),
+            ("request_line_bytes_max", profile.request_line_bytes_max),
+        ] {
+            if bytes > profile.head_bytes_max {
+                let reason = format!("{bytes} is more than head_bytes_max = {}", profile.head_bytes_max);
+                reader.report(&format!("{at}.{name}"), reason, "lower it, or raise head_bytes_max");
+            }
+        }
+    }
+}
+
+impl<'s> Names<'s> {
+    /// Collects the names of a list and reports those that stand twice.
+    fn unique(reader: &mut Reader, kind: &'static str, names: impl Iterator<Item = &'s str>) -> Self {
+        let names: Vec<&str> = names.collect();
+        let mut whole = true;
+        let mut seen = BTreeMap::new();
+        for (index, name) in names.iter().enumerate() {
+            let path = format!("{kind}[{index}].name");
+            whole &= !reader.is_bad(&path) && !name.is_empty();
+            twice(reader, &mut seen, *name, &path, &format!("the name \"{}\" is taken", printable(name)));
+        }
+        Self { kind, names, whole }
+    }
+
+    //= CFG-REF-01
+    fn resolve(&self, reader: &mut Reader, path: &str, name: &str) {
+        if self.whole && !reader.is_bad(path) && !self.names.contains(&name) {
+            let fix = match nearest(name, self.names.iter().copied()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None if self.names.is_empty() => format!("add a [[{}]] of this name", self.kind),
+                None => format!(
+                    "name one of: {}",
+                    self.names.iter().take(8).copied().collect::<Vec<_>>().join(", ")
+                ),
+            };
+            reader.report(path, format!("no [[{}]] has the name \"{}\"", self.kind, printable(name)), fix);
+        }
+    }
+}
+
+/// Reports `path` if `value` was seen before, naming the other place.
+//= CFG-CONFLICT-01
+fn twice<K: Ord>(reader: &mut Reader, seen: &mut BTreeMap<K, String>, value: K, path: &str, what: &str) {
+    if reader.is_bad(path) {
+        return;
+    }
+    match seen.get(&value) {
+        Some(first) => {
+            let line = reader.line_of(first).map(|line| format!(", line {line}")).unwrap_or_default();
+            let reason = format!("{what} (see {first}{line})");
+            reader.report(path, reason, "change one of the two");
+        }
+        None => {
+            seen.insert(value, path.to_owned());
+        }
+    }
+}
+
+fn same_id(reader: &mut Reader, kind: &str, names: &[&str]) {
+    let mut ids: BTreeMap<u32, (&str, usize)> = BTreeMap::new();
+    for (index, name) in names.iter().enumerate() {
+        match ids.get(&name_id(name)) {
+            Some((other, at)) if other != name => {
+                let reason = format!("its id is also that of \"{}\" ({kind}[{at}].name)", printable(other));
+                reader.report(&format!("{kind}[{index}].name"), reason, "rename one of the two");
+            }
+            Some(_) => {}
+            None => {
+                ids.insert(name_id(name), (name, index));
+            }
+        }
+    }
+}
+
+/// Reports addresses that two listeners want.
+//= CFG-LISTEN-01
+fn listening(reader: &mut Reader, snapshot: &Snapshot) {
+    let mut wanted: Vec<(String, SocketAddr)> = Vec::new();
+    for (index, service) in snapshot.virtual_service.iter().enumerate() {
+        let at = format!("virtual_service[{index}].listen");
+        if service.listen.is_empty() {
+            reader.report(&at, "it listens nowhere", "add an address, as in listen = [\"127.0.0.1:8080\"]");
+        }
+        if service.listen.len() > limits::LISTEN_MAX {
+            let reason =
+                format!("{} addresses, at most {} are taken", service.listen.len(), limits::LISTEN_MAX);
+            reader.report(&at, reason, "split the service");
+        }
+        wanted.extend(service.listen.iter().enumerate().map(|(n, address)| (format!("{at}[{n}]"), *address)));
+    }
+    wanted
+        .extend(snapshot.engine.metrics_listen.map(|address| ("engine.metrics_listen".to_owned(), address)));
+    let mut by_port: BTreeMap<u16, Vec<(String, IpAddr)>> = BTreeMap::new();
+    for (path, address) in wanted {
+        if reader.is_bad(&path) {
+            continue;
+        }
+        if address.port() == 0 {
+            reader.report(&path, "port 0 is no port to connect to", "name the port");
+            continue;
+        }
+        let same_port = by_port.entry(address.port()).or_default();
+        let overlaps = |other: &IpAddr| {
+            *other == address.ip()
+                || (other.is_ipv4() == address.ip().is_ipv4()
+                    && (other.is_unspecified() || address.ip().is_unspecified()))
+        };
+        if let Some((first, other)) = same_port.iter().find(|(_, other)| overlaps(other)) {
+            let other = SocketAddr::new(*other, address.port());
+            let line = reader.line_of(first).map(|line| format!(", line {line}")).unwrap_or_default();
+            let reason = format!("{address} is listened on already as {other} (see {first}{line})");
+            reader.report(&path, reason, "change one of the two");
+        }
+        same_port.push((path, address.ip()));
+    }
+}
+
+fn references_of(reader: &mut Reader, at: &str, pool: &Pool, persistence: &Names<'_>, monitors: &Names<'_>) {
+    if let Some(name) = &pool.persistence {
+        persistence.resolve(reader, &format!("{at}.persistence"), name);
+    }
+    if pool.health_monitors.len() > limits::POOL_MONITORS_MAX {
+        let reason = format!(
+            "{} monitors, at most {} are taken",
+            pool.health_monitors.len(),
+            limits::POOL_MONITORS_MAX
+        );
+        reader.report(&format!("{at}.health_monitors"), reason, "remove some");
+    }
+    let mut seen = BTreeMap::new();
+    for (n, name) in pool.health_monitors.iter().enumerate() {
+        let path = format!("{at}.health_monitors[{n}]");
+        monitors.resolve(reader, &path, name);
+        twice(reader, &mut seen, name.as_str(), &path, "the monitor is named twice");
+    }
+}
+
+fn servers_of(reader: &mut Reader, at: &str, pool: &Pool) {
+    let path = format!("{at}.server");
+    if pool.server.is_empty() && !reader.is_bad(&path) {
+        reader.report(&path, "the pool has no server", "add [[pool.server]] with an address");
+    }
+    if pool.server.len() > limits::POOL_SERVERS_MAX {
+        let reason = format!("{} servers, at most {} are taken", pool.server.len(), limits::POOL_SERVERS_MAX);
+        reader.report(&path, reason, "split the pool");
+    }
+    let mut addresses = BTreeMap::new();
+    let mut values = BTreeMap::new();
+    for (n, server) in pool.server.iter().enumerate() {
+        let path = format!("{at}.server[{n}].address");
+        let full = server.address.with_default(pool.default_server_port);
+        if !reader.is_bad(&path)
+            && (full.ip().is_unspecified() || full.ip().is_multicast() || full.port() == 0)
+        {
+            reader.report(
+                &path,
+                format!("nothing can be reached at {full}"),
+                "write the server's own address and port",
+            );
+        }
+        twice(reader, &mut addresses, full, &path, &format!("{full} is in the pool already"));
+        if let Some(value) = &server.header_value {
+            let path = format!("{at}.server[{n}].header_value");
+            twice(reader, &mut values, value.as_str(), &path, "another server of the pool has this value");
+        }
+    }
+}
+
+fn choices_of(reader: &mut Reader, at: &str, pool: &Pool, snapshot: &Snapshot) {
+    let header = format!("{at}.hash_header");
+    let hashes = pool.algorithm == Algorithm::ConsistentHash;
+    let by_header = hashes && pool.hash_by == HashBy::CustomHeader;
+    if by_header && pool.hash_header.is_none() {
+        reader.report(&header, "hash_by = \"custom_header\" needs a header", "add hash_header = \"X-...\"");
+    }
+    if !by_header && pool.hash_header.is_some() {
+        let (algorithm, by) = (pool.algorithm, pool.hash_by);
+        let reason = format!("nothing hashes it (algorithm = \"{algorithm}\", hash_by = \"{by}\")");
+        reader.report(
+            &header,
+            reason,
+            "set algorithm = \"consistent_hash\" and hash_by = \"custom_header\", or remove it",
+        );
+    }
+    let kind =
+        pool.persistence.as_ref().and_then(|name| snapshot.persistence.iter().find(|p| p.name() == name));
+    let by_value = matches!(kind, Some(Persistence::CustomHeader(_)));
+    if by_value && pool.server.iter().all(|server| server.header_value.is_none()) {
+        let reason = "no server has a header_value, so the persistence header never names one";
+        reader.report(&format!("{at}.persistence"), reason, "add header_value to the servers");
+    }
+    if pool.request_queue.enabled && pool.max_concurrent_connections_per_server == 0 {
+        let reason =
+            "requests wait only for a server at its limit, and max_concurrent_connections_per_server is 0";
+        reader.report(&format!("{at}.request_queue.enabled"), reason, "set a limit, or switch the queue off");
+    }
+    let reselect = &pool.server_reselect;
+    if reselect.enabled && reselect.statuses.is_empty() {
+        let reason = "no status leads to another try";
+        reader.report(
+            &format!("{at}.server_reselect.statuses"),
+            reason,
+            "add statuses = [\"5xx\"], or switch it off",
+        );
+    }
+    if reselect.statuses.iter().any(|range| range.low < 400) {
+        let reason = "an answer below 400 is no failure";
+        reader.report(&format!("{at}.server_reselect.statuses"), reason, "name statuses from 400 to 599");
+    }
+}
+
+fn fail_action(reader: &mut Reader, at: &str, action: &FailAction) {
+    let path = format!("{at}.fail_action.location");
+    match (action.action, &action.location) {
+        (FailKind::Redirect, None) => {
+            reader.report(&path, "a redirect needs an address", "add location = \"https://...\"");
+        }
+        (FailKind::CloseConnection | FailKind::LocalResponse, Some(_)) => {
+            let reason = format!("action = \"{}\" sends nobody there", action.action);
+            reader.report(&path, reason, "set action = \"redirect\", or remove it");
+        }
+        _ => {}
+    }
+}
+
+//= CFG-MONITOR-01
+fn monitor_problems(reader: &mut Reader, at: &str, monitor: &HealthMonitor) {
+    let (interval, timeout) = (*monitor.send_interval_s(), *monitor.receive_timeout_s());
+    let path = format!("{at}.receive_timeout_s");
+    if timeout >= interval && !reader.is_bad(&path) && !reader.is_bad(&format!("{at}.send_interval_s")) {
+        let reason =
+            format!("{timeout} s is not below send_interval_s = {interval} s ({at}.send_interval_s)");
+        reader.report(&path, reason, "wait less long, or probe less often");
+    }
+    let HealthMonitor::Http(http) = monitor else { return };
+    if http.maintenance_codes.len() > limits::MAINTENANCE_CODES_MAX {
+        let reason = format!(
+            "{} codes, at most {} are taken",
+            http.maintenance_codes.len(),
+            limits::MAINTENANCE_CODES_MAX
+        );
+        reader.report(&format!("{at}.maintenance_codes"), reason, "keep the ones that are used");
+    }
+    if http.statuses.is_empty() && !reader.is_bad(&format!("{at}.statuses")) {
+        reader.report(
+            &format!("{at}.statuses"),
+            "no answer can succeed",
+            "name one, as in statuses = [\"2xx\"]",
+        );
+    }
+    for (n, code) in http.maintenance_codes.iter().enumerate() {
+        let path = format!("{at}.maintenance_codes[{n}]");
+        if !(100..=599).contains(code) {
+            reader.report(&path, format!("{code} is no HTTP status"), "use a status from 100 to 599");
+        } else if let Some(range) = http.statuses.iter().find(|range: &&StatusRange| range.contains(*code)) {
+            let reason = format!("{code} also means success by \"{range}\" ({at}.statuses)");
+            reader.report(&path, reason, "remove one of the two");
+        }
+    }
+}
+
+//= CFG-COOKIE-01
+fn cookies(reader: &mut Reader, snapshot: &Snapshot) {
+    for (index, persistence) in snapshot.persistence.iter().enumerate() {
+        let Persistence::HttpCookie(cookie) = persistence else { continue };
+        let at = format!("persistence[{index}]");
+        if snapshot.cookie_key.is_empty() {
+            let fix = "add [[cookie_key]] with name and key (head -c 32 /dev/urandom | base64)";
+            reader.report(
+                &format!("{at}.type"),
+                "an http_cookie is sealed with a key, and no [[cookie_key]] is given",
+                fix,
+            );
+        }
+        if cookie.persistent_cookie && cookie.timeout_min == 0 {
+            let reason = "a browser keeps a cookie only with a time-out, and timeout_min is 0";
+            reader.report(&format!("{at}.persistent_cookie"), reason, "set timeout_min, or remove it");
+        }
+    }
+    if snapshot.cookie_key.len() > limits::COOKIE_KEYS_MAX {
+        let reason =
+            format!("{} keys, at most {} are taken", snapshot.cookie_key.len(), limits::COOKIE_KEYS_MAX);
+        reader.report("cookie_key", reason, "remove the oldest");
+    }
+}

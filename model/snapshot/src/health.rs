@@ -125,7 +125,7 @@ impl FromStr for StatusRange {
 
 impl fmt::Display for StatusRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.low % 100 == 0 && self.high == self.low + 99 {
+        if self.low.is_multiple_of(100) && self.high == self.low + 99 {
             write!(f, "{}xx", self.low / 100)
         } else if self.low == self.high {
             write!(f, "{}", self.low)

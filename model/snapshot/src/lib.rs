@@ -17,6 +17,7 @@ pub mod pool;
 mod problem;
 pub mod profile;
 mod read;
+mod reference;
 mod rules;
 mod secret;
 pub mod service;
@@ -29,6 +30,7 @@ pub use pool::{Pool, PoolGroup, Server, ServerAddress};
 pub use problem::Problem;
 pub use profile::HttpProfile;
 pub use read::FieldDoc;
+pub use reference::reference;
 pub use secret::{Secret, SecretProblem};
 pub use service::VirtualService;
 pub use suggest::nearest;
@@ -98,4 +100,10 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort();
     problems.dedup();
     problems
+}
+
+/// Derives the 32-bit id that stands for a service or pool in cookies and tables from its name (FNV-1a),
+/// so it is the same after a restart and on every engine. [`check`] refuses two names with one id.
+pub fn name_id(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

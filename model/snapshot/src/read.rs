@@ -56,7 +56,12 @@ impl Reader {
     pub(crate) fn report(&mut self, path: &str, reason: impl Into<String>, fix: impl Into<String>) {
         if self.marked.insert(path.to_owned()) {
             let line = self.line_of(path);
-            self.problems.push(Problem { line, path: path.to_owned(), reason: reason.into(), fix: fix.into() });
+            self.problems.push(Problem {
+                line,
+                path: path.to_owned(),
+                reason: reason.into(),
+                fix: fix.into(),
+            });
         }
     }
 
@@ -82,7 +87,11 @@ impl Reader {
         let Some(number) = value.number() else { return };
         if !range.contains(&number) {
             let (low, high) = (range.start(), range.end());
-            self.report(path, format!("{number} is outside {low}..{high}"), format!("set it to {low}..{high}"));
+            self.report(
+                path,
+                format!("{number} is outside {low}..{high}"),
+                format!("set it to {low}..{high}"),
+            );
         }
     }
 
@@ -328,7 +337,11 @@ impl<const N: usize> Read for Secret<N> {
             return Self::filler();
         };
         Self::parse(text).unwrap_or_else(|problem: SecretProblem| {
-            reader.report(path, problem.to_string(), format!("make one with: head -c {N} /dev/urandom | base64"));
+            reader.report(
+                path,
+                problem.to_string(),
+                format!("make one with: head -c {N} /dev/urandom | base64"),
+            );
             Self::filler()
         })
     }
@@ -476,7 +489,12 @@ macro_rules! words {
 }
 
 /// Which of `words` stands at `path`.
-pub(crate) fn word(reader: &mut Reader, path: &str, value: &Spanned<DeValue<'_>>, words: &[&str]) -> Option<usize> {
+pub(crate) fn word(
+    reader: &mut Reader,
+    path: &str,
+    value: &Spanned<DeValue<'_>>,
+    words: &[&str],
+) -> Option<usize> {
     let Some(text) = value.get_ref().as_str() else {
         reader.expected(path, &format!("one of {}", words.join(", ")), value.get_ref());
         return None;
@@ -608,4 +626,7 @@ macro_rules! some_or_none {
         Some($range)
     };
 }
-pub(crate) use {accessor, by_type, default_or_filler, default_or_none, name_if_required, section, some_or_none, text_serde, variants, words};
+pub(crate) use {
+    accessor, by_type, default_or_filler, default_or_none, name_if_required, section, some_or_none,
+    text_serde, variants, words,
+};

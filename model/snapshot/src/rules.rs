@@ -39,7 +39,11 @@ pub(crate) fn token_if_given(text: &Option<String>) -> Kept {
 /// A header value that is compared with what clients send.
 pub(crate) fn header_value_if_given(text: &Option<String>) -> Kept {
     let Some(text) = text else { return Ok(()) };
-    if text.is_empty() || text.len() > 1024 || text.bytes().any(|b| b.is_ascii_control()) || text.trim() != text {
+    if text.is_empty()
+        || text.len() > 1024
+        || text.bytes().any(|b| b.is_ascii_control())
+        || text.trim() != text
+    {
         return broken("no client can send this as a header value", "use 1 to 1024 visible characters");
     }
     Ok(())
@@ -59,7 +63,9 @@ pub(crate) fn probe(text: &str) -> Kept {
 /// A text sought in an answer's first bytes.
 pub(crate) fn sought_if_given(text: &Option<String>) -> Kept {
     match text {
-        Some(text) if text.is_empty() => broken("an empty text is found everywhere", "remove the key or write the text"),
+        Some(text) if text.is_empty() => {
+            broken("an empty text is found everywhere", "remove the key or write the text")
+        }
         Some(text) if text.len() > PROBE_BYTES_MAX => Err((
             "the text is longer than the part of the answer that is searched".to_owned(),
             format!("use at most {PROBE_BYTES_MAX} bytes"),

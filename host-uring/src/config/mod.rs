@@ -1,0 +1,205 @@
+//! The running configuration: a snapshot with its references resolved.
+//!
+//! A [`Tree`] never changes. Workers and the control thread share it; what does change while it runs
+//! (a server's health, its count of connections where that is limited) lies in [`ServerShared`] and
+//! [`PoolShared`].
+
+mod shared;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use forebay_snapshot::{CookieKey, Engine, HttpProfile, Persistence, Snapshot};
+
+pub use shared::{HealthState, PoolShared, ServerShared};
+
+/// A service engine's configuration with its references resolved; indexes below refer to its lists.
+#[derive(Debug)]
+pub struct Tree {
+    /// The engine as a process.
+    pub engine: Engine,
+    /// Addresses to listen on, each with its service.
+    pub listeners: Vec<Listener>,
+    /// Virtual services; [`ServiceIndex`] points in here.
+    pub services: Vec<Service>,
+    /// Pools; [`PoolIndex`] points in here.
+    pub pools: Vec<Pool>,
+    /// Pool groups; [`GroupIndex`] points in here.
+    pub groups: Vec<Group>,
+    /// Keys of persistence cookies: the first seals, all open.
+    pub cookie_keys: Vec<CookieKey>,
+    /// Servers of all pools together: the length of per-server lists indexed by [`Server::slot`].
+    pub server_slots: usize,
+}
+
+/// Place in [`Tree::services`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceIndex(pub usize);
+
+/// Place in [`Tree::pools`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolIndex(pub usize);
+
+/// Place in [`Tree::groups`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupIndex(pub usize);
+
+/// An address that is listened on.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// The service behind it.
+    pub service: ServiceIndex,
+}
+
+/// A virtual service.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// What serves it.
+    pub target: Target,
+    /// Time-outs, limits, header habits.
+    pub http: HttpProfile,
+}
+
+/// What serves a virtual service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// One pool.
+    Pool(PoolIndex),
+    /// A pool group.
+    Group(GroupIndex),
+}
+
+/// A pool.
+#[derive(Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its section of the document.
+    pub config: forebay_snapshot::Pool,
+    /// What keeps a client on its server.
+    pub persistence: Option<Persistence>,
+    /// Its servers, in the document's order.
+    pub servers: Vec<Server>,
+    /// What changes while it runs.
+    pub shared: Arc<PoolShared>,
+}
+
+/// A server of a pool.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its section of the document.
+    pub config: forebay_snapshot::Server,
+    /// Its place in lists of all servers of all pools ([`Tree::server_slots`] long).
+    pub slot: usize,
+    /// What changes while it runs.
+    pub shared: Arc<ServerShared>,
+}
+
+/// A pool group.
+#[derive(Debug)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its section of the document.
+    pub config: forebay_snapshot::PoolGroup,
+    /// The pools of its members, in the document's order.
+    pub pools: Vec<PoolIndex>,
+}
+
+impl Tree {
+    /// Resolves a snapshot that [`forebay_snapshot::check`] gave.
+    ///
+    /// Invariant: every reference of such a snapshot names something, so nothing is left out here.
+    pub fn build(snapshot: Snapshot) -> Self {
+        let Snapshot {
+            engine, virtual_service, pool, pool_group, persistence, cookie_key, http_profile, ..
+        } = snapshot;
+        let mut slots = 0..;
+        let pools: Vec<Pool> = pool
+            .into_iter()
+            .map(|config| Pool {
+                name: config.name.clone(),
+                persistence: config
+                    .persistence
+                    .as_ref()
+                    .and_then(|name| persistence.iter().find(|p| p.name() == name).cloned()),
+                servers: config
+                    .server
+                    .iter()
+                    .zip(&mut slots)
+                    .map(|(server, slot)| Server::build(server, slot, &config))
+                    .collect(),
+                shared: Arc::new(PoolShared::default()),
+                config,
+            })
+            .collect();
+        let by_name: BTreeMap<&str, PoolIndex> =
+            pools.iter().enumerate().map(|(i, pool)| (pool.name.as_str(), PoolIndex(i))).collect();
+        let groups: Vec<Group> = pool_group
+            .into_iter()
+            .map(|config| Group {
+                name: config.name.clone(),
+                pools: config.member.iter().filter_map(|m| by_name.get(m.pool.as_str()).copied()).collect(),
+                config,
+            })
+            .collect();
+        let mut listeners = Vec::new();
+        let mut services = Vec::new();
+        for vs in virtual_service.into_iter().filter(|vs| vs.enabled) {
+            let pool = vs.pool.as_deref().and_then(|name| by_name.get(name)).map(|i| Target::Pool(*i));
+            let group = vs.pool_group.as_deref().and_then(|name| groups.iter().position(|g| g.name == name));
+            let target = pool
+                .or(group.map(|i| Target::Group(GroupIndex(i))))
+                .expect("checked: a service names what serves it");
+            let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
+            let service = ServiceIndex(services.len());
+            listeners.extend(vs.listen.iter().map(|address| Listener { address: *address, service }));
+            services.push(Service { name: vs.name, target, http });
+        }
+        let server_slots = pools.iter().map(|pool| pool.servers.len()).sum();
+        Self { engine, listeners, services, pools, groups, cookie_keys: cookie_key, server_slots }
+    }
+
+    /// The service at `index`.
+    pub fn service(&self, index: ServiceIndex) -> &Service {
+        &self.services[index.0]
+    }
+
+    /// The pool at `index`.
+    pub fn pool(&self, index: PoolIndex) -> &Pool {
+        &self.pools[index.0]
+    }
+
+    /// The pools that can serve `service`, in the document's order.
+    pub fn pools_of<'t>(&'t self, service: &'t Service) -> &'t [PoolIndex] {
+        match &service.target {
+            Target::Pool(index) => std::slice::from_ref(index),
+            Target::Group(index) => &self.groups[index.0].pools,
+        }
+    }
+
+    /// All servers with their pools, in the order of [`Server::slot`].
+    pub fn servers(&self) -> impl Iterator<Item = (&Pool, &Server)> {
+        self.pools.iter().flat_map(|pool| pool.servers.iter().map(move |server| (pool, server)))
+    }
+}
+
+impl Server {
+    fn build(config: &forebay_snapshot::Server, slot: usize, pool: &forebay_snapshot::Pool) -> Self {
+        let address = config.address.with_default(pool.default_server_port);
+        let state = if pool.health_monitors.is_empty() { HealthState::Up } else { HealthState::Checking };
+        Self { address, config: config.clone(), slot, shared: Arc::new(ServerShared::new(state)) }
+    }
+}
+
+/// Derives an id from a name: 32 bits of FNV-1a, which the check keeps free of collisions within a document.
+pub fn name_id(name: &str) -> u32 {
+    forebay_snapshot::name_id(name)
+}

@@ -1,0 +1,151 @@
+//! What changes while a tree runs: written by few, read by every worker.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// Whether new work may go to a server, as the control thread last found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HealthState {
+    /// New, not yet passed by all monitors.
+    Checking = 0,
+    /// All monitors pass.
+    Up = 1,
+    /// A monitor or the traffic fails.
+    Down = 2,
+    /// The server says it is in maintenance.
+    Maintenance = 3,
+    /// Switched off by configuration or command.
+    Disabled = 4,
+}
+
+impl HealthState {
+    /// The state's word in outputs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Checking => "checking",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Maintenance => "maintenance",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    fn from_u8(value: u8) -> Self {
+        match value {
+            1 => Self::Up,
+            2 => Self::Down,
+            3 => Self::Maintenance,
+            4 => Self::Disabled,
+            _ => Self::Checking,
+        }
+    }
+}
+
+/// What changes about a server. A cache line of its own, so a write to one server costs no reader of another.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct ServerShared {
+    state: AtomicU8,
+    /// Open connections over all workers; kept only where the pool limits them.
+    open: AtomicU32,
+}
+
+impl ServerShared {
+    /// A server that starts in `state`.
+    pub fn new(state: HealthState) -> Self {
+        Self { state: AtomicU8::new(state as u8), open: AtomicU32::new(0) }
+    }
+
+    /// The state as last published; a worker reads it when the pool's generation has changed.
+    pub fn state(&self) -> HealthState {
+        HealthState::from_u8(self.state.load(Ordering::Acquire))
+    }
+
+    /// Publishes a state. Only the control thread does, and then bumps the pool's generation.
+    pub fn publish(&self, state: HealthState) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// Takes one of `limit` connections; `false` if all are taken. Exact over all workers.
+    pub fn try_open(&self, limit: u32) -> bool {
+        self.open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < limit).then_some(open + 1))
+            .is_ok()
+    }
+
+    /// Gives back what [`ServerShared::try_open`] took.
+    pub fn close(&self) {
+        let before = self.open.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "each close follows one successful try_open");
+    }
+
+    /// Connections taken now.
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+/// What changes about a pool.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PoolShared {
+    generation: AtomicU32,
+    /// Requests waiting in the pool's queue, over all workers.
+    queued: AtomicU32,
+}
+
+impl PoolShared {
+    /// Changes whenever a server's state has changed; workers compare it once for each decision.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Tells the workers to read the servers' states again.
+    pub fn bump(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes one of `depth` places in the queue; `false` if all are taken.
+    pub fn try_queue(&self, depth: u32) -> bool {
+        self.queued
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |queued| {
+                (queued < depth).then_some(queued + 1)
+            })
+            .is_ok()
+    }
+
+    /// Gives back what [`PoolShared::try_queue`] took.
+    pub fn leave_queue(&self) {
+        let before = self.queued.fetch_sub(1, Ordering::AcqRel);
+        debug_assert!(before > 0, "each leave follows one successful try_queue");
+    }
+
+    /// Requests waiting now.
+    pub fn queued(&self) -> u32 {
+        self.queued.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_one_is_never_two_over_many_threads() {
+        let server = ServerShared::new(HealthState::Up);
+        let most = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        if server.try_open(1) {
+                            most.fetch_max(server.open(), Ordering::Relaxed);
+                            server.close();
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!((most.load(Ordering::Relaxed), server.open()), (1, 0));
+    }
+}

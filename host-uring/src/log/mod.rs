@@ -1,0 +1,11 @@
+//! The access log: one JSON object a line for each request.
+//!
+//! A worker formats a record into its own ring ([`Sink::push`]): no lock, no wait, no allocation in steady
+//! state; a record that does not fit is dropped and counted. A thread of the control side writes the rings out.
+
+mod json;
+mod record;
+mod ring;
+
+pub use record::{AccessRecord, Timing};
+pub use ring::{Drain, Sink, ring};

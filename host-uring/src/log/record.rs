@@ -1,0 +1,243 @@
+//! What is logged of one request.
+
+use std::net::SocketAddr;
+
+use super::json::Object;
+use crate::limits::LOG_TEXT_BYTES_MAX as TEXT;
+
+/// What is logged of one request; borrowed from the connection that served it.
+///
+/// Field names in the log are Avi's where they exist.
+#[derive(Clone, Debug)]
+pub struct AccessRecord<'a> {
+    /// When the request's first byte came: microseconds since 1970.
+    pub at_unix_us: u64,
+    /// The engine's name.
+    pub service_engine: &'a str,
+    /// The worker.
+    pub worker: usize,
+    /// Number of the request within its worker.
+    pub request_id: u64,
+    /// The virtual service's name.
+    pub virtual_service: &'a str,
+    /// The pool's name; empty if none was reached.
+    pub pool: &'a str,
+    /// The client's address, after trusted proxies.
+    pub client: SocketAddr,
+    /// The address that the client connected to.
+    pub client_dest: SocketAddr,
+    /// The server that answered.
+    pub server: Option<SocketAddr>,
+    /// Our own address towards the server.
+    pub server_src: Option<SocketAddr>,
+    /// The request's method.
+    pub method: &'a [u8],
+    /// Its host, with port if it had one.
+    pub host: &'a [u8],
+    /// Its path.
+    pub uri_path: &'a [u8],
+    /// Its query, without `?`.
+    pub uri_query: &'a [u8],
+    /// Its `User-Agent`.
+    pub user_agent: &'a [u8],
+    /// Minor version of HTTP/1 that the client spoke.
+    pub http_minor: u8,
+    /// Bytes of the request, head included.
+    pub request_length: u64,
+    /// Bytes of the answer, head included.
+    pub response_length: u64,
+    /// The status that the client got; 0 if none.
+    pub response_code: u16,
+    /// The status that the server gave; 0 if none.
+    pub server_response_code: u16,
+    /// Where the time went.
+    pub timing: Timing,
+    /// Servers tried, this one included.
+    pub servers_tried: u8,
+    /// Whether the server's connection had served before.
+    pub server_connection_reused: bool,
+    /// Whether persistence picked the server.
+    pub persistence_used: bool,
+    /// Why this server: the decision's record as JSON (`{...}`); empty: no decision was made.
+    pub reason_json: &'a [u8],
+    /// How the request ended: `complete`, or what cut it.
+    pub request_state: &'static str,
+    /// Why the record deserves a look; empty: an ordinary request.
+    pub significance: &'a [&'static str],
+}
+
+/// Where a request's time went, in microseconds.
+///
+/// Invariant kept by whoever fills it: `client_rtt + server_rtt + app_response + data_transfer = total`, to a millisecond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Round trip to the client.
+    pub client_rtt_us: u64,
+    /// Round trip to the server.
+    pub server_rtt_us: u64,
+    /// From the request at the server to the answer's first byte, the round trip taken off.
+    pub app_response_us: u64,
+    /// From the answer's first byte to its last at the client.
+    pub data_transfer_us: u64,
+    /// All of it.
+    pub total_us: u64,
+    /// Waiting for a server (part of `total_us`, in no other part).
+    pub queue_us: u64,
+    /// From the request's first byte to the answer's first byte sent to the client.
+    pub first_byte_us: u64,
+}
+
+impl AccessRecord<'_> {
+    /// Appends the record as one line of JSON, at most [`LOG_LINE_BYTES_MAX`](crate::limits::LOG_LINE_BYTES_MAX) bytes
+    /// unless `reason_json` is enormous.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let mut o = Object::begin(out);
+        o.shown("report_timestamp", Rfc3339(self.at_unix_us));
+        o.text("service_engine", self.service_engine.as_bytes(), TEXT);
+        o.number("vcpu_id", self.worker as u64);
+        o.number("request_id", self.request_id);
+        o.text("virtualservice", self.virtual_service.as_bytes(), TEXT);
+        o.shown("client_ip", self.client.ip());
+        o.number("client_src_port", self.client.port().into());
+        o.shown("client_dest_ip", self.client_dest.ip());
+        o.number("client_dest_port", self.client_dest.port().into());
+        o.text("method", self.method, 64);
+        o.text("host", self.host, TEXT / 4);
+        o.text("uri_path", self.uri_path, TEXT);
+        o.text("uri_query", self.uri_query, TEXT / 2);
+        o.text("user_agent", self.user_agent, TEXT / 4);
+        o.shown("http_version", format_args!("1.{}", self.http_minor));
+        o.number("request_length", self.request_length);
+        o.number("response_code", self.response_code.into());
+        o.number("response_length", self.response_length);
+        if !self.pool.is_empty() {
+            o.text("pool_name", self.pool.as_bytes(), TEXT);
+        }
+        if let Some(server) = self.server {
+            o.shown("server_ip", server.ip());
+            o.number("server_dest_port", server.port().into());
+            o.number("server_response_code", self.server_response_code.into());
+            o.flag("server_connection_reused", self.server_connection_reused);
+        }
+        if let Some(source) = self.server_src {
+            o.shown("server_conn_src_ip", source.ip());
+            o.number("server_src_port", source.port().into());
+        }
+        o.number("servers_tried", self.servers_tried.into());
+        o.flag("persistence_used", self.persistence_used);
+        let t = &self.timing;
+        o.millis("client_rtt", t.client_rtt_us);
+        o.millis("server_rtt", t.server_rtt_us);
+        o.millis("app_response_time", t.app_response_us);
+        o.millis("data_transfer_time", t.data_transfer_us);
+        o.millis("queue_time", t.queue_us);
+        o.millis("response_time_first_byte", t.first_byte_us);
+        o.millis("total_time", t.total_us);
+        o.text("request_state", self.request_state.as_bytes(), 64);
+        o.flag("significant", !self.significance.is_empty());
+        if !self.significance.is_empty() {
+            let list = o.key("significance");
+            list.push(b'[');
+            for (n, word) in self.significance.iter().take(8).enumerate() {
+                if n > 0 {
+                    list.push(b',');
+                }
+                super::json::text(list, word.as_bytes(), 64);
+            }
+            list.push(b']');
+        }
+        if !self.reason_json.is_empty() {
+            o.key("reason").extend_from_slice(self.reason_json);
+        }
+        o.end();
+    }
+}
+
+/// Shows microseconds since 1970 as in RFC 3339, in UTC.
+struct Rfc3339(u64);
+
+impl core::fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (seconds, us) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Civil date from days since 1970, counted in eras of 400 years that begin on 1 March of year 0.
+        let z = days + 719_468;
+        let (era, day_of_era) = (z / 146_097, z % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let m = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * m + 2) / 5 + 1;
+        let month = if m < 10 { m + 3 } else { m - 9 };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{us:06}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> AccessRecord<'static> {
+        AccessRecord {
+            at_unix_us: 1_709_210_096_000_007,
+            service_engine: "se",
+            worker: 1,
+            request_id: 7,
+            virtual_service: "web",
+            pool: "web",
+            client: "127.0.0.1:40000".parse().expect("an address"),
+            client_dest: "127.0.0.1:8080".parse().expect("an address"),
+            server: Some("127.0.0.1:9001".parse().expect("an address")),
+            server_src: None,
+            method: b"GET",
+            host: b"example\"\n",
+            uri_path: b"/a",
+            uri_query: b"b=c",
+            user_agent: b"curl",
+            http_minor: 1,
+            request_length: 80,
+            response_length: 200,
+            response_code: 200,
+            server_response_code: 200,
+            timing: Timing { total_us: 1_500, app_response_us: 1_500, ..Timing::default() },
+            servers_tried: 1,
+            server_connection_reused: true,
+            persistence_used: false,
+            reason_json: b"{\"algorithm\":\"least_connections\"}",
+            request_state: "complete",
+            significance: &["ADF_SERVER_SENT_RESET"],
+        }
+    }
+
+    //= test OBS-LOG-03
+    #[test]
+    fn a_record_is_one_line_of_json_with_the_known_names() {
+        let mut out = Vec::new();
+        sample().write_json(&mut out);
+        assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(value["report_timestamp"], "2024-02-29T12:34:56.000007Z");
+        assert_eq!(value["host"], "example\"\n");
+        assert_eq!(value["total_time"], 1.5);
+        assert_eq!(value["reason"]["algorithm"], "least_connections");
+        assert_eq!(value["significance"][0], "ADF_SERVER_SENT_RESET");
+    }
+
+    #[test]
+    fn the_longest_texts_still_fit_a_line() {
+        let long = vec![0_u8; 100_000];
+        let record = AccessRecord {
+            host: &long,
+            uri_path: &long,
+            uri_query: &long,
+            user_agent: &long,
+            method: &long,
+            ..sample()
+        };
+        let mut out = Vec::new();
+        record.write_json(&mut out);
+        assert!(out.len() <= crate::limits::LOG_LINE_BYTES_MAX / 2, "{}", out.len());
+    }
+}

@@ -1,0 +1,155 @@
+//! One worker's counters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Counter, Histogram, Open};
+use crate::config::Tree;
+
+/// All that one worker counts. Lists have the lengths of the tree's lists.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerMetrics {
+    /// Turns of the worker's loop; the control thread calls a worker stuck when it stands still.
+    pub ticks: AtomicU64,
+    /// Client connections.
+    pub connections: Open,
+    /// Connections refused because a limit of the engine was reached.
+    pub connections_refused_limit: Counter,
+    /// Failures to accept: no file descriptor or memory left.
+    pub accept_errors: Counter,
+    /// Requests refused as malformed or over a limit (400, 413, 414, 417, 431, 501, 505).
+    pub requests_rejected: Counter,
+    /// Client connections that ended without a whole request or answer.
+    pub client_aborts: Counter,
+    /// Passive health reports that did not fit the channel.
+    pub reports_dropped: Counter,
+    /// Time-outs, each kind by itself.
+    pub timeouts: TimeoutCounters,
+    /// By [`ServiceIndex`](crate::config::ServiceIndex).
+    pub services: Box<[ServiceMetrics]>,
+    /// By [`PoolIndex`](crate::config::PoolIndex).
+    pub pools: Box<[PoolMetrics]>,
+    /// By [`Server::slot`](crate::config::Server::slot).
+    pub servers: Box<[ServerMetrics]>,
+}
+
+/// Time-outs, each kind by itself.
+#[derive(Debug, Default)]
+pub struct TimeoutCounters {
+    /// Connecting to a server.
+    pub connect: Counter,
+    /// A request's head did not arrive.
+    pub header: Counter,
+    /// A body stood still.
+    pub body: Counter,
+    /// A server's answer did not begin.
+    pub response: Counter,
+    /// A kept client connection stayed quiet: the ordinary end of one.
+    pub idle: Counter,
+    /// A request took too long as a whole.
+    pub total: Counter,
+    /// A request waited too long for a server.
+    pub queue: Counter,
+    /// An upgraded connection stayed quiet.
+    pub upgraded_idle: Counter,
+}
+
+/// What a worker counts for a virtual service.
+#[derive(Debug, Default)]
+pub struct ServiceMetrics {
+    /// Client connections.
+    pub connections: Open,
+    /// Requests whose head was read.
+    pub requests: Counter,
+    /// Answers by class, 1xx first.
+    pub responses: [Counter; 5],
+    /// Bytes from clients.
+    pub rx_bytes: Counter,
+    /// Bytes to clients.
+    pub tx_bytes: Counter,
+    /// Upgrades to WebSocket.
+    pub upgrades: Counter,
+    /// From a request's first byte to its answer's last.
+    pub duration: Histogram,
+}
+
+/// What a worker counts for a pool.
+#[derive(Debug, Default)]
+pub struct PoolMetrics {
+    /// Requests that came to the pool.
+    pub requests: Counter,
+    /// Requests for which no server could serve.
+    pub no_server: Counter,
+    /// Requests that waited for a server.
+    pub queued: Counter,
+    /// Requests refused because the queue was full.
+    pub queue_full: Counter,
+    /// Further servers tried.
+    pub retries: Counter,
+    /// What persistence found.
+    pub persistence: PersistenceCounters,
+}
+
+/// What persistence found.
+#[derive(Debug, Default)]
+pub struct PersistenceCounters {
+    /// The key led to a server that served.
+    pub hits: Counter,
+    /// No key, or none known.
+    pub misses: Counter,
+    /// The key was not ours, damaged, or of another service; it was ignored.
+    pub invalid: Counter,
+    /// The key's server could not serve, and the policy for that decided.
+    pub server_down: Counter,
+}
+
+/// What a worker counts for a server.
+#[derive(Debug, Default)]
+pub struct ServerMetrics {
+    /// Connections to it, idle ones included.
+    pub connections: Open,
+    /// Connections that failed to open.
+    pub connect_failures: Counter,
+    /// Requests under way.
+    pub active: Open,
+    /// Requests sent on a kept connection.
+    pub reused: Counter,
+    /// Answers by class, 1xx first.
+    pub responses: [Counter; 5],
+    /// Connections lost or garbled in the middle of a request.
+    pub aborts: Counter,
+    /// Bytes from the server.
+    pub rx_bytes: Counter,
+    /// Bytes to the server.
+    pub tx_bytes: Counter,
+    /// From the request's last byte to the answer's first.
+    pub response_time: Histogram,
+}
+
+impl WorkerMetrics {
+    /// Counters at zero, for the lists of `tree`.
+    pub fn new(tree: &Tree) -> Self {
+        fn list<T: Default>(len: usize) -> Box<[T]> {
+            std::iter::repeat_with(T::default).take(len).collect()
+        }
+        Self {
+            ticks: AtomicU64::new(0),
+            connections: Open::default(),
+            connections_refused_limit: Counter::default(),
+            accept_errors: Counter::default(),
+            requests_rejected: Counter::default(),
+            client_aborts: Counter::default(),
+            reports_dropped: Counter::default(),
+            timeouts: TimeoutCounters::default(),
+            services: list(tree.services.len()),
+            pools: list(tree.pools.len()),
+            servers: list(tree.server_slots),
+        }
+    }
+
+    /// Says that the worker's loop has turned.
+    #[inline]
+    pub fn tick(&self) {
+        self.ticks.store(self.ticks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,50 @@
+//! The reference of all keys, from the same declarations that read them.
+
+use std::fmt::Write as _;
+
+use crate::read::{FieldDoc, Section};
+use crate::{engine, health, persistence, pool, profile, service};
+
+/// Renders every section of the document as Markdown tables: key, what to write, default, range, meaning.
+pub fn reference() -> String {
+    let mut out = String::new();
+    let mut part = |title: &str, fields: Vec<FieldDoc>| section(&mut out, title, &fields);
+    part("the document", crate::Snapshot::docs());
+    part("[engine]", engine::Engine::docs());
+    part("engine.access_log", engine::AccessLog::docs());
+    part("engine.process_log", engine::ProcessLog::docs());
+    part("[[virtual_service]]", service::VirtualService::docs());
+    part("[[pool]]", pool::Pool::docs());
+    part("[[pool.server]]", pool::Server::docs());
+    part("pool.request_queue", pool::RequestQueue::docs());
+    part("pool.server_reselect", pool::ServerReselect::docs());
+    part("pool.connection_pool", pool::ConnectionPool::docs());
+    part("pool.fail_action, pool_group.fail_action", pool::FailAction::docs());
+    part("[[pool_group]]", pool::PoolGroup::docs());
+    part("[[pool_group.member]]", pool::PoolGroupMember::docs());
+    for (word, fields) in persistence::Persistence::docs() {
+        part(&format!("[[persistence]] type = \"{word}\""), fields);
+    }
+    part("[[cookie_key]]", persistence::CookieKey::docs());
+    for (word, fields) in health::HealthMonitor::docs() {
+        part(&format!("[[health_monitor]] type = \"{word}\""), fields);
+    }
+    part("[[http_profile]]", profile::HttpProfile::docs());
+    out
+}
+
+fn section(out: &mut String, title: &str, fields: &[FieldDoc]) {
+    // Writing to a text cannot fail.
+    let _ =
+        writeln!(out, "\n### {title}\n\n| key | write | default | range | meaning |\n|---|---|---|---|---|");
+    for field in fields {
+        let default = match field.default.as_str() {
+            "" => "–".to_owned(),
+            "required" => "**required**".to_owned(),
+            other => format!("`{}`", other.replace('\n', " ")),
+        };
+        let range = if field.range.is_empty() { "–" } else { &field.range };
+        let form = if field.form == "a table" { "a table (below)" } else { field.form };
+        let _ = writeln!(out, "| `{}` | {form} | {default} | {range} | {} |", field.name, field.doc);
+    }
+}
