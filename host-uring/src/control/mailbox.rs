@@ -17,11 +17,23 @@ pub enum Message {
     /// The states of some pool's servers have changed: compare the generations.
     PoolsChanged,
     /// Accept on this socket as well: its own worker is stuck.
-    AcceptFor(SeatListener),
+    AcceptFor {
+        /// The stuck worker.
+        worker: usize,
+        /// Its socket.
+        listener: SeatListener,
+    },
+    /// This worker goes on: accept for it no more, keep the connections.
+    StopAcceptFor {
+        /// The worker that was stuck.
+        worker: usize,
+    },
     /// Look at [`ShutdownFlag`](super::ShutdownFlag).
     Shutdown,
-    /// Panic, if the build allows faults to be planted (tests of the supervisor).
+    /// Panic at once: `forebay-se fault`, refused unless the engine was started with `--allow-faults`.
     Panic,
+    /// Stand still for this many milliseconds: likewise.
+    Sleep(u64),
 }
 
 /// The control thread's end.
