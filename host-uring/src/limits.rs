@@ -5,9 +5,6 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Messages waiting for one worker: more than one for each server of a pool that changes at once is a storm,
 /// and the generation counters tell the worker all the same.
 pub const MAILBOX_MESSAGES_MAX: usize = 64;
-/// Reports of failed traffic waiting for the control thread; what does not fit is dropped and counted,
-/// because a server that fails this often is found by those that fit.
-pub const REPORTS_MAX: usize = 4_096;
 /// Bytes of one access log line. A longer request's texts are cut.
 pub const LOG_LINE_BYTES_MAX: usize = 8_192;
 /// Bytes of one text (path, host, user agent) in an access log line, so that one line always fits.

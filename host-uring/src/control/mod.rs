@@ -3,4 +3,4 @@
 pub mod mailbox;
 mod seat;
 
-pub use seat::{Report, Reports, SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
+pub use seat::{SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};

@@ -4,8 +4,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use tokio::sync::mpsc::Sender;
-
 use super::mailbox::MailboxReceiver;
 use crate::config::{ServiceIndex, Tree};
 use crate::log::Sink;
@@ -27,8 +25,6 @@ pub struct WorkerSeat {
     pub mailbox: MailboxReceiver,
     /// Whether the engine is stopping.
     pub shutdown: Arc<ShutdownFlag>,
-    /// How traffic with servers went.
-    pub reports: Reports,
     /// Client connections that this worker may hold at the same time.
     pub connections_max: usize,
 }
@@ -73,37 +69,5 @@ impl ShutdownFlag {
     /// Moves on to `stage`; never back.
     pub fn raise(&self, stage: ShutdownStage) {
         self.0.fetch_max(stage as u8, Ordering::AcqRel);
-    }
-}
-
-/// How one request or connection to a server went, for the passive monitor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// [`Server::slot`](crate::config::Server::slot).
-    pub slot: usize,
-    /// Whether it counts as a failure: refused, reset, timed out, garbled or answered with a 5xx of the server's own.
-    pub failed: bool,
-}
-
-/// Where a worker leaves its reports.
-#[derive(Clone, Debug)]
-pub struct Reports(Sender<Report>);
-
-impl Reports {
-    /// Wraps the sending end; the control thread holds the other one.
-    pub fn new(sender: Sender<Report>) -> Self {
-        Self(sender)
-    }
-
-    /// Leaves a report; never waits.
-    ///
-    /// Successes need reporting only after a failure of the same server (at most one for each failure), so that
-    /// the channel stays quiet while all is well.
-    ///
-    /// # Errors
-    /// The report comes back when the channel is full: count it in
-    /// [`WorkerMetrics::reports_dropped`](crate::metrics::WorkerMetrics::reports_dropped).
-    pub fn send(&self, report: Report) -> Result<(), Report> {
-        self.0.try_send(report).map_err(|error| error.into_inner())
     }
 }

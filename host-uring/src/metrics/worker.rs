@@ -21,8 +21,6 @@ pub struct WorkerMetrics {
     pub requests_rejected: Counter,
     /// Client connections that ended without a whole request or answer.
     pub client_aborts: Counter,
-    /// Passive health reports that did not fit the channel.
-    pub reports_dropped: Counter,
     /// Time-outs, each kind by itself.
     pub timeouts: TimeoutCounters,
     /// By [`ServiceIndex`](crate::config::ServiceIndex).
@@ -104,6 +102,8 @@ pub struct PersistenceCounters {
 }
 
 /// What a worker counts for a server.
+///
+/// The passive monitor judges by these counts as well: the control thread reads them ten times a second.
 #[derive(Debug, Default)]
 pub struct ServerMetrics {
     /// Connections to it, idle ones included.
@@ -116,7 +116,7 @@ pub struct ServerMetrics {
     pub reused: Counter,
     /// Answers by class, 1xx first.
     pub responses: [Counter; 5],
-    /// Connections lost or garbled in the middle of a request.
+    /// Connections lost, garbled or timed out between a request's first byte and the answer's last.
     pub aborts: Counter,
     /// Bytes from the server.
     pub rx_bytes: Counter,
@@ -139,7 +139,6 @@ impl WorkerMetrics {
             accept_errors: Counter::default(),
             requests_rejected: Counter::default(),
             client_aborts: Counter::default(),
-            reports_dropped: Counter::default(),
             timeouts: TimeoutCounters::default(),
             services: list(tree.services.len()),
             pools: list(tree.pools.len()),
