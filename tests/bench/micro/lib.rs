@@ -1,0 +1,11 @@
+//! Measures single operations of the core: nanoseconds of thread CPU time, against what the machine's memory
+//! costs in the same run.
+//!
+//! `micro` prints figures; nothing here passes or fails by time. What does not depend on time (bytes, number
+//! of allocations) is asserted by `tests/`.
+
+pub mod figure;
+pub mod host;
+pub mod memory;
+pub mod random;
+pub mod table;

@@ -1,0 +1,59 @@
+//! `micro`: what single operations of the core cost on this machine.
+
+use anyhow::{Context, bail};
+use forebay_bench::host::{self, HostAllocator};
+use forebay_bench::table;
+use std::process::Command;
+
+#[global_allocator]
+static ALLOCATOR: HostAllocator = HostAllocator;
+
+const USAGE: &str = "usage: micro table [--entries N] [--pages 4k|2m|both] [--steps N] [--rounds N]
+JSON lines on standard output, the same for people on standard error.";
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("table") => run_table(&args),
+        _ => {
+            eprintln!("{USAGE}");
+            bail!("no such scene: {}", args.first().map_or("(none)", |a| a))
+        }
+    }
+}
+
+fn run_table(args: &[String]) -> anyhow::Result<()> {
+    let plan = table::Plan {
+        entries: number(args, "--entries", 1_000_000)?,
+        steps: number(args, "--steps", 1_000_000)?,
+        rounds: number(args, "--rounds", 5)? as usize,
+    };
+    match value(args, "--pages").unwrap_or("both") {
+        "4k" => table::run("table 4k", plan),
+        "2m" => {
+            // The table, and beside it the memory of the chase.
+            host::place(plan.entries as usize * 64 * 2 + (64 << 20)).context("memory on 2 MiB pages")?;
+            table::run("table 2m", plan)
+        }
+        // A process each: what one left behind would count for the other.
+        "both" => ["4k", "2m"].iter().try_for_each(|pages| {
+            let status =
+                Command::new(std::env::current_exe()?).args(args).args(["--pages", pages]).status()?;
+            if status.success() { Ok(()) } else { bail!("--pages {pages}: {status}") }
+        }),
+        other => bail!("--pages {other}: give 4k, 2m or both"),
+    }
+}
+
+/// The last value of an option: `both` adds another `--pages` behind the first.
+fn value<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
+    let at = args.iter().rposition(|a| a == name)?;
+    args.get(at + 1).map(String::as_str)
+}
+
+fn number(args: &[String], name: &str, default: u64) -> anyhow::Result<u64> {
+    match value(args, name) {
+        None => Ok(default),
+        Some(text) => text.replace('_', "").parse().with_context(|| format!("{name} {text}: not a number")),
+    }
+}

@@ -1,0 +1,340 @@
+//! The persistence table at full size.
+
+use crate::figure::{Report, median};
+use crate::host::{allocations, cpu_ns, resident, resident_huge};
+use crate::memory::Chase;
+use crate::random::{below, key, mix};
+use anyhow::{Context, ensure};
+use forebay_core::table::{
+    Catalog, EngineSlot, Geometry, GroupMillis, Key, Lifetime, Partition, ServerSlot, TableId, TableSettings,
+    Write,
+};
+use forebay_core::units::{Now, Seconds};
+use std::sync::Mutex;
+
+const LIFE_SECONDS: u32 = 300;
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Entries in the table.
+    pub entries: u64,
+    /// Steps of each measured loop.
+    pub steps: u64,
+    /// Rounds; the median counts.
+    pub rounds: usize,
+}
+
+/// One table of one kind, as a service engine would have it.
+pub struct Bench {
+    /// How it is cut.
+    pub geometry: Geometry,
+    /// One synchronised table, three servers.
+    pub catalog: Catalog,
+    /// The table's id.
+    pub table: TableId,
+    /// The partitions, without locks.
+    pub partitions: Vec<Partition>,
+    server: ServerSlot,
+}
+
+/// Time between two seconds of the simulated clock that the loops use.
+const SECOND: u64 = 1_000_000;
+
+impl Bench {
+    /// Reserves a table for `entries` random keys.
+    ///
+    /// # Errors
+    /// More entries than a table can have.
+    pub fn new(entries: u64) -> anyhow::Result<Self> {
+        let geometry = Geometry::for_entries(entries)?;
+        let mut catalog = Catalog::new(&geometry, *b"micro bench key!", EngineSlot::default());
+        let lives = vec![Lifetime::For(Seconds(LIFE_SECONDS))];
+        let table = catalog.define(&TableSettings { name: 1, lives, synced: true })?;
+        let server = catalog.server(77);
+        let partitions =
+            (0..geometry.partitions()).map(|_| Partition::new(&geometry, &catalog, Now(0))).collect();
+        Ok(Self { geometry, catalog, table, partitions, server })
+    }
+
+    /// The `i`-th key.
+    #[inline(always)]
+    pub fn key(&self, i: u64) -> Key {
+        self.catalog.key(self.table, key(i))
+    }
+
+    /// Inserts the keys `from` to `to`; returns the longest insert and how many took more than a
+    /// millisecond.
+    ///
+    /// # Errors
+    /// An insert was refused or evicted something: the table was not large enough.
+    pub fn insert(&mut self, from: u64, to: u64, now: Now) -> anyhow::Result<Longest> {
+        let mut longest = Longest::default();
+        let mut last = cpu_ns();
+        for i in from..to {
+            let key = self.key(i);
+            let part = &mut self.partitions[self.geometry.route(&key) as usize];
+            let done =
+                part.put(&self.catalog, &key, Write::first(self.server), now, GroupMillis(now.0 / 1_000))?;
+            ensure!(done.evicted.is_none(), "entry {i} evicted another: the partition was full");
+            longest.seen(&mut last);
+        }
+        Ok(longest)
+    }
+
+    fn of(&self, key: &Key) -> usize {
+        self.geometry.route(key) as usize
+    }
+
+    /// Nanoseconds of a look-up; the next key depends on what was found.
+    fn get_dependent(&self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
+        let mut carried = 0;
+        let start = cpu_ns();
+        for i in 0..steps {
+            let key = self.key(below(mix(seed + i).wrapping_add(carried), n));
+            let found = self.partitions[self.of(&key)].get(&self.catalog, &key, now);
+            carried = found.map_or(1, |s| u64::from(s.0));
+        }
+        let ns = cpu_ns() - start;
+        assert_eq!(carried, 0, "the last look-up found the server in slot 0");
+        ns as f64 / steps as f64
+    }
+
+    /// Nanoseconds of a look-up when the next one does not wait for it.
+    fn get_independent(&self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
+        let mut carried = 0;
+        let start = cpu_ns();
+        for i in 0..steps {
+            let key = self.key(below(mix(seed + i), n));
+            let found = self.partitions[self.of(&key)].get(&self.catalog, &key, now);
+            carried |= found.map_or(1, |s| u64::from(s.0));
+        }
+        let ns = cpu_ns() - start;
+        assert_eq!(carried, 0, "every look-up found the server in slot 0");
+        ns as f64 / steps as f64
+    }
+
+    /// Nanoseconds of what a new connection does: look-up, then touch; dependent.
+    fn get_and_touch(&mut self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
+        let mut carried = 0;
+        let start = cpu_ns();
+        for i in 0..steps {
+            let key = self.key(below(mix(seed + i).wrapping_add(carried), n));
+            let part = self.geometry.route(&key) as usize;
+            let part = &mut self.partitions[part];
+            let found = part.get(&self.catalog, &key, now);
+            part.touch(&self.catalog, &key, now);
+            carried = found.map_or(1, |s| u64::from(s.0));
+        }
+        let ns = cpu_ns() - start;
+        assert_eq!(carried, 0, "the last look-up found the server in slot 0");
+        ns as f64 / steps as f64
+    }
+
+    /// Nanoseconds of look-up and opening (count, open set, digest); dependent.
+    fn get_and_open(&mut self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
+        let mut carried = 0;
+        let start = cpu_ns();
+        for i in 0..steps {
+            let key = self.key(below(mix(seed + i).wrapping_add(carried), n));
+            let part = self.geometry.route(&key) as usize;
+            let part = &mut self.partitions[part];
+            let found = part.get(&self.catalog, &key, now);
+            part.open(&self.catalog, &key, now);
+            carried = found.map_or(1, |s| u64::from(s.0));
+        }
+        let ns = cpu_ns() - start;
+        assert_eq!(carried, 0, "the last look-up found the server in slot 0");
+        ns as f64 / steps as f64
+    }
+
+    /// Closes what [`Bench::get_and_open`] opened with the same arguments.
+    fn close(&mut self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
+        let start = cpu_ns();
+        for i in 0..steps {
+            let key = self.key(below(mix(seed + i), n));
+            let part = self.geometry.route(&key) as usize;
+            self.partitions[part].close(&self.catalog, &key, now);
+        }
+        (cpu_ns() - start) as f64 / steps as f64
+    }
+
+    /// Passes the clock hand over every partition; returns entries expired and the longest slice.
+    pub fn sweep(&mut self, now: Now) -> (u64, Longest) {
+        let mut longest = Longest::default();
+        let mut expired = 0;
+        let mut last = cpu_ns();
+        for part in &mut self.partitions {
+            expired += u64::from(part.sweep(&self.catalog, now, u32::MAX).expired);
+            longest.seen(&mut last);
+        }
+        (expired, longest)
+    }
+}
+
+/// The longest of many operations, by the CPU clock of the thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Longest {
+    /// Sum, in nanoseconds.
+    pub sum_ns: u64,
+    /// The longest, in nanoseconds.
+    pub max_ns: u64,
+    /// Operations above one millisecond.
+    pub above_1ms: u64,
+}
+
+impl Longest {
+    fn seen(&mut self, last: &mut u64) {
+        let now = cpu_ns();
+        let ns = now - *last;
+        *last = now;
+        self.sum_ns += ns;
+        self.max_ns = self.max_ns.max(ns);
+        self.above_1ms += u64::from(ns > 1_000_000);
+    }
+}
+
+/// Runs everything and prints it.
+///
+/// # Errors
+/// The table cannot be made, or does not behave.
+pub fn run(scene: &str, plan: Plan) -> anyhow::Result<()> {
+    let report = Report::new(scene);
+    let Plan { entries, steps, rounds } = plan;
+    let before = resident()?;
+    let mut bench = Bench::new(entries).context("reserving the table")?;
+    let reserved = resident()? - before;
+    let calls = allocations();
+    let now = Now(10 * SECOND);
+
+    let inserted = bench.insert(0, entries, now)?;
+    let clock = clock_cost();
+    report.put("bytes_an_entry_by_rss", (resident()? - before) as f64 / entries as f64, "bytes");
+    report.put("bytes_an_entry_reserved", reserved as f64 / entries as f64, "bytes");
+    report.put("huge_pages", resident_huge()? as f64, "bytes");
+    report.put("insert_mean", inserted.sum_ns as f64 / entries as f64 - clock, "ns");
+    report.put("insert_longest", inserted.max_ns as f64, "ns");
+    report.put("inserts_above_1_ms", inserted.above_1ms as f64, "inserts");
+    let moves: u64 = bench.partitions.iter().map(|p| p.stats().moves).sum();
+    report.put("moves_per_1000_inserts", moves as f64 * 1e3 / entries as f64, "moves");
+    report.put("allocations_by_inserts", (allocations() - calls) as f64, "allocations");
+
+    measure_access(&report, &mut bench, entries, steps, rounds, (resident()? - before) as usize, now);
+
+    let (expired, quiet) = bench.sweep(now);
+    ensure!(expired == 0, "nothing is old enough to end");
+    report.put("sweep_an_entry_when_nothing_ends", quiet.sum_ns as f64 / entries as f64, "ns");
+    report.put("sweep_longest_slice_when_nothing_ends", quiet.max_ns as f64, "ns");
+
+    let bench = two_threads(&report, bench, entries, steps, now)?;
+    let mut bench = bench;
+    let late = Now(now.0 + u64::from(LIFE_SECONDS + 100) * SECOND);
+    let calls = allocations();
+    let (expired, all) = bench.sweep(late);
+    ensure!(expired == entries, "{expired} of {entries} entries ended");
+    report.put("sweep_an_entry_when_all_end", all.sum_ns as f64 / entries as f64, "ns");
+    report.put("sweep_longest_slice_when_all_end", all.max_ns as f64, "ns");
+    report.put("sweeps_above_1_ms", (all.above_1ms + quiet.above_1ms) as f64, "sweeps");
+    report.put("allocations_by_sweeps", (allocations() - calls) as f64, "allocations");
+    Ok(())
+}
+
+fn clock_cost() -> f64 {
+    let start = cpu_ns();
+    for _ in 0..100_000 {
+        std::hint::black_box(cpu_ns());
+    }
+    (cpu_ns() - start) as f64 / 1e5
+}
+
+fn measure_access(
+    report: &Report,
+    bench: &mut Bench,
+    n: u64,
+    steps: u64,
+    rounds: usize,
+    bytes: usize,
+    now: Now,
+) {
+    const HOT_KEYS: u64 = 500;
+    let chase = Chase::new(bytes);
+    let mut rows: [Vec<f64>; 8] = Default::default();
+    for round in 0..rounds as u64 {
+        let seed = round * 0x1000_0000;
+        let access = chase.run(seed, steps);
+        let get = bench.get_dependent(seed + 0x100_0000, n, steps, now);
+        let touch = bench.get_and_touch(seed + 0x200_0000, n, steps, now);
+        let open = bench.get_and_open(seed + 0x300_0000, n, steps, now);
+        let close = bench.close(seed + 0x300_0000, n, steps, now);
+        let free = bench.get_independent(seed + 0x400_0000, n, steps, now);
+        bench.get_dependent(seed, HOT_KEYS, HOT_KEYS * 20, now);
+        let hot = bench.get_dependent(seed, HOT_KEYS, steps, now);
+        let access = (access + chase.run(seed + 0x500_0000, steps)) / 2.0;
+        for (row, x) in rows.iter_mut().zip([access, hot, free, get, touch, open, close, get / access]) {
+            row.push(x);
+        }
+    }
+    let ratio = |a: &[f64], b: &[f64]| median(&mut a.iter().zip(b).map(|(a, b)| a / b).collect::<Vec<_>>());
+    let (get_ratio, touch_ratio, open_ratio) =
+        (ratio(&rows[3], &rows[0]), ratio(&rows[4], &rows[0]), ratio(&rows[5], &rows[0]));
+    let names = [
+        "one_dependent_access_same_size",
+        "get_hot",
+        "get_cold_independent",
+        "get_cold_dependent",
+        "get_and_touch_cold_dependent",
+        "get_and_open_cold_dependent",
+        "close_cold_independent",
+    ];
+    for (name, row) in names.iter().zip(&mut rows) {
+        report.put(name, median(row), "ns");
+    }
+    report.put("get_to_one_access", get_ratio, "ratio");
+    report.put("get_and_touch_to_one_access", touch_ratio, "ratio");
+    report.put("get_and_open_to_one_access", open_ratio, "ratio");
+}
+
+/// One thread, then two at once, over all partitions behind a lock each.
+fn two_threads(report: &Report, bench: Bench, n: u64, steps: u64, now: Now) -> anyhow::Result<Bench> {
+    let Bench { geometry, catalog, table, partitions, server } = bench;
+    let locked: Vec<Mutex<Partition>> = partitions.into_iter().map(Mutex::new).collect();
+    let work = |seed: u64| {
+        let mut waits = 0u64;
+        let start = cpu_ns();
+        for i in 0..steps {
+            let key = catalog.key(table, key(below(mix(seed + i), n)));
+            let lock = &locked[geometry.route(&key) as usize];
+            let mut part = match lock.try_lock() {
+                Ok(part) => part,
+                Err(_) => {
+                    waits += 1;
+                    lock.lock().expect("no thread panics with the lock")
+                }
+            };
+            if i % 2 == 0 {
+                std::hint::black_box(part.get(&catalog, &key, now));
+            } else {
+                part.touch(&catalog, &key, now);
+            }
+        }
+        ((cpu_ns() - start) as f64 / steps as f64, waits)
+    };
+    let (mut alone, mut both, mut waits) = (Vec::new(), Vec::new(), 0);
+    for round in 0..5u64 {
+        let seed = round * 0x1000_0000;
+        alone.push(work(seed).0);
+        let (a, b) = std::thread::scope(|s| {
+            let other = s.spawn(|| work(seed + 0x700_0000));
+            let mine = work(seed + 0x800_0000);
+            (mine, other.join().expect("the other thread does not panic"))
+        });
+        both.push((a.0 + b.0) / 2.0);
+        waits += a.1 + b.1;
+    }
+    report.put("locked_get_or_touch_one_thread", median(&mut alone), "ns");
+    report.put("locked_get_or_touch_two_threads", median(&mut both), "ns");
+    report.put("waits_per_million_operations", waits as f64 * 1e6 / (steps as f64 * 10.0), "waits");
+    let partitions: Result<Vec<_>, _> = locked.into_iter().map(Mutex::into_inner).collect();
+    let partitions = partitions.ok().context("a thread panicked with a lock")?;
+    Ok(Bench { geometry, catalog, table, partitions, server })
+}

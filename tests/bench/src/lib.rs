@@ -1,1 +1,0 @@
-//! Cost measurements against peers and against the machine's own floor.
