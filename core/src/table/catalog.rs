@@ -275,7 +275,12 @@ impl Catalog {
 
     /// Makes the key of a text (cookie, header value) in a table.
     pub fn text_key(&self, table: TableId, text: &[u8]) -> Key {
-        self.key(table, KeyBytes::of_text(&self.texts, text))
+        self.key(table, self.text_bytes(text))
+    }
+
+    /// The 16 bytes of a text, before its table is known.
+    pub fn text_bytes(&self, text: &[u8]) -> KeyBytes {
+        KeyBytes::of_text(&self.texts, text)
     }
 
     #[inline(always)]

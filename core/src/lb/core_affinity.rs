@@ -1,0 +1,35 @@
+//! Core affinity: each worker uses its own share of the servers, by least connections.
+//!
+//! With at least as many servers as workers, server i is used by the `nonaffinity` workers from worker i
+//! (modulo their number) on; with fewer, worker w uses the `nonaffinity` servers from server w (modulo their
+//! number) on. So every worker has a server and every server a worker. If no server of the share may serve,
+//! all are asked.
+
+use super::lowest::lowest;
+use super::server::Server;
+use super::{Algorithm, Gate, Pool, least_connections};
+use crate::decide::Input;
+use crate::id::ServerIndex;
+
+//= LB-CA-01
+pub(super) fn pick(pool: &mut Pool, input: &Input<'_>, gate: &Gate<'_>) -> Option<ServerIndex> {
+    let nonaffinity = match pool.config().algorithm {
+        Algorithm::CoreAffinity { nonaffinity } => u32::from(nonaffinity),
+        _ => 1,
+    };
+    let (worker, workers) = (u32::from(pool.worker), u32::from(pool.workers));
+    let servers = pool.servers.len() as u32;
+    let cost = |at: ServerIndex, s: &Server| {
+        shares(u32::from(at.0), servers, worker, workers, nonaffinity).then(|| u64::from(s.total()))
+    };
+    lowest(pool, gate, cost).or_else(|| least_connections::pick(pool, input, gate))
+}
+
+/// True if `worker` uses `server`.
+pub(super) fn shares(server: u32, servers: u32, worker: u32, workers: u32, nonaffinity: u32) -> bool {
+    if servers >= workers {
+        (worker + workers - server % workers) % workers < nonaffinity
+    } else {
+        (server + servers - worker % servers) % servers < nonaffinity
+    }
+}

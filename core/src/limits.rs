@@ -1,0 +1,51 @@
+//! Every bound of the decision core, with the reason for the number.
+
+/// Servers in a pool: the API's own bound.
+pub const SERVERS_MAX: usize = 5_000;
+/// Highest server ratio: the API's own bound.
+pub const RATIO_MAX: u8 = 20;
+/// Highest ratio of a pool in a pool group: the API's own bound.
+pub const GROUP_RATIO_MAX: u16 = 1_000;
+/// Pools in a pool group: the choice looks at each of them.
+pub const GROUP_MEMBERS_MAX: usize = 256;
+/// Skipped servers that a reason record names; the rest is counted. A retry loop tries at most five servers,
+/// and a longer list is read in the health view, not in a log line.
+pub const SKIPPED_NAMED_MAX: usize = 4;
+/// Effects of one decision: a table write or touch, a cookie, a ticket.
+pub const EFFECTS_MAX: usize = 3;
+/// Cookies of one name that are handed to the host for opening. Browsers send two at most (one per path);
+/// each costs the host an AEAD operation, so a client cannot make it open more.
+pub const SEALED_CANDIDATES_MAX: usize = 3;
+/// Longest value by which an application cookie or a script may know a client. Session identifiers of the
+/// known frameworks are below 128 bytes; longer ones identify nobody we should remember.
+pub const OPAQUE_KEY_MAX: usize = 256;
+/// Longest TLS session identifier (RFC 8446, 4.1.2).
+pub const TLS_SESSION_ID_MAX: usize = 32;
+/// Longest persistence timeout of table kinds, in minutes: the API's own bound.
+pub const TABLE_TIMEOUT_MAX_MIN: u32 = 720;
+/// Longest timeout of an inserted cookie, in minutes: the API's own bound.
+pub const COOKIE_TIMEOUT_MAX_MIN: u32 = 14_400;
+/// Longest cookie name: the name stands in every request and response.
+pub const COOKIE_NAME_MAX: usize = 64;
+/// Longest value of a server's custom header.
+pub const HEADER_VALUE_MAX: usize = 256;
+/// Longest graceful disable, in minutes: the API's own bound.
+pub const GRACE_MAX_MIN: u32 = 7_200;
+/// Requests that may wait for a server: the API's own default and a bound on memory.
+pub const QUEUE_DEPTH_MAX: u32 = 65_535;
+/// Slots of a consistent-hash table below [`HASH_SMALL_SERVERS_MAX`] servers: a prime, 128 KiB.
+pub const HASH_SLOTS_SMALL: u32 = 65_537;
+/// Slots of a consistent-hash table for large pools: a prime, 1 MiB.
+pub const HASH_SLOTS_LARGE: u32 = 524_287;
+/// Servers up to which the small table keeps shares even within 2 %.
+pub const HASH_SMALL_SERVERS_MAX: usize = 256;
+/// Slots that a look-up tries before it scans the pool, when servers are down or full. With half of the
+/// servers out, 16 tries fail once in 65,000 look-ups.
+pub const HASH_PROBES_MAX: u32 = 16;
+/// Draws of "random, two choices" before it scans the pool.
+pub const RANDOM_DRAWS_MAX: u32 = 32;
+/// Smallest share of its weight that a starting server gets, in thousandths: below it, a server that
+/// starts alone among busy ones would not see the traffic that warms it.
+pub const RAMP_START_MILLI: u32 = 50;
+/// Longest slow start, in minutes.
+pub const RAMP_MAX_MIN: u32 = 300;
