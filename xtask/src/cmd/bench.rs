@@ -35,7 +35,7 @@ impl Bench {
     pub fn run(self) -> Result<ExitCode> {
         let good = match self.what {
             What::Load => {
-                setup::ensure(setup::For::Test, process::in_ci())?;
+                setup::ensure(&["bench"], process::in_ci())?;
                 if !tree::root().join(HARNESS).is_file() {
                     bail!("there is no {HARNESS}");
                 }

@@ -14,21 +14,21 @@ pub struct Setup {
     install: bool,
 }
 
-/// What the machine is wanted for: `up` needs less.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum For {
-    Up,
-    Test,
-}
-
 /// A thing that may be missing.
 struct Need {
     /// How to see that it is there.
     sign: Sign,
     cure: Cure,
     used_for: &'static str,
-    wanted: For,
+    /// The commands and stages of the gate that cannot do without.
+    wanted: &'static [&'static str],
 }
+
+/// All that compiles something of ours.
+const COMPILING: &[&str] = &["up", "build", "unit", "doc", "fuzz", "e2e", "wasm", "clippy", "bench"];
+/// All that talks to foreign programs.
+const FOREIGN: &[&str] = &["e2e"];
+const LOADING: &[&str] = &["e2e", "bench"];
 
 enum Sign {
     Program(&'static str),
@@ -50,31 +50,26 @@ enum Cure {
 pub const WASM_SCRIPT: &str = "xtask/toolchain/wasm-toolchain.sh";
 
 const NEEDS: &[Need] = &[
-    need(Sign::Program("cc"), Cure::Package("gcc"), "linking, and the C parts of aws-lc", For::Up),
+    need(Sign::Program("cc"), Cure::Package("gcc"), "linking, and the C parts of aws-lc", COMPILING),
     need(
         Sign::AnyFile(&["/usr/include/stdlib.h", "/usr/include/x86_64-linux-musl/stdlib.h"]),
         Cure::Package("libc6-dev"),
         "linking, and the C parts of aws-lc",
-        For::Up,
+        COMPILING,
     ),
-    need(Sign::Cargo("fmt"), Cure::Component("rustfmt"), "the stage fmt", For::Test),
-    need(Sign::Cargo("clippy"), Cure::Component("clippy"), "the stage clippy", For::Test),
-    need(Sign::WasmTarget, Cure::WasmScript, "pure crates and the core component", For::Test),
-    need(Sign::Program("curl"), Cure::Package("curl"), "a foreign client", For::Test),
-    need(Sign::Program("wrk"), Cure::Package("wrk"), "a foreign client under load", For::Test),
-    need(Sign::Program("h2load"), Cure::Package("nghttp2-client"), "a foreign client under load", For::Test),
+    need(Sign::Cargo("fmt"), Cure::Component("rustfmt"), "the stage fmt", &["fmt"]),
+    need(Sign::Cargo("clippy"), Cure::Component("clippy"), "the stage clippy", &["clippy"]),
+    need(Sign::WasmTarget, Cure::WasmScript, "pure crates and the core component", &["wasm"]),
+    need(Sign::Program("curl"), Cure::Package("curl"), "a foreign client", FOREIGN),
+    need(Sign::Program("wrk"), Cure::Package("wrk"), "a foreign client under load", LOADING),
+    need(Sign::Program("h2load"), Cure::Package("nghttp2-client"), "a foreign client under load", LOADING),
     need(
         Sign::Program("haproxy"),
         Cure::Package("haproxy"),
         "a foreign peer and the measure of cost",
-        For::Test,
+        LOADING,
     ),
-    need(
-        Sign::Program("nginx"),
-        Cure::Package("nginx-light"),
-        "a foreign server and the measure of cost",
-        For::Test,
-    ),
+    need(Sign::Program("nginx"), Cure::Package("nginx"), "a foreign server and the measure of cost", LOADING),
     need(
         Sign::AnyFile(&[
             "/usr/lib/nginx/modules/ngx_stream_module.so",
@@ -82,42 +77,43 @@ const NEEDS: &[Need] = &[
         ]),
         Cure::Package("libnginx-mod-stream"),
         "nginx as a TCP proxy",
-        For::Test,
+        LOADING,
     ),
-    need(Sign::Program("python3"), Cure::Package("python3"), "the load harness", For::Test),
+    need(Sign::Program("python3"), Cure::Package("python3"), "the load harness", LOADING),
     need(
         Sign::PythonModule("websockets"),
         Cure::Package("python3-websockets"),
         "a foreign WebSocket client",
-        For::Test,
+        FOREIGN,
     ),
-    need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", For::Test),
-    need(Sign::Program("openssl"), Cure::Package("openssl"), "the load harness", For::Test),
+    need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", LOADING),
+    need(Sign::Program("openssl"), Cure::Package("openssl"), "the load harness", LOADING),
     need(
         Sign::AnyFile(&["/usr/include/openssl/ssl.h"]),
         Cure::Package("libssl-dev"),
         "the load generator",
-        For::Test,
+        &["bench"],
     ),
 ];
 
-const fn need(sign: Sign, cure: Cure, used_for: &'static str, wanted: For) -> Need {
+const fn need(sign: Sign, cure: Cure, used_for: &'static str, wanted: &'static [&'static str]) -> Need {
     Need { sign, cure, used_for, wanted }
 }
 
 impl Setup {
     pub fn run(self) -> Result<ExitCode> {
-        ensure(For::Test, self.install || process::in_ci())?;
+        let all: Vec<&str> = NEEDS.iter().flat_map(|need| need.wanted).copied().collect();
+        ensure(&all, self.install || process::in_ci())?;
         println!("xtask: nothing is missing for `cargo xtask up` and `cargo xtask test`");
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Checks that nothing is missing; installs if asked to.
+/// Checks that nothing is missing for these commands and stages; installs if asked to.
 ///
 /// # Errors
 /// Something is missing and may not or could not be installed; the message names the one command.
-pub fn ensure(wanted: For, install: bool) -> Result<()> {
+pub fn ensure(wanted: &[&str], install: bool) -> Result<()> {
     let missing = missing(wanted);
     if missing.is_empty() {
         return Ok(());
@@ -154,10 +150,10 @@ pub fn ensure(wanted: For, install: bool) -> Result<()> {
     Ok(())
 }
 
-fn missing(wanted: For) -> Vec<&'static Need> {
+fn missing(wanted: &[&str]) -> Vec<&'static Need> {
     NEEDS
         .iter()
-        .filter(|need| wanted == For::Test || need.wanted == For::Up)
+        .filter(|need| need.wanted.iter().any(|w| wanted.contains(w)))
         .filter(|need| !is_there(&need.sign))
         .collect()
 }
@@ -236,7 +232,7 @@ mod tests {
 
     #[test]
     fn up_needs_less_than_test() {
-        let up = NEEDS.iter().filter(|n| n.wanted == For::Up).count();
+        let up = NEEDS.iter().filter(|n| n.wanted == COMPILING).count();
         assert!(up > 0 && up < NEEDS.len());
     }
 }

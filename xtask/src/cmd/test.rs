@@ -30,9 +30,6 @@ pub struct Test {
     fail_fast: bool,
 }
 
-/// Stages that use programs of the system.
-const NEED_PROGRAMS: &[&str] = &["build", "unit", "fuzz", "e2e", "wasm", "clippy", "doc"];
-
 impl Test {
     pub fn run(self) -> Result<ExitCode> {
         if self.list {
@@ -45,9 +42,9 @@ impl Test {
         if let Some(unknown) = self.only.iter().find(|o| !names.contains(&o.as_str())) {
             bail!("no stage is called {unknown}; there are {}", names.join(", "));
         }
-        if self.only.is_empty() || self.only.iter().any(|o| NEED_PROGRAMS.contains(&o.as_str())) {
-            setup::ensure(setup::For::Test, self.install || process::in_ci())?;
-        }
+        let chosen: Vec<&str> =
+            if self.only.is_empty() { names } else { self.only.iter().map(String::as_str).collect() };
+        setup::ensure(&chosen, self.install || process::in_ci())?;
         let good = Gate::new(self.long).run(&self.only, self.fail_fast);
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -23,7 +23,7 @@ pub struct Up {
 
 impl Up {
     pub fn run(self) -> Result<ExitCode> {
-        setup::ensure(setup::For::Up, process::in_ci())?;
+        setup::ensure(&["up"], process::in_ci())?;
         // The gate's profile: what `test` built is used again, and the first build does not wait for
         // link-time optimisation. Measure with `cargo xtask bench`, which builds what is shipped.
         let folder = Workspace::load()?.target.join("gate");

@@ -16,7 +16,7 @@ pub struct Wasm {}
 
 impl Wasm {
     pub fn run(self) -> Result<ExitCode> {
-        setup::ensure(setup::For::Up, process::in_ci())?;
+        setup::ensure(&["wasm"], process::in_ci())?;
         let outcome = gate(&Workspace::load()?)?;
         Ok(if outcome.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
