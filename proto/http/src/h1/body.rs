@@ -227,12 +227,13 @@ impl Decoder {
     }
 
     fn take_data(&mut self, at: usize, len: usize) -> Result<Step, RuleId> {
-        let offered = (len - at) as u64;
-        let taken = if self.part == Part::UntilClose { offered } else { offered.min(self.left) };
-        if self.part != Part::Length {
-            self.budget = self.budget.checked_sub(taken).ok_or(RuleId::BodyLength)?;
+        let bound = if self.part == Part::UntilClose { self.budget } else { self.left };
+        if bound == 0 {
+            return Err(RuleId::BodyLength);
         }
+        let taken = bound.min((len - at) as u64);
         self.left = self.left.saturating_sub(taken);
+        self.budget = self.budget.saturating_sub(taken);
         // Not more than `len`, which is a usize.
         let end = at + taken as usize;
         match (self.part, self.left) {
