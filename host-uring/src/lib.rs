@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod control;
+pub mod health;
 pub mod limits;
 pub mod log;
 pub mod metrics;

@@ -9,3 +9,8 @@ pub const MAILBOX_MESSAGES_MAX: usize = 64;
 pub const LOG_LINE_BYTES_MAX: usize = 8_192;
 /// Bytes of one text (path, host, user agent) in an access log line, so that one line always fits.
 pub const LOG_TEXT_BYTES_MAX: usize = 1_024;
+/// Probes under way at the same time. Each takes a file descriptor; later ones wait for a place, which counts
+/// as part of their time, so this is well above what a pool of the largest size needs at once.
+pub const PROBES_AT_ONCE_MAX: usize = 4_096;
+/// Milliseconds between two looks of the passive monitors at the workers' counters.
+pub const PASSIVE_LOOK_MS: u64 = 100;

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use forebay_snapshot::{CookieKey, Engine, HttpProfile, Persistence, Snapshot};
+use forebay_core::id::{Endpoint, PoolId, ServerId, VsId};
+use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Snapshot};
 
 pub use shared::{HealthState, PoolShared, ServerShared};
 
@@ -27,6 +28,8 @@ pub struct Tree {
     pub pools: Vec<Pool>,
     /// Pool groups; [`GroupIndex`] points in here.
     pub groups: Vec<Group>,
+    /// Ways to probe a server.
+    pub monitors: Vec<HealthMonitor>,
     /// Keys of persistence cookies: the first seals, all open.
     pub cookie_keys: Vec<CookieKey>,
     /// Servers of all pools together: the length of per-server lists indexed by [`Server::slot`].
@@ -57,6 +60,8 @@ pub struct Listener {
 /// A virtual service.
 #[derive(Debug)]
 pub struct Service {
+    /// Identifies it in cookies and tables; derived from the name, so the same on every engine.
+    pub id: VsId,
     /// Its name.
     pub name: String,
     /// What serves it.
@@ -77,6 +82,8 @@ pub enum Target {
 /// A pool.
 #[derive(Debug)]
 pub struct Pool {
+    /// Identifies it in cookies and tables; derived from the name.
+    pub id: PoolId,
     /// Its name.
     pub name: String,
     /// Its section of the document.
@@ -92,6 +99,8 @@ pub struct Pool {
 /// A server of a pool.
 #[derive(Debug)]
 pub struct Server {
+    /// Identifies it in cookies and tables: a fixed hash of its address.
+    pub id: ServerId,
     /// Where it listens.
     pub address: SocketAddr,
     /// Its section of the document.
@@ -125,6 +134,7 @@ impl Tree {
         let pools: Vec<Pool> = pool
             .into_iter()
             .map(|config| Pool {
+                id: PoolId(name_id(&config.name)),
                 name: config.name.clone(),
                 persistence: config
                     .persistence
@@ -161,10 +171,19 @@ impl Tree {
             let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
             let service = ServiceIndex(services.len());
             listeners.extend(vs.listen.iter().map(|address| Listener { address: *address, service }));
-            services.push(Service { name: vs.name, target, http });
+            services.push(Service { id: VsId(name_id(&vs.name)), name: vs.name, target, http });
         }
         let server_slots = pools.iter().map(|pool| pool.servers.len()).sum();
-        Self { engine, listeners, services, pools, groups, cookie_keys: cookie_key, server_slots }
+        Self {
+            engine,
+            listeners,
+            services,
+            pools,
+            groups,
+            cookie_keys: cookie_key,
+            monitors: health_monitor,
+            server_slots,
+        }
     }
 
     /// The service at `index`.
@@ -183,6 +202,14 @@ impl Tree {
             Target::Pool(index) => std::slice::from_ref(index),
             Target::Group(index) => &self.groups[index.0].pools,
         }
+    }
+
+    /// The server at a slot, with its pool.
+    pub fn server_at(&self, slot: usize) -> Option<(&Pool, &Server)> {
+        let after =
+            self.pools.partition_point(|pool| pool.servers.first().is_none_or(|first| first.slot <= slot));
+        let pool = self.pools.get(after.checked_sub(1)?)?;
+        Some((pool, pool.servers.get(slot.checked_sub(pool.servers.first()?.slot)?)?))
     }
 
     /// All servers with their pools, in the order of [`Server::slot`].

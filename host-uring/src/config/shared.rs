@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// Whether new work may go to a server, as the control thread last found.
+///
+/// A server switched off in the document (`enabled = false`) has a health all the same; whoever decides looks at both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum HealthState {
@@ -14,8 +16,6 @@ pub enum HealthState {
     Down = 2,
     /// The server says it is in maintenance.
     Maintenance = 3,
-    /// Switched off by configuration or command.
-    Disabled = 4,
 }
 
 impl HealthState {
@@ -26,7 +26,6 @@ impl HealthState {
             Self::Up => "up",
             Self::Down => "down",
             Self::Maintenance => "maintenance",
-            Self::Disabled => "disabled",
         }
     }
 
@@ -35,7 +34,6 @@ impl HealthState {
             1 => Self::Up,
             2 => Self::Down,
             3 => Self::Maintenance,
-            4 => Self::Disabled,
             _ => Self::Checking,
         }
     }

@@ -12,8 +12,10 @@ pub const POOL_MONITORS_MAX: usize = 50;
 pub const LISTEN_MAX: usize = 64;
 /// Characters of a name: it stands in metric labels, logs and cookies' names.
 pub const NAME_CHARS_MAX: usize = 128;
-/// Bytes of a probe's request or expected text: probes are small, and a match is sought in 2 KiB.
-pub const PROBE_BYTES_MAX: usize = 2_048;
+/// Bytes of a probe's request: one segment on any link, so that a probe is one write.
+pub const PROBE_REQUEST_BYTES_MAX: usize = 1_024;
+/// Bytes of a text sought in an answer: it fits the searched 2 KiB with room for a head before it.
+pub const PROBE_MATCH_BYTES_MAX: usize = 512;
 /// Maintenance codes of a monitor, as in the public limits.
 pub const MAINTENANCE_CODES_MAX: usize = 4;
 /// Cookie keys: the one that seals and those that still open; each unknown key name costs one comparison.

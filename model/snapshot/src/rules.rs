@@ -1,6 +1,6 @@
 //! Rules for texts in a document.
 
-use crate::limits::{NAME_CHARS_MAX, PROBE_BYTES_MAX};
+use crate::limits::{NAME_CHARS_MAX, PROBE_MATCH_BYTES_MAX, PROBE_REQUEST_BYTES_MAX};
 
 type Kept = Result<(), (String, String)>;
 
@@ -54,8 +54,11 @@ pub(crate) fn probe(text: &str) -> Kept {
     if text.is_empty() {
         return broken("the request is empty", "write one like \"GET / HTTP/1.0\"");
     }
-    if text.len() > PROBE_BYTES_MAX {
-        return Err(("the request is too long".to_owned(), format!("use at most {PROBE_BYTES_MAX} bytes")));
+    if text.len() > PROBE_REQUEST_BYTES_MAX {
+        return Err((
+            "the request is too long".to_owned(),
+            format!("use at most {PROBE_REQUEST_BYTES_MAX} bytes"),
+        ));
     }
     Ok(())
 }
@@ -66,10 +69,9 @@ pub(crate) fn sought_if_given(text: &Option<String>) -> Kept {
         Some(text) if text.is_empty() => {
             broken("an empty text is found everywhere", "remove the key or write the text")
         }
-        Some(text) if text.len() > PROBE_BYTES_MAX => Err((
-            "the text is longer than the part of the answer that is searched".to_owned(),
-            format!("use at most {PROBE_BYTES_MAX} bytes"),
-        )),
+        Some(text) if text.len() > PROBE_MATCH_BYTES_MAX => {
+            Err(("the text is too long".to_owned(), format!("use at most {PROBE_MATCH_BYTES_MAX} bytes")))
+        }
         _ => Ok(()),
     }
 }

@@ -1,0 +1,373 @@
+//! The driver of the health monitors.
+//!
+//! One task on the control thread keeps a `ServerHealth` for each *target*: an address with the monitors
+//! that judge it. Two pools that send the same monitors to the same address share one target, so the
+//! server is asked once. Each change of state is published to the workers (an atomic and the pool's
+//! generation), noted on the [`Board`], logged as an event, and counted.
+
+mod board;
+mod convert;
+mod probe;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use forebay_core::units::Now;
+use forebay_health::{
+    Action, Attempt, Event, Failure, Kind, Monitor, Outcome, PassiveRule, ServerHealth, State, Traffic, Why,
+};
+use forebay_snapshot::HealthMonitor;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub use board::{Board, ServerReport};
+pub use convert::monitor;
+
+use crate::config::{HealthState, Pool, Server, Tree};
+use crate::limits::{PASSIVE_LOOK_MS, PROBES_AT_ONCE_MAX};
+use crate::metrics::WorkerMetrics;
+
+/// Drives all monitors of a tree; runs until dropped.
+pub struct Driver {
+    tree: Arc<Tree>,
+    board: Arc<Board>,
+    workers: Vec<Arc<WorkerMetrics>>,
+    targets: Vec<Target>,
+    /// Targets by the time they want to be called.
+    due: BTreeSet<(Now, usize)>,
+    /// The target of each server slot, with what was counted when it was last looked at.
+    seen: Vec<Seen>,
+    started: Instant,
+    permits: Arc<Semaphore>,
+    results: mpsc::Sender<Ended>,
+    ended: mpsc::Receiver<Ended>,
+    /// Told after each publication, to wake the workers.
+    changed: Box<dyn FnMut() + Send>,
+}
+
+struct Target {
+    /// Where each monitor probes.
+    probes: Vec<(SocketAddr, Arc<Monitor>)>,
+    health: ServerHealth,
+    /// Slots of the servers that this target stands for.
+    slots: Vec<usize>,
+    running: BTreeMap<(usize, Attempt), oneshot::Sender<()>>,
+    due: Option<Now>,
+}
+
+/// A probe that ended.
+struct Ended {
+    target: usize,
+    monitor: usize,
+    attempt: Attempt,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    target: usize,
+    ok: u64,
+    failed: u64,
+    status_5xx: u64,
+}
+
+impl Driver {
+    /// Prepares the monitors of `tree`; `changed` is called after a change was published.
+    pub fn new(
+        tree: Arc<Tree>,
+        board: Arc<Board>,
+        workers: Vec<Arc<WorkerMetrics>>,
+        changed: Box<dyn FnMut() + Send>,
+    ) -> Self {
+        let (results, ended) = mpsc::channel(PROBES_AT_ONCE_MAX);
+        let mut this = Self {
+            seen: vec![Seen::default(); tree.server_slots],
+            targets: Vec::new(),
+            due: BTreeSet::new(),
+            started: Instant::now(),
+            permits: Arc::new(Semaphore::new(PROBES_AT_ONCE_MAX)),
+            tree,
+            board,
+            workers,
+            results,
+            ended,
+            changed,
+        };
+        this.make_targets();
+        this
+    }
+
+    //= OBS-HEALTH-01
+    fn make_targets(&mut self) {
+        let tree = Arc::clone(&self.tree);
+        let monitors: BTreeMap<&str, Arc<Monitor>> =
+            tree.monitors.iter().map(|m| (m.name().as_str(), Arc::new(convert::monitor(m)))).collect();
+        let ports: BTreeMap<&str, Option<u16>> =
+            tree.monitors.iter().map(|m: &HealthMonitor| (m.name().as_str(), *m.port())).collect();
+        let mut known: BTreeMap<(SocketAddr, Vec<&str>, bool), usize> = BTreeMap::new();
+        let now = self.now();
+        for (pool, server) in tree.servers() {
+            let mut names: Vec<&str> = pool.config.health_monitors.iter().map(String::as_str).collect();
+            names.sort_unstable();
+            let key = (server.address, names, pool.config.passive_health_monitor);
+            let target = match known.get(&key) {
+                Some(target) => *target,
+                None => {
+                    let at = |name: &&str| {
+                        let port = ports.get(name).copied().flatten().unwrap_or(server.address.port());
+                        (SocketAddr::new(server.address.ip(), port), name)
+                    };
+                    let probes: Vec<(SocketAddr, Arc<Monitor>)> = key
+                        .1
+                        .iter()
+                        .map(at)
+                        .filter_map(|(address, name)| Some((address, Arc::clone(monitors.get(name)?))))
+                        .collect();
+                    let timings: Vec<_> = probes.iter().map(|(_, monitor)| monitor.timing).collect();
+                    let passive = PassiveRule { enabled: key.2, ..PassiveRule::default() };
+                    let health = ServerHealth::new(&timings, passive, server.id.0, now);
+                    let target = self.targets.len();
+                    self.targets.push(Target {
+                        probes,
+                        health,
+                        slots: Vec::new(),
+                        running: BTreeMap::new(),
+                        due: None,
+                    });
+                    known.insert(key, target);
+                    target
+                }
+            };
+            self.targets[target].slots.push(server.slot);
+            self.seen[server.slot].target = target;
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Runs the monitors.
+    pub async fn run(mut self) {
+        for target in 0..self.targets.len() {
+            self.turn(target);
+        }
+        let mut look = tokio::time::interval(Duration::from_millis(PASSIVE_LOOK_MS));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let next = self.due.first().map_or(Now::NEVER, |(at, _)| *at);
+            let wait = Duration::from_micros(next.since(self.now()).0.min(3_600_000_000));
+            tokio::select! {
+                ended = self.ended.recv() => {
+                    if let Some(ended) = ended {
+                        self.take(ended);
+                    }
+                }
+                () = tokio::time::sleep(wait) => self.call_due(),
+                _ = look.tick() => self.look_at_traffic(),
+            }
+        }
+    }
+
+    fn call_due(&mut self) {
+        let now = self.now();
+        while let Some((at, target)) = self.due.first().copied() {
+            if at > now {
+                break;
+            }
+            self.due.pop_first();
+            self.targets[target].due = None;
+            self.turn(target);
+        }
+    }
+
+    fn take(&mut self, ended: Ended) {
+        let now = self.now();
+        let target = &mut self.targets[ended.target];
+        target.running.remove(&(ended.monitor, ended.attempt));
+        {
+            let mut board = self.board.lock();
+            for slot in &target.slots {
+                match ended.outcome {
+                    Outcome::Pass => board[*slot].probes_passed += 1,
+                    Outcome::Fail(_) | Outcome::Maintenance(_) => board[*slot].probes_failed += 1,
+                }
+            }
+        }
+        target.health.handle_result(now, ended.monitor, ended.attempt, ended.outcome);
+        self.turn(ended.target);
+    }
+
+    /// Feeds the passive monitors with what the workers have counted since the last look.
+    fn look_at_traffic(&mut self) {
+        let now = self.now();
+        for slot in 0..self.seen.len() {
+            let (mut ok, mut failed, mut status_5xx) = (0, 0, 0);
+            for worker in &self.workers {
+                let server = &worker.servers[slot];
+                ok += server.responses[..4].iter().map(crate::metrics::Counter::get).sum::<u64>();
+                status_5xx += server.responses[4].get();
+                failed += server.connect_failures.get() + server.aborts.get();
+            }
+            let seen = &mut self.seen[slot];
+            let traffic = Traffic {
+                ok: grown(&mut seen.ok, ok),
+                failed: grown(&mut seen.failed, failed),
+                status_5xx: grown(&mut seen.status_5xx, status_5xx),
+            };
+            if traffic != Traffic::default() {
+                let target = seen.target;
+                self.targets[target].health.handle_traffic(now, traffic);
+                self.turn(target);
+            }
+        }
+    }
+
+    /// Does what the target wants now: starts and abandons probes, publishes changes, notes its next time.
+    fn turn(&mut self, index: usize) {
+        let now = self.now();
+        while let Some(action) = self.targets[index].health.handle_timeout(now) {
+            match action {
+                Action::Start { monitor, attempt } => self.start(index, monitor, attempt),
+                Action::Abandon { monitor, attempt } => {
+                    // Dropping the sender tells the probe that its time is up.
+                    self.targets[index].running.remove(&(monitor, attempt));
+                }
+            }
+        }
+        while let Some(event) = self.targets[index].health.poll_event() {
+            self.publish(index, &event);
+        }
+        let target = &mut self.targets[index];
+        if let Some(before) = target.due.take() {
+            self.due.remove(&(before, index));
+        }
+        target.due = target.health.poll_timeout();
+        if let Some(at) = target.due {
+            self.due.insert((at, index));
+        }
+    }
+
+    fn start(&mut self, index: usize, monitor: usize, attempt: Attempt) {
+        let target = &mut self.targets[index];
+        let (address, what) = &target.probes[monitor];
+        let (address, what) = (*address, Arc::clone(what));
+        let (sender, abandon) = oneshot::channel();
+        target.running.insert((monitor, attempt), sender);
+        let (results, permits) = (self.results.clone(), Arc::clone(&self.permits));
+        tokio::spawn(async move {
+            let _permit = permits.acquire().await;
+            let kind: &Kind = &what.kind;
+            let outcome = probe::run(address, kind, abandon).await;
+            // The driver is gone only when the engine ends.
+            let _ = results.send(Ended { target: index, monitor, attempt, outcome }).await;
+        });
+    }
+
+    //= OBS-HEALTH-02
+    fn publish(&mut self, index: usize, event: &Event) {
+        let target = &self.targets[index];
+        let state = match event.to {
+            State::Checking => HealthState::Checking,
+            State::Up => HealthState::Up,
+            State::Down => HealthState::Down,
+            State::Maintenance => HealthState::Maintenance,
+        };
+        let why = said(&event.why, &target.probes);
+        let now = unix_s();
+        let held = event.held_until.map(|until| now + until.since(self.now()).0.div_ceil(1_000_000));
+        for (pool, server) in target.slots.iter().filter_map(|slot| self.tree.server_at(*slot)) {
+            let usable = up_servers(pool);
+            let before = server.shared.state();
+            if before == state {
+                continue;
+            }
+            server.shared.publish(state);
+            pool.shared.bump();
+            let report = &mut self.board.lock()[server.slot];
+            report.state = state;
+            report.since_unix_s = now;
+            report.why.clone_from(&why);
+            report.changes += 1;
+            report.held_until_unix_s = held;
+            say(pool, server, before, state, &why, held);
+            say_pool(&self.tree, pool, usable);
+        }
+        (self.changed)();
+    }
+}
+
+fn grown(before: &mut u64, now: u64) -> u32 {
+    let by = now.saturating_sub(*before);
+    *before = now;
+    u32::try_from(by).unwrap_or(u32::MAX)
+}
+
+fn up_servers(pool: &Pool) -> usize {
+    pool.servers.iter().filter(|s| s.config.enabled && s.shared.state() == HealthState::Up).count()
+}
+
+fn said(why: &Why, probes: &[(SocketAddr, Arc<Monitor>)]) -> String {
+    let name = |index: &usize| probes.get(*index).map_or("?", |(_, monitor)| monitor.name.as_str());
+    match why {
+        Why::Unmonitored => "no monitor".to_owned(),
+        Why::Passed => "every monitor passes".to_owned(),
+        Why::Failed { monitor, failure } => {
+            let failure: &Failure = failure;
+            format!("monitor {}: {failure}", name(monitor))
+        }
+        Why::Maintenance { monitor, seen } => format!("monitor {}: maintenance, {seen}", name(monitor)),
+        Why::Traffic { failures, tried } => format!("traffic: {failures} of {tried} requests failed"),
+        Why::TimePassed => "its time was up".to_owned(),
+    }
+}
+
+//= OBS-EVENT-01
+fn say(pool: &Pool, server: &Server, from: HealthState, to: HealthState, why: &str, held_until: Option<u64>) {
+    let (pool, server, from, to) = (&pool.name, server.address, from.word(), to.word());
+    if to == HealthState::Up.word() {
+        tracing::info!(event = "SERVER_UP", pool, %server, from, to, why, "server state changed");
+    } else {
+        tracing::warn!(event = "SERVER_DOWN", pool, %server, from, to, why, held_until, "server state changed");
+    }
+}
+
+fn say_pool(tree: &Tree, pool: &Pool, before: usize) {
+    let now = up_servers(pool);
+    let services =
+        tree.services.iter().filter(|s| tree.pools_of(s).iter().any(|i| std::ptr::eq(tree.pool(*i), pool)));
+    if now == 0 && before > 0 {
+        tracing::warn!(event = "POOL_DOWN", pool = pool.name, "no server of the pool is up");
+        for service in services.filter(|s| tree.pools_of(s).iter().all(|i| up_servers(tree.pool(*i)) == 0)) {
+            tracing::warn!(
+                event = "VS_DOWN",
+                virtual_service = service.name,
+                "no server of the service is up"
+            );
+        }
+    } else if now > 0 && before == 0 {
+        tracing::info!(
+            event = "POOL_UP",
+            pool = pool.name,
+            servers_up = now,
+            "the pool has a server that is up"
+        );
+        for service in services.filter(|s| {
+            tree.pools_of(s)
+                .iter()
+                .all(|i| std::ptr::eq(tree.pool(*i), pool) || up_servers(tree.pool(*i)) == 0)
+        }) {
+            tracing::info!(
+                event = "VS_UP",
+                virtual_service = service.name,
+                "the service has a server that is up"
+            );
+        }
+    }
+}
+
+/// Seconds since 1970; 0 with a clock before that.
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
