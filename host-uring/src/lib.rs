@@ -12,3 +12,4 @@ pub mod health;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod rt;

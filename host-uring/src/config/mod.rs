@@ -128,7 +128,15 @@ impl Tree {
     /// Invariant: every reference of such a snapshot names something, so nothing is left out here.
     pub fn build(snapshot: Snapshot) -> Self {
         let Snapshot {
-            engine, virtual_service, pool, pool_group, persistence, cookie_key, http_profile, ..
+            engine,
+            virtual_service,
+            pool,
+            pool_group,
+            persistence,
+            cookie_key,
+            http_profile,
+            health_monitor,
+            ..
         } = snapshot;
         let mut slots = 0..;
         let pools: Vec<Pool> = pool
@@ -222,7 +230,13 @@ impl Server {
     fn build(config: &forebay_snapshot::Server, slot: usize, pool: &forebay_snapshot::Pool) -> Self {
         let address = config.address.with_default(pool.default_server_port);
         let state = if pool.health_monitors.is_empty() { HealthState::Up } else { HealthState::Checking };
-        Self { address, config: config.clone(), slot, shared: Arc::new(ServerShared::new(state)) }
+        Self {
+            id: ServerId::of(Endpoint::from(address)),
+            address,
+            config: config.clone(),
+            slot,
+            shared: Arc::new(ServerShared::new(state)),
+        }
     }
 }
 

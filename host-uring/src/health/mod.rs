@@ -114,16 +114,12 @@ impl Driver {
             let target = match known.get(&key) {
                 Some(target) => *target,
                 None => {
-                    let at = |name: &&str| {
+                    let at = |name: &str| {
                         let port = ports.get(name).copied().flatten().unwrap_or(server.address.port());
-                        (SocketAddr::new(server.address.ip(), port), name)
+                        Some((SocketAddr::new(server.address.ip(), port), Arc::clone(monitors.get(name)?)))
                     };
-                    let probes: Vec<(SocketAddr, Arc<Monitor>)> = key
-                        .1
-                        .iter()
-                        .map(at)
-                        .filter_map(|(address, name)| Some((address, Arc::clone(monitors.get(name)?))))
-                        .collect();
+                    let probes: Vec<(SocketAddr, Arc<Monitor>)> =
+                        key.1.iter().filter_map(|name| at(name)).collect();
                     let timings: Vec<_> = probes.iter().map(|(_, monitor)| monitor.timing).collect();
                     let passive = PassiveRule { enabled: key.2, ..PassiveRule::default() };
                     let health = ServerHealth::new(&timings, passive, server.id.0, now);
