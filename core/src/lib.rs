@@ -28,6 +28,7 @@ pub mod persist;
 mod problem;
 mod reason;
 pub mod request;
+pub mod retry;
 pub mod table;
 pub mod units;
 

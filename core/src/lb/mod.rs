@@ -8,6 +8,7 @@ mod fastest_response;
 mod fewest_servers;
 mod fewest_tasks;
 mod gate;
+mod group;
 mod hash_key;
 mod least_connections;
 mod least_load;
@@ -21,6 +22,7 @@ mod server;
 
 pub use algorithms::{ALGORITHMS, Algorithm, AlgorithmEntry, HashBy, Name, NotOffered, Scope, parse};
 pub use config::{DisablePolicy, DisableType, FailAction, Grace, PoolConfig, QueueConfig, ServerConfig};
+pub use group::{GroupChoice, GroupConfig, GroupMember, PoolGroup};
 pub use hash_key::{HashKey, hash_key};
 pub use maglev::Maglev;
 pub use pool::Pool;
