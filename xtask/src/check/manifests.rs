@@ -16,6 +16,7 @@ pub fn check(workspace: &Workspace, files: &[File]) -> Findings {
         if let Some(file) = files.iter().find(|f| f.path == path) {
             findings.looked_at += 1;
             manifest(&mut findings, file);
+            used(&mut findings, file, files);
         }
         not_empty(&mut findings, workspace, &member.folder, files);
     }
@@ -45,6 +46,30 @@ fn manifest(findings: &mut Findings, file: &File) {
             }
         }
         before = line;
+    }
+}
+
+/// A dependency that no file names is a cost without a use.
+fn used(findings: &mut Findings, manifest: &File, files: &[File]) {
+    let folder = manifest.path.trim_end_matches("Cargo.toml");
+    let Ok(table) = manifest.text.parse::<toml::Table>() else {
+        return findings.problem(&manifest.path, "is not TOML", "cargo says where");
+    };
+    for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+        let Some(names) = table.get(section).and_then(toml::Value::as_table) else { continue };
+        for name in names.keys() {
+            let word = name.replace('-', "_");
+            let named = files.iter().any(|f| {
+                f.is("rs")
+                    && f.path.starts_with(folder)
+                    && f.text.contains(&word)
+                    // Comments count: an example in the documentation is a use.
+                    && rust::without_strings(&f.text).contains(&word)
+            });
+            if !named {
+                findings.problem(&manifest.path, format!("{name} is not used"), "take it out");
+            }
+        }
     }
 }
 
@@ -102,7 +127,7 @@ mod tests {
     fn a_reason_beside_or_above_a_dependency_passes() {
         let manifest =
             "[dependencies]\na.workspace = true # for this\n# for that\nb = { workspace = true }\n";
-        assert_eq!(problems(manifest, CODE), Vec::<String>::new());
+        assert_eq!(problems(manifest, &format!("use a; use b;\n{CODE}")), Vec::<String>::new());
     }
 
     #[test]
@@ -119,6 +144,13 @@ mod tests {
             problems("[dependencies]\na = \"1\" # for this\n", CODE),
             ["a version outside the workspace"]
         );
+    }
+
+    #[test]
+    fn a_dependency_that_no_file_names_is_refused() {
+        let manifest = "[dependencies]\nwide-ring.workspace = true # for this\n";
+        assert_eq!(problems(manifest, CODE), ["wide-ring is not used"]);
+        assert_eq!(problems(manifest, &format!("use wide_ring::Ring;\n{CODE}")), [""; 0]);
     }
 
     #[test]
