@@ -4,6 +4,7 @@
 //! (a server's health, its count of connections where that is limited) lies in [`ServerShared`] and
 //! [`PoolShared`].
 
+mod decide;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use forebay_core::id::{Endpoint, PoolId, ServerId, VsId};
 use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Snapshot};
 
+pub use decide::fail_action;
 pub use shared::{HealthState, PoolShared, ServerShared};
 
 /// A service engine's configuration with its references resolved; indexes below refer to its lists.

@@ -11,8 +11,14 @@ impl<'b> Object<'b> {
         Self { out }
     }
 
+    /// Ends the object and the line.
     pub(super) fn end(self) {
         self.out.extend_from_slice(b"}\n");
+    }
+
+    /// Ends the object.
+    pub(super) fn close(self) {
+        self.out.push(b'}');
     }
 
     /// Writes a field's name; names are ours and need no escaping.

@@ -4,8 +4,10 @@
 //! state; a record that does not fit is dropped and counted. A thread of the control side writes the rings out.
 
 mod json;
+mod reason;
 mod record;
 mod ring;
 
+pub use reason::write as write_reason;
 pub use record::{AccessRecord, Timing};
 pub use ring::{Drain, Sink, ring};

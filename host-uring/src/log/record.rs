@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
+use forebay_core::Reason;
+
 use super::json::Object;
+use crate::config::Pool;
 use crate::limits::LOG_TEXT_BYTES_MAX as TEXT;
 
 /// What is logged of one request; borrowed from the connection that served it.
@@ -20,8 +23,8 @@ pub struct AccessRecord<'a> {
     pub request_id: u64,
     /// The virtual service's name.
     pub virtual_service: &'a str,
-    /// The pool's name; empty if none was reached.
-    pub pool: &'a str,
+    /// The pool that was asked for a server.
+    pub pool: Option<&'a Pool>,
     /// The client's address, after trusted proxies.
     pub client: SocketAddr,
     /// The address that the client connected to.
@@ -58,8 +61,8 @@ pub struct AccessRecord<'a> {
     pub server_connection_reused: bool,
     /// Whether persistence picked the server.
     pub persistence_used: bool,
-    /// Why this server: the decision's record as JSON (`{...}`); empty: no decision was made.
-    pub reason_json: &'a [u8],
+    /// Why this server; its indexes are places in `pool`.
+    pub reason: Option<&'a Reason>,
     /// How the request ended: `complete`, or what cut it.
     pub request_state: &'static str,
     /// Why the record deserves a look; empty: an ordinary request.
@@ -88,8 +91,9 @@ pub struct Timing {
 }
 
 impl AccessRecord<'_> {
-    /// Appends the record as one line of JSON, at most [`LOG_LINE_BYTES_MAX`](crate::limits::LOG_LINE_BYTES_MAX) bytes
-    /// unless `reason_json` is enormous.
+    /// Appends the record as one line of JSON, well below
+    /// [`LOG_LINE_BYTES_MAX`](crate::limits::LOG_LINE_BYTES_MAX) bytes whatever the request was.
+    //= OBS-LOG-03
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let mut o = Object::begin(out);
         o.shown("report_timestamp", Rfc3339(self.at_unix_us));
@@ -110,8 +114,8 @@ impl AccessRecord<'_> {
         o.number("request_length", self.request_length);
         o.number("response_code", self.response_code.into());
         o.number("response_length", self.response_length);
-        if !self.pool.is_empty() {
-            o.text("pool_name", self.pool.as_bytes(), TEXT);
+        if let Some(pool) = self.pool {
+            o.text("pool_name", pool.name.as_bytes(), TEXT);
         }
         if let Some(server) = self.server {
             o.shown("server_ip", server.ip());
@@ -146,8 +150,8 @@ impl AccessRecord<'_> {
             }
             list.push(b']');
         }
-        if !self.reason_json.is_empty() {
-            o.key("reason").extend_from_slice(self.reason_json);
+        if let Some(reason) = self.reason {
+            super::reason::write(reason, self.pool, o.key("reason"));
         }
         o.end();
     }
@@ -179,14 +183,14 @@ impl core::fmt::Display for Rfc3339 {
 mod tests {
     use super::*;
 
-    pub(crate) fn sample() -> AccessRecord<'static> {
+    fn sample<'a>() -> AccessRecord<'a> {
         AccessRecord {
             at_unix_us: 1_709_210_096_000_007,
             service_engine: "se",
             worker: 1,
             request_id: 7,
             virtual_service: "web",
-            pool: "web",
+            pool: None,
             client: "127.0.0.1:40000".parse().expect("an address"),
             client_dest: "127.0.0.1:8080".parse().expect("an address"),
             server: Some("127.0.0.1:9001".parse().expect("an address")),
@@ -205,7 +209,7 @@ mod tests {
             servers_tried: 1,
             server_connection_reused: true,
             persistence_used: false,
-            reason_json: b"{\"algorithm\":\"least_connections\"}",
+            reason: None,
             request_state: "complete",
             significance: &["ADF_SERVER_SENT_RESET"],
         }
@@ -221,7 +225,6 @@ mod tests {
         assert_eq!(value["report_timestamp"], "2024-02-29T12:34:56.000007Z");
         assert_eq!(value["host"], "example\"\n");
         assert_eq!(value["total_time"], 1.5);
-        assert_eq!(value["reason"]["algorithm"], "least_connections");
         assert_eq!(value["significance"][0], "ADF_SERVER_SENT_RESET");
     }
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use forebay_core::id::ServerId;
+
 use crate::health::{HealthMonitor, StatusRange};
 use crate::limits;
 use crate::persistence::Persistence;
@@ -59,6 +61,11 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
                 "the group has no pool",
                 "add member = [{ pool = \"...\" }]",
             );
+        }
+        if group.member.len() > limits::GROUP_MEMBERS_MAX {
+            let reason =
+                format!("{} pools, at most {} are taken", group.member.len(), limits::GROUP_MEMBERS_MAX);
+            reader.report(&format!("{at}.member"), reason, "split the group");
         }
         let mut seen = BTreeMap::new();
         for (m, member) in group.member.iter().enumerate() {
@@ -237,6 +244,7 @@ fn servers_of(reader: &mut Reader, at: &str, pool: &Pool) {
     }
     let mut addresses = BTreeMap::new();
     let mut values = BTreeMap::new();
+    let mut ids = BTreeMap::new();
     for (n, server) in pool.server.iter().enumerate() {
         let path = format!("{at}.server[{n}].address");
         let full = server.address.with_default(pool.default_server_port);
@@ -250,6 +258,14 @@ fn servers_of(reader: &mut Reader, at: &str, pool: &Pool) {
             );
         }
         twice(reader, &mut addresses, full, &path, &format!("{full} is in the pool already"));
+        // Two different addresses with one id would be one server to a cookie or a table.
+        twice(
+            reader,
+            &mut ids,
+            ServerId::of(full.into()),
+            &path,
+            &format!("the id of {full} is that of another server"),
+        );
         if let Some(value) = &server.header_value {
             let path = format!("{at}.server[{n}].header_value");
             twice(reader, &mut values, value.as_str(), &path, "another server of the pool has this value");
@@ -275,6 +291,15 @@ fn choices_of(reader: &mut Reader, at: &str, pool: &Pool, snapshot: &Snapshot) {
     }
     let kind =
         pool.persistence.as_ref().and_then(|name| snapshot.persistence.iter().find(|p| p.name() == name));
+    let percent = pool.hash_load_max_percent;
+    if (1..=100).contains(&percent) {
+        let reason = format!("{percent} % of the fair share cannot be kept");
+        reader.report(
+            &format!("{at}.hash_load_max_percent"),
+            reason,
+            "set it to 101..10000 (usual is 125), or 0 for no bound",
+        );
+    }
     let by_value = matches!(kind, Some(Persistence::CustomHeader(_)));
     if by_value && pool.server.iter().all(|server| server.header_value.is_none()) {
         let reason = "no server has a header_value, so the persistence header never names one";
@@ -302,6 +327,12 @@ fn choices_of(reader: &mut Reader, at: &str, pool: &Pool, snapshot: &Snapshot) {
 
 fn fail_action(reader: &mut Reader, at: &str, action: &FailAction) {
     let path = format!("{at}.fail_action.location");
+    let status = format!("{at}.fail_action.status");
+    if let (FailKind::Redirect, Some(code)) =
+        (action.action, action.status.filter(|s| ![301, 302, 307, 308].contains(s)))
+    {
+        reader.report(&status, format!("{code} is no redirect"), "set it to 301, 302, 307 or 308");
+    }
     match (action.action, &action.location) {
         (FailKind::Redirect, None) => {
             reader.report(&path, "a redirect needs an address", "add location = \"https://...\"");
@@ -363,7 +394,7 @@ fn cookies(reader: &mut Reader, snapshot: &Snapshot) {
                 fix,
             );
         }
-        if cookie.persistent_cookie && cookie.timeout_min == 0 {
+        if cookie.persistent_cookie == Some(true) && cookie.timeout_min == 0 {
             let reason = "a browser keeps a cookie only with a time-out, and timeout_min is 0";
             reader.report(&format!("{at}.persistent_cookie"), reason, "set timeout_min, or remove it");
         }

@@ -20,3 +20,5 @@ pub const PROBE_MATCH_BYTES_MAX: usize = 512;
 pub const MAINTENANCE_CODES_MAX: usize = 4;
 /// Cookie keys: the one that seals and those that still open; each unknown key name costs one comparison.
 pub const COOKIE_KEYS_MAX: usize = 16;
+/// Pools of a group: each choice looks at all of them.
+pub const GROUP_MEMBERS_MAX: usize = 256;

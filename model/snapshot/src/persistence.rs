@@ -32,11 +32,11 @@ section! {
         /// What happens when the client's server cannot serve.
         server_down: ServerDown = ServerDown::PickNewServer;
         /// The cookie's name; absent: eight letters derived from the names of service and pool, the same on every engine.
-        cookie_name: Option<String> = None, is rules::token_if_given;
+        cookie_name: Option<String> = None, is rules::cookie_name_if_given;
         /// Minutes that a cookie is valid; 0: as long as its key.
         timeout_min: u16 = 0, in 0..=14_400;
-        /// Let browsers keep the cookie over a restart (needs `timeout_min`).
-        persistent_cookie: bool = false;
+        /// Let browsers keep the cookie over a restart (needs `timeout_min`); absent: if `timeout_min` is set.
+        persistent_cookie: Option<bool> = None;
         /// Send the cookie with every answer, not only when it changes.
         always_send_cookie: bool = false;
         /// Hide the cookie from scripts.
@@ -50,7 +50,7 @@ section! {
         /// What happens when the client's server cannot serve.
         server_down: ServerDown = ServerDown::PickNewServer;
         /// The cookie that the server sets; also sought in the query and as `;name=` in the path.
-        cookie_name: String, is rules::token;
+        cookie_name: String, is rules::cookie_name;
         /// Minutes that an entry lives after its last use.
         timeout_min: u16 = 20, in 1..=720;
     }

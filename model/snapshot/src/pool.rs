@@ -18,6 +18,8 @@ section! {
         hash_by: HashBy = HashBy::SourceIp;
         /// The header that `hash_by = "custom_header"` hashes.
         hash_header: Option<String> = None, is rules::token_if_given;
+        /// Bounded load: a server's open connections stay below this percentage of its fair share under `consistent_hash`; 0: no bound.
+        hash_load_max_percent: u16 = 0, in 0..=10_000;
         /// Round robin over all workers together, not for each worker by itself.
         round_robin_per_engine: bool = false;
         /// Workers that share one server under `core_affinity`.
@@ -94,8 +96,8 @@ section! {
     pub struct FailAction {
         /// The kind of answer.
         action: FailKind = FailKind::CloseConnection;
-        /// The status of `local_response`.
-        status: u16 = 503, in 200..=599;
+        /// The answer's status; absent: 503 for `local_response`, 302 for `redirect`.
+        status: Option<u16> = None, in 200..=599;
         /// The body of `local_response`.
         body: String = String::new();
         /// The address of `redirect`.

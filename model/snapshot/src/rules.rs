@@ -31,6 +31,20 @@ pub(crate) fn token(text: &str) -> Kept {
     Ok(())
 }
 
+/// A cookie's name: a token of at most 64 characters, because it stands in every request and answer.
+pub(crate) fn cookie_name(text: &str) -> Kept {
+    token(text)?;
+    if text.len() > 64 {
+        return broken("the name is too long for a cookie", "use at most 64 characters");
+    }
+    Ok(())
+}
+
+/// An optional cookie name.
+pub(crate) fn cookie_name_if_given(text: &Option<String>) -> Kept {
+    text.as_deref().map_or(Ok(()), cookie_name)
+}
+
 /// An optional token.
 pub(crate) fn token_if_given(text: &Option<String>) -> Kept {
     text.as_deref().map_or(Ok(()), token)
@@ -44,7 +58,7 @@ pub(crate) fn header_value_if_given(text: &Option<String>) -> Kept {
         || text.bytes().any(|b| b.is_ascii_control())
         || text.trim() != text
     {
-        return broken("no client can send this as a header value", "use 1 to 1024 visible characters");
+        return broken("no client can send this as a header value", "use 1 to 256 visible characters");
     }
     Ok(())
 }
