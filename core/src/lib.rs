@@ -30,6 +30,8 @@ mod reason;
 pub mod request;
 pub mod retry;
 pub mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod units;
 
 pub use decide::{Decision, Input, Refusal, Verdict, decide};

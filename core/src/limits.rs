@@ -33,12 +33,10 @@ pub const HEADER_VALUE_MAX: usize = 256;
 pub const GRACE_MAX_MIN: u32 = 7_200;
 /// Requests that may wait for a server: the API's own default and a bound on memory.
 pub const QUEUE_DEPTH_MAX: u32 = 65_535;
-/// Slots of a consistent-hash table below [`HASH_SMALL_SERVERS_MAX`] servers: a prime, 128 KiB.
-pub const HASH_SLOTS_SMALL: u32 = 65_537;
-/// Slots of a consistent-hash table for large pools: a prime, 1 MiB.
-pub const HASH_SLOTS_LARGE: u32 = 524_287;
-/// Servers up to which the small table keeps shares even within 2 %.
-pub const HASH_SMALL_SERVERS_MAX: usize = 256;
+/// Slots of a consistent-hash table: a prime, 256 KiB, built in 2 ms, the same for every pool, because another
+/// number of slots would move almost all keys. Measured over 2 to 5,000 servers: a lost server moves at most
+/// 0.75 % of the keys beyond its own, shares differ by one slot (1 in 26 at 5,000 servers).
+pub const HASH_SLOTS: u32 = 131_071;
 /// Slots that a look-up tries before it scans the pool, when servers are down or full. With half of the
 /// servers out, 16 tries fail once in 65,000 look-ups.
 pub const HASH_PROBES_MAX: u32 = 16;

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::ServerConfig;
 use crate::hash;
 use crate::id::{Endpoint, ServerId, ServerIndex};
-use crate::limits::{HASH_SLOTS_LARGE, HASH_SLOTS_SMALL, HASH_SMALL_SERVERS_MAX};
+use crate::limits::HASH_SLOTS;
 
 /// A look-up table from hashes to servers.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ impl Maglev {
     /// get no slot; without any other the table is empty.
     //= LB-CH-01
     pub fn of_servers(servers: &[ServerConfig], ignore_port: bool) -> Self {
-        let size = if servers.len() <= HASH_SMALL_SERVERS_MAX { HASH_SLOTS_SMALL } else { HASH_SLOTS_LARGE };
+        let size = HASH_SLOTS;
         let mut fill: Vec<Filler> = (0u16..)
             .zip(servers)
             .filter(|(_, s)| s.ratio != 0)

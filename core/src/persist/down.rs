@@ -4,7 +4,7 @@ use crate::reason::names;
 
 /// The policy for a persistent client whose server is down: failed its health check, disabled, at its
 /// connection limit, or failed in this very request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ServerDown {
