@@ -6,6 +6,7 @@
 //! - `not met: ` with the number or the reason.
 
 use super::Findings;
+use super::links::{broken, links, quoted};
 use crate::tool::rust;
 use crate::tool::tree::File;
 
@@ -94,64 +95,9 @@ fn row(findings: &mut Findings, place: &str, proof: &str, document: &str, files:
     }
 }
 
-fn broken(link: &str, document: &str, files: &[File]) -> Option<&'static str> {
-    let (path, heading) = link.split_once('#').unwrap_or((link, ""));
-    let target = resolve(document, path);
-    let Some(file) = files.iter().find(|f| f.path == target) else {
-        return Some("there is no such document");
-    };
-    let found = heading.is_empty()
-        || file
-            .text
-            .lines()
-            .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == heading);
-    (!found).then_some("the document has no such heading")
-}
-
-/// The path of a link, from the folder of the document that holds it.
-fn resolve(document: &str, path: &str) -> String {
-    let mut parts: Vec<&str> = document.split('/').collect();
-    if !path.is_empty() {
-        parts.pop();
-    }
-    for part in path.split('/') {
-        match part {
-            ".." => _ = parts.pop(),
-            "." | "" => {}
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
-}
-
-/// A heading as it stands after the `#` of a link.
-fn anchor(heading: &str) -> String {
-    heading
-        .trim()
-        .to_lowercase()
-        .chars()
-        .filter_map(|c| match c {
-            ' ' => Some('-'),
-            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
-            _ => None,
-        })
-        .collect()
-}
-
 fn cells(line: &str) -> Option<Vec<String>> {
     let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
     Some(inner.split('|').map(|cell| cell.trim().to_owned()).collect())
-}
-
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2)
-}
-
-fn links(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("](").filter_map(|(at, _)| {
-        let rest = &text[at + 2..];
-        rest.find(')').map(|end| &rest[..end])
-    })
 }
 
 #[cfg(test)]

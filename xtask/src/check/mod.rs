@@ -5,6 +5,7 @@ pub mod acceptance;
 pub mod arrows;
 pub mod features;
 pub mod licences;
+pub mod links;
 pub mod manifests;
 pub mod planted;
 pub mod seams;

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::check::tidy;
+use crate::check::{links, tidy};
 use crate::tool::tree;
 
 /// Check file sizes, left-overs, sleeps in tests and the like
@@ -12,6 +12,9 @@ pub struct Tidy {}
 
 impl Tidy {
     pub fn run(self) -> Result<ExitCode> {
-        Ok(super::report("tidy", &tidy::check(&tree::read_all(&tree::root())?)))
+        let files = tree::read_all(&tree::root())?;
+        let mut findings = tidy::check(&files);
+        findings.join(links::check(&files));
+        Ok(super::report("tidy", &findings))
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::report::Outcome;
 use super::{Gate, Stage, checked, suites};
-use crate::check::{acceptance, arrows, features, licences, manifests, planted, seams, spec, tidy};
+use crate::check::{acceptance, arrows, features, licences, links, manifests, planted, seams, spec, tidy};
 use crate::cmd::wasm;
 use crate::tool::{process, tree};
 
@@ -38,7 +38,10 @@ fn fmt(_: &mut Gate) -> Result<Outcome> {
 }
 
 fn tidy(gate: &mut Gate) -> Result<Outcome> {
-    Ok(checked(&tidy::check(gate.files()?)))
+    let files = gate.files()?;
+    let mut findings = tidy::check(files);
+    findings.join(links::check(files));
+    Ok(checked(&findings))
 }
 
 fn deps(gate: &mut Gate) -> Result<Outcome> {
