@@ -1,6 +1,7 @@
 //! Feature sets: each is built alone, because a build of the whole workspace unites them and hides a
 //! crate that only compiles because another one asked for a feature.
 
+use super::arrows::PURE;
 use crate::tool::workspace::{Package, Workspace};
 
 /// Arguments for cargo that select one package with one set of its features.
@@ -8,6 +9,8 @@ use crate::tool::workspace::{Package, Workspace};
 pub struct Set {
     pub package: String,
     pub args: Vec<String>,
+    /// The crate has no clock, randomness, input or output.
+    pub pure: bool,
 }
 
 /// Every package by itself: default features, none, each alone, all.
@@ -19,6 +22,7 @@ fn of_package(package: &Package) -> Vec<Set> {
     let set = |args: &[&str]| Set {
         package: package.name.clone(),
         args: args.iter().map(|a| (*a).to_owned()).collect(),
+        pure: PURE.contains(&package.folder.as_str()),
     };
     let mut sets = vec![set(&[])];
     // Cargo lists an optional dependency that is a feature of its own among them.

@@ -74,6 +74,17 @@ pub fn check(files: &[File]) -> Findings {
                 }
             }
         }
+        if pure && file.path.ends_with("/src/lib.rs") {
+            for attribute in ["#![no_std]", "#![forbid(unsafe_code)]"] {
+                if !code.lines().any(|line| line.trim() == attribute) {
+                    findings.problem(
+                        &file.path,
+                        format!("has no {attribute}"),
+                        "a pure crate says so itself",
+                    );
+                }
+            }
+        }
         if pure {
             impure(&mut findings, file, &code);
         }
@@ -133,6 +144,12 @@ mod tests {
     fn a_worker_that_names_tokio_is_refused() {
         assert_eq!(problems("host-uring/src/worker/mod.rs", "tokio::spawn(x);"), ["names tokio"]);
         assert_eq!(problems("host-uring/src/control/mod.rs", "tokio::spawn(x);"), [""; 0]);
+    }
+
+    #[test]
+    fn a_pure_crate_forbids_std_and_unsafe_code() {
+        assert_eq!(problems("core/src/lib.rs", "#![no_std]\n#![forbid(unsafe_code)]\n"), [""; 0]);
+        assert_eq!(problems("core/src/lib.rs", "#![no_std]\n"), ["has no #![forbid(unsafe_code)]"]);
     }
 
     #[test]
