@@ -102,3 +102,8 @@ pub fn ip_from_bytes(bytes: [u8; 16]) -> IpAddr {
         None => IpAddr::V6(v6),
     }
 }
+
+/// A pool group, unique within a service engine's configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct GroupId(pub u32);

@@ -25,6 +25,7 @@ pub mod id;
 pub mod lb;
 pub mod limits;
 pub mod persist;
+pub mod policy;
 mod problem;
 mod reason;
 pub mod request;

@@ -47,3 +47,25 @@ pub const RANDOM_DRAWS_MAX: u32 = 32;
 pub const RAMP_START_MILLI: u32 = 50;
 /// Longest slow start, in minutes.
 pub const RAMP_MAX_MIN: u32 = 300;
+/// Rules of one virtual service: a request walks through all of them.
+pub const RULES_MAX: usize = 256;
+/// Values of one match, its groups aside.
+pub const MATCH_VALUES_MAX: usize = 256;
+/// Values of one string group, prefixes of one address group.
+pub const GROUP_VALUES_MAX: usize = 16_384;
+/// Actions of one rule.
+pub const ACTIONS_MAX: usize = 32;
+/// Longest glob. Matching costs at most its length times the value's: 128 x 8 KiB is below a millisecond.
+pub const GLOB_MAX: usize = 128;
+/// Longest path that rules are asked about. Longer ones are refused with 414, because a rule that protects a
+/// path must not be passed by making it longer.
+pub const POLICY_PATH_MAX: usize = 16 * 1_024;
+/// Buckets of a rate limit per client: 64 KiB a rule and worker.
+pub const RATE_BUCKETS: usize = 4_096;
+/// Buckets that a client may fall into: more would cost time, fewer would let two busy clients collide.
+pub const RATE_WAYS: usize = 4;
+/// Highest count of a rate limit, and its longest period in milliseconds (one day): their product with the
+/// number of workers fits in 64 bits.
+pub const RATE_COUNT_MAX: u32 = 1_000_000;
+/// See [`RATE_COUNT_MAX`].
+pub const RATE_PERIOD_MAX_MS: u32 = 86_400_000;

@@ -1,0 +1,114 @@
+//! Writes what rules change: the target of the request, the address of a redirect.
+
+use alloc::vec::Vec;
+
+use super::compile::Step;
+use super::config::Redirect;
+use super::evaluate::Outcome;
+use super::path::normalize;
+use crate::request::RequestView;
+
+/// Where a rewritten target goes.
+pub type RewriteTarget = Vec<u8>;
+
+/// Whether the target was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewritten {
+    /// No rule rewrites it: send the request's own.
+    No,
+    /// The new path and query were written.
+    Yes,
+}
+
+impl Outcome<'_> {
+    /// Writes the path and query for the server, if a rule changes them.
+    ///
+    /// Rewriting begins from the compared form of the path, so what was matched is what is replaced.
+    //= POL-REWRITE-01
+    pub fn rewrite<R: RequestView>(&self, request: &R, out: &mut RewriteTarget) -> Rewritten {
+        let touches = |s: &Step| matches!(s, Step::SetPath(_) | Step::ReplacePrefix(..) | Step::SetQuery(_));
+        if !self.steps().any(touches) {
+            return Rewritten::No;
+        }
+        normalize(request.path(), out);
+        let mut query = request.query();
+        for step in self.steps() {
+            match step {
+                Step::SetPath(path) => {
+                    out.clear();
+                    out.extend_from_slice(path.as_bytes());
+                }
+                Step::ReplacePrefix(from, to) => replace_prefix(out, from.as_bytes(), to.as_bytes()),
+                Step::SetQuery(q) => query = Some(q.as_bytes()).filter(|q| !q.is_empty()),
+                _ => {}
+            }
+        }
+        if let Some(q) = query {
+            out.push(b'?');
+            out.extend_from_slice(q);
+        }
+        Rewritten::Yes
+    }
+}
+
+/// Replaces `from` at the beginning of a path, whole segments only: `/api` is a prefix of `/api/x`, not of
+/// `/apix`. A doubled slash at the seam becomes one.
+fn replace_prefix(path: &mut Vec<u8>, from: &[u8], to: &[u8]) {
+    let whole = from.ends_with(b"/") || path.len() == from.len() || path.get(from.len()) == Some(&b'/');
+    if !path.starts_with(from) || !whole {
+        return;
+    }
+    let mut keep = from.len();
+    if to.ends_with(b"/") && path.get(keep) == Some(&b'/') {
+        keep += 1;
+    }
+    let needs_slash = !to.ends_with(b"/") && path.len() > keep && path[keep] != b'/';
+    path.splice(..keep, to.iter().copied().chain(needs_slash.then_some(b'/')));
+}
+
+impl Redirect {
+    /// Writes the value of the `Location` field; `tls`: the request came encrypted.
+    //= POL-REDIRECT-01
+    pub fn write_location<R: RequestView>(&self, request: &R, tls: bool, out: &mut Vec<u8>) {
+        let own = if tls { "https" } else { "http" };
+        let scheme = self.scheme.as_deref().unwrap_or(own);
+        out.extend_from_slice(scheme.as_bytes());
+        out.extend_from_slice(b"://");
+        match &self.host {
+            Some(host) => out.extend_from_slice(host.as_bytes()),
+            // Another scheme is another port: the request's port belongs to its own scheme.
+            None if scheme != own => out.extend_from_slice(request.host()),
+            None => out.extend_from_slice(request.header("host").unwrap_or(request.host())),
+        }
+        match &self.path {
+            Some(path) => out.extend_from_slice(path.as_bytes()),
+            None => out.extend_from_slice(request.path()),
+        }
+        if let Some(query) = request.query().filter(|_| self.keep_query) {
+            out.push(b'?');
+            out.extend_from_slice(query);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test POL-REWRITE-01
+    #[test]
+    fn a_prefix_is_replaced_by_whole_segments() {
+        for (path, from, to, result) in [
+            ("/api/x", "/api", "/v2", "/v2/x"),
+            ("/apix", "/api", "/v2", "/apix"),
+            ("/api", "/api", "/", "/"),
+            ("/api/x", "/api", "/", "/x"),
+            ("/api/x", "/api/", "/v2", "/v2/x"),
+            ("/api/x", "/", "/in", "/in/api/x"),
+        ] {
+            let mut p = path.as_bytes().to_vec();
+            replace_prefix(&mut p, from.as_bytes(), to.as_bytes());
+            assert_eq!(core::str::from_utf8(&p), Ok(result), "{path} {from} {to}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! HTTP rules: match a request, then choose a pool, redirect, answer, edit, limit or bind.
+//!
+//! Rules are walked in order. A rule without conditions matches everything; with several, all must hold. What
+//! matched rules do accumulates: the first pool chosen is the pool, edits follow each other. An action that
+//! ends the request (redirect, answer, close, an exceeded rate) ends the walk.
+//!
+//! Criteria for what is compared: the path after dot segments are removed and escaped unreserved characters
+//! are read (so that `/a/%2e%2e/admin` is `/admin`), everything else as it was sent. There are no regular
+//! expressions: a glob with `*` and `?` has a bound on its time that an attacker cannot move.
+//!
+//! [`PolicyConfig`] is what a user writes, [`Policy`] its compiled form in one worker.
+
+mod addr;
+mod compile;
+mod config;
+mod edit;
+mod evaluate;
+mod path;
+mod rate;
+mod text;
+
+pub use addr::Prefix;
+pub use compile::{Names, Policy};
+pub use config::{
+    Action, AddressGroup, ClientMatch, Edit, FieldMatch, Match, On, Part, Per, PolicyConfig, Rate, Redirect,
+    Respond, Rule, StringGroup, TextMatch,
+};
+pub use edit::{RewriteTarget, Rewritten};
+pub use evaluate::{End, Outcome, PersistBy, State};
+pub use path::normalize;
+pub use text::glob;
