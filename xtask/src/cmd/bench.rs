@@ -51,7 +51,16 @@ impl Bench {
                 )?
             }
             What::Micro => {
-                let mut run = process::cargo(&["run", "--profile=dist", "--package=forebay-bench", "--"]);
+                eprintln!(
+                    "xtask: building the figures program as shipped (profile dist, about a minute once)"
+                );
+                let mut run = process::cargo(&[
+                    "run",
+                    "--profile=dist",
+                    "--package=forebay-bench",
+                    "--bin=micro",
+                    "--",
+                ]);
                 process::succeeds(run.args(&self.args))?
             }
         };

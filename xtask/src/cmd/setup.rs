@@ -25,7 +25,8 @@ struct Need {
 }
 
 /// All that compiles something of ours.
-const COMPILING: &[&str] = &["up", "build", "unit", "doc", "fuzz", "e2e", "wasm", "clippy", "bench"];
+const COMPILING: &[&str] =
+    &["up", "build", "unit", "doc", "fuzz", "e2e", "wasm", "clippy", "bench", "fuzz-search"];
 /// All that talks to foreign programs.
 const FOREIGN: &[&str] = &["e2e"];
 const LOADING: &[&str] = &["e2e", "bench"];
@@ -57,6 +58,7 @@ const NEEDS: &[Need] = &[
         "linking, and the C parts of aws-lc",
         COMPILING,
     ),
+    need(Sign::Program("c++"), Cure::Package("g++"), "libFuzzer", &["fuzz-search"]),
     need(Sign::Cargo("fmt"), Cure::Component("rustfmt"), "the stage fmt", &["fmt"]),
     need(Sign::Cargo("clippy"), Cure::Component("clippy"), "the stage clippy", &["clippy"]),
     need(Sign::WasmTarget, Cure::WasmScript, "pure crates and the core component", &["wasm"]),
