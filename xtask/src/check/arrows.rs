@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/fuzz", ANY),
     ("tests/bench", ANY),
     ("xtask", ANY),
+    ("xtask/componentize", &[]),
 ];
 
 const ANY: &[&str] = &["*"];

@@ -10,19 +10,28 @@ use crate::gate::report::Outcome;
 use crate::tool::workspace::Workspace;
 use crate::tool::{process, tree};
 
-/// Check the pure crates for wasm32 and build the core component
+/// Check the pure crates for wasm32, rebuild the core component and its manifest
 #[derive(Args)]
-pub struct Wasm {}
+pub struct Wasm {
+    /// Change nothing: fail if the prebuilt component is not what the sources say
+    #[arg(long)]
+    check: bool,
+}
 
 impl Wasm {
     pub fn run(self) -> Result<ExitCode> {
         setup::ensure(&["wasm"], process::in_ci())?;
-        let outcome = gate(&Workspace::load()?)?;
+        let workspace = Workspace::load()?;
+        if !self.check {
+            componentize(&cargo_wasm()?, "build")?;
+        }
+        let outcome = gate(&workspace)?;
         Ok(if outcome.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-/// The stage: every pure crate compiles for a target without an operating system.
+/// The stage: every pure crate compiles for a target without an operating system, and the prebuilt core
+/// component is what the sources say.
 ///
 /// # Errors
 /// The target cannot be made usable.
@@ -40,8 +49,19 @@ pub fn gate(workspace: &Workspace) -> Result<Outcome> {
             outcome.red.push(format!("{} does not compile for wasm32-unknown-unknown", package.name));
         }
     }
+    if !componentize(&cargo, "check")? {
+        outcome.problems += 1;
+        outcome.red.push("the prebuilt core component is not current: run `cargo xtask wasm`".to_owned());
+    }
     outcome.looked_at = Some((crates, "pure crates"));
     Ok(outcome)
+}
+
+/// Builds or checks the core component. A program of its own, so that `xtask` builds without its dependencies.
+fn componentize(cargo_wasm: &Path, what: &str) -> Result<bool> {
+    let mut run =
+        process::cargo(&["run", "--quiet", "--profile=gate", "--package", "forebay-componentize", "--"]);
+    process::succeeds(run.arg(what).arg(cargo_wasm).current_dir(tree::root()))
 }
 
 /// A cargo whose target is wasm32, from the script that knows both ways to get it.
