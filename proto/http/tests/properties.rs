@@ -1,5 +1,7 @@
 //! Promises that hold for every message, searched by random ones.
 
+#[path = "relay/lenient.rs"]
+mod lenient;
 mod relay;
 
 use forebay_http::h1::body::{CHUNK_HEAD_MAX, Decoder, State, chunk_head};
@@ -226,6 +228,25 @@ proptest! {
         prop_assert_eq!(second.end, End::Idle);
         prop_assert_eq!(second.messages, whole);
         prop_assert_eq!(second.forwarded, first.forwarded);
+    }
+
+    #[test]
+    fn a_careless_server_reads_the_same_requests_as_a_strict_one(bytes in odd_bytes()) {
+        let edits = RequestEdits { default_host: b"a", ..RequestEdits::default() };
+        let bytes = [b"GET / HTTP/1.1\r\nHost: a\r\n", &bytes[..]].concat();
+        let outcome = relay::requests([&bytes[..]], &Limits::default(), &edits);
+        let whole = matches!(outcome.end, End::Idle | End::Closed);
+        lenient::assert_reads_the_same(&outcome.forwarded, outcome.messages, whole, false);
+    }
+
+    #[test]
+    fn a_careless_client_reads_the_same_responses_as_a_strict_one(bytes in odd_bytes(), closes: bool) {
+        let edits = ResponseEdits { keep_alive: true, ..ResponseEdits::default() };
+        let bytes = [b"HTTP/1.1 200 OK\r\n", &bytes[..]].concat();
+        let context = RequestContext::default();
+        let outcome = relay::responses([&bytes[..]], &Limits::default(), context, &edits, closes);
+        let whole = matches!(outcome.end, End::Idle | End::Closed);
+        lenient::assert_reads_the_same(&outcome.forwarded, outcome.messages, whole, true);
     }
 
     #[test]

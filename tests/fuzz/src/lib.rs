@@ -1,1 +1,51 @@
-//! Fuzz targets and their committed corpora.
+//! Fuzz targets: functions of bytes that panic when a promise is broken.
+//!
+//! The gate replays the committed corpora (`tests/replay.rs`); `cargo run -p forebay-fuzz` searches for new inputs
+//! with libFuzzer. See `README.md`.
+
+mod chunks;
+#[path = "../../../proto/http/tests/relay/lenient.rs"]
+mod lenient;
+#[path = "../../../proto/http/tests/relay/mod.rs"]
+mod relay;
+mod targets;
+
+/// A fuzz target.
+pub struct Target {
+    /// Its name, and that of its folder in `corpus`.
+    pub name: &'static str,
+    /// What it looks for, in a sentence.
+    pub about: &'static str,
+    /// Runs one input; panics when a promise is broken.
+    pub run: fn(&[u8]),
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "h1_request",
+        about: "requests: any cuts give the same outcome, and no server can read another request out of it",
+        run: targets::h1_request,
+    },
+    Target {
+        name: "h1_response",
+        about: "responses: any cuts give the same outcome, and no client can read another response out of it",
+        run: targets::h1_response,
+    },
+    Target {
+        name: "chunked",
+        about: "chunked content is read as a second, slower decoder reads it",
+        run: targets::chunked,
+    },
+    Target {
+        name: "cookie",
+        about: "a cookie is found by its whole name, and is gone after it was dropped",
+        run: targets::cookie,
+    },
+    Target { name: "config", about: "configuration documents: problems, never panics", run: targets::config },
+];
+
+/// Returns the target of this name.
+pub fn target(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}

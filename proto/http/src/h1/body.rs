@@ -118,6 +118,9 @@ enum Part {
 /// Digits of a chunk size: as many as 64 bits have.
 const SIZE_DIGITS_MAX: u8 = 16;
 
+/// The largest chunk: what a signed 64-bit number holds, since many parsers use one.
+const SIZE_MAX: u64 = i64::MAX as u64;
+
 impl Decoder {
     /// Prepares for content framed so. Allocates nothing unless trailers come.
     pub fn new(framing: Framing, limits: &Limits) -> Decoder {
@@ -262,6 +265,9 @@ impl Decoder {
                 }
                 self.digits += 1;
                 self.left = self.left << 4 | u64::from(hex(b));
+                if self.left > SIZE_MAX {
+                    return Err(RuleId::ChunkSize);
+                }
             }
             (Part::Size, _) if self.digits == 0 => return Err(RuleId::ChunkSize),
             (Part::Size | Part::Blank, b';') => {
@@ -302,9 +308,6 @@ impl Decoder {
 
     fn begin_chunk(&mut self) -> Result<(), RuleId> {
         self.extension = 0;
-        if self.left > i64::MAX as u64 {
-            return Err(RuleId::ChunkSize);
-        }
         if self.left > self.budget {
             return Err(RuleId::BodyLength);
         }

@@ -105,7 +105,8 @@ fn relay<'a>(side: &mut impl Side, pieces: impl IntoIterator<Item = &'a [u8]>, l
     let mut state =
         Relay { buf: Vec::new(), out: Vec::new(), content: Vec::new(), messages: 0, current: None };
     let mut end = None;
-    for piece in pieces {
+    // An empty piece at the end: no input at all is an input too.
+    for piece in pieces.into_iter().chain([&[][..]]) {
         state.buf.extend_from_slice(piece);
         if end.is_none() {
             end = match state.advance(side, limits) {

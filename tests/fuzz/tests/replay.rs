@@ -1,0 +1,61 @@
+//! Replays the committed corpora through every target.
+
+use std::path::{Path, PathBuf};
+
+use forebay_fuzz::{TARGETS, Target};
+
+#[test]
+fn requests_of_the_corpus_break_no_promise() {
+    replay("h1_request");
+}
+
+#[test]
+fn responses_of_the_corpus_break_no_promise() {
+    replay("h1_response");
+}
+
+#[test]
+fn chunks_of_the_corpus_break_no_promise() {
+    replay("chunked");
+}
+
+#[test]
+fn cookies_of_the_corpus_break_no_promise() {
+    replay("cookie");
+}
+
+#[test]
+fn documents_of_the_corpus_break_no_promise() {
+    replay("config");
+}
+
+#[test]
+fn every_target_has_a_corpus_and_every_corpus_a_target() {
+    let mut folders: Vec<String> =
+        std::fs::read_dir(corpus()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    folders.sort();
+    let mut names: Vec<String> = TARGETS.iter().map(|t| t.name.to_owned()).collect();
+    names.sort();
+    assert_eq!(folders, names);
+}
+
+/// Fewer inputs mean that a corpus was lost.
+const INPUTS_MIN: usize = 20;
+
+fn replay(name: &str) {
+    let target: &Target = forebay_fuzz::target(name).unwrap();
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(corpus().join(name)).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        // Shown only when the target panics: the input that did it.
+        println!("{}", path.display());
+        (target.run)(&bytes);
+        inputs += 1;
+    }
+    assert!(inputs >= INPUTS_MIN, "only {inputs} inputs for {name}");
+}
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+}
