@@ -1,9 +1,11 @@
 //! Walks the golden cases: `tests/golden/{request,response,content}/*.txt`.
 //!
-//! A case names its rule in the first line and says in sections what goes in and what comes out:
+//! A case names its rule in the first line, says it in the second, and then in sections what goes in and what
+//! comes out:
 //!
 //! ```text
-//! H1-FRAME-01 A length beside a transfer coding is refused.
+//! //= test H1-FRAME-01
+//! A length beside a transfer coding is refused.
 //! == with
 //! limit.fields 3
 //! == in
@@ -201,7 +203,12 @@ impl Case {
             "content" => Kind::Content,
             other => panic!("no kind of case is called {other}"),
         };
-        let rule = text.split_whitespace().next().expect("a case names its rule").to_owned();
+        let rule = text
+            .lines()
+            .next()
+            .and_then(|l| l.strip_prefix("//= test "))
+            .expect("a case names its rule")
+            .to_owned();
         let (head, rest) = text.split_once("== in\n").expect("a case has an input");
         let (input, expected) = match rest.find("\n== ") {
             Some(at) => (&rest[..at], &rest[at + 1..]),

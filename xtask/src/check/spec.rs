@@ -1,5 +1,5 @@
 //! Promises: each rule in `docs/spec/*.md` (`- **ID**: sentence. (source)`) has one id, is cited by the
-//! code that keeps it (`//= ID`) and by a test that shows it (`//= test ID`). A rule whose line says
+//! code that keeps it (`//= ID`) and by a test or golden case that shows it (`//= test ID`). A rule whose line says
 //! `(planned)` need not be cited yet.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub fn table(files: &[File], findings: &mut Findings) -> BTreeMap<String, Rule> 
             }
         }
     }
-    for file in files.iter().filter(|f| f.is("rs") || f.is("wit")) {
+    for file in files.iter().filter(|f| f.is("rs") || f.is("wit") || f.is("txt")) {
         for (number, line) in file.text.lines().enumerate() {
             let Some(cited) = line.trim_start().strip_prefix("//= ") else { continue };
             let place = format!("{}:{}", file.path, number + 1);

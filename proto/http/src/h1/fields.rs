@@ -111,6 +111,10 @@ impl FieldScan {
     //= H1-FIELD-02
     //= H1-FIELD-03
     //= H1-FIELD-04
+    //= H1-FIELD-05
+    //= H1-FIELD-07
+    //= H1-LINE-01
+    //= H1-LINE-02
     pub(crate) fn run(
         &mut self,
         window: &[u8],
@@ -176,6 +180,7 @@ impl FieldScan {
         }
     }
 
+    //= H1-FIELD-06
     fn stopped(&self, line: &[u8], cap: usize) -> Result<Scanned, RuleId> {
         if line.len() >= cap { Err(RuleId::FieldLength) } else { Ok(Scanned::NeedMore) }
     }

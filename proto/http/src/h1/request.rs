@@ -204,6 +204,7 @@ pub fn parse_request(buf: &[u8], limits: &Limits, head: &mut RequestHead) -> Res
             head.judge(window, limits).map_err(Reject::request)?;
             Ok(Parse::Done { len })
         }
+        //= H1-FIELD-08
         Scanned::NeedMore if buf.len() >= bound => {
             let rule = match head.scan.part {
                 Part::Fields => RuleId::HeadLength,
@@ -265,6 +266,7 @@ impl RequestHead {
         }
     }
 
+    //= H1-REQ-01
     //= H1-REQ-02
     //= H1-REQ-03
     fn scan_method(&mut self, window: &[u8], limits: &Limits) -> Result<bool, RuleId> {
@@ -379,6 +381,7 @@ impl RequestHead {
         for field in &self.fields.list {
             match field.known {
                 Known::Other => {}
+                //= H1-HOST-02
                 Known::Host if host.is_some() => return Err(RuleId::HostRepeated),
                 Known::Host => host = Some(Authority::parse(buf, field.value).ok_or(RuleId::HostInvalid)?),
                 Known::ContentLength => framing.length(field.value.of(buf))?,
@@ -416,6 +419,7 @@ impl RequestHead {
         //= H1-CONN-05
         self.keep_alive = !options.close && (!http_1_0 || options.keep_alive);
         self.max_forwards = max;
+        //= H1-EXPECT-02
         self.expect_continue = expect == Some(true) && !http_1_0 && has_content;
         self.te_trailers = te && options.te && !http_1_0 && connection::takes_trailers(buf, &self.fields);
         //= H1-UPG-02

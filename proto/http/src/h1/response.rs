@@ -42,6 +42,7 @@ pub struct ResponseHead {
     pub framing: Framing,
     /// What `Content-Length` said, also where there is no content (HEAD, 304).
     pub content_length: Option<u64>,
+    //= H1-RESP-09
     /// The server's connection can take another request once this content was read to its end, and only if no
     /// byte came behind it.
     pub keep_alive: bool,

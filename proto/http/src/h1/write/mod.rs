@@ -52,6 +52,7 @@ fn content_length(out: &mut Vec<u8>, n: u64) {
 ///
 /// Neighbours that came in the very form we write are copied in one piece: the bytes are the same as if each
 /// line were written, at a third of the cost.
+//= H1-FIELD-10
 fn kept_fields(
     buf: &[u8],
     fields: &Fields,

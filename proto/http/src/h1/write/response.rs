@@ -86,6 +86,7 @@ pub fn response(
         }
         _ => true,
     });
+    //= H1-RESP-10
     if let (Some(date), false) = (how.date, dated) {
         forwarded::constant(out, Known::Date, date);
     }
