@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::setup;
+use crate::tool::workspace::Workspace;
 use crate::tool::{process, tree};
 
 /// Measure: load against haproxy and nginx, or the core's own figures
@@ -46,9 +47,10 @@ impl Bench {
                     "--package=forebay-host-uring",
                     "--bins",
                 ]))?;
-                process::succeeds(
-                    Command::new("python3").arg(HARNESS).args(&self.args).current_dir(tree::root()),
-                )?
+                let program = Workspace::load()?.target.join("dist").join("forebay-se");
+                let mut harness = Command::new("python3");
+                harness.arg(HARNESS).args(&self.args).env("PERF_BIN_FOREBAY", program);
+                process::succeeds(harness.current_dir(tree::root()))?
             }
             What::Micro => {
                 eprintln!(

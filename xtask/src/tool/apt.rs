@@ -12,6 +12,9 @@ use super::process;
 /// Debian asks this file before it starts a freshly installed service; 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
+/// Packages that bring a service of the same name.
+const SERVICES: &[&str] = &["haproxy", "nginx"];
+
 /// The command line that [`install`] runs, for people.
 pub fn shown(packages: &[&str]) -> String {
     let sudo = if is_root() { "" } else { "sudo " };
@@ -35,7 +38,13 @@ pub fn install(packages: &[&str]) -> Result<()> {
     process::run(root(&["apt-get", "-qq", "update"]).env("DEBIAN_FRONTEND", "noninteractive"))?;
     let mut install = root(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "install", "-y"]);
     install.arg("--no-install-recommends").args(packages);
-    process::run(&mut install)
+    process::run(&mut install)?;
+    // Nor at the next start of the machine: the tests want programs, not services.
+    let services: Vec<&str> = packages.iter().copied().filter(|p| SERVICES.contains(p)).collect();
+    if !services.is_empty() && process::find("systemctl").is_some() {
+        process::run(root(&["systemctl", "--quiet", "disable"]).args(&services))?;
+    }
+    Ok(())
 }
 
 /// While this lives, installing a package starts no service.
