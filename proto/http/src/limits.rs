@@ -1,5 +1,9 @@
 //! Bounds of everything a peer can make us read, each with its reason.
 
+/// Options in `Connection`. Each is compared with every field: without a bound a head of 48 KiB costs millions of
+/// comparisons. Real messages have one to three.
+pub(crate) const CONNECTION_OPTIONS_MAX: u32 = 32;
+
 /// Bounds for parsing; a copy per application profile.
 ///
 /// All defaults refuse an attack before a server is contacted and pass what browsers and SDKs send.

@@ -76,7 +76,7 @@ rules! {
     ChunkExtensionLength = "H1-CHUNK-05", 400, "too many chunk extension bytes";
     TrailerLength = "H1-CHUNK-06", 431, "trailer section is too long";
     Truncated = "H1-CHUNK-07", 400, "message ended before its announced end";
-    Connection = "H1-CONN-01", 400, "Connection is not a list of tokens";
+    Connection = "H1-CONN-01", 400, "Connection is not a list of at most 32 tokens";
     Expectation = "H1-EXPECT-01", 417, "expectation other than 100-continue";
     MaxForwards = "H1-MAXFWD-01", 400, "invalid Max-Forwards";
     StatusLine = "H1-RESP-01", 502, "malformed status line";

@@ -92,6 +92,15 @@ fn a_set_cookie_is_added_beside_those_of_the_server() {
     assert_eq!((sent.framing, sent.keep_alive), (Framing::Length(2), true));
 }
 
+#[test]
+fn an_interim_response_is_not_edited() {
+    let edits =
+        [FieldEdit::Add { name: b"Set-Cookie", value: b"s=abc" }, FieldEdit::Remove { name: b"Link" }];
+    let how = ResponseEdits { fields: &edits, keep_alive: true, ..ResponseEdits::default() };
+    let (text, _) = response(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", &how).unwrap();
+    assert_eq!(text, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n");
+}
+
 //= test H1-ANSWER-01
 #[test]
 fn an_error_answer_has_a_length_and_closes() {

@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::request::Upgrade;
+use crate::limits::CONNECTION_OPTIONS_MAX;
 use crate::{Known, RuleId, bytes};
 
 /// What `Connection` asks for.
@@ -19,12 +20,17 @@ pub(crate) struct Options {
 //= H1-CONN-04
 pub(crate) fn options(buf: &[u8], fields: &mut Fields) -> Result<Options, RuleId> {
     let mut options = Options::default();
+    let mut count = 0;
     for line in 0..fields.list.len() {
         if fields.list[line].known != Known::Connection {
             continue;
         }
         let value = fields.list[line].value.of(buf);
         for option in elements(value) {
+            count += 1;
+            if count > CONNECTION_OPTIONS_MAX {
+                return Err(RuleId::Connection);
+            }
             match () {
                 () if option.eq_ignore_ascii_case(b"close") => options.close = true,
                 () if option.eq_ignore_ascii_case(b"keep-alive") => options.keep_alive = true,

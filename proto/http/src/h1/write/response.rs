@@ -22,7 +22,7 @@ pub struct ResponseEdits<'a> {
     pub date: Option<&'a [u8]>,
     /// Our name in `Via`; none: `Via` stays as it came.
     pub via: Option<&'a [u8]>,
-    /// Changes to other fields, `Set-Cookie` for persistence among them.
+    /// Changes to other fields, `Set-Cookie` for persistence among them. Interim responses stay without.
     pub fields: &'a [FieldEdit<'a>],
 }
 
@@ -62,6 +62,7 @@ pub fn response(
     out: &mut Vec<u8>,
 ) -> Result<Sent, BadEdit> {
     edit::check(how.fields)?;
+    let edits = if head.is_interim() { &[] } else { how.fields };
     let values = [how.date, how.via];
     if values.into_iter().flatten().any(|v| !bytes::is_field_value(v) || v.is_empty()) {
         return Err(BadEdit::Value);
@@ -74,9 +75,9 @@ pub fn response(
     out.extend_from_slice(head.reason.of(buf));
     out.extend_from_slice(b"\r\n");
 
-    let own_via = how.via.filter(|_| !edit::decides(how.fields, Known::Via));
-    let mut dated = how.date.is_none() || head.status < 200 || edit::decides(how.fields, Known::Date);
-    kept_fields(buf, &head.fields, how.fields, out, |field, _| match field.known {
+    let own_via = how.via.filter(|_| !edit::decides(edits, Known::Via));
+    let mut dated = how.date.is_none() || head.status < 200 || edit::decides(edits, Known::Date);
+    kept_fields(buf, &head.fields, edits, out, |field, _| match field.known {
         Known::ContentLength => false,
         Known::Trailer => sent.framing == Framing::Chunked && how.te_trailers,
         Known::Via => own_via.is_none(),
@@ -94,7 +95,7 @@ pub fn response(
         let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
         forwarded::via(buf, &head.fields, version, name, out);
     }
-    edit::write(how.fields, out);
+    edit::write(edits, out);
     framing(head, sent.framing, out);
     connection(head, how, sent, out);
     out.extend_from_slice(b"\r\n");
