@@ -1,6 +1,23 @@
 //! The control thread: supervisor of the workers, health, metrics, admin socket, log.
+//!
+//! [`run`] is the engine from start to stop. It owns the listening sockets and everything that is slow; workers
+//! get a [`WorkerSeat`] each and are spoken to through its mailbox only.
 
+pub mod admin;
+pub mod answers;
+pub mod explain;
+mod html;
 pub mod mailbox;
+mod run;
 mod seat;
+pub mod sockets;
+mod state;
+pub mod supervisor;
+pub mod tables;
+mod web;
 
+pub use explain::Peek;
+pub use run::{Start, Workers, run};
 pub use seat::{SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
+pub use state::State;
+pub use tables::Tables;

@@ -7,7 +7,9 @@ mod json;
 mod reason;
 mod record;
 mod ring;
+mod writer;
 
 pub use reason::write as write_reason;
 pub use record::{AccessRecord, Timing};
 pub use ring::{Drain, Sink, ring};
+pub use writer::{LogCounts, Target, Writer};

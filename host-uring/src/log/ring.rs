@@ -69,6 +69,13 @@ impl Sink {
         self.push_line();
     }
 
+    #[cfg(test)]
+    pub(super) fn push_bytes(&mut self, line: &[u8]) {
+        self.line.clear();
+        self.line.extend_from_slice(line);
+        self.push_line();
+    }
+
     fn push_line(&mut self) {
         let ring = &*self.ring;
         let head = ring.head.load(Ordering::Relaxed);
@@ -117,6 +124,14 @@ impl Drain {
         lines
     }
 
+    /// Whether the worker's end is gone: nothing more comes after what is in the ring now.
+    pub fn is_orphan(&self) -> bool {
+        let gone = Arc::strong_count(&self.ring) == 1;
+        // Pairs with the release of the worker's drop, so that its last push is seen by the next take.
+        std::sync::atomic::fence(Ordering::Acquire);
+        gone
+    }
+
     /// Records dropped because the ring was full.
     pub fn dropped(&self) -> u64 {
         self.ring.dropped.load(Ordering::Relaxed)
@@ -133,9 +148,7 @@ mod tests {
     use super::*;
 
     fn put(sink: &mut Sink, line: &[u8]) {
-        sink.line.clear();
-        sink.line.extend_from_slice(line);
-        sink.push_line();
+        sink.push_bytes(line);
     }
 
     #[test]

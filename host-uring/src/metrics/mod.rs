@@ -4,11 +4,15 @@
 //! line that another core writes. Names and units as exported are in `docs/spec/observability.md`.
 
 mod histogram;
+pub mod page;
+mod process;
+mod text;
 mod worker;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use histogram::{BOUNDS_US, Histogram, HistogramSum};
+pub use process::Process;
 pub use worker::{
     PersistenceCounters, PoolMetrics, ServerMetrics, ServiceMetrics, TimeoutCounters, WorkerMetrics,
 };

@@ -151,4 +151,14 @@ impl WorkerMetrics {
     pub fn tick(&self) {
         self.ticks.store(self.ticks.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
+
+    /// Closes what a panicked worker had open. Only for the control thread, between the worker's end and its new start:
+    /// then there is no other writer.
+    pub fn settle_after_panic(&self) {
+        let services = self.services.iter().map(|s| &s.connections);
+        let servers = self.servers.iter().flat_map(|s| [&s.connections, &s.active]);
+        for open in std::iter::once(&self.connections).chain(services).chain(servers) {
+            open.closed.add(open.now());
+        }
+    }
 }

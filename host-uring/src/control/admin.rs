@@ -1,0 +1,230 @@
+//! The admin socket: one JSON request a line, one JSON answer a line.
+//!
+//! Only the user that runs the engine can open it (mode 0600). Whatever is sent is bounded in size and time,
+//! and a line that is no request gets an answer that says so.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use super::explain::{self, Question};
+use super::mailbox::Message;
+use super::supervisor::{Order, Orders};
+use super::{Peek, State, answers};
+use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_EXCHANGE_S, ADMIN_REQUEST_BYTES_MAX};
+
+/// What the engine is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The engine, its services and pools.
+    Status {},
+    /// Servers, each with its state and why.
+    Servers {
+        /// Only those of this pool.
+        #[serde(default)]
+        pool: Option<String>,
+    },
+    /// Entries of the persistence tables.
+    Persistence(answers::Filter),
+    /// Which server a request would get, and why.
+    Explain(Question),
+    /// Makes a worker panic or stand still; refused unless the engine was started for tests.
+    Fault {
+        /// The worker.
+        worker: usize,
+        /// Milliseconds to stand still; absent: panic.
+        #[serde(default)]
+        stall_ms: Option<u64>,
+    },
+}
+
+/// Why a request was not answered, in the words of the exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// It cannot be done.
+    Failed,
+    /// The request makes no sense.
+    Usage,
+    /// What it names does not exist.
+    NotFound,
+    /// It is not allowed.
+    NotAllowed,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Why, in a word.
+    pub code: Code,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl Refused {
+    /// A refusal.
+    pub fn new(code: Code, reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), fix: fix.into() }
+    }
+}
+
+/// Makes the socket.
+///
+/// A socket that a dead engine left behind is replaced; one that a living engine listens on is not.
+///
+/// # Errors
+/// Another engine uses it, or the path cannot be used.
+//= OBS-ADMIN-01
+pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    let shown = path.display();
+    if let Ok(meta) = std::fs::symlink_metadata(path) {
+        if !meta.file_type().is_socket() {
+            bail!("engine.admin_socket: {shown} exists and is no socket; remove it or name another path");
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            bail!("engine.admin_socket: an engine is running with {shown}; stop it or name another path");
+        }
+        std::fs::remove_file(path).with_context(|| format!("engine.admin_socket: {shown} cannot be replaced"))?;
+    }
+    // Nobody else may connect even in the moment between making the socket and setting its mode.
+    // SAFETY: umask changes a number of this process; no other thread makes files yet.
+    let before = unsafe { libc::umask(0o177) };
+    let listener = UnixListener::bind(path);
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    let listener = listener
+        .with_context(|| format!("engine.admin_socket: {shown} cannot be made; does its folder exist and may you write there?"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("engine.admin_socket: the mode of {shown} cannot be set"))?;
+    Ok(listener)
+}
+
+/// Answers until dropped. `faults`: where planted faults go, if they are allowed.
+pub async fn serve(listener: UnixListener, state: Arc<State>, peek: Option<Arc<dyn Peek>>, faults: Option<Orders>) {
+    let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (state, peek, faults) = (Arc::clone(&state), peek.clone(), faults.clone());
+                tokio::spawn(async move {
+                    let _place = place;
+                    // Whoever goes away in the middle gets nothing more; there is nobody to tell.
+                    let _ = talk(stream, &state, peek.as_deref(), faults.as_ref()).await;
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "admin client not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+//= OBS-ADMIN-02
+async fn talk(
+    mut stream: UnixStream,
+    state: &State,
+    peek: Option<&dyn Peek>,
+    faults: Option<&Orders>,
+) -> io::Result<()> {
+    let patience = Duration::from_secs(ADMIN_EXCHANGE_S);
+    let mut waiting = Vec::new();
+    loop {
+        let Some(line) = tokio::time::timeout(patience, line(&mut stream, &mut waiting)).await?? else {
+            return Ok(());
+        };
+        let (answer, go_on) = match line {
+            Line::Request(line) => (answer(&line, state, peek, faults).await, true),
+            Line::TooLong => (refuse(&Refused::new(
+                Code::Usage,
+                format!("the request is longer than {ADMIN_REQUEST_BYTES_MAX} bytes"),
+                "send less",
+            )), false),
+        };
+        let mut bytes = answer.to_string().into_bytes();
+        bytes.push(b'\n');
+        tokio::time::timeout(patience, stream.write_all(&bytes)).await??;
+        if !go_on {
+            return Ok(());
+        }
+    }
+}
+
+enum Line {
+    Request(Vec<u8>),
+    TooLong,
+}
+
+async fn line(stream: &mut UnixStream, waiting: &mut Vec<u8>) -> io::Result<Option<Line>> {
+    let mut seen = 0;
+    loop {
+        if let Some(end) = waiting[seen..].iter().position(|b| *b == b'\n') {
+            let rest = waiting.split_off(seen + end + 1);
+            let mut line = std::mem::replace(waiting, rest);
+            line.pop();
+            return Ok(Some(Line::Request(line)));
+        }
+        seen = waiting.len();
+        if seen > ADMIN_REQUEST_BYTES_MAX {
+            return Ok(Some(Line::TooLong));
+        }
+        let mut piece = [0; 4_096];
+        let read = stream.read(&mut piece).await?;
+        if read == 0 {
+            return Ok(None);
+        }
+        waiting.extend_from_slice(&piece[..read]);
+    }
+}
+
+fn refuse(refused: &Refused) -> Value {
+    json!({ "ok": false, "error": refused })
+}
+
+async fn answer(line: &[u8], state: &State, peek: Option<&dyn Peek>, faults: Option<&Orders>) -> Value {
+    let request: Request = match serde_json::from_slice(line) {
+        Ok(request) => request,
+        Err(error) => {
+            let fix = "send one JSON object a line, as in {\"command\":\"status\"}";
+            return refuse(&Refused::new(Code::Usage, format!("this is no request: {error}"), fix));
+        }
+    };
+    let answered = match request {
+        Request::Status {} => Ok(answers::status(state)),
+        Request::Servers { pool } => answers::servers(state, pool.as_deref()),
+        Request::Persistence(filter) => answers::persistence(state, &filter).await,
+        Request::Explain(question) => explain::answer(state, peek, &question),
+        Request::Fault { worker, stall_ms } => fault(state, faults, worker, stall_ms).await,
+    };
+    match answered {
+        Ok(data) => json!({ "ok": true, "data": data }),
+        Err(refused) => refuse(&refused),
+    }
+}
+
+async fn fault(state: &State, faults: Option<&Orders>, worker: usize, stall_ms: Option<u64>) -> Result<Value, Refused> {
+    let Some(orders) = faults else {
+        let fix = "start the engine with --allow-faults, for tests only";
+        return Err(Refused::new(Code::NotAllowed, "this engine takes no planted faults", fix));
+    };
+    if worker >= state.workers.len() {
+        let reason = format!("there is no worker {worker}");
+        return Err(Refused::new(Code::NotFound, reason, format!("name one below {}", state.workers.len())));
+    }
+    let message = stall_ms.map_or(Message::Panic, Message::Sleep);
+    orders.give_surely(Order::Tell(worker, message)).await;
+    Ok(json!({ "worker": worker }))
+}

@@ -1,0 +1,254 @@
+//! What the admin socket answers about the engine, its servers and its persistence entries.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::State;
+use super::admin::{Code, Refused};
+use super::tables::TableEntry;
+use crate::config::{HealthState, Pool, Server};
+use crate::limits::ADMIN_ENTRIES_MAX;
+use crate::metrics::page::{VERSION, histogram, sum};
+use crate::metrics::{Counter, HistogramSum, Process};
+
+/// Which persistence entries are wanted; all conditions that are given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    /// The client's address, as it stands in the entry.
+    pub client: Option<String>,
+    /// The value of the application's cookie.
+    pub cookie: Option<String>,
+    /// The server: an address, with or without a port.
+    pub server: Option<String>,
+    /// The pool's name.
+    pub pool: Option<String>,
+    /// Entries to list; the rest is counted.
+    pub limit: Option<usize>,
+}
+
+/// The engine, its services and pools.
+pub(super) fn status(state: &State) -> Value {
+    let tree = &state.tree;
+    let supervised = state.supervised().clone();
+    let process = Process::read();
+    let services: Vec<Value> = tree
+        .services
+        .iter()
+        .enumerate()
+        .map(|(index, service)| {
+            let listen: Vec<String> = tree
+                .listeners
+                .iter()
+                .filter(|l| l.service.0 == index)
+                .map(|l| l.address.to_string())
+                .collect();
+            let pools: Vec<Value> = tree.pools_of(service).iter().map(|pool| pool_line(state, tree.pool(*pool))).collect();
+            let up = tree.pools_of(service).iter().any(|pool| usable(tree.pool(*pool)) > 0);
+            let of = |class: usize| sum(&state.workers, |w| w.services[index].responses[class].get());
+            json!({
+                "name": service.name,
+                "state": if up { "up" } else { "down" },
+                "listen": listen,
+                "requests": sum(&state.workers, |w| w.services[index].requests.get()),
+                "responses_5xx": of(4),
+                "connections_open": sum(&state.workers, |w| w.services[index].connections.now()),
+                "duration": latency(&histogram(&state.workers, |w| &w.services[index].duration)),
+                "pools": pools,
+            })
+        })
+        .collect();
+    let workers: Vec<Value> = supervised
+        .iter()
+        .enumerate()
+        .map(|(index, worker)| {
+            let metrics = &state.workers[index];
+            json!({
+                "worker": index,
+                "stuck": worker.is_stuck,
+                "panics": worker.panics,
+                "connections_open": metrics.connections.now(),
+                "requests": metrics.services.iter().map(|s| s.requests.get()).sum::<u64>(),
+            })
+        })
+        .collect();
+    let log = state.log_counts();
+    json!({
+        "engine": tree.engine.name,
+        "version": VERSION,
+        "ready": state.is_ready(),
+        "uptime_s": state.uptime_ms() / 1_000,
+        "started_unix_s": state.started_unix_s(),
+        "workers": workers,
+        "memory_resident_bytes": process.resident_bytes,
+        "open_files": process.open_files,
+        "connections_max": state.sizes.connections_max,
+        "connections_bound_by": state.sizes.bound_by.word(),
+        "persistence_entries": state.table_view().map(|t| t.entries),
+        "persistence_entries_max": state.table_view().map(|t| t.capacity),
+        "access_log": { "written": log.written, "dropped": log.dropped, "lost": log.lost },
+        "virtual_services": services,
+    })
+}
+
+fn usable(pool: &Pool) -> usize {
+    pool.servers.iter().filter(|s| s.config.enabled && s.shared.state() == HealthState::Up).count()
+}
+
+fn pool_line(state: &State, pool: &Pool) -> Value {
+    let down: Vec<Value> = pool
+        .servers
+        .iter()
+        .filter(|s| s.shared.state() != HealthState::Up)
+        .take(8)
+        .map(|s| {
+            let report = &state.board.lock()[s.slot];
+            json!({ "server": s.address.to_string(), "state": report.state.word(), "why": report.why })
+        })
+        .collect();
+    json!({
+        "name": pool.name,
+        "algorithm": pool.config.algorithm.word(),
+        "persistence": pool.persistence.as_ref().map(|p| p.type_word()),
+        "servers": pool.servers.len(),
+        "servers_up": usable(pool),
+        "not_up": down,
+    })
+}
+
+fn latency(sum: &HistogramSum) -> Value {
+    json!({
+        "count": sum.count(),
+        "p50_us": sum.percentile_us(50),
+        "p95_us": sum.percentile_us(95),
+        "p99_us": sum.percentile_us(99),
+    })
+}
+
+/// Servers, each with its state and why.
+pub(super) fn servers(state: &State, pool: Option<&str>) -> Result<Value, Refused> {
+    let tree = &state.tree;
+    if let Some(name) = pool
+        && !tree.pools.iter().any(|p| p.name == name)
+    {
+        return Err(no_such("pool", name, tree.pools.iter().map(|p| p.name.as_str())));
+    }
+    let list: Vec<Value> = tree
+        .servers()
+        .filter(|(p, _)| pool.is_none_or(|name| p.name == name))
+        .map(|(p, server)| server_line(state, p, server))
+        .collect();
+    Ok(json!({ "servers": list }))
+}
+
+fn server_line(state: &State, pool: &Pool, server: &Server) -> Value {
+    let report = state.board.lock()[server.slot].clone();
+    let count = |of: fn(&crate::metrics::ServerMetrics) -> u64| sum(&state.workers, |w| of(&w.servers[server.slot]));
+    json!({
+        "pool": pool.name,
+        "server": server.address.to_string(),
+        "enabled": server.config.enabled,
+        "state": report.state.word(),
+        "since_unix_s": report.since_unix_s,
+        "why": report.why,
+        "held_until_unix_s": report.held_until_unix_s,
+        "state_changes": report.changes,
+        "probes_passed": report.probes_passed,
+        "probes_failed": report.probes_failed,
+        "ratio": server.config.ratio,
+        "connections_open": count(|s| s.connections.now()),
+        "requests_active": count(|s| s.active.now()),
+        "responses": count(|s| s.responses.iter().map(Counter::get).sum()),
+        "responses_5xx": count(|s| s.responses[4].get()),
+        "failures": count(|s| s.connect_failures.get() + s.aborts.get()),
+        "response_time": latency(&histogram(&state.workers, |w| &w.servers[server.slot].response_time)),
+    })
+}
+
+/// Refuses a name, with the nearest one that exists.
+pub(super) fn no_such<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Refused {
+    let fix = match forebay_snapshot::nearest(name, known.clone()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("name one of: {}", known.take(8).collect::<Vec<_>>().join(", ")),
+    };
+    Refused::new(Code::NotFound, format!("there is no {kind} {name:?}"), fix)
+}
+
+/// Entries of the persistence tables, partition by partition, so that neither a worker nor this thread's other
+/// duties wait for the whole walk.
+//= OBS-PERSIST-01
+pub(super) async fn persistence(state: &State, filter: &Filter) -> Result<Value, Refused> {
+    let Some(tables) = &state.tables else {
+        let fix = "configure persistence of type client_ip or app_cookie; cookies that we make are kept by the clients";
+        return Err(Refused::new(Code::NotFound, "this engine keeps no persistence table", fix));
+    };
+    if let Some(name) = &filter.pool
+        && !state.tree.pools.iter().any(|p| p.name == *name)
+    {
+        return Err(no_such("pool", name, state.tree.pools.iter().map(|p| p.name.as_str())));
+    }
+    let wanted = Wanted::new(filter)?;
+    let limit = filter.limit.unwrap_or(100).min(ADMIN_ENTRIES_MAX);
+    let mut entries = Vec::new();
+    let mut matching = 0_u64;
+    for partition in 0..tables.partitions() {
+        tables.entries(partition, &mut |entry| {
+            if wanted.takes(&entry) {
+                matching += 1;
+                if entries.len() < limit {
+                    entries.push(entry);
+                }
+            }
+        });
+        tokio::task::yield_now().await;
+    }
+    let view = tables.view();
+    Ok(json!({
+        "entries": entries,
+        "matching": matching,
+        "total": view.entries,
+        "capacity": view.capacity,
+    }))
+}
+
+struct Wanted<'f> {
+    key: Option<&'f str>,
+    kind: Option<&'static str>,
+    pool: Option<&'f str>,
+    server: Option<forebay_snapshot::ServerAddress>,
+}
+
+impl<'f> Wanted<'f> {
+    fn new(filter: &'f Filter) -> Result<Self, Refused> {
+        let (key, kind) = match (&filter.client, &filter.cookie) {
+            (Some(_), Some(_)) => {
+                return Err(Refused::new(Code::Usage, "an entry has a client or a cookie, not both", "give one of the two"));
+            }
+            (Some(client), None) => {
+                let ip: std::net::IpAddr = client.parse().map_err(|_| {
+                    Refused::new(Code::Usage, format!("{client:?} is no IP address"), "write it like 192.0.2.1")
+                })?;
+                debug_assert!(ip.is_ipv4() || ip.is_ipv6());
+                (Some(client.as_str()), Some("client_ip"))
+            }
+            (None, Some(cookie)) => (Some(cookie.as_str()), Some("app_cookie")),
+            (None, None) => (None, None),
+        };
+        let server = filter.server.as_deref().map(str::parse).transpose().map_err(|_| {
+            Refused::new(Code::Usage, "the server is no address", "write it like 192.0.2.1 or 192.0.2.1:80")
+        })?;
+        Ok(Self { key, kind, pool: filter.pool.as_deref(), server })
+    }
+
+    fn takes(&self, entry: &TableEntry) -> bool {
+        let server = |wanted: &forebay_snapshot::ServerAddress| {
+            entry.server.is_some_and(|s: SocketAddr| s.ip() == wanted.ip && wanted.port.is_none_or(|port| port == s.port()))
+        };
+        self.key.is_none_or(|key| entry.key == key)
+            && self.kind.is_none_or(|kind| entry.kind == kind)
+            && self.pool.is_none_or(|pool| entry.pool == pool)
+            && self.server.as_ref().is_none_or(server)
+    }
+}

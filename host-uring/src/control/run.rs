@@ -1,0 +1,243 @@
+//! The control thread from start to stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use forebay_snapshot::Snapshot;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::supervisor::{Body, Order, Orders, Supervisor};
+use super::{Peek, ShutdownStage, State, Tables, admin, sockets, web};
+use crate::config::Tree;
+use crate::health::Driver;
+use crate::limits::STOP_NOW_S;
+use crate::limits::sizes::{self, Needs, Sizes};
+use crate::log::{Target, Writer};
+use crate::metrics::WorkerMetrics;
+
+/// What runs on the workers' side, made once the configuration is known.
+pub struct Workers {
+    /// What each worker's thread runs; again after a panic.
+    pub body: Body,
+    /// The persistence tables.
+    pub tables: Option<Arc<dyn Tables>>,
+    /// What `explain` may look up.
+    pub peek: Option<Arc<dyn Peek>>,
+}
+
+/// How the engine is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Start {
+    /// Whether faults may be planted through the admin socket. Only for tests.
+    pub allow_faults: bool,
+}
+
+/// Runs an engine until it is told to stop (SIGTERM, SIGINT; a second one stops at once; SIGHUP opens the access
+/// log anew).
+///
+/// # Errors
+/// What keeps it from starting, with what to do about it.
+pub fn run(
+    snapshot: Snapshot,
+    start: Start,
+    make: impl FnOnce(&Arc<Tree>, &Sizes) -> anyhow::Result<Workers>,
+) -> anyhow::Result<()> {
+    ignore_file_size_signal();
+    report_panics();
+    let tree = Arc::new(Tree::build(snapshot));
+    let workers = worker_count(&tree);
+    let sizes = sizes_of(&tree, workers)?;
+    let seats = sockets::bind(&tree, workers).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow!("{}", lines.join("\n"))
+    })?;
+    let made = make(&tree, &sizes)?;
+    let log = open_log(&tree)?.map(Arc::new);
+    let metrics = (0..workers).map(|_| Arc::new(WorkerMetrics::new(&tree))).collect();
+    let state = Arc::new(State::new(Arc::clone(&tree), metrics, sizes, made.tables, log));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the control thread's runtime cannot be made")?;
+    let result = runtime.block_on(control(&state, start, made.body, made.peek, seats));
+    // Whatever still runs on the runtime holds only clones; the log's writer ends with what is left in the rings.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    if let Some(log) = &state.log {
+        log.stop(Duration::from_secs(STOP_NOW_S));
+    }
+    result
+}
+
+async fn control(
+    state: &Arc<State>,
+    start: Start,
+    body: Body,
+    peek: Option<Arc<dyn Peek>>,
+    seats: Vec<Vec<super::SeatListener>>,
+) -> anyhow::Result<()> {
+    let mut stop = Stop::new()?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
+    let engine = &state.tree.engine;
+    if let Some(address) = engine.metrics_listen {
+        let listener = web::bind(address).await.map_err(|error| {
+            anyhow!("engine.metrics_listen: cannot listen on {address}: {error}; change the port or stop who listens there")
+        })?;
+        tokio::spawn(web::serve(listener, Arc::clone(state)));
+    }
+    let (orders, taken) = Orders::new();
+    let socket = PathBuf::from(&engine.admin_socket);
+    let listener = admin::bind(&socket)?;
+    let _remove = RemoveAtEnd(socket);
+    tokio::spawn(admin::serve(listener, Arc::clone(state), peek, start.allow_faults.then(|| orders.clone())));
+    let wake = orders.clone();
+    let driver = Driver::new(
+        Arc::clone(&state.tree),
+        Arc::clone(&state.board),
+        state.workers.clone(),
+        Box::new(move || wake.give(Order::PoolsChanged)),
+    );
+    let health = tokio::spawn(driver.run());
+    say_start(state);
+    let supervisor = tokio::spawn(Supervisor::new(Arc::clone(state), body, seats).run(taken));
+    loop {
+        tokio::select! {
+            name = stop.wait() => {
+                tracing::info!(event = "SE_STOPPING", signal = name, grace_s = engine.stop_grace_s, "stopping: no new connections, requests under way end");
+                break;
+            }
+            _ = hangup.recv() => {
+                if let Some(log) = &state.log {
+                    log.reopen();
+                }
+                tracing::info!("the access log is opened anew");
+            }
+        }
+    }
+    let result = end(state, &orders, supervisor, &mut stop).await;
+    health.abort();
+    result
+}
+
+/// Stops in two steps: let requests end within the grace, then end everything.
+async fn end(
+    state: &State,
+    orders: &Orders,
+    mut supervisor: tokio::task::JoinHandle<()>,
+    stop: &mut Stop,
+) -> anyhow::Result<()> {
+    state.shutdown.raise(ShutdownStage::Draining);
+    orders.give_surely(Order::Shutdown).await;
+    let grace = Duration::from_secs(state.tree.engine.stop_grace_s.into());
+    tokio::select! {
+        _ = &mut supervisor => {
+            tracing::info!(event = "SE_STOPPED", "stopped");
+            return Ok(());
+        }
+        () = tokio::time::sleep(grace) => tracing::warn!(grace_s = grace.as_secs(), "the grace is over; what is still open is cut"),
+        name = stop.wait() => tracing::warn!(signal = name, "told again; what is still open is cut"),
+    }
+    state.shutdown.raise(ShutdownStage::Now);
+    orders.give_surely(Order::Shutdown).await;
+    if tokio::time::timeout(Duration::from_secs(STOP_NOW_S), supervisor).await.is_err() {
+        // A worker that does not even end now ends with the process.
+        tracing::error!(event = "SE_WORKER_STUCK", "a worker did not end; the process ends without it");
+    }
+    tracing::info!(event = "SE_STOPPED", "stopped");
+    Ok(())
+}
+
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?,
+        })
+    }
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+struct RemoveAtEnd(PathBuf);
+
+impl Drop for RemoveAtEnd {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = std::fs::remove_file(Path::new(&self.0));
+    }
+}
+
+fn worker_count(tree: &Tree) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    tree.engine.workers.map_or(cores, usize::from)
+}
+
+fn sizes_of(tree: &Tree, workers: usize) -> anyhow::Result<Sizes> {
+    let files = sizes::raise_file_limit().context("the limit of file descriptors cannot be read")?;
+    let probes = tree.pools.iter().map(|p| p.servers.len() * p.config.health_monitors.len()).sum::<usize>();
+    let needs = Needs { workers: workers as u64, listeners: tree.listeners.len() as u64, probes: probes as u64 };
+    let sizes = sizes::derive(&tree.engine, files, needs).map_err(|needed| {
+        anyhow!(
+            "{files} file descriptors are allowed and {needed} are needed: raise the limit (ulimit -n {needed}), \
+             or use fewer workers or addresses"
+        )
+    })?;
+    tracing::info!(
+        workers,
+        connections_max = sizes.connections_max,
+        bound_by = sizes.bound_by.word(),
+        file_limit = files,
+        table_mib = sizes.table_bytes >> 20,
+        memory_gib = tree.engine.memory_gib,
+        "sizes follow from the memory and the file limit"
+    );
+    Ok(sizes)
+}
+
+fn open_log(tree: &Tree) -> anyhow::Result<Option<Writer>> {
+    let target = match tree.engine.access_log.path.as_str() {
+        "off" => return Ok(None),
+        "-" => Target::Stdout,
+        path => Target::File(PathBuf::from(path)),
+    };
+    let writer = Writer::start(target).context("the access log's thread cannot be started")?;
+    Ok(Some(writer))
+}
+
+fn say_start(state: &State) {
+    for listener in &state.tree.listeners {
+        let service = &state.tree.service(listener.service).name;
+        tracing::info!(event = "VS_LISTENING", virtual_service = %service, address = %listener.address, "listening");
+    }
+    let engine = &state.tree.engine;
+    let metrics = engine.metrics_listen.map(|address| format!("http://{address}/"));
+    tracing::info!(event = "SE_UP", engine = engine.name, admin = engine.admin_socket, metrics, "started");
+}
+
+/// A file limit reached must be an error of the write, not the end of the process.
+fn ignore_file_size_signal() {
+    // SAFETY: ignoring a signal installs no handler and touches no memory of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Panics go to the log with their place; the supervisor decides what follows.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let place = panic.location().map(ToString::to_string);
+        let said = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(event = "SE_PANIC", thread = thread.name(), place, said, "a thread panicked");
+    }));
+}
+

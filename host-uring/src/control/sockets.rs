@@ -1,0 +1,110 @@
+//! Listening sockets: one for each worker and address, held by the supervisor.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::SeatListener;
+use crate::config::Tree;
+use crate::limits::LISTEN_BACKLOG;
+
+/// An address that could not be listened on.
+#[derive(Debug)]
+pub struct BindProblem {
+    /// The address.
+    pub address: SocketAddr,
+    /// The service that wants it.
+    pub service: String,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl fmt::Display for BindProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, service, error } = self;
+        write!(f, "virtual_service \"{service}\": cannot listen on {address}: ")?;
+        match error.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "another process listens there; stop it (ss -ltnp 'sport = :{}' names it) or change the port",
+                address.port()
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "the address is not one of this machine; add it to an interface or change it")
+            }
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "ports below 1024 need a permission; give it (setcap cap_net_bind_service=+ep) or use a higher port"
+            ),
+            _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                write!(f, "no file descriptor is left; raise the limit (ulimit -n) or use fewer workers or addresses")
+            }
+            _ => write!(f, "{error}"),
+        }
+    }
+}
+
+/// Binds every address of `tree` once for each worker.
+///
+/// # Errors
+/// All addresses that cannot be had, at once.
+pub fn bind(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
+    let mut seats: Vec<Vec<SeatListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut problems = Vec::new();
+    for listener in &tree.listeners {
+        let sockets = alone(listener.address)
+            .and_then(|()| (0..workers).map(|_| listen(listener.address)).collect::<io::Result<Vec<_>>>());
+        match sockets {
+            Ok(sockets) => {
+                for (seat, socket) in seats.iter_mut().zip(sockets) {
+                    seat.push(SeatListener { address: listener.address, service: listener.service, socket });
+                }
+            }
+            Err(error) => problems.push(BindProblem {
+                address: listener.address,
+                service: tree.service(listener.service).name.clone(),
+                error,
+            }),
+        }
+    }
+    if problems.is_empty() { Ok(seats) } else { Err(problems) }
+}
+
+/// Fails if somebody listens there. SO_REUSEPORT alone would share the port with another engine of the same
+/// user, and each would get half of the clients.
+//= OBS-BIND-01
+fn alone(address: SocketAddr) -> io::Result<()> {
+    let probe = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    probe.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        probe.set_only_v6(true)?;
+    }
+    probe.bind(&address.into())?;
+    probe.listen(1)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Duplicates a seat's sockets, for the worker that sits there or for one that helps out.
+///
+/// # Errors
+/// No file descriptor is left.
+pub fn duplicate(listeners: &[SeatListener]) -> io::Result<Vec<SeatListener>> {
+    listeners
+        .iter()
+        .map(|l| Ok(SeatListener { address: l.address, service: l.service, socket: l.socket.try_clone()? }))
+        .collect()
+}

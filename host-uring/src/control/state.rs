@@ -1,0 +1,117 @@
+//! What the control thread knows, for the pages and answers that show it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::ShutdownFlag;
+use crate::config::Tree;
+use crate::health::Board;
+use crate::limits::sizes::Sizes;
+use crate::log::{LogCounts, Writer};
+use crate::metrics::page::{Supervised, TableView, View};
+use crate::metrics::{Process, WorkerMetrics};
+use crate::control::Tables;
+
+/// What the control thread knows. Workers never touch it.
+pub struct State {
+    /// The configuration.
+    pub tree: Arc<Tree>,
+    /// Every worker's counters.
+    pub workers: Vec<Arc<WorkerMetrics>>,
+    /// What is known of each server's health.
+    pub board: Arc<Board>,
+    /// What the process may use.
+    pub sizes: Sizes,
+    /// How far the stop has come.
+    pub shutdown: Arc<ShutdownFlag>,
+    /// The persistence tables, if the workers have any.
+    pub tables: Option<Arc<dyn Tables>>,
+    /// The access log's writer; `None`: the log is off.
+    pub log: Option<Arc<Writer>>,
+    supervised: Mutex<Vec<Supervised>>,
+    started: Instant,
+    started_unix_s: u64,
+    ready: AtomicBool,
+    web_refused: AtomicU64,
+}
+
+impl State {
+    /// The state at the start.
+    pub fn new(
+        tree: Arc<Tree>,
+        workers: Vec<Arc<WorkerMetrics>>,
+        sizes: Sizes,
+        tables: Option<Arc<dyn Tables>>,
+        log: Option<Arc<Writer>>,
+    ) -> Self {
+        let now = crate::health::unix_s();
+        Self {
+            board: Arc::new(Board::new(&tree, now)),
+            supervised: Mutex::new(vec![Supervised::default(); workers.len()]),
+            shutdown: Arc::default(),
+            tree,
+            workers,
+            sizes,
+            tables,
+            log,
+            started: Instant::now(),
+            started_unix_s: now,
+            ready: AtomicBool::new(false),
+            web_refused: AtomicU64::new(0),
+        }
+    }
+
+    /// What the supervisor knows of each worker.
+    pub fn supervised(&self) -> MutexGuard<'_, Vec<Supervised>> {
+        // Counters and a flag: half an update can still be shown.
+        self.supervised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that every worker has its sockets.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether it takes traffic: started, not stopping.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && self.shutdown.stage() == super::ShutdownStage::Running
+    }
+
+    /// Milliseconds since the start.
+    pub fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When it started, in seconds since 1970.
+    pub fn started_unix_s(&self) -> u64 {
+        self.started_unix_s
+    }
+
+    /// What became of the access log's lines.
+    pub fn log_counts(&self) -> LogCounts {
+        self.log.as_ref().map(|log| log.counts()).unwrap_or_default()
+    }
+
+    /// The metrics page.
+    pub fn metrics_page(&self) -> String {
+        let supervised = self.supervised().clone();
+        let health = self.board.lock().clone();
+        crate::metrics::page::render(&View {
+            tree: &self.tree,
+            workers: &self.workers,
+            supervised: &supervised,
+            health: &health,
+            log: self.log_counts(),
+            process: Process::read(),
+            uptime_ms: self.uptime_ms(),
+            connections_max: self.sizes.connections_max,
+            table: self.table_view(),
+        })
+    }
+
+    /// The persistence tables' counts.
+    pub fn table_view(&self) -> Option<TableView> {
+        self.tables.as_ref().map(|tables| tables.view())
+    }
+}

@@ -1,0 +1,299 @@
+//! Starts the workers, starts them anew when they panic, and sees when one stands still.
+//!
+//! The listening sockets stay here, so neither a panic nor a stall closes one: what the kernel has queued
+//! for a worker waits until it is back, or until another one accepts in its place.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::mailbox::{Mailbox, Message, mailbox};
+use super::sockets::duplicate;
+use super::{SeatListener, ShutdownStage, State, WorkerSeat};
+use crate::limits::{RESTART_DELAY_MS, SUPERVISOR_LOOK_MS};
+use crate::log;
+
+/// What a worker's thread runs.
+pub type Body = Arc<dyn Fn(WorkerSeat) + Send + Sync>;
+
+/// The workers and their sockets.
+pub struct Supervisor {
+    state: Arc<State>,
+    body: Body,
+    seats: Vec<Seat>,
+    ends: mpsc::Sender<End>,
+    ended: mpsc::Receiver<End>,
+}
+
+struct Seat {
+    listeners: Vec<SeatListener>,
+    mailbox: Option<Mailbox>,
+    thread: Option<JoinHandle<()>>,
+    started: Instant,
+    restart_at: Option<Instant>,
+    ticks: u64,
+    moved: Instant,
+    /// The worker that accepts in this one's place.
+    stand_in: Option<usize>,
+}
+
+/// A worker's end.
+struct End {
+    worker: usize,
+    panicked: bool,
+}
+
+/// Speaks to the workers from elsewhere on the control thread.
+#[derive(Clone)]
+pub struct Orders(mpsc::Sender<Order>);
+
+/// What the supervisor is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Server states have changed: wake the workers.
+    PoolsChanged,
+    /// Stop: the workers look at the shutdown flag.
+    Shutdown,
+    /// A message for one worker (planted faults).
+    Tell(usize, Message),
+}
+
+impl Orders {
+    /// Makes the sending end and what [`Supervisor::run`] takes.
+    pub fn new() -> (Self, mpsc::Receiver<Order>) {
+        let (sender, receiver) = mpsc::channel(64);
+        (Self(sender), receiver)
+    }
+
+    /// Gives an order; a full channel holds wake-ups enough already.
+    pub fn give(&self, order: Order) {
+        if let Err(error) = self.0.try_send(order) {
+            tracing::debug!(%error, "the supervisor has orders enough");
+        }
+    }
+
+    /// Gives an order and waits for room.
+    pub async fn give_surely(&self, order: Order) {
+        // The supervisor is gone only when the process ends.
+        let _ = self.0.send(order).await;
+    }
+}
+
+impl Supervisor {
+    /// Takes the sockets, one list for each worker.
+    pub fn new(state: Arc<State>, body: Body, sockets: Vec<Vec<SeatListener>>) -> Self {
+        let (ends, ended) = mpsc::channel(sockets.len().max(1));
+        let now = Instant::now();
+        let seats = sockets
+            .into_iter()
+            .map(|listeners| Seat {
+                listeners,
+                mailbox: None,
+                thread: None,
+                started: now,
+                restart_at: Some(now),
+                ticks: 0,
+                moved: now,
+                stand_in: None,
+            })
+            .collect();
+        Self { state, body, seats, ends, ended }
+    }
+
+    /// Runs the workers until all have ended after a stop.
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        let mut look = tokio::time::interval(Duration::from_millis(SUPERVISOR_LOOK_MS));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.start_due();
+        loop {
+            tokio::select! {
+                Some(end) = self.ended.recv() => {
+                    self.take_end(&end);
+                    if self.state.shutdown.stage() != ShutdownStage::Running
+                        && self.seats.iter().all(|seat| seat.thread.is_none())
+                    {
+                        return;
+                    }
+                }
+                Some(order) = orders.recv() => self.obey(order),
+                _ = look.tick() => self.look(),
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::PoolsChanged => self.tell_all(|| Message::PoolsChanged),
+            Order::Tell(worker, message) => {
+                if let Some(mailbox) = self.seats.get(worker).and_then(|seat| seat.mailbox.as_ref()) {
+                    let told = mailbox.send(message);
+                    tracing::warn!(worker, told = told.is_ok(), "a fault is planted in a worker");
+                }
+            }
+            Order::Shutdown => {
+                for seat in &mut self.seats {
+                    // The kernel refuses new connections once the workers have closed their duplicates as well.
+                    seat.listeners.clear();
+                    seat.restart_at = None;
+                }
+                self.tell_all(|| Message::Shutdown);
+                if self.seats.iter().all(|seat| seat.thread.is_none()) {
+                    // Nobody is left to report an end: report one, so that the loop sees it.
+                    let _ = self.ends.try_send(End { worker: 0, panicked: false });
+                }
+            }
+        }
+    }
+
+    fn tell_all(&self, message: impl Fn() -> Message) {
+        for mailbox in self.seats.iter().filter_map(|seat| seat.mailbox.as_ref()) {
+            // A full box has wake-ups enough: the worker looks at generations and flags whatever the message.
+            let _ = mailbox.send(message());
+        }
+    }
+
+    //= OBS-WORKER-01
+    fn take_end(&mut self, end: &End) {
+        let running = self.state.shutdown.stage() == ShutdownStage::Running;
+        let seat = &mut self.seats[end.worker];
+        seat.mailbox = None;
+        if let Some(thread) = seat.thread.take() {
+            // The thread has sent its end as its last act; its panic was caught before.
+            let _ = thread.join();
+            self.state.workers[end.worker].settle_after_panic();
+        }
+        if end.panicked {
+            self.state.supervised()[end.worker].panics += 1;
+        }
+        if !running {
+            return;
+        }
+        let lived = seat.started.elapsed();
+        let delay = Duration::from_millis(if lived.as_secs() >= 1 { 0 } else { RESTART_DELAY_MS });
+        seat.restart_at = Some(Instant::now() + delay);
+        tracing::error!(
+            event = "SE_WORKER_ENDED",
+            worker = end.worker,
+            panicked = end.panicked,
+            lived_ms = lived.as_millis() as u64,
+            "a worker ended; its connections are lost, it is started anew with its sockets"
+        );
+        self.start_due();
+    }
+
+    fn look(&mut self) {
+        self.start_due();
+        let now = Instant::now();
+        let patience = Duration::from_secs(self.state.tree.engine.stuck_worker_s.into());
+        for worker in 0..self.seats.len() {
+            let ticks = self.state.workers[worker].ticks.load(Ordering::Relaxed);
+            let seat = &mut self.seats[worker];
+            if seat.ticks != ticks {
+                (seat.ticks, seat.moved) = (ticks, now);
+                if self.state.supervised()[worker].is_stuck {
+                    self.goes_on(worker);
+                }
+            } else if seat.thread.is_some()
+                && now.duration_since(seat.moved) >= patience
+                && !self.state.supervised()[worker].is_stuck
+            {
+                self.stands_still(worker);
+            }
+        }
+        if self.seats.iter().all(|seat| seat.ticks > 0) {
+            self.state.set_ready();
+        }
+    }
+
+    //= OBS-WORKER-02
+    fn stands_still(&mut self, worker: usize) {
+        {
+            let mut supervised = self.state.supervised();
+            supervised[worker].is_stuck = true;
+            supervised[worker].stuck += 1;
+        }
+        let others = |seats: &[Seat]| {
+            let supervised = self.state.supervised();
+            (0..seats.len()).find(|other| *other != worker && !supervised[*other].is_stuck && seats[*other].mailbox.is_some())
+        };
+        let stand_in = others(&self.seats);
+        let ticked_ms = self.seats[worker].moved.elapsed().as_millis() as u64;
+        tracing::error!(
+            event = "SE_WORKER_STUCK",
+            worker,
+            silent_ms = ticked_ms,
+            stand_in,
+            "a worker stands still; another one accepts on its sockets"
+        );
+        let Some(other) = stand_in else { return };
+        match duplicate(&self.seats[worker].listeners) {
+            Ok(listeners) => {
+                for listener in listeners {
+                    if let Some(mailbox) = &self.seats[other].mailbox {
+                        let _ = mailbox.send(Message::AcceptFor { worker, listener });
+                    }
+                }
+                self.seats[worker].stand_in = Some(other);
+            }
+            Err(error) => tracing::error!(worker, %error, "no file descriptor is left to accept for the stuck worker"),
+        }
+    }
+
+    fn goes_on(&mut self, worker: usize) {
+        self.state.supervised()[worker].is_stuck = false;
+        tracing::warn!(event = "SE_WORKER_RECOVERED", worker, "a worker that stood still goes on");
+        if let Some(other) = self.seats[worker].stand_in.take()
+            && let Some(mailbox) = &self.seats[other].mailbox
+        {
+            let _ = mailbox.send(Message::StopAcceptFor { worker });
+        }
+    }
+
+    fn start_due(&mut self) {
+        for worker in 0..self.seats.len() {
+            if self.seats[worker].restart_at.is_some_and(|at| at <= Instant::now()) {
+                self.seats[worker].restart_at = None;
+                if let Err(error) = self.start(worker) {
+                    tracing::error!(worker, %error, "a worker cannot be started; tried again in half a second");
+                    let again = Instant::now() + Duration::from_millis(RESTART_DELAY_MS);
+                    self.seats[worker].restart_at = Some(again);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, worker: usize) -> std::io::Result<()> {
+        let state = &self.state;
+        let (mail, receiver) = mailbox()?;
+        let ring_bytes = state.tree.engine.access_log.ring_kib as usize * 1_024;
+        let (sink, drain) = log::ring(ring_bytes, state.log.is_some());
+        let seat = WorkerSeat {
+            index: worker,
+            tree: Arc::clone(&state.tree),
+            listeners: duplicate(&self.seats[worker].listeners)?,
+            metrics: Arc::clone(&state.workers[worker]),
+            log: sink,
+            mailbox: receiver,
+            shutdown: Arc::clone(&state.shutdown),
+            connections_max: state.sizes.connections_per_worker,
+        };
+        if let Some(log) = &state.log {
+            log.add(drain);
+        }
+        let (body, ends) = (Arc::clone(&self.body), self.ends.clone());
+        let thread = std::thread::Builder::new().name(format!("worker-{worker}")).spawn(move || {
+            // What the body shares with others (tables behind locks, counters) is kept whole by its owners.
+            let panicked = catch_unwind(AssertUnwindSafe(|| body(seat))).is_err();
+            // The supervisor is gone only when the process ends.
+            let _ = ends.blocking_send(End { worker, panicked });
+        })?;
+        let now = Instant::now();
+        let seat = &mut self.seats[worker];
+        (seat.thread, seat.mailbox, seat.started, seat.moved) = (Some(thread), Some(mail), now, now);
+        Ok(())
+    }
+}

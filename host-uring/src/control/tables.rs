@@ -1,0 +1,45 @@
+//! How the control thread looks at the persistence tables, which the workers' side owns.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::metrics::page::TableView;
+
+/// The persistence tables as the control thread may see them.
+///
+/// An implementation takes one partition's lock at a time and holds it for a copy of that partition only, so
+/// a look never stops a worker for longer than one of its own operations on a full bucket walk.
+pub trait Tables: Send + Sync {
+    /// Counts, without a walk.
+    fn view(&self) -> TableView;
+
+    /// How many partitions there are.
+    fn partitions(&self) -> usize;
+
+    /// Calls `each` for the entries of one partition.
+    fn entries(&self, partition: usize, each: &mut dyn FnMut(TableEntry));
+}
+
+/// One entry of a persistence table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableEntry {
+    /// The virtual service.
+    pub virtual_service: String,
+    /// The pool.
+    pub pool: String,
+    /// The kind of persistence: `client_ip`, `app_cookie`.
+    pub kind: &'static str,
+    /// The client's address, or the cookie's value where it is short enough to be kept, else its hash in hex.
+    pub key: String,
+    /// The server, `None` if it is no longer in the pool.
+    pub server: Option<SocketAddr>,
+    /// How often the entry has moved to another server.
+    pub version: u64,
+    /// Connections of the client that are open.
+    pub open_connections: u64,
+    /// Seconds since the last use.
+    pub idle_s: u64,
+    /// Seconds until it expires if nothing happens; `None` while connections are open.
+    pub expires_in_s: Option<u64>,
+}

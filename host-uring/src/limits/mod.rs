@@ -1,0 +1,48 @@
+//! Every bound of the process, each with its reason.
+
+pub mod sizes;
+
+/// Pending connections of a listening socket: a burst of one worker's accept rate for some tens of milliseconds.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Messages waiting for one worker: more than one for each server of a pool that changes at once is a storm,
+/// and the generation counters tell the worker all the same.
+pub const MAILBOX_MESSAGES_MAX: usize = 64;
+/// Bytes of one access log line. A longer request's texts are cut.
+pub const LOG_LINE_BYTES_MAX: usize = 8_192;
+/// Bytes of one text (path, host, user agent) in an access log line, so that one line always fits.
+pub const LOG_TEXT_BYTES_MAX: usize = 1_024;
+/// Probes under way at the same time. Each takes a file descriptor; later ones wait for a place, which counts
+/// as part of their time, so this is well above what a pool of the largest size needs at once.
+pub const PROBES_AT_ONCE_MAX: usize = 4_096;
+/// Milliseconds between two looks of the passive monitors at the workers' counters.
+pub const PASSIVE_LOOK_MS: u64 = 100;
+/// Milliseconds between two looks of the log's writer at the rings: 4 MiB last for 200 MB/s of lines a worker.
+pub const LOG_POLL_MS: u64 = 20;
+/// Bytes that the log's writer hands to the system at once: large enough that calls do not count.
+pub const LOG_WRITE_BYTES: usize = 256 << 10;
+/// Seconds between two complaints about the log, so that a full disk does not fill another one.
+pub const LOG_COMPLAINT_S: u64 = 60;
+/// Milliseconds between two attempts to open a log that cannot be written.
+pub const LOG_RETRY_MS: u64 = 1_000;
+/// Clients of the metrics address at the same time; further ones wait in the backlog. Scrapers and people, not traffic.
+pub const WEB_CONNECTIONS_MAX: usize = 32;
+/// Seconds for one exchange on the metrics address, reading and writing: a slow client holds a place no longer.
+pub const WEB_EXCHANGE_S: u64 = 10;
+/// Bytes of a request's head on the metrics address.
+pub const WEB_HEAD_BYTES_MAX: usize = 8_192;
+/// Clients of the admin socket at the same time.
+pub const ADMIN_CONNECTIONS_MAX: usize = 8;
+/// Bytes of one request on the admin socket: `explain` carries a request's head.
+pub const ADMIN_REQUEST_BYTES_MAX: usize = 256 << 10;
+/// Seconds for one request on the admin socket, writing the answer included.
+pub const ADMIN_EXCHANGE_S: u64 = 10;
+/// Entries that one `persistence` answer holds at most; the count of what fits the filter goes on.
+pub const ADMIN_ENTRIES_MAX: usize = 10_000;
+/// Milliseconds between two looks of the supervisor at the workers' ticks; a worker has to tick more often than
+/// `stuck_worker_s`, of which the least is one second.
+pub const SUPERVISOR_LOOK_MS: u64 = 100;
+/// Milliseconds before a worker that panicked right after its start is started again, so that a fault that
+/// always strikes does not take a core; below the second within which a worker must be back.
+pub const RESTART_DELAY_MS: u64 = 500;
+/// Seconds that workers get to end after the grace is over and everything was told to stop.
+pub const STOP_NOW_S: u64 = 2;

@@ -1,0 +1,145 @@
+//! How many connections and table bytes follow from the memory setting and the file limit.
+
+use forebay_snapshot::Engine;
+
+/// Bytes that one client connection with its server connection is reckoned at: two small buffers while
+/// traffic flows (16 KiB each way), their states, and the kernel's own share.
+pub const CONNECTION_BYTES: u64 = 40 << 10;
+/// Percent of the memory for code, metrics, logs and probes.
+pub const PROCESS_PERCENT: u64 = 10;
+/// File descriptors kept back for logs, the admin socket, metrics clients and what libraries open.
+pub const DESCRIPTORS_KEPT: u64 = 64;
+/// File descriptors that one client connection may need: its own and one to a server.
+pub const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// Fewest connections that a process can do anything useful with.
+pub const CONNECTIONS_MIN: u64 = 8;
+
+/// What the process may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Client connections of the process at the same time.
+    pub connections_max: u64,
+    /// Client connections of one worker at the same time.
+    pub connections_per_worker: usize,
+    /// Bytes for persistence tables.
+    pub table_bytes: u64,
+    /// What bounds the connections, for the log.
+    pub bound_by: Bound,
+}
+
+/// What bounds the number of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// `memory_gib` and `connection_memory_percentage`.
+    Memory,
+    /// The limit of file descriptors.
+    Files,
+}
+
+impl Bound {
+    /// The bound's word in outputs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory_gib",
+            Self::Files => "file limit (ulimit -n)",
+        }
+    }
+}
+
+/// What else needs file descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Worker threads.
+    pub workers: u64,
+    /// Addresses that are listened on.
+    pub listeners: u64,
+    /// Probes that may be under way.
+    pub probes: u64,
+}
+
+/// Shares out memory and file descriptors.
+///
+/// `files` is the limit of file descriptors after it was raised.
+///
+/// # Errors
+/// The descriptors needed when so few are allowed that not even [`CONNECTIONS_MIN`] connections are left.
+//= CFG-LIMIT-01
+//= CFG-LIMIT-02
+pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
+    let memory = u64::from(engine.memory_gib) << 30;
+    let shared = memory / 100 * (100 - PROCESS_PERCENT);
+    let connection_bytes = shared / 100 * u64::from(engine.connection_memory_percentage);
+    let by_memory = connection_bytes / CONNECTION_BYTES;
+    // Each worker has a ring, an eventfd and a duplicate of each listening socket; the supervisor keeps its own.
+    let kept = DESCRIPTORS_KEPT + needs.workers * (8 + 2 * needs.listeners) + needs.probes.min(files / 8);
+    let by_files = files.saturating_sub(kept) / DESCRIPTORS_PER_CONNECTION;
+    if by_files < CONNECTIONS_MIN {
+        return Err(kept + CONNECTIONS_MIN * DESCRIPTORS_PER_CONNECTION);
+    }
+    let (connections_max, bound_by) =
+        if by_files < by_memory { (by_files, Bound::Files) } else { (by_memory, Bound::Memory) };
+    let table = shared - connection_bytes;
+    let table_bytes = match engine.persistence_mem_max_bytes {
+        0 => table,
+        bound => table.min(bound),
+    };
+    let per_worker = connections_max.div_ceil(needs.workers.max(1));
+    let connections_per_worker = usize::try_from(per_worker).unwrap_or(usize::MAX);
+    Ok(Sizes { connections_max, connections_per_worker, table_bytes, bound_by })
+}
+
+/// Raises the soft limit of file descriptors to the hard one and returns it.
+///
+/// # Errors
+/// The system's, if the limit cannot even be read.
+pub fn raise_file_limit() -> std::io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a valid rlimit that outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        let wanted = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+        // SAFETY: the pointer is to a valid rlimit that outlives the call.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) } == 0 {
+            limit = wanted;
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDS: Needs = Needs { workers: 2, listeners: 1, probes: 2 };
+
+    fn engine(memory_gib: u16) -> Engine {
+        Engine { memory_gib, ..Engine::default() }
+    }
+
+    //= test CFG-LIMIT-01
+    #[test]
+    fn memory_is_shared_between_connections_and_tables_and_never_given_twice() {
+        for memory_gib in [1, 2, 16, 128] {
+            for percent in [10, 50, 90] {
+                let engine = Engine { connection_memory_percentage: percent, ..engine(memory_gib) };
+                let sizes = derive(&engine, u64::MAX, NEEDS).expect("files enough");
+                let used = sizes.connections_max * CONNECTION_BYTES + sizes.table_bytes;
+                assert!(used <= (u64::from(memory_gib) << 30) * 90 / 100, "{sizes:?}");
+                assert_eq!(sizes.bound_by, Bound::Memory);
+            }
+        }
+        let bounded = Engine { persistence_mem_max_bytes: 1 << 20, ..engine(2) };
+        assert_eq!(derive(&bounded, u64::MAX, NEEDS).map(|s| s.table_bytes), Ok(1 << 20));
+    }
+
+    //= test CFG-LIMIT-02
+    #[test]
+    fn few_file_descriptors_bound_the_connections_and_too_few_are_refused() {
+        let sizes = derive(&engine(2), 1_024, NEEDS).expect("a few connections");
+        assert_eq!((sizes.connections_max, sizes.bound_by), (469, Bound::Files));
+        assert!(sizes.connections_per_worker as u64 * 2 >= sizes.connections_max);
+        assert_eq!(derive(&engine(2), 64, NEEDS), Err(102));
+    }
+}

@@ -1,0 +1,391 @@
+//! The metrics page: every family with its name, unit and meaning.
+//!
+//! Names, units and labels are a promise to dashboards: `docs/spec/observability.md` lists them, and a test
+//! compares the list with what is written here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::histogram::{Histogram, HistogramSum};
+use super::process::Process;
+use super::text::{Kind, Page};
+use super::{Counter, PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
+use crate::config::{HealthState, Pool, Server, Service, Tree};
+use crate::health::ServerReport;
+use crate::log::LogCounts;
+
+/// All that a page shows.
+pub struct View<'a> {
+    /// The configuration.
+    pub tree: &'a Tree,
+    /// Every worker's counters.
+    pub workers: &'a [Arc<WorkerMetrics>],
+    /// What the supervisor knows of each worker.
+    pub supervised: &'a [Supervised],
+    /// Health reports by server slot.
+    pub health: &'a [ServerReport],
+    /// What became of the access log's lines.
+    pub log: LogCounts,
+    /// The process.
+    pub process: Process,
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// Client connections that the process takes.
+    pub connections_max: u64,
+    /// Persistence entries, room for them, and evictions; `None` without tables.
+    pub table: Option<TableView>,
+}
+
+/// What the supervisor knows of a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Supervised {
+    /// How often it panicked.
+    pub panics: u64,
+    /// How often it stood still.
+    pub stuck: u64,
+    /// Whether it stands still now.
+    pub is_stuck: bool,
+}
+
+/// What is known of the persistence tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableView {
+    /// Entries.
+    pub entries: u64,
+    /// Entries that there is room for.
+    pub capacity: u64,
+    /// Entries that went early because there was no room.
+    pub evicted: u64,
+}
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Writes the page.
+//= OBS-METRIC-01
+pub fn render(view: &View<'_>) -> String {
+    let mut page = Page::new();
+    process(&mut page, view);
+    workers(&mut page, view);
+    services(&mut page, view);
+    pools(&mut page, view);
+    servers(&mut page, view);
+    page.end()
+}
+
+fn process(page: &mut Page, view: &View<'_>) {
+    page.family("forebay_build", Kind::Info, "", "The running version.");
+    page.sample(&[("version", VERSION), ("engine", &view.tree.engine.name)], 1);
+    page.family("forebay_uptime_seconds", Kind::Gauge, "seconds", "Time since the start.");
+    page.sample_milli(&[], view.uptime_ms);
+    page.family("process_resident_memory_bytes", Kind::Gauge, "bytes", "Resident memory.");
+    page.sample(&[], view.process.resident_bytes);
+    page.family("process_open_fds", Kind::Gauge, "", "Open file descriptors.");
+    page.sample(&[], view.process.open_files);
+    page.family("process_max_fds", Kind::Gauge, "", "File descriptors that may be open.");
+    page.sample(&[], view.process.files_max);
+    page.family("process_cpu_seconds", Kind::Counter, "seconds", "CPU time used.");
+    page.sample_milli(&[], view.process.cpu_ms);
+    page.family(
+        "forebay_client_connections_max",
+        Kind::Gauge,
+        "",
+        "Client connections that are taken at the same time.",
+    );
+    page.sample(&[], view.connections_max);
+    page.family("forebay_access_log_lines", Kind::Counter, "", "Access log lines: written, dropped (a worker's ring was full) or lost (the log could not be written).");
+    for (result, count) in
+        [("written", view.log.written), ("dropped", view.log.dropped), ("lost", view.log.lost)]
+    {
+        page.sample(&[("result", result)], count);
+    }
+    if let Some(table) = view.table {
+        page.family("forebay_persistence_entries", Kind::Gauge, "", "Entries of the persistence tables.");
+        page.sample(&[], table.entries);
+        page.family("forebay_persistence_entries_max", Kind::Gauge, "", "Entries that there is room for.");
+        page.sample(&[], table.capacity);
+        page.family(
+            "forebay_persistence_evictions",
+            Kind::Counter,
+            "",
+            "Entries that went before their time because there was no room.",
+        );
+        page.sample(&[], table.evicted);
+    }
+}
+
+type OfWorker = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
+
+fn workers(page: &mut Page, view: &View<'_>) {
+    let counters: [OfWorker; 5] = [
+        ("forebay_worker_ticks", "Turns of the worker's loop.", |w| w.ticks.load(Ordering::Relaxed)),
+        ("forebay_connections_refused", "Connections refused at the limit of connections.", |w| {
+            w.connections_refused_limit.get()
+        }),
+        (
+            "forebay_accept_errors",
+            "Connections that could not be accepted: no file descriptor or memory.",
+            |w| w.accept_errors.get(),
+        ),
+        ("forebay_requests_rejected", "Requests refused as malformed or over a limit.", |w| {
+            w.requests_rejected.get()
+        }),
+        (
+            "forebay_client_aborts",
+            "Client connections that ended in the middle of a request or answer.",
+            |w| w.client_aborts.get(),
+        ),
+    ];
+    for (name, help, of) in counters {
+        page.family(name, Kind::Counter, "", help);
+        for (index, worker) in view.workers.iter().enumerate() {
+            page.sample(&[("worker", &index.to_string())], of(worker));
+        }
+    }
+    page.family(
+        "forebay_worker_panics",
+        Kind::Counter,
+        "",
+        "Times that the worker panicked and was started anew.",
+    );
+    for (index, worker) in view.supervised.iter().enumerate() {
+        page.sample(&[("worker", &index.to_string())], worker.panics);
+    }
+    page.family("forebay_worker_stalls", Kind::Counter, "", "Times that the worker stood still.");
+    for (index, worker) in view.supervised.iter().enumerate() {
+        page.sample(&[("worker", &index.to_string())], worker.stuck);
+    }
+    page.family("forebay_worker_stuck", Kind::Gauge, "", "1 while the worker stands still.");
+    for (index, worker) in view.supervised.iter().enumerate() {
+        page.sample(&[("worker", &index.to_string())], worker.is_stuck.into());
+    }
+    //= OBS-TIMEOUT-01
+    page.family("forebay_timeouts", Kind::Counter, "", "Time-outs by kind: connect, header, body, response, idle (the ordinary end of a kept connection), total, queue, upgraded_idle.");
+    for (kind, of) in TIMEOUTS {
+        page.sample(&[("kind", kind)], view.workers.iter().map(|w| of(w).get()).sum());
+    }
+}
+
+type TimeoutOf = (&'static str, fn(&WorkerMetrics) -> &Counter);
+
+const TIMEOUTS: [TimeoutOf; 8] = [
+    ("connect", |w| &w.timeouts.connect),
+    ("header", |w| &w.timeouts.header),
+    ("body", |w| &w.timeouts.body),
+    ("response", |w| &w.timeouts.response),
+    ("idle", |w| &w.timeouts.idle),
+    ("total", |w| &w.timeouts.total),
+    ("queue", |w| &w.timeouts.queue),
+    ("upgraded_idle", |w| &w.timeouts.upgraded_idle),
+];
+
+/// Adds up one counter over the workers.
+pub(crate) fn sum(workers: &[Arc<WorkerMetrics>], of: impl Fn(&WorkerMetrics) -> u64) -> u64 {
+    workers.iter().map(|worker| of(worker)).sum()
+}
+
+/// Adds up one histogram over the workers.
+pub(crate) fn histogram(
+    workers: &[Arc<WorkerMetrics>],
+    of: impl Fn(&WorkerMetrics) -> &Histogram,
+) -> HistogramSum {
+    let mut sum = HistogramSum::default();
+    workers.iter().for_each(|worker| sum.add(of(worker)));
+    sum
+}
+
+type OfService = (&'static str, &'static str, &'static str, fn(&ServiceMetrics) -> u64);
+
+fn services(page: &mut Page, view: &View<'_>) {
+    let per_worker: [OfService; 2] = [
+        ("forebay_client_connections", "", "Client connections accepted.", |s| s.connections.opened.get()),
+        ("forebay_requests", "", "Requests whose head was read.", |s| s.requests.get()),
+    ];
+    for (name, unit, help, of) in per_worker {
+        page.family(name, Kind::Counter, unit, help);
+        each_service(view, |index, service| {
+            for (worker, metrics) in view.workers.iter().enumerate() {
+                let labels = [("virtual_service", service.name.as_str()), ("worker", &worker.to_string())];
+                page.sample(&labels, of(&metrics.services[index]));
+            }
+        });
+    }
+    page.family("forebay_client_connections_open", Kind::Gauge, "", "Client connections that are open.");
+    each_service(view, |index, service| {
+        let open = sum(view.workers, |w| w.services[index].connections.now());
+        page.sample(&[("virtual_service", &service.name)], open);
+    });
+    let counters: [OfService; 3] = [
+        ("forebay_client_received_bytes", "bytes", "Bytes from clients.", |s| s.rx_bytes.get()),
+        ("forebay_client_sent_bytes", "bytes", "Bytes to clients.", |s| s.tx_bytes.get()),
+        ("forebay_upgrades", "", "Connections that were upgraded (WebSocket).", |s| s.upgrades.get()),
+    ];
+    for (name, unit, help, of) in counters {
+        page.family(name, Kind::Counter, unit, help);
+        each_service(view, |index, service| {
+            page.sample(&[("virtual_service", &service.name)], sum(view.workers, |w| of(&w.services[index])));
+        });
+    }
+    page.family("forebay_responses", Kind::Counter, "", "Answers to clients by class.");
+    each_service(view, |index, service| {
+        for (class, word) in CLASSES.iter().enumerate() {
+            let count = sum(view.workers, |w| w.services[index].responses[class].get());
+            page.sample(&[("virtual_service", &service.name), ("class", word)], count);
+        }
+    });
+    page.family(
+        "forebay_request_duration_seconds",
+        Kind::Histogram,
+        "seconds",
+        "From a request's first byte to its answer's last.",
+    );
+    each_service(view, |index, service| {
+        page.histogram(
+            &[("virtual_service", &service.name)],
+            &histogram(view.workers, |w| &w.services[index].duration),
+        );
+    });
+}
+
+fn each_service(view: &View<'_>, mut of: impl FnMut(usize, &Service)) {
+    view.tree.services.iter().enumerate().for_each(|(index, service)| of(index, service));
+}
+
+type OfPool = (&'static str, &'static str, fn(&PoolMetrics) -> u64);
+type OfLookup = (&'static str, fn(&PoolMetrics) -> u64);
+
+fn pools(page: &mut Page, view: &View<'_>) {
+    let counters: [OfPool; 5] = [
+        ("forebay_pool_requests", "Requests that came to the pool.", |p| p.requests.get()),
+        ("forebay_pool_unserved", "Requests for which no server could serve.", |p| p.no_server.get()),
+        ("forebay_pool_queued", "Requests that waited for a server.", |p| p.queued.get()),
+        ("forebay_pool_queue_refused", "Requests refused because the queue was full.", |p| {
+            p.queue_full.get()
+        }),
+        ("forebay_pool_retries", "Further servers tried after a failure.", |p| p.retries.get()),
+    ];
+    for (name, help, of) in counters {
+        page.family(name, Kind::Counter, "", help);
+        for (index, pool) in view.tree.pools.iter().enumerate() {
+            page.sample(&[("pool", &pool.name)], sum(view.workers, |w| of(&w.pools[index])));
+        }
+    }
+    page.family("forebay_pool_queue_length", Kind::Gauge, "", "Requests that wait for a server now.");
+    for pool in &view.tree.pools {
+        page.sample(&[("pool", &pool.name)], pool.shared.queued().into());
+    }
+    page.family("forebay_pool_servers_up", Kind::Gauge, "", "Servers that are up and enabled.");
+    for pool in &view.tree.pools {
+        let up =
+            pool.servers.iter().filter(|s| s.config.enabled && s.shared.state() == HealthState::Up).count();
+        page.sample(&[("pool", &pool.name)], up as u64);
+    }
+    page.family("forebay_persistence_lookups", Kind::Counter, "", "Persistence by result: hit, miss, invalid (not ours or damaged, ignored), server_down (the policy decided).");
+    let results: [OfLookup; 4] = [
+        ("hit", |p| p.persistence.hits.get()),
+        ("miss", |p| p.persistence.misses.get()),
+        ("invalid", |p| p.persistence.invalid.get()),
+        ("server_down", |p| p.persistence.server_down.get()),
+    ];
+    for (index, pool) in view.tree.pools.iter().enumerate().filter(|(_, pool)| pool.persistence.is_some()) {
+        for (result, of) in results {
+            page.sample(
+                &[("pool", &pool.name), ("result", result)],
+                sum(view.workers, |w| of(&w.pools[index])),
+            );
+        }
+    }
+}
+
+type OfServer = (&'static str, &'static str, Kind, &'static str, fn(&ServerMetrics) -> u64);
+
+fn servers(page: &mut Page, view: &View<'_>) {
+    page.family("forebay_server_up", Kind::Gauge, "", "1 while the server is up by its monitors.");
+    each_server(view, |server, labels| {
+        page.sample(labels, (server.shared.state() == HealthState::Up).into())
+    });
+    page.family("forebay_server_state", Kind::StateSet, "", "The server's state by its monitors.");
+    each_server(view, |server, labels| {
+        let [pool, address] = *labels;
+        for state in [HealthState::Checking, HealthState::Up, HealthState::Down, HealthState::Maintenance] {
+            let is = (server.shared.state() == state).into();
+            page.sample(&[pool, address, ("forebay_server_state", state.word())], is);
+        }
+    });
+    page.family("forebay_server_state_changes", Kind::Counter, "", "Changes of the server's state.");
+    each_server(view, |server, labels| page.sample(labels, view.health[server.slot].changes));
+    page.family("forebay_health_probes", Kind::Counter, "", "Probes of the server by result.");
+    each_server(view, |server, labels| {
+        let [pool, address] = *labels;
+        let report = &view.health[server.slot];
+        for (result, count) in [("passed", report.probes_passed), ("failed", report.probes_failed)] {
+            page.sample(&[pool, address, ("result", result)], count);
+        }
+    });
+    let families: [OfServer; 8] = [
+        ("forebay_server_connections", "", Kind::Counter, "Connections opened to the server.", |s| {
+            s.connections.opened.get()
+        }),
+        (
+            "forebay_server_connections_open",
+            "",
+            Kind::Gauge,
+            "Connections to the server that are open, idle ones included.",
+            |s| s.connections.now(),
+        ),
+        (
+            "forebay_server_connect_failures",
+            "",
+            Kind::Counter,
+            "Connections to the server that failed to open.",
+            |s| s.connect_failures.get(),
+        ),
+        ("forebay_server_requests_active", "", Kind::Gauge, "Requests under way.", |s| s.active.now()),
+        ("forebay_server_connection_reuses", "", Kind::Counter, "Requests sent on a kept connection.", |s| {
+            s.reused.get()
+        }),
+        (
+            "forebay_server_aborts",
+            "",
+            Kind::Counter,
+            "Connections lost, garbled or timed out in the middle of a request.",
+            |s| s.aborts.get(),
+        ),
+        ("forebay_server_received_bytes", "bytes", Kind::Counter, "Bytes from the server.", |s| {
+            s.rx_bytes.get()
+        }),
+        ("forebay_server_sent_bytes", "bytes", Kind::Counter, "Bytes to the server.", |s| s.tx_bytes.get()),
+    ];
+    for (name, unit, kind, help, of) in families {
+        page.family(name, kind, unit, help);
+        each_server(view, |server, labels| {
+            page.sample(labels, sum(view.workers, |w| of(&w.servers[server.slot])))
+        });
+    }
+    page.family("forebay_server_responses", Kind::Counter, "", "Answers of the server by class.");
+    each_server(view, |server, labels| {
+        let [pool, address] = *labels;
+        for (class, word) in CLASSES.iter().enumerate() {
+            let count = sum(view.workers, |w| w.servers[server.slot].responses[class].get());
+            page.sample(&[pool, address, ("class", word)], count);
+        }
+    });
+    page.family(
+        "forebay_server_response_seconds",
+        Kind::Histogram,
+        "seconds",
+        "From a request's last byte to the first byte of the server's answer.",
+    );
+    each_server(view, |server, labels| {
+        page.histogram(labels, &histogram(view.workers, |w| &w.servers[server.slot].response_time));
+    });
+}
+
+fn each_server(view: &View<'_>, mut of: impl FnMut(&Server, &[(&str, &str); 2])) {
+    for (pool, server) in view.tree.servers() {
+        let pool: &Pool = pool;
+        of(server, &[("pool", &pool.name), ("server", &server.address.to_string())]);
+    }
+}
