@@ -96,7 +96,8 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             bail!("engine.admin_socket: an engine is running with {shown}; stop it or name another path");
         }
-        std::fs::remove_file(path).with_context(|| format!("engine.admin_socket: {shown} cannot be replaced"))?;
+        std::fs::remove_file(path)
+            .with_context(|| format!("engine.admin_socket: {shown} cannot be replaced"))?;
     }
     // Nobody else may connect even in the moment between making the socket and setting its mode.
     // SAFETY: umask changes a number of this process; no other thread makes files yet.
@@ -104,15 +105,21 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     let listener = UnixListener::bind(path);
     // SAFETY: as above.
     unsafe { libc::umask(before) };
-    let listener = listener
-        .with_context(|| format!("engine.admin_socket: {shown} cannot be made; does its folder exist and may you write there?"))?;
+    let listener = listener.with_context(|| {
+        format!("engine.admin_socket: {shown} cannot be made; does its folder exist and may you write there?")
+    })?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("engine.admin_socket: the mode of {shown} cannot be set"))?;
     Ok(listener)
 }
 
 /// Answers until dropped. `faults`: where planted faults go, if they are allowed.
-pub async fn serve(listener: UnixListener, state: Arc<State>, peek: Option<Arc<dyn Peek>>, faults: Option<Orders>) {
+pub async fn serve(
+    listener: UnixListener,
+    state: Arc<State>,
+    peek: Option<Arc<dyn Peek>>,
+    faults: Option<Orders>,
+) {
     let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -148,11 +155,14 @@ async fn talk(
         };
         let (answer, go_on) = match line {
             Line::Request(line) => (answer(&line, state, peek, faults).await, true),
-            Line::TooLong => (refuse(&Refused::new(
-                Code::Usage,
-                format!("the request is longer than {ADMIN_REQUEST_BYTES_MAX} bytes"),
-                "send less",
-            )), false),
+            Line::TooLong => (
+                refuse(&Refused::new(
+                    Code::Usage,
+                    format!("the request is longer than {ADMIN_REQUEST_BYTES_MAX} bytes"),
+                    "send less",
+                )),
+                false,
+            ),
         };
         let mut bytes = answer.to_string().into_bytes();
         bytes.push(b'\n');
@@ -215,7 +225,12 @@ async fn answer(line: &[u8], state: &State, peek: Option<&dyn Peek>, faults: Opt
     }
 }
 
-async fn fault(state: &State, faults: Option<&Orders>, worker: usize, stall_ms: Option<u64>) -> Result<Value, Refused> {
+async fn fault(
+    state: &State,
+    faults: Option<&Orders>,
+    worker: usize,
+    stall_ms: Option<u64>,
+) -> Result<Value, Refused> {
     let Some(orders) = faults else {
         let fix = "start the engine with --allow-faults, for tests only";
         return Err(Refused::new(Code::NotAllowed, "this engine takes no planted faults", fix));

@@ -45,7 +45,8 @@ pub(super) fn status(state: &State) -> Value {
                 .filter(|l| l.service.0 == index)
                 .map(|l| l.address.to_string())
                 .collect();
-            let pools: Vec<Value> = tree.pools_of(service).iter().map(|pool| pool_line(state, tree.pool(*pool))).collect();
+            let pools: Vec<Value> =
+                tree.pools_of(service).iter().map(|pool| pool_line(state, tree.pool(*pool))).collect();
             let up = tree.pools_of(service).iter().any(|pool| usable(tree.pool(*pool)) > 0);
             let of = |class: usize| sum(&state.workers, |w| w.services[index].responses[class].get());
             json!({
@@ -145,7 +146,8 @@ pub(super) fn servers(state: &State, pool: Option<&str>) -> Result<Value, Refuse
 
 fn server_line(state: &State, pool: &Pool, server: &Server) -> Value {
     let report = state.board.lock()[server.slot].clone();
-    let count = |of: fn(&crate::metrics::ServerMetrics) -> u64| sum(&state.workers, |w| of(&w.servers[server.slot]));
+    let count =
+        |of: fn(&crate::metrics::ServerMetrics) -> u64| sum(&state.workers, |w| of(&w.servers[server.slot]));
     json!({
         "pool": pool.name,
         "server": server.address.to_string(),
@@ -224,11 +226,19 @@ impl<'f> Wanted<'f> {
     fn new(filter: &'f Filter) -> Result<Self, Refused> {
         let (key, kind) = match (&filter.client, &filter.cookie) {
             (Some(_), Some(_)) => {
-                return Err(Refused::new(Code::Usage, "an entry has a client or a cookie, not both", "give one of the two"));
+                return Err(Refused::new(
+                    Code::Usage,
+                    "an entry has a client or a cookie, not both",
+                    "give one of the two",
+                ));
             }
             (Some(client), None) => {
                 let ip: std::net::IpAddr = client.parse().map_err(|_| {
-                    Refused::new(Code::Usage, format!("{client:?} is no IP address"), "write it like 192.0.2.1")
+                    Refused::new(
+                        Code::Usage,
+                        format!("{client:?} is no IP address"),
+                        "write it like 192.0.2.1",
+                    )
                 })?;
                 debug_assert!(ip.is_ipv4() || ip.is_ipv6());
                 (Some(client.as_str()), Some("client_ip"))
@@ -244,7 +254,9 @@ impl<'f> Wanted<'f> {
 
     fn takes(&self, entry: &TableEntry) -> bool {
         let server = |wanted: &forebay_snapshot::ServerAddress| {
-            entry.server.is_some_and(|s: SocketAddr| s.ip() == wanted.ip && wanted.port.is_none_or(|port| port == s.port()))
+            entry.server.is_some_and(|s: SocketAddr| {
+                s.ip() == wanted.ip && wanted.port.is_none_or(|port| port == s.port())
+            })
         };
         self.key.is_none_or(|key| entry.key == key)
             && self.kind.is_none_or(|kind| entry.kind == kind)

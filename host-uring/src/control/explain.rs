@@ -53,7 +53,13 @@ fn localhost() -> IpAddr {
 pub trait Peek: Send + Sync {
     /// Opens the cookies or looks up the key of `found`, without touching the entry: the key under the table's
     /// secret, and what is stored.
-    fn stored(&self, service: &Service, pool: &Pool, profile: &Profile, found: &Found<'_>) -> (Option<TableKey>, Stored);
+    fn stored(
+        &self,
+        service: &Service,
+        pool: &Pool,
+        profile: &Profile,
+        found: &Found<'_>,
+    ) -> (Option<TableKey>, Stored);
 }
 
 /// Explains one request.
@@ -78,7 +84,9 @@ pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question
                 .max_by_key(|(_, member)| (member.priority, member.ratio));
             let Some((pool, member)) = chosen else {
                 steps.push(format!("no pool of its group {:?} has a server that is up", group.name));
-                return Ok(json!({ "virtual_service": service.name, "pool_group": group.name, "verdict": "no_pool", "steps": steps }));
+                return Ok(
+                    json!({ "virtual_service": service.name, "pool_group": group.name, "verdict": "no_pool", "steps": steps }),
+                );
             };
             let pool = state.tree.pool(*pool);
             steps.push(format!(
@@ -126,19 +134,23 @@ fn decide(
     };
     steps.push(match (&profile, &found, &stored) {
         (None, ..) => "the pool has no persistence".to_owned(),
-        (Some(p), Found::Absent | Found::Off, _) => format!("persistence {} finds no key in the request", p.kind.name()),
-        (Some(p), _, Stored::Nothing) => format!("persistence {} finds a key, and nothing is stored for it", p.kind.name()),
+        (Some(p), Found::Absent | Found::Off, _) => {
+            format!("persistence {} finds no key in the request", p.kind.name())
+        }
+        (Some(p), _, Stored::Nothing) => {
+            format!("persistence {} finds a key, and nothing is stored for it", p.kind.name())
+        }
         (Some(p), ..) => format!("persistence {} finds a key that leads to a server", p.kind.name()),
     });
     let hash_key = match &copy.config().algorithm {
-        lb::Algorithm::ConsistentHash { by, .. } => lb::hash_key(by, request, None),
+        lb::Algorithm::ConsistentHash { by, .. } => Some(lb::hash_key(by, request, None)),
         _ => None,
     };
     // After slow start: how long a server has been up is each worker's own knowledge.
     let input = Input {
         now: Now(u64::MAX / 2),
         wall: UnixSeconds(crate::health::unix_s()),
-        hash_key: hash_key.as_ref().map(lb::HashKey::as_bytes),
+        hash_key: hash_key.as_ref().map(lb::HashKey::bytes),
         found,
         key,
         stored,
@@ -150,7 +162,9 @@ fn decide(
     write_reason(&decision.reason, Some(pool), &mut reason);
     let reason: Value = serde_json::from_slice(&reason).unwrap_or(Value::Null);
     let (verdict, server) = match decision.verdict {
-        Verdict::Server(at) => ("server".to_owned(), pool.servers.get(at.at()).map(|s| s.address.to_string())),
+        Verdict::Server(at) => {
+            ("server".to_owned(), pool.servers.get(at.at()).map(|s| s.address.to_string()))
+        }
         Verdict::Queue => ("queue".to_owned(), None),
         Verdict::Close => ("close".to_owned(), None),
         Verdict::Reject { status, why } => (format!("answer {status} ({why})"), None),
@@ -176,9 +190,13 @@ fn note(algorithm: lb::Name, chosen_by: forebay_core::ChosenBy) -> Option<&'stat
     }
     match algorithm {
         lb::Name::ConsistentHash => None,
-        lb::Name::RoundRobin => Some("round robin: each worker has its own turn, so the next request gets another server"),
+        lb::Name::RoundRobin => {
+            Some("round robin: each worker has its own turn, so the next request gets another server")
+        }
         lb::Name::Random => Some("random: two servers are drawn for each request"),
-        _ => Some("by the sum of all workers' open requests; a worker decides by its own and by response times"),
+        _ => Some(
+            "by the sum of all workers' open requests; a worker decides by its own and by response times",
+        ),
     }
 }
 
@@ -194,7 +212,8 @@ fn service<'s>(state: &'s State, question: &Question, request: &Parts) -> Result
             .find(|s| s.name == *name)
             .ok_or_else(|| no_such("virtual service", name, services.iter().map(|s| s.name.as_str())));
     }
-    let by_port = |port: u16| state.tree.listeners.iter().filter(move |l| l.address.port() == port).map(|l| l.service);
+    let by_port =
+        |port: u16| state.tree.listeners.iter().filter(move |l| l.address.port() == port).map(|l| l.service);
     if let Some(port) = request.port {
         let mut found = by_port(port);
         if let (Some(only), None) = (found.next(), found.next()) {
@@ -206,7 +225,10 @@ fn service<'s>(state: &'s State, question: &Question, request: &Parts) -> Result
         _ => Err(Refused::new(
             Code::Usage,
             "it is not clear which virtual service is asked",
-            format!("name one with --service: {}", services.iter().map(|s| s.name.as_str()).take(8).collect::<Vec<_>>().join(", ")),
+            format!(
+                "name one with --service: {}",
+                services.iter().map(|s| s.name.as_str()).take(8).collect::<Vec<_>>().join(", ")
+            ),
         )),
     }
 }
@@ -226,8 +248,11 @@ impl Parts {
         let bad = |reason: &str| {
             Refused::new(Code::Usage, reason.to_owned(), "write it like http://host:8080/path?query or /path")
         };
-        let headers: Vec<(String, String)> =
-            question.headers.iter().map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_owned())).collect();
+        let headers: Vec<(String, String)> = question
+            .headers
+            .iter()
+            .map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_owned()))
+            .collect();
         let (authority, uri) = match question.url.split_once("://") {
             Some((_, rest)) => {
                 let cut = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -282,4 +307,3 @@ impl RequestView for Parts {
         self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_bytes())
     }
 }
-

@@ -52,7 +52,10 @@ pub(super) fn page(state: &State) -> String {
         }
     }
     if left_out > 0 {
-        let _ = write!(out, "<p>{left_out} services are left out here; all are in <a href=\"/metrics\">/metrics</a>.");
+        let _ = write!(
+            out,
+            "<p>{left_out} services are left out here; all are in <a href=\"/metrics\">/metrics</a>."
+        );
     }
     out.push_str("<p><a href=\"/metrics\">metrics</a>");
     out
@@ -92,7 +95,8 @@ fn one_service(out: &mut String, state: &State, index: usize, service: &Service)
     for listener in tree.listeners.iter().filter(|l| l.service.0 == index) {
         let _ = write!(out, ", {}", listener.address);
     }
-    let _ = write!(out, "</small></h2><p>{requests} requests, {failed} answered 5xx, {open} connections open");
+    let _ =
+        write!(out, "</small></h2><p>{requests} requests, {failed} answered 5xx, {open} connections open");
     for percent in [50, 95, 99] {
         if let Some(us) = duration.percentile_us(percent) {
             let _ = write!(out, ", p{percent} ≤ {}", Millis(us));
@@ -123,7 +127,9 @@ fn one_pool(out: &mut String, state: &State, tree: &Tree, pool: &Pool) {
     for server in &ordered[..shown] {
         let report = &board[server.slot];
         let word = if server.config.enabled { report.state.word() } else { "disabled" };
-        let count = |of: fn(&crate::metrics::ServerMetrics) -> u64| sum(&state.workers, |w| of(&w.servers[server.slot]));
+        let count = |of: fn(&crate::metrics::ServerMetrics) -> u64| {
+            sum(&state.workers, |w| of(&w.servers[server.slot]))
+        };
         let p99 = histogram(&state.workers, |w| &w.servers[server.slot].response_time).percentile_us(99);
         let _ = write!(
             out,

@@ -186,7 +186,8 @@ fn worker_count(tree: &Tree) -> usize {
 fn sizes_of(tree: &Tree, workers: usize) -> anyhow::Result<Sizes> {
     let files = sizes::raise_file_limit().context("the limit of file descriptors cannot be read")?;
     let probes = tree.pools.iter().map(|p| p.servers.len() * p.config.health_monitors.len()).sum::<usize>();
-    let needs = Needs { workers: workers as u64, listeners: tree.listeners.len() as u64, probes: probes as u64 };
+    let needs =
+        Needs { workers: workers as u64, listeners: tree.listeners.len() as u64, probes: probes as u64 };
     let sizes = sizes::derive(&tree.engine, files, needs).map_err(|needed| {
         anyhow!(
             "{files} file descriptors are allowed and {needed} are needed: raise the limit (ulimit -n {needed}), \
@@ -240,4 +241,3 @@ fn report_panics() {
         tracing::error!(event = "SE_PANIC", thread = thread.name(), place, said, "a thread panicked");
     }));
 }
-

@@ -39,7 +39,10 @@ impl fmt::Display for BindProblem {
                 "ports below 1024 need a permission; give it (setcap cap_net_bind_service=+ep) or use a higher port"
             ),
             _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                write!(f, "no file descriptor is left; raise the limit (ulimit -n) or use fewer workers or addresses")
+                write!(
+                    f,
+                    "no file descriptor is left; raise the limit (ulimit -n) or use fewer workers or addresses"
+                )
             }
             _ => write!(f, "{error}"),
         }

@@ -1,17 +1,17 @@
 //! What the control thread knows, for the pages and answers that show it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::ShutdownFlag;
 use crate::config::Tree;
+use crate::control::Tables;
 use crate::health::Board;
 use crate::limits::sizes::Sizes;
 use crate::log::{LogCounts, Writer};
 use crate::metrics::page::{Supervised, TableView, View};
 use crate::metrics::{Process, WorkerMetrics};
-use crate::control::Tables;
 
 /// What the control thread knows. Workers never touch it.
 pub struct State {
@@ -33,7 +33,6 @@ pub struct State {
     started: Instant,
     started_unix_s: u64,
     ready: AtomicBool,
-    web_refused: AtomicU64,
 }
 
 impl State {
@@ -58,7 +57,6 @@ impl State {
             started: Instant::now(),
             started_unix_s: now,
             ready: AtomicBool::new(false),
-            web_refused: AtomicU64::new(0),
         }
     }
 

@@ -218,7 +218,9 @@ impl Supervisor {
         }
         let others = |seats: &[Seat]| {
             let supervised = self.state.supervised();
-            (0..seats.len()).find(|other| *other != worker && !supervised[*other].is_stuck && seats[*other].mailbox.is_some())
+            (0..seats.len()).find(|other| {
+                *other != worker && !supervised[*other].is_stuck && seats[*other].mailbox.is_some()
+            })
         };
         let stand_in = others(&self.seats);
         let ticked_ms = self.seats[worker].moved.elapsed().as_millis() as u64;
@@ -239,7 +241,9 @@ impl Supervisor {
                 }
                 self.seats[worker].stand_in = Some(other);
             }
-            Err(error) => tracing::error!(worker, %error, "no file descriptor is left to accept for the stuck worker"),
+            Err(error) => {
+                tracing::error!(worker, %error, "no file descriptor is left to accept for the stuck worker")
+            }
         }
     }
 

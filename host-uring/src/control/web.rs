@@ -24,7 +24,8 @@ pub async fn serve(listener: TcpListener, state: Arc<State>) {
                 let state = Arc::clone(&state);
                 tokio::spawn(async move {
                     let _place = place;
-                    let exchange = tokio::time::timeout(Duration::from_secs(WEB_EXCHANGE_S), exchange(stream, &state));
+                    let exchange =
+                        tokio::time::timeout(Duration::from_secs(WEB_EXCHANGE_S), exchange(stream, &state));
                     // Whoever is too slow or goes away gets nothing more; there is nobody to tell.
                     let done = exchange.await;
                     tracing::trace!(%peer, in_time = done.is_ok(), "metrics client served");
