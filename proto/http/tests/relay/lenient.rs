@@ -96,7 +96,8 @@ pub fn assert_reads_the_same(written: &[u8], messages: u32, whole: bool, is_resp
             let read = head(rest, habit).expect("a head that was written ends");
             assert_eq!(read.len, len, "{habit:?}");
             assert!(rest.starts_with(&read.start), "{habit:?}");
-            assert_eq!(read.host, host, "{habit:?}");
+            // Host means nothing in a response.
+            assert!(is_response || read.host == host, "{habit:?}: {:?}", read.host);
             let (length, chunked) = match framing {
                 Framing::Length(n) => (Some(n), false),
                 Framing::Chunked => (None, !habit.ignores_encoding),
@@ -139,5 +140,5 @@ fn response_head(bytes: &[u8], limits: &Limits) -> (usize, Framing, Option<Vec<u
     let Ok(Parse::Done { len }) = h1::parse_response(bytes, &context, limits, &mut head) else {
         panic!("a response that was written is well-formed")
     };
-    (len, head.framing, head.fields.get(bytes, Known::Host).map(<[u8]>::to_vec))
+    (len, head.framing, None)
 }
