@@ -7,21 +7,13 @@
 
 use super::lowest::lowest;
 use super::server::Server;
-use super::{Algorithm, Gate, Pool, least_connections};
+use super::{Gate, Pool, least_connections};
 use crate::decide::Input;
 use crate::id::ServerIndex;
 
 //= LB-CA-01
 pub(super) fn pick(pool: &mut Pool, input: &Input<'_>, gate: &Gate<'_>) -> Option<ServerIndex> {
-    let nonaffinity = match pool.config().algorithm {
-        Algorithm::CoreAffinity { nonaffinity } => u32::from(nonaffinity),
-        _ => 1,
-    };
-    let (worker, workers) = (u32::from(pool.worker), u32::from(pool.workers));
-    let servers = pool.servers.len() as u32;
-    let cost = |at: ServerIndex, s: &Server| {
-        shares(u32::from(at.0), servers, worker, workers, nonaffinity).then(|| u64::from(s.total()))
-    };
+    let cost = |_, s: &Server| s.mine.then(|| u64::from(s.total()));
     lowest(pool, gate, cost).or_else(|| least_connections::pick(pool, input, gate))
 }
 

@@ -10,21 +10,20 @@ use crate::reason::{Reason, SkipWhy};
 pub(crate) struct Gate<'a> {
     tried: &'a [ServerIndex],
     full: &'a [ServerIndex],
+    /// This request has no servers of its own to avoid.
+    plain: bool,
 }
 
 impl<'a> Gate<'a> {
     pub fn new(tried: &'a [ServerIndex], full: &'a [ServerIndex]) -> Self {
-        Self { tried, full }
+        Self { tried, full, plain: tried.is_empty() && full.is_empty() }
     }
 
     /// True if `server`, which stands at `at`, may take a new client.
     #[inline]
     pub fn admits_server(&self, server: &Server, at: ServerIndex) -> bool {
-        server.refuses.is_none()
-            && server.weight != 0
-            && !server.at_limit()
-            && (self.tried.is_empty() || !self.tried.contains(&at))
-            && (self.full.is_empty() || !self.full.contains(&at))
+        server.total() < server.room
+            && (self.plain || (!self.tried.contains(&at) && !self.full.contains(&at)))
     }
 
     /// True if the server at `at` may take a new client.
@@ -70,7 +69,7 @@ impl<'a> Gate<'a> {
 
     /// False if certainly no server is skipped, so that nobody need look.
     pub fn may_skip(&self, pool: &Pool) -> bool {
-        pool.some_refuse || pool.some_limited || !self.tried.is_empty() || !self.full.is_empty()
+        pool.some_refuse || pool.some_limited || !self.plain
     }
 
     /// Writes the servers that were not eligible into the reason record.

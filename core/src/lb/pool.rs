@@ -20,6 +20,8 @@ use crate::units::{Micros, Now};
 #[derive(Clone, Debug)]
 pub struct Pool {
     pub(crate) servers: Vec<Server>,
+    /// What only changes of state read, apart: decisions walk a shorter list.
+    cold: Vec<Cold>,
     plan: Arc<Plan>,
     algorithm: Name,
     /// Open connections of all servers, this worker's and others'.
@@ -60,35 +62,21 @@ impl Pool {
         let mut by_id = Vec::with_capacity(config.servers.len());
         let mut by_header = Vec::new();
         let mut servers = Vec::with_capacity(config.servers.len());
+        let mut cold = Vec::with_capacity(config.servers.len());
         for (i, s) in (0u16..).zip(&config.servers) {
             let id = ServerId::of(s.endpoint);
             by_id.push((id, ServerIndex(i)));
             if !s.header_value.is_empty() {
                 by_header.push((s.header_value.clone(), ServerIndex(i)));
             }
-            servers.push(Server {
-                open: 0,
-                elsewhere: 0,
-                limit: if s.connections_max != 0 { s.connections_max } else { config.connections_max },
-                weight: 0,
-                refuses: None,
-                ramp_milli: 1_000,
-                ratio: s.ratio,
-                turn: 0,
-                response_us: 0,
-                response_best_us: 0,
-                response_at: Now(0),
-                load: 0,
-                load_at: Now(0),
-                tasks: 0,
-                since_report: 0,
-                cold: Cold {
-                    id,
-                    endpoint: s.endpoint,
-                    state: ServerState { health: Health::Up, enabled: s.enabled },
-                    left_at: Now(0),
-                    ramp_from: None,
-                },
+            let limit = if s.connections_max != 0 { s.connections_max } else { config.connections_max };
+            servers.push(Server::new(s.ratio, limit));
+            cold.push(Cold {
+                id,
+                endpoint: s.endpoint,
+                state: ServerState { health: Health::Up, enabled: s.enabled },
+                left_at: Now(0),
+                ramp_from: None,
             });
         }
         by_id.sort_unstable();
@@ -111,6 +99,7 @@ impl Pool {
             some_limited: servers.iter().any(|s| s.limit != 0),
             ratio_max: servers.iter().map(|s| s.ratio).max().unwrap_or(0),
             servers,
+            cold,
             algorithm: config.algorithm.name(),
             plan: Arc::new(Plan { config, by_id, by_header, maglev, schedule }),
             total_open: 0,
@@ -122,6 +111,7 @@ impl Pool {
             now: Now(0),
             sites_up,
         };
+        pool.seat(0, 1);
         pool.recompute(Now(0));
         Ok(pool)
     }
@@ -129,8 +119,7 @@ impl Pool {
     /// Returns this pool for worker `index` of `count`, with the servers' states and no connections.
     pub fn for_worker(&self, index: u16, count: u16) -> Self {
         let mut pool = self.clone();
-        pool.worker = index;
-        pool.workers = count.max(1);
+        pool.seat(index, count.max(1));
         pool.total_open = 0;
         for s in &mut pool.servers {
             (s.open, s.elsewhere, s.turn) = (0, 0, 0);
@@ -143,18 +132,18 @@ impl Pool {
     pub fn carry_over(&mut self, old: &Self, now: Now) {
         let ramp = self.ramps();
         self.total_open = 0;
-        for s in &mut self.servers {
-            match old.index_of(s.cold.id) {
+        for (s, c) in self.servers.iter_mut().zip(&mut self.cold) {
+            match old.index_of(c.id) {
                 Some(at) => {
-                    let was = &old.servers[at.at()];
-                    let configured = s.cold.state.enabled;
+                    let configured = c.state.enabled;
                     let (limit, ratio) = (s.limit, s.ratio);
-                    *s = Server { limit, ratio, ..was.clone() };
-                    if s.cold.state.enabled != configured {
-                        Self::transition(s, ServerState { enabled: configured, ..s.cold.state }, now, ramp);
+                    *s = Server { limit, ratio, ..old.servers[at.at()].clone() };
+                    *c = old.cold[at.at()].clone();
+                    if c.state.enabled != configured {
+                        Self::transition(s, c, ServerState { enabled: configured, ..c.state }, now, ramp);
                     }
                 }
-                None if ramp => s.cold.ramp_from = Some(now),
+                None if ramp => c.ramp_from = Some(now),
                 None => {}
             }
             self.total_open += u64::from(s.total());
@@ -164,7 +153,7 @@ impl Pool {
                 *up = *was;
             }
         }
-        (self.worker, self.workers) = (old.worker, old.workers);
+        self.seat(old.worker, old.workers);
         self.recompute(now);
     }
 
@@ -237,8 +226,8 @@ impl Pool {
     /// Sets the server's state at `now`. A server that becomes able to serve starts slowly.
     pub fn set_state(&mut self, at: ServerIndex, state: ServerState, now: Now) {
         let ramp = self.ramps();
-        if let Some(s) = self.servers.get_mut(at.at()) {
-            Self::transition(s, state, now, ramp);
+        if let (Some(s), Some(c)) = (self.servers.get_mut(at.at()), self.cold.get_mut(at.at())) {
+            Self::transition(s, c, state, now, ramp);
             self.recompute(now);
         }
     }
@@ -254,18 +243,29 @@ impl Pool {
         self.plan.config.ramp.0 != 0
     }
 
-    fn transition(s: &mut Server, state: ServerState, now: Now, ramp: bool) {
-        let before = s.cold.state;
+    fn transition(s: &mut Server, c: &mut Cold, state: ServerState, now: Now, ramp: bool) {
+        let before = c.state;
         if before == state {
             return;
         }
-        s.cold.state = state;
+        c.state = state;
         if state == ServerState::UP {
-            s.cold.ramp_from = ramp.then_some(now);
+            c.ramp_from = ramp.then_some(now);
             s.response_us = 0;
         } else if before == ServerState::UP || before.enabled != state.enabled {
-            s.cold.left_at = now;
-            s.cold.ramp_from = None;
+            c.left_at = now;
+            c.ramp_from = None;
+        }
+    }
+
+    /// Takes a worker's seat: core affinity depends on it.
+    fn seat(&mut self, worker: u16, workers: u16) {
+        (self.worker, self.workers) = (worker, workers);
+        let Algorithm::CoreAffinity { nonaffinity } = self.plan.config.algorithm else { return };
+        let servers = self.servers.len() as u32;
+        for (i, s) in (0u32..).zip(&mut self.servers) {
+            let (worker, workers) = (u32::from(worker), u32::from(workers));
+            s.mine = super::core_affinity::shares(i, servers, worker, workers, u32::from(nonaffinity));
         }
     }
 
@@ -287,12 +287,12 @@ impl Pool {
         let mut next = Now::NEVER;
         self.weight_sum = 0;
         self.some_refuse = false;
-        for s in &mut self.servers {
+        for (s, c) in self.servers.iter_mut().zip(&mut self.cold) {
             s.ramp_milli = 1_000;
-            if let Some(from) = s.cold.ramp_from {
+            if let Some(from) = c.ramp_from {
                 let passed = now.since(from);
                 if passed >= ramp {
-                    s.cold.ramp_from = None;
+                    c.ramp_from = None;
                 } else {
                     let whole = u64::from(1_000 - RAMP_START_MILLI);
                     let milli = u64::from(RAMP_START_MILLI) + passed.0 * whole / ramp.0;
@@ -301,9 +301,9 @@ impl Pool {
                 }
             }
             s.weight = u32::from(s.ratio) * u32::from(s.ramp_milli);
-            s.refuses = match s.cold.state {
+            s.refuses = match c.state {
                 ServerState { enabled: false, health: Health::Up } => {
-                    let ends = disable.grace.micros().map(|g| s.cold.left_at.after(g));
+                    let ends = disable.grace.micros().map(|g| c.left_at.after(g));
                     let over = ends.is_some_and(|e| now >= e);
                     if let (Some(e), false) = (ends, over) {
                         next = next.min(e);
@@ -320,8 +320,10 @@ impl Pool {
                 ServerState { health: Health::Maintenance, .. } => Some(SkipWhy::Maintenance),
                 ServerState { health: Health::Up, .. } => None,
             };
-            if s.refuses.is_none() {
+            s.room = 0;
+            if s.refuses.is_none() && s.weight != 0 {
                 self.weight_sum += u64::from(s.weight);
+                s.room = if s.limit == 0 { u32::MAX } else { s.limit };
             }
             self.some_refuse |= s.refuses.is_some() || s.ratio == 0;
         }
@@ -380,14 +382,14 @@ impl Pool {
     /// # Panics
     /// If the pool has no such index.
     pub fn id_of(&self, at: ServerIndex) -> ServerId {
-        self.servers[at.at()].cold.id
+        self.cold[at.at()].id
     }
     /// Where the server listens.
     ///
     /// # Panics
     /// If the pool has no such index.
     pub fn endpoint(&self, at: ServerIndex) -> Endpoint {
-        self.servers[at.at()].cold.endpoint
+        self.cold[at.at()].endpoint
     }
     /// The place of the server with this id.
     pub fn index_of(&self, id: ServerId) -> Option<ServerIndex> {
@@ -397,7 +399,7 @@ impl Pool {
     /// The place of the server at exactly this address and port.
     pub fn index_of_endpoint(&self, endpoint: Endpoint) -> Option<ServerIndex> {
         let at = self.index_of(ServerId::of(endpoint))?;
-        let there = self.servers[at.at()].cold.endpoint;
+        let there = self.cold[at.at()].endpoint;
         (crate::id::ip_bytes(there.ip) == crate::id::ip_bytes(endpoint.ip) && there.port == endpoint.port)
             .then_some(at)
     }
@@ -406,7 +408,7 @@ impl Pool {
     /// # Panics
     /// If the pool has no such index.
     pub fn state(&self, at: ServerIndex) -> ServerState {
-        self.servers[at.at()].cold.state
+        self.cold[at.at()].state
     }
     /// Open connections of this worker to the server: while it drains, the clients that remain.
     ///
@@ -443,7 +445,7 @@ impl Pool {
     /// If the pool has no such index.
     //= LB-DRAIN-03
     pub fn cut_at(&self, at: ServerIndex) -> Option<Now> {
-        let c = &self.servers[at.at()].cold;
+        let c = &self.cold[at.at()];
         let grace = match c.state {
             ServerState { enabled: false, .. } => self.plan.config.disable.grace,
             ServerState { health: Health::Up, .. } => return None,

@@ -43,6 +43,8 @@ pub(crate) struct Server {
     pub open: u32,
     /// Open connections of the other workers, as far as the host says.
     pub elsewhere: u32,
+    /// Connections below which it takes new clients: its limit, or no bound, or 0 if it takes none at all.
+    pub room: u32,
     /// Connection limit; 0: none.
     pub limit: u32,
     /// Ratio times ramp: 1000 per ratio point when fully started; 0 only for ratio 0.
@@ -52,6 +54,8 @@ pub(crate) struct Server {
     /// Ramp in thousandths, as of the last refresh.
     pub ramp_milli: u16,
     pub ratio: u8,
+    /// The worker's share under core affinity.
+    pub mine: bool,
     /// Position of smooth weighted round robin.
     pub turn: i64,
     /// Average response time; 0: not known.
@@ -67,7 +71,6 @@ pub(crate) struct Server {
     pub tasks: u32,
     /// Connections opened since that report.
     pub since_report: u32,
-    pub cold: Cold,
 }
 
 /// What only a change of state reads.
@@ -83,6 +86,29 @@ pub(crate) struct Cold {
 }
 
 impl Server {
+    /// A server without connections or history, at full weight.
+    pub fn new(ratio: u8, limit: u32) -> Self {
+        Self {
+            open: 0,
+            elsewhere: 0,
+            room: 0,
+            limit,
+            weight: 0,
+            refuses: None,
+            ramp_milli: 1_000,
+            ratio,
+            mine: true,
+            turn: 0,
+            response_us: 0,
+            response_best_us: 0,
+            response_at: Now(0),
+            load: 0,
+            load_at: Now(0),
+            tasks: 0,
+            since_report: 0,
+        }
+    }
+
     /// All open connections that this worker knows of.
     #[inline]
     pub fn total(&self) -> u32 {
