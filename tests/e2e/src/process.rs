@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a process may take to end on SIGTERM.
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 const END_WAIT: Duration = Duration::from_secs(5);
 /// Lines of a log that a failing test shows.
 const LOG_LINES: usize = 60;
@@ -82,7 +84,7 @@ impl Process {
                 return status;
             }
             assert!(began.elapsed() < limit, "{} does not end within {limit:?}", self.name);
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 
@@ -103,7 +105,7 @@ impl Drop for Process {
             self.signal(libc::SIGTERM);
             let began = Instant::now();
             while began.elapsed() < END_WAIT && matches!(self.child.try_wait(), Ok(None)) {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(LOOK_EVERY);
             }
             let _ = self.child.kill();
             let _ = self.child.wait();
