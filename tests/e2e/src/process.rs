@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a process may take to end on SIGTERM.
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How long a process may take to end on SIGTERM.
 const END_WAIT: Duration = Duration::from_secs(5);
 /// Lines of a log that a failing test shows.
 const LOG_LINES: usize = 60;
