@@ -1,7 +1,8 @@
 //! A pool of the document as the decision core knows it.
 
 use forebay_core::lb::{
-    Algorithm, DisablePolicy, DisableType, FailAction, Grace, HashBy, PoolConfig, QueueConfig, ServerConfig,
+    Algorithm, DisablePolicy, DisableType, FailAction, Grace, GroupConfig, GroupMember, HashBy, PoolConfig,
+    QueueConfig, ServerConfig,
 };
 use forebay_core::persist::app_cookie::AppCookie;
 use forebay_core::persist::client_ip::ClientIp;
@@ -12,7 +13,7 @@ use forebay_core::units::{Micros, Minutes};
 use forebay_snapshot::persistence::{self, Persistence};
 use forebay_snapshot::pool::{self, FailKind};
 
-use super::{Pool, Service};
+use super::{Group, Pool, Service, Tree};
 
 impl Pool {
     /// What [`forebay_core::lb::Pool::new`] takes for this pool behind `service`: cookies belong to the two together.
@@ -49,6 +50,23 @@ impl Pool {
                 })
                 .collect(),
         }
+    }
+}
+
+impl Group {
+    /// What [`forebay_core::lb::PoolGroup::new`] takes for this group.
+    pub fn decision_config(&self, tree: &Tree) -> GroupConfig {
+        let members = self
+            .pools
+            .iter()
+            .zip(&self.config.member)
+            .map(|(pool, member)| GroupMember {
+                pool: tree.pool(*pool).id,
+                ratio: member.ratio,
+                priority: member.priority,
+            })
+            .collect();
+        GroupConfig { members, servers_min: self.config.servers_up_min }
     }
 }
 

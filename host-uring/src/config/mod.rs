@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use forebay_core::id::{Endpoint, PoolId, ServerId, VsId};
+use forebay_core::id::{Endpoint, GroupId, PoolId, ServerId, VsId};
+use forebay_core::policy::{Action, Names, Policy, PolicyConfig};
 use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Snapshot};
 
 pub use decide::fail_action;
@@ -68,6 +69,10 @@ pub struct Service {
     pub name: String,
     /// What serves it.
     pub target: Target,
+    /// All pools that may serve it: those of its target first, then those that its rules name.
+    pub pools: Vec<PoolIndex>,
+    /// Its rules, compiled; empty if it has none.
+    pub policy: Policy,
     /// Time-outs, limits, header habits.
     pub http: HttpProfile,
 }
@@ -116,6 +121,8 @@ pub struct Server {
 /// A pool group.
 #[derive(Debug)]
 pub struct Group {
+    /// Identifies it in rules; derived from the name.
+    pub id: GroupId,
     /// Its name.
     pub name: String,
     /// Its section of the document.
@@ -138,7 +145,9 @@ impl Tree {
             cookie_key,
             http_profile,
             health_monitor,
-            ..
+            string_group,
+            address_group,
+            version: _,
         } = snapshot;
         let mut slots = 0..;
         let pools: Vec<Pool> = pool
@@ -165,6 +174,7 @@ impl Tree {
         let groups: Vec<Group> = pool_group
             .into_iter()
             .map(|config| Group {
+                id: GroupId(name_id(&config.name)),
                 name: config.name.clone(),
                 pools: config.member.iter().filter_map(|m| by_name.get(m.pool.as_str()).copied()).collect(),
                 config,
@@ -181,7 +191,32 @@ impl Tree {
             let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
             let service = ServiceIndex(services.len());
             listeners.extend(vs.listen.iter().map(|address| Listener { address: *address, service }));
-            services.push(Service { id: VsId(name_id(&vs.name)), name: vs.name, target, http });
+            let policy = compile(&vs.policy(&string_group, &address_group), &by_name, &groups);
+            let own = match target {
+                Target::Pool(index) => vec![index],
+                Target::Group(index) => groups[index.0].pools.clone(),
+            };
+            let named = vs.rules.iter().flat_map(|rule| &rule.then).flat_map(|action| match action {
+                Action::Pool(name) => by_name.get(name.as_str()).copied().into_iter().collect(),
+                Action::PoolGroup(name) => {
+                    groups.iter().find(|g| g.name == *name).map(|g| g.pools.clone()).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            });
+            let mut pools = own;
+            for pool in named {
+                if !pools.contains(&pool) {
+                    pools.push(pool);
+                }
+            }
+            services.push(Service {
+                id: VsId(name_id(&vs.name)),
+                name: vs.name,
+                target,
+                pools,
+                policy,
+                http,
+            });
         }
         let server_slots = pools.iter().map(|pool| pool.servers.len()).sum();
         Self {
@@ -196,6 +231,16 @@ impl Tree {
         }
     }
 
+    /// The pool with this id, as rules and cookies name it.
+    pub fn pool_by_id(&self, id: PoolId) -> Option<PoolIndex> {
+        self.pools.iter().position(|pool| pool.id == id).map(PoolIndex)
+    }
+
+    /// The pool group with this id, as rules name it.
+    pub fn group_by_id(&self, id: GroupId) -> Option<GroupIndex> {
+        self.groups.iter().position(|group| group.id == id).map(GroupIndex)
+    }
+
     /// The service at `index`.
     pub fn service(&self, index: ServiceIndex) -> &Service {
         &self.services[index.0]
@@ -206,12 +251,9 @@ impl Tree {
         &self.pools[index.0]
     }
 
-    /// The pools that can serve `service`, in the document's order.
+    /// The pools that may serve `service`: those of its target first, then those that its rules name.
     pub fn pools_of<'t>(&'t self, service: &'t Service) -> &'t [PoolIndex] {
-        match &service.target {
-            Target::Pool(index) => std::slice::from_ref(index),
-            Target::Group(index) => &self.groups[index.0].pools,
-        }
+        &service.pools
     }
 
     /// The server at a slot, with its pool.
@@ -240,6 +282,13 @@ impl Server {
             shared: Arc::new(ServerShared::new(state)),
         }
     }
+}
+
+fn compile(rules: &PolicyConfig, pools: &BTreeMap<&str, PoolIndex>, groups: &[Group]) -> Policy {
+    let pool = |name: &str| pools.contains_key(name).then(|| PoolId(name_id(name)));
+    let group = |name: &str| groups.iter().find(|g| g.name == name).map(|g| g.id);
+    Policy::new(rules, &Names { pool: &pool, group: &group })
+        .expect("checked: the same rules compiled before")
 }
 
 /// Derives an id from a name: 32 bits of FNV-1a, which the check keeps free of collisions within a document.

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use forebay_core::id::ServerIndex;
+use forebay_core::id::{GroupId, PoolId, ServerIndex};
 use forebay_core::lb::{self, Health, ServerState};
 use forebay_core::persist::{self, Found, Profile, Stored, TableKey};
+use forebay_core::policy::End;
 use forebay_core::request::{ClientAddr, RequestView};
 use forebay_core::units::{Now, UnixSeconds};
 use forebay_core::{Input, Verdict};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::State;
 use super::admin::{Code, Refused};
 use super::answers::no_such;
-use crate::config::{HealthState, Pool, Service, Target};
+use crate::config::{Group, HealthState, Pool, Service, Target, Tree};
 use crate::log::write_reason;
 use crate::metrics::page::sum;
 
@@ -68,35 +69,97 @@ pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question
     let request = Parts::of(question)?;
     let service = service(state, question, &request)?;
     let mut steps = vec![format!("virtual service {:?} takes the request", service.name)];
-    let pool = match service.target {
-        Target::Pool(index) => {
+    let outcome = rules(service, &request, &mut steps);
+    let target = match outcome {
+        Ruled::Goes(target) => target.map_or(Some(service.target), |named| named.resolve(&state.tree)),
+        Ruled::Ends(verdict) => {
+            return Ok(json!({ "virtual_service": service.name, "verdict": verdict, "steps": steps }));
+        }
+    };
+    let pool = match target {
+        Some(Target::Pool(index)) => {
             let pool = state.tree.pool(index);
-            steps.push(format!("its pool is {:?}", pool.name));
+            steps.push(format!("pool {:?} serves it", pool.name));
             pool
         }
-        Target::Group(index) => {
-            let group = &state.tree.groups[index.0];
-            let chosen = group
-                .pools
-                .iter()
-                .zip(&group.config.member)
-                .filter(|(pool, _)| usable(state.tree.pool(**pool)) > 0)
-                .max_by_key(|(_, member)| (member.priority, member.ratio));
-            let Some((pool, member)) = chosen else {
-                steps.push(format!("no pool of its group {:?} has a server that is up", group.name));
-                return Ok(
-                    json!({ "virtual_service": service.name, "pool_group": group.name, "verdict": "no_pool", "steps": steps }),
-                );
-            };
-            let pool = state.tree.pool(*pool);
-            steps.push(format!(
-                "its group {:?} gives most to pool {:?} (priority {}, ratio {})",
-                group.name, pool.name, member.priority, member.ratio
+        Some(Target::Group(index)) => match of_group(state, &state.tree.groups[index.0], &mut steps) {
+            Some(pool) => pool,
+            None => {
+                return Ok(json!({ "virtual_service": service.name, "verdict": "no pool", "steps": steps }));
+            }
+        },
+        None => {
+            return Err(Refused::new(
+                Code::Failed,
+                "a rule names a pool that is gone",
+                "look at the engine's log",
             ));
-            pool
         }
     };
     decide(state, peek, service, pool, &request, steps)
+}
+
+/// What the rules make of a request.
+enum Ruled {
+    Goes(Option<Named>),
+    Ends(String),
+}
+
+/// What a rule chose.
+enum Named {
+    Pool(PoolId),
+    Group(GroupId),
+}
+
+impl Named {
+    fn resolve(&self, tree: &Tree) -> Option<Target> {
+        match self {
+            Self::Pool(id) => tree.pool_by_id(*id).map(Target::Pool),
+            Self::Group(id) => tree.group_by_id(*id).map(Target::Group),
+        }
+    }
+}
+
+fn rules(service: &Service, request: &Parts, steps: &mut Vec<String>) -> Ruled {
+    if service.policy.is_empty() {
+        return Ruled::Goes(None);
+    }
+    // A state of its own: rate limits are the workers' and are neither read nor used up here.
+    let mut own = service.policy.state(1);
+    let outcome = service.policy.evaluate(&mut own, request, Now(1));
+    let names: Vec<&str> = outcome.rules().collect();
+    steps.push(match names.as_slice() {
+        [] => "no rule of the service matches".to_owned(),
+        names => format!("these rules match: {}", names.join(", ")),
+    });
+    let verdict = match outcome.end {
+        End::Proceed => {
+            let named = outcome.pool.map(Named::Pool).or(outcome.group.map(Named::Group));
+            return Ruled::Goes(named);
+        }
+        End::Redirect(to) => format!("redirect {}", to.status),
+        End::Respond(answer) => format!("answer {} by a rule", answer.status),
+        End::Close => "close by a rule".to_owned(),
+        End::RateLimited(status) => format!("answer {status}: a rule's rate is exceeded"),
+        End::PathTooLong => "answer 414: the path is too long for rules".to_owned(),
+    };
+    Ruled::Ends(verdict)
+}
+
+fn of_group<'s>(state: &'s State, group: &Group, steps: &mut Vec<String>) -> Option<&'s Pool> {
+    let tree = &state.tree;
+    let mut copy = lb::PoolGroup::new(&group.decision_config(tree)).ok()?;
+    let up = |id| tree.pool_by_id(id).map_or(0, |pool| usable(tree.pool(pool)) as u32);
+    let Some(choice) = copy.choose(None, up) else {
+        steps.push(format!("no pool of its group {:?} has a server that is up", group.name));
+        return None;
+    };
+    let pool = tree.pool(tree.pool_by_id(choice.pool)?);
+    steps.push(format!(
+        "its group {:?} chooses pool {:?} (priority {}, {} levels above have no server)",
+        group.name, pool.name, choice.priority, choice.fell_through
+    ));
+    Some(pool)
 }
 
 fn decide(

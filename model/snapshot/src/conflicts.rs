@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use forebay_core::id::ServerId;
+use forebay_core::id::{GroupId, PoolId, ServerId};
+use forebay_core::policy::{self, Policy};
 
 use crate::health::{HealthMonitor, StatusRange};
 use crate::limits;
@@ -37,8 +38,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     Names::unique(reader, "virtual_service", services.iter().copied());
     same_id(reader, "virtual_service", &services);
     same_id(reader, "pool", &pools.names);
+    same_id(reader, "pool_group", &groups.names);
 
     listening(reader, snapshot);
+    rules(reader, snapshot, &pools, &groups);
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
         let at = format!("virtual_service[{index}]");
         match (&service.pool, &service.pool_group) {
@@ -165,6 +168,36 @@ fn same_id(reader: &mut Reader, kind: &str, names: &[&str]) {
             Some(_) => {}
             None => {
                 ids.insert(name_id(name), (name, index));
+            }
+        }
+    }
+}
+
+/// Lets the core compile every service's rules, and puts its problems where they stand in the document.
+//= CFG-RULE-01
+fn rules(reader: &mut Reader, snapshot: &Snapshot, pools: &Names<'_>, groups: &Names<'_>) {
+    for (index, service) in snapshot.virtual_service.iter().enumerate() {
+        if service.rules.is_empty() || !pools.whole || !groups.whole {
+            continue;
+        }
+        let config = service.policy(&snapshot.string_group, &snapshot.address_group);
+        let pool = |name: &str| pools.names.contains(&name).then(|| PoolId(name_id(name)));
+        let group = |name: &str| groups.names.contains(&name).then(|| GroupId(name_id(name)));
+        let Err(problems) = Policy::new(&config, &policy::Names { pool: &pool, group: &group }) else {
+            continue;
+        };
+        for problem in problems {
+            let path = match problem.path.split_once("_groups") {
+                Some((kind @ ("string" | "address"), rest)) => format!("{kind}_group{rest}"),
+                _ => format!("virtual_service[{index}].{}", problem.path),
+            };
+            // A rule that could not be read is only a filler.
+            let whole = path.split(".when").next().and_then(|p| p.split(".then").next()).unwrap_or(&path);
+            if !reader.is_bad(whole) && !reader.is_bad(whole.trim_end_matches(".name")) {
+                let ours = |text: String| {
+                    text.replace("string_groups", "string_group").replace("address_groups", "address_group")
+                };
+                reader.report(&path, ours(problem.reason), ours(problem.fix));
             }
         }
     }

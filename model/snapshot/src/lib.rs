@@ -60,6 +60,10 @@ section! {
         cookie_key: Vec<CookieKey> = Vec::new();
         /// Ways to probe a server.
         health_monitor: Vec<HealthMonitor> = Vec::new();
+        /// Named lists of strings, for rules.
+        string_group: Vec<forebay_core::policy::StringGroup> = Vec::new();
+        /// Named lists of addresses and networks, for rules.
+        address_group: Vec<forebay_core::policy::AddressGroup> = Vec::new();
         /// Time-outs, limits and header habits.
         http_profile: Vec<HttpProfile> = Vec::new();
     }

@@ -122,6 +122,8 @@ section! {
         name: String, is rules::name;
         /// The pools.
         member: Vec<PoolGroupMember>;
+        /// Servers that must be up in the highest priority, else the next one serves too.
+        servers_up_min: u32 = 1, in 1..=5_000;
         /// What a client gets when no pool can serve it.
         fail_action: FailAction = FailAction::default();
     }

@@ -69,6 +69,24 @@ impl Reader {
         self.problems.push(Problem { line, path: path.to_owned(), reason, fix });
     }
 
+    /// Reports what serde found wrong in a section that the core declares.
+    fn report_serde(&mut self, path: &str, error: &toml::de::Error) {
+        let reason = error.message().trim().replace('\n', "; ");
+        // "unknown field `a`, expected one of `b`, `c`": the words between the ticks.
+        let (found, known) = reason.split_once(", expected").unwrap_or((&reason, ""));
+        let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        let near = found.split('`').nth(1).and_then(|typed| nearest(typed, known.iter().copied()));
+        let fix = match near {
+            Some(near) => format!("did you mean \"{}\"?", printable(near)),
+            None if known.is_empty() => "see the rules in docs/spec/configuration.md".to_owned(),
+            None => format!("write one of {}", known.join(", ")),
+        };
+        if let Some(span) = error.span() {
+            self.place(path, span.start);
+        }
+        self.report(path, printable(found), fix);
+    }
+
     /// Whether this very place was already found wrong (its value is then only a filler).
     pub(crate) fn is_bad(&self, path: &str) -> bool {
         self.marked.contains(path)
@@ -102,6 +120,7 @@ impl Reader {
     }
 
     /// Reports keys that the section does not know; `also` are keys read by the caller.
+    //= CFG-UNKNOWN-01
     pub(crate) fn unknown_keys(&mut self, path: &str, table: &DeTable<'_>, known: &[&str], also: &[&str]) {
         for (key, _) in table.iter() {
             let name: &str = key.get_ref();
@@ -326,6 +345,37 @@ read_parsed! {
     crate::pool::ServerAddress, "an IP address with or without a port (names are not resolved)", "\"192.0.2.1:8080\", \"192.0.2.1\" or \"[2001:db8::1]:8080\"", crate::pool::ServerAddress::unset();
     crate::profile::Network, "an address range", "\"192.0.2.0/24\" or \"2001:db8::/32\"", crate::profile::Network::unset();
     crate::health::StatusRange, "a range of status codes", "\"2xx\", \"200\" or \"200-299\"", crate::health::StatusRange::SUCCESS;
+}
+
+/// Sections that the decision core declares: read by serde, so the first problem of each is found, at its line.
+macro_rules! read_by_serde {
+    ($($ty:ty, $form:literal, $filler:expr;)*) => {$(
+        impl Read for $ty {
+            const FORM: &'static str = $form;
+            fn read(reader: &mut Reader, path: &str, value: &Spanned<DeValue<'_>>) -> Self {
+                let form = toml::de::ValueDeserializer::from(value.clone());
+                match <$ty as serde::Deserialize>::deserialize(form) {
+                    Ok(read) => read,
+                    Err(error) => {
+                        reader.report_serde(path, &error);
+                        Self::filler()
+                    }
+                }
+            }
+            fn filler() -> Self { $filler }
+        }
+    )*};
+}
+read_by_serde! {
+    forebay_core::policy::Rule, "a rule (below)", forebay_core::policy::Rule {
+        name: String::new(), enabled: false, when: forebay_core::policy::Match::default(), then: Vec::new(),
+    };
+    forebay_core::policy::StringGroup, "a table with name and values", forebay_core::policy::StringGroup {
+        name: String::new(), values: Vec::new(),
+    };
+    forebay_core::policy::AddressGroup, "a table with name and prefixes", forebay_core::policy::AddressGroup {
+        name: String::new(), prefixes: Vec::new(),
+    };
 }
 
 impl<const N: usize> Read for Secret<N> {

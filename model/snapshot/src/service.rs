@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use forebay_core::policy::{AddressGroup, PolicyConfig, StringGroup};
+
 use crate::read::section;
 use crate::rules;
 
@@ -18,7 +20,20 @@ section! {
         pool_group: Option<String> = None;
         /// The `[[http_profile]]` with its time-outs and limits; `default` needs no section of its own.
         http_profile: String = "default".to_owned();
+        /// Rules that are asked for each request, in order.
+        rules: Vec<forebay_core::policy::Rule> = Vec::new();
         /// Whether it accepts connections.
         enabled: bool = true;
+    }
+}
+
+impl VirtualService {
+    /// The rules with the document's groups, as the core compiles them.
+    pub fn policy(&self, strings: &[StringGroup], addresses: &[AddressGroup]) -> PolicyConfig {
+        PolicyConfig {
+            string_groups: strings.to_vec(),
+            address_groups: addresses.to_vec(),
+            rules: self.rules.clone(),
+        }
     }
 }

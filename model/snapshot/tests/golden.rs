@@ -17,6 +17,7 @@ fn problems(text: &str) -> String {
 
 //= test CFG-CHECK-01
 //= test CFG-UNKNOWN-01
+//= test CFG-RULE-01
 //= test CFG-REF-01
 //= test CFG-CONFLICT-01
 //= test CFG-LISTEN-01
@@ -53,7 +54,7 @@ fn every_bad_document_gets_exactly_its_list_of_problems() {
 fn the_example_in_the_docs_is_right() {
     let text = include_str!("../../../docs/examples/se.toml");
     let snapshot = check(text).unwrap_or_else(|_| panic!("{}", problems(text)));
-    assert_eq!((snapshot.virtual_service.len(), snapshot.pool[0].server[1].ratio), (2, 2));
+    assert_eq!((snapshot.virtual_service.len(), snapshot.pool[0].server[1].ratio), (3, 2));
 }
 
 //= test CFG-DEFAULT-01
