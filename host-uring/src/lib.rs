@@ -9,7 +9,12 @@
 pub mod config;
 pub mod control;
 pub mod health;
+pub mod http;
 pub mod limits;
+pub mod listen;
 pub mod log;
 pub mod metrics;
+pub mod persist;
 pub mod rt;
+pub mod upstream;
+pub mod worker;

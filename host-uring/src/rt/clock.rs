@@ -3,9 +3,7 @@
 //! The epoch is the machine's start, so the stamps of all threads, and of an old and a new process
 //! during an upgrade, can be compared; a jump of the wall clock moves nothing.
 
-/// A moment of the monotonic clock, microseconds since the machine's start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Now(pub u64);
+pub use forebay_core::units::Now;
 
 /// A deadline that never comes.
 pub const NEVER: Now = Now(u64::MAX);

@@ -376,6 +376,10 @@ impl Stream for MemoryStream {
         self.incoming.ended.get() || self.incoming.reset.get() || !self.incoming.bytes.borrow().is_empty()
     }
 
+    fn room(&self) -> Option<usize> {
+        Some(self.outgoing.capacity.get().saturating_sub(self.outgoing.bytes.borrow().len()))
+    }
+
     fn rtt_us(&self) -> Option<u32> {
         None
     }

@@ -15,9 +15,10 @@
 //! - Deadlines are coarse: a wait ends at its deadline or up to [`wheel::TICK`] later.
 //! - One thread. Nothing here is `Send`.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
+use std::task::Poll;
 
 pub mod clock;
 mod epoll;
@@ -31,6 +32,19 @@ pub mod wheel;
 
 pub use clock::{NEVER, Now};
 pub use sockets::{Backend, Sockets};
+
+/// Lets the other tasks that are ready run first.
+pub async fn give_way() {
+    let mut gave = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut gave, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
 
 /// Sockets, time and tasks of one worker thread.
 pub trait Rt: Clone + 'static {
@@ -112,6 +126,9 @@ pub trait Stream: 'static {
     /// Says whether the peer has closed, failed, or sent something: an idle pooled connection of
     /// which this is true must not be used.
     fn is_spent(&self) -> bool;
+
+    /// How many bytes a write would take without waiting, where that can be told.
+    fn room(&self) -> Option<usize>;
 
     /// The smoothed round-trip time that the transport measured, microseconds.
     fn rtt_us(&self) -> Option<u32>;

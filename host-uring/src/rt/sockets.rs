@@ -465,6 +465,10 @@ impl Stream for Socket {
         sys::is_spent(self.fd.as_fd())
     }
 
+    fn room(&self) -> Option<usize> {
+        sys::send_room(self.fd.as_fd())
+    }
+
     fn rtt_us(&self) -> Option<u32> {
         sys::rtt_us(self.fd.as_fd())
     }

@@ -209,6 +209,28 @@ pub(super) fn rtt_us(fd: BorrowedFd<'_>) -> Option<u32> {
     (result == 0).then_some(info.tcpi_rtt)
 }
 
+/// Bytes of data that the socket's send buffer takes now: what is free, less what the kernel's own
+/// bookkeeping takes of it.
+pub(super) fn send_room(fd: BorrowedFd<'_>) -> Option<usize> {
+    // SK_MEMINFO_VARS values of `linux/sock_diag.h`; newer kernels have more of them and cut to our length.
+    const SNDBUF: usize = 3;
+    const WMEM_QUEUED: usize = 5;
+    let mut info = [0_u32; 9];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: `info` and its length are valid for the call to fill.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    let free = info[SNDBUF].saturating_sub(info[WMEM_QUEUED]) as usize;
+    (result == 0).then_some(free / 4 * 3)
+}
+
 pub(super) fn borrow(fd: &OwnedFd) -> BorrowedFd<'_> {
     std::os::fd::AsFd::as_fd(fd)
 }

@@ -1,0 +1,213 @@
+//! Asking the decision core for a server, and carrying out what it wants remembered.
+
+use forebay_core::id::ServerIndex;
+use forebay_core::lb::{Algorithm, hash_key};
+use forebay_core::persist::{self, Found, Kind, Learned, Stored};
+use forebay_core::table::Key;
+use forebay_core::{Decision, Effect, Input, KeyOutcome, Verdict};
+use forebay_http::Known;
+use forebay_http::h1::ResponseHead;
+
+use super::client::Client;
+use super::view::View;
+use crate::metrics::PersistenceCounters;
+use crate::rt::{Now, Rt};
+use crate::worker::{Route, Worker};
+
+/// What is asked beside the request itself.
+pub struct Circumstances<'a> {
+    /// Servers that have failed this request.
+    pub tried: &'a [ServerIndex],
+    /// Limited servers that had no place a moment ago.
+    pub full: &'a [ServerIndex],
+    /// This request waits in the pool's queue already.
+    pub queued: bool,
+}
+
+/// Decides where a request goes, and carries out the decision's effects; the value of our `Set-Cookie`, if
+/// there is one, is left in `set_cookie`.
+pub fn choose<R: Rt>(
+    client: &Client<R>,
+    route: &Route,
+    view: &View<'_>,
+    circumstances: &Circumstances<'_>,
+    set_cookie: &mut Vec<u8>,
+) -> Decision {
+    let worker = &*client.worker;
+    let now = worker.rt.now();
+    set_cookie.clear();
+    route.follow_states(&worker.tree, now);
+    // A second connection of the client may bind it in the moment between look-up and write: the
+    // first write holds, and the next look finds it.
+    for _ in 0..2 {
+        let asked = ask(worker, route, view, circumstances, now);
+        if let Some(done) = carry_out(client, route, asked, now, set_cookie) {
+            return done;
+        }
+    }
+    let asked = ask(worker, route, view, circumstances, now);
+    asked.decision
+}
+
+struct Asked {
+    decision: Decision,
+    key: Option<Key>,
+    bound: bool,
+}
+
+fn ask<R: Rt>(
+    worker: &Worker<R>,
+    route: &Route,
+    view: &View<'_>,
+    circumstances: &Circumstances<'_>,
+    now: Now,
+) -> Asked {
+    let mut pool = route.pool.borrow_mut();
+    let shared = &worker.pool_of(route).shared;
+    if route.servers.first().is_some_and(|server| server.limit != 0) {
+        for (at, server) in route.servers.iter().enumerate() {
+            let at = ServerIndex(at as u16);
+            let elsewhere = server.shared.open().saturating_sub(pool.open(at));
+            pool.set_open_elsewhere(at, elsewhere);
+        }
+    }
+    let found = pool.profile().map_or(Found::Off, |profile| persist::find(profile, view));
+    let mut table_key = None;
+    let mut key = None;
+    let stored = match found {
+        Found::Sealed(cookies) => {
+            let opened = route.binding.as_ref().and_then(|binding| {
+                cookies.iter().find_map(|value| worker.store.sealer().open(binding, value))
+            });
+            opened.map_or(Stored::Nothing, Stored::Cookie)
+        }
+        Found::Key(bytes) => {
+            let bytes = worker.store.table_key(bytes);
+            table_key = Some(bytes);
+            key = route.table.map(|table| worker.store.key(table, bytes));
+            let server = key.as_ref().and_then(|key| worker.store.get(key, now));
+            server.map_or(Stored::Nothing, |server| Stored::Entry { server, generation: 0 })
+        }
+        _ => Stored::Nothing,
+    };
+    let by = match &pool.config().algorithm {
+        Algorithm::ConsistentHash { by, .. } => Some(hash_key(by, view, None)),
+        _ => None,
+    };
+    let per_engine = matches!(pool.config().algorithm, Algorithm::RoundRobin { per_se: true });
+    let input = Input {
+        now,
+        wall: worker.unix_seconds(now),
+        seed: worker.random(),
+        ticket: if per_engine { worker.store.ticket(route.pool_index) } else { 0 },
+        client: view.client,
+        hash_key: by.as_ref().map(|key| key.bytes()),
+        found,
+        key: table_key,
+        stored,
+        tried: circumstances.tried,
+        full: circumstances.full,
+        queued: shared.queued().saturating_sub(u32::from(circumstances.queued)),
+    };
+    let decision = forebay_core::decide(&mut pool, &input);
+    Asked { decision, key, bound: matches!(stored, Stored::Entry { .. }) }
+}
+
+/// Carries the effects out; `None` if another connection was faster and the decision must be made anew.
+fn carry_out<R: Rt>(
+    client: &Client<R>,
+    route: &Route,
+    asked: Asked,
+    now: Now,
+    set_cookie: &mut Vec<u8>,
+) -> Option<Decision> {
+    let Asked { decision, key, bound } = asked;
+    let store = &client.worker.store;
+    for effect in decision.effects.iter() {
+        match effect {
+            Effect::SetCookie(payload) => {
+                let mut sealed = Vec::new();
+                std::mem::swap(&mut sealed, &mut *client.worker.sealed.borrow_mut());
+                sealed.clear();
+                if let (Some(binding), Some(Kind::HttpCookie(cookie))) =
+                    (&route.binding, route.pool.borrow().profile().map(|profile| &profile.kind))
+                    && store.sealer().seal(binding, payload, &mut sealed)
+                {
+                    cookie.write_set_cookie(&sealed, false, set_cookie);
+                }
+                *client.worker.sealed.borrow_mut() = sealed;
+            }
+            Effect::Write { server, .. } => {
+                if let Some(key) = &key
+                    && let Some(holds) = store.put(key, *server, bound, now)
+                    && holds != *server
+                {
+                    return None;
+                }
+            }
+            Effect::Touch { .. } => {
+                if let Some(key) = &key {
+                    store.touch(key, now);
+                }
+            }
+            // Tickets and site cookies come with TLS and with global services: no pool of a stand-alone
+            // configuration asks for them.
+            Effect::SetSiteCookie(_) | Effect::SealTicket { .. } => {}
+        }
+    }
+    if route.counts_connections
+        && let (Some(key), Verdict::Server(_)) = (key, decision.verdict)
+    {
+        client.hold(key, now);
+    }
+    count(&client.worker.metrics.pools[route.pool_index.0].persistence, &decision);
+    Some(decision)
+}
+
+fn count(counters: &PersistenceCounters, decision: &Decision) {
+    if decision.reason.policy.is_some() {
+        counters.server_down.inc();
+        return;
+    }
+    match decision.reason.key {
+        KeyOutcome::Hit | KeyOutcome::LocalSite | KeyOutcome::RemoteSite => counters.hits.inc(),
+        KeyOutcome::Absent
+        | KeyOutcome::Miss
+        | KeyOutcome::Expired
+        | KeyOutcome::NotAMember
+        | KeyOutcome::RemoteSiteDown => counters.misses.inc(),
+        KeyOutcome::Invalid | KeyOutcome::Foreign | KeyOutcome::TooLong => counters.invalid.inc(),
+        KeyOutcome::Off => {}
+    }
+}
+
+/// Learns from an answer which session is on which server.
+//= SE-PERSIST-02
+pub fn learn<R: Rt>(
+    worker: &Worker<R>,
+    route: &Route,
+    server: ServerIndex,
+    bytes: &[u8],
+    response: &ResponseHead,
+) {
+    let Some(table) = route.table else { return };
+    let pool = route.pool.borrow();
+    let Some(profile) = pool.profile() else { return };
+    if !matches!(profile.kind, Kind::AppCookie(_)) {
+        return;
+    }
+    let now = worker.rt.now();
+    for value in response.fields.known(bytes, Known::SetCookie) {
+        match persist::learn_from_response(profile, value) {
+            Learned::Nothing => {}
+            Learned::Key { key, .. } => {
+                let key = worker.store.key(table, worker.store.table_key(key));
+                worker.store.put(&key, pool.id_of(server), true, now);
+            }
+            Learned::Ended(key) => {
+                let key = worker.store.key(table, worker.store.table_key(key));
+                worker.store.remove(&key, now);
+            }
+        }
+    }
+}

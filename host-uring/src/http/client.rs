@@ -1,0 +1,285 @@
+//! A client's connection: waiting for requests, reading them, ending.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::{Rc, Weak};
+
+use forebay_core::table::Key;
+use forebay_http::h1::{Parse, parse_request};
+
+use super::answer::{Saying, linger, say};
+use super::exchange::{Outcome, exchange};
+use super::gather::Gather;
+use super::record::{Trace, finish, sample_rtt};
+use super::wait::Patience;
+use super::work::Head;
+use crate::config::ServiceIndex;
+use crate::rt::{Now, Rt, Stream};
+use crate::worker::{Service, TimeOuts, Worker};
+
+/// A client's connection.
+pub struct Client<R: Rt> {
+    /// The worker that serves it.
+    pub worker: Rc<Worker<R>>,
+    /// The virtual service that it came to.
+    pub service: ServiceIndex,
+    /// The socket.
+    pub stream: R::Stream,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The client as logs show it: the peer, or whom a trusted proxy named in the last request.
+    pub shown: Cell<SocketAddr>,
+    /// The address that it connected to.
+    pub local: SocketAddr,
+    /// Requests so far.
+    pub requests: Cell<u32>,
+    /// Round-trip time, microseconds.
+    pub rtt_us: Cell<u32>,
+    /// Table entries that this connection keeps alive.
+    held: RefCell<Vec<Key>>,
+}
+
+impl<R: Rt> Client<R> {
+    /// Takes a connection over and counts it.
+    pub fn new(
+        worker: &Rc<Worker<R>>,
+        service: ServiceIndex,
+        stream: R::Stream,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Rc<Self> {
+        worker.connections.set(worker.connections.get() + 1);
+        worker.metrics.connections.opened.inc();
+        worker.metrics.services[service.0].connections.opened.inc();
+        Rc::new(Client {
+            worker: worker.clone(),
+            service,
+            stream,
+            peer,
+            shown: Cell::new(peer),
+            local,
+            requests: Cell::new(0),
+            rtt_us: Cell::new(0),
+            held: RefCell::default(),
+        })
+    }
+
+    /// The service's settings.
+    pub fn service(&self) -> &Service {
+        self.worker.service(self.service)
+    }
+
+    /// Keeps a table entry alive as long as this connection is open.
+    pub fn hold(&self, key: Key, now: Now) {
+        let mut held = self.held.borrow_mut();
+        if !held.contains(&key) && self.worker.store.open(&key, now) {
+            held.push(key);
+        }
+    }
+}
+
+impl<R: Rt> Drop for Client<R> {
+    fn drop(&mut self) {
+        let now = self.worker.rt.now();
+        for key in self.held.borrow().iter() {
+            self.worker.store.close(key, now);
+        }
+        self.worker.connections.set(self.worker.connections.get() - 1);
+        self.worker.metrics.connections.closed.inc();
+        self.worker.metrics.services[self.service.0].connections.closed.inc();
+    }
+}
+
+/// Connections that wait for a request; a worker that drains ends them at once.
+pub struct Parked<R: Rt> {
+    places: RefCell<Vec<Weak<Client<R>>>>,
+    free: RefCell<Vec<usize>>,
+}
+
+impl<R: Rt> Default for Parked<R> {
+    fn default() -> Self {
+        Parked { places: RefCell::default(), free: RefCell::default() }
+    }
+}
+
+struct Place<'p, R: Rt> {
+    parked: &'p Parked<R>,
+    at: usize,
+}
+
+impl<R: Rt> Parked<R> {
+    fn enter(&self, client: &Rc<Client<R>>) -> Place<'_, R> {
+        let mut places = self.places.borrow_mut();
+        let at = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            places.push(Weak::new());
+            places.len() - 1
+        });
+        places[at] = Rc::downgrade(client);
+        Place { parked: self, at }
+    }
+
+    /// Ends the waiting of all of them: their sockets read as ended.
+    pub fn end_all(&self) {
+        for client in self.places.borrow().iter().filter_map(Weak::upgrade) {
+            client.stream.shutdown(Shutdown::Read);
+        }
+    }
+}
+
+impl<R: Rt> Drop for Place<'_, R> {
+    fn drop(&mut self) {
+        self.parked.places.borrow_mut()[self.at] = Weak::new();
+        self.parked.free.borrow_mut().push(self.at);
+    }
+}
+
+/// What follows after a request.
+enum After {
+    /// The client may send another one.
+    Wait,
+    /// The connection ends.
+    End,
+}
+
+/// Serves a connection to its end.
+///
+/// While it waits for a request it holds no buffer: only this small future, the socket, a deadline.
+pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
+    let worker = &client.worker;
+    let time_outs = client.service().time_outs;
+    let mut first_head = Some(TimeOuts::at(worker.rt.now(), time_outs.header));
+    loop {
+        let now = worker.rt.now();
+        let deadline = first_head.unwrap_or_else(|| TimeOuts::at(now, time_outs.idle));
+        let waited = {
+            let _place = worker.parked.enter(&client);
+            if worker.draining.get() && first_head.is_none() {
+                return;
+            }
+            client.stream.readable(deadline).await
+        };
+        if let Err(error) = waited {
+            if error.kind() == ErrorKind::TimedOut {
+                let counters = &worker.metrics.timeouts;
+                if first_head.is_some() { counters.header.inc() } else { counters.idle.inc() }
+            }
+            return;
+        }
+        let mut head = worker.works.head(&worker.buffers);
+        let after = converse(&client, &mut head, first_head.take()).await;
+        worker.works.give_back_head(head, &worker.buffers);
+        if matches!(after, After::End) {
+            return;
+        }
+    }
+}
+
+/// Serves requests as long as bytes of a next one are there.
+async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head: Option<Now>) -> After {
+    let worker = &client.worker;
+    loop {
+        let begin = worker.rt.now();
+        let deadline =
+            first_head.take().unwrap_or_else(|| TimeOuts::at(begin, client.service().time_outs.header));
+        match read_head(client, head, deadline).await {
+            HeadRead::Request => {}
+            HeadRead::Nothing => return After::End,
+            HeadRead::Cut => {
+                worker.metrics.client_aborts.inc();
+                return After::End;
+            }
+            HeadRead::Late => {
+                worker.metrics.timeouts.header.inc();
+                refuse(client, head, begin, 408, "the request's head did not come in time").await;
+                return After::End;
+            }
+            HeadRead::Refused(status, why) => {
+                worker.metrics.requests_rejected.inc();
+                refuse(client, head, begin, status, why).await;
+                return After::End;
+            }
+        }
+        client.requests.set(client.requests.get() + 1);
+        sample_rtt(client);
+        worker.metrics.services[client.service.0].requests.inc();
+        let mut work = worker.works.work();
+        work.trace.begin = begin;
+        let outcome = exchange(client, head, &mut work).await;
+        worker.works.give_back(work);
+        match outcome {
+            Outcome::Keep if head.bytes.is_empty() => return After::Wait,
+            Outcome::Keep => {}
+            Outcome::Linger => {
+                linger(client, &mut head.bytes).await;
+                return After::End;
+            }
+            Outcome::Close => return After::End,
+            Outcome::Reset => {
+                client.stream.reset_on_close();
+                return After::End;
+            }
+        }
+    }
+}
+
+/// How reading a head ended.
+enum HeadRead {
+    Request,
+    /// The client left, or sent nothing.
+    Nothing,
+    /// The client left in the middle of a head.
+    Cut,
+    /// It did not come in time.
+    Late,
+    /// It breaks a rule.
+    Refused(u16, &'static str),
+}
+
+async fn read_head<R: Rt>(client: &Client<R>, head: &mut Head, deadline: Now) -> HeadRead {
+    let limits = &client.service().limits;
+    // One byte more than a head may have, so that the parser sees that it is too long.
+    let capacity_max = limits.head_bytes as usize + 1;
+    loop {
+        if !head.bytes.is_empty() {
+            match parse_request(head.bytes.filled(), limits, &mut head.request) {
+                Ok(Parse::Done { .. }) => return HeadRead::Request,
+                Ok(Parse::NeedMore) => {}
+                Err(reject) => return HeadRead::Refused(reject.status, reject.rule.text()),
+            }
+        }
+        if !head.bytes.make_room(capacity_max) {
+            return HeadRead::Refused(431, "head is too long");
+        }
+        match client.stream.try_read(head.bytes.space()) {
+            Ok(0) if head.bytes.is_empty() => return HeadRead::Nothing,
+            Ok(0) => return HeadRead::Cut,
+            Ok(count) => head.bytes.commit(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                match client.stream.readable(deadline).await {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::TimedOut => return HeadRead::Late,
+                    Err(_) => return HeadRead::Cut,
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) if head.bytes.is_empty() => return HeadRead::Nothing,
+            Err(_) => return HeadRead::Cut,
+        }
+    }
+}
+
+/// Answers what cannot be served, and closes.
+async fn refuse<R: Rt>(client: &Client<R>, head: &mut Head, begin: Now, status: u16, why: &'static str) {
+    let mut trace = Trace { begin, rx_bytes: head.bytes.len() as u64, ..Trace::default() };
+    trace.ended(why);
+    let mut gather = Gather::default();
+    let saying = Saying { status, ..Saying::default() };
+    let said = say(client, None, saying, &mut gather, &mut trace, Patience::endless()).await;
+    // What was understood of it is not logged: its positions may be half-way.
+    head.request.reset();
+    finish(client, head, &trace, &mut Vec::new());
+    if said {
+        linger(client, &mut head.bytes).await;
+    }
+}

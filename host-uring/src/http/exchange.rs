@@ -1,0 +1,616 @@
+//! One request, from its head to the last byte of its answer.
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use forebay_core::id::ServerIndex;
+use forebay_core::lb::FailAction;
+use forebay_core::{Refusal, Verdict};
+use forebay_http::h1::Method;
+
+use super::answer::{Saying, say};
+use super::buffer::Buffer;
+use super::choose::{Circumstances, choose};
+use super::client::Client;
+use super::limits::ATTEMPTS_MAX;
+use super::receive::{Downward, Failure, Received, receive};
+use super::record::finish;
+use super::send::{Composed, Leg, Progress, Uncomposed, Uploaded, compose, upload};
+use super::tunnel::tunnel;
+use super::view::{View, client_of};
+use super::wait::{Halt, Patience, beside, write_all};
+use super::work::{Head, Work};
+use crate::rt::{Now, Rt};
+use crate::upstream::ServerConn;
+use crate::worker::{Route, TimeOuts, Worker};
+
+/// What becomes of the client's connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It may carry another request.
+    Keep,
+    /// It closes; what the client still sends is read for a moment first.
+    Linger,
+    /// It closes.
+    Close,
+    /// It is reset: the client must not take what it got for a whole answer.
+    Reset,
+}
+
+/// How a request ended.
+struct Ended {
+    outcome: Outcome,
+    /// Bytes of the client's buffer that belonged to it.
+    consumed: usize,
+    /// Bytes of the next request that were read behind its content.
+    leftover: Option<Buffer>,
+}
+
+impl Ended {
+    fn with(outcome: Outcome) -> Self {
+        Ended { outcome, consumed: 0, leftover: None }
+    }
+}
+
+/// Serves one request.
+pub async fn exchange<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, work: &mut Work) -> Outcome {
+    let worker = &client.worker;
+    let service = client.service();
+    let patience = Patience::until(TimeOuts::at(work.trace.begin, service.time_outs.total));
+    if !service.websockets {
+        head.request.upgrade = None;
+    }
+    let trusted = &worker.tree.service(client.service).http.trusted_proxies;
+    let who = client_of(client.peer, trusted, head.bytes.filled(), &head.request);
+    client.shown.set((who.ip, who.port).into());
+    let view = View { bytes: head.bytes.filled(), head: &head.request, client: who };
+
+    let ended = match head.request.max_forwards {
+        Some(0) => {
+            // We are the last one that this request wants to reach (RFC 9110 7.6.2).
+            let status = if head.request.method == Method::Options { 204 } else { 405 };
+            answer(client, head, work, Saying { status, ..Saying::default() }, patience).await
+        }
+        _ => attempts(client, head, &view, work, patience).await,
+    };
+    let trace = &mut work.trace;
+    trace.rx_bytes += ended.consumed.max(head.request.len) as u64;
+    finish(client, head, trace, &mut work.text);
+    if ended.outcome == Outcome::Keep {
+        head.next_message(ended.consumed);
+        if let Some(leftover) = ended.leftover {
+            head.bytes.append(leftover.filled());
+            worker.buffers.give_back(leftover);
+        }
+    }
+    ended.outcome
+}
+
+/// Sends a request to one server after another, until one answers or none is left.
+async fn attempts<R: Rt>(
+    client: &Rc<Client<R>>,
+    head: &Head,
+    view: &View<'_>,
+    work: &mut Work,
+    patience: Patience,
+) -> Ended {
+    let worker = &*client.worker;
+    let route_at = pick_route(worker, client);
+    let route = &worker.routes[route_at];
+    let pool_metrics = &worker.metrics.pools[route.pool_index.0];
+    pool_metrics.requests.inc();
+    work.trace.route = Some(route_at);
+    let mut last: Option<Failure> = None;
+    let mut fresh = false;
+    let mut waiting: Option<Waiting<'_>> = None;
+    let mut sent_to = 0;
+    loop {
+        // Others came earlier: behind them.
+        let behind = waiting.is_none() && !route.queue.is_empty();
+        let circumstances = Circumstances { tried: &work.tried, full: &work.full, queued: waiting.is_some() };
+        let decision = choose(client, route, view, &circumstances, &mut work.set_cookie);
+        work.trace.reason = Some(decision.reason);
+        let server = match decision.verdict {
+            Verdict::Server(server) if !behind => server,
+            Verdict::Server(_) | Verdict::Queue => {
+                work.full.clear();
+                if waiting.is_none() {
+                    waiting = Waiting::enter(worker, route);
+                }
+                let place = waiting.as_ref();
+                if let Some(place) = place
+                    && place.wait(worker, patience).await
+                {
+                    continue;
+                }
+                let timed_out = place.is_some();
+                leave(&mut waiting, worker, work);
+                if timed_out {
+                    worker.metrics.timeouts.queue.inc();
+                    work.trace.ended("no server came free in time");
+                } else {
+                    pool_metrics.queue_full.inc();
+                    work.trace.ended("the queue for a server is full");
+                }
+                return answer(client, head, work, Saying { status: 503, ..Saying::default() }, patience)
+                    .await;
+            }
+            Verdict::Close | Verdict::Reject { .. } | Verdict::Site(_) => {
+                leave(&mut waiting, worker, work);
+                return refused(client, head, work, route, decision.verdict, last, patience).await;
+            }
+        };
+        let Some(busy) = Busy::take(worker, route, server) else {
+            work.full.push(server);
+            continue;
+        };
+        work.full.clear();
+        leave(&mut waiting, worker, work);
+        sent_to += 1;
+        work.trace.server = Some(server.at());
+        work.trace.servers_tried = work.trace.servers_tried.saturating_add(1);
+        let may_another = sent_to <= route.retries.min(ATTEMPTS_MAX as u32 - 1);
+        let failure = match connect(worker, route, server, fresh, patience).await {
+            Err(failure) => failure,
+            Ok(conn) => {
+                let try_ = Try { client, head, route, server, may_another, patience };
+                match talk(&try_, work, conn, &busy).await {
+                    Talk::Ended(ended) => return ended,
+                    Talk::Failed(failure) => failure,
+                }
+            }
+        };
+        drop(busy);
+        work.trace.significant(failure.why);
+        let repeatable =
+            !failure.executed || head.request.method.is_idempotent() || route.retry_nonidempotent;
+        let in_time = !patience.is_over(worker.rt.now());
+        if failure.stale && repeatable && in_time {
+            // Servers may close a kept connection at any moment: once more, on a new one, and not to be
+            // counted against the server.
+            fresh = true;
+            sent_to -= 1;
+            work.trace.servers_tried = work.trace.servers_tried.saturating_sub(1);
+            continue;
+        }
+        if failure.another && repeatable && may_another && in_time {
+            pool_metrics.retries.inc();
+            work.tried.push(server);
+            last = Some(failure);
+            continue;
+        }
+        work.trace.ended(failure.why);
+        return answer(client, head, work, Saying { status: failure.status, ..Saying::default() }, patience)
+            .await;
+    }
+}
+
+/// The route of a request: the service's pool; of a group, the first pool in its order that can serve.
+fn pick_route<R: Rt>(worker: &Worker<R>, client: &Client<R>) -> usize {
+    let routes = &client.service().routes;
+    let usable = |at: &&usize| {
+        let route = &worker.routes[**at];
+        route.follow_states(&worker.tree, worker.rt.now());
+        route.pool.borrow().usable() > 0
+    };
+    match routes.as_slice() {
+        [only] => *only,
+        several => *several.iter().find(usable).unwrap_or(&several[0]),
+    }
+}
+
+/// A server that works on a request: counted with the pool, and, if it is limited, over all workers.
+struct Busy<'w, R: Rt> {
+    worker: &'w Worker<R>,
+    route: &'w Route,
+    server: ServerIndex,
+}
+
+impl<'w, R: Rt> Busy<'w, R> {
+    /// Takes a place at the server; `None` if its limit leaves none.
+    //= SE-LIMIT-01
+    fn take(worker: &'w Worker<R>, route: &'w Route, server: ServerIndex) -> Option<Self> {
+        let target = &route.servers[server.at()];
+        if target.limit != 0 && !target.shared.try_open(target.limit) {
+            return None;
+        }
+        route.pool.borrow_mut().connection_opened(server);
+        worker.metrics.servers[target.slot].active.opened.inc();
+        Some(Busy { worker, route, server })
+    }
+}
+
+impl<R: Rt> Drop for Busy<'_, R> {
+    fn drop(&mut self) {
+        let target = &self.route.servers[self.server.at()];
+        self.route.pool.borrow_mut().connection_closed(self.server);
+        self.worker.metrics.servers[target.slot].active.closed.inc();
+        if target.limit != 0 {
+            target.shared.close();
+            self.route.queue.call();
+        }
+    }
+}
+
+/// A request's place in its pool's queue.
+struct Waiting<'w> {
+    place: crate::worker::Place<'w>,
+    shared: &'w crate::config::PoolShared,
+    since: Now,
+    until: Now,
+}
+
+impl<'w> Waiting<'w> {
+    /// Takes a place; `None` if all are taken.
+    fn enter<R: Rt>(worker: &'w Worker<R>, route: &'w Route) -> Option<Self> {
+        let pool = worker.pool_of(route);
+        let queue = &pool.config.request_queue;
+        if !queue.enabled || !pool.shared.try_queue(queue.depth) {
+            return None;
+        }
+        worker.metrics.pools[route.pool_index.0].queued.inc();
+        let since = worker.rt.now();
+        let until = TimeOuts::at(since, route.queue_us);
+        Some(Waiting { place: route.queue.enter(), shared: &pool.shared, since, until })
+    }
+
+    /// Waits for a turn; `false` when the time for it is over.
+    async fn wait<R: Rt>(&self, worker: &Worker<R>, patience: Patience) -> bool {
+        loop {
+            self.place.wait(&worker.rt, self.until).await;
+            let now = worker.rt.now();
+            if now >= self.until || patience.is_over(now) {
+                return false;
+            }
+            if self.place.is_first() {
+                return true;
+            }
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.leave_queue();
+    }
+}
+
+fn leave<R: Rt>(waiting: &mut Option<Waiting<'_>>, worker: &Worker<R>, work: &mut Work) {
+    if let Some(waiting) = waiting.take() {
+        work.trace.queue_us += worker.rt.now().0.saturating_sub(waiting.since.0);
+    }
+}
+
+async fn connect<R: Rt>(
+    worker: &Worker<R>,
+    route: &Route,
+    server: ServerIndex,
+    fresh: bool,
+    patience: Patience,
+) -> Result<ServerConn<R::Stream>, Failure> {
+    let target = &route.servers[server.at()];
+    if !fresh && let Some(conn) = worker.upstreams.kept(target.slot, &route.keep) {
+        worker.metrics.servers[target.slot].reused.inc();
+        return Ok(conn);
+    }
+    let us = worker.service(route.service).time_outs.connect;
+    let deadline = patience.step(worker.rt.now(), us);
+    worker.upstreams.open(target.slot, target.address, deadline).await.map_err(|error| {
+        worker.metrics.servers[target.slot].connect_failures.inc();
+        let late = error.kind() == std::io::ErrorKind::TimedOut;
+        if late {
+            let counters = &worker.metrics.timeouts;
+            if patience.is_over(worker.rt.now()) { counters.total.inc() } else { counters.connect.inc() }
+        }
+        Failure {
+            status: if late { 504 } else { 502 },
+            executed: false,
+            stale: false,
+            another: true,
+            why: if late {
+                "connecting to the server took too long"
+            } else {
+                "the server refused the connection"
+            },
+        }
+    })
+}
+
+/// What one try of a request works with.
+struct Try<'a, R: Rt> {
+    client: &'a Client<R>,
+    head: &'a Head,
+    route: &'a Route,
+    server: ServerIndex,
+    may_another: bool,
+    patience: Patience,
+}
+
+enum Talk {
+    Ended(Ended),
+    Failed(Failure),
+}
+
+/// Sends a request to a server and passes the answer on.
+async fn talk<R: Rt>(
+    try_: &Try<'_, R>,
+    work: &mut Work,
+    mut conn: ServerConn<R::Stream>,
+    _busy: &Busy<'_, R>,
+) -> Talk {
+    let Try { client, head, route, server, may_another, patience } = *try_;
+    let worker = &*client.worker;
+    let slot = route.servers[server.at()].slot;
+    let repeatable = head.request.method.is_idempotent() || route.retry_nonidempotent;
+    let leg = Leg {
+        worker,
+        client,
+        service: client.service(),
+        route,
+        server,
+        slot,
+        request: &head.request,
+        bytes: head.bytes.filled(),
+        patience,
+        may_reselect: may_another && repeatable && !route.retry_statuses.is_empty(),
+        progress: Progress::default(),
+    };
+    let composed = compose(&leg, &mut work.upward, &mut work.to_server);
+    let Composed { consumed, whole } = match composed {
+        Ok(composed) => composed,
+        Err(uncomposed) => {
+            worker.upstreams.keep(conn, &route.keep);
+            let (status, why) = match uncomposed {
+                Uncomposed::Rejected(reject) => (reject.status, reject.rule.text()),
+                Uncomposed::Ours(_) => (500, "a field of ours does not fit the request"),
+            };
+            worker.metrics.requests_rejected.inc();
+            work.trace.ended(why);
+            let saying = Saying { status, ..Saying::default() };
+            let mut ended = answer(client, head, work, saying, patience).await;
+            if ended.outcome == Outcome::Keep {
+                ended.outcome = Outcome::Linger;
+            }
+            return Talk::Ended(ended);
+        }
+    };
+    conn.requests += 1;
+    let trace = &mut work.trace;
+    trace.server_src = conn.local;
+    trace.server_rtt_us = conn.rtt_us;
+    trace.reused = conn.requests > 1;
+    trace.answered = None;
+    let length = work.to_server.len() as u64;
+    worker.metrics.servers[slot].tx_bytes.add(length);
+    let mut down = Downward {
+        response: &mut work.response,
+        decoder: &mut work.downward,
+        gather: &mut work.to_client,
+        set_cookie: &work.set_cookie,
+        trace,
+    };
+    let (uploaded, received) = if whole {
+        let uploaded = send_whole(&leg, &conn, &mut work.to_server).await;
+        // A server that has closed may have answered before it did.
+        (Some(uploaded), Some(receive(&leg, &conn, &mut down).await))
+    } else {
+        let upload = pin!(upload(&leg, &conn.stream, &mut work.upward, &mut work.to_server));
+        let receive = pin!(receive(&leg, &conn, &mut down));
+        beside(upload, receive, Uploaded::is_hopeless).await
+    };
+    down.trace.sent = leg.progress.sent.get();
+    down.trace.rx_bytes += leg.progress.rx_bytes.get();
+    worker.metrics.servers[slot].tx_bytes.add(leg.progress.rx_bytes.get());
+    route.pool.borrow_mut().transferred(server, length + down.trace.tx_bytes, worker.rt.now());
+    let progress = leg.progress;
+    match received {
+        None => Talk::Ended(hopeless(client, head, work, uploaded, &progress, patience).await),
+        Some(received) => received_all(try_, work, conn, uploaded, received, &progress, consumed).await,
+    }
+}
+
+/// Sends a request all of whose bytes are there.
+async fn send_whole<R: Rt>(
+    leg: &Leg<'_, R>,
+    conn: &ServerConn<R::Stream>,
+    to_server: &mut super::gather::Gather,
+) -> Uploaded {
+    let rt = &leg.worker.rt;
+    let step = leg.service.time_outs.body;
+    let written = write_all(rt, &conn.stream, to_server, leg.bytes, leg.patience, step).await;
+    leg.progress.sent.set(Some(rt.now()));
+    match written {
+        Ok(_) => Uploaded::Whole(None),
+        Err(Halt::TimedOut) => Uploaded::ServerLate,
+        Err(Halt::Gone(_)) => Uploaded::ServerGone,
+    }
+}
+
+/// The client spoilt its own request: tells it so, if nothing else was said.
+async fn hopeless<R: Rt>(
+    client: &Client<R>,
+    head: &Head,
+    work: &mut Work,
+    uploaded: Option<Uploaded>,
+    progress: &Progress,
+    patience: Patience,
+) -> Ended {
+    let metrics = &client.worker.metrics;
+    let (status, why) = match uploaded {
+        Some(Uploaded::Rejected(reject)) => {
+            metrics.requests_rejected.inc();
+            (reject.status, reject.rule.text())
+        }
+        Some(Uploaded::ClientLate) => {
+            if patience.is_over(client.worker.rt.now()) {
+                metrics.timeouts.total.inc();
+            } else {
+                metrics.timeouts.body.inc();
+            }
+            (408, "the request's content did not come in time")
+        }
+        _ => {
+            metrics.client_aborts.inc();
+            work.trace.ended("the client left in the middle of its request");
+            return Ended::with(Outcome::Close);
+        }
+    };
+    work.trace.ended(why);
+    if progress.said.get() {
+        return Ended::with(Outcome::Close);
+    }
+    let saying = Saying { status, ..Saying::default() };
+    let mut ended = answer(client, head, work, saying, Patience::endless()).await;
+    if ended.outcome == Outcome::Keep {
+        ended.outcome = Outcome::Linger;
+    }
+    ended
+}
+
+async fn received_all<R: Rt>(
+    try_: &Try<'_, R>,
+    work: &mut Work,
+    conn: ServerConn<R::Stream>,
+    uploaded: Option<Uploaded>,
+    received: Received,
+    progress: &Progress,
+    consumed: usize,
+) -> Talk {
+    let Try { client, head, route, .. } = *try_;
+    let worker = &*client.worker;
+    let (whole, leftover) = match uploaded {
+        Some(Uploaded::Whole(leftover)) => (true, leftover),
+        _ => (false, None),
+    };
+    let ended = match received {
+        Received::Failed(mut failure) => {
+            if let Some(leftover) = leftover {
+                worker.buffers.give_back(leftover);
+            }
+            if !failure.stale && failure.status == 502 {
+                worker.metrics.servers[route.servers[try_.server.at()].slot].aborts.inc();
+            }
+            if progress.said.get() {
+                // An interim answer went out already; a failure after it can only close.
+                work.trace.ended(failure.why);
+                return Talk::Ended(Ended::with(Outcome::Close));
+            }
+            if progress.beyond.get() {
+                // Its content is gone: neither a new connection nor another server can have it.
+                (failure.stale, failure.another) = (false, false);
+            }
+            return Talk::Failed(failure);
+        }
+        Received::Whole { client_keeps, server_keeps } => {
+            if server_keeps && whole {
+                worker.upstreams.keep(conn, &route.keep);
+            }
+            let outcome = match (client_keeps && whole, whole) {
+                (true, _) => Outcome::Keep,
+                (false, true) => Outcome::Close,
+                // Content that nobody will read: the next request must not be parsed out of it.
+                (false, false) => Outcome::Linger,
+            };
+            Ended { outcome, consumed, leftover }
+        }
+        Received::Upgraded(first_down) => {
+            worker.metrics.services[client.service.0].upgrades.inc();
+            let mut first_up = worker.buffers.head();
+            first_up.append(head.bytes.filled().get(consumed..).unwrap_or(&[]));
+            let idle_us = client.service().time_outs.upgraded;
+            let carried = tunnel(
+                &worker.rt,
+                &worker.buffers,
+                &client.stream,
+                &conn.stream,
+                first_up,
+                first_down,
+                idle_us,
+            )
+            .await;
+            work.trace.rx_bytes += carried.up;
+            work.trace.tx_bytes += carried.down;
+            if carried.idle {
+                worker.metrics.timeouts.upgraded_idle.inc();
+            }
+            Ended { outcome: Outcome::Close, consumed, leftover }
+        }
+        Received::ClientGone => Ended { outcome: Outcome::Close, consumed, leftover },
+        Received::Cut { reset } => {
+            let outcome = if reset { Outcome::Reset } else { Outcome::Close };
+            Ended { outcome, consumed, leftover }
+        }
+    };
+    Talk::Ended(ended)
+}
+
+/// The core found no server: the pool's way of saying so.
+async fn refused<R: Rt>(
+    client: &Client<R>,
+    head: &Head,
+    work: &mut Work,
+    route: &Route,
+    verdict: Verdict,
+    last: Option<Failure>,
+    patience: Patience,
+) -> Ended {
+    let pool_metrics = &client.worker.metrics.pools[route.pool_index.0];
+    if let Some(failure) = last {
+        // A server was asked and failed: that is what the client learns.
+        work.trace.ended(failure.why);
+        let saying = Saying { status: failure.status, ..Saying::default() };
+        return answer(client, head, work, saying, patience).await;
+    }
+    pool_metrics.no_server.inc();
+    let status = match verdict {
+        Verdict::Reject { status, why } => {
+            if why == Refusal::QueueFull {
+                pool_metrics.queue_full.inc();
+            }
+            work.trace.ended(why.as_str());
+            status
+        }
+        Verdict::Close => {
+            work.trace.ended("no server can serve, and the pool closes then");
+            return Ended::with(Outcome::Close);
+        }
+        _ => {
+            work.trace.ended("another site should serve");
+            503
+        }
+    };
+    let action = route.pool.borrow().fail_action().clone();
+    let saying = match &action {
+        FailAction::LocalResponse { status: own, body } if *own == status && !body.is_empty() => {
+            Saying { status, content: Some(body.as_bytes()), ..Saying::default() }
+        }
+        FailAction::Redirect { status: own, location } if *own == status => {
+            Saying { status, location: Some(location.as_bytes()), ..Saying::default() }
+        }
+        _ => Saying { status, ..Saying::default() },
+    };
+    answer(client, head, work, saying, patience).await
+}
+
+/// Answers in place of a server; keeps the connection if the request had no content.
+async fn answer<R: Rt>(
+    client: &Client<R>,
+    head: &Head,
+    work: &mut Work,
+    saying: Saying<'_>,
+    patience: Patience,
+) -> Ended {
+    let request = &head.request;
+    let more = client.service().requests_max == 0 || client.requests.get() < client.service().requests_max;
+    let keep = request.keep_alive && !request.framing.has_content() && more && !client.worker.draining.get();
+    // The time for the whole request may be over; the answer that says so gets time of its own.
+    let patience = if patience.is_over(client.worker.rt.now()) { Patience::endless() } else { patience };
+    let saying = Saying { keep, ..saying };
+    let said = say(client, Some(request), saying, &mut work.to_client, &mut work.trace, patience).await;
+    let outcome = match (said, keep) {
+        (true, true) => Outcome::Keep,
+        (true, false) => Outcome::Linger,
+        (false, _) => Outcome::Close,
+    };
+    Ended { outcome, consumed: request.len, leftover: None }
+}

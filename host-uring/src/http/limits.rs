@@ -1,0 +1,39 @@
+//! Every bound of the data plane, with the reason for the number.
+
+/// A small buffer: heads of browsers are below 4 KiB, and a slow client must not cost more than 20 KiB in all.
+pub const HEAD_BUFFER_BYTES: usize = 8 * 1024;
+/// A large buffer: one read of 64 KiB costs a third less per byte than four of 16 KiB.
+pub const BODY_BUFFER_BYTES: usize = 64 * 1024;
+/// Unused buffers kept per worker and size: 64 large ones are 4 MiB, more than are ever in use at once while
+/// clients and servers keep up.
+pub const BUFFERS_KEPT_MAX: usize = 64;
+/// Unused working sets (parsed heads, texts) kept per worker.
+pub const WORKS_KEPT_MAX: usize = 256;
+/// Text kept per working set between requests.
+pub const TEXT_KEPT_BYTES: usize = 4 * 1024;
+/// Pieces of one write: a head and a dozen chunks; the kernel's own bound is 1,024.
+pub const GATHER_SLICES: usize = 16;
+/// Content up to this size is copied beside its chunk's head, which costs less than a slice of its own.
+pub const GATHER_COPY_MAX: usize = 256;
+/// A client that reads slowly has at least this much of a response in flight.
+pub const SLOW_READ_BYTES: usize = 4 * 1024;
+/// Bytes read from a client after an answer that closes, so that the close does not destroy the answer.
+pub const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// How long to read them, microseconds.
+pub const LINGER_US: u64 = 1_000_000;
+/// Servers that one request may be sent to, the first included, whatever the pool says.
+pub const ATTEMPTS_MAX: usize = 51;
+/// A response that waits beside a request body looks at its own deadline this often, microseconds.
+pub const DUPLEX_LOOK_US: u64 = 500_000;
+/// Requests that wait for a server look again this often, microseconds: a place may come free on another worker.
+pub const QUEUE_LOOK_US: u64 = 32_000;
+/// Connections accepted between two looks at the other tasks, so that a flood of new ones starves nobody.
+pub const ACCEPTS_PER_TURN: usize = 32;
+/// Pause after an accept failed for want of descriptors or memory, microseconds.
+pub const ACCEPT_PAUSE_US: u64 = 50_000;
+/// Idle server connections are looked through this often, microseconds.
+pub const UPSTREAM_SWEEP_US: u64 = 1_000_000;
+/// The worker says that it lives this often, microseconds: a tenth of the shortest time to be called stuck.
+pub const TICK_US: u64 = 100_000;
+/// Requests on a connection between two samples of its round-trip time: a sample is a system call.
+pub const RTT_EVERY: u32 = 1024;

@@ -1,0 +1,20 @@
+//! HTTP between clients and servers.
+//!
+//! The life of a client connection is in [`client`], of a request in [`exchange`]; [`choose`] asks the decision
+//! core, [`send`], [`receive`] and [`tunnel`] move bytes, [`record`] tells what happened.
+
+pub mod answer;
+pub mod buffer;
+pub mod choose;
+pub mod client;
+pub mod date;
+pub mod exchange;
+pub mod gather;
+pub mod limits;
+pub mod receive;
+pub mod record;
+pub mod send;
+pub mod tunnel;
+pub mod view;
+pub mod wait;
+pub mod work;

@@ -1,0 +1,471 @@
+//! The answer's way to the client.
+
+use std::io::ErrorKind;
+
+use forebay_core::units::Micros;
+use forebay_http::h1::body::Decoder;
+use forebay_http::h1::write::{self, FieldEdit, ResponseEdits};
+use forebay_http::h1::{Framing, Parse, RequestContext, ResponseHead, parse_response};
+
+use super::buffer::Buffer;
+use super::choose::learn;
+use super::gather::Gather;
+use super::limits::{DUPLEX_LOOK_US, SLOW_READ_BYTES};
+use super::record::{Trace, class_of};
+use super::send::{Leg, takes_interims};
+use super::wait::{Halt, write_all};
+use crate::rt::{Rt, Stream};
+use crate::upstream::ServerConn;
+
+/// How receiving an answer ended.
+pub enum Received {
+    /// The server failed, and the client was told nothing yet.
+    Failed(Failure),
+    /// The client has the whole answer.
+    Whole {
+        /// The client's connection may stay open.
+        client_keeps: bool,
+        /// The server's connection may be used again.
+        server_keeps: bool,
+    },
+    /// The server agreed to another protocol; these bytes of it came already.
+    Upgraded(Buffer),
+    /// The client left or stood still in the middle of the answer.
+    ClientGone,
+    /// The server left, stood still or broke a rule in the middle of the answer.
+    Cut {
+        /// The client cannot tell a cut answer from a whole one but by a reset.
+        reset: bool,
+    },
+}
+
+/// How a server failed before the client was told anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// What the client gets if nobody else can help.
+    pub status: u16,
+    /// The request may have been carried out.
+    pub executed: bool,
+    /// The connection had been kept and was closed in the meantime, as servers may: no failure of the server.
+    pub stale: bool,
+    /// Another server may be asked.
+    pub another: bool,
+    /// In words, for the log.
+    pub why: &'static str,
+}
+
+/// The pieces of the working set that the answer's way needs.
+pub struct Downward<'a> {
+    /// The answer's head.
+    pub response: &'a mut ResponseHead,
+    /// Its content.
+    pub decoder: &'a mut Decoder,
+    /// What goes to the client.
+    pub gather: &'a mut Gather,
+    /// The value of our `Set-Cookie`.
+    pub set_cookie: &'a [u8],
+    /// What is told of the request.
+    pub trace: &'a mut Trace,
+}
+
+/// Receives the answer and passes it on.
+pub async fn receive<R: Rt>(
+    leg: &Leg<'_, R>,
+    conn: &ServerConn<R::Stream>,
+    down: &mut Downward<'_>,
+) -> Received {
+    let mut context = RequestContext::of(leg.request);
+    let mut buffer = match first_bytes(leg, conn, down.trace).await {
+        Ok(buffer) => buffer,
+        Err(failure) => return Received::Failed(failure),
+    };
+    loop {
+        down.response.reset();
+        if let Err(failure) = read_head(leg, conn, &mut buffer, &context, down.response).await {
+            leg.worker.buffers.give_back(buffer);
+            return Received::Failed(failure);
+        }
+        if !down.response.is_interim() {
+            break;
+        }
+        context.interims += 1;
+        if let Err(halt) = pass_interim(leg, &buffer, down).await {
+            leg.worker.buffers.give_back(buffer);
+            return client_halt(leg, halt, down.trace);
+        }
+        buffer.consume(down.response.len);
+    }
+    account(leg, down);
+    let status = down.response.status;
+    if leg.may_reselect && leg.route.retry_statuses.iter().any(|range| range.contains(status)) {
+        leg.worker.buffers.give_back(buffer);
+        return Received::Failed(Failure {
+            status,
+            executed: true,
+            stale: false,
+            another: true,
+            why: "the server's status leads to another server",
+        });
+    }
+    learn(leg.worker, leg.route, leg.server, buffer.filled(), down.response);
+    pass_answer(leg, conn, buffer, down).await
+}
+
+/// Counts the head of the final answer.
+fn account<R: Rt>(leg: &Leg<'_, R>, down: &mut Downward<'_>) {
+    let status = down.response.status;
+    down.trace.server_status = status;
+    let metrics = &leg.worker.metrics.servers[leg.slot];
+    if let Some(class) = class_of(status) {
+        metrics.responses[class].inc();
+    }
+    if let (Some(sent), Some(answered)) = (leg.progress.sent.get(), down.trace.answered) {
+        let took = answered.0.saturating_sub(sent.0);
+        metrics.response_time.observe_us(took);
+        leg.route.pool.borrow_mut().response_time(leg.server, Micros(took));
+    }
+}
+
+/// Waits for the answer without a buffer, then reads its first bytes.
+async fn first_bytes<R: Rt>(
+    leg: &Leg<'_, R>,
+    conn: &ServerConn<R::Stream>,
+    trace: &mut Trace,
+) -> Result<Buffer, Failure> {
+    let worker = leg.worker;
+    loop {
+        await_answer(leg, conn).await?;
+        let mut buffer = worker.buffers.body();
+        match conn.stream.try_read(buffer.space()) {
+            Ok(0) => {
+                worker.buffers.give_back(buffer);
+                return Err(lost(conn));
+            }
+            Ok(count) => {
+                worker.metrics.servers[leg.slot].rx_bytes.add(count as u64);
+                trace.answered = Some(worker.rt.now());
+                buffer.commit(count);
+                return Ok(buffer);
+            }
+            Err(error) => {
+                worker.buffers.give_back(buffer);
+                if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
+                    return Err(lost(conn));
+                }
+            }
+        }
+    }
+}
+
+fn lost<S>(conn: &ServerConn<S>) -> Failure {
+    Failure {
+        status: 502,
+        executed: true,
+        // The count includes this request.
+        stale: conn.requests > 1,
+        another: true,
+        why: "the server closed the connection without an answer",
+    }
+}
+
+/// Waits until the server says something. The time for it runs from the request's last byte; while the
+/// request is still on its way, its own time-outs hold.
+async fn await_answer<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<R::Stream>) -> Result<(), Failure> {
+    let rt = &leg.worker.rt;
+    loop {
+        let now = rt.now();
+        let deadline = match leg.progress.sent.get() {
+            Some(sent) => leg.patience.step(sent, leg.service.time_outs.response),
+            None => leg.patience.step(now, DUPLEX_LOOK_US),
+        };
+        match conn.stream.readable(deadline).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                let now = rt.now();
+                let over = leg.patience.is_over(now);
+                if !over && leg.progress.sent.get().is_none() {
+                    continue;
+                }
+                let late = leg
+                    .progress
+                    .sent
+                    .get()
+                    .is_some_and(|sent| now >= leg.patience.step(sent, leg.service.time_outs.response));
+                if !over && !late {
+                    continue;
+                }
+                let counters = &leg.worker.metrics.timeouts;
+                if over {
+                    counters.total.inc()
+                } else {
+                    counters.response.inc()
+                }
+                return Err(Failure {
+                    status: 504,
+                    executed: true,
+                    stale: false,
+                    another: false,
+                    why: if over { "the request took too long" } else { "the server did not answer in time" },
+                });
+            }
+            Err(_) => return Err(lost(conn)),
+        }
+    }
+}
+
+async fn read_head<R: Rt>(
+    leg: &Leg<'_, R>,
+    conn: &ServerConn<R::Stream>,
+    buffer: &mut Buffer,
+    context: &RequestContext,
+    response: &mut ResponseHead,
+) -> Result<(), Failure> {
+    let limits = &leg.service.server_limits;
+    let bad = |why| Failure { status: 502, executed: true, stale: false, another: false, why };
+    loop {
+        if !buffer.is_empty() {
+            match parse_response(buffer.filled(), context, limits, response) {
+                Ok(Parse::Done { .. }) => return Ok(()),
+                Ok(Parse::NeedMore) => {}
+                Err(reject) => {
+                    leg.worker.metrics.servers[leg.slot].aborts.inc();
+                    return Err(bad(reject.rule.text()));
+                }
+            }
+        }
+        if !buffer.make_room(limits.head_bytes as usize + 1) {
+            return Err(bad("the answer's head is too long"));
+        }
+        match conn.stream.try_read(buffer.space()) {
+            Ok(0) => return Err(bad("the server closed the connection in the middle of a head")),
+            Ok(count) => {
+                leg.worker.metrics.servers[leg.slot].rx_bytes.add(count as u64);
+                buffer.commit(count);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => await_answer(leg, conn).await?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return Err(bad("the server reset the connection in the middle of a head")),
+        }
+    }
+}
+
+/// Passes a 1xx answer on to a client that understands it.
+async fn pass_interim<R: Rt>(leg: &Leg<'_, R>, buffer: &Buffer, down: &mut Downward<'_>) -> Result<(), Halt> {
+    if !takes_interims(leg.request) {
+        return Ok(());
+    }
+    let edits = ResponseEdits { via: leg.service.via.as_deref(), ..ResponseEdits::of(leg.request) };
+    let filled = buffer.filled();
+    down.gather.clear();
+    if down.gather.text(|own| write::response(filled, down.response, &edits, own)).is_err() {
+        // Our own `Via` is checked when the configuration is read.
+        down.gather.clear();
+        return Ok(());
+    }
+    leg.progress.said.set(true);
+    let step = leg.service.time_outs.body;
+    let rt = &leg.worker.rt;
+    let bytes = write_all(rt, &leg.client.stream, down.gather, filled, leg.patience, step).await?;
+    down.trace.tx_bytes += bytes;
+    Ok(())
+}
+
+fn client_halt<R: Rt>(leg: &Leg<'_, R>, halt: Halt, trace: &mut Trace) -> Received {
+    match halt {
+        Halt::TimedOut => {
+            let counters = &leg.worker.metrics.timeouts;
+            if leg.patience.is_over(leg.worker.rt.now()) {
+                counters.total.inc();
+            } else {
+                counters.body.inc();
+            }
+            trace.ended("the client read too slowly");
+        }
+        Halt::Gone(_) => {
+            leg.worker.metrics.client_aborts.inc();
+            trace.ended("the client closed the connection");
+        }
+    }
+    Received::ClientGone
+}
+
+/// Passes the final answer on, as it comes: at most one buffer of it is held.
+//= SE-BODY-02
+async fn pass_answer<R: Rt>(
+    leg: &Leg<'_, R>,
+    conn: &ServerConn<R::Stream>,
+    mut buffer: Buffer,
+    down: &mut Downward<'_>,
+) -> Received {
+    let worker = leg.worker;
+    let client = leg.client;
+    let limits = &leg.service.server_limits;
+    let now = worker.rt.now();
+    let date = worker.date.at(worker.unix_us(now) / 1_000_000);
+    let added = [FieldEdit::Add { name: b"Set-Cookie", value: down.set_cookie }];
+    let whole_request = leg.progress.sent.get().is_some();
+    let more = leg.service.requests_max == 0 || client.requests.get() < leg.service.requests_max;
+    let edits = ResponseEdits {
+        keep_alive: leg.request.keep_alive && whole_request && more && !worker.draining.get(),
+        date: Some(&date),
+        via: leg.service.via.as_deref(),
+        fields: if down.set_cookie.is_empty() { &[] } else { &added },
+        ..ResponseEdits::of(leg.request)
+    };
+    let trailers = leg.request.te_trailers;
+    down.gather.clear();
+    let filled = buffer.filled();
+    let head = down.gather.text(|own| write::response(filled, down.response, &edits, own));
+    let Ok(sent) = head else {
+        worker.buffers.give_back(buffer);
+        return Received::Failed(Failure {
+            status: 502,
+            executed: true,
+            stale: false,
+            another: false,
+            why: "a field of ours does not fit the answer",
+        });
+    };
+    down.decoder.reset(down.response.framing, limits);
+    down.trace.status = down.response.status;
+    let mut offset = down.response.len;
+    let reset = sent.framing == Framing::UntilClose;
+    let step = leg.service.time_outs.body;
+    loop {
+        let filled = buffer.filled();
+        let taken = down.gather.content(down.decoder, sent.framing, trailers, &filled[offset..], offset);
+        let Ok(taken) = taken else {
+            worker.metrics.servers[leg.slot].aborts.inc();
+            worker.buffers.give_back(buffer);
+            if !leg.progress.said.get() {
+                return Received::Failed(Failure {
+                    status: 502,
+                    executed: true,
+                    stale: false,
+                    another: false,
+                    why: "the answer's content is garbled",
+                });
+            }
+            down.trace.ended("the answer's content is garbled");
+            return Received::Cut { reset };
+        };
+        leg.progress.said.set(true);
+        let written = write_all(&worker.rt, &client.stream, down.gather, filled, leg.patience, step).await;
+        match written {
+            Ok(bytes) => down.trace.tx_bytes += bytes,
+            Err(halt) => {
+                worker.buffers.give_back(buffer);
+                return client_halt(leg, halt, down.trace);
+            }
+        }
+        buffer.consume(offset + taken.consumed);
+        offset = 0;
+        if down.response.status == 101 {
+            return Received::Upgraded(buffer);
+        }
+        if down.decoder.is_done() {
+            let extra = !buffer.is_empty();
+            if extra {
+                down.trace.significant("the server sent more than it announced");
+            }
+            worker.buffers.give_back(buffer);
+            return Received::Whole {
+                client_keeps: sent.keep_alive,
+                server_keeps: down.response.keep_alive && !extra && whole_request,
+            };
+        }
+        buffer = match more_content(leg, conn, buffer).await {
+            Ok(Some(buffer)) => buffer,
+            Ok(None) => match down.decoder.end_of_input() {
+                Ok(()) => {
+                    down.gather.end(down.decoder, sent.framing, trailers);
+                    let last =
+                        write_all(&worker.rt, &client.stream, down.gather, &[], leg.patience, step).await;
+                    match last {
+                        Ok(bytes) => down.trace.tx_bytes += bytes,
+                        Err(halt) => return client_halt(leg, halt, down.trace),
+                    }
+                    return Received::Whole { client_keeps: sent.keep_alive, server_keeps: false };
+                }
+                Err(_) => {
+                    worker.metrics.servers[leg.slot].aborts.inc();
+                    down.trace.ended("the server closed the connection in the middle of the answer");
+                    return Received::Cut { reset };
+                }
+            },
+            Err(Stalled::Client(halt)) => return client_halt(leg, halt, down.trace),
+            Err(Stalled::Server(halt)) => {
+                worker.metrics.servers[leg.slot].aborts.inc();
+                if halt == Halt::TimedOut {
+                    let counters = &worker.metrics.timeouts;
+                    if leg.patience.is_over(worker.rt.now()) {
+                        counters.total.inc();
+                    } else {
+                        counters.body.inc();
+                    }
+                    down.trace.ended("the server stood still in the middle of the answer");
+                } else {
+                    down.trace.ended("the server reset the connection in the middle of the answer");
+                }
+                return Received::Cut { reset };
+            }
+        };
+    }
+}
+
+/// Who stopped an answer.
+enum Stalled {
+    Client(Halt),
+    Server(Halt),
+}
+
+/// Reads more of an answer; `None` is its end by the server's close. No buffer is held while the server is
+/// silent or the client has no room for what would be read.
+async fn more_content<R: Rt>(
+    leg: &Leg<'_, R>,
+    conn: &ServerConn<R::Stream>,
+    mut buffer: Buffer,
+) -> Result<Option<Buffer>, Stalled> {
+    let worker = leg.worker;
+    let step = leg.service.time_outs.body;
+    loop {
+        let space = buffer.space();
+        let mut most = space.len();
+        if let Some(room) = leg.client.stream.room() {
+            if room < SLOW_READ_BYTES {
+                worker.buffers.give_back(buffer);
+                let deadline = leg.patience.step(worker.rt.now(), step);
+                let writable = leg.client.stream.writable(deadline).await;
+                writable.map_err(|error| Stalled::Client(error.into()))?;
+                buffer = worker.buffers.body();
+                let space = buffer.space();
+                most = space.len().min(SLOW_READ_BYTES);
+            } else {
+                most = most.min(room);
+            }
+        }
+        match conn.stream.try_read(&mut buffer.space()[..most]) {
+            Ok(0) => {
+                worker.buffers.give_back(buffer);
+                return Ok(None);
+            }
+            Ok(count) => {
+                worker.metrics.servers[leg.slot].rx_bytes.add(count as u64);
+                buffer.commit(count);
+                return Ok(Some(buffer));
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                worker.buffers.give_back(buffer);
+                let deadline = leg.patience.step(worker.rt.now(), step);
+                let readable = conn.stream.readable(deadline).await;
+                readable.map_err(|error| Stalled::Server(error.into()))?;
+                buffer = worker.buffers.body();
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                worker.buffers.give_back(buffer);
+                return Err(Stalled::Server(error.into()));
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The request's way to the server.
+
+use std::cell::Cell;
+use std::io::ErrorKind;
+
+use forebay_core::id::ServerIndex;
+use forebay_core::persist::Kind;
+use forebay_http::Reject;
+use forebay_http::h1::body::Decoder;
+use forebay_http::h1::write::{self, BadEdit, Hop, RequestEdits};
+use forebay_http::h1::{RequestHead, Version};
+
+use super::buffer::Buffer;
+use super::client::Client;
+use super::gather::Gather;
+use super::wait::{Halt, Patience, write_all};
+use crate::rt::{Now, Rt, Stream};
+use crate::worker::{Route, Service, Worker};
+
+/// One try of a request at one server: what both directions need to know.
+pub struct Leg<'a, R: Rt> {
+    /// The worker.
+    pub worker: &'a Worker<R>,
+    /// The client.
+    pub client: &'a Client<R>,
+    /// The virtual service's settings.
+    pub service: &'a Service,
+    /// The route.
+    pub route: &'a Route,
+    /// The server.
+    pub server: ServerIndex,
+    /// The server's place in per-server lists.
+    pub slot: usize,
+    /// The request.
+    pub request: &'a RequestHead,
+    /// Its bytes, and what was read behind it.
+    pub bytes: &'a [u8],
+    /// How long the request may take.
+    pub patience: Patience,
+    /// A status for which the pool wants another server leads to one: there is one to try.
+    pub may_reselect: bool,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// How far a try has come; both directions write it.
+#[derive(Default)]
+pub struct Progress {
+    /// The last byte of the request went out.
+    pub sent: Cell<Option<Now>>,
+    /// Something of an answer may have gone to the client.
+    pub said: Cell<bool>,
+    /// Content was read that is not kept: the request cannot be repeated.
+    pub beyond: Cell<bool>,
+    /// Bytes read from the client beyond those that came with the head.
+    pub rx_bytes: Cell<u64>,
+}
+
+/// What was made ready of a request.
+pub struct Composed {
+    /// Bytes of the client's buffer that belong to it.
+    pub consumed: usize,
+    /// All of its content is there.
+    pub whole: bool,
+}
+
+/// Why a request could not be made ready.
+pub enum Uncomposed {
+    /// Its content breaks a rule.
+    Rejected(Reject),
+    /// Our own settings would break it.
+    Ours(BadEdit),
+}
+
+/// Writes the request's head anew, with as much of its content as came with it.
+pub fn compose<R: Rt>(
+    leg: &Leg<'_, R>,
+    upward: &mut Decoder,
+    to_server: &mut Gather,
+) -> Result<Composed, Uncomposed> {
+    let request = leg.request;
+    upward.reset(request.framing, &leg.service.limits);
+    to_server.clear();
+    let default_host = match request.authority {
+        Some(_) => String::new(),
+        // HTTP/1.0 without Host: rare enough to pay for the text each time.
+        None => leg.client.local.to_string(),
+    };
+    let pool = leg.route.pool.borrow();
+    let cookie = match pool.profile().map(|profile| &profile.kind) {
+        Some(Kind::HttpCookie(cookie)) => Some(cookie.name.as_bytes()),
+        _ => None,
+    };
+    let edits = RequestEdits {
+        default_host: default_host.as_bytes(),
+        hop: Some(Hop {
+            client: leg.client.peer.ip().to_canonical(),
+            port: leg.client.local.port(),
+            tls: false,
+        }),
+        forwarding: leg.service.forwarding,
+        via: leg.service.via.as_deref(),
+        drop_cookies: cookie.as_slice(),
+        ..RequestEdits::default()
+    };
+    to_server.text(|own| write::request(leg.bytes, request, &edits, own)).map_err(Uncomposed::Ours)?;
+    let rest = leg.bytes.get(request.len..).unwrap_or(&[]);
+    let taken =
+        to_server.content(upward, request.framing, true, rest, request.len).map_err(Uncomposed::Rejected)?;
+    Ok(Composed { consumed: request.len + taken.consumed, whole: taken.done })
+}
+
+/// How sending a request's content ended.
+pub enum Uploaded {
+    /// All of it went out. What was read behind it is the client's next request.
+    Whole(Option<Buffer>),
+    /// The client left.
+    ClientGone,
+    /// The client stood still.
+    ClientLate,
+    /// The content breaks a rule.
+    Rejected(Reject),
+    /// The server takes no more: it may have answered already.
+    ServerGone,
+    /// The server stood still.
+    ServerLate,
+}
+
+impl Uploaded {
+    /// Says whether there is no use in waiting for an answer: the request will never be whole.
+    pub fn is_hopeless(&self) -> bool {
+        matches!(self, Uploaded::ClientGone | Uploaded::ClientLate | Uploaded::Rejected(_))
+    }
+}
+
+/// Sends what is ready, then the rest of the content as it comes: at most one buffer of it is held, and none
+/// while the client is silent.
+//= SE-BODY-01
+pub async fn upload<R: Rt>(
+    leg: &Leg<'_, R>,
+    to: &R::Stream,
+    upward: &mut Decoder,
+    to_server: &mut Gather,
+) -> Uploaded {
+    let worker = leg.worker;
+    let step = leg.service.time_outs.body;
+    let framing = leg.request.framing;
+    if let Err(halt) = write_all(&worker.rt, to, to_server, leg.bytes, leg.patience, step).await {
+        return server_halt(halt);
+    }
+    loop {
+        let mut buffer = match read_content(leg, upward).await {
+            Ok(buffer) => buffer,
+            Err(ended) => return ended,
+        };
+        let taken = match to_server.content(upward, framing, true, buffer.filled(), 0) {
+            Ok(taken) => taken,
+            Err(reject) => {
+                worker.buffers.give_back(buffer);
+                return Uploaded::Rejected(reject);
+            }
+        };
+        let written = write_all(&worker.rt, to, to_server, buffer.filled(), leg.patience, step).await;
+        buffer.consume(taken.consumed);
+        if let Err(halt) = written {
+            worker.buffers.give_back(buffer);
+            return server_halt(halt);
+        }
+        if taken.done {
+            leg.progress.sent.set(Some(worker.rt.now()));
+            if buffer.is_empty() {
+                worker.buffers.give_back(buffer);
+                return Uploaded::Whole(None);
+            }
+            return Uploaded::Whole(Some(buffer));
+        }
+        worker.buffers.give_back(buffer);
+    }
+}
+
+fn server_halt(halt: Halt) -> Uploaded {
+    match halt {
+        Halt::TimedOut => Uploaded::ServerLate,
+        Halt::Gone(_) => Uploaded::ServerGone,
+    }
+}
+
+/// Waits for content from the client without a buffer, then reads some.
+async fn read_content<R: Rt>(leg: &Leg<'_, R>, upward: &Decoder) -> Result<Buffer, Uploaded> {
+    let worker = leg.worker;
+    loop {
+        let mut buffer = worker.buffers.body();
+        // Of a known length no byte too many is read: the next request stays in the socket.
+        let most = upward.remaining().unwrap_or(u64::MAX);
+        let space = buffer.space();
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(space.len());
+        match leg.client.stream.try_read(&mut space[..most]) {
+            Ok(0) => {
+                worker.buffers.give_back(buffer);
+                return Err(Uploaded::ClientGone);
+            }
+            Ok(count) => {
+                leg.progress.beyond.set(true);
+                leg.progress.rx_bytes.set(leg.progress.rx_bytes.get() + count as u64);
+                buffer.commit(count);
+                return Ok(buffer);
+            }
+            Err(error) => {
+                worker.buffers.give_back(buffer);
+                match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        let deadline = leg.patience.step(worker.rt.now(), leg.service.time_outs.body);
+                        match leg.client.stream.readable(deadline).await {
+                            Ok(()) => {}
+                            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                                return Err(Uploaded::ClientLate);
+                            }
+                            Err(_) => return Err(Uploaded::ClientGone),
+                        }
+                    }
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(Uploaded::ClientGone),
+                }
+            }
+        }
+    }
+}
+
+/// Says whether the client understands interim answers.
+pub fn takes_interims(request: &RequestHead) -> bool {
+    request.version == Version::Http11
+}

@@ -1,0 +1,116 @@
+//! Waiting with patience: one step at a time, and not longer than a request may take as a whole.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::Poll;
+
+use super::gather::Gather;
+use super::limits::GATHER_SLICES;
+use crate::rt::{NEVER, Now, Rt, Stream};
+use crate::worker::TimeOuts;
+
+/// Why bytes stopped moving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// A deadline came.
+    TimedOut,
+    /// The connection ended or failed.
+    Gone(ErrorKind),
+}
+
+impl From<io::Error> for Halt {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::TimedOut => Halt::TimedOut,
+            kind => Halt::Gone(kind),
+        }
+    }
+}
+
+/// The deadline of a request as a whole, which bounds each single wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    total: Now,
+}
+
+impl Patience {
+    /// Patience until `total`.
+    pub fn until(total: Now) -> Self {
+        Patience { total }
+    }
+
+    /// No bound but each wait's own.
+    pub fn endless() -> Self {
+        Patience { total: NEVER }
+    }
+
+    /// The end of a wait that begins at `now` and may take `us` (0: no bound of its own).
+    pub fn step(&self, now: Now, us: u64) -> Now {
+        TimeOuts::at(now, us).min(self.total)
+    }
+
+    /// Says whether the whole request's time is over.
+    pub fn is_over(&self, now: Now) -> bool {
+        now >= self.total
+    }
+}
+
+/// Writes everything that `gather` holds; `buffer` is what its content ranges point into. Gives the number of
+/// bytes.
+///
+/// # Errors
+/// No byte moved within `step_us`, or the connection is gone.
+pub async fn write_all<R: Rt>(
+    rt: &R,
+    stream: &R::Stream,
+    gather: &mut Gather,
+    buffer: &[u8],
+    patience: Patience,
+    step_us: u64,
+) -> Result<u64, Halt> {
+    let mut total = 0;
+    while !gather.is_empty() {
+        let written = {
+            let mut slices = [IoSlice::new(&[]); GATHER_SLICES];
+            let count = gather.slices(buffer, &mut slices);
+            stream.try_write(&slices[..count])
+        };
+        match written {
+            Ok(written) => {
+                total += written as u64;
+                gather.advance(written);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                stream.writable(patience.step(rt.now(), step_us)).await?;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(total)
+}
+
+/// Runs two futures until the second has completed; the first one's result comes with it if it was earlier.
+/// If `stop` says so of the first one's result, the second is given up.
+pub async fn beside<A, B>(
+    mut first: Pin<&mut impl Future<Output = A>>,
+    mut second: Pin<&mut impl Future<Output = B>>,
+    stop: impl Fn(&A) -> bool,
+) -> (Option<A>, Option<B>) {
+    let mut early = None;
+    let late = poll_fn(|context| {
+        if early.is_none()
+            && let Poll::Ready(value) = first.as_mut().poll(context)
+        {
+            let stops = stop(&value);
+            early = Some(value);
+            if stops {
+                return Poll::Ready(None);
+            }
+        }
+        second.as_mut().poll(context).map(Some)
+    })
+    .await;
+    (early, late)
+}

@@ -1,0 +1,109 @@
+//! What a request needs while it is under way, reused from request to request.
+
+use std::cell::RefCell;
+
+use forebay_core::id::ServerIndex;
+use forebay_http::h1::body::Decoder;
+use forebay_http::h1::{RequestHead, ResponseHead};
+
+use super::buffer::{Buffer, Buffers};
+use super::gather::Gather;
+use super::limits::{TEXT_KEPT_BYTES, WORKS_KEPT_MAX};
+use super::record::Trace;
+
+/// A client's bytes, and the request that they begin with: all that a slow head costs.
+#[derive(Default)]
+pub struct Head {
+    /// Bytes from the client, from the request's first one on.
+    pub bytes: Buffer,
+    /// The request.
+    pub request: RequestHead,
+}
+
+impl Head {
+    /// Forgets the first `count` bytes and the request.
+    pub fn next_message(&mut self, count: usize) {
+        self.bytes.consume(count);
+        self.bytes.compact();
+        self.request.reset();
+    }
+}
+
+/// The rest, from the head's end to the answer's end.
+#[derive(Default)]
+pub struct Work {
+    /// The server's answer.
+    pub response: ResponseHead,
+    /// The request's content.
+    pub upward: Decoder,
+    /// The answer's content.
+    pub downward: Decoder,
+    /// What goes to the server.
+    pub to_server: Gather,
+    /// What goes to the client.
+    pub to_client: Gather,
+    /// Servers that have failed this request.
+    pub tried: Vec<ServerIndex>,
+    /// Limited servers on which no place was free a moment ago.
+    pub full: Vec<ServerIndex>,
+    /// The value of our `Set-Cookie`.
+    pub set_cookie: Vec<u8>,
+    /// Room for texts that are made and used at once.
+    pub text: Vec<u8>,
+    /// What is told of the request.
+    pub trace: Trace,
+}
+
+impl Work {
+    fn reset(&mut self) {
+        self.response.reset();
+        self.to_server.shrink(TEXT_KEPT_BYTES);
+        self.to_client.shrink(TEXT_KEPT_BYTES);
+        self.tried.clear();
+        self.full.clear();
+        self.set_cookie.clear();
+        self.text.clear();
+        self.text.shrink_to(TEXT_KEPT_BYTES);
+        self.trace = Trace::default();
+    }
+}
+
+/// Working sets that are not in use.
+#[derive(Default)]
+pub struct Works {
+    heads: RefCell<Vec<Box<Head>>>,
+    works: RefCell<Vec<Box<Work>>>,
+}
+
+impl Works {
+    /// An empty head with a buffer.
+    pub fn head(&self, buffers: &Buffers) -> Box<Head> {
+        let mut head = self.heads.borrow_mut().pop().unwrap_or_default();
+        head.bytes = buffers.head();
+        head
+    }
+
+    /// Takes a head back.
+    pub fn give_back_head(&self, mut head: Box<Head>, buffers: &Buffers) {
+        buffers.give_back(std::mem::take(&mut head.bytes));
+        head.request.reset();
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < WORKS_KEPT_MAX {
+            heads.push(head);
+        }
+    }
+
+    /// An empty working set.
+    pub fn work(&self) -> Box<Work> {
+        self.works.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a working set back.
+    pub fn give_back(&self, mut work: Box<Work>) {
+        work.reset();
+        let mut works = self.works.borrow_mut();
+        if works.len() < WORKS_KEPT_MAX {
+            works.push(work);
+        }
+    }
+}

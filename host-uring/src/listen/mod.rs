@@ -1,0 +1,131 @@
+//! Accepting connections.
+//!
+//! Each worker has its own listening sockets (SO_REUSEPORT), so the kernel spreads connections and no worker wakes
+//! another. When descriptors or memory run out accepting pauses, is counted, and goes on by itself; at the
+//! engine's own limit a connection is taken and closed at once, so that its client learns of it.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use crate::config::ServiceIndex;
+use crate::control::SeatListener;
+use crate::http::client::{Client, serve};
+use crate::http::limits::{ACCEPT_PAUSE_US, ACCEPTS_PER_TURN};
+use crate::rt::{Now, Rt, Stream, give_way};
+use crate::worker::Worker;
+
+/// The accept loops of a worker.
+pub struct Acceptors<R: Rt> {
+    loops: RefCell<Vec<Rc<AcceptLoop<R>>>>,
+}
+
+impl<R: Rt> Default for Acceptors<R> {
+    fn default() -> Self {
+        Acceptors { loops: RefCell::default() }
+    }
+}
+
+struct AcceptLoop<R: Rt> {
+    listener: R::Listener,
+    address: SocketAddr,
+    service: ServiceIndex,
+    /// The stuck worker for which it accepts.
+    instead_of: Option<usize>,
+    stopped: Cell<bool>,
+}
+
+impl<R: Rt> Acceptors<R> {
+    /// Starts to accept on a socket; `instead_of`: for a worker that is stuck.
+    ///
+    /// # Errors
+    /// The socket cannot be made ready.
+    pub fn start(
+        &self,
+        worker: &Rc<Worker<R>>,
+        listener: SeatListener,
+        instead_of: Option<usize>,
+    ) -> io::Result<()> {
+        let one = Rc::new(AcceptLoop {
+            listener: worker.rt.listen(listener.socket)?,
+            address: listener.address,
+            service: listener.service,
+            instead_of,
+            stopped: Cell::new(false),
+        });
+        self.loops.borrow_mut().push(one.clone());
+        worker.rt.spawn(accept(worker.clone(), one));
+        Ok(())
+    }
+
+    /// Stops accepting for a worker that goes on by itself.
+    pub fn stop_for(&self, worker: usize) {
+        self.stop(|one| one.instead_of == Some(worker));
+    }
+
+    /// Stops accepting.
+    pub fn stop_all(&self) {
+        self.stop(|_| true);
+    }
+
+    fn stop(&self, which: impl Fn(&AcceptLoop<R>) -> bool) {
+        self.loops.borrow_mut().retain(|one| {
+            one.stopped.set(one.stopped.get() || which(one));
+            !one.stopped.get()
+        });
+    }
+}
+
+/// Accepts for ever, or until stopped. A connection that comes to a stopped loop is served all the same: it
+/// was the kernel's choice to give it to this socket.
+async fn accept<R: Rt>(worker: Rc<Worker<R>>, one: Rc<AcceptLoop<R>>) {
+    let mut in_turn = 0;
+    while !one.stopped.get() {
+        match worker.rt.accept(&one.listener).await {
+            Ok((stream, peer)) => {
+                let local = match one.address.ip().is_unspecified() {
+                    true => stream.local_addr().unwrap_or(one.address),
+                    false => one.address,
+                };
+                admit(&worker, one.service, stream, peer, local);
+                in_turn += 1;
+                if in_turn >= ACCEPTS_PER_TURN {
+                    in_turn = 0;
+                    give_way().await;
+                }
+            }
+            Err(error) => {
+                worker.metrics.accept_errors.inc();
+                if fatal(&error) {
+                    return;
+                }
+                let now = worker.rt.now();
+                worker.rt.sleep_until(Now(now.0 + ACCEPT_PAUSE_US)).await;
+            }
+        }
+    }
+}
+
+/// Serves a new connection, or refuses it at the engine's limit.
+//= SE-LIMIT-02
+fn admit<R: Rt>(
+    worker: &Rc<Worker<R>>,
+    service: ServiceIndex,
+    stream: R::Stream,
+    peer: SocketAddr,
+    local: SocketAddr,
+) {
+    if worker.connections.get() >= worker.connections_max {
+        worker.metrics.connections_refused_limit.inc();
+        stream.reset_on_close();
+        return;
+    }
+    let client = Client::new(worker, service, stream, peer, local);
+    worker.rt.spawn(serve(client));
+}
+
+/// Says whether the socket itself is unusable, as opposed to a shortage that passes.
+fn fatal(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::EBADF)
+}

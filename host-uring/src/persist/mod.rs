@@ -1,0 +1,9 @@
+//! What is remembered of clients: sealed in their cookies, or in the engine's table.
+//!
+//! The decision core says what to look up and what to remember; here are the keys, the locks and the memory.
+
+pub mod cookie;
+pub mod store;
+
+pub use cookie::{Binding, Sealer};
+pub use store::{Store, StoreProblem};

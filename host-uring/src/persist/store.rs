@@ -1,0 +1,283 @@
+//! The persistence table of the process, and the locks of its partitions.
+//!
+//! The whole of it is reserved and written at start from the memory setting, so nothing grows on the data
+//! path. A lock is held for one operation on one of up to 4,096 partitions (a few dozen nanoseconds); it is,
+//! with the counter of a limited server, the only memory that two workers write.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use forebay_core::hash;
+use forebay_core::id::ServerId;
+use forebay_core::persist::{ClientKey, Kind, TableKey};
+use forebay_core::table::{
+    Catalog, EngineSlot, EntryView, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, Stats,
+    TableId, TableSettings, Write,
+};
+use forebay_core::units::{Now, Seconds};
+
+use super::Sealer;
+use crate::config::{PoolIndex, ServiceIndex, Tree};
+
+/// Why the persistence table cannot be set up.
+#[derive(Debug)]
+pub struct StoreProblem(String);
+
+impl fmt::Display for StoreProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StoreProblem {}
+
+/// A partition with its lock, on cache lines of its own.
+#[repr(align(128))]
+struct Locked(Mutex<Partition>);
+
+/// Cookie keys and persistence table of the process; shared by all workers.
+pub struct Store {
+    sealer: Sealer,
+    catalog: Catalog,
+    geometry: Option<Geometry>,
+    partitions: Box<[Locked]>,
+    tables: Vec<(ServiceIndex, PoolIndex, TableId)>,
+    evicted: AtomicU64,
+    refused: AtomicU64,
+    /// The partition that is swept next.
+    hand: AtomicU32,
+    /// By pool: turns of round robin over all workers.
+    tickets: Box<[Ticket]>,
+}
+
+/// A counter that workers share, on a cache line of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Ticket(AtomicU64);
+
+impl Store {
+    /// Sets up keys and table for a configuration. The table's memory is reserved and written only if
+    /// some pool remembers its clients in it.
+    ///
+    /// # Errors
+    /// The memory left for the table is too little, or there are too many tables.
+    pub fn build(tree: &Tree, secret: [u8; 16], now: Now) -> Result<Self, StoreProblem> {
+        let wanted: Vec<(ServiceIndex, PoolIndex, Lifetime)> = (0..tree.services.len())
+            .map(ServiceIndex)
+            .flat_map(|service| {
+                let pools = tree.pools_of(tree.service(service));
+                pools.iter().filter_map(move |pool| Some((service, *pool, table_life(tree, service, *pool)?)))
+            })
+            .collect();
+        let geometry = if wanted.is_empty() {
+            None
+        } else {
+            let bytes = table_bytes(&tree.engine);
+            let geometry = Geometry::for_memory(bytes, 0)
+                .map_err(|problem| StoreProblem(format!("engine: {problem}")))?;
+            Some(geometry)
+        };
+        let smallest = || Geometry::for_entries(1).expect("one entry fits the smallest table");
+        let me = EngineSlot::new(0).expect("the slot of an engine that is alone");
+        let mut catalog = Catalog::new(&geometry.unwrap_or_else(smallest), secret, me);
+        let mut tables = Vec::new();
+        for (service, pool, life) in wanted {
+            let name = table_name(tree, service, pool);
+            let settings = TableSettings { name, lives: vec![life], synced: false };
+            let table = catalog
+                .define(&settings)
+                .map_err(|problem| StoreProblem(format!("persistence tables: {problem}")))?;
+            tables.push((service, pool, table));
+        }
+        for (_, server) in tree.servers() {
+            catalog.server(ServerId::of(server.address.into()).0);
+        }
+        let count = geometry.map_or(0, |geometry| geometry.partitions());
+        let partitions = (0..count)
+            .map(|_| {
+                let geometry = geometry.expect("there are partitions only with a geometry");
+                Locked(Mutex::new(Partition::new(&geometry, &catalog, now)))
+            })
+            .collect();
+        Ok(Store {
+            sealer: Sealer::new(&tree.cookie_keys),
+            catalog,
+            geometry,
+            partitions,
+            tables,
+            evicted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            hand: AtomicU32::new(0),
+            tickets: tree.pools.iter().map(|_| Ticket::default()).collect(),
+        })
+    }
+
+    /// The next turn of a pool whose round robin goes over all workers.
+    pub fn ticket(&self, pool: PoolIndex) -> u64 {
+        self.tickets[pool.0].0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The keys of persistence cookies.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// The table of a service's pool, if it has one.
+    pub fn table(&self, service: ServiceIndex, pool: PoolIndex) -> Option<TableId> {
+        self.tables.iter().find(|(s, p, _)| (*s, *p) == (service, pool)).map(|(.., table)| *table)
+    }
+
+    /// The key's bytes as the decision core takes them.
+    pub fn table_key(&self, key: ClientKey<'_>) -> TableKey {
+        match key {
+            ClientKey::Plain(bytes) => TableKey(bytes),
+            ClientKey::Opaque(text) => TableKey(self.catalog.text_bytes(text).0),
+        }
+    }
+
+    /// The key in a table.
+    pub fn key(&self, table: TableId, key: TableKey) -> Key {
+        self.catalog.key(table, KeyBytes(key.0))
+    }
+
+    fn partition(&self, key: &Key) -> Option<MutexGuard<'_, Partition>> {
+        let at = self.geometry?.route(key);
+        // A worker that panicked while it held the lock was inside one operation of the core, which does
+        // not panic half-way on purpose; an entry that it garbled expires like any other.
+        Some(self.partitions[at as usize].0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The server that a key means.
+    pub fn get(&self, key: &Key, now: Now) -> Option<ServerId> {
+        let slot = self.partition(key)?.get(&self.catalog, key, now)?;
+        self.catalog.name_of(slot).map(ServerId)
+    }
+
+    /// Binds a key to a server; `moved`: away from another one that is down.
+    ///
+    /// Gives the server that the key means now: another one if a second connection of the client was
+    /// faster. `None` if the table is full of clients with open connections.
+    pub fn put(&self, key: &Key, server: ServerId, moved: bool, now: Now) -> Option<ServerId> {
+        use forebay_core::table::Outcome;
+        let slot = self.catalog.slot_of(server.0)?;
+        let write = if moved { Write::moved(slot) } else { Write::first(slot) };
+        let written = self.partition(key)?.put(&self.catalog, key, write, now, group_now());
+        match written {
+            Ok(written) => {
+                if written.evicted.is_some() {
+                    self.evicted.fetch_add(1, Ordering::Relaxed);
+                }
+                match written.outcome {
+                    Outcome::Held(held) => self.catalog.name_of(held).map(ServerId),
+                    Outcome::Created | Outcome::Replaced(_) | Outcome::Same => Some(server),
+                }
+            }
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Renews a key's life.
+    pub fn touch(&self, key: &Key, now: Now) {
+        if let Some(mut partition) = self.partition(key) {
+            partition.touch(&self.catalog, key, now);
+        }
+    }
+
+    /// Counts a connection of a client, whose entry stays until the last one has closed; `false` if the
+    /// key has no entry, and then there is nothing to close.
+    //= SE-PERSIST-01
+    pub fn open(&self, key: &Key, now: Now) -> bool {
+        self.partition(key).is_some_and(|mut partition| partition.open(&self.catalog, key, now).is_some())
+    }
+
+    /// Counts the end of a connection that [`Store::open`] counted.
+    pub fn close(&self, key: &Key, now: Now) {
+        if let Some(mut partition) = self.partition(key) {
+            partition.close(&self.catalog, key, now);
+        }
+    }
+
+    /// Removes a key.
+    pub fn remove(&self, key: &Key, now: Now) {
+        if let Some(mut partition) = self.partition(key) {
+            // An unknown table or an older catalog: the entry is gone for this configuration already.
+            let _ = partition.remove(&self.catalog, key, now, group_now());
+        }
+    }
+
+    /// Frees what has expired in the next `partitions` partitions. Any worker may call it.
+    pub fn sweep(&self, partitions: u32, now: Now) {
+        let count = self.partitions.len() as u32;
+        for _ in 0..partitions.min(count) {
+            let at = self.hand.fetch_add(1, Ordering::Relaxed) % count;
+            let mut partition = self.partitions[at as usize].0.lock().unwrap_or_else(PoisonError::into_inner);
+            partition.sweep(&self.catalog, now, u32::MAX);
+        }
+    }
+
+    /// Partitions of the table; 0 if no pool needs one.
+    pub fn partitions(&self) -> u32 {
+        self.partitions.len() as u32
+    }
+
+    /// The figures of all partitions together.
+    pub fn stats(&self) -> Stats {
+        let mut sum = Stats::default();
+        for partition in &self.partitions {
+            sum.add(&partition.0.lock().unwrap_or_else(PoisonError::into_inner).stats());
+        }
+        sum
+    }
+
+    /// Calls `visit` with each living entry of one partition (0 to [`Store::partitions`]) and the id of its
+    /// server. The partition is locked meanwhile: keep it short.
+    pub fn entries(&self, partition: u32, now: Now, mut visit: impl FnMut(&EntryView, Option<ServerId>)) {
+        let Some(locked) = self.partitions.get(partition as usize) else { return };
+        let locked = locked.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in locked.entries(&self.catalog, 0..u32::MAX, now) {
+            if !entry.record.tombstone {
+                visit(&entry, self.catalog.name_of(entry.record.server).map(ServerId));
+            }
+        }
+    }
+}
+
+/// How long the table of a service's pool keeps an idle entry; `None` if the pool needs no table.
+fn table_life(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Lifetime> {
+    let config = crate::worker::build::pool_config(tree, service, pool);
+    let minutes = match config.persistence?.kind {
+        Kind::ClientIp(c) if c.timeout.0 > 0 => c.timeout,
+        Kind::AppCookie(c) => c.timeout,
+        _ => return None,
+    };
+    Some(Lifetime::For(Seconds(minutes.seconds().0)))
+}
+
+/// The same on every engine and after a restart.
+fn table_name(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&crate::config::name_id(&tree.service(service).name).to_le_bytes());
+    bytes[4..].copy_from_slice(&crate::config::name_id(&tree.pool(pool).name).to_le_bytes());
+    hash::fixed64(&bytes)
+}
+
+/// Bytes for tables: what connections and buffers leave of the engine's memory.
+//= SE-MEMORY-01
+fn table_bytes(engine: &forebay_snapshot::Engine) -> u64 {
+    let all = u64::from(engine.memory_gib) << 30;
+    let share = all / 100 * u64::from(100 - engine.connection_memory_percentage);
+    match engine.persistence_mem_max_bytes {
+        0 => share,
+        most => share.min(most),
+    }
+}
+
+/// The wall clock: the engine is alone in its group.
+fn group_now() -> GroupMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    GroupMillis(since.map_or(0, |since| since.as_millis() as u64))
+}

@@ -1,0 +1,51 @@
+//! What the control thread tells a worker.
+
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use super::Worker;
+use crate::control::mailbox::{MailboxReceiver, Message};
+use crate::listen::Acceptors;
+use crate::rt::Rt;
+
+/// Reads the mailbox for ever.
+pub(super) async fn read<R: Rt>(
+    worker: Rc<Worker<R>>,
+    acceptors: Rc<Acceptors<R>>,
+    mailbox: MailboxReceiver,
+) {
+    loop {
+        if worker.rt.fd_readable(mailbox.wake_fd()).await.is_err() {
+            // The messages also stand in shared memory (generations, the stop flag), which is looked at anyway.
+            return;
+        }
+        let mut count = [0_u8; 8];
+        // SAFETY: the buffer is eight valid bytes, and the descriptor is open as long as the mailbox.
+        unsafe { libc::read(mailbox.wake_fd().as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        while let Some(message) = mailbox.try_recv() {
+            act(&worker, &acceptors, message);
+        }
+    }
+}
+
+fn act<R: Rt>(worker: &Rc<Worker<R>>, acceptors: &Rc<Acceptors<R>>, message: Message) {
+    match message {
+        Message::PoolsChanged => {
+            let now = worker.rt.now();
+            for route in &worker.routes {
+                route.follow_states(&worker.tree, now);
+                // A server that came up may have room for one that waits.
+                route.queue.call();
+            }
+        }
+        Message::AcceptFor { worker: stuck, listener } => {
+            // A descriptor that cannot be listened on leaves the stuck worker's clients waiting, as they were.
+            let _ = acceptors.start(worker, listener, Some(stuck));
+        }
+        Message::StopAcceptFor { worker: stuck } => acceptors.stop_for(stuck),
+        // The stop flag is read with every tick; this only wakes the worker.
+        Message::Shutdown => {}
+        Message::Panic => panic!("a fault was asked for: the worker panics"),
+        Message::Sleep(ms) => std::thread::sleep(std::time::Duration::from_millis(ms)),
+    }
+}

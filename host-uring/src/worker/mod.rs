@@ -1,0 +1,107 @@
+//! A worker: one thread with its own sockets, connections, buffers and counters.
+//!
+//! [`run`] is the thread's body. It starts an accept loop for each listening socket, a task that reads the
+//! mailbox and one that keeps time, and ends when the engine stops. A panic of any task closes the
+//! worker's connections and goes on to the thread's root, where the supervisor starts the worker anew.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::control::{ShutdownStage, WorkerSeat};
+use crate::listen::Acceptors;
+use crate::persist::Store;
+use crate::rt::{Backend, Now, Rt, Sockets};
+
+pub mod build;
+mod mail;
+mod queue;
+mod state;
+mod time;
+
+pub use queue::{Place, Queue};
+pub use state::{Route, RouteServer, Service, TimeOuts, Worker};
+
+/// How a worker runs, for the log.
+#[derive(Debug)]
+pub struct Started {
+    /// The kernel interface in use.
+    pub backend: Backend,
+    /// Why it is not io_uring, if the kernel refused that.
+    pub refusal: Option<io::Error>,
+}
+
+/// What all workers of the process share.
+#[derive(Clone)]
+pub struct Common {
+    /// Cookie keys and persistence table.
+    pub store: Arc<Store>,
+    /// How many workers there are.
+    pub workers: usize,
+    /// The kernel interface to use, if it is to be had.
+    pub backend: Backend,
+}
+
+/// Serves until the engine stops. `started` is called once, when the worker is about to accept.
+///
+/// # Errors
+/// The thread could not be set up: no descriptors left, or a listening socket that is none.
+///
+/// # Panics
+/// With any task's panic, after the worker's connections were closed.
+pub fn run(seat: WorkerSeat, common: Common, started: impl FnOnce(&Started)) -> io::Result<()> {
+    let (rt, refusal) = Sockets::new(common.backend)?;
+    let told = Started { backend: rt.backend(), refusal };
+    rt.block_on(async {
+        let worker = Worker::new(
+            rt.clone(),
+            seat.index,
+            common.workers,
+            seat.tree,
+            seat.metrics,
+            seat.log,
+            common.store,
+            seat.connections_max,
+            seed(),
+        );
+        let acceptors = Rc::new(Acceptors::default());
+        for listener in seat.listeners {
+            acceptors.start(&worker, listener, None)?;
+        }
+        started(&told);
+        rt.spawn(mail::read(worker.clone(), acceptors.clone(), seat.mailbox));
+        time::keep(&worker, &acceptors, &seat.shutdown).await;
+        Ok(())
+    })
+}
+
+/// Bits that differ from worker to worker and from start to start.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    // The standard library's hasher is keyed by the system's random numbers.
+    RandomState::new().build_hasher().finish()
+}
+
+impl<R: Rt> Worker<R> {
+    /// Looks at how far the engine's stop has come and acts on it; `true` when the worker is done.
+    fn follow_stop(&self, acceptors: &Acceptors<R>, stage: ShutdownStage) -> bool {
+        match stage {
+            ShutdownStage::Running => false,
+            ShutdownStage::Draining => {
+                if !self.draining.replace(true) {
+                    acceptors.stop_all();
+                    self.upstreams.close();
+                }
+                // Again with each look: a connection may have been about to park.
+                self.parked.end_all();
+                self.connections.get() == 0
+            }
+            ShutdownStage::Now => true,
+        }
+    }
+}
+
+/// The moment `us` from now.
+fn from_now<R: Rt>(rt: &R, us: u64) -> Now {
+    Now(rt.now().0 + us)
+}

@@ -1,0 +1,395 @@
+//! What one worker knows: configuration in the form that the request path reads, and its own counts.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use forebay_core::id::ServerIndex;
+use forebay_core::lb::{Health, Pool, ServerState};
+use forebay_core::persist::Kind;
+use forebay_core::table::TableId;
+use forebay_core::units::UnixSeconds;
+use forebay_http::Limits;
+use forebay_http::h1::write::{Forwarding, Policy};
+use forebay_snapshot::health::StatusRange;
+use forebay_snapshot::profile::ForwardedFor;
+
+use super::build;
+use super::queue::Queue;
+use crate::config::{self, HealthState, PoolIndex, ServerShared, ServiceIndex, Tree};
+use crate::http::buffer::Buffers;
+use crate::http::client::Parked;
+use crate::http::date::DateCache;
+use crate::http::work::Works;
+use crate::log::Sink;
+use crate::metrics::WorkerMetrics;
+use crate::persist::{Binding, Store};
+use crate::rt::{Now, Rt};
+use crate::upstream::{KeepRules, Upstreams};
+
+/// One worker's state; its tasks share it.
+pub struct Worker<R: Rt> {
+    /// Sockets, clock, tasks.
+    pub rt: R,
+    /// The worker's number.
+    pub index: usize,
+    /// The configuration.
+    pub tree: Arc<Tree>,
+    /// The worker's counters.
+    pub metrics: Arc<WorkerMetrics>,
+    /// Where access records go.
+    pub log: RefCell<Sink>,
+    /// Cookie keys and persistence table of the process.
+    pub store: Arc<Store>,
+    /// By [`ServiceIndex`].
+    pub services: Box<[Service]>,
+    /// One for each service and pool that can serve it.
+    pub routes: Box<[Route]>,
+    /// Connections to servers.
+    pub upstreams: Upstreams<R>,
+    /// Buffers that are not in use.
+    pub buffers: Buffers,
+    /// Working sets that are not in use.
+    pub works: Works,
+    /// Client connections that wait for their next request.
+    pub parked: Parked<R>,
+    /// Client connections.
+    pub connections: Cell<usize>,
+    /// Most of them at the same time.
+    pub connections_max: usize,
+    /// Room for a sealed cookie.
+    pub sealed: RefCell<Vec<u8>>,
+    /// The date of answers.
+    pub date: DateCache,
+    /// No new requests: answer, then close.
+    pub draining: Cell<bool>,
+    /// Microseconds between the epochs of the wall clock and of [`Now`].
+    wall_offset_us: Cell<u64>,
+    random: Cell<u64>,
+    request_ids: Cell<u64>,
+}
+
+/// Time-outs of a virtual service, microseconds; 0: none.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeOuts {
+    /// Connecting to a server.
+    pub connect: u64,
+    /// A request's head.
+    pub header: u64,
+    /// A body that stands still.
+    pub body: u64,
+    /// The head of an answer.
+    pub response: u64,
+    /// A kept connection's next request.
+    pub idle: u64,
+    /// A request as a whole.
+    pub total: u64,
+    /// An upgraded connection that stands still.
+    pub upgraded: u64,
+}
+
+impl TimeOuts {
+    /// The moment `us` after `from`; never if `us` is 0.
+    pub fn at(from: Now, us: u64) -> Now {
+        if us == 0 { crate::rt::NEVER } else { Now(from.0.saturating_add(us)) }
+    }
+}
+
+/// A virtual service.
+pub struct Service {
+    /// Its place in the tree.
+    pub index: ServiceIndex,
+    /// Time-outs.
+    pub time_outs: TimeOuts,
+    /// Bounds of what clients send.
+    pub limits: Limits,
+    /// Bounds of what servers send: heads as large as the client's bound, bodies of any size.
+    pub server_limits: Limits,
+    /// What happens to forwarding fields.
+    pub forwarding: Forwarding,
+    /// Our name in `Via`.
+    pub via: Option<Vec<u8>>,
+    /// Upgrades pass.
+    pub websockets: bool,
+    /// Requests on one connection; 0: no bound.
+    pub requests_max: u32,
+    /// Its routes: places in [`Worker::routes`], in the order of the group's members.
+    pub routes: Vec<usize>,
+}
+
+/// A pool as it serves one virtual service, on this worker.
+pub struct Route {
+    /// The service.
+    pub service: ServiceIndex,
+    /// The pool's place in the tree.
+    pub pool_index: PoolIndex,
+    /// The decision core's pool.
+    pub pool: RefCell<Pool>,
+    /// Its servers, by [`ServerIndex`].
+    pub servers: Vec<RouteServer>,
+    /// Requests that wait for one of them.
+    pub queue: Queue,
+    /// How connections to them are kept.
+    pub keep: KeepRules,
+    /// Further servers that one request may try.
+    pub retries: u32,
+    /// Also repeat what may have been executed.
+    pub retry_nonidempotent: bool,
+    /// Answers that lead to another try.
+    pub retry_statuses: Vec<StatusRange>,
+    /// How long a request may wait for a server, microseconds.
+    pub queue_us: u64,
+    /// The pool's table.
+    pub table: Option<TableId>,
+    /// What the pool's cookies are bound to.
+    pub binding: Option<Binding>,
+    /// A client's open connections keep its entry alive.
+    pub counts_connections: bool,
+    generation: Cell<u32>,
+}
+
+/// A server of a route.
+pub struct RouteServer {
+    /// Its place in per-server lists.
+    pub slot: usize,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// Its health, and its connections over all workers.
+    pub shared: Arc<ServerShared>,
+    /// Its connection limit; 0: none.
+    pub limit: u32,
+}
+
+impl<R: Rt> Worker<R> {
+    /// Builds a worker's state.
+    #[expect(clippy::too_many_arguments, reason = "called once, each argument is another part of the seat")]
+    pub fn new(
+        rt: R,
+        index: usize,
+        workers: usize,
+        tree: Arc<Tree>,
+        metrics: Arc<WorkerMetrics>,
+        log: Sink,
+        store: Arc<Store>,
+        connections_max: usize,
+        seed: u64,
+    ) -> Rc<Self> {
+        let mut routes = Vec::new();
+        let mut services = Vec::new();
+        for place in 0..tree.services.len() {
+            let place = ServiceIndex(place);
+            let mut own = Vec::new();
+            for pool in tree.pools_of(tree.service(place)) {
+                own.push(routes.len());
+                routes.push(Route::new(&tree, &store, place, *pool, index, workers));
+            }
+            services.push(Service::new(&tree, place, own));
+        }
+        let worker = Worker {
+            upstreams: Upstreams::new(rt.clone(), metrics.clone(), tree.server_slots),
+            rt,
+            index,
+            tree,
+            metrics,
+            log: RefCell::new(log),
+            store,
+            services: services.into(),
+            routes: routes.into(),
+            buffers: Buffers::default(),
+            works: Works::default(),
+            parked: Parked::default(),
+            connections: Cell::new(0),
+            sealed: RefCell::default(),
+            date: DateCache::default(),
+            connections_max,
+            draining: Cell::new(false),
+            wall_offset_us: Cell::new(0),
+            random: Cell::new(seed),
+            request_ids: Cell::new(0),
+        };
+        worker.read_wall_clock();
+        let now = worker.rt.now();
+        for route in &worker.routes {
+            route.read_states(&worker.tree, now);
+        }
+        Rc::new(worker)
+    }
+
+    /// Reads the wall clock, which may jump; between two readings it is counted on.
+    pub fn read_wall_clock(&self) {
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let wall_us = wall.map_or(0, |wall| wall.as_micros() as u64);
+        self.wall_offset_us.set(wall_us.wrapping_sub(self.rt.now().0));
+    }
+
+    /// The wall clock at `now`, microseconds since 1970.
+    pub fn unix_us(&self, now: Now) -> u64 {
+        now.0.wrapping_add(self.wall_offset_us.get())
+    }
+
+    /// The wall clock at `now`, seconds since 1970.
+    pub fn unix_seconds(&self, now: Now) -> UnixSeconds {
+        UnixSeconds(self.unix_us(now) / 1_000_000)
+    }
+
+    /// 64 random bits, good enough to spread load (SplitMix64).
+    pub fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The next request's number.
+    pub fn request_id(&self) -> u64 {
+        let id = self.request_ids.get() + 1;
+        self.request_ids.set(id);
+        id
+    }
+
+    /// The service at `index`.
+    pub fn service(&self, index: ServiceIndex) -> &Service {
+        &self.services[index.0]
+    }
+
+    /// The configuration of a route's pool.
+    pub fn pool_of(&self, route: &Route) -> &config::Pool {
+        self.tree.pool(route.pool_index)
+    }
+}
+
+impl Service {
+    fn new(tree: &Tree, index: ServiceIndex, routes: Vec<usize>) -> Self {
+        let http = &tree.service(index).http;
+        let us = |ms: u32| u64::from(ms) * 1000;
+        let limits = Limits {
+            head_bytes: http.head_bytes_max,
+            target_bytes: http.request_line_bytes_max,
+            field_bytes: http.field_bytes_max,
+            fields: u32::from(http.fields_max),
+            body_bytes: if http.body_bytes_max == 0 { u64::MAX } else { http.body_bytes_max },
+            ..Limits::default()
+        };
+        let added = |on: bool| if on { Policy::Replace } else { Policy::Keep };
+        Service {
+            index,
+            time_outs: TimeOuts {
+                connect: us(http.connect_timeout_ms),
+                header: us(http.header_timeout_ms),
+                body: us(http.body_timeout_ms),
+                response: us(http.response_timeout_ms),
+                idle: us(http.idle_timeout_ms),
+                total: us(http.total_timeout_ms),
+                upgraded: us(http.upgraded_idle_timeout_ms),
+            },
+            limits,
+            server_limits: Limits { body_bytes: u64::MAX, ..limits },
+            forwarding: Forwarding {
+                x_forwarded_for: match http.x_forwarded_for {
+                    ForwardedFor::Append => Policy::Append,
+                    ForwardedFor::Replace => Policy::Replace,
+                    ForwardedFor::Keep => Policy::Keep,
+                    ForwardedFor::Remove => Policy::Remove,
+                },
+                x_forwarded_proto: added(http.x_forwarded_proto),
+                x_forwarded_port: added(http.x_forwarded_proto),
+                forwarded: if http.forwarded { Policy::Append } else { Policy::Extend },
+            },
+            via: (!http.via.is_empty()).then(|| http.via.clone().into_bytes()),
+            websockets: http.websockets,
+            requests_max: http.requests_per_connection_max,
+            routes,
+        }
+    }
+}
+
+impl Route {
+    fn new(
+        tree: &Tree,
+        store: &Store,
+        service: ServiceIndex,
+        pool_index: PoolIndex,
+        worker: usize,
+        workers: usize,
+    ) -> Self {
+        let core = build::pool_config(tree, service, pool_index);
+        let limit = core.connections_max;
+        let kind = core.persistence.as_ref().map(|profile| &profile.kind);
+        let binding = match kind {
+            Some(Kind::HttpCookie(c)) => Some(Binding::new(core.vs, core.id, &c.name)),
+            _ => None,
+        };
+        let counts_connections = matches!(kind, Some(Kind::ClientIp(_)));
+        let pool = tree.pool(pool_index);
+        let config = &pool.config;
+        let us = |ms: u32| u64::from(ms) * 1000;
+        let built = Pool::new(core).expect("checked: the snapshot's own check covers the core's");
+        Route {
+            service,
+            pool_index,
+            pool: RefCell::new(built.for_worker(worker as u16, workers as u16)),
+            servers: pool
+                .servers
+                .iter()
+                .map(|server| RouteServer {
+                    slot: server.slot,
+                    address: server.address,
+                    shared: server.shared.clone(),
+                    limit,
+                })
+                .collect(),
+            queue: Queue::default(),
+            keep: KeepRules {
+                idle_us: us(config.connection_pool.idle_ms),
+                life_us: us(config.connection_pool.life_ms),
+                reuse_max: config.connection_pool.reuse_max,
+                // A limited server counts connections: an idle one here would keep others away from it.
+                idle_max: match limit {
+                    0 => usize::from(config.connection_pool.idle_connections_max),
+                    _ => 0,
+                },
+            },
+            retries: u32::from(config.server_reselect.num_retries),
+            retry_nonidempotent: config.server_reselect.retry_nonidempotent,
+            retry_statuses: match config.server_reselect.enabled {
+                true => config.server_reselect.statuses.clone(),
+                false => Vec::new(),
+            },
+            queue_us: us(config.request_queue.timeout_ms),
+            table: store.table(service, pool_index),
+            binding,
+            counts_connections,
+            generation: Cell::new(pool.shared.generation()),
+        }
+    }
+
+    /// Takes the servers' states over if one has changed since the last look.
+    #[inline]
+    pub fn follow_states(&self, tree: &Tree, now: Now) {
+        let generation = tree.pool(self.pool_index).shared.generation();
+        if generation != self.generation.get() {
+            self.generation.set(generation);
+            self.read_states(tree, now);
+        }
+    }
+
+    fn read_states(&self, tree: &Tree, now: Now) {
+        let mut pool = self.pool.borrow_mut();
+        for (place, server) in tree.pool(self.pool_index).servers.iter().enumerate() {
+            let health = match server.shared.state() {
+                HealthState::Up => Health::Up,
+                HealthState::Disabled => Health::Up,
+                HealthState::Maintenance => Health::Maintenance,
+                HealthState::Checking | HealthState::Down => Health::Down,
+            };
+            let enabled = server.config.enabled && server.shared.state() != HealthState::Disabled;
+            let index = ServerIndex(place as u16);
+            let state = ServerState { health, enabled };
+            if pool.state(index) != state {
+                pool.set_state(index, state, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The worker's own clockwork: signs of life, the wall clock, old connections, expired entries.
+
+use super::{Worker, from_now};
+use crate::control::ShutdownFlag;
+use crate::http::limits::{TICK_US, UPSTREAM_SWEEP_US};
+use crate::listen::Acceptors;
+use crate::rt::Rt;
+
+/// Every partition of the table is swept in this many ticks (ten seconds): expired entries cost memory until
+/// then, never a wrong answer.
+const SWEEP_TICKS: u32 = 100;
+
+/// Ticks until the engine's stop ends the worker.
+pub(super) async fn keep<R: Rt>(worker: &Worker<R>, acceptors: &Acceptors<R>, shutdown: &ShutdownFlag) {
+    let mut sweep_at = from_now(&worker.rt, UPSTREAM_SWEEP_US);
+    let share = worker.store.partitions().div_ceil(SWEEP_TICKS);
+    loop {
+        worker.metrics.tick();
+        worker.read_wall_clock();
+        if worker.follow_stop(acceptors, shutdown.stage()) {
+            return;
+        }
+        let now = worker.rt.now();
+        // One worker sweeps for all: the hand is shared, and a look at each bucket is cheap.
+        if worker.index == 0 && share > 0 {
+            worker.store.sweep(share, now);
+        }
+        if now >= sweep_at {
+            sweep_at = from_now(&worker.rt, UPSTREAM_SWEEP_US);
+            worker.upstreams.sweep(|slot| {
+                let mut routes = worker.routes.iter();
+                routes
+                    .find(|route| route.servers.iter().any(|server| server.slot == slot))
+                    .map(|route| route.keep)
+            });
+        }
+        worker.rt.sleep_until(from_now(&worker.rt, TICK_US)).await;
+    }
+}
