@@ -278,7 +278,7 @@ async fn refuse<R: Rt>(client: &Client<R>, head: &mut Head, begin: Now, status: 
     let said = say(client, None, saying, &mut gather, &mut trace, Patience::endless()).await;
     // What was understood of it is not logged: its positions may be half-way.
     head.request.reset();
-    finish(client, head, &trace, &mut Vec::new());
+    finish(client, head, &trace);
     if said {
         linger(client, &mut head.bytes).await;
     }

@@ -75,7 +75,7 @@ pub async fn exchange<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, work: &mut
     };
     let trace = &mut work.trace;
     trace.rx_bytes += ended.consumed.max(head.request.len) as u64;
-    finish(client, head, trace, &mut work.text);
+    finish(client, head, trace);
     if ended.outcome == Outcome::Keep {
         head.next_message(ended.consumed);
         if let Some(leftover) = ended.leftover {

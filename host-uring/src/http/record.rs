@@ -110,7 +110,7 @@ impl Trace {
 }
 
 /// Counts a request and logs it.
-pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace, text: &mut Vec<u8>) {
+pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace) {
     let worker = &client.worker;
     let now = worker.rt.now();
     let metrics = &worker.metrics.services[client.service.0];
@@ -125,11 +125,6 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace, text: &mut 
     if !log.enabled() {
         return;
     }
-    text.clear();
-    if let Some(reason) = &trace.reason {
-        // Writing to a vector does not fail, and a reason holds nothing that JSON has no form for.
-        let _ = serde_json::to_writer(&mut *text, reason);
-    }
     let route: Option<&Route> = trace.route.map(|at| &worker.routes[at]);
     let server = match (route, trace.server) {
         (Some(route), Some(at)) => route.servers.get(at).map(|server| server.address),
@@ -137,21 +132,20 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace, text: &mut 
     };
     let (bytes, request) = (head.bytes.filled(), &head.request);
     let known = request.len > 0;
-    let part = |part: &'static [u8]| if known { part } else { b"" };
     log.push(&AccessRecord {
         at_unix_us: worker.unix_us(trace.begin),
         service_engine: &worker.tree.engine.name,
         worker: worker.index,
         request_id: worker.request_id(),
         virtual_service: &worker.tree.service(client.service).name,
-        pool: route.map_or("", |route| &worker.pool_of(route).name),
+        pool: route.map(|route| worker.pool_of(route)),
         client: client.shown.get(),
         client_dest: client.local,
         server,
         server_src: trace.server_src,
         method: if known { request.method_bytes(bytes) } else { b"" },
         host: request.authority.map_or(b"", |authority| authority.whole.of(bytes)),
-        uri_path: if known { request.path(bytes) } else { part(b"") },
+        uri_path: if known { request.path(bytes) } else { b"" },
         uri_query: request.query(bytes).unwrap_or(b""),
         user_agent: request.fields.get(bytes, Known::UserAgent).unwrap_or(b""),
         http_minor: match request.version {
@@ -168,7 +162,7 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace, text: &mut 
         persistence_used: trace
             .reason
             .is_some_and(|reason| reason.chosen_by == forebay_core::ChosenBy::Persistence),
-        reason_json: text,
+        reason: trace.reason.as_ref(),
         request_state: if trace.state.is_empty() { "complete" } else { trace.state },
         significance: trace.words.as_slice(),
     });

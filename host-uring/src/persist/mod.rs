@@ -3,6 +3,7 @@
 //! The decision core says what to look up and what to remember; here are the keys, the locks and the memory.
 
 pub mod cookie;
+mod look;
 pub mod store;
 
 pub use cookie::{Binding, Sealer};

@@ -6,14 +6,14 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::hash;
 use forebay_core::id::ServerId;
 use forebay_core::persist::{ClientKey, Kind, TableKey};
 use forebay_core::table::{
-    Catalog, EngineSlot, EntryView, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, Stats,
-    TableId, TableSettings, Write,
+    Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, ServerSlot, TableId,
+    TableSettings, Write,
 };
 use forebay_core::units::{Now, Seconds};
 
@@ -38,6 +38,7 @@ struct Locked(Mutex<Partition>);
 
 /// Cookie keys and persistence table of the process; shared by all workers.
 pub struct Store {
+    tree: Arc<Tree>,
     sealer: Sealer,
     catalog: Catalog,
     geometry: Option<Geometry>,
@@ -62,7 +63,12 @@ impl Store {
     ///
     /// # Errors
     /// The memory left for the table is too little, or there are too many tables.
-    pub fn build(tree: &Tree, secret: [u8; 16], now: Now) -> Result<Self, StoreProblem> {
+    pub fn build(
+        tree: &Arc<Tree>,
+        table_bytes: u64,
+        secret: [u8; 16],
+        now: Now,
+    ) -> Result<Self, StoreProblem> {
         let wanted: Vec<(ServiceIndex, PoolIndex, Lifetime)> = (0..tree.services.len())
             .map(ServiceIndex)
             .flat_map(|service| {
@@ -73,9 +79,8 @@ impl Store {
         let geometry = if wanted.is_empty() {
             None
         } else {
-            let bytes = table_bytes(&tree.engine);
-            let geometry = Geometry::for_memory(bytes, 0)
-                .map_err(|problem| StoreProblem(format!("engine: {problem}")))?;
+            let geometry = Geometry::for_memory(table_bytes, 0)
+                .map_err(|problem| StoreProblem(format!("engine.memory_gib: {problem}")))?;
             Some(geometry)
         };
         let smallest = || Geometry::for_entries(1).expect("one entry fits the smallest table");
@@ -91,7 +96,7 @@ impl Store {
             tables.push((service, pool, table));
         }
         for (_, server) in tree.servers() {
-            catalog.server(ServerId::of(server.address.into()).0);
+            catalog.server(server.id.0);
         }
         let count = geometry.map_or(0, |geometry| geometry.partitions());
         let partitions = (0..count)
@@ -101,6 +106,7 @@ impl Store {
             })
             .collect();
         Ok(Store {
+            tree: tree.clone(),
             sealer: Sealer::new(&tree.cookie_keys),
             catalog,
             geometry,
@@ -223,32 +229,39 @@ impl Store {
     pub fn partitions(&self) -> u32 {
         self.partitions.len() as u32
     }
+}
 
-    /// The figures of all partitions together.
-    pub fn stats(&self) -> Stats {
-        let mut sum = Stats::default();
-        for partition in &self.partitions {
-            sum.add(&partition.0.lock().unwrap_or_else(PoisonError::into_inner).stats());
-        }
-        sum
+impl Store {
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
     }
 
-    /// Calls `visit` with each living entry of one partition (0 to [`Store::partitions`]) and the id of its
-    /// server. The partition is locked meanwhile: keep it short.
-    pub fn entries(&self, partition: u32, now: Now, mut visit: impl FnMut(&EntryView, Option<ServerId>)) {
-        let Some(locked) = self.partitions.get(partition as usize) else { return };
-        let locked = locked.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in locked.entries(&self.catalog, 0..u32::MAX, now) {
-            if !entry.record.tombstone {
-                visit(&entry, self.catalog.name_of(entry.record.server).map(ServerId));
-            }
+    /// Entries that there is room for.
+    pub(super) fn capacity(&self) -> u64 {
+        self.geometry.map_or(0, |geometry| geometry.limit())
+    }
+
+    /// The service and pool of a table.
+    pub(super) fn owner(&self, table: TableId) -> Option<(ServiceIndex, PoolIndex)> {
+        self.tables.iter().find(|(.., id)| *id == table).map(|(service, pool, _)| (*service, *pool))
+    }
+
+    /// The server in a slot.
+    pub(super) fn server_of(&self, slot: ServerSlot) -> Option<ServerId> {
+        self.catalog.name_of(slot).map(ServerId)
+    }
+
+    /// Looks at one partition under its lock.
+    pub(super) fn with_partition(&self, at: usize, look: impl FnOnce(&Partition, &Catalog)) {
+        if let Some(locked) = self.partitions.get(at) {
+            look(&locked.0.lock().unwrap_or_else(PoisonError::into_inner), &self.catalog);
         }
     }
 }
 
 /// How long the table of a service's pool keeps an idle entry; `None` if the pool needs no table.
 fn table_life(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Lifetime> {
-    let config = crate::worker::build::pool_config(tree, service, pool);
+    let config = tree.pool(pool).decision_config(tree.service(service));
     let minutes = match config.persistence?.kind {
         Kind::ClientIp(c) if c.timeout.0 > 0 => c.timeout,
         Kind::AppCookie(c) => c.timeout,
@@ -260,20 +273,9 @@ fn table_life(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Lif
 /// The same on every engine and after a restart.
 fn table_name(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> u64 {
     let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&crate::config::name_id(&tree.service(service).name).to_le_bytes());
-    bytes[4..].copy_from_slice(&crate::config::name_id(&tree.pool(pool).name).to_le_bytes());
+    bytes[..4].copy_from_slice(&tree.service(service).id.0.to_le_bytes());
+    bytes[4..].copy_from_slice(&tree.pool(pool).id.0.to_le_bytes());
     hash::fixed64(&bytes)
-}
-
-/// Bytes for tables: what connections and buffers leave of the engine's memory.
-//= SE-MEMORY-01
-fn table_bytes(engine: &forebay_snapshot::Engine) -> u64 {
-    let all = u64::from(engine.memory_gib) << 30;
-    let share = all / 100 * u64::from(100 - engine.connection_memory_percentage);
-    match engine.persistence_mem_max_bytes {
-        0 => share,
-        most => share.min(most),
-    }
 }
 
 /// The wall clock: the engine is alone in its group.

@@ -26,6 +26,16 @@ pub enum Backend {
     Epoll,
 }
 
+impl Backend {
+    /// The interface's word in outputs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Backend::IoUring => "io_uring",
+            Backend::Epoll => "epoll",
+        }
+    }
+}
+
 /// Tasks that are ready may run this many times between two looks at the sockets.
 const ROUNDS_MAX: usize = 4;
 

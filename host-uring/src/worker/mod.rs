@@ -13,12 +13,13 @@ use crate::listen::Acceptors;
 use crate::persist::Store;
 use crate::rt::{Backend, Now, Rt, Sockets};
 
-pub mod build;
 mod mail;
+mod make;
 mod queue;
 mod state;
 mod time;
 
+pub use make::make;
 pub use queue::{Place, Queue};
 pub use state::{Route, RouteServer, Service, TimeOuts, Worker};
 

@@ -14,7 +14,6 @@ use forebay_http::h1::write::{Forwarding, Policy};
 use forebay_snapshot::health::StatusRange;
 use forebay_snapshot::profile::ForwardedFor;
 
-use super::build;
 use super::queue::Queue;
 use crate::config::{self, HealthState, PoolIndex, ServerShared, ServiceIndex, Tree};
 use crate::http::buffer::Buffers;
@@ -314,7 +313,7 @@ impl Route {
         worker: usize,
         workers: usize,
     ) -> Self {
-        let core = build::pool_config(tree, service, pool_index);
+        let core = tree.pool(pool_index).decision_config(tree.service(service));
         let limit = core.connections_max;
         let kind = core.persistence.as_ref().map(|profile| &profile.kind);
         let binding = match kind {
@@ -380,11 +379,10 @@ impl Route {
         for (place, server) in tree.pool(self.pool_index).servers.iter().enumerate() {
             let health = match server.shared.state() {
                 HealthState::Up => Health::Up,
-                HealthState::Disabled => Health::Up,
                 HealthState::Maintenance => Health::Maintenance,
                 HealthState::Checking | HealthState::Down => Health::Down,
             };
-            let enabled = server.config.enabled && server.shared.state() != HealthState::Disabled;
+            let enabled = server.config.enabled;
             let index = ServerIndex(place as u16);
             let state = ServerState { health, enabled };
             if pool.state(index) != state {

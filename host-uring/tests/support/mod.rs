@@ -49,7 +49,7 @@ impl Engine {
             panic!("{}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
         let tree = Arc::new(Tree::build(snapshot));
-        let store = Arc::new(Store::build(&tree, [7; 16], clock::now()).expect("a store"));
+        let store = Arc::new(Store::build(&tree, 64 << 20, [7; 16], clock::now()).expect("a store"));
         let shutdown = Arc::new(ShutdownFlag::default());
         let mut addresses = Vec::new();
         let mut sockets: Vec<Vec<SeatListener>> = (0..workers).map(|_| Vec::new()).collect();

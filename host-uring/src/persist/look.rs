@@ -1,0 +1,106 @@
+//! How the control thread looks into the store: counts, entries, what a request would find.
+
+use forebay_core::id::ServerId;
+use forebay_core::persist::{Found, Profile, Stored, TableKey};
+use forebay_core::table::{EntryView, Stats};
+
+use super::Binding;
+use super::store::Store;
+use forebay_snapshot::Persistence;
+
+use crate::config::{Pool, PoolIndex, Service, ServiceIndex};
+use crate::control::tables::TableEntry;
+use crate::control::{Peek, Tables};
+use crate::metrics::page::TableView;
+use crate::rt::clock;
+
+impl Tables for Store {
+    fn view(&self) -> TableView {
+        let mut sum = Stats::default();
+        for partition in 0..Tables::partitions(self) {
+            self.with_partition(partition, |partition, _| sum.add(&partition.stats()));
+        }
+        TableView { entries: u64::from(sum.entries), capacity: self.capacity(), evicted: sum.evicted }
+    }
+
+    fn partitions(&self) -> usize {
+        Store::partitions(self) as usize
+    }
+
+    fn entries(&self, partition: usize, each: &mut dyn FnMut(TableEntry)) {
+        let now = clock::now();
+        let mut copies: Vec<EntryView> = Vec::new();
+        // Copied under the lock, put into words outside of it.
+        self.with_partition(partition, |partition, catalog| {
+            copies.extend(partition.entries(catalog, 0..u32::MAX, now).filter(|e| !e.record.tombstone));
+        });
+        for entry in &copies {
+            if let Some(entry) = self.in_words(entry) {
+                each(entry);
+            }
+        }
+    }
+}
+
+impl Store {
+    fn in_words(&self, entry: &EntryView) -> Option<TableEntry> {
+        let (service, pool) = self.owner(entry.table)?;
+        let (service, pool) = (self.tree().service(service), self.tree().pool(pool));
+        let (kind, key) = match &pool.persistence {
+            Some(Persistence::ClientIp(_)) => ("client_ip", entry.key.to_ip().to_string()),
+            _ => ("app_cookie", text(&entry.key)),
+        };
+        let server = self.server_of(entry.record.server);
+        let address = pool.servers.iter().find(|s| Some(s.id) == server).map(|s| s.address);
+        Some(TableEntry {
+            virtual_service: service.name.clone(),
+            pool: pool.name.clone(),
+            kind,
+            key,
+            server: address,
+            version: u64::from(entry.record.version.switches),
+            open_connections: u64::from(entry.connections),
+            idle_s: entry.record.age_ms / 1000,
+            expires_in_s: entry.left_ms.map(|ms| ms / 1000),
+        })
+    }
+}
+
+/// The cookie's value where the key holds it, else the key in hexadecimal digits.
+fn text(key: &forebay_core::table::KeyBytes) -> String {
+    match key.text() {
+        Some(text) => String::from_utf8_lossy(text).into_owned(),
+        None => key.0.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+impl Peek for Store {
+    fn stored(
+        &self,
+        service: &Service,
+        pool: &Pool,
+        profile: &Profile,
+        found: &Found<'_>,
+    ) -> (Option<TableKey>, Stored) {
+        use forebay_core::persist::Kind;
+        match (found, &profile.kind) {
+            (Found::Sealed(cookies), Kind::HttpCookie(cookie)) => {
+                let binding = Binding::new(service.id, pool.id, &cookie.name);
+                let opened = cookies.iter().find_map(|value| self.sealer().open(&binding, value));
+                (None, opened.map_or(Stored::Nothing, Stored::Cookie))
+            }
+            (Found::Key(bytes), _) => {
+                let key = self.table_key(*bytes);
+                let place = |of: usize| (of < self.tree().services.len()).then_some(ServiceIndex(of));
+                let at = self.tree().services.iter().position(|s| s.id == service.id).and_then(place);
+                let pool_at = self.tree().pools.iter().position(|p| p.id == pool.id).map(PoolIndex);
+                let table = at.zip(pool_at).and_then(|(s, p)| self.table(s, p));
+                let server: Option<ServerId> =
+                    table.and_then(|table| self.get(&self.key(table, key), clock::now()));
+                let stored = server.map_or(Stored::Nothing, |server| Stored::Entry { server, generation: 0 });
+                (Some(key), stored)
+            }
+            _ => (None, Stored::Nothing),
+        }
+    }
+}

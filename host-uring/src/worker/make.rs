@@ -1,0 +1,64 @@
+//! The workers' side of the process, as the control thread starts it.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+
+use super::{Common, run};
+use crate::config::Tree;
+use crate::control::{WorkerSeat, Workers};
+use crate::limits::sizes::Sizes;
+use crate::persist::Store;
+use crate::rt::{Backend, clock};
+
+/// The environment's word for "do not use io_uring": for kernels where it is allowed but unwelcome.
+const NO_RING: &str = "FOREBAY_NO_IO_URING";
+
+/// Sets up what all workers share, and gives what each of them runs.
+///
+/// # Errors
+/// The persistence table does not fit its share of the memory; the system has no random numbers.
+pub fn make(tree: &Arc<Tree>, sizes: &Sizes) -> anyhow::Result<Workers> {
+    let secret = match &tree.engine.table_secret {
+        Some(secret) => *secret.expose(),
+        None => {
+            let mut secret = [0; 16];
+            SystemRandom::new()
+                .fill(&mut secret)
+                .ok()
+                .context("the system gives no random numbers for the table's secret")?;
+            secret
+        }
+    };
+    let store = Store::build(tree, sizes.table_bytes, secret, clock::now())?;
+    let store = Arc::new(store);
+    let backend = match std::env::var_os(NO_RING) {
+        Some(value) if !value.is_empty() && value != "0" => Backend::Epoll,
+        _ => Backend::IoUring,
+    };
+    let workers = (sizes.connections_max as usize).div_ceil(sizes.connections_per_worker.max(1));
+    let common = Common { store: store.clone(), workers: workers.max(1), backend };
+    let body = move |seat: WorkerSeat| {
+        let index = seat.index;
+        let ended = run(seat, common.clone(), |started| match &started.refusal {
+            None => tracing::info!(
+                worker = index,
+                backend = started.backend.word(),
+                "a worker accepts connections"
+            ),
+            Some(refusal) => tracing::warn!(
+                event = "SE_IO_URING_REFUSED",
+                worker = index,
+                backend = started.backend.word(),
+                %refusal,
+                "the kernel refuses io_uring: the worker runs on epoll; allow io_uring (sysctl \
+                 kernel.io_uring_disabled=0, container profile, memory lock limit) for less cost per request"
+            ),
+        });
+        if let Err(error) = ended {
+            tracing::error!(worker = index, %error, "a worker cannot be set up");
+        }
+    };
+    Ok(Workers { body: Arc::new(body), tables: Some(store.clone()), peek: Some(store) })
+}
