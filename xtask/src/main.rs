@@ -32,6 +32,34 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_that_the_documents_name_exists() {
+        let command = Cli::command();
+        let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let files = tool::tree::read_all(&tool::tree::root()).expect("the tree can be read");
+        let mut seen = 0;
+        for file in files.iter().filter(|f| f.is("md")) {
+            for (at, _) in file.text.match_indices("cargo xtask ") {
+                let word: String =
+                    file.text[at + 12..].chars().take_while(|c| c.is_alphanumeric() || *c == '-').collect();
+                assert!(
+                    known.contains(&word.as_str()) || word == "help",
+                    "{}: cargo xtask {word}",
+                    file.path
+                );
+                seen += 1;
+            }
+        }
+        assert!(seen > 10, "the documents name {seen} commands");
+        for wanted in ["up", "test", "bench", "wasm", "deps", "fuzz", "fmt"] {
+            assert!(known.contains(&wanted), "{wanted} is missing");
+        }
+    }
+
     #[test]
     fn ci_calls_the_gate_and_nothing_else() {
         let script = include_str!("../../.ci/run");

@@ -21,6 +21,13 @@ pub struct Up {
     args: Vec<String>,
 }
 
+/// What is run, and nothing else; cargo shows its progress.
+const BUILD: &[&str] =
+    &["build", "--profile=gate", "--package=forebay", "--package=forebay-host-uring", "--bins"];
+
+const FIRST_BUILD: &str =
+    "xtask: building forebay and forebay-se: about 3 minutes on two cores the first time, seconds later";
+
 impl Up {
     pub fn run(self) -> Result<ExitCode> {
         setup::ensure(&["up"], process::in_ci())?;
@@ -29,21 +36,25 @@ impl Up {
         let folder = Workspace::load()?.target.join("gate");
         let program = folder.join("forebay");
         if !program.exists() {
-            eprintln!(
-                "xtask: building forebay and forebay-se: about 2 minutes on two cores the first time, \
-                 seconds later"
-            );
+            eprintln!("{FIRST_BUILD}");
         }
-        process::run(&mut process::cargo(&[
-            "build",
-            "--profile=gate",
-            "--package=forebay",
-            "--package=forebay-host-uring",
-            "--bins",
-        ]))?;
+        process::run(&mut process::cargo(BUILD))?;
         let mut up = Command::new(&program);
         up.arg("up").args(&self.args);
         let error = up.exec();
         Err(error).with_context(|| format!("starting {}", tree::shown(&program)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn up_builds_only_what_it_runs_and_says_how_long() {
+        let packages: Vec<&str> = BUILD.iter().filter_map(|a| a.strip_prefix("--package=")).collect();
+        assert_eq!(packages, ["forebay", "forebay-host-uring"]);
+        assert!(!BUILD.contains(&"--workspace") && !BUILD.contains(&"--quiet"));
+        assert!(FIRST_BUILD.contains("minutes"));
     }
 }
