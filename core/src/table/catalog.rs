@@ -9,7 +9,7 @@ use super::clock::Lifetime;
 use super::geometry::Geometry;
 use super::hash::Hasher;
 use super::key::KeyBytes;
-use super::limits::{CLASSES_MAX, DIGEST_BITS, TABLES_MAX};
+use super::limits::{CLASSES_MAX, TABLES_MAX};
 use super::version::EngineSlot;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -132,13 +132,14 @@ pub struct Catalog {
     salts: Hasher,
     texts: Hasher,
     pub(super) entries: Hasher,
-    pub(super) opens: Hasher,
+    pub(super) open_factor: u128,
     pub(super) me: EngineSlot,
     rows: Vec<Option<Row>>,
     by_name: BTreeMap<u64, TableId>,
     servers: Vec<u64>,
     by_server: BTreeMap<u64, ServerSlot>,
     cells_per_row: u32,
+    cell_shift: u32,
     cell_mask: u64,
     pub(super) cells: u32,
     free_cells: Vec<u32>,
@@ -153,12 +154,11 @@ impl Catalog {
     pub fn new(geometry: &Geometry, secret: [u8; 16], me: EngineSlot) -> Self {
         let hasher = Hasher::new(secret);
         let cells_per_row = geometry.cells();
-        debug_assert!(geometry.partition_bits() > DIGEST_BITS || cells_per_row.is_power_of_two());
         Self {
             salts: hasher.derive(1),
             texts: hasher.derive(2),
             entries: hasher.derive(3),
-            opens: hasher.derive(4),
+            open_factor: hasher.derive(4).hash128(&[0]) | 1,
             hasher,
             me,
             rows: Vec::new(),
@@ -166,6 +166,7 @@ impl Catalog {
             servers: Vec::new(),
             by_server: BTreeMap::new(),
             cells_per_row,
+            cell_shift: 64 - u32::from(geometry.digest_bits()),
             cell_mask: u64::from(cells_per_row) - 1,
             cells: 0,
             free_cells: Vec::new(),
@@ -296,7 +297,7 @@ impl Catalog {
     /// The digest cell of a hash among those of one table.
     #[inline(always)]
     pub(super) fn cell_of(&self, hash: u64) -> u32 {
-        ((hash >> (64 - DIGEST_BITS)) & self.cell_mask) as u32
+        ((hash >> self.cell_shift) & self.cell_mask) as u32
     }
 
     pub(super) const fn cells_per_row(&self) -> u32 {

@@ -1,12 +1,13 @@
 //! Sums by which engines find where their tables differ.
 //!
-//! A digest cell is the wrapping sum, over the entries of one table in one of 65,536 parts of the hash
-//! space, of `P + Q * open set`: P is a 128-bit keyed hash of key, version, server and "deleted", Q an odd
-//! 128-bit keyed hash of the key. The secret keeps clients, who choose keys, from making sums cancel; the
-//! product keeps the change of one open bit, the most frequent one, at one short hash.
+//! A digest cell is the wrapping sum, over the entries of one table in one of up to 65,536 parts of the
+//! hash space, of `P + Q * open set`: P is a 128-bit keyed hash of key, version, server and "deleted", Q the key's
+//! own keyed hash times a secret. The secret keeps clients, who choose keys, from making sums cancel; the
+//! product keeps the change of one open bit, the most frequent one, at one
+//! multiplication.
 
 use super::catalog::{Catalog, Row, ServerSlot};
-use super::store::{Cold, Flag, Store};
+use super::store::{Flag, Store};
 use super::{Partition, store::At};
 use alloc::boxed::Box;
 use alloc::vec;
@@ -87,6 +88,16 @@ impl Digests {
         }
     }
 
+    /// Asks for the cell of a hash, as [`super::store::Store::fetch`] does.
+    #[inline(always)]
+    pub(super) fn fetch(&self, catalog: &Catalog, row: &Row, hash: u64) {
+        if let Some(first) = row.cells
+            && let Some(cell) = self.cells.get((first + catalog.cell_of(hash)) as usize)
+        {
+            core::hint::black_box(cell.era);
+        }
+    }
+
     #[inline(always)]
     fn cell(&mut self, catalog: &Catalog, row: &Row, hash: u64) -> Option<&mut Cell> {
         let first = row.cells?;
@@ -112,18 +123,10 @@ impl Digests {
 
     /// The open set of a key changed.
     #[inline(always)]
-    pub(super) fn reopen(
-        &mut self,
-        catalog: &Catalog,
-        row: &Row,
-        hash: u64,
-        stored: u128,
-        from: u64,
-        to: u64,
-    ) {
+    pub(super) fn reopen(&mut self, catalog: &Catalog, row: &Row, hash: u64, from: u64, to: u64) {
         if let Some(c) = self.cell(catalog, row, hash) {
-            let q = open_factor(catalog, stored);
-            c.add(q.wrapping_mul(u128::from(to)).wrapping_sub(q.wrapping_mul(u128::from(from))));
+            let change = u128::from(to).wrapping_sub(u128::from(from));
+            c.add(open_weight(catalog, hash).wrapping_mul(change));
         }
     }
 
@@ -139,41 +142,28 @@ impl Digests {
     }
 }
 
+/// What one bit of a key's open set weighs. The 64-bit keyed hash of the key is at hand; the product with a
+/// secret odd number spreads it.
 #[inline(always)]
-fn open_factor(catalog: &Catalog, stored: u128) -> u128 {
-    catalog.opens.hash128(&[stored as u64, (stored >> 64) as u64]) | 1
+fn open_weight(catalog: &Catalog, hash: u64) -> u128 {
+    u128::from(hash | 1).wrapping_mul(catalog.open_factor)
 }
 
-/// What an entry adds to its cell; `None` if the catalog does not know its server.
+/// What the entry in a slot adds to its cell; `None` if the catalog does not know its server.
 #[inline]
-pub(super) fn term(
-    catalog: &Catalog,
-    stored: u128,
-    value: u32,
-    tombstone: bool,
-    cold: &Cold,
-) -> Option<u128> {
-    let name = if tombstone { 0 } else { catalog.name_of(ServerSlot(value))? };
-    let (life, stamp) = cold.words();
+pub(super) fn term_at(catalog: &Catalog, store: &Store, hash: u64, at: At) -> Option<u128> {
+    let stored = store.key(at);
+    let tombstone = store.is(at, Flag::Tombstone);
+    let name = if tombstone { 0 } else { catalog.name_of(ServerSlot(store.value(at)))? };
+    let [life, stamp] = store.words(at);
     let words = [stored as u64, (stored >> 64) as u64, life, stamp, name, u64::from(tombstone)];
-    let p = catalog.entries.hash128(&words);
-    let open =
-        if cold.open == 0 { 0 } else { open_factor(catalog, stored).wrapping_mul(u128::from(cold.open)) };
-    Some(p.wrapping_add(open))
-}
-
-/// The term of the entry in a slot.
-#[inline]
-pub(super) fn term_at(catalog: &Catalog, store: &Store, at: At) -> Option<u128> {
-    term(catalog, store.key(at), store.value(at), store.is(at, Flag::Tombstone), store.cold(at))
+    let open = open_weight(catalog, hash).wrapping_mul(u128::from(store.life(at).open));
+    Some(catalog.entries.hash128(&words).wrapping_add(open))
 }
 
 impl Partition {
-    /// The running digest of one cell of a table: cell `c` of partition `p` is part
-    /// `(p << (16 - bits)) + c` of the hash space, alike on all engines. `None` if the table is not shared
-    /// or has no such cell.
-    ///
-    /// Above 2^16 partitions several of them hold parts of one digest: add them.
+    /// The running digest of one cell of a table; [`super::Geometry::part_of`] says what the cell stands for.
+    /// `None` if the table is not shared or has no such cell.
     //= TBL-DIGEST-01
     pub fn digest(&self, catalog: &Catalog, table: super::TableId, cell: u32) -> Option<Digest> {
         self.digests.read(catalog, catalog.row(table)?, cell)
@@ -188,12 +178,13 @@ impl Partition {
         let mut fresh = vec![Digest::default(); n as usize];
         for number in 0..self.store.buckets() * super::limits::KEYS_PER_BUCKET as u32 {
             let at = At::of_number(number);
-            if !self.store.is(at, Flag::Used) || self.store.cold(at).table() != table {
+            if !self.store.is(at, Flag::Used) || self.store.life(at).table() != table {
                 continue;
             }
-            let cell = &mut fresh[catalog.cell_of(catalog.hash(self.store.key(at))) as usize];
+            let hash = catalog.hash(self.store.key(at));
+            let cell = &mut fresh[catalog.cell_of(hash) as usize];
             cell.count += 1;
-            cell.sum = cell.sum.wrapping_add(term_at(catalog, &self.store, at).unwrap_or(0));
+            cell.sum = cell.sum.wrapping_add(term_at(catalog, &self.store, hash, at).unwrap_or(0));
         }
         for (cell, fresh) in (0..n).zip(fresh) {
             let running = self.digests.read(catalog, row, cell).unwrap_or_default();

@@ -2,8 +2,8 @@
 
 use super::catalog::Key;
 use super::limits::{
-    DIGEST_BITS, KEYS_PER_BUCKET, LOAD_PERCENT_MAX, PARTITION_BITS_MAX, PARTITION_BUCKETS_MIN,
-    PARTITION_BYTES, PARTITION_SLOTS_MAX, SLOT_BYTES_X3,
+    BUCKET_BYTES, DIGEST_BITS_MAX, DIGEST_BITS_PER_PARTITION_MAX, DIGEST_CELL_BYTES, KEYS_PER_BUCKET,
+    LOAD_PERCENT_MAX, PARTITION_BITS_MAX, PARTITION_BUCKETS_MIN, PARTITION_BYTES, PARTITION_SLOTS_MAX,
 };
 
 /// Number of a partition, 0 to [`Geometry::partitions`] - 1.
@@ -47,12 +47,12 @@ impl Geometry {
             return Err(problem);
         }
         let mut partition_bits = 0;
-        while (bytes >> partition_bits).saturating_mul(3) / SLOT_BYTES_X3 > PARTITION_SLOTS_MAX {
+        while (bytes >> partition_bits) / BUCKET_BYTES * KEYS_PER_BUCKET as u64 > PARTITION_SLOTS_MAX {
             partition_bits += 1;
         }
         let share = bytes >> partition_bits;
-        let digests = cells_of(partition_bits).saturating_mul(synced_tables as u64) * 24;
-        let buckets = share.saturating_sub(PARTITION_BYTES + digests) / SLOT_BYTES_X3;
+        let digests = cells_of(partition_bits) * synced_tables as u64 * DIGEST_CELL_BYTES;
+        let buckets = share.saturating_sub(PARTITION_BYTES + digests) / BUCKET_BYTES;
         match u32::try_from(buckets) {
             Ok(buckets) if buckets >= PARTITION_BUCKETS_MIN => Ok(Self { partition_bits, buckets }),
             _ => Err(problem),
@@ -71,7 +71,7 @@ impl Geometry {
         while with(partition_bits) * KEYS_PER_BUCKET as u64 > PARTITION_SLOTS_MAX {
             partition_bits += 1;
             if partition_bits > PARTITION_BITS_MAX {
-                let asked = entries.saturating_mul(SLOT_BYTES_X3 / 2);
+                let asked = entries.saturating_mul(BUCKET_BYTES / 2);
                 return Err(GeometryProblem { asked, possible: (Self::LEAST, Self::MOST) });
             }
         }
@@ -79,8 +79,8 @@ impl Geometry {
         Ok(Self { partition_bits, buckets })
     }
 
-    const LEAST: u64 = PARTITION_BYTES + PARTITION_BUCKETS_MIN as u64 * SLOT_BYTES_X3;
-    const MOST: u64 = (PARTITION_SLOTS_MAX * SLOT_BYTES_X3 / 3) << PARTITION_BITS_MAX;
+    const LEAST: u64 = PARTITION_BYTES + PARTITION_BUCKETS_MIN as u64 * BUCKET_BYTES;
+    const MOST: u64 = (PARTITION_SLOTS_MAX / KEYS_PER_BUCKET as u64 * BUCKET_BYTES) << PARTITION_BITS_MAX;
 
     /// Number of partitions, a power of two.
     pub const fn partitions(&self) -> u32 {
@@ -119,22 +119,38 @@ impl Geometry {
 
     /// Bytes that all partitions reserve, with digests of `synced_tables` tables.
     pub const fn bytes(&self, synced_tables: u32) -> u64 {
-        let digests = self.cells() as u64 * synced_tables as u64 * 24;
-        (PARTITION_BYTES + digests + self.buckets as u64 * SLOT_BYTES_X3) << self.partition_bits
+        let digests = self.cells() as u64 * synced_tables as u64 * DIGEST_CELL_BYTES;
+        (PARTITION_BYTES + digests + self.buckets as u64 * BUCKET_BYTES) << self.partition_bits
     }
 
-    /// Digest cells of one table in one partition.
-    pub(super) const fn cells(&self) -> u32 {
+    /// Into how many parts digests divide the hash space, as a power of two: 6 to 16. Part `n` holds the
+    /// hashes whose top bits are `n`, on all engines alike.
+    pub const fn digest_bits(&self) -> u8 {
+        digest_bits_of(self.partition_bits)
+    }
+
+    /// Digest cells of one table in one partition: 1 to 64.
+    pub const fn cells(&self) -> u32 {
         cells_of(self.partition_bits) as u32
     }
 
-    pub(super) const fn partition_bits(&self) -> u8 {
-        self.partition_bits
+    /// The part of the hash space that a cell of a partition stands for. Above 2^16 partitions several of
+    /// them hold pieces of one part: add their digests.
+    pub const fn part_of(&self, partition: PartitionIndex, cell: u32) -> u32 {
+        if self.partition_bits > DIGEST_BITS_MAX {
+            return partition >> (self.partition_bits - DIGEST_BITS_MAX);
+        }
+        (partition << (self.digest_bits() - self.partition_bits)) + cell
     }
 }
 
+const fn digest_bits_of(partition_bits: u8) -> u8 {
+    let bits = partition_bits + DIGEST_BITS_PER_PARTITION_MAX;
+    if bits > DIGEST_BITS_MAX { DIGEST_BITS_MAX } else { bits }
+}
+
 const fn cells_of(partition_bits: u8) -> u64 {
-    if partition_bits >= DIGEST_BITS { 1 } else { 1 << (DIGEST_BITS - partition_bits) }
+    1 << digest_bits_of(partition_bits).saturating_sub(partition_bits)
 }
 
 #[cfg(test)]
@@ -170,9 +186,9 @@ mod tests {
     fn ten_million_entries_reserve_less_than_64_bytes_each() {
         let g = Geometry::for_entries(10_000_000).unwrap();
         let bytes = g.bytes(1);
-        assert!(bytes <= 64 * 10_000_000, "{} a entry", bytes as f64 / 1e7);
+        assert!(bytes <= 64 * 10_000_000, "{bytes} bytes");
         assert!(g.limit() > 10_000_000);
-        assert_eq!(g.partitions(), 4_096);
+        assert_eq!((g.partitions(), g.cells(), g.digest_bits()), (1_024, 64, 16));
     }
 
     #[test]

@@ -6,32 +6,50 @@ use super::digest::{Digests, term_at};
 use super::geometry::Geometry;
 use super::key::KeyBytes;
 use super::limits::{OLDEST_KEPT, OPEN_INLINE_MAX, OVERFLOW_RESERVED};
-use super::store::{At, Cold, Flag, Store};
+use super::store::{At, Fields, Flag, Store};
 use super::version::{GroupMillis, Version};
 use crate::units::Now;
 use alloc::vec::Vec;
 
 /// A slice of the table, with everything that its operations change.
+///
+/// A look-up reads the first 56 bytes. Behind the lock word of a mutex they fill one cache line, if the host
+/// aligns its array of `Mutex<Partition>` to 64 bytes: wrap it in a type with `#[repr(align(64))]`.
+#[repr(C)]
 pub struct Partition {
     pub(super) store: Store,
-    pub(super) digests: Digests,
-    pub(super) len: u32,
-    pub(super) limit: u32,
+    /// Start of the turn of the clock hand before the present one.
+    pub(super) turn_before: Tick,
     /// Entries that may be evicted: no open connection anywhere, not begun over a tombstone.
     pub(super) evictable: u32,
+    /// Start of the hand's present turn.
+    pub(super) turn: Tick,
+    pub(super) len: u32,
+    pub(super) limit: u32,
     /// The bucket at which the clock hand goes on.
     pub(super) hand: u32,
-    /// Start of the hand's present turn and of the one before.
-    pub(super) turn: Tick,
-    pub(super) turn_before: Tick,
+    pub(super) digests: Digests,
+    last_stamp: u64,
+    pub(super) counters: Counters,
     /// The catalog that was adopted last.
     pub(super) era: u32,
-    last_stamp: u64,
     /// Slot number and idle since, the oldest last: found together, evicted one by one.
     pub(super) oldest: Vec<(u32, Tick)>,
     /// Connections beyond those that an entry counts itself.
     overflow: Vec<(u128, u32)>,
-    pub(super) stats: Stats,
+}
+
+const _: () = assert!(core::mem::offset_of!(Partition, turn) <= 56);
+
+/// What only grows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    pub(super) created: u64,
+    pub(super) expired: u64,
+    pub(super) evicted: u64,
+    pub(super) evicted_nearby: u64,
+    pub(super) refused: u64,
+    pub(super) moves: u64,
 }
 
 /// What happened in a partition since it was made.
@@ -201,7 +219,7 @@ impl Partition {
             last_stamp: 0,
             oldest: Vec::with_capacity(OLDEST_KEPT),
             overflow: Vec::with_capacity(OVERFLOW_RESERVED),
-            stats: Stats::default(),
+            counters: Counters::default(),
         };
         partition.adopt(catalog, now);
         partition
@@ -214,12 +232,12 @@ impl Partition {
     //= TBL-GET-01
     #[inline]
     pub fn get(&self, catalog: &Catalog, key: &Key, now: Now) -> Option<ServerSlot> {
+        let row = catalog.row(key.table)?;
+        let tick = Tick::at(now);
         let at = self.store.find(key.stored, key.hash)?;
         if self.store.is(at, Flag::Tombstone) {
             return None;
         }
-        let row = catalog.row(key.table)?;
-        let tick = Tick::at(now);
         // Not flagged when the hand last came by, and since then too little time passed to end.
         let surely_alive =
             !self.store.is(at, Flag::MayBeOver) && tick.age_of(self.turn_before) < row.half_shortest;
@@ -252,9 +270,9 @@ impl Partition {
         let stamp = self.stamp(group);
         let birth = if write.kind == WriteKind::Last { 0 } else { group.minute() };
         let version = Version { birth, switches: 0, stamp, origin: catalog.me };
-        let cold = Cold::new(key.table, write.class, version, tick);
-        let evicted = self.insert(catalog, row, key, write.server.0, cold, tick)?;
-        self.stats.created += 1;
+        let fields = Fields::new(key.table, write.class, version, tick);
+        let evicted = self.insert(catalog, row, key, write.server.0, fields, tick)?;
+        self.counters.created += 1;
         Ok(Written { outcome: Outcome::Created, evicted })
     }
 
@@ -280,15 +298,14 @@ impl Partition {
         let stamp = self.stamp(group);
         let me = catalog.me;
         self.change(catalog, row, key, at, |p| {
-            let old = p.store.cold(at).version();
+            let old = p.store.version(at);
             let version = match write.kind {
                 WriteKind::Last => Version { birth: 0, switches: 0, stamp, origin: me },
                 _ if dead => old.reborn(group.minute(), stamp, me),
                 _ => old.switched(stamp, me),
             };
-            let cold = p.store.cold_mut(at);
-            cold.set_version(version);
-            cold.set_class(write.class);
+            p.store.set_version(at, version);
+            p.store.life_mut(at).set_class(write.class);
             p.store.set_value(at, write.server.0);
             p.store.set(at, Flag::Tombstone, false);
             // Unshared tables keep tombstones only for the count of connections.
@@ -298,7 +315,7 @@ impl Partition {
         })?;
         self.used(row, at, tick);
         if dead {
-            self.stats.created += 1;
+            self.counters.created += 1;
             return Ok(Outcome::Created);
         }
         Ok(Outcome::Replaced(held))
@@ -327,15 +344,15 @@ impl Partition {
         let tick = Tick::at(now);
         let alive = !self.over(row, at, tick);
         let held = ServerSlot(self.store.value(at));
-        if row.cells.is_none() && self.store.cold(at).open == 0 {
+        if row.cells.is_none() && self.store.life(at).open == 0 {
             self.erase(catalog, row, key.hash, at);
             return Ok(alive.then_some(held));
         }
         let stamp = self.stamp(group);
         let me = catalog.me;
         self.change(catalog, row, key, at, |p| {
-            let version = p.store.cold(at).version().deleted(stamp, me);
-            p.store.cold_mut(at).set_version(version);
+            let version = p.store.version(at).deleted(stamp, me);
+            p.store.set_version(at, version);
             p.store.set(at, Flag::Tombstone, true);
             p.set_lasting(at, false);
         })?;
@@ -349,22 +366,23 @@ impl Partition {
     //= TBL-OPEN-01
     #[inline]
     pub fn open(&mut self, catalog: &Catalog, key: &Key, now: Now) -> Option<Opened> {
-        let row = self.row(catalog, key).ok()?;
+        let row = catalog.row(key.table)?;
+        self.fetch(catalog, row, key);
         let at = self.find_alive(row, key, Tick::at(now))?;
         let was_evictable = self.is_evictable(at);
         let mine = catalog.me.bit();
-        let cold = self.store.cold_mut(at);
-        let before = cold.open;
-        cold.open |= mine;
-        match cold.count() {
+        let life = self.store.life_mut(at);
+        let before = life.open;
+        life.open |= mine;
+        match life.count() {
             OPEN_INLINE_MAX => self.overflow_one(key.stored),
-            n => cold.set_count(n + 1),
+            n => life.set_count(n + 1),
         }
         self.store.set(at, Flag::MayBeOver, false);
         self.evictable -= u32::from(was_evictable);
         let first = before & mine == 0;
         if first {
-            self.digests.reopen(catalog, row, key.hash, key.stored, before, before | mine);
+            self.digests.reopen(catalog, row, key.hash, before, before | mine);
         }
         Some(Opened { server: ServerSlot(self.store.value(at)), first })
     }
@@ -376,20 +394,21 @@ impl Partition {
     //= TBL-OPEN-02
     #[inline]
     pub fn close(&mut self, catalog: &Catalog, key: &Key, now: Now) -> Option<Closed> {
-        let row = self.row(catalog, key).ok()?;
+        let row = catalog.row(key.table)?;
+        self.fetch(catalog, row, key);
         let at = self.store.find(key.stored, key.hash)?;
-        let count = self.store.cold(at).count();
+        let count = self.store.life(at).count();
         if count == 0 {
             return None;
         }
         if count == OPEN_INLINE_MAX && self.overflow_taken(key.stored) {
             return Some(Closed { last_here: false, last: false });
         }
-        self.store.cold_mut(at).set_count(count - 1);
+        self.store.life_mut(at).set_count(count - 1);
         if count > 1 {
             return Some(Closed { last_here: false, last: false });
         }
-        let before = self.store.cold(at).open;
+        let before = self.store.life(at).open;
         let open = before & !catalog.me.bit();
         self.set_open(catalog, row, key, at, open, Tick::at(now));
         Some(Closed { last_here: true, last: open == 0 })
@@ -403,6 +422,7 @@ impl Partition {
     pub fn touch(&mut self, catalog: &Catalog, key: &Key, now: Now) -> Option<ServerSlot> {
         let row = catalog.row(key.table)?;
         let tick = Tick::at(now);
+        self.store.fetch(key.hash);
         let at = self.find_alive(row, key, tick)?;
         self.used(row, at, tick);
         Some(ServerSlot(self.store.value(at)))
@@ -410,7 +430,9 @@ impl Partition {
 
     /// The figures of this partition.
     pub fn stats(&self) -> Stats {
-        Stats { entries: self.len, held: self.len - self.evictable, ..self.stats }
+        let Counters { created, expired, evicted, evicted_nearby, refused, moves } = self.counters;
+        let (entries, held) = (self.len, self.len - self.evictable);
+        Stats { entries, held, created, expired, evicted, evicted_nearby, refused, moves }
     }
 
     /// Bytes that the partition has reserved, without what the allocator adds.
@@ -437,6 +459,13 @@ impl Partition {
         self.last_stamp
     }
 
+    /// Asks for all memory that a change of an entry needs, at once.
+    #[inline(always)]
+    fn fetch(&self, catalog: &Catalog, row: &Row, key: &Key) {
+        self.store.fetch(key.hash);
+        self.digests.fetch(catalog, row, key.hash);
+    }
+
     #[inline(always)]
     fn find_alive(&self, row: &Row, key: &Key, tick: Tick) -> Option<At> {
         let at = self.store.find(key.stored, key.hash)?;
@@ -449,22 +478,22 @@ impl Partition {
         if self.store.is(at, Flag::Tombstone) {
             return Lifetime::TOMBSTONE.ticks();
         }
-        row.lives[usize::from(self.store.cold(at).class().get())]
+        row.lives[usize::from(self.store.life(at).class().get())]
     }
 
     /// Whether an entry is past its end of life. More than, not as much as: both moments were rounded down.
     //= TBL-EXPIRY-01
     #[inline(always)]
     pub(super) fn over(&self, row: &Row, at: At, tick: Tick) -> bool {
-        let cold = self.store.cold(at);
-        cold.open == 0 && tick.age_of(cold.idle) > self.life(row, at)
+        let life = self.store.life(at);
+        life.open == 0 && tick.age_of(life.idle) > self.life(row, at)
     }
 
     /// Sets the flag that makes a look-up check the end of life; from half of the life on.
     #[inline(always)]
     pub(super) fn mark(&mut self, life: u32, at: At, tick: Tick) {
-        let cold = self.store.cold(at);
-        let may = cold.open == 0 && tick.age_of(cold.idle) >= life / 2;
+        let lived = self.store.life(at);
+        let may = lived.open == 0 && tick.age_of(lived.idle) >= life / 2;
         self.store.set(at, Flag::MayBeOver, may);
     }
 
@@ -476,7 +505,7 @@ impl Partition {
 
     #[inline(always)]
     pub(super) fn set_idle(&mut self, row: &Row, at: At, idle: Tick, tick: Tick) {
-        self.store.cold_mut(at).idle = idle;
+        self.store.life_mut(at).idle = idle;
         self.mark(self.life(row, at), at, tick);
         self.idle_since(idle, tick);
     }
@@ -494,7 +523,7 @@ impl Partition {
 
     #[inline(always)]
     pub(super) fn is_evictable(&self, at: At) -> bool {
-        self.store.cold(at).open == 0 && !self.store.is(at, Flag::Lasting)
+        self.store.life(at).open == 0 && !self.store.is(at, Flag::Lasting)
     }
 
     fn set_lasting(&mut self, at: At, to: bool) {
@@ -517,11 +546,11 @@ impl Partition {
         open: u64,
         tick: Tick,
     ) {
-        let before = self.store.cold(at).open;
+        let before = self.store.life(at).open;
         let was_evictable = self.is_evictable(at);
-        self.store.cold_mut(at).open = open;
+        self.store.life_mut(at).open = open;
         self.recount(was_evictable, at);
-        self.digests.reopen(catalog, row, key.hash, key.stored, before, open);
+        self.digests.reopen(catalog, row, key.hash, before, open);
         if open == 0 && before != 0 {
             self.used(row, at, tick);
             if row.cells.is_none() && self.store.is(at, Flag::Tombstone) {
@@ -543,11 +572,11 @@ impl Partition {
             edit(self);
             return Ok(());
         }
-        let before = term_at(catalog, &self.store, at).ok_or(Refused::OldCatalog)?;
+        let before = term_at(catalog, &self.store, key.hash, at).ok_or(Refused::OldCatalog)?;
         edit(self);
         self.digests.subtract(catalog, row, key.hash, before);
         // The edit wrote a server of this catalog, or left the one whose name was just found.
-        let after = term_at(catalog, &self.store, at).unwrap_or(0);
+        let after = term_at(catalog, &self.store, key.hash, at).unwrap_or(0);
         self.digests.add(catalog, row, key.hash, after);
         Ok(())
     }
@@ -555,22 +584,21 @@ impl Partition {
     /// Empties a slot. The caller made sure that the digest term can be computed.
     pub(super) fn erase(&mut self, catalog: &Catalog, row: &Row, hash: u64, at: At) {
         if row.cells.is_some() {
-            let term = term_at(catalog, &self.store, at);
+            let term = term_at(catalog, &self.store, hash, at);
             debug_assert!(term.is_some(), "the catalog is as new as the entry");
             self.digests.subtract(catalog, row, hash, term.unwrap_or(0));
         }
-        self.drop_slot(hash, at);
+        self.drop_slot(at);
     }
 
     /// Empties a slot whose table has no digest, or no longer exists.
-    pub(super) fn drop_slot(&mut self, hash: u64, at: At) {
-        if self.store.cold(at).count() == OPEN_INLINE_MAX {
+    pub(super) fn drop_slot(&mut self, at: At) {
+        if self.store.life(at).count() == OPEN_INLINE_MAX {
             let stored = self.store.key(at);
             self.overflow.retain(|(k, _)| *k != stored);
         }
         self.evictable -= u32::from(self.is_evictable(at));
-        let home = self.store.choices(hash).0;
-        self.store.clear(at, home);
+        self.store.clear(at);
         self.len -= 1;
     }
 
@@ -582,19 +610,19 @@ impl Partition {
         at: At,
         tick: Tick,
     ) -> Option<Evicted> {
-        let cold = self.store.cold(at);
-        let (table, age_ms) = (cold.table(), millis(tick.age_of(cold.idle)));
+        let life = self.store.life(at);
+        let (table, age_ms) = (life.table(), millis(tick.age_of(life.idle)));
         let stored = self.store.key(at);
         let server = (!self.store.is(at, Flag::Tombstone)).then(|| ServerSlot(self.store.value(at)));
         self.digests.mark_partial(catalog, row, hash);
         self.erase(catalog, row, hash, at);
-        self.stats.evicted += 1;
+        self.counters.evicted += 1;
         Some(Evicted { table, key: catalog.bytes(table, stored)?, server, age_ms })
     }
 
     /// Local connections of an entry.
     pub(super) fn connections(&self, at: At) -> u32 {
-        match self.store.cold(at).count() {
+        match self.store.life(at).count() {
             OPEN_INLINE_MAX => {
                 let stored = self.store.key(at);
                 let more = self.overflow.iter().find(|(k, _)| *k == stored).map_or(0, |(_, n)| *n);

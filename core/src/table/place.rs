@@ -1,11 +1,11 @@
 //! Finding room for a new key: a free slot, moves to make one, or the oldest idle entry.
 
-use super::catalog::{Catalog, Key, Row};
+use super::catalog::{Catalog, Key, Row, ServerSlot};
 use super::clock::Tick;
 use super::digest::term_at;
 use super::limits::{KEYS_PER_BUCKET, MOVES_SEEN_MAX, OLDEST_KEPT};
 use super::partition::{Evicted, Partition, Refused};
-use super::store::{At, Choices, Cold, Flag};
+use super::store::{At, Choices, Fields, Flag};
 
 /// A bucket that the search has seen: reached by moving the entry in `place` of the bucket of `parent`.
 #[derive(Clone, Copy)]
@@ -53,31 +53,39 @@ impl Partition {
         row: &Row,
         key: &Key,
         value: u32,
-        cold: Cold,
+        fields: Fields,
         tick: Tick,
     ) -> Result<Option<Evicted>, Refused> {
+        let full = self.len >= self.limit;
+        //= TBL-EVICT-02
+        if full && self.evictable == 0 {
+            return self.refuse();
+        }
         let mut evicted = None;
-        if self.len >= self.limit {
+        let Some(at) = self.room(catalog, self.store.choices(key.hash), tick, &mut evicted) else {
+            return self.refuse();
+        };
+        if full && evicted.is_none() {
             evicted = self.evict_oldest(catalog, tick);
             if evicted.is_none() {
-                self.stats.refused += 1;
-                return Err(Refused::Full);
+                return self.refuse();
             }
         }
-        let choices = self.store.choices(key.hash);
-        let Some(at) = self.room(catalog, choices, tick, &mut evicted) else {
-            self.stats.refused += 1;
-            return Err(Refused::Full);
-        };
-        self.store.fill(at, choices.0, key.stored, value, cold);
+        self.store.fill(at, key.stored, value, fields);
         self.len += 1;
         self.evictable += u32::from(self.is_evictable(at));
         self.mark(self.life(row, at), at, tick);
-        self.idle_since(cold.idle, tick);
-        if let Some(term) = row.cells.and_then(|_| term_at(catalog, &self.store, at)) {
+        self.idle_since(fields.life.idle, tick);
+        if let Some(term) = row.cells.and_then(|_| term_at(catalog, &self.store, key.hash, at)) {
             self.digests.add(catalog, row, key.hash, term);
         }
         Ok(evicted)
+    }
+
+    #[cold]
+    fn refuse(&mut self) -> Result<Option<Evicted>, Refused> {
+        self.counters.refused += 1;
+        Err(Refused::Full)
     }
 
     #[inline(always)]
@@ -109,7 +117,7 @@ impl Partition {
             for place in 0..PLACES {
                 let at = At { bucket: search.seen[node].bucket, place };
                 let Choices(first, second) = self.store.choices(catalog.hash(self.store.key(at)));
-                let other = if self.store.is(at, Flag::Second) { first } else { second };
+                let other = if at.bucket == first { second } else { first };
                 if search.on_path(node, other) {
                     continue;
                 }
@@ -126,12 +134,9 @@ impl Partition {
         // Nothing free in reach. Some entry in reach must go; then the chain that leads to it works.
         let (victim, victim_node) = self.oldest_of(catalog, &search, tick)?;
         let hash = catalog.hash(self.store.key(victim));
-        let row = catalog.row(self.store.cold(victim).table())?;
-        let gone = self.evicted(catalog, row, hash, victim, tick);
-        self.stats.evicted_nearby += 1;
-        if evicted.is_none() {
-            *evicted = gone;
-        }
+        let row = catalog.row(self.store.life(victim).table())?;
+        *evicted = self.evicted(catalog, row, hash, victim, tick);
+        self.counters.evicted_nearby += 1;
         if victim_node < ROOTS {
             return Some(victim);
         }
@@ -162,11 +167,10 @@ impl Partition {
     }
 
     fn shift(&mut self, catalog: &Catalog, from: At, to: At, tick: Tick) {
-        let home = self.store.choices(catalog.hash(self.store.key(from))).0;
-        self.store.shift(from, to, home);
-        self.stats.moves += 1;
+        self.store.shift(from, to);
+        self.counters.moves += 1;
         // The hand may have passed the new place and not the old one.
-        match catalog.row(self.store.cold(to).table()) {
+        match catalog.row(self.store.life(to).table()) {
             Some(row) => self.mark(self.life(row, to), to, tick),
             None => self.store.set(to, Flag::MayBeOver, true),
         }
@@ -181,9 +185,9 @@ impl Partition {
     fn may_go(&self, catalog: &Catalog, at: At) -> bool {
         self.store.is(at, Flag::Used)
             && self.is_evictable(at)
-            && catalog
-                .row(self.store.cold(at).table())
-                .is_some_and(|r| r.cells.is_none() || term_at(catalog, &self.store, at).is_some())
+            && catalog.row(self.store.life(at).table()).is_some()
+            && (self.store.is(at, Flag::Tombstone)
+                || catalog.name_of(ServerSlot(self.store.value(at))).is_some())
     }
 
     fn oldest_of(&self, catalog: &Catalog, search: &Search, tick: Tick) -> Option<(At, usize)> {
@@ -192,7 +196,7 @@ impl Partition {
         for (node, seen) in search.seen[..search.len].iter().enumerate() {
             for place in 0..PLACES {
                 let at = At { bucket: seen.bucket, place };
-                let age = tick.age_of(self.store.cold(at).idle);
+                let age = tick.age_of(self.store.life(at).idle);
                 if (best.is_none() || age > best_age) && self.may_go(catalog, at) {
                     (best, best_age) = (Some((at, node)), age);
                 }
@@ -207,15 +211,11 @@ impl Partition {
         for _ in 0..2 {
             while let Some((number, idle)) = self.oldest.pop() {
                 let at = At::of_number(number);
-                if self.may_go(catalog, at) && self.store.cold(at).idle == idle {
-                    let row = catalog.row(self.store.cold(at).table())?;
+                if self.may_go(catalog, at) && self.store.life(at).idle == idle {
+                    let row = catalog.row(self.store.life(at).table())?;
                     let hash = catalog.hash(self.store.key(at));
                     return self.evicted(catalog, row, hash, at, tick);
                 }
-            }
-            //= TBL-EVICT-02
-            if self.evictable == 0 {
-                return None;
             }
             self.find_oldest(catalog, tick);
         }
@@ -228,7 +228,7 @@ impl Partition {
         self.oldest.clear();
         for number in 0..self.store.buckets() * PLACES {
             let at = At::of_number(number);
-            let idle = self.store.cold(at).idle;
+            let idle = self.store.life(at).idle;
             let age = tick.age_of(idle);
             let full = self.oldest.len() == OLDEST_KEPT;
             if full && age <= tick.age_of(self.oldest[0].1) {

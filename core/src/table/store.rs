@@ -1,4 +1,4 @@
-//! The memory of a partition: buckets of one cache line, and beside them what a look-up does not need.
+//! The memory of a partition: buckets of one cache line, and beside them, in lines of their own, what a look-up does not need.
 
 use super::catalog::{Class, TableId};
 use super::clock::Tick;
@@ -15,27 +15,54 @@ const SLOTS: usize = KEYS_PER_BUCKET;
 struct Bucket {
     keys: [u128; SLOTS],
     values: [u32; SLOTS],
-    /// Three bits of each [`Flag`], then the count of keys that would be here but are in their second bucket.
+    /// Three bits of each [`Flag`].
     meta: u32,
 }
 
-/// What a look-up does not need. Two of them fill a cache line.
+/// What changes with every connection.
 #[derive(Clone, Copy)]
-#[repr(C, align(32))]
-pub(super) struct Cold {
-    stamp: u64,
+#[repr(C)]
+pub(super) struct Life {
     /// Which engines have connections of this key.
     pub(super) open: u64,
-    /// 26 bits of birth minute, 6 bits of origin.
-    born: u32,
-    switches: u32,
     /// When the last connection closed, or the key was last used.
     pub(super) idle: Tick,
     /// 16 bits of table, 4 of class, 12 of local connections.
     meta: u32,
 }
 
-const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Cold>() == 32);
+/// What changes with a write only: the version.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Past {
+    stamp: u64,
+    /// 26 bits of birth minute, 6 bits of origin.
+    born: u32,
+    switches: u32,
+}
+
+/// The lives of a bucket fill three quarters of a line, so that the line that a new connection needs is known
+/// before the key is found; the first of the bucket's versions fills the rest.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Lives {
+    lives: [Life; SLOTS],
+    past: Past,
+}
+
+/// The other versions of a bucket.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+struct Pasts([Past; SLOTS - 1]);
+
+/// An entry without its key and value.
+#[derive(Clone, Copy)]
+pub(super) struct Fields {
+    pub(super) life: Life,
+    past: Past,
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Lives>() == 64 && size_of::<Pasts>() == 32);
 const _: () = assert!(OPEN_INLINE_MAX == (1 << 12) - 1 && BIRTH_MAX == (1 << 26) - 1);
 
 /// A fact about one slot of a bucket; the number is the position of its three bits.
@@ -44,20 +71,16 @@ const _: () = assert!(OPEN_INLINE_MAX == (1 << 12) - 1 && BIRTH_MAX == (1 << 26)
 pub(super) enum Flag {
     /// There is an entry.
     Used = 0,
-    /// It is in the second of its two buckets.
-    Second = 3,
     /// It may be past its end of life: the cold record knows.
-    MayBeOver = 6,
+    MayBeOver = 3,
     /// It is deleted, but the deletion must be remembered.
-    Tombstone = 9,
+    Tombstone = 6,
     /// It began over a tombstone: it is not evicted, and when it ends it leaves a tombstone.
-    Lasting = 12,
+    Lasting = 9,
 }
 
 const USED: u32 = 0b111;
-const SPILL_ONE: u32 = 1 << 24;
-/// A count that has reached its end stays there: nobody knows how many more there were.
-const SPILL_MAX: u32 = 0xff << 24;
+const MASK_30: u64 = (1 << 30) - 1;
 
 /// A slot: bucket, and place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +104,8 @@ impl At {
 /// data path; never grows.
 pub(super) struct Store {
     hot: Box<[Bucket]>,
-    cold: Box<[Cold]>,
+    lives: Box<[Lives]>,
+    pasts: Box<[Pasts]>,
 }
 
 /// The two buckets of a hash; they differ.
@@ -91,11 +115,13 @@ pub(super) struct Choices(pub(super) u32, pub(super) u32);
 impl Store {
     pub(super) fn new(buckets: u32) -> Self {
         let empty = Bucket { keys: [0; SLOTS], values: [0; SLOTS], meta: 0 };
-        let none = Cold { stamp: 0, open: 0, born: 0, switches: 0, idle: Tick(0), meta: 0 };
-        let buckets = buckets as usize;
+        let past = Past { stamp: 0, born: 0, switches: 0 };
+        let life = Life { open: 0, idle: Tick(0), meta: 0 };
+        let n = buckets as usize;
         Self {
-            hot: vec![empty; buckets].into_boxed_slice(),
-            cold: vec![none; buckets * SLOTS].into_boxed_slice(),
+            hot: vec![empty; n].into_boxed_slice(),
+            lives: vec![Lives { lives: [life; SLOTS], past }; n].into_boxed_slice(),
+            pasts: vec![Pasts([past; SLOTS - 1]); n].into_boxed_slice(),
         }
     }
 
@@ -105,43 +131,52 @@ impl Store {
 
     /// Bytes reserved.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.hot) + size_of_val(&*self.cold)
+        size_of_val(&*self.hot) + size_of_val(&*self.lives) + size_of_val(&*self.pasts)
     }
 
-    /// Where a key may be. The top bits of a hash are spent on the partition, so the low ones are used.
+    /// Where a key may be: two buckets, each from 30 bits of the hash. The highest of those bits count most;
+    /// they are neither those of the other bucket nor those of the partition and the digest (from 44 up).
     #[inline(always)]
     pub(super) fn choices(&self, hash: u64) -> Choices {
         let n = u64::from(self.buckets());
-        let first = ((hash & 0xffff_ffff) * n) >> 32;
-        let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let second = (mixed * n) >> 32;
-        let second = if second != first { second } else { (first + 1) % n };
-        Choices(first as u32, second as u32)
+        let low = ((hash & MASK_30) * n) >> 30;
+        let other = ((hash >> 14 & MASK_30) * (n - 1)) >> 30;
+        Choices(low as u32, (other + u64::from(other >= low)) as u32)
     }
 
-    /// Returns where a key is: one cache line, or two if a key of its bucket had to go elsewhere.
+    /// Returns where a key is.
+    ///
+    /// Both buckets are read, without a branch between: two misses that overlap cost one, and a guess at
+    /// which of them it is would be wrong for every seventh key.
     #[inline(always)]
     pub(super) fn find(&self, stored: u128, hash: u64) -> Option<At> {
         let Choices(first, second) = self.choices(hash);
-        let b = &self.hot[first as usize];
-        let place = Self::place_of(b, stored);
-        if place < SLOTS as u32 {
-            return Some(At { bucket: first, place });
+        let other = &self.hot[second as usize];
+        core::hint::black_box(other.meta);
+        let here = Self::places_of(&self.hot[first as usize], stored);
+        if here != 0 {
+            return Some(At { bucket: first, place: here.trailing_zeros() });
         }
-        if b.meta < SPILL_ONE {
-            return None;
-        }
-        let place = Self::place_of(&self.hot[second as usize], stored);
-        (place < SLOTS as u32).then_some(At { bucket: second, place })
+        let there = Self::places_of(other, stored);
+        (there != 0).then(|| At { bucket: second, place: there.trailing_zeros() })
     }
 
-    /// The place of a key in a bucket; 3 or more if it is not there. Without a branch per key.
+    /// The places of a key in a bucket: one bit, or none. Without a branch per key.
     #[inline(always)]
-    fn place_of(b: &Bucket, stored: u128) -> u32 {
+    fn places_of(b: &Bucket, stored: u128) -> u32 {
         let same = u32::from(b.keys[0] == stored)
             | u32::from(b.keys[1] == stored) << 1
             | u32::from(b.keys[2] == stored) << 2;
-        (same & b.meta & USED).trailing_zeros()
+        same & b.meta & USED
+    }
+
+    /// Asks for the lives of a hash's first bucket before it is known whether the key is there: this miss
+    /// then overlaps the one of [`Store::find`]. The result is not used, so nothing waits for it.
+    #[inline(always)]
+    pub(super) fn fetch(&self, hash: u64) {
+        let Choices(first, second) = self.choices(hash);
+        core::hint::black_box(self.lives[first as usize].lives[0].meta);
+        core::hint::black_box(self.lives[second as usize].lives[0].meta);
     }
 
     /// The lowest free place of a bucket.
@@ -156,11 +191,13 @@ impl Store {
         self.hot[at.bucket as usize].meta >> (flag as u32 + at.place) & 1 == 1
     }
 
+    /// Sets or clears a flag. Most of the time it is as it should be; then the line stays clean and need
+    /// not be written back to memory.
     #[inline(always)]
     pub(super) fn set(&mut self, at: At, flag: Flag, to: bool) {
-        let bit = flag as u32 + at.place;
-        let meta = &mut self.hot[at.bucket as usize].meta;
-        *meta = *meta & !(1 << bit) | u32::from(to) << bit;
+        if self.is(at, flag) != to {
+            self.hot[at.bucket as usize].meta ^= 1 << (flag as u32 + at.place);
+        }
     }
 
     /// Whether any slot of the bucket is used.
@@ -185,93 +222,98 @@ impl Store {
     }
 
     #[inline(always)]
-    pub(super) fn cold(&self, at: At) -> &Cold {
-        &self.cold[at.number() as usize]
+    pub(super) fn life(&self, at: At) -> &Life {
+        &self.lives[at.bucket as usize].lives[at.place as usize]
     }
 
     #[inline(always)]
-    pub(super) fn cold_mut(&mut self, at: At) -> &mut Cold {
-        &mut self.cold[at.number() as usize]
+    pub(super) fn life_mut(&mut self, at: At) -> &mut Life {
+        &mut self.lives[at.bucket as usize].lives[at.place as usize]
     }
 
-    /// Fills a free slot; `home` is the first bucket of the key.
-    pub(super) fn fill(&mut self, at: At, home: u32, stored: u128, value: u32, cold: Cold) {
+    #[inline(always)]
+    fn past(&self, at: At) -> &Past {
+        match at.place {
+            0 => &self.lives[at.bucket as usize].past,
+            n => &self.pasts[at.bucket as usize].0[n as usize - 1],
+        }
+    }
+
+    #[inline(always)]
+    fn past_mut(&mut self, at: At) -> &mut Past {
+        match at.place {
+            0 => &mut self.lives[at.bucket as usize].past,
+            n => &mut self.pasts[at.bucket as usize].0[n as usize - 1],
+        }
+    }
+
+    pub(super) fn version(&self, at: At) -> Version {
+        self.past(at).version()
+    }
+
+    pub(super) fn set_version(&mut self, at: At, version: Version) {
+        *self.past_mut(at) = Past::of(version);
+    }
+
+    /// The two words of the version that a digest takes in.
+    #[inline(always)]
+    pub(super) fn words(&self, at: At) -> [u64; 2] {
+        let past = self.past(at);
+        [u64::from(past.born) << 32 | u64::from(past.switches), past.stamp]
+    }
+
+    /// Fills a free slot.
+    pub(super) fn fill(&mut self, at: At, stored: u128, value: u32, fields: Fields) {
         debug_assert!(!self.is(at, Flag::Used));
         let b = &mut self.hot[at.bucket as usize];
         b.keys[at.place as usize] = stored;
         b.values[at.place as usize] = value;
-        *self.cold_mut(at) = cold;
+        *self.life_mut(at) = fields.life;
+        *self.past_mut(at) = fields.past;
         for flag in [Flag::MayBeOver, Flag::Tombstone, Flag::Lasting] {
             self.set(at, flag, false);
         }
         self.set(at, Flag::Used, true);
-        self.set(at, Flag::Second, at.bucket != home);
-        if at.bucket != home {
-            self.spill(home, true);
-        }
     }
 
     /// Empties a slot.
-    pub(super) fn clear(&mut self, at: At, home: u32) {
+    pub(super) fn clear(&mut self, at: At) {
         debug_assert!(self.is(at, Flag::Used));
         self.set(at, Flag::Used, false);
-        if at.bucket != home {
-            self.spill(home, false);
-        }
     }
 
     /// Moves an entry to the other of its buckets, where `to` is free.
-    pub(super) fn shift(&mut self, from: At, to: At, home: u32) {
-        let (stored, value, cold) = (self.key(from), self.value(from), *self.cold(from));
+    pub(super) fn shift(&mut self, from: At, to: At) {
         let flags = [Flag::MayBeOver, Flag::Tombstone, Flag::Lasting].map(|f| (f, self.is(from, f)));
-        self.clear(from, home);
-        self.fill(to, home, stored, value, cold);
+        let fields = Fields { life: *self.life(from), past: *self.past(from) };
+        self.fill(to, self.key(from), self.value(from), fields);
         for (flag, on) in flags {
             self.set(to, flag, on);
         }
-    }
-
-    fn spill(&mut self, bucket: u32, more: bool) {
-        let meta = &mut self.hot[bucket as usize].meta;
-        match (more, *meta & SPILL_MAX) {
-            (_, SPILL_MAX) => {}
-            (true, _) => *meta += SPILL_ONE,
-            (false, 0) => debug_assert!(false, "a key left its second bucket that was never counted"),
-            (false, _) => *meta -= SPILL_ONE,
-        }
-    }
-
-    /// Keys of this bucket that are in their second one; `None` if they are too many to count.
-    #[cfg(test)]
-    pub(super) fn spilled(&self, bucket: u32) -> Option<u32> {
-        let n = self.hot[bucket as usize].meta >> 24;
-        (n < 255).then_some(n)
+        self.clear(from);
     }
 }
 
-impl Cold {
+impl Fields {
     pub(super) fn new(table: TableId, class: Class, version: Version, idle: Tick) -> Self {
         let meta = u32::from(table.get()) | u32::from(class.get()) << 16;
-        let mut cold = Self { stamp: 0, open: 0, born: 0, switches: 0, idle, meta };
-        cold.set_version(version);
-        cold
+        Self { life: Life { open: 0, idle, meta }, past: Past::of(version) }
+    }
+}
+
+impl Past {
+    fn of(v: Version) -> Self {
+        let born = v.birth.min(BIRTH_MAX) << 6 | u32::from(v.origin.get());
+        Self { stamp: v.stamp, born, switches: v.switches }
     }
 
-    pub(super) fn version(&self) -> Version {
-        Version {
-            birth: self.born >> 6,
-            switches: self.switches,
-            stamp: self.stamp,
-            origin: EngineSlot::of_low_bits(self.born),
-        }
+    fn version(&self) -> Version {
+        let origin = EngineSlot::of_low_bits(self.born);
+        Version { birth: self.born >> 6, switches: self.switches, stamp: self.stamp, origin }
     }
+}
 
-    pub(super) fn set_version(&mut self, v: Version) {
-        self.born = v.birth.min(BIRTH_MAX) << 6 | u32::from(v.origin.get());
-        self.switches = v.switches;
-        self.stamp = v.stamp;
-    }
-
+impl Life {
     #[inline(always)]
     pub(super) const fn table(&self) -> TableId {
         TableId::of(self.meta as u16)
@@ -297,12 +339,6 @@ impl Cold {
         debug_assert!(n <= OPEN_INLINE_MAX);
         self.meta = self.meta & 0x000f_ffff | n << 20;
     }
-
-    /// The three words that a digest takes in.
-    #[inline(always)]
-    pub(super) const fn words(&self) -> (u64, u64) {
-        ((self.born as u64) << 32 | self.switches as u64, self.stamp)
-    }
 }
 
 #[cfg(test)]
@@ -310,27 +346,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_of_a_cold_record_keeps_its_bits() {
-        let v = Version {
-            birth: BIRTH_MAX,
-            switches: u32::MAX,
-            stamp: u64::MAX,
-            origin: EngineSlot::new(63).unwrap(),
-        };
-        let mut c = Cold::new(TableId::of(u16::MAX), Class::new(15).unwrap(), v, Tick(u32::MAX));
-        c.set_count(OPEN_INLINE_MAX);
-        assert_eq!(
-            (c.version(), c.table().get(), c.class().get(), c.count()),
-            (v, u16::MAX, 15, OPEN_INLINE_MAX)
-        );
-        c.set_version(Version::default());
-        c.set_class(Class::default());
-        assert_eq!(
-            (c.version(), c.table().get(), c.class().get(), c.count()),
-            (Version::default(), u16::MAX, 0, OPEN_INLINE_MAX)
-        );
-        c.set_version(Version { birth: u32::MAX, ..v });
-        assert_eq!(c.version(), v);
+    fn every_field_of_a_slot_keeps_its_bits() {
+        let origin = EngineSlot::new(63).unwrap();
+        let v = Version { birth: BIRTH_MAX, switches: u32::MAX, stamp: u64::MAX, origin };
+        let (table, class) = (TableId::of(u16::MAX), Class::new(15).unwrap());
+        let mut s = Store::new(8);
+        for place in 0..3 {
+            let at = At { bucket: 5, place };
+            s.fill(at, 9, 8, Fields::new(table, class, v, Tick(7)));
+            s.life_mut(at).set_count(OPEN_INLINE_MAX);
+            let l = *s.life(at);
+            assert_eq!((s.version(at), l.table(), l.class(), l.count()), (v, table, class, OPEN_INLINE_MAX));
+            s.set_version(at, Version::default());
+            s.life_mut(at).set_class(Class::default());
+            let l = *s.life(at);
+            assert_eq!((s.version(at), l.table(), l.class()), (Version::default(), table, Class::default()));
+            assert_eq!((l.count(), l.open, l.idle), (OPEN_INLINE_MAX, 0, Tick(7)));
+            s.set_version(at, Version { birth: u32::MAX, ..v });
+            assert_eq!(s.version(at), v);
+        }
     }
 
     #[test]
@@ -344,19 +378,5 @@ mod tests {
             seen[b as usize] += 1;
         }
         assert!(seen.iter().all(|n| (700..1_300).contains(n)), "{seen:?}");
-    }
-
-    #[test]
-    fn a_saturated_spill_count_stays() {
-        let mut s = Store::new(8);
-        for _ in 0..300 {
-            s.spill(3, true);
-        }
-        s.spill(3, false);
-        assert_eq!(s.spilled(3), None);
-        s.spill(4, true);
-        assert_eq!(s.spilled(4), Some(1));
-        s.spill(4, false);
-        assert_eq!(s.spilled(4), Some(0));
     }
 }

@@ -34,7 +34,7 @@ impl Partition {
             (self.turn_before, self.turn) = (self.turn, tick);
         }
         let end = self.hand.saturating_add(buckets).min(self.store.buckets());
-        let before = self.stats.expired;
+        let before = self.counters.expired;
         for bucket in self.hand..end {
             if self.store.any(bucket) {
                 for place in 0..KEYS_PER_BUCKET as u32 {
@@ -44,7 +44,7 @@ impl Partition {
         }
         let turn_done = end == self.store.buckets();
         self.hand = if turn_done { 0 } else { end };
-        Swept { expired: (self.stats.expired - before) as u32, turn_done }
+        Swept { expired: (self.counters.expired - before) as u32, turn_done }
     }
 
     #[inline(always)]
@@ -52,22 +52,22 @@ impl Partition {
         if !self.store.is(at, Flag::Used) {
             return;
         }
-        let cold = *self.store.cold(at);
-        let Some(row) = catalog.row(cold.table()) else {
+        let lived = *self.store.life(at);
+        let Some(row) = catalog.row(lived.table()) else {
             // A worker wrote it while its table was being removed.
-            self.drop_slot(catalog.hash(self.store.key(at)), at);
+            self.drop_slot(at);
             return;
         };
-        if cold.open != 0 {
+        if lived.open != 0 {
             return;
         }
-        let (age, life) = (tick.age_of(cold.idle), self.life(row, at));
+        let (age, life) = (tick.age_of(lived.idle), self.life(row, at));
         if age > life {
             self.end(catalog, row, at, tick);
         } else if age >= life / 2 {
             self.store.set(at, Flag::MayBeOver, true);
             if age > AGE_TICKS_MAX {
-                self.store.cold_mut(at).idle = tick.before(AGE_TICKS_MAX);
+                self.store.life_mut(at).idle = tick.before(AGE_TICKS_MAX);
             }
         }
     }
@@ -76,7 +76,7 @@ impl Partition {
     fn end(&mut self, catalog: &Catalog, row: &Row, at: At, tick: Tick) {
         let stored = self.store.key(at);
         let hash = catalog.hash(stored);
-        self.stats.expired += 1;
+        self.counters.expired += 1;
         if self.store.is(at, Flag::Lasting) {
             self.leave_tombstone(catalog, row, hash, at, tick);
         } else {
@@ -88,16 +88,16 @@ impl Partition {
     /// may still hold what was removed.
     //= TBL-VERSION-04
     fn leave_tombstone(&mut self, catalog: &Catalog, row: &Row, hash: u64, at: At, tick: Tick) {
-        let before = term_at(catalog, &self.store, at).unwrap_or(0);
+        let before = term_at(catalog, &self.store, hash, at).unwrap_or(0);
         self.digests.subtract(catalog, row, hash, before);
-        let version = self.store.cold(at).version().below();
-        self.store.cold_mut(at).set_version(version);
+        let version = self.store.version(at).below();
+        self.store.set_version(at, version);
         self.store.set(at, Flag::Tombstone, true);
         let was_evictable = self.is_evictable(at);
         self.store.set(at, Flag::Lasting, false);
         self.recount(was_evictable, at);
         self.used(row, at, tick);
-        let after = term_at(catalog, &self.store, at).unwrap_or(0);
+        let after = term_at(catalog, &self.store, hash, at).unwrap_or(0);
         self.digests.add(catalog, row, hash, after);
     }
 
@@ -112,9 +112,9 @@ impl Partition {
             if !self.store.is(at, Flag::Used) {
                 continue;
             }
-            match catalog.row(self.store.cold(at).table()) {
+            match catalog.row(self.store.life(at).table()) {
                 Some(row) => self.mark(self.life(row, at), at, tick),
-                None => self.drop_slot(catalog.hash(self.store.key(at)), at),
+                None => self.drop_slot(at),
             }
         }
         self.era = catalog.era;
@@ -137,7 +137,7 @@ impl Partition {
         if engine == catalog.me {
             return true; // Nobody else knows what is open here.
         }
-        let before = self.store.cold(at).open;
+        let before = self.store.life(at).open;
         let after = if open { before | engine.bit() } else { before & !engine.bit() };
         self.set_open(catalog, row, key, at, after, Tick::at(now));
         if after != 0 {

@@ -6,7 +6,7 @@ use super::clock::{Tick, millis, ticks_of_millis};
 use super::key::KeyBytes;
 use super::limits::KEYS_PER_BUCKET;
 use super::partition::{Evicted, Refused};
-use super::store::{At, Cold, Flag};
+use super::store::{At, Fields, Flag};
 use super::version::Version;
 use crate::units::Now;
 use core::ops::Range;
@@ -71,26 +71,26 @@ impl Partition {
         if !self.store.is(at, Flag::Used) {
             return None;
         }
-        let cold = self.store.cold(at);
-        let row = catalog.row(cold.table())?;
+        let lived = self.store.life(at);
+        let row = catalog.row(lived.table())?;
         if self.over(row, at, tick) {
             return None;
         }
-        let age = if cold.open == 0 { tick.age_of(cold.idle) } else { 0 };
+        let age = if lived.open == 0 { tick.age_of(lived.idle) } else { 0 };
         let life = self.life(row, at);
         Some(EntryView {
-            table: cold.table(),
-            key: catalog.bytes(cold.table(), self.store.key(at))?,
+            table: lived.table(),
+            key: catalog.bytes(lived.table(), self.store.key(at))?,
             record: Record {
                 server: ServerSlot(self.store.value(at)),
-                class: cold.class(),
-                version: cold.version(),
+                class: lived.class(),
+                version: self.store.version(at),
                 tombstone: self.store.is(at, Flag::Tombstone),
-                open: cold.open,
+                open: lived.open,
                 age_ms: millis(age),
             },
             connections: self.connections(at),
-            left_ms: (cold.open == 0 && life != u32::MAX).then(|| millis(life.saturating_sub(age))),
+            left_ms: (lived.open == 0 && life != u32::MAX).then(|| millis(life.saturating_sub(age))),
         })
     }
 
@@ -120,12 +120,12 @@ impl Partition {
             } else {
                 row.lives[usize::from(record.class.get())]
             };
-            let mut cold = Cold::new(key.table, record.class, record.version, theirs);
-            cold.open = record.open & !mine;
-            if cold.open == 0 && tick.age_of(theirs) > life {
+            let mut fields = Fields::new(key.table, record.class, record.version, theirs);
+            fields.life.open = record.open & !mine;
+            if fields.life.open == 0 && tick.age_of(theirs) > life {
                 return Ok(None);
             }
-            let evicted = self.insert(catalog, row, key, record.server.0, cold, tick)?;
+            let evicted = self.insert(catalog, row, key, record.server.0, fields, tick)?;
             if record.tombstone {
                 self.as_tombstone(catalog, row, key, tick)?;
             }
@@ -135,13 +135,13 @@ impl Partition {
         self.change(catalog, row, key, at, |p| {
             p.store.set_value(at, record.server.0);
             p.store.set(at, Flag::Tombstone, record.tombstone);
-            let cold = p.store.cold_mut(at);
-            cold.set_class(record.class);
-            cold.set_version(record.version);
-            cold.open = cold.open & mine | record.open & !mine;
+            p.store.set_version(at, record.version);
+            let life = p.store.life_mut(at);
+            life.set_class(record.class);
+            life.open = life.open & mine | record.open & !mine;
         })?;
         self.recount(was_evictable, at);
-        let ours = self.store.cold(at).idle;
+        let ours = self.store.life(at).idle;
         let idle = if tick.age_of(theirs) < tick.age_of(ours) { theirs } else { ours };
         self.set_idle(row, at, idle, tick);
         Ok(None)

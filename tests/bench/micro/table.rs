@@ -6,8 +6,8 @@ use crate::memory::Chase;
 use crate::random::{below, key, mix};
 use anyhow::{Context, ensure};
 use forebay_core::table::{
-    Catalog, EngineSlot, Geometry, GroupMillis, Key, Lifetime, Partition, ServerSlot, TableId, TableSettings,
-    Write,
+    Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, ServerSlot, TableId,
+    TableSettings, Write,
 };
 use forebay_core::units::{Now, Seconds};
 use std::sync::Mutex;
@@ -33,10 +33,17 @@ pub struct Bench {
     pub catalog: Catalog,
     /// The table's id.
     pub table: TableId,
-    /// The partitions, without locks.
-    pub partitions: Vec<Partition>,
+    /// The partitions and their locks.
+    pub partitions: Vec<Slot>,
     server: ServerSlot,
 }
+
+/// Keys made before the clock starts; they fit the first-level cache.
+const BATCH: u64 = 1_024;
+
+/// A partition as the service engine keeps it: lock word and what a look-up reads in one cache line.
+#[repr(align(64))]
+pub struct Slot(pub Mutex<Partition>);
 
 /// Time between two seconds of the simulated clock that the loops use.
 const SECOND: u64 = 1_000_000;
@@ -52,8 +59,9 @@ impl Bench {
         let lives = vec![Lifetime::For(Seconds(LIFE_SECONDS))];
         let table = catalog.define(&TableSettings { name: 1, lives, synced: true })?;
         let server = catalog.server(77);
-        let partitions =
-            (0..geometry.partitions()).map(|_| Partition::new(&geometry, &catalog, Now(0))).collect();
+        let partitions = (0..geometry.partitions())
+            .map(|_| Slot(Mutex::new(Partition::new(&geometry, &catalog, Now(0)))))
+            .collect();
         Ok(Self { geometry, catalog, table, partitions, server })
     }
 
@@ -73,7 +81,7 @@ impl Bench {
         let mut last = cpu_ns();
         for i in from..to {
             let key = self.key(i);
-            let part = &mut self.partitions[self.geometry.route(&key) as usize];
+            let part = open(&mut self.partitions[self.geometry.route(&key) as usize]);
             let done =
                 part.put(&self.catalog, &key, Write::first(self.server), now, GroupMillis(now.0 / 1_000))?;
             ensure!(done.evicted.is_none(), "entry {i} evicted another: the partition was full");
@@ -82,81 +90,39 @@ impl Bench {
         Ok(longest)
     }
 
-    fn of(&self, key: &Key) -> usize {
-        self.geometry.route(key) as usize
-    }
-
-    /// Nanoseconds of a look-up; the next key depends on what was found.
-    fn get_dependent(&self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
-        let mut carried = 0;
-        let start = cpu_ns();
-        for i in 0..steps {
-            let key = self.key(below(mix(seed + i).wrapping_add(carried), n));
-            let found = self.partitions[self.of(&key)].get(&self.catalog, &key, now);
-            carried = found.map_or(1, |s| u64::from(s.0));
+    /// Nanoseconds of `op` on the entries of random keys out of the first `n`. The keys are at hand, as a
+    /// client's address is; which of them comes next depends on what `op` returned for the one before, so
+    /// that no miss overlaps the next. With `DEPENDENT` false it does not.
+    #[inline(always)]
+    fn run<const DEPENDENT: bool>(
+        &mut self,
+        seed: u64,
+        n: u64,
+        steps: u64,
+        mut op: impl FnMut(&mut Partition, &Catalog, &Key) -> Option<ServerSlot>,
+    ) -> f64 {
+        let mut batch = [KeyBytes([0; 16]); BATCH as usize];
+        let (mut ns, mut carried, mut missed) = (0, 0, 0);
+        for first in (0..steps).step_by(BATCH as usize) {
+            for (i, k) in (first..).zip(&mut batch) {
+                *k = key(below(mix(seed + i), n));
+            }
+            let start = cpu_ns();
+            for k in &batch {
+                let bytes = KeyBytes((u128::from_be_bytes(k.0) ^ carried).to_be_bytes());
+                let key = self.catalog.key(self.table, bytes);
+                let part = self.partitions[self.geometry.route(&key) as usize].0.get_mut();
+                let found = op(part.expect("nobody panics with the lock"), &self.catalog, &key);
+                let found = found.map_or(1, |s| u128::from(s.0));
+                if DEPENDENT {
+                    carried = found;
+                }
+                missed |= found;
+            }
+            ns += cpu_ns() - start;
         }
-        let ns = cpu_ns() - start;
-        assert_eq!(carried, 0, "the last look-up found the server in slot 0");
-        ns as f64 / steps as f64
-    }
-
-    /// Nanoseconds of a look-up when the next one does not wait for it.
-    fn get_independent(&self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
-        let mut carried = 0;
-        let start = cpu_ns();
-        for i in 0..steps {
-            let key = self.key(below(mix(seed + i), n));
-            let found = self.partitions[self.of(&key)].get(&self.catalog, &key, now);
-            carried |= found.map_or(1, |s| u64::from(s.0));
-        }
-        let ns = cpu_ns() - start;
-        assert_eq!(carried, 0, "every look-up found the server in slot 0");
-        ns as f64 / steps as f64
-    }
-
-    /// Nanoseconds of what a new connection does: look-up, then touch; dependent.
-    fn get_and_touch(&mut self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
-        let mut carried = 0;
-        let start = cpu_ns();
-        for i in 0..steps {
-            let key = self.key(below(mix(seed + i).wrapping_add(carried), n));
-            let part = self.geometry.route(&key) as usize;
-            let part = &mut self.partitions[part];
-            let found = part.get(&self.catalog, &key, now);
-            part.touch(&self.catalog, &key, now);
-            carried = found.map_or(1, |s| u64::from(s.0));
-        }
-        let ns = cpu_ns() - start;
-        assert_eq!(carried, 0, "the last look-up found the server in slot 0");
-        ns as f64 / steps as f64
-    }
-
-    /// Nanoseconds of look-up and opening (count, open set, digest); dependent.
-    fn get_and_open(&mut self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
-        let mut carried = 0;
-        let start = cpu_ns();
-        for i in 0..steps {
-            let key = self.key(below(mix(seed + i).wrapping_add(carried), n));
-            let part = self.geometry.route(&key) as usize;
-            let part = &mut self.partitions[part];
-            let found = part.get(&self.catalog, &key, now);
-            part.open(&self.catalog, &key, now);
-            carried = found.map_or(1, |s| u64::from(s.0));
-        }
-        let ns = cpu_ns() - start;
-        assert_eq!(carried, 0, "the last look-up found the server in slot 0");
-        ns as f64 / steps as f64
-    }
-
-    /// Closes what [`Bench::get_and_open`] opened with the same arguments.
-    fn close(&mut self, seed: u64, n: u64, steps: u64, now: Now) -> f64 {
-        let start = cpu_ns();
-        for i in 0..steps {
-            let key = self.key(below(mix(seed + i), n));
-            let part = self.geometry.route(&key) as usize;
-            self.partitions[part].close(&self.catalog, &key, now);
-        }
-        (cpu_ns() - start) as f64 / steps as f64
+        assert_eq!(missed, 0, "every look-up found the server in slot 0");
+        ns as f64 / (steps.next_multiple_of(BATCH)) as f64
     }
 
     /// Passes the clock hand over every partition; returns entries expired and the longest slice.
@@ -165,7 +131,7 @@ impl Bench {
         let mut expired = 0;
         let mut last = cpu_ns();
         for part in &mut self.partitions {
-            expired += u64::from(part.sweep(&self.catalog, now, u32::MAX).expired);
+            expired += u64::from(open(part).sweep(&self.catalog, now, u32::MAX).expired);
             longest.seen(&mut last);
         }
         (expired, longest)
@@ -215,7 +181,7 @@ pub fn run(scene: &str, plan: Plan) -> anyhow::Result<()> {
     report.put("insert_mean", inserted.sum_ns as f64 / entries as f64 - clock, "ns");
     report.put("insert_longest", inserted.max_ns as f64, "ns");
     report.put("inserts_above_1_ms", inserted.above_1ms as f64, "inserts");
-    let moves: u64 = bench.partitions.iter().map(|p| p.stats().moves).sum();
+    let moves: u64 = bench.partitions.iter_mut().map(|p| open(p).stats().moves).sum();
     report.put("moves_per_1000_inserts", moves as f64 * 1e3 / entries as f64, "moves");
     report.put("allocations_by_inserts", (allocations() - calls) as f64, "allocations");
 
@@ -262,21 +228,32 @@ fn measure_access(
     for round in 0..rounds as u64 {
         let seed = round * 0x1000_0000;
         let access = chase.run(seed, steps);
-        let get = bench.get_dependent(seed + 0x100_0000, n, steps, now);
-        let touch = bench.get_and_touch(seed + 0x200_0000, n, steps, now);
-        let open = bench.get_and_open(seed + 0x300_0000, n, steps, now);
-        let close = bench.close(seed + 0x300_0000, n, steps, now);
-        let free = bench.get_independent(seed + 0x400_0000, n, steps, now);
-        bench.get_dependent(seed, HOT_KEYS, HOT_KEYS * 20, now);
-        let hot = bench.get_dependent(seed, HOT_KEYS, steps, now);
+        let get = bench.run::<true>(seed + 0x100_0000, n, steps, |p, c, k| p.get(c, k, now));
+        let touch = bench.run::<true>(seed + 0x200_0000, n, steps, |p, c, k| {
+            let found = p.get(c, k, now);
+            p.touch(c, k, now);
+            found
+        });
+        let open = bench.run::<true>(seed + 0x300_0000, n, steps, |p, c, k| {
+            let found = p.get(c, k, now);
+            p.open(c, k, now);
+            found
+        });
+        let close = bench
+            .run::<false>(seed + 0x300_0000, n, steps, |p, c, k| p.close(c, k, now).map(|_| ServerSlot(0)));
+        let only =
+            bench.run::<true>(seed + 0x600_0000, n, steps, |p, c, k| p.open(c, k, now).map(|o| o.server));
+        bench.run::<false>(seed + 0x600_0000, n, steps, |p, c, k| p.close(c, k, now).map(|_| ServerSlot(0)));
+        let free = bench.run::<false>(seed + 0x400_0000, n, steps, |p, c, k| p.get(c, k, now));
+        bench.run::<true>(seed, HOT_KEYS, HOT_KEYS * 20, |p, c, k| p.get(c, k, now));
+        let hot = bench.run::<true>(seed, HOT_KEYS, steps, |p, c, k| p.get(c, k, now));
         let access = (access + chase.run(seed + 0x500_0000, steps)) / 2.0;
-        for (row, x) in rows.iter_mut().zip([access, hot, free, get, touch, open, close, get / access]) {
+        for (row, x) in rows.iter_mut().zip([access, hot, free, get, touch, open, close, only]) {
             row.push(x);
         }
     }
     let ratio = |a: &[f64], b: &[f64]| median(&mut a.iter().zip(b).map(|(a, b)| a / b).collect::<Vec<_>>());
-    let (get_ratio, touch_ratio, open_ratio) =
-        (ratio(&rows[3], &rows[0]), ratio(&rows[4], &rows[0]), ratio(&rows[5], &rows[0]));
+    let [get_ratio, touch_ratio, open_ratio, only_ratio] = [3, 4, 5, 7].map(|i| ratio(&rows[i], &rows[0]));
     let names = [
         "one_dependent_access_same_size",
         "get_hot",
@@ -285,6 +262,7 @@ fn measure_access(
         "get_and_touch_cold_dependent",
         "get_and_open_cold_dependent",
         "close_cold_independent",
+        "open_cold_dependent",
     ];
     for (name, row) in names.iter().zip(&mut rows) {
         report.put(name, median(row), "ns");
@@ -292,18 +270,18 @@ fn measure_access(
     report.put("get_to_one_access", get_ratio, "ratio");
     report.put("get_and_touch_to_one_access", touch_ratio, "ratio");
     report.put("get_and_open_to_one_access", open_ratio, "ratio");
+    report.put("open_to_one_access", only_ratio, "ratio");
 }
 
 /// One thread, then two at once, over all partitions behind a lock each.
 fn two_threads(report: &Report, bench: Bench, n: u64, steps: u64, now: Now) -> anyhow::Result<Bench> {
     let Bench { geometry, catalog, table, partitions, server } = bench;
-    let locked: Vec<Mutex<Partition>> = partitions.into_iter().map(Mutex::new).collect();
     let work = |seed: u64| {
         let mut waits = 0u64;
         let start = cpu_ns();
         for i in 0..steps {
             let key = catalog.key(table, key(below(mix(seed + i), n)));
-            let lock = &locked[geometry.route(&key) as usize];
+            let lock = &partitions[geometry.route(&key) as usize].0;
             let mut part = match lock.try_lock() {
                 Ok(part) => part,
                 Err(_) => {
@@ -334,7 +312,9 @@ fn two_threads(report: &Report, bench: Bench, n: u64, steps: u64, now: Now) -> a
     report.put("locked_get_or_touch_one_thread", median(&mut alone), "ns");
     report.put("locked_get_or_touch_two_threads", median(&mut both), "ns");
     report.put("waits_per_million_operations", waits as f64 * 1e6 / (steps as f64 * 10.0), "waits");
-    let partitions: Result<Vec<_>, _> = locked.into_iter().map(Mutex::into_inner).collect();
-    let partitions = partitions.ok().context("a thread panicked with a lock")?;
     Ok(Bench { geometry, catalog, table, partitions, server })
+}
+
+fn open(slot: &mut Slot) -> &mut Partition {
+    slot.0.get_mut().expect("nobody panics with the lock")
 }
