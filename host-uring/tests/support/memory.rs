@@ -1,0 +1,171 @@
+//! A worker on the in-memory runtime: scripted servers and clients, a virtual clock.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::future::Future;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use forebay_host_uring::config::{ServiceIndex, Tree};
+use forebay_host_uring::http::client::{Client, serve};
+use forebay_host_uring::log::{self, Drain};
+use forebay_host_uring::metrics::WorkerMetrics;
+use forebay_host_uring::persist::Store;
+use forebay_host_uring::rt::memory::{Memory, MemoryStream};
+use forebay_host_uring::rt::{NEVER, Now, Rt, Stream};
+use forebay_host_uring::worker::Worker;
+
+pub const VIP: &str = "192.0.2.1:80";
+
+pub fn at(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+/// A worker in memory.
+pub struct Lab {
+    pub memory: Memory,
+    pub worker: Rc<Worker<Memory>>,
+    pub metrics: Arc<WorkerMetrics>,
+    drain: Drain,
+}
+
+impl Lab {
+    pub fn new(document: &str) -> Lab {
+        let snapshot = forebay_snapshot::check(document).unwrap_or_else(|problems| {
+            panic!("{}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
+        });
+        let tree = Arc::new(Tree::build(snapshot));
+        let memory = Memory::new();
+        let store = Store::build(&tree, 16 << 20, [7; 16], memory.now()).expect("a store");
+        let metrics = Arc::new(WorkerMetrics::new(&tree));
+        let (sink, drain) = log::ring(1 << 20, true);
+        let worker =
+            Worker::new(memory.clone(), 0, 1, tree, metrics.clone(), sink, Arc::new(store), 10_000, 1);
+        let (rt, own) = (memory.clone(), worker.clone());
+        let listener = memory.bind(at(VIP));
+        memory.spawn(async move {
+            while let Ok((stream, peer)) = rt.accept(&listener).await {
+                let client = Client::new(&own, ServiceIndex(0), stream, peer, at(VIP));
+                rt.spawn(serve(client));
+            }
+        });
+        Lab { memory, worker, metrics, drain }
+    }
+
+    /// Starts a server that runs `script` with each connection.
+    pub fn server<F: Future<Output = ()> + 'static>(
+        &self,
+        address: &str,
+        script: impl Fn(Memory, Peer) -> F + 'static,
+    ) {
+        let listener = self.memory.bind(at(address));
+        let rt = self.memory.clone();
+        self.memory.spawn(async move {
+            while let Ok((stream, _)) = rt.accept(&listener).await {
+                rt.spawn(script(rt.clone(), Peer::new(stream)));
+            }
+        });
+    }
+
+    pub async fn client(&self) -> Peer {
+        Peer::new(self.memory.connect(at(VIP), NEVER).await.expect("connected"))
+    }
+
+    pub fn now_us(&self) -> u64 {
+        self.memory.now().0
+    }
+
+    pub async fn sleep_ms(&self, ms: u64) {
+        sleep_ms(&self.memory, ms).await;
+    }
+
+    pub fn run<T>(&self, main: impl Future<Output = T>) -> T {
+        self.memory.block_on(main)
+    }
+
+    pub fn log(&mut self) -> Vec<serde_json::Value> {
+        let mut bytes = Vec::new();
+        self.drain.take(&mut bytes, usize::MAX);
+        bytes
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("each line is JSON"))
+            .collect()
+    }
+}
+
+pub async fn sleep_ms(memory: &Memory, ms: u64) {
+    memory.sleep_until(Now(memory.now().0 + ms * 1000)).await;
+}
+
+/// The scripted end of a connection.
+pub struct Peer {
+    stream: MemoryStream,
+    rest: Vec<u8>,
+}
+
+impl Peer {
+    fn new(stream: MemoryStream) -> Peer {
+        Peer { stream, rest: Vec::new() }
+    }
+
+    /// Writes everything, waiting for room for ever.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let mut left = bytes.as_ref();
+        while !left.is_empty() {
+            match self.stream.try_write(&[IoSlice::new(left)]) {
+                Ok(count) => left = &left[count..],
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.stream.writable(NEVER).await.expect("room");
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Reads until `end` came, and gives everything up to there; what came so far at the connection's end.
+    pub async fn until(&mut self, end: &str) -> String {
+        loop {
+            if let Some(found) = self.rest.windows(end.len()).position(|w| w == end.as_bytes()) {
+                let bytes: Vec<u8> = self.rest.drain(..found + end.len()).collect();
+                return String::from_utf8_lossy(&bytes).into_owned();
+            }
+            if !self.more().await {
+                return String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned();
+            }
+        }
+    }
+
+    /// Reads to the connection's end.
+    pub async fn all(&mut self) -> String {
+        while self.more().await {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned()
+    }
+
+    /// Reads exactly `count` bytes.
+    pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.rest.len() < count && self.more().await {}
+        let count = count.min(self.rest.len());
+        self.rest.drain(..count).collect()
+    }
+
+    async fn more(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.rest.extend_from_slice(&buffer[..count]);
+                    return true;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    if self.stream.readable(NEVER).await.is_err() {
+                        return false;
+                    }
+                }
+                Err(_) => return false,
+            }
+        }
+    }
+}
