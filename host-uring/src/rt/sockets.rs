@@ -36,6 +36,8 @@ impl Backend {
     }
 }
 
+/// Answers and deadlines of one loop turn for which room is kept.
+const BATCH: usize = 1024;
 /// Tasks that are ready may run this many times between two looks at the sockets.
 const ROUNDS_MAX: usize = 4;
 
@@ -183,8 +185,8 @@ impl Sockets {
 
     fn run<T>(&self, main: impl Future<Output = T>) -> Result<T, Thrown> {
         let mut main = pin!(main);
-        let mut answers: Vec<Answer> = Vec::new();
-        let mut fired: Vec<Timer> = Vec::new();
+        let mut answers: Vec<Answer> = Vec::with_capacity(BATCH);
+        let mut fired: Vec<Timer> = Vec::with_capacity(BATCH);
         loop {
             for _ in 0..ROUNDS_MAX {
                 if let Some(value) = self.inner.exec.run_main(main.as_mut())? {

@@ -45,6 +45,17 @@ impl Engine {
     }
 
     pub fn start_on(backend: Backend, document: &str, workers: usize, connections_max: usize) -> Engine {
+        Engine::start_with(backend, document, workers, connections_max, || {})
+    }
+
+    /// `on_start` runs on each worker's thread when it is about to accept.
+    pub fn start_with(
+        backend: Backend,
+        document: &str,
+        workers: usize,
+        connections_max: usize,
+        on_start: fn(),
+    ) -> Engine {
         let snapshot = forebay_snapshot::check(document).unwrap_or_else(|problems| {
             panic!("{}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
@@ -89,7 +100,7 @@ impl Engine {
             };
             let common = Common { store: store.clone(), workers, backend };
             engine.threads.push(std::thread::spawn(move || {
-                worker::run(seat, common, |_| {}).expect("a worker");
+                worker::run(seat, common, |_| on_start()).expect("a worker");
             }));
             engine.metrics.push(metrics);
             engine.mailboxes.push(mail);
