@@ -125,6 +125,7 @@ pub struct Decision {
 /// [`Pool::connection_opened`]. Nothing is allocated. Time grows with the number of servers for all
 /// algorithms but consistent hash and random.
 //= LB-ORDER-01
+//= LB-ORDER-02
 pub fn decide(pool: &mut Pool, input: &Input<'_>) -> Decision {
     pool.refresh(input.now);
     let attempt = u8::try_from(input.tried.len()).unwrap_or(u8::MAX).saturating_add(1);
@@ -150,9 +151,11 @@ pub fn decide(pool: &mut Pool, input: &Input<'_>) -> Decision {
             }
             Some(why) => {
                 let policy = pool.server_down();
+                //= PERS-DOWN-07
                 reason.policy = Some(PolicyApplied { policy, server, why });
                 match policy {
                     ServerDown::PickNewServer => moved = true,
+                    //= PERS-DOWN-06
                     ServerDown::AbortConnection => {
                         reason.refusal = Some(Refusal::PersistentServerDown);
                         return Decision { verdict: Verdict::Close, effects: Effects::NONE, reason };
@@ -191,6 +194,7 @@ fn stay(pool: &Pool, input: &Input<'_>, server: ServerIndex, why: SkipWhy, mut r
     let verdict = if why == SkipWhy::Tried {
         Err(Refusal::PersistentServerFailed)
     } else if at_limit {
+        //= PERS-DOWN-05
         match pool.queue_has_room(input.queued) {
             Some(true) => Ok(Verdict::Queue),
             Some(false) => Err(Refusal::QueueFull),

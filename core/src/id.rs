@@ -28,6 +28,7 @@ pub struct SiteId(pub u32);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ServerId(pub u64);
 
+//= PERS-GONE-02
 impl ServerId {
     /// Returns the id of the server at `endpoint`.
     pub fn of(endpoint: Endpoint) -> Self {

@@ -221,6 +221,7 @@ fn a_worker_whose_share_is_down_uses_the_others() {
 }
 
 //= test LB-LIMIT-01
+//= test LB-QUEUE-01
 #[test]
 fn a_limit_of_one_never_shows_two_and_the_rest_is_refused_or_queued() {
     for queue in [None, Some(QueueConfig { depth: 2 })] {
@@ -436,4 +437,42 @@ fn an_empty_pool_refuses() {
         let mut pool = pool(0, Algorithm::of(entry.name));
         assert_eq!(decide(&mut pool, &Input::new(client(1))).verdict, Verdict::Close);
     }
+}
+
+//= test LB-CH-04
+#[test]
+fn a_hash_key_is_the_wanted_part_of_the_request_or_else_its_address() {
+    use forebay_core::lb::{HashBy, hash_key};
+    let request = Request::get("/a?b=c").with("x-tenant", "t1").with("call-id", "call-77@host");
+    let key = |by: HashBy, custom: Option<&'static [u8]>| hash_key(&by, &request, custom).bytes().to_vec();
+    let address = key(HashBy::SourceIp, None);
+    assert_eq!(address, forebay_core::id::ip_bytes(client(1).ip));
+    assert_eq!(key(HashBy::SourceIpAndPort, None), [&address[..], &40_000u16.to_le_bytes()].concat());
+    assert_eq!(key(HashBy::Uri, None), b"/a?b=c");
+    assert_eq!(key(HashBy::CustomHeader("x-tenant".into()), None), b"t1");
+    assert_eq!(key(HashBy::CustomHeader("x-none".into()), None), address);
+    assert_eq!(key(HashBy::CustomString, Some(b"s")), b"s");
+    assert_eq!(key(HashBy::CustomString, None), address);
+    assert_eq!(key(HashBy::CallId, None), b"call-77@host");
+    for (short, api) in HashBy::NAMES {
+        let by = HashBy::parse(short, "x-tenant").expect("a name");
+        assert_eq!((by.as_str(), HashBy::parse(api, "x-tenant")), (short, Some(by.clone())));
+    }
+}
+
+//= test LB-CH-04
+#[test]
+fn requests_with_one_key_meet_one_server_and_without_a_key_the_address_counts() {
+    let mut pool = pool(16, Algorithm::of(forebay_core::lb::Name::ConsistentHash));
+    let mut seen = std::collections::BTreeSet::new();
+    for c in 0..200 {
+        let with = Input { hash_key: Some(b"/one"), ..Input::new(client(c)) };
+        let at = served(&decide(&mut pool, &with));
+        assert_eq!(
+            at,
+            served(&decide(&mut pool, &Input { hash_key: Some(b"/one"), ..Input::new(client(0)) }))
+        );
+        seen.insert(served(&decide(&mut pool, &Input::new(client(c)))));
+    }
+    assert!(seen.len() >= 14, "two hundred addresses reach nearly all servers");
 }

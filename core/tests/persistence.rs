@@ -13,6 +13,7 @@ fn cookie() -> Kind {
     Kind::HttpCookie(HttpCookie { name: "sticky".into(), ..HttpCookie::default() })
 }
 
+//= test LB-ORDER-01
 //= test PERS-COOKIE-02
 #[test]
 fn a_client_with_a_cookie_meets_one_server() {

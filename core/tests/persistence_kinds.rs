@@ -65,6 +65,7 @@ fn a_cookie_without_a_name_gets_eight_letters_that_stay() {
 }
 
 //= test PERS-COOKIE-03
+//= test PERS-COOKIE-04
 #[test]
 fn a_foreign_forged_or_stale_cookie_is_ignored_and_replaced() {
     let timeout = Minutes(10);

@@ -181,6 +181,7 @@ pub enum FailAction {
 
 impl PoolConfig {
     /// Returns all problems of the pool; paths are relative to it.
+    //= LB-CONFIG-01
     pub fn check(&self) -> Vec<Problem> {
         let mut out = Vec::new();
         self.check_servers(&mut out);

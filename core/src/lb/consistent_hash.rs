@@ -37,6 +37,7 @@ pub(super) fn pick(pool: &mut Pool, input: &Input<'_>, gate: &Gate<'_>) -> Optio
 }
 
 /// A starting server takes the keys whose second hash lies below its ramp: the set only grows.
+//= LB-CH-06
 fn has_started(pool: &Pool, at: ServerIndex, key: u64) -> bool {
     let ramp = u32::from(pool.servers[at.at()].ramp_milli);
     ramp == 1_000 || hash::reduce(hash::mix64(!key), 1_000) < ramp

@@ -14,6 +14,7 @@ use crate::id::ServerIndex;
 //= LB-CA-01
 pub(super) fn pick(pool: &mut Pool, input: &Input<'_>, gate: &Gate<'_>) -> Option<ServerIndex> {
     let cost = |_, s: &Server| s.mine.then(|| u64::from(s.total()));
+    //= LB-CA-02
     lowest(pool, gate, cost).or_else(|| least_connections::pick(pool, input, gate))
 }
 

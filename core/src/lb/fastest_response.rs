@@ -25,6 +25,7 @@ pub(super) fn pick(pool: &mut Pool, _input: &Input<'_>, gate: &Gate<'_>) -> Opti
     })
 }
 
+//= LB-FR-02
 fn known(s: &Server, now: Now) -> Option<u32> {
     if s.response_us == 0 {
         return None;

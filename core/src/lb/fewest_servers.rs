@@ -23,6 +23,7 @@ pub(super) fn pick(pool: &mut Pool, input: &Input<'_>, gate: &Gate<'_>) -> Optio
     least_connections::pick(pool, input, gate)
 }
 
+//= LB-FS-02
 fn has_room(s: &Server, bound: u64) -> bool {
     let time = u64::from(s.response_us);
     match bound {

@@ -22,6 +22,8 @@ impl<'a> Gate<'a> {
     /// True if `server`, which stands at `at`, may take a new client.
     #[inline]
     pub fn admits_server(&self, server: &Server, at: ServerIndex) -> bool {
+        //= LB-LIMIT-02
+        //= LB-RESELECT-01
         server.total() < server.room
             && (self.plain || (!self.tried.contains(&at) && !self.full.contains(&at)))
     }
@@ -49,6 +51,7 @@ impl<'a> Gate<'a> {
     /// A ratio of 0 does not count: it keeps new clients away, not the server's own.
     //= PERS-DOWN-01
     //= LB-DRAIN-02
+    //= LB-WEIGHT-02
     pub fn refuses_bound(&self, pool: &Pool, at: ServerIndex) -> Option<SkipWhy> {
         let server = &pool.servers[at.at()];
         match server.refuses {

@@ -41,6 +41,7 @@ pub(super) fn lowest(
     if ties == 1 {
         return Some(first);
     }
+    //= LB-LC-02
     let mut turn: Option<(i64, ServerIndex)> = None;
     let mut sum = 0i64;
     for (i, s) in (0u16..).zip(&mut pool.servers) {

@@ -31,6 +31,7 @@ impl Maglev {
             .zip(servers)
             .filter(|(_, s)| s.ratio != 0)
             .map(|(i, s)| {
+                //= LB-CH-05
                 let port = if ignore_port { 0 } else { s.endpoint.port };
                 let order = ServerId::of(Endpoint { ip: s.endpoint.ip, port });
                 Filler::new(order, ServerId::of(s.endpoint), i, s.ratio, size)

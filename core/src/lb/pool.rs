@@ -129,6 +129,7 @@ impl Pool {
 
     /// Takes over what `old`, the same worker's pool before a change of the configuration, knows of the
     /// servers that are in both. Servers that are new start slowly from `now`.
+    //= LB-RELOAD-01
     pub fn carry_over(&mut self, old: &Self, now: Now) {
         let ramp = self.ramps();
         self.total_open = 0;
@@ -250,8 +251,10 @@ impl Pool {
         }
         c.state = state;
         if state == ServerState::UP {
+            //= LB-SLOW-02
             c.ramp_from = ramp.then_some(now);
             s.response_us = 0;
+        //= LB-DRAIN-05
         } else if before == ServerState::UP || before.enabled != state.enabled {
             c.left_at = now;
             c.ramp_from = None;
@@ -300,6 +303,7 @@ impl Pool {
                     next = next.min(now.after(Micros((ramp.0 / whole).max(1))));
                 }
             }
+            //= LB-WEIGHT-01
             s.weight = u32::from(s.ratio) * u32::from(s.ramp_milli);
             s.refuses = match c.state {
                 ServerState { enabled: false, health: Health::Up } => {
@@ -315,6 +319,7 @@ impl Pool {
                         _ => Some(SkipWhy::Disabled),
                     }
                 }
+                //= LB-DRAIN-04
                 ServerState { enabled: false, .. } => Some(SkipWhy::Disabled),
                 ServerState { health: Health::Down, .. } => Some(SkipWhy::Down),
                 ServerState { health: Health::Maintenance, .. } => Some(SkipWhy::Maintenance),

@@ -110,6 +110,7 @@ impl Server {
     }
 
     /// All open connections that this worker knows of.
+    //= LB-LC-03
     #[inline]
     pub fn total(&self) -> u32 {
         self.open.saturating_add(self.elsewhere)

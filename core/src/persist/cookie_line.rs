@@ -3,6 +3,7 @@
 /// Returns the values of all cookies called `name` in one `Cookie` field value, in order.
 ///
 /// Names are compared byte for byte. Values are returned as they stand, without white space around them.
+//= PERS-FIND-02
 pub fn values<'r, 'n>(line: &'r [u8], name: &'n [u8]) -> Values<'r, 'n> {
     Values { rest: line, name }
 }

@@ -27,6 +27,7 @@ pub struct HttpCookie {
     /// How long a cookie is good, 1 to 14,400 minutes; 0: for ever.
     pub timeout: Minutes,
     /// Send the cookie with every response, not only when the client has none that leads here.
+    //= PERS-COOKIE-07
     pub always_send: bool,
     /// Whether browsers keep the cookie over their own restart (`Max-Age`). `None`: if a timeout is set.
     pub is_persistent: Option<bool>,
@@ -114,6 +115,7 @@ impl Payload {
     }
 
     /// Reads a payload; `None` if the bytes are not exactly one of a version we know.
+    //= PERS-COOKIE-08
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (version, rest) = bytes.split_first()?;
         let (ip, rest) = match *version {

@@ -78,6 +78,7 @@ impl Kind {
 
 impl Profile {
     /// Returns all problems of the profile; paths are relative to it.
+    //= PERS-CHECK-01
     pub fn check(&self) -> Vec<Problem> {
         let mut out = Vec::new();
         match &self.kind {
@@ -243,6 +244,7 @@ pub fn learn_from_response<'r>(profile: &Profile, set_cookie: &'r [u8]) -> Learn
     }
 }
 
+//= PERS-COOKIE-02
 fn sealed<'r, R: RequestView>(request: &'r R, name: &str) -> Found<'r> {
     let mut cookies = SealedCookies::default();
     for line in request.cookie_lines() {
@@ -298,6 +300,7 @@ pub(crate) fn resolve(pool: &Pool, input: &Input<'_>) -> Bond {
     }
 }
 
+//= PERS-GONE-01
 fn entry(pool: &Pool, kind: Option<KindName>, stored: Stored) -> Bond {
     match stored {
         Stored::Entry { server, generation } => {
@@ -323,6 +326,7 @@ fn lifetime(pool: &Pool, input: &Input<'_>) -> Option<Seconds> {
 }
 
 /// The effects when the client's own server serves it.
+//= PERS-IP-03
 pub(crate) fn renew(pool: &Pool, input: &Input<'_>, bond: &Bond, server: ServerIndex) -> Effects {
     let mut effects = Effects::NONE;
     if let (Some(key), Some(lifetime), Some(_)) = (input.key, lifetime(pool, input), bond.generation) {

@@ -68,6 +68,7 @@ impl Ticket {
     }
 
     /// Reads a ticket; `None` if the bytes are not exactly one of a version we know.
+    //= PERS-TLS-05
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; TICKET_LEN] = bytes.try_into().ok()?;
         let (head, rest) = bytes.split_first_chunk::<9>()?;

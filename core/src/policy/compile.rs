@@ -77,6 +77,7 @@ impl Policy {
     ///
     /// # Errors
     /// All problems; paths are relative to the configuration.
+    //= POL-CHECK-01
     pub fn new(config: &PolicyConfig, names: &Names<'_>) -> Result<Self, Vec<Problem>> {
         let mut c = Compiler { config, names, out: Vec::new(), rates: Vec::new() };
         c.groups();

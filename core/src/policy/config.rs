@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::addr::Prefix;
 
 /// The rules of a virtual service, with the groups that they name.
+//= POL-CHECK-02
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]

@@ -69,6 +69,7 @@ pub struct Outcome<'p> {
 impl Policy {
     /// Walks the rules. Nothing is allocated.
     //= POL-ORDER-01
+    //= POL-ORDER-03
     pub fn evaluate<'p, R: RequestView>(&'p self, state: &mut State, request: &R, now: Now) -> Outcome<'p> {
         let mut outcome = Outcome {
             policy: self,
@@ -121,6 +122,7 @@ impl<'p> Outcome<'p> {
             Step::Redirect(r) => return Some(End::Redirect(r)),
             Step::Respond(r) => return Some(End::Respond(r)),
             Step::Close => return Some(End::Close),
+            //= POL-RATE-03
             Step::RateLimit { limiter, status } => {
                 let passes = limiters.get_mut(*limiter).is_none_or(|l| l.take(request.client().ip, now));
                 return (!passes).then_some(End::RateLimited(*status));
@@ -148,6 +150,7 @@ impl<'p> Outcome<'p> {
     }
 
     /// What the rules bind the client by; the pool is the one that was chosen.
+    //= POL-PERSIST-01
     pub fn persist<'r, R: RequestView>(&self, request: &'r R) -> Option<Persist<'r>> {
         let by = self.persist?;
         let key = part(by.part, request)?;
@@ -170,6 +173,7 @@ impl<'p> Outcome<'p> {
 }
 
 impl Compiled {
+    //= POL-MATCH-01
     fn applies<R: RequestView>(&self, request: &R, path: &[u8]) -> bool {
         let host = || {
             let host = request.host();

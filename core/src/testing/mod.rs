@@ -157,6 +157,7 @@ impl Outcome {
 }
 
 /// Plays a scenario.
+//= LB-REPLAY-01
 pub fn run(scenario: &Scenario) -> Outcome {
     let Ok(pool) = Pool::new(scenario.config.clone()) else {
         return Outcome { decisions: Vec::new(), end: Vec::new() };
