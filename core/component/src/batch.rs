@@ -10,6 +10,7 @@ use crate::bindings::exports::forebay::core::types::Error;
 ///
 /// A frame that names servers which its own pool does not have may trap: frames come from the recorder.
 //= COMP-PARITY-01
+//= COMP-ARG-03
 pub(crate) fn pick(frames: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
     frames
         .iter()

@@ -138,6 +138,7 @@ pub(crate) fn state(from: wit::ServerState) -> lb::ServerState {
     }
 }
 
+//= COMP-API-01
 /// Runs `f` with the core's view of `given`, which borrows from it.
 pub(crate) fn with<R>(given: &wit::Input, f: impl FnOnce(&Input<'_>) -> R) -> R {
     let tried = indices(&given.tried);

@@ -45,6 +45,7 @@ pub(crate) fn problems(from: Vec<forebay_core::Problem>) -> Vec<wit::Problem> {
         .collect()
 }
 
+//= COMP-API-01
 pub(crate) fn decision(from: &Decision) -> wit::Decision {
     wit::Decision {
         verdict: match from.verdict {

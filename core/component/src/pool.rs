@@ -46,6 +46,7 @@ impl GuestPool for Pool {
         Self(RefCell::new(State { config: input::config(config), pool: None, worker: None }))
     }
 
+    //= COMP-ARG-02
     fn set_servers(&self, servers: Vec<types::Server>, now: u64) -> Result<(), Vec<Problem>> {
         let state = &mut *self.0.borrow_mut();
         let config =

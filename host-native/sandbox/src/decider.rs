@@ -131,6 +131,7 @@ impl Decider {
             .map_err(refused)
     }
 
+    //= COMP-TRAP-02
     fn call<R>(
         &mut self,
         pool: &PoolHandle,

@@ -26,6 +26,11 @@ impl Budget {
             memory_bytes: self.memory_bytes.min(limits::MEMORY_BYTES_MAX),
         }
     }
+
+    /// One more than fits the budget: the tick that is running may end at once.
+    fn ticks(self) -> u64 {
+        u64::from(self.call_ms) / limits::TICK_MS + 1
+    }
 }
 
 /// What a store carries: the memory limit, and whether the guest ran into it.
@@ -90,7 +95,7 @@ impl<B> Guest<B> {
             Some(live) => live,
             None => self.instantiate()?,
         };
-        store.set_epoch_deadline(u64::from(self.budget.call_ms) / limits::TICK_MS + 1);
+        store.set_epoch_deadline(self.budget.ticks());
         match f(&mut store, &bound) {
             Ok(value) => {
                 self.live = Some((store, bound));
@@ -107,7 +112,7 @@ impl<B> Guest<B> {
         let engine = self.loaded.sandbox.engine();
         let mut store = Store::new(engine, State { memory_bytes: self.budget.memory_bytes, refused: None });
         store.limiter(|state| state);
-        store.set_epoch_deadline(u64::from(self.budget.call_ms) / limits::TICK_MS + 1);
+        store.set_epoch_deadline(self.budget.ticks());
         let made = self
             .loaded
             .linker

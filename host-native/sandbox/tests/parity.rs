@@ -10,6 +10,7 @@ use forebay_core::{
 use forebay_sandbox::{Budget, CORE_COMPONENT, Decider, Error, GuestError, Sandbox};
 
 /// Inputs to compare.
+//= COMP-PARITY-02
 const INPUTS: usize = 100_000;
 
 /// Scenarios of one call: enough that the call itself costs nothing, few enough for the guest's memory.
@@ -27,6 +28,7 @@ fn frame(scenario: &Scenario) -> Vec<u8> {
     postcard::to_allocvec(scenario).expect("scenarios serialise")
 }
 
+//= COMP-PARITY-03
 /// Where two answers differ, in words: the input's number, and what both decided.
 fn difference(scenario: &Scenario, native: &[u8], wasm: &[u8]) -> Option<String> {
     if native == wasm {
