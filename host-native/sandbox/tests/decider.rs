@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
+    sync::OnceLock,
 };
 
 use forebay_core::{
@@ -13,7 +14,7 @@ use forebay_core::{
     testing::{self, Step},
     units::Now,
 };
-use forebay_sandbox::{Budget, CORE_COMPONENT, Decider, Error, GuestError, Sandbox, wit};
+use forebay_sandbox::{Budget, CORE_COMPONENT, Decider, Error, GuestError, Loaded, Sandbox, wit};
 
 fn endpoint(n: u16) -> Endpoint {
     Endpoint { ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), port: 9_000 + n }
@@ -31,8 +32,11 @@ fn client(n: u32) -> ClientAddr {
 }
 
 fn decider(budget: Budget) -> Decider {
-    let core = Sandbox::new().expect("sandbox").load(CORE_COMPONENT).expect("the prebuilt component loads");
-    Decider::new(&core, budget).expect("it instantiates")
+    // Compiled once: unoptimised, as the gate builds it, the compiler takes seconds.
+    static CORE: OnceLock<Loaded> = OnceLock::new();
+    let load = || Sandbox::new().and_then(|sandbox| sandbox.load(CORE_COMPONENT));
+    let core = CORE.get_or_init(|| load().expect("the prebuilt component loads"));
+    Decider::new(core, budget).expect("it instantiates")
 }
 
 /// Time for a loaded machine: the subject of these tests is not the deadline.

@@ -1,13 +1,13 @@
 //! The core decides alike natively and as a WASM component: 100,000 recorded inputs, byte for byte.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use forebay_core::{
     lb::ALGORITHMS,
     persist::{KINDS, ServerDown},
     testing::{self, Coverage, Outcome, Scenario, Step},
 };
-use forebay_sandbox::{Budget, CORE_COMPONENT, Decider, Error, GuestError, Sandbox};
+use forebay_sandbox::{Budget, CORE_COMPONENT, Decider, Error, GuestError, Loaded, Sandbox};
 
 /// Inputs to compare.
 //= COMP-PARITY-02
@@ -20,8 +20,11 @@ const BATCH: usize = 32;
 const PATIENT: Budget = Budget { call_ms: 120_000, memory_bytes: 64 << 20 };
 
 fn decider() -> Decider {
-    let core = Sandbox::new().expect("sandbox").load(CORE_COMPONENT).expect("the prebuilt component loads");
-    Decider::new(&core, PATIENT).expect("it instantiates")
+    // Compiled once: unoptimised, as the gate builds it, the compiler takes seconds.
+    static CORE: OnceLock<Loaded> = OnceLock::new();
+    let load = || Sandbox::new().and_then(|sandbox| sandbox.load(CORE_COMPONENT));
+    let core = CORE.get_or_init(|| load().expect("the prebuilt component loads"));
+    Decider::new(core, PATIENT).expect("it instantiates")
 }
 
 fn frame(scenario: &Scenario) -> Vec<u8> {
