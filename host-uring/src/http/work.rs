@@ -66,6 +66,7 @@ impl Work {
 
 /// Working sets that are not in use.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "they are handed out as boxes, so that a task holds a pointer")]
 pub struct Works {
     heads: RefCell<Vec<Box<Head>>>,
     works: RefCell<Vec<Box<Work>>>,

@@ -62,12 +62,15 @@ impl KeepRules {
     }
 }
 
+/// The idle connections to one server, the youngest at the end.
+type Idle<S> = RefCell<Vec<ServerConn<S>>>;
+
 /// The connections of one worker to all servers.
 pub struct Upstreams<R: Rt> {
     rt: R,
     metrics: Arc<WorkerMetrics>,
-    /// By server slot, the youngest at the end.
-    idle: Box<[RefCell<Vec<ServerConn<R::Stream>>>]>,
+    /// By server slot.
+    idle: Box<[Idle<R::Stream>]>,
     closing: Cell<bool>,
 }
 
