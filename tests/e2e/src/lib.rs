@@ -9,12 +9,14 @@
 
 pub mod bin;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod lab;
 pub mod metrics;
 pub mod origin;
 pub mod process;
+pub mod scene;
 pub mod system;
 pub mod wait;
 pub mod wire;
@@ -24,6 +26,7 @@ pub use engine::{Engine, Options};
 pub use lab::{Demo, Lab};
 pub use origin::Origin;
 pub use process::Process;
+pub use scene::Scene;
 pub use wait::{eventually, eventually_some};
 pub use wire::Wire;
 

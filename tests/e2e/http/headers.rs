@@ -1,0 +1,90 @@
+//! What is added to and removed from a message on its way.
+
+use forebay_e2e::{Request, config, origin};
+
+use crate::Proxied;
+
+fn lines(head: &str) -> Vec<String> {
+    head.trim_end().split("\r\n").skip(1).map(str::to_ascii_lowercase).collect()
+}
+
+#[test]
+fn hop_by_hop_fields_and_those_that_connection_names_end_here() {
+    let p = Proxied::one("", |_| {
+        Some(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: X-Back\r\nX-Back: 1\r\nKeep-Alive: timeout=5\r\nX-Stays: 1\r\n\r\nhi"
+                .to_vec(),
+        )
+    });
+    let request = Request::get("/")
+        .field("Connection: X-Mine, keep-alive")
+        .field("X-Mine: 1")
+        .field("Keep-Alive: 5")
+        .field("Proxy-Connection: keep-alive")
+        .field("TE: trailers")
+        .field("X-Stays: 1");
+    let answer = p.client().send(&request).unwrap();
+    let sent = lines(&p.heads()[0]);
+    for gone in ["x-mine:", "keep-alive:", "proxy-connection:"] {
+        assert!(!sent.iter().any(|l| l.starts_with(gone)), "{gone} {sent:?}");
+    }
+    assert!(sent.contains(&"x-stays: 1".to_owned()), "{sent:?}");
+    assert_eq!(answer.field("x-back"), None);
+    assert_eq!(answer.field("keep-alive"), None);
+    assert_eq!(answer.field("x-stays"), Some("1"));
+}
+
+#[test]
+fn the_server_learns_client_protocol_and_port() {
+    let p = Proxied::one("", |_| Some(origin::ok("hi")));
+    let ip = p.lab.client_ip(9);
+    p.client().from(ip).send(&Request::get("/").field("X-Forwarded-For: 192.0.2.1")).unwrap();
+    let sent = lines(&p.heads()[0]);
+    assert!(sent.contains(&format!("x-forwarded-for: 192.0.2.1, {ip}")), "{sent:?}");
+    assert!(sent.contains(&"x-forwarded-proto: http".to_owned()), "{sent:?}");
+    assert!(sent.contains(&format!("x-forwarded-port: {}", p.at.port())), "{sent:?}");
+    assert!(sent.iter().any(|l| l.starts_with("via: 1.1 forebay")), "{sent:?}");
+}
+
+#[test]
+fn forwarded_for_follows_its_profile() {
+    for (mode, want) in [
+        ("replace", Some("x-forwarded-for: {ip}")),
+        ("keep", Some("x-forwarded-for: 192.0.2.1")),
+        ("remove", None),
+    ] {
+        let p = Proxied::one(&config::profile(&format!("x_forwarded_for = \"{mode}\"")), |_| {
+            Some(origin::ok("hi"))
+        });
+        let ip = p.lab.client_ip(9);
+        p.client().from(ip).send(&Request::get("/").field("X-Forwarded-For: 192.0.2.1")).unwrap();
+        let sent = lines(&p.heads()[0]);
+        let found = sent.iter().find(|l| l.starts_with("x-forwarded-for:")).cloned();
+        assert_eq!(found, want.map(|w| w.replace("{ip}", &ip.to_string())), "{mode}");
+    }
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client() {
+    let profile = config::profile("trusted_proxies = [\"127.0.0.0/8\"]");
+    let p = Proxied::one(&profile, |_| Some(origin::ok("hi")));
+    p.client().send(&Request::get("/").field("X-Forwarded-For: 192.0.2.77")).unwrap();
+    let line = p.engine.log_lines(1, |_| true).remove(0);
+    assert_eq!(line["client_ip"], "192.0.2.77", "{line}");
+}
+
+#[test]
+fn trailers_of_a_request_and_an_answer_pass_by_rule() {
+    let p = Proxied::one("", |_| {
+        Some(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\nContent-Length: 9\r\n\r\n".to_vec())
+    });
+    let mut wire = forebay_e2e::Wire::connect(p.at).unwrap();
+    wire.send("GET / HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: TE\r\n\r\n").unwrap();
+    wire.head().unwrap();
+    let body = String::from_utf8(wire.until(b"\r\n\r\n").unwrap()).unwrap();
+    assert!(body.starts_with("2\r\nhi\r\n0\r\n"), "{body:?}");
+    assert!(
+        !body.to_ascii_lowercase().contains("content-length"),
+        "framing never comes in a trailer: {body:?}"
+    );
+}

@@ -1,0 +1,7 @@
+//! Persistence on real traffic: the same client, many connections, both workers.
+
+mod countdown;
+mod down;
+mod forged;
+mod keys;
+mod stick;
