@@ -45,6 +45,11 @@ impl Client {
         answer
     }
 
+    /// Whether it was given this cookie.
+    pub fn has_cookie(&self, name: &str) -> bool {
+        self.jar.contains_key(name)
+    }
+
     fn exchange(&mut self, path: &str, last: bool) -> io::Result<Answer> {
         if self.connection.is_none() {
             self.connection = Some(Reader::new(connect(self.from, self.to)?));

@@ -3,6 +3,9 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+/// The cookie that the application sets.
+pub const SESSION_COOKIE: &str = "JSESSIONID";
+
 /// A virtual service of `up`.
 #[derive(Clone, Copy)]
 pub struct Service {

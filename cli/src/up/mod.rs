@@ -7,6 +7,7 @@
 mod client;
 mod config;
 mod folder;
+mod from_log;
 mod metrics;
 mod once;
 mod ports;

@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::client::Client;
-use super::config::{Service, Stick};
+use super::config::{SESSION_COOKIE, Service, Stick};
 use super::verdict::{History, Sample, Stopped, Verdict};
-use super::{Running, metrics};
+use super::{Running, from_log, metrics};
 use crate::args::Up;
 use crate::sys;
 
@@ -27,13 +27,14 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
     let began = Instant::now();
     let done = AtomicU64::new(0);
     let all = u64::from(options.clients) * u64::from(options.requests);
-    let plans = clients(options, &running.plan.services);
+    let ours = !running.demo.is_empty();
+    let plans = clients(options, &running.plan.services, ours);
     let mut stopped = None;
-    let histories = std::thread::scope(|scope| -> Result<Vec<History>> {
+    let mut histories = std::thread::scope(|scope| -> Result<Vec<History>> {
         let per_thread = plans.len().div_ceil(THREADS);
         let threads: Vec<_> = plans
             .chunks(per_thread)
-            .map(|share| scope.spawn(|| drive(share, options.requests, began, &done)))
+            .map(|share| scope.spawn(|| drive(share, options.requests, ours, began, &done)))
             .collect();
         while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             if stopped.is_none() && done.load(Ordering::Relaxed) >= all / 2 {
@@ -49,10 +50,14 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
     if sys::stop_asked() {
         bail!("stopped before the load was done");
     }
+    if !ours {
+        let from: Vec<Ipv4Addr> = plans.iter().map(|(_, from)| *from).collect();
+        from_log::name_servers(&running.folder.path().join("access.log"), &from, &mut histories)?;
+    }
     let verdict = Verdict::of(&histories, stopped.as_ref());
     let workers_used = metrics::workers_used(running.plan.metrics)?;
     let enough_workers = workers_used >= usize::from(options.workers.min(2));
-    let stop_happened = stopped.is_some() || running.demo.is_empty();
+    let stop_happened = stopped.is_some() || !ours;
     let ok = verdict.errors == 0 && verdict.sticky_violations == 0 && enough_workers && stop_happened;
     let report = json!({
         "ok": ok,
@@ -90,23 +95,32 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
 
 /// The clients, shared out evenly over the services. Those of the service that knows clients by
 /// address have one each; the others share one, so that nothing but the cookie tells them apart.
-fn clients(options: &Up, services: &[Service]) -> Vec<(Service, Ipv4Addr)> {
+/// In front of servers that are not ours all have one each, because the log has to tell them apart.
+fn clients(options: &Up, services: &[Service], ours: bool) -> Vec<(Service, Ipv4Addr)> {
     let services = services.iter().cycle();
     (0..options.clients)
         .zip(services)
         .map(|(n, service)| {
             let own = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 1)) + n);
-            let from = if service.stick == Stick::Address { own } else { Ipv4Addr::new(127, 0, 0, 2) };
+            let from =
+                if service.stick == Stick::Address || !ours { own } else { Ipv4Addr::new(127, 0, 0, 2) };
             (*service, from)
         })
         .collect()
 }
 
-fn drive(share: &[(Service, Ipv4Addr)], requests: u32, began: Instant, done: &AtomicU64) -> Vec<History> {
+fn drive(
+    share: &[(Service, Ipv4Addr)],
+    requests: u32,
+    ours: bool,
+    began: Instant,
+    done: &AtomicU64,
+) -> Vec<History> {
     let mut clients: Vec<(Client, History)> = share
         .iter()
         .map(|(service, from)| {
-            let history = History { stick: service.stick, samples: Vec::with_capacity(requests as usize) };
+            let history =
+                History { stick: service.stick, known: true, samples: Vec::with_capacity(requests as usize) };
             (Client::new(*from, service.address), history)
         })
         .collect();
@@ -115,19 +129,26 @@ fn drive(share: &[(Service, Ipv4Addr)], requests: u32, began: Instant, done: &At
             if sys::stop_asked() {
                 break;
             }
-            let path = if n == 0 && history.stick == Stick::Session { "/login" } else { "/" };
+            let path = if n == 0 && ours && history.stick == Stick::Session { "/login" } else { "/" };
             let last = (n + 1) % REQUESTS_PER_CONNECTION == 0;
             let sent = began.elapsed();
             let answer = client.get(path, last);
             let took = began.elapsed() - sent;
             let got = match answer {
-                Ok(a) if a.status == 200 => a.server.ok_or_else(|| "the answer names no server".to_owned()),
+                Ok(a) if ours && a.status == 200 => {
+                    a.server.ok_or_else(|| "the answer names no server".to_owned())
+                }
+                // Servers that are not ours may answer what they like; the log will name them.
+                Ok(a) if !ours && a.status < 500 => Ok(String::new()),
                 Ok(a) => Err(format!("status {}", a.status)),
                 Err(e) => Err(e.to_string()),
             };
             history.samples.push(Sample { sent, took, got });
             done.fetch_add(1, Ordering::Relaxed);
         }
+    }
+    for (client, history) in &mut clients {
+        history.known = ours || history.stick != Stick::Session || client.has_cookie(SESSION_COOKIE);
     }
     clients.into_iter().map(|(_, history)| history).collect()
 }

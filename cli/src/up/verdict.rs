@@ -19,6 +19,8 @@ pub struct Sample {
 pub struct History {
     /// What its service knows it by.
     pub stick: Stick,
+    /// Whether it can be known again: servers that are not ours may never set the session cookie.
+    pub known: bool,
     /// The requests.
     pub samples: Vec<Sample>,
 }
@@ -62,7 +64,7 @@ impl Verdict {
         let mut v = Self::default();
         for history in histories {
             v.count(history, stopped);
-            if history.stick != Stick::None {
+            if history.stick != Stick::None && history.known {
                 v.judge(history, stopped);
             }
         }
@@ -134,7 +136,7 @@ mod tests {
             took: Duration::from_millis(1),
             got: if c == '!' { Err("refused".into()) } else { Ok(c.to_string()) },
         });
-        History { stick, samples: samples.collect() }
+        History { stick, known: true, samples: samples.collect() }
     }
 
     fn judged(servers: &str) -> (u64, u64, u64) {

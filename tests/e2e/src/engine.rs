@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::metrics::Page;
 use crate::process::Process;
 use crate::wait::{eventually, eventually_some, secs};
-use crate::{Lab, bin};
+use crate::{Lab, bin, system};
 
 /// How a service engine is started.
 pub struct Options {
@@ -26,6 +26,10 @@ pub struct Options {
     pub access_log: String,
     /// Memory in GiB.
     pub memory_gib: u16,
+    /// Further arguments of `forebay-se run`.
+    pub arguments: Vec<String>,
+    /// Refuse io_uring with this error number, as a container's filter or a memory limit would.
+    pub io_uring_error: Option<i32>,
 }
 
 impl Default for Options {
@@ -37,6 +41,8 @@ impl Default for Options {
             env: Vec::new(),
             access_log: "access.log".into(),
             memory_gib: 1,
+            arguments: Vec::new(),
+            io_uring_error: None,
         }
     }
 }
@@ -94,6 +100,10 @@ impl Engine {
             None => Command::new(program),
         };
         command.arg("run").arg("--config").arg(&file);
+        command.args(&options.arguments);
+        if let Some(error) = options.io_uring_error {
+            system::refuse_io_uring(&mut command, error);
+        }
         command.envs(options.env.iter().map(|(n, v)| (n, v)));
         let process = Process::start(&name, command, lab.folder());
         let access_log = lab.folder().join(&options.access_log);

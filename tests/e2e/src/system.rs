@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Connects from a chosen source address; with port 0 the port is chosen at connect, so that each
 /// source address has all ports for itself.
@@ -114,4 +116,31 @@ pub fn private_kib(pid: u32) -> u64 {
         .filter(|l| l.starts_with("Private_Clean:") || l.starts_with("Private_Dirty:"))
         .map(number)
         .sum()
+}
+
+/// Makes `io_uring_setup` fail with this error number in the program that `command` starts: a filter
+/// of system calls, as containers have it.
+pub fn refuse_io_uring(command: &mut Command, error: i32) {
+    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut steps = [
+        step(LOAD_NUMBER, 0, 0, 0),
+        step(IF_EQUAL, 0, 1, libc::SYS_io_uring_setup as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | (error as u32 & libc::SECCOMP_RET_DATA)),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    // SAFETY: prctl is async-signal-safe; the filter is owned by the closure and lives through the calls.
+    unsafe {
+        command.pre_exec(move || {
+            let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+            if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) != 0
+            {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
 }

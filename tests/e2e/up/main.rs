@@ -1,5 +1,8 @@
 //! `forebay up` and the other commands of the command line.
 
+mod once;
+mod running;
+
 use std::process::{Command, Stdio};
 
 use forebay_e2e::bin;

@@ -1,0 +1,87 @@
+//! A worker that panics, and one that stands still.
+
+use std::time::Instant;
+
+use forebay_e2e::wait::{ms, secs};
+use forebay_e2e::{Client, Lab, Options, Scene, eventually, eventually_some};
+
+fn scene() -> Scene {
+    let options = Options { arguments: vec!["--allow-faults".into()], ..Options::default() };
+    Scene::with(Lab::new(), "algorithm = \"round_robin\"", "", options)
+}
+
+/// One connection that each worker serves, found by the access log.
+fn one_client_each(scene: &Scene) -> [Client; 2] {
+    let mut found: [Option<Client>; 2] = [None, None];
+    for n in 0..100 {
+        let mut client = scene.client();
+        client.get(&format!("/who?n={n}")).unwrap();
+        let query = format!("n={n}");
+        let line = scene.engine.log_lines(1, |l| l["uri_query"] == query.as_str()).remove(0);
+        let worker = line["vcpu_id"].as_u64().unwrap() as usize;
+        found[worker].get_or_insert(client);
+        if let [Some(_), Some(_)] = &found {
+            return found.map(|c| c.expect("both are there"));
+        }
+    }
+    panic!("a hundred connections and only one worker");
+}
+
+#[test]
+fn a_panicking_worker_loses_its_connections_only_and_is_back_within_a_second() {
+    let mut scene = scene();
+    let [mut of_first, mut of_second] = one_client_each(&scene);
+    scene.engine.ask(&["fault", "panic", "--worker", "0"]);
+    let began = Instant::now();
+    assert!(of_first.get("/").is_err(), "the connection died with its worker");
+    assert_eq!(of_second.get("/").unwrap().status, 200, "the other worker's connection lives on");
+    // New connections may come to either worker's socket: none is refused, and all are served soon.
+    for n in 0..40 {
+        let answer = scene.client().get_once("/").unwrap_or_else(|e| panic!("connection {n}: {e}"));
+        assert_eq!(answer.status, 200);
+    }
+    let back = eventually_some("the worker serves again", secs(5), || {
+        scene.client().get_once("/back").ok()?;
+        let lines = scene.engine.log();
+        lines.iter().any(|l| l["uri_path"] == "/back" && l["vcpu_id"] == 0).then(|| began.elapsed())
+    });
+    assert!(back < secs(3), "back after {back:?}");
+    assert!(scene.engine.metric("forebay_worker_panics_total", &[]) >= 1.0);
+    assert!(scene.engine.process.ended().is_none());
+}
+
+#[test]
+fn while_a_worker_stands_still_others_accept_for_it() {
+    let mut scene = scene();
+    let [mut of_first, mut of_second] = one_client_each(&scene);
+    scene.engine.ask(&["fault", "sleep", "--worker", "0", "--ms", "6000"]);
+    let began = Instant::now();
+    eventually("the engine says which worker stands still", secs(4), || {
+        scene.engine.metric("forebay_worker_stuck", &[("worker", "0")]) == 1.0
+    });
+    for n in 0..60 {
+        let answer =
+            scene.client().patience(secs(3)).get_once("/").unwrap_or_else(|e| panic!("connection {n}: {e}"));
+        assert_eq!(answer.status, 200);
+    }
+    assert!(began.elapsed() < ms(5800), "all were served while it stood still: {:?}", began.elapsed());
+    assert_eq!(of_second.get("/").unwrap().status, 200);
+    assert_eq!(of_first.get("/").unwrap().status, 200, "its own connections go on afterwards");
+    eventually("the engine says that it goes on", secs(5), || {
+        scene.engine.metric("forebay_worker_stuck", &[("worker", "0")]) == 0.0
+    });
+    super::is_well(&mut scene);
+}
+
+#[test]
+fn faults_cannot_be_asked_for_in_ordinary_operation() {
+    let mut scene = Scene::new("", "");
+    let socket = scene.engine.config.with_extension("sock");
+    let done = std::process::Command::new(forebay_e2e::bin::path("forebay-se"))
+        .args(["fault", "panic", "--worker", "0", "--socket"])
+        .arg(socket)
+        .output()
+        .unwrap();
+    assert!(!done.status.success());
+    super::is_well(&mut scene);
+}

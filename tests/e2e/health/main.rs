@@ -1,0 +1,170 @@
+//! Health monitors on real servers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use forebay_e2e::wait::{ms, secs};
+use forebay_e2e::{Client, Engine, Lab, Origin, Scene, config, eventually, long_or, origin};
+
+/// A monitor section of this type with these keys, looking every two seconds.
+fn monitor(kind: &str, keys: &str) -> String {
+    format!(
+        "[[health_monitor]]\nname = \"m\"\ntype = \"{kind}\"\nsend_interval_s = 2\nreceive_timeout_s = 1\nfailed_checks = 2\nsuccessful_checks = 2\n{keys}\n"
+    )
+}
+
+/// One service in front of one scripted server whose `/health` says what `health` says.
+fn with_health(
+    monitor: &str,
+    health: impl Fn() -> Vec<u8> + Send + Sync + 'static,
+) -> (Lab, Origin, Engine, SocketAddr) {
+    let lab = Lab::new();
+    let origin = Origin::answering(lab.address(), move |head| {
+        Some(if head.starts_with("GET /health") { health() } else { origin::ok("hi") })
+    });
+    let at = lab.address();
+    let text = config::service("web", at)
+        + &config::pool(
+            "web",
+            "health_monitors = [\"m\"]\npassive_health_monitor = false",
+            &[origin.address],
+        )
+        + monitor;
+    let engine = lab.engine(&text);
+    (lab, origin, engine, at)
+}
+
+fn answer(status: u16, body: &str) -> Vec<u8> {
+    format!("HTTP/1.0 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+#[test]
+fn a_server_that_fails_its_checks_goes_out_and_comes_back() {
+    let good = Arc::new(AtomicBool::new(true));
+    let says = Arc::clone(&good);
+    let (_lab, origin, engine, _) =
+        with_health(&monitor("http", "request = \"GET /health HTTP/1.0\""), move || {
+            answer(if says.load(Ordering::SeqCst) { 200 } else { 500 }, "")
+        });
+    engine.wait_for_server(origin.address, true);
+    good.store(false, Ordering::SeqCst);
+    let began = Instant::now();
+    engine.wait_for_server(origin.address, false);
+    // Two checks, two seconds apart; the first may be almost two seconds away.
+    assert!(began.elapsed() < secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= ms(1500), "one failed check is not two: {:?}", began.elapsed());
+    good.store(true, Ordering::SeqCst);
+    engine.wait_for_server(origin.address, true);
+}
+
+#[test]
+fn a_monitor_judges_by_status_and_by_text() {
+    let cases: [(&str, u16, &str, bool); 6] = [
+        ("", 204, "", true),
+        ("", 404, "", false),
+        ("statuses = [\"404\"]", 404, "", true),
+        ("body_match = \"all good\"", 200, "it is all good here", true),
+        ("body_match = \"all good\"", 200, "it is bad", false),
+        ("maintenance_codes = [503]", 503, "", false),
+    ];
+    for (keys, status, body, up) in cases {
+        let monitor = monitor("http", &format!("request = \"GET /health HTTP/1.0\"\n{keys}"));
+        let (_lab, origin, engine, _) = with_health(&monitor, move || answer(status, body));
+        engine.wait_for_server(origin.address, up);
+    }
+}
+
+#[test]
+fn a_tcp_monitor_sees_whether_anybody_listens() {
+    let mut scene = Scene::new("algorithm = \"round_robin\"\nhealth_monitors = [\"m\"]", &monitor("tcp", ""));
+    let address = scene.server("b").address;
+    scene.engine.wait_for_server(address, true);
+    scene.server("b").process.kill();
+    scene.engine.wait_for_server(address, false);
+    for _ in 0..12 {
+        assert_ne!(scene.client().get_once("/").unwrap().server(), "b");
+    }
+}
+
+#[test]
+fn a_new_server_is_probed_at_once_and_not_after_an_interval() {
+    let slow = monitor("http", "request = \"GET /health HTTP/1.0\"")
+        .replace("send_interval_s = 2", "send_interval_s = 30");
+    let probes = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&probes);
+    let (_lab, origin, engine, _) = with_health(&slow, move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        answer(500, "")
+    });
+    let began = Instant::now();
+    engine.wait_for_server(origin.address, false);
+    assert!(began.elapsed() < secs(10), "{:?}", began.elapsed());
+    assert!(probes.load(Ordering::SeqCst) >= 2, "in quick succession at the start");
+}
+
+#[test]
+fn a_silent_server_fails_its_checks_by_time() {
+    let lab = Lab::new();
+    let silent = Origin::silent(lab.address());
+    let at = lab.address();
+    let text = config::service("web", at)
+        + &config::pool("web", "health_monitors = [\"m\"]", &[silent.address])
+        + &monitor("http", "request = \"GET /health HTTP/1.0\"");
+    let engine = lab.engine(&text);
+    engine.wait_for_server(silent.address, false);
+}
+
+#[test]
+fn traffic_alone_shows_that_a_server_fails() {
+    let lab = Lab::new();
+    let bad = Origin::answering(lab.address(), |_| None);
+    let good = Origin::fixed(lab.address(), origin::ok("good"));
+    let at = lab.address();
+    let text = config::service("web", at)
+        + &config::pool("web", "algorithm = \"round_robin\"", &[bad.address, good.address]);
+    let _engine = lab.engine(&text);
+    for n in 0..300 {
+        let answer = Client::new(at).get_once("/").unwrap_or_else(|e| panic!("request {n}: {e}"));
+        assert_eq!(answer.text(), "good");
+    }
+    assert!(bad.accepted() < 100, "the failing server still got {} of 300 requests", bad.accepted());
+}
+
+#[test]
+fn a_server_that_flaps_every_second_costs_no_request_and_is_held_down() {
+    let mut scene =
+        Scene::new("algorithm = \"round_robin\"\nhealth_monitors = [\"m\"]", &config::monitor("m"));
+    let address = scene.server("b").address;
+    scene.engine.wait_for_server(address, true);
+    let began = Instant::now();
+    let whole = secs(long_or(120, 12));
+    let (mut sent, mut swaps) = (0, 0);
+    let mut alive = true;
+    while began.elapsed() < whole {
+        let answer =
+            scene.client().get_once("/").unwrap_or_else(|e| panic!("after {:?}: {e}", began.elapsed()));
+        assert_eq!(answer.status, 200, "after {:?}", began.elapsed());
+        sent += 1;
+        if began.elapsed() > ms(500) * (swaps + 1) {
+            swaps += 1;
+            alive = !alive;
+            if alive {
+                *scene.server("b") = scene.lab.demo_at("b", address);
+            } else {
+                scene.server("b").process.kill();
+            }
+        }
+    }
+    assert!(sent > 100 && swaps >= 20, "{sent} requests, {swaps} swaps");
+    let label = address.to_string();
+    let changes = scene.engine.metric("forebay_server_state_changes_total", &[("server", &label)]);
+    assert!(changes <= f64::from(swaps) / 3.0, "{changes} changes of state in {swaps} swaps");
+    if !alive {
+        *scene.server("b") = scene.lab.demo_at("b", address);
+    }
+    eventually("it is taken back once it stays up", secs(90), || {
+        scene.client().get_once("/").is_ok_and(|a| a.server() == "b")
+    });
+}

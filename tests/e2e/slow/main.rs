@@ -1,0 +1,172 @@
+//! Slow clients: what they cost others, and what they cost in memory.
+//!
+//! The engine has one core, attackers and the healthy client the other. One test at a time: the figures
+//! are times.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use forebay_e2e::wait::{ms, secs};
+use forebay_e2e::{Client, Engine, Lab, Options, Scene, Wire, bin, config, eventually, long_or, system};
+
+/// Attackers at a time.
+const ATTACKERS: usize = 200;
+/// What a slow connection may cost, in KiB.
+const KIB_PER_CONNECTION_MAX: f64 = 20.0;
+/// Tries of which the median counts.
+const TRIES: usize = 3;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A kind of slow client: what it sends at first, and what it sends now and then.
+struct Slow {
+    first: &'static str,
+    drip: &'static str,
+    small_window: bool,
+}
+
+const HEAD: Slow = Slow {
+    first: "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: slow\r\n",
+    drip: "A: b\r\n",
+    small_window: false,
+};
+const BODY: Slow = Slow {
+    first: "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n0123456789",
+    drip: "0123456789",
+    small_window: false,
+};
+const READ: Slow = Slow {
+    first: "GET /bytes?n=50000000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    drip: "",
+    small_window: true,
+};
+
+impl Slow {
+    fn connect(&self, scene: &Scene) -> Wire {
+        let mut wire = Wire::connect(scene.at).unwrap();
+        if self.small_window {
+            system::smallest_receive_buffer(wire.stream().as_raw_fd());
+        }
+        wire.send(self.first).unwrap();
+        wire
+    }
+}
+
+fn scene() -> (MutexGuard<'static, ()>, Scene) {
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let cores = system::cores();
+    assert!(cores >= 2, "attackers and engine need a core each");
+    let taskset = bin::foreign("taskset", "util-linux").to_string_lossy().into_owned();
+    let under = vec![taskset, "--cpu-list".into(), (cores - 1).to_string()];
+    let options = Options { workers: 1, under, ..Options::default() };
+    let patient = config::profile("header_timeout_ms = 60000\nbody_timeout_ms = 60000");
+    system::pin_thread(0);
+    (alone, Scene::with(Lab::new(), "", &patient, options))
+}
+
+/// The time that 99 % of a healthy client's requests stay below.
+fn healthy_p99(scene: &Scene) -> Duration {
+    let mut client = Client::new(scene.at);
+    let mut times: Vec<Duration> = (0..long_or(10_000, 1500))
+        .map(|n| {
+            let began = Instant::now();
+            let answer = client.get("/health").unwrap_or_else(|e| panic!("healthy request {n}: {e}"));
+            assert_eq!(answer.status, 200);
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[track_caller]
+fn healthy_clients_hardly_notice(kind: &Slow) {
+    let (_alone, scene) = scene();
+    healthy_p99(&scene);
+    let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
+    for _ in 0..TRIES {
+        quiet.push(healthy_p99(&scene));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let mut wires: Vec<Wire> = (0..ATTACKERS).map(|_| kind.connect(&scene)).collect();
+            let stop = &stop;
+            scope.spawn(move || {
+                system::pin_thread(0);
+                while !stop.load(Ordering::Relaxed) {
+                    for wire in &mut wires {
+                        // The engine may cut them: that is its right.
+                        if !kind.drip.is_empty() {
+                            let _ = wire.send(kind.drip);
+                        }
+                    }
+                    // Sleep: being slow is what an attacker does.
+                    std::thread::sleep(ms(50));
+                }
+            });
+            attacked.push(healthy_p99(&scene));
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+    let (quiet, attacked) = (median(quiet), median(attacked));
+    println!("healthy p99: {quiet:?} alone, {attacked:?} among {ATTACKERS} slow clients");
+    assert!(attacked <= quiet * 2, "p99 {attacked:?} under attack, {quiet:?} without");
+}
+
+#[track_caller]
+fn costs_little_memory(kind: &Slow) {
+    let (_alone, scene) = scene();
+    let count = long_or(4000, 800);
+    system::raise_file_limit();
+    // Everything that is made at first use is made now, at the width of this attack's start.
+    drop((0..50).map(|_| kind.connect(&scene)).collect::<Vec<_>>());
+    healthy_p99(&scene);
+    let open =
+        |engine: &Engine| engine.metric("forebay_virtual_service_connections", &[("virtual_service", "web")]);
+    eventually("the first ones are gone", secs(10), || open(&scene.engine) <= 2.0);
+    let before = system::private_kib(scene.engine.process.pid());
+    let wires: Vec<Wire> = (0..count).map(|_| kind.connect(&scene)).collect();
+    eventually("all of them are being served", secs(20), || open(&scene.engine) >= count as f64);
+    healthy_p99(&scene);
+    let after = system::private_kib(scene.engine.process.pid());
+    let each = after.saturating_sub(before) as f64 / count as f64;
+    println!("{each:.1} KiB for each of {count} slow connections ({before} -> {after} KiB)");
+    assert!(each <= KIB_PER_CONNECTION_MAX, "{each:.1} KiB each");
+    drop(wires);
+}
+
+#[test]
+fn slow_heads_do_not_slow_others() {
+    healthy_clients_hardly_notice(&HEAD);
+}
+
+#[test]
+fn slow_bodies_do_not_slow_others() {
+    healthy_clients_hardly_notice(&BODY);
+}
+
+#[test]
+fn slow_readers_do_not_slow_others() {
+    healthy_clients_hardly_notice(&READ);
+}
+
+#[test]
+fn a_slow_head_costs_little_memory() {
+    costs_little_memory(&HEAD);
+}
+
+#[test]
+fn a_slow_body_costs_little_memory() {
+    costs_little_memory(&BODY);
+}
+
+#[test]
+fn a_slow_reader_costs_little_memory() {
+    costs_little_memory(&READ);
+}

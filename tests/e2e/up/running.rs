@@ -1,0 +1,94 @@
+//! `forebay up` that runs until it is told to stop.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+
+use forebay_e2e::wait::secs;
+use forebay_e2e::{Client, Lab, Process, bin, eventually, eventually_some};
+use serde_json::Value;
+
+/// Starts `up` and waits for what it says when it is ready.
+fn start(lab: &Lab, name: &str) -> (Process, Value) {
+    let mut command = Command::new(bin::path("forebay"));
+    command.args(["up", "--output", "json", "--port", "48080", "--data"]).arg(lab.folder().join(name));
+    let process = Process::start(name, command, lab.folder());
+    let ready = eventually_some("it says that it is ready", secs(20), || {
+        process.printed().lines().find_map(|l| serde_json::from_str::<Value>(l).ok())
+    });
+    (process, ready)
+}
+
+fn pids(ready: &Value) -> Vec<u64> {
+    let mut pids = vec![ready["engine_pid"].as_u64().unwrap()];
+    pids.extend(ready["servers"].as_array().unwrap().iter().map(|s| s["pid"].as_u64().unwrap()));
+    pids
+}
+
+/// Whether a process with this id and one of our names is there.
+fn lives(pid: u64) -> bool {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    name.starts_with("forebay") && !state.contains(") Z ")
+}
+
+fn address(url: &Value) -> SocketAddr {
+    url.as_str().unwrap().trim_start_matches("http://").parse().unwrap()
+}
+
+#[test]
+fn an_interrupt_ends_all_of_it_and_leaves_only_the_data_folder() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let lab = Lab::new();
+        let (mut process, ready) = start(&lab, "up");
+        assert_eq!(ready["services"].as_array().unwrap().len(), 4, "{ready}");
+        for service in ready["services"].as_array().unwrap() {
+            assert_eq!(Client::new(address(&service["url"])).get_once("/").unwrap().status, 200, "{service}");
+        }
+        let pids = pids(&ready);
+        assert!(pids.iter().all(|p| lives(*p)), "{pids:?}");
+        process.signal(signal);
+        assert!(process.wait(secs(15)).success(), "{}", process.printed());
+        assert!(!pids.iter().any(|p| lives(*p)), "{pids:?}");
+        let here: Vec<PathBuf> =
+            std::fs::read_dir(lab.folder()).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(here.len(), 2, "the data folder, and the log of this test: {here:?}");
+        assert!(
+            process.printed().contains(&lab.folder().join("up").display().to_string()),
+            "it names the folder"
+        );
+        for service in ready["services"].as_array().unwrap() {
+            assert!(TcpStream::connect(address(&service["url"])).is_err(), "{service}");
+        }
+    }
+}
+
+#[test]
+fn nothing_survives_even_if_it_is_killed() {
+    let lab = Lab::new();
+    let (mut process, ready) = start(&lab, "up");
+    let pids = pids(&ready);
+    process.kill();
+    eventually("its children die with it", secs(5), || !pids.iter().any(|p| lives(*p)));
+}
+
+#[test]
+fn a_second_one_works_beside_the_first_and_a_used_folder_is_refused() {
+    let lab = Lab::new();
+    let (_first, one) = start(&lab, "one");
+    let (_second, two) = start(&lab, "two");
+    for ready in [&one, &two] {
+        for service in ready["services"].as_array().unwrap() {
+            assert_eq!(Client::new(address(&service["url"])).get_once("/").unwrap().status, 200, "{service}");
+        }
+    }
+    assert_ne!(one["services"][0]["url"], two["services"][0]["url"]);
+    assert!(two["notes"].to_string().contains("is taken"), "{two}");
+    let again = Command::new(bin::path("forebay"))
+        .args(["up", "--data"])
+        .arg(lab.folder().join("one"))
+        .output()
+        .unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("in use"));
+}
