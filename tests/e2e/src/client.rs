@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::wire::Wire;
 
@@ -180,15 +180,15 @@ impl Client {
 
     fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
         if self.wire.is_none() {
-            let mut wire = match self.from {
+            let wire = match self.from {
                 Some(from) => Wire::connect_from(from, self.to)?,
                 None => Wire::connect(self.to)?,
             };
-            wire.patience(self.patience);
             self.wire = Some(wire);
         }
         let text = self.text(request);
         let wire = self.wire.as_mut().expect("set above");
+        wire.deadline(Instant::now() + self.patience);
         wire.send(text)?;
         let head_only = request.method == "HEAD";
         let (answer, keep) = read_answer(wire, head_only)?;

@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Wire {
     stream: TcpStream,
     ahead: Vec<u8>,
+    deadline: Option<Instant>,
 }
 
 impl Wire {
@@ -41,12 +42,17 @@ impl Wire {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, ahead: Vec::new() })
+        Ok(Self { stream, ahead: Vec::new(), deadline: None })
     }
 
     /// Sets how long a read may take.
     pub fn patience(&mut self, limit: Duration) {
         self.stream.set_read_timeout(Some(limit)).expect("a time-out above zero");
+    }
+
+    /// Reads end at `at`, however many bytes come until then.
+    pub fn deadline(&mut self, at: Instant) {
+        self.deadline = Some(at);
     }
 
     /// Sends bytes.
@@ -108,6 +114,7 @@ impl Wire {
     /// Whether the other side closes (or resets) within `limit`; what comes before is kept.
     pub fn closes_within(&mut self, limit: Duration) -> bool {
         let began = Instant::now();
+        self.deadline = None;
         while let Some(left) = limit.checked_sub(began.elapsed()).filter(|l| !l.is_zero()) {
             self.patience(left);
             match self.more() {
@@ -130,6 +137,13 @@ impl Wire {
     /// # Errors
     /// Those of read.
     pub fn more(&mut self) -> io::Result<usize> {
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+        }
         let mut part = [0; 16 * 1024];
         let n = loop {
             match self.stream.read(&mut part) {
