@@ -66,13 +66,13 @@ impl View {
         let mut totals = Vec::new();
         for (i, service) in running.plan.services.iter().enumerate() {
             let of_service = |r: &&metrics::Row| r.label("virtual_service") == service.name;
-            let sum = |name: &str, failed: bool| -> f64 {
-                let class = |r: &&metrics::Row| !failed || r.label("class") == "5xx";
-                rows.iter().filter(|r| r.name == name).filter(of_service).filter(class).map(|r| r.value).sum()
+            let sum = |name: &str, class: &str| -> f64 {
+                let rows = rows.iter().filter(|r| r.name == name && r.label("class") == class);
+                rows.filter(of_service).map(|r| r.value).sum()
             };
-            let total = sum("forebay_requests_total", false);
+            let total = sum("forebay_requests_total", "");
             let rate = total - self.last.get(i).copied().unwrap_or(total);
-            let failed = sum("forebay_requests_total", true);
+            let failed = sum("forebay_responses_total", "5xx");
             text.push(format!("  {:<8} {total:>12} {rate:>12} {failed:>9}", service.name));
             totals.push(total);
         }

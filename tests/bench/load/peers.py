@@ -60,6 +60,7 @@ class Peer:
     """One running proxy."""
 
     def __init__(self, folder, number, work, files, core, starter):
+        self.folder = folder
         self.name = os.path.basename(folder)
         with open(f"{folder}/peer.json") as f:
             self.form = json.load(f)
@@ -93,10 +94,11 @@ class Peer:
         if not wanted:
             return ""
         named = os.environ.get("PERF_BIN_" + self.name.upper().replace("-", "_"), wanted)
-        program = shutil.which(named) or (os.path.abspath(named) if os.path.exists(named) else None)
-        if not program:
-            raise LeftOut(f"{self.name} (no program {wanted})")
-        return program
+        beside = os.path.normpath(os.path.join(self.folder, named))  # a path relative to the peer's folder
+        found = shutil.which(named) or next((os.path.abspath(p) for p in (named, beside) if os.path.isfile(p)), None)
+        if not found:
+            raise LeftOut(f"{self.name} (no program {wanted}; PERF_BIN_ and its name may tell another)")
+        return found
 
     def _version(self):
         if "version" not in self.form:
@@ -134,9 +136,10 @@ class Peer:
             return {"metrics": f"not read: {error}"}
         counts = {}
         for label, name in self.form["metrics"]["sum"].items():
-            rows = [l for l in lines if l.split("{")[0].split(" ")[0] == name]
-            counts[label] = int(sum(float(row.rsplit("}", 1)[-1].split()[0] if "{" in row else row.split()[1])
-                                    for row in rows))
+            # A name may be followed by one label: name{result="dropped"}.
+            bare, _, only = name.partition("{")
+            rows = [l for l in lines if l.split("{")[0].split(" ")[0] == bare and only.rstrip("}") in l]
+            counts[label] = int(sum(float(row.rsplit(" ", 1)[1]) for row in rows))
         return counts
 
 

@@ -19,7 +19,7 @@ fn a_server_killed_in_the_middle_of_a_request_costs_no_get() {
             })
             .collect();
         eventually("each server has a request", secs(5), || {
-            scene.engine.metric("forebay_server_active_requests", &[]) >= 3.0
+            scene.engine.metric("forebay_server_requests_active", &[]) >= 3.0
         });
         let began = Instant::now();
         scene.server("a").process.kill();
@@ -44,7 +44,7 @@ fn a_server_killed_in_the_middle_of_a_post_is_a_502() {
             })
             .collect();
         eventually("each server has a request", secs(5), || {
-            scene.engine.metric("forebay_server_active_requests", &[]) >= 3.0
+            scene.engine.metric("forebay_server_requests_active", &[]) >= 3.0
         });
         scene.server("a").process.kill();
         let statuses: Vec<u16> = asking
@@ -149,6 +149,6 @@ fn thousands_of_connections_to_a_server_that_never_answers_all_end_at_their_time
     drop(wires);
     assert!(engine.process.ended().is_none());
     eventually("nothing is left over", secs(10), || {
-        engine.metric("forebay_server_active_requests", &[]) == 0.0
+        engine.metric("forebay_server_requests_active", &[]) == 0.0
     });
 }

@@ -24,7 +24,7 @@ fn a_full_table_drops_the_oldest_idle_entry_and_refuses_nobody() {
     let options = Options { engine: "persistence_mem_max_bytes = 1048576".into(), ..Options::default() };
     let engine = lab.engine_with(&text, options);
     let mut client = Client::new(at).without_jar();
-    let evicted = || engine.metric("forebay_persistence_evicted_total", &[]);
+    let evicted = || engine.metric("forebay_persistence_evictions_total", &[]);
     let mut sent = 0;
     while sent < 100_000 && (sent % 1000 != 0 || evicted() == 0.0) {
         let answer = client.get("/").unwrap_or_else(|e| panic!("session {sent}: {e}"));

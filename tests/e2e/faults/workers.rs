@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use forebay_e2e::wait::{ms, secs};
 use forebay_e2e::{Client, Lab, Options, Scene, eventually, eventually_some};
+use serde_json::{Value, json};
 
 fn scene() -> Scene {
     let options = Options { arguments: vec!["--allow-faults".into()], ..Options::default() };
@@ -31,7 +32,8 @@ fn one_client_each(scene: &Scene) -> [Client; 2] {
 fn a_panicking_worker_loses_its_connections_only_and_is_back_within_a_second() {
     let mut scene = scene();
     let [mut of_first, mut of_second] = one_client_each(&scene);
-    scene.engine.ask(&["fault", "panic", "--worker", "0"]);
+    let done = scene.engine.admin(&json!({ "command": "fault", "worker": 0 }));
+    assert_eq!(done["error"], Value::Null, "{done}");
     let began = Instant::now();
     assert!(of_first.get("/").is_err(), "the connection died with its worker");
     assert_eq!(of_second.get("/").unwrap().status, 200, "the other worker's connection lives on");
@@ -54,7 +56,8 @@ fn a_panicking_worker_loses_its_connections_only_and_is_back_within_a_second() {
 fn while_a_worker_stands_still_others_accept_for_it() {
     let mut scene = scene();
     let [mut of_first, mut of_second] = one_client_each(&scene);
-    scene.engine.ask(&["fault", "sleep", "--worker", "0", "--ms", "6000"]);
+    let done = scene.engine.admin(&json!({ "command": "fault", "worker": 0, "stall_ms": 6000 }));
+    assert_eq!(done["error"], Value::Null, "{done}");
     let began = Instant::now();
     eventually("the engine says which worker stands still", secs(4), || {
         scene.engine.metric("forebay_worker_stuck", &[("worker", "0")]) == 1.0
@@ -76,12 +79,7 @@ fn while_a_worker_stands_still_others_accept_for_it() {
 #[test]
 fn faults_cannot_be_asked_for_in_ordinary_operation() {
     let mut scene = Scene::new("", "");
-    let socket = scene.engine.config.with_extension("sock");
-    let done = std::process::Command::new(forebay_e2e::bin::path("forebay-se"))
-        .args(["fault", "panic", "--worker", "0", "--socket"])
-        .arg(socket)
-        .output()
-        .unwrap();
-    assert!(!done.status.success());
+    let refused = scene.engine.admin(&json!({ "command": "fault", "worker": 0 }));
+    assert!(refused.to_string().contains("--allow-faults"), "{refused}");
     super::is_well(&mut scene);
 }

@@ -76,7 +76,7 @@ fn the_countdown_waits_for_the_last_of_overlapping_connections() {
     }
     // The engine has to see the ends before its clock moves on.
     eventually("the engine has seen the ends", secs(10), || {
-        scene.engine.metric("forebay_virtual_service_connections", &[("virtual_service", "web")]) == 0.0
+        scene.engine.metric("forebay_client_connections_open", &[("virtual_service", "web")]) == 0.0
     });
     clock.set(4 * MORE_THAN_A_MINUTE + 5);
     others(&scene, 200);

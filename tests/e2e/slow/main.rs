@@ -128,7 +128,7 @@ fn costs_little_memory(kind: &Slow) {
     drop((0..50).map(|_| kind.connect(&scene)).collect::<Vec<_>>());
     healthy_p99(&scene);
     let open =
-        |engine: &Engine| engine.metric("forebay_virtual_service_connections", &[("virtual_service", "web")]);
+        |engine: &Engine| engine.metric("forebay_client_connections_open", &[("virtual_service", "web")]);
     eventually("the first ones are gone", secs(10), || open(&scene.engine) <= 2.0);
     let before = system::private_kib(scene.engine.process.pid());
     let wires: Vec<Wire> = (0..count).map(|_| kind.connect(&scene)).collect();

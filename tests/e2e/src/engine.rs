@@ -1,6 +1,8 @@
 //! A service engine as a process under test.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -164,6 +166,19 @@ impl Engine {
         let text = String::from_utf8_lossy(&done.stdout).into_owned();
         assert!(done.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&done.stderr));
         text
+    }
+
+    /// Sends one line to its admin socket and returns the answer.
+    ///
+    /// # Panics
+    /// If the socket does not answer with JSON.
+    pub fn admin(&self, request: &Value) -> Value {
+        let mut socket = UnixStream::connect(self.config.with_extension("sock")).expect("the admin socket");
+        socket.set_read_timeout(Some(secs(5))).expect("a time-out above zero");
+        socket.write_all(format!("{request}\n").as_bytes()).expect("the admin socket takes a line");
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line).expect("the admin socket answers");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))
     }
 
     /// Waits until a server of a pool is up or down, as metrics say.
