@@ -1,8 +1,11 @@
 //! Answers of every kind, and servers that break the rules.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use forebay_e2e::client::read_answer;
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Origin, Request, Scene, Wire, origin};
+use forebay_e2e::{Origin, Request, Scene, Wire, eventually, origin};
 
 use crate::Proxied;
 
@@ -102,19 +105,24 @@ fn bytes_after_an_answer_are_thrown_away_with_the_connection() {
 
 #[test]
 fn an_answer_nobody_asked_for_is_never_given_to_anyone() {
-    // Before it is asked anything, and again after its answer.
-    let p = Proxied::new::<1>("", "", |_, address| {
-        Origin::start(address, |mut wire, _| {
+    let poisoned = Arc::new(AtomicUsize::new(0));
+    let sent = Arc::clone(&poisoned);
+    let p = Proxied::new::<1>("", "", move |_, address| {
+        let sent = Arc::clone(&sent);
+        Origin::start(address, move |mut wire, _| {
             loop {
                 wire.head()?;
                 wire.send(origin::ok("hi"))?;
                 wire.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")?;
+                sent.fetch_add(1, Ordering::SeqCst);
             }
         })
     });
-    for _ in 0..100 {
+    for n in 1..=100 {
         let answer = p.client().get_once("/").unwrap();
-        assert_ne!(answer.body, b"poison");
+        assert_eq!(answer.body, b"hi");
+        // Loopback delivers at once: what is sent has arrived.
+        eventually("the server has sent its second answer", secs(5), || poisoned.load(Ordering::SeqCst) >= n);
     }
 }
 

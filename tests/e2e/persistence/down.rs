@@ -1,12 +1,20 @@
 //! The client's server cannot serve: each policy, and what happens when it comes back.
 
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Client, Demo, Scene, config, eventually};
+use forebay_e2e::{Client, Demo, Engine, Scene, config, eventually};
 
 fn scene(policy: &str, kind: &str, keys: &str) -> Scene {
     let profile = config::persistence("p", kind, &format!("server_down = \"{policy}\"\n{keys}"));
     let pool = "algorithm = \"round_robin\"\npersistence = \"p\"\nhealth_monitors = [\"m\"]\nfail_action = { action = \"local_response\", status = 503, body = \"none\" }";
-    Scene::new(pool, &(profile + &config::monitor("m")))
+    let scene = Scene::new(pool, &(profile + &config::monitor("m")));
+    all_up(&scene.engine, &scene.servers);
+    scene
+}
+
+fn all_up(engine: &Engine, servers: &[Demo]) {
+    for server in servers {
+        engine.wait_for_server(server.address, true);
+    }
 }
 
 /// Stops the server, waits until the engine knows, and returns where it was.
@@ -130,8 +138,12 @@ fn a_disabled_server_gets_nothing_new_and_keeps_its_clients_only_if_allowed() {
         assert_eq!(rest.matches(&wanted).count(), 1);
         let disabled = rest.replace(&wanted, &format!("{wanted}enabled = false\n"));
         // `server_disable` is a key of the pool, whose last key stands before its servers.
-        let disabled = disabled.replace("algorithm =", &format!("server_disable = \"{mode}\"\nalgorithm ="));
+        let disabled = disabled.replace(
+            "algorithm =",
+            &format!("server_disable = \"{mode}\"\ngraceful_disable_timeout_min = -1\nalgorithm ="),
+        );
         let second = lab.engine(&format!("[[cookie_key]]{disabled}"));
+        all_up(&second, &servers);
         for _ in 0..9 {
             assert_ne!(Client::new(at).get_once("/").unwrap().server(), "a", "{mode}: nothing new");
         }

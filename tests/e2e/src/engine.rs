@@ -14,6 +14,9 @@ use crate::process::Process;
 use crate::wait::{eventually, eventually_some, secs};
 use crate::{Lab, bin, system};
 
+/// A table of usual size takes a second to reserve on a busy machine; a small one takes none.
+const TABLE: &str = "persistence_mem_max_bytes = 16777216";
+
 /// How a service engine is started.
 pub struct Options {
     /// Worker threads.
@@ -38,7 +41,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             workers: 2,
-            engine: String::new(),
+            engine: TABLE.to_owned(),
             under: Vec::new(),
             env: Vec::new(),
             access_log: "access.log".into(),

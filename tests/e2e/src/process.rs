@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How long a process may take to end on SIGTERM.
 const END_WAIT: Duration = Duration::from_secs(5);
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Lines of a log that a failing test shows.
 const LOG_LINES: usize = 60;
 

@@ -11,9 +11,9 @@ fn port(lab: &Lab) -> u16 {
     10_000 + lab.address().port() % 20_000
 }
 
-fn once(lab: &Lab, arguments: &[&str]) -> (Value, Output) {
+fn once(lab: &Lab, port: u16, arguments: &[&str]) -> (Value, Output) {
     let done = Command::new(bin::path("forebay"))
-        .args(["up", "--once", "--port", &port(lab).to_string(), "--data"])
+        .args(["up", "--once", "--port", &port.to_string(), "--data"])
         .arg(lab.folder().join("data"))
         .args(arguments)
         .stdin(Stdio::null())
@@ -28,7 +28,7 @@ fn once(lab: &Lab, arguments: &[&str]) -> (Value, Output) {
 #[test]
 fn it_reports_no_error_and_no_broken_stickiness_and_ends_well() {
     let lab = Lab::new();
-    let (report, done) = once(&lab, &[]);
+    let (report, done) = once(&lab, port(&lab), &[]);
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success(), "{report}\n{said}");
     let number = |name: &str| report[name].as_u64().unwrap_or_else(|| panic!("no {name} in {report}"));
@@ -48,7 +48,7 @@ fn taken_ports_are_passed_over_and_said() {
     let lab = Lab::new();
     let wanted = port(&lab);
     let taken = TcpListener::bind(("127.0.0.1", wanted)).unwrap();
-    let (report, done) = once(&lab, &["--clients", "40", "--port", &wanted.to_string()]);
+    let (report, done) = once(&lab, wanted, &["--clients", "40"]);
     assert!(done.status.success(), "{report}");
     assert!(String::from_utf8_lossy(&done.stderr).contains(&format!("port {wanted} is taken")));
     drop(taken);
@@ -58,10 +58,8 @@ fn taken_ports_are_passed_over_and_said() {
 fn two_at_the_same_time_do_not_disturb_each_other() {
     let labs = [Lab::new(), Lab::new()];
     std::thread::scope(|scope| {
-        let runs: Vec<_> = labs
-            .iter()
-            .map(|lab| scope.spawn(move || once(lab, &["--clients", "80", "--port", "38080"])))
-            .collect();
+        let runs: Vec<_> =
+            labs.iter().map(|lab| scope.spawn(move || once(lab, 38_080, &["--clients", "80"]))).collect();
         for run in runs {
             let (report, done) = run.join().expect("its assertions hold");
             assert!(done.status.success(), "{report}\n{}", String::from_utf8_lossy(&done.stderr));
@@ -75,6 +73,7 @@ fn servers_of_ones_own_take_the_place_of_the_demo_servers() {
     let [a, b] = lab.demos(["mine-1", "mine-2"]);
     let (report, done) = once(
         &lab,
+        port(&lab),
         &["--clients", "80", "--server", &a.address.to_string(), "--server", &b.address.to_string()],
     );
     assert!(done.status.success(), "{report}\n{}", String::from_utf8_lossy(&done.stderr));
