@@ -34,6 +34,8 @@ pub struct Outcome {
     pub left: Vec<u8>,
     /// Messages whose head was complete.
     pub messages: u32,
+    /// Messages that were complete.
+    pub complete: u32,
 }
 
 /// Relays what a client sends.
@@ -102,8 +104,14 @@ struct Message {
 }
 
 fn relay<'a>(side: &mut impl Side, pieces: impl IntoIterator<Item = &'a [u8]>, limits: &Limits) -> Outcome {
-    let mut state =
-        Relay { buf: Vec::new(), out: Vec::new(), content: Vec::new(), messages: 0, current: None };
+    let mut state = Relay {
+        buf: Vec::new(),
+        out: Vec::new(),
+        content: Vec::new(),
+        messages: 0,
+        complete: 0,
+        current: None,
+    };
     let mut end = None;
     // An empty piece at the end: no input at all is an input too.
     for piece in pieces.into_iter().chain([&[][..]]) {
@@ -133,7 +141,7 @@ fn relay<'a>(side: &mut impl Side, pieces: impl IntoIterator<Item = &'a [u8]>, l
     let incomplete = state.current.is_some() || !state.buf.is_empty();
     let end = end.unwrap_or(if incomplete { End::Incomplete } else { End::Idle });
     let left = if matches!(end, End::Closed | End::Upgraded) { state.buf } else { Vec::new() };
-    Outcome { forwarded: state.out, end, left, messages: state.messages }
+    Outcome { forwarded: state.out, end, left, messages: state.messages, complete: state.complete }
 }
 
 struct Relay {
@@ -141,6 +149,7 @@ struct Relay {
     out: Vec<u8>,
     content: Vec<u8>,
     messages: u32,
+    complete: u32,
     current: Option<(Message, Decoder)>,
 }
 
@@ -177,6 +186,7 @@ impl Relay {
 
     fn finish(&mut self, to: Framing) {
         let Some((message, decoder)) = self.current.take() else { return };
+        self.complete += 1;
         if to == Framing::Chunked {
             if !self.content.is_empty() {
                 let mut line = [0; body::CHUNK_HEAD_MAX];
