@@ -23,7 +23,7 @@ use crate::units::{Micros, Minutes, Seconds};
 
 /// Makes the scenario of `seed`: the seed's remainder chooses algorithm, kind and policy, the rest is drawn.
 ///
-/// Two hundred consecutive seeds reach everything in [`wanted`].
+/// Two hundred consecutive seeds reach everything in [`wanted`](super::wanted).
 pub fn scenario(seed: u64) -> Scenario {
     let mut draw = Draw::new(seed ^ 0x666f_7265_6261_7931);
     let mut rest = seed;

@@ -18,11 +18,11 @@ pub const ALL: &[Stage] = &[
     Stage { name: "planted", about: "the planted faults still apply", takes: "seconds", run: planted },
     Stage { name: "build", about: "the product and all tests, once", takes: "about 5 min", run: build },
     Stage { name: "unit", about: "unit, property and golden tests", takes: "about 2 min", run: unit },
-    Stage { name: "doc", about: "examples in the documentation", takes: "about 1 min", run: doc },
     Stage { name: "fuzz", about: "replay of the fuzz corpora", takes: "below 1 min", run: fuzz },
     Stage { name: "e2e", about: "real processes, sockets, peers", takes: "about 5 min", run: e2e },
     Stage { name: "wasm", about: "pure crates and the component", takes: "about 1 min", run: wasm },
     Stage { name: "clippy", about: "lints, each feature set alone", takes: "about 3 min", run: clippy },
+    Stage { name: "doc", about: "documentation and its examples", takes: "about 1 min", run: doc },
 ];
 
 /// Packages whose tests are stages of their own.
@@ -111,7 +111,15 @@ fn run_suites(gate: &mut Gate, chosen: fn(&str) -> bool) -> Result<Outcome> {
 }
 
 fn doc(_: &mut Gate) -> Result<Outcome> {
-    suites::run_doc_tests()
+    let mut outcome = suites::run_doc_tests()?;
+    let mut build = process::cargo(&["doc", "--profile=gate", "--no-deps", "--workspace", "--keep-going"]);
+    // Links to private items help whoever reads the source.
+    build.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
+    if !process::succeeds(build.arg("--quiet"))? {
+        outcome.problems += 1;
+        outcome.red.push("the documentation has warnings, see above".to_owned());
+    }
+    Ok(outcome)
 }
 
 fn wasm(gate: &mut Gate) -> Result<Outcome> {
