@@ -122,7 +122,8 @@ pub struct Decision {
 /// Decides where one request goes.
 ///
 /// The pool changes only in what the algorithm remembers (its position); connections are counted by
-/// [`Pool::connection_opened`]. Nothing is allocated. Time grows with the number of servers for all
+/// [`Pool::connection_opened`]. If the server fails the request, decide again with it among
+/// [`Input::tried`]; only the last decision's effects are carried out. Nothing is allocated. Time grows with the number of servers for all
 /// algorithms but consistent hash and random.
 //= LB-ORDER-01
 //= LB-ORDER-02

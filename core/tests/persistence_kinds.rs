@@ -17,7 +17,6 @@ use forebay_core::persist::{
 };
 use forebay_core::units::{Minutes, Now, Seconds, UnixSeconds};
 use forebay_core::{ChosenBy, Effect, Input, KeyOutcome, Verdict, decide};
-use proptest::prelude::*;
 
 fn cookie() -> HttpCookie {
     HttpCookie { name: "sticky".into(), ..HttpCookie::default() }
@@ -198,10 +197,28 @@ fn only_the_named_cookie_with_a_value_is_learned() {
     for other in ["OTHER=1", "JSESSIONID=", "JSESSIONID", "jsessionid=x", "XJSESSIONID=x"] {
         assert_eq!(persist::learn_from_response(&p, other.as_bytes()), Learned::Nothing, "{other}");
     }
-    for ended in ["JSESSIONID=x; Max-Age=0", "JSESSIONID=x; path=/; max-age=-1"] {
+}
+
+//= test PERS-APP-05
+#[test]
+fn a_session_that_the_server_ends_is_forgotten() {
+    let p = profile(app());
+    for ended in [
+        "JSESSIONID=x; Max-Age=0",
+        "JSESSIONID=x; path=/; max-age=-1",
+        "JSESSIONID=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "JSESSIONID=x; expires=Tue, 12-Oct-1999 04:00:00 GMT; path=/",
+    ] {
         assert!(matches!(persist::learn_from_response(&p, ended.as_bytes()), Learned::Ended(_)), "{ended}");
     }
-    assert!(matches!(persist::learn_from_response(&p, b"JSESSIONID=x; Max-Age=60"), Learned::Key { .. }));
+    for lives in [
+        "JSESSIONID=x; Max-Age=60",
+        "JSESSIONID=x; Expires=Wed, 19 Nov 2036 19:19:19 GMT",
+        "JSESSIONID=x; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "JSESSIONID=x-1970; Path=/",
+    ] {
+        assert!(matches!(persist::learn_from_response(&p, lives.as_bytes()), Learned::Key { .. }), "{lives}");
+    }
 }
 
 //= test PERS-APP-04
@@ -465,64 +482,6 @@ fn profiles_out_of_range_are_refused_with_path_and_remedy() {
         assert_eq!(problems.first().map(|p| p.path.as_str()), Some(path), "{kind:?}");
         let pool = PoolConfig { persistence: Some(profile(kind)), ..config(1, Default::default()) };
         assert!(Pool::new(pool).expect_err("refused")[0].path.starts_with("persistence."));
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    //= test PERS-COOKIE-08
-    #[test]
-    fn a_payload_is_read_as_it_was_written_and_nothing_else_is(v4: bool, ip: u128, port: u16, vs: u32, pool: u32, issued in 0u64..1 << 40, cut in 0usize..32) {
-        let ip: std::net::IpAddr = if v4 {
-            std::net::Ipv4Addr::from(ip as u32).into()
-        } else {
-            forebay_core::id::ip_from_bytes(ip.to_be_bytes())
-        };
-        let payload = Payload {
-            vs: VsId(vs),
-            pool: PoolId(pool),
-            server: forebay_core::id::Endpoint { ip, port },
-            issued: UnixSeconds(issued),
-        };
-        let mut bytes = [0; http_cookie::PAYLOAD_MAX];
-        let n = payload.encode(&mut bytes);
-        prop_assert_eq!(Payload::decode(&bytes[..n]), Some(payload));
-        prop_assert_eq!(Payload::decode(&bytes[..cut.min(n - 1)]), None);
-    }
-
-    //= test PERS-TLS-05
-    #[test]
-    fn a_ticket_is_read_as_it_was_written_and_random_bytes_are_not(vs: u32, auth: u32, client: [u8; 16], server: Option<u64>, noise in prop::collection::vec(any::<u8>(), 0..40)) {
-        let t = Ticket { vs: VsId(vs), auth: AuthPolicy(auth), client, server: server.map(ServerId) };
-        prop_assert_eq!(Ticket::decode(&t.encode()), Some(t));
-        if let Some(read) = Ticket::decode(&noise) {
-            prop_assert_eq!(read.encode().to_vec(), noise);
-        }
-        let site = gslb_site::Payload { service: VsId(vs), site: SiteId(auth) };
-        prop_assert_eq!(gslb_site::Payload::decode(&site.encode()), Some(site));
-    }
-
-    //= test PERS-COOKIE-03
-    #[test]
-    fn no_random_payload_leads_outside_the_pool(bytes in prop::collection::vec(any::<u8>(), 0..40), wall: u64) {
-        let mut pool = sticky(3, Kind::HttpCookie(cookie()), ServerDown::ContinuePersistentServer);
-        let stored = Payload::decode(&bytes).map_or(Stored::Nothing, Stored::Cookie);
-        let found = Found::Sealed(persist::SealedCookies::one(&bytes));
-        let d = decide(&mut pool, &Input { found, stored, wall: UnixSeconds(wall), ..Input::new(client(1)) });
-        prop_assert!(served(&d).at() < 3);
-        let member = matches!(stored, Stored::Cookie(p) if p.vs == VS && p.pool == POOL);
-        prop_assert!(member || d.reason.chosen_by == ChosenBy::Algorithm);
-    }
-
-    //= test PERS-FIND-02
-    #[test]
-    fn finding_never_fails_on_any_bytes(line in prop::collection::vec(any::<u8>(), 0..200), path in prop::collection::vec(any::<u8>(), 0..100)) {
-        let request = Request { path: path.clone(), query: Some(path.clone()), ..Request::get("/") }.with("cookie", &line);
-        for kind in [app(), Kind::HttpCookie(cookie())] {
-            persist::find(&profile(kind), &request);
-        }
-        persist::learn_from_response(&profile(app()), &line);
     }
 }
 

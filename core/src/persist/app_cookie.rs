@@ -110,17 +110,25 @@ fn value_of<'r>(pair: &'r [u8], name: &[u8], same: impl Fn(&[u8], &[u8]) -> bool
     }
 }
 
-/// True for `Max-Age` of zero or less: how applications end a session. `Expires` is not read, because core
-/// has no calendar; an entry that it should have ended expires by its timeout.
+/// True for `Max-Age` of zero or less, and for `Expires` in a year of the last century: how applications end a
+/// session. Core has no calendar; an entry that a later `Expires` should have ended goes by its timeout.
+//= PERS-APP-05
 fn ends_at_once(attributes: &[u8]) -> bool {
+    let mut past = false;
     let mut rest = attributes;
     while !rest.is_empty() {
         let end = cookie_line::find(rest, b';');
         let attribute = cookie_line::trim(&rest[..end]);
         if let Some(value) = value_of(attribute, b"max-age", <[u8]>::eq_ignore_ascii_case) {
+            // Max-Age has precedence (RFC 6265, 5.3).
             return value[0] == b'-' || value.iter().all(|b| *b == b'0');
+        }
+        if let Some(value) = value_of(attribute, b"expires", <[u8]>::eq_ignore_ascii_case) {
+            past |= value.windows(5).any(
+                |w| matches!(w, [b' ' | b'-', b'1', b'9', a, b] if a.is_ascii_digit() && b.is_ascii_digit()),
+            );
         }
         rest = rest.get(end + 1..).unwrap_or(&[]);
     }
-    false
+    past
 }
