@@ -50,7 +50,8 @@ struct Rig {
 impl Rig {
     fn start(body: Body) -> Self {
         // A port that was free a moment ago.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+        let address =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
         let document = format!(
             "version = 1\n[[virtual_service]]\nname = \"v\"\nlisten = [\"{address}\"]\npool = \"p\"\n\
              [[pool]]\nname = \"p\"\nserver = [{{ address = \"127.0.0.1:1\" }}]"
@@ -64,7 +65,8 @@ impl Rig {
         let (orders, taken) = Orders::new();
         let theirs = Arc::clone(&state);
         let runtime = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(Supervisor::new(theirs, body, sockets).run(taken));
         });
         Self { state, orders, address, runtime: Some(runtime) }
@@ -105,13 +107,17 @@ fn a_panicked_worker_is_back_within_a_second_and_its_port_never_closes() {
     eventually("ready", Duration::from_secs(5), || rig.state.is_ready());
     for round in 1..=3_u64 {
         rig.orders.give(Order::Tell(0, Message::Panic));
-        eventually("the panic is counted", Duration::from_secs(5), || rig.state.supervised()[0].panics == round);
+        eventually("the panic is counted", Duration::from_secs(5), || {
+            rig.state.supervised()[0].panics == round
+        });
         let panicked = Instant::now();
         // Connections of this moment wait in the sockets of both workers; none is refused.
         for _ in 0..16 {
             assert!(rig.ask().is_some(), "a connection was lost");
         }
-        eventually("worker 0 is back", Duration::from_secs(1), || starts.load(Ordering::SeqCst) == 2 + round as usize);
+        eventually("worker 0 is back", Duration::from_secs(1), || {
+            starts.load(Ordering::SeqCst) == 2 + round as usize
+        });
         assert!(panicked.elapsed() < Duration::from_secs(3));
     }
     rig.stop();

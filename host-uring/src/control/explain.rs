@@ -8,7 +8,7 @@ use forebay_core::persist::{self, Found, Profile, Stored, TableKey};
 use forebay_core::policy::End;
 use forebay_core::request::{ClientAddr, RequestView};
 use forebay_core::units::{Now, UnixSeconds};
-use forebay_core::{Input, Verdict};
+use forebay_core::{ChosenBy, Input, Reason, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -233,7 +233,7 @@ fn decide(
         Verdict::Reject { status, why } => (format!("answer {status} ({why})"), None),
         Verdict::Site(site) => (format!("site {}", site.0), None),
     };
-    steps.push(decision.reason.to_string());
+    steps.push(chosen(&decision.reason));
     let note = note(decision.reason.algorithm, decision.reason.chosen_by);
     Ok(json!({
         "virtual_service": service.name,
@@ -246,9 +246,26 @@ fn decide(
     }))
 }
 
+/// Who chose, in words; servers and their states stand in the steps before.
+fn chosen(reason: &Reason) -> String {
+    match (reason.chosen_by, reason.refusal) {
+        (ChosenBy::Persistence, _) => "persistence chooses its server".to_owned(),
+        (ChosenBy::Algorithm, _) => match reason.policy {
+            Some(applied) => format!(
+                "the client's own server is {}, so by {} algorithm {} chooses another",
+                applied.why, applied.policy, reason.algorithm
+            ),
+            None => format!("algorithm {} chooses the server", reason.algorithm),
+        },
+        (ChosenBy::Site, _) => "the site cookie chooses the site".to_owned(),
+        (ChosenBy::Nobody, Some(why)) => format!("no server: {why}"),
+        (ChosenBy::Nobody, None) => "no server".to_owned(),
+    }
+}
+
 /// What of the answer is a worker's own and may differ from one request to the next.
-fn note(algorithm: lb::Name, chosen_by: forebay_core::ChosenBy) -> Option<&'static str> {
-    if chosen_by != forebay_core::ChosenBy::Algorithm {
+fn note(algorithm: lb::Name, chosen_by: ChosenBy) -> Option<&'static str> {
+    if chosen_by != ChosenBy::Algorithm {
         return None;
     }
     match algorithm {

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::ShutdownFlag;
-use crate::config::Tree;
+use crate::config::{HealthState, Tree};
 use crate::control::Tables;
 use crate::health::Board;
+use crate::limits::READY_PATIENCE_MS;
 use crate::limits::sizes::Sizes;
 use crate::log::{LogCounts, Writer};
 use crate::metrics::page::{Supervised, TableView, View};
@@ -66,12 +67,20 @@ impl State {
         self.supervised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that every worker has its sockets.
+    /// Whether every server's monitors have said something, or had time enough to: an engine that is ready knows
+    /// where to send the first request.
+    //= OBS-WEB-02
+    pub fn health_is_known(&self) -> bool {
+        self.uptime_ms() > READY_PATIENCE_MS
+            || self.tree.servers().all(|(_, server)| server.shared.state() != HealthState::Checking)
+    }
+
+    /// Says that every worker has its sockets and the servers' health is known.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// Whether it takes traffic: started, not stopping.
+    /// Whether it takes traffic: started, health known, not stopping.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && self.shutdown.stage() == super::ShutdownStage::Running
     }

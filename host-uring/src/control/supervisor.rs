@@ -204,7 +204,7 @@ impl Supervisor {
                 self.stands_still(worker);
             }
         }
-        if self.seats.iter().all(|seat| seat.ticks > 0) {
+        if self.seats.iter().all(|seat| seat.ticks > 0) && self.state.health_is_known() {
             self.state.set_ready();
         }
     }

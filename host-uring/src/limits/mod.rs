@@ -46,3 +46,6 @@ pub const SUPERVISOR_LOOK_MS: u64 = 100;
 pub const RESTART_DELAY_MS: u64 = 500;
 /// Seconds that workers get to end after the grace is over and everything was told to stop.
 pub const STOP_NOW_S: u64 = 2;
+/// Milliseconds after which an engine counts as ready although some server has neither passed nor failed: the usual
+/// receive time-out of a monitor and a little.
+pub const READY_PATIENCE_MS: u64 = 5_000;

@@ -1,0 +1,148 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Runs a service engine, checks its configuration, and asks a running one.
+#[derive(Debug, Parser)]
+#[command(name = "forebay-se", version, about, long_about = None, after_help = AFTER)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 5 no permission, 6 time-out, 7 no engine reached.\n\
+First steps: forebay-se check --config se.toml; forebay-se run --config se.toml; forebay-se status";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an engine until it is told to stop (SIGTERM or Ctrl-C: requests under way end first)
+    Run {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Let tests plant faults through the admin socket.
+        #[arg(long, hide = true)]
+        allow_faults: bool,
+    },
+    /// Say all that is wrong with a configuration, each with line, reason and remedy
+    Check {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Form of the answer.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// Show a running engine: its services, pools and workers
+    Status(Ask),
+    /// Show the servers, each with its state and why
+    Servers {
+        /// Only those of this pool.
+        #[arg(long)]
+        pool: Option<String>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show which server each client is bound to (entries of the persistence tables)
+    Persistence {
+        /// Only the entry of this client address.
+        #[arg(long, value_name = "ADDRESS")]
+        client: Option<String>,
+        /// Only the entry of this application cookie.
+        #[arg(long, value_name = "VALUE", conflicts_with = "client")]
+        cookie: Option<String>,
+        /// Only entries that lead to this server.
+        #[arg(long, value_name = "ADDRESS[:PORT]")]
+        server: Option<String>,
+        /// Only entries of this pool.
+        #[arg(long)]
+        pool: Option<String>,
+        /// Entries to show; the rest is counted.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Say which server a request would get, and why; changes nothing
+    Explain {
+        /// What is asked for: http://host:port/path?query, or /path.
+        url: String,
+        /// The virtual service, if the address does not tell.
+        #[arg(long)]
+        service: Option<String>,
+        /// The method.
+        #[arg(long, default_value = "GET")]
+        method: String,
+        /// A header line, as in "Cookie: a=b"; may be repeated.
+        #[arg(long = "header", short = 'H', value_name = "NAME: VALUE", value_parser = header)]
+        headers: Vec<(String, String)>,
+        /// The client's address.
+        #[arg(long, default_value = "127.0.0.1")]
+        client: IpAddr,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Plant a fault in a running engine (tests only; needs run --allow-faults)
+    #[command(hide = true)]
+    Fault {
+        /// The worker.
+        worker: usize,
+        /// Milliseconds to stand still; absent: panic.
+        #[arg(long)]
+        stall_ms: Option<u64>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Print a shell's completion script
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (or write one for each command to a folder)
+    Man {
+        /// Write all pages there.
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// How a running engine is asked.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Ask {
+    /// The engine's admin socket; absent: the one in --config, else ./forebay-se.sock.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The engine's configuration, to find its admin socket.
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+    /// Seconds to wait for the answer.
+    #[arg(long, default_value_t = 10)]
+    pub timeout_s: u64,
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: complete and stable.
+    Json,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write it like \"Cookie: a=b\"".to_owned()),
+    }
+}

@@ -1,0 +1,92 @@
+//! Asks a running engine through its admin socket.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forebay_host_uring::control::admin::{Code, Refused, Request};
+use serde_json::Value;
+
+use super::args::{Ask, Output};
+use super::{Failure, exit};
+
+/// Asks and shows the answer in the wanted form.
+pub fn show(ask: &Ask, request: &Request, table: impl Fn(&Value) -> String) -> Result<(), Failure> {
+    let socket = socket(ask)?;
+    let data = exchange(&socket, request, Duration::from_secs(ask.timeout_s))?;
+    let text = match ask.output {
+        Output::Json => format!("{data}\n"),
+        Output::Table => table(&data),
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has read enough (`| head`).
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn socket(ask: &Ask) -> Result<PathBuf, Failure> {
+    if let Some(socket) = &ask.socket {
+        return Ok(socket.clone());
+    }
+    let Some(config) = &ask.config else { return Ok(PathBuf::from("forebay-se.sock")) };
+    let text = std::fs::read_to_string(config)
+        .map_err(|error| Failure::new(exit::NOT_FOUND, format!("{}: {error}", config.display()), ""))?;
+    let snapshot = forebay_snapshot::check(&text).map_err(|problems| {
+        let fix = format!("forebay-se check --config {} names them", config.display());
+        Failure::new(exit::FAILED, format!("{}: {} problems", config.display(), problems.len()), fix)
+    })?;
+    Ok(PathBuf::from(snapshot.engine.admin_socket))
+}
+
+fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<Value, Failure> {
+    let shown = socket.display();
+    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Failure::new(
+            exit::NO_PERMISSION,
+            format!("{shown}: you may not ask this engine"),
+            "run it as the engine's user",
+        ),
+        _ => Failure::new(
+            exit::UNREACHABLE,
+            format!("{shown}: no engine answers there ({error})"),
+            "start one with forebay-se run, or name its socket with --socket or --config",
+        ),
+    })?;
+    let late = |error: std::io::Error| match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Failure::new(
+            exit::TIME_OUT,
+            format!("{shown}: no answer within {} s", patience.as_secs()),
+            "look at the engine's log; raise --timeout-s",
+        ),
+        _ => Failure::new(exit::UNREACHABLE, format!("{shown}: {error}"), ""),
+    };
+    stream.set_read_timeout(Some(patience)).map_err(late)?;
+    stream.set_write_timeout(Some(patience)).map_err(late)?;
+    let mut line =
+        serde_json::to_string(request).map_err(|e| Failure::new(exit::FAILED, e.to_string(), ""))?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(late)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map_err(late)?;
+    let mut answer: Value = serde_json::from_str(&answer).map_err(|_| {
+        Failure::new(
+            exit::UNREACHABLE,
+            format!("{shown}: the answer is cut short"),
+            "look at the engine's log",
+        )
+    })?;
+    if answer["ok"] == Value::Bool(true) {
+        return Ok(answer["data"].take());
+    }
+    let refused: Refused = serde_json::from_value(answer["error"].take())
+        .map_err(|_| Failure::new(exit::UNREACHABLE, format!("{shown}: this is no engine's answer"), ""))?;
+    let code = match refused.code {
+        Code::Failed => exit::FAILED,
+        Code::Usage => exit::USAGE,
+        Code::NotFound => exit::NOT_FOUND,
+        Code::NotAllowed => exit::NO_PERMISSION,
+    };
+    Err(Failure::new(code, refused.reason, refused.fix))
+}

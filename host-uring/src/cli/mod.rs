@@ -1,0 +1,219 @@
+//! The commands.
+
+pub mod args;
+mod ask;
+mod show;
+mod table;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use args::{Args, Command, Output};
+use clap::CommandFactory;
+use forebay_host_uring::control::admin::Request;
+use forebay_host_uring::control::answers::Filter;
+use forebay_host_uring::control::explain::Question;
+use forebay_host_uring::control::{self, Start};
+use forebay_snapshot::engine::{LogLevel, ProcessFormat};
+use forebay_snapshot::{Problem, Snapshot};
+use serde_json::json;
+
+/// Exit codes, as in the help.
+pub mod exit {
+    /// It could not be done.
+    pub const FAILED: u8 = 1;
+    /// The command makes no sense.
+    pub const USAGE: u8 = 2;
+    /// What it names does not exist.
+    pub const NOT_FOUND: u8 = 3;
+    /// It is not allowed.
+    pub const NO_PERMISSION: u8 = 5;
+    /// No answer in time.
+    pub const TIME_OUT: u8 = 6;
+    /// No engine is there.
+    pub const UNREACHABLE: u8 = 7;
+}
+
+/// Runs one command.
+//= OBS-CLI-01
+pub fn run(args: Args) -> ExitCode {
+    let result = match args.command {
+        Command::Run { config, allow_faults } => return engine(&config, allow_faults),
+        Command::Check { config, output } => return check(&config, output),
+        Command::Status(ask) => ask::show(&ask, &Request::Status {}, show::status),
+        Command::Servers { pool, ask } => ask::show(&ask, &Request::Servers { pool }, show::servers),
+        Command::Persistence { client, cookie, server, pool, limit, ask } => {
+            let filter = Filter { client, cookie, server, pool, limit: Some(limit) };
+            ask::show(&ask, &Request::Persistence(filter), show::persistence)
+        }
+        Command::Explain { url, service, method, headers, client, ask } => {
+            let question =
+                Question { virtual_service: service, method, url, headers, client, client_port: 0 };
+            ask::show(&ask, &Request::Explain(question), show::explain)
+        }
+        Command::Fault { worker, stall_ms, ask } => {
+            ask::show(&ask, &Request::Fault { worker, stall_ms }, |_| "the fault is planted\n".to_owned())
+        }
+        Command::Completions { shell } => completions(shell),
+        Command::Man { folder } => man(folder.as_deref()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+/// Why a command failed.
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(code: u8, reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), fix: fix.into() }
+    }
+
+    fn tell(self) -> ExitCode {
+        eprintln!("forebay-se: {}", self.reason);
+        if !self.fix.is_empty() {
+            eprintln!("  {}", self.fix);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(exit::FAILED, error.to_string(), "")
+    }
+}
+
+/// Reads and checks a file; tells its problems on standard error.
+fn load(config: &Path) -> Result<Snapshot, ExitCode> {
+    let text = match std::fs::read_to_string(config) {
+        Ok(text) => text,
+        Err(error) => {
+            let code = match error.kind() {
+                io::ErrorKind::NotFound => exit::NOT_FOUND,
+                io::ErrorKind::PermissionDenied => exit::NO_PERMISSION,
+                _ => exit::FAILED,
+            };
+            let fix = "name the configuration with --config; an example is in docs/examples/se.toml";
+            return Err(Failure::new(code, format!("{}: {error}", config.display()), fix).tell());
+        }
+    };
+    forebay_snapshot::check(&text).map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{}", told(config, problem));
+        }
+        let count = problems.len();
+        let word = if count == 1 { "problem" } else { "problems" };
+        eprintln!("forebay-se: {}: {count} {word}", config.display());
+        ExitCode::from(exit::FAILED)
+    })
+}
+
+/// One problem, with file and line as compilers write them.
+fn told(config: &Path, problem: &Problem) -> String {
+    let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
+    format!("{}{line}: {}: {}\n    {}", config.display(), problem.path, problem.reason, problem.fix)
+}
+
+fn check(config: &Path, output: Output) -> ExitCode {
+    if output == Output::Json {
+        let text = match std::fs::read_to_string(config) {
+            Ok(text) => text,
+            Err(_) => return load(config).err().unwrap_or(ExitCode::FAILURE),
+        };
+        let problems = forebay_snapshot::check(&text).err().unwrap_or_default();
+        let list: Vec<_> = problems
+            .iter()
+            .map(|p| json!({ "line": p.line, "path": p.path, "reason": p.reason, "fix": p.fix }))
+            .collect();
+        println!("{}", json!({ "problems": list }));
+        return if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) };
+    }
+    match load(config) {
+        Ok(snapshot) => {
+            let servers: usize = snapshot.pool.iter().map(|pool| pool.server.len()).sum();
+            println!(
+                "{}: no problem: {} virtual services, {} pools, {servers} servers",
+                config.display(),
+                snapshot.virtual_service.len(),
+                snapshot.pool.len()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+fn engine(config: &Path, allow_faults: bool) -> ExitCode {
+    let snapshot = match load(config) {
+        Ok(snapshot) => snapshot,
+        Err(code) => return code,
+    };
+    process_log(&snapshot);
+    if allow_faults {
+        tracing::warn!("faults may be planted through the admin socket: this is for tests only");
+    }
+    match control::run(snapshot, Start { allow_faults }, forebay_host_uring::worker::make) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(event = "SE_FAILED", "not started");
+            Failure::new(exit::FAILED, format!("{error:#}"), "").tell()
+        }
+    }
+}
+
+fn process_log(snapshot: &Snapshot) {
+    use tracing_subscriber::EnvFilter;
+    let log = &snapshot.engine.process_log;
+    let level = match log.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // A second subscriber cannot be set; there is none before the command starts.
+    let _ = match log.format {
+        ProcessFormat::Json => builder.json().flatten_event(true).try_init(),
+        ProcessFormat::Text => {
+            use std::io::IsTerminal;
+            let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.with_ansi(colour).try_init()
+        }
+    };
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "forebay-se", &mut out);
+    Ok(io::stdout().write_all(&out)?)
+}
+
+fn man(folder: Option<&Path>) -> Result<(), Failure> {
+    let command = Args::command();
+    match folder {
+        Some(folder) => clap_mangen::generate_to(command, folder)
+            .with_context(|| format!("{}: the pages cannot be written", folder.display()))
+            .map_err(|error| Failure::new(exit::FAILED, format!("{error:#}"), "does the folder exist?")),
+        None => {
+            let mut out = Vec::new();
+            clap_mangen::Man::new(command).render(&mut out)?;
+            Ok(io::stdout().write_all(&out)?)
+        }
+    }
+}
