@@ -11,6 +11,37 @@
 //!
 //! Invariants: no clock, no random numbers, no floats, no I/O; nothing hashed, encoded or compared as
 //! `usize`; [`decide`] allocates nothing. The same inputs give the same bytes natively and in WebAssembly.
+//!
+//! ```
+//! use forebay_core::id::{Endpoint, PoolId, VsId};
+//! use forebay_core::lb::{Pool, PoolConfig, ServerConfig};
+//! use forebay_core::persist::{self, Kind, Profile, ServerDown, Stored, client_ip::ClientIp};
+//! use forebay_core::request::{ClientAddr, NoHttp};
+//! use forebay_core::{Effect, Input, decide};
+//!
+//! let mut config = PoolConfig::new(VsId(1), PoolId(2));
+//! for port in [9001, 9002] {
+//!     config.servers.push(ServerConfig::new(Endpoint { ip: "10.0.0.7".parse()?, port }));
+//! }
+//! let profile = Profile { kind: Kind::ClientIp(ClientIp::default()), server_down: ServerDown::PickNewServer };
+//! config.persistence = Some(profile.clone());
+//! let mut pool = Pool::new(config).map_err(|problems| format!("{problems:?}"))?;
+//!
+//! // A client connects for the first time: the table knows nothing, so the algorithm chooses.
+//! let client = ClientAddr::new("192.0.2.1".parse()?, 40_000);
+//! let request = NoHttp { client, tls: None };
+//! let found = persist::find(&profile, &request);
+//! let key = Some(forebay_core::persist::TableKey::of_ip(client.ip));
+//! let first = decide(&mut pool, &Input { found, key, stored: Stored::Nothing, ..Input::new(client) });
+//! let Some(&Effect::Write { server, generation, .. }) = first.effects.iter().next() else { panic!() };
+//!
+//! // What was written leads it back.
+//! let stored = Stored::Entry { server, generation };
+//! let again = decide(&mut pool, &Input { found, key, stored, ..Input::new(client) });
+//! assert_eq!(again.verdict, first.verdict);
+//! assert_eq!(again.reason.to_string(), "chosen by persistence, algorithm least_connections, persistence client_ip key hit");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 

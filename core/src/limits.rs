@@ -69,3 +69,6 @@ pub const RATE_WAYS: usize = 4;
 pub const RATE_COUNT_MAX: u32 = 1_000_000;
 /// See [`RATE_COUNT_MAX`].
 pub const RATE_PERIOD_MAX_MS: u32 = 86_400_000;
+/// Turns that are taken in advance to spread the workers over a round: more would make a large pool slow to
+/// build, and in a large pool the first servers are few anyway.
+pub const WORKER_STEPS_MAX: usize = 256;

@@ -77,6 +77,19 @@ fn round_robin_is_smooth_and_exact() {
     assert_eq!(counts(&mut pool, 500, false), [300, 100, 100]);
 }
 
+//= test LB-RR-03
+#[test]
+fn workers_begin_at_different_places_of_the_round() {
+    for algorithm in [Algorithm::RoundRobin { per_se: false }, Algorithm::LeastConnections] {
+        let first = pool(8, algorithm);
+        let mut starts: Vec<u16> = (0..4).map(|w| at(&mut first.for_worker(w, 4), 1).0).collect();
+        assert_eq!(starts, [0, 2, 4, 6]);
+        starts.dedup();
+        let mut third = first.for_worker(2, 4);
+        assert_eq!(counts(&mut third, 80, false), [10; 8], "the round itself stays exact");
+    }
+}
+
 //= test LB-RR-02
 #[test]
 fn round_robin_per_service_engine_follows_the_shared_ticket() {

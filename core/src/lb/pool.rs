@@ -124,6 +124,7 @@ impl Pool {
         for s in &mut pool.servers {
             (s.open, s.elsewhere, s.turn) = (0, 0, 0);
         }
+        super::round_robin::advance(&mut pool.servers, index, pool.workers);
         pool
     }
 

@@ -2,9 +2,11 @@
 //!
 //! Smooth means that a server of weight 3 among two of weight 1 gets A B A C A and not A A A B C.
 
+use super::server::Server;
 use super::{Gate, Pool};
 use crate::decide::Input;
 use crate::id::ServerIndex;
+use crate::limits::WORKER_STEPS_MAX;
 
 pub(super) fn pick(pool: &mut Pool, input: &Input<'_>, gate: &Gate<'_>) -> Option<ServerIndex> {
     match pool.schedule() {
@@ -32,6 +34,24 @@ fn smooth(pool: &mut Pool, gate: &Gate<'_>) -> Option<ServerIndex> {
     let (_, at) = best?;
     pool.servers[at.at()].turn -= sum;
     Some(at)
+}
+
+/// Lets worker `index` of `workers` begin at its own place of the round: a few requests on each worker would
+/// otherwise all meet the first servers of the list.
+//= LB-RR-03
+pub(super) fn advance(servers: &mut [Server], index: u16, workers: u16) {
+    let n = servers.len().min(WORKER_STEPS_MAX);
+    let steps = n * usize::from(index) / usize::from(workers.max(1));
+    let sum: i64 = servers.iter().map(|s| i64::from(s.ratio) * 1_000).sum();
+    for _ in 0..steps {
+        for s in servers.iter_mut() {
+            s.turn += i64::from(s.ratio) * 1_000;
+        }
+        // The first of those that gained most, as in a decision.
+        if let Some(next) = servers.iter_mut().rev().max_by_key(|s| s.turn) {
+            next.turn -= sum;
+        }
+    }
 }
 
 /// Keeps a position within bounds that no undisturbed round reaches, so that servers which come and go
