@@ -122,7 +122,7 @@ impl FieldScan {
         fields: &mut Fields,
     ) -> Result<Scanned, RuleId> {
         loop {
-            let cap = self.line + bounds.field_bytes;
+            let cap = self.line.saturating_add(bounds.field_bytes);
             let line = window.get(..cap.min(window.len())).unwrap_or(window);
             if self.part == Part::Name {
                 let at = bytes::skip(line, self.at, bytes::TOKEN);

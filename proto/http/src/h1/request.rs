@@ -271,7 +271,7 @@ impl RequestHead {
     //= H1-REQ-03
     fn scan_method(&mut self, window: &[u8], limits: &Limits) -> Result<bool, RuleId> {
         let start = self.scan.start;
-        let cap = start + limits.method_bytes as usize + 1;
+        let cap = start.saturating_add(limits.method_bytes as usize).saturating_add(1);
         let window = &window[..window.len().min(cap)];
         let at = bytes::skip(window, self.scan.at, bytes::TOKEN);
         self.scan.at = at;
@@ -294,7 +294,7 @@ impl RequestHead {
     //= H1-TARGET-02
     fn scan_target(&mut self, window: &[u8], limits: &Limits) -> Result<bool, RuleId> {
         let start = self.scan.start;
-        let cap = start + limits.target_bytes as usize + 1;
+        let cap = start.saturating_add(limits.target_bytes as usize).saturating_add(1);
         let window = &window[..window.len().min(cap)];
         let at = bytes::skip(window, self.scan.at, bytes::TARGET);
         self.scan.at = at;
