@@ -48,6 +48,8 @@ write_wrapper() { # rustc
     cat >"$new" <<END
 #!/bin/sh
 # Written by wasm-toolchain.sh; safe to delete.
+# Which compiler it is stands in the manifest of what it builds.
+[ "\${1:-}" = --rustc-version ] && exec '$1' --version
 # Panics name source files: without these the same source gives other bytes on another machine.
 separator=\$(printf '\037')
 flags="--remap-path-prefix=\$(pwd -P)=/forebay"

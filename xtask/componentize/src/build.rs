@@ -69,8 +69,11 @@ pub fn judge(component: &[u8]) -> Result<()> {
 }
 
 /// The compiler that `cargo-wasm` uses, as it names itself.
-pub fn compiler() -> Result<String> {
-    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    let out = Command::new(&rustc).arg("--version").output().with_context(|| rustc.clone())?;
+pub fn compiler(cargo: &Path) -> Result<String> {
+    let out =
+        Command::new(cargo).arg("--rustc-version").output().with_context(|| cargo.display().to_string())?;
+    if !out.status.success() || out.stdout.is_empty() {
+        bail!("{} names no compiler; run xtask/toolchain/wasm-toolchain.sh anew", cargo.display());
+    }
     Ok(String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }

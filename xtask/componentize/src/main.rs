@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn rebuild(cargo: &Path) -> Result<()> {
     let bytes = build::component(cargo)?;
-    let manifest = Manifest::of(&bytes, sources::digest(cargo)?, build::compiler()?);
+    let manifest = Manifest::of(&bytes, sources::digest(cargo)?, build::compiler(cargo)?);
     fs::create_dir_all(PREBUILT).context(PREBUILT)?;
     fs::write(Path::new(PREBUILT).join(ARTEFACT), &bytes).context(ARTEFACT)?;
     fs::write(manifest::path(), manifest.text()).context("MANIFEST")?;
@@ -55,7 +55,7 @@ fn check(cargo: &Path) -> Result<()> {
     let bytes = fs::read(&artefact).with_context(|| artefact.display().to_string())?;
     build::judge(&bytes)?;
     current(&kept, &bytes, &sources::digest(cargo)?)?;
-    let compiler = build::compiler()?;
+    let compiler = build::compiler(cargo)?;
     if same(&kept, &bytes, &compiler, &build::component(cargo)?)? {
         println!("componentize: rebuilt byte for byte, {} bytes", bytes.len());
     } else {
