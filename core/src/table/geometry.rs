@@ -61,6 +61,10 @@ impl Geometry {
 
     /// Cuts so that `entries` random keys fit without evicting anything: partitions get unequal numbers of
     /// keys, so each has room for its mean and 4.5 standard deviations.
+    ///
+    /// # Errors
+    /// More entries than 2^20 partitions hold.
+    //= TBL-MEMORY-02
     pub fn for_entries(entries: u64) -> Result<Self, GeometryProblem> {
         let with = |bits: u8| {
             let mean = entries >> bits;

@@ -8,9 +8,10 @@ pub const BUCKET_BYTES: u64 = 64 + 64 + 32;
 
 /// Share of a partition's slots that may be filled, in percent.
 ///
-/// With two choices of three slots random placement works up to 95.9 %; below 94 % a free slot is found
-/// within [`MOVES_SEEN_MAX`] buckets but for a handful of ten million inserts.
-pub const LOAD_PERCENT_MAX: u64 = 94;
+/// With two choices of three slots random placement works up to 95.9 % of a large table. Filled to 92 %, 0 of
+/// 300 partitions of 2,400 slots and 0 of 40 of 11,000 had a key without a free slot in reach (at 94 %: 15
+/// and 1); such a key costs another than the oldest entry its place.
+pub const LOAD_PERCENT_MAX: u64 = 92;
 
 /// Buckets that one insert may look at while it searches for a free slot: about 10 µs at most.
 pub const MOVES_SEEN_MAX: usize = 256;

@@ -62,3 +62,6 @@ pub use partition::{Closed, Evicted, Opened, Outcome, Partition, Refused, Stats,
 pub use sweep::Swept;
 pub use version::{EngineSlot, GroupMillis, Version};
 pub use view::{EntryView, Record};
+
+#[cfg(test)]
+mod tests;

@@ -62,11 +62,12 @@ impl Partition {
             return self.refuse();
         }
         let mut evicted = None;
-        let Some(at) = self.room(catalog, self.store.choices(key.hash), tick, &mut evicted) else {
+        let choices = self.store.choices(key.hash);
+        let Some(at) = self.room(catalog, choices, tick, &mut evicted) else {
             return self.refuse();
         };
         if full && evicted.is_none() {
-            evicted = self.evict_oldest(catalog, tick);
+            evicted = self.evict_oldest(catalog, key.hash as u32, tick);
             if evicted.is_none() {
                 return self.refuse();
             }
@@ -207,7 +208,7 @@ impl Partition {
 
     /// Evicts the entry of this partition that has been idle longest.
     //= TBL-EVICT-01
-    fn evict_oldest(&mut self, catalog: &Catalog, tick: Tick) -> Option<Evicted> {
+    fn evict_oldest(&mut self, catalog: &Catalog, seed: u32, tick: Tick) -> Option<Evicted> {
         for _ in 0..2 {
             while let Some((number, idle)) = self.oldest.pop() {
                 let at = At::of_number(number);
@@ -217,27 +218,28 @@ impl Partition {
                     return self.evicted(catalog, row, hash, at, tick);
                 }
             }
-            self.find_oldest(catalog, tick);
+            self.find_oldest(catalog, seed, tick);
         }
         None
     }
 
-    /// Fills the list of the oldest: youngest first, of equals the higher slot first.
+    /// Fills the list of the oldest, youngest first. Equally old ones are drawn by lot: a fixed order would
+    /// always empty the same part of the partition, until no key of the other part had another place to go.
     #[cold]
-    fn find_oldest(&mut self, catalog: &Catalog, tick: Tick) {
+    fn find_oldest(&mut self, catalog: &Catalog, seed: u32, tick: Tick) {
+        let rank = |number: u32, idle| (tick.age_of(idle), (number ^ seed).wrapping_mul(0x9e37_79b1));
         self.oldest.clear();
         for number in 0..self.store.buckets() * PLACES {
             let at = At::of_number(number);
             let idle = self.store.life(at).idle;
-            let age = tick.age_of(idle);
             let full = self.oldest.len() == OLDEST_KEPT;
-            if full && age <= tick.age_of(self.oldest[0].1) {
+            if full && rank(number, idle) <= rank(self.oldest[0].0, self.oldest[0].1) {
                 continue;
             }
             if !self.may_go(catalog, at) {
                 continue;
             }
-            let place = self.oldest.partition_point(|(_, i)| tick.age_of(*i) < age);
+            let place = self.oldest.partition_point(|(n, i)| rank(*n, *i) < rank(number, idle));
             if full {
                 self.oldest[..place].rotate_left(1);
                 self.oldest[place - 1] = (number, idle);

@@ -67,11 +67,13 @@ pub struct Version {
 
 impl Version {
     /// The version of a deliberate move to another server.
+    //= TBL-VERSION-01
     pub(super) fn switched(self, stamp: u64, origin: EngineSlot) -> Self {
         Self { switches: self.switches.saturating_add(1), stamp, origin, ..self }
     }
 
     /// The version of the tombstone of this entry.
+    //= TBL-VERSION-02
     pub(super) fn deleted(self, stamp: u64, origin: EngineSlot) -> Self {
         let next = (self.switches / SWITCHES_PER_DELETE).checked_add(1);
         let switches = next.and_then(|n| n.checked_mul(SWITCHES_PER_DELETE)).unwrap_or(u32::MAX);

@@ -6,8 +6,8 @@ use crate::memory::Chase;
 use crate::random::{below, key, mix};
 use anyhow::{Context, ensure};
 use forebay_core::table::{
-    Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, ServerSlot, TableId,
-    TableSettings, Write,
+    Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, ServerSlot, Stats,
+    TableId, TableSettings, Write,
 };
 use forebay_core::units::{Now, Seconds};
 use std::sync::Mutex;
@@ -27,14 +27,10 @@ pub struct Plan {
 
 /// One table of one kind, as a service engine would have it.
 pub struct Bench {
-    /// How it is cut.
-    pub geometry: Geometry,
-    /// One synchronised table, three servers.
-    pub catalog: Catalog,
-    /// The table's id.
-    pub table: TableId,
-    /// The partitions and their locks.
-    pub partitions: Vec<Slot>,
+    geometry: Geometry,
+    catalog: Catalog,
+    table: TableId,
+    partitions: Vec<Slot>,
     server: ServerSlot,
 }
 
@@ -43,7 +39,7 @@ const BATCH: u64 = 1_024;
 
 /// A partition as the service engine keeps it: lock word and what a look-up reads in one cache line.
 #[repr(align(64))]
-pub struct Slot(pub Mutex<Partition>);
+struct Slot(Mutex<Partition>);
 
 /// Time between two seconds of the simulated clock that the loops use.
 const SECOND: u64 = 1_000_000;
@@ -67,7 +63,7 @@ impl Bench {
 
     /// The `i`-th key.
     #[inline(always)]
-    pub fn key(&self, i: u64) -> Key {
+    fn key(&self, i: u64) -> Key {
         self.catalog.key(self.table, key(i))
     }
 
@@ -88,6 +84,29 @@ impl Bench {
             longest.seen(&mut last);
         }
         Ok(longest)
+    }
+
+    /// The partitions, one after the other.
+    pub fn partitions(&mut self) -> impl Iterator<Item = &mut Partition> {
+        self.partitions.iter_mut().map(open)
+    }
+
+    /// The server that the entries are bound to.
+    pub fn server(&self) -> ServerSlot {
+        self.server
+    }
+
+    /// Does something with the `i`-th key and its partition.
+    pub fn with<T>(&mut self, i: u64, op: impl FnOnce(&mut Partition, &Catalog, &Key) -> T) -> T {
+        let key = self.key(i);
+        op(open(&mut self.partitions[self.geometry.route(&key) as usize]), &self.catalog, &key)
+    }
+
+    /// The figures of all partitions together.
+    pub fn stats(&mut self) -> Stats {
+        let mut sum = Stats::default();
+        self.partitions().for_each(|p| sum.add(&p.stats()));
+        sum
     }
 
     /// Nanoseconds of `op` on the entries of random keys out of the first `n`. The keys are at hand, as a
@@ -181,7 +200,7 @@ pub fn run(scene: &str, plan: Plan) -> anyhow::Result<()> {
     report.put("insert_mean", inserted.sum_ns as f64 / entries as f64 - clock, "ns");
     report.put("insert_longest", inserted.max_ns as f64, "ns");
     report.put("inserts_above_1_ms", inserted.above_1ms as f64, "inserts");
-    let moves: u64 = bench.partitions.iter_mut().map(|p| open(p).stats().moves).sum();
+    let moves = bench.stats().moves;
     report.put("moves_per_1000_inserts", moves as f64 * 1e3 / entries as f64, "moves");
     report.put("allocations_by_inserts", (allocations() - calls) as f64, "allocations");
 

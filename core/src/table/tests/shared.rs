@@ -1,0 +1,217 @@
+//! Tables that engines share: versions, tombstones, digests, records.
+
+use super::*;
+
+fn tombstone(b: &Bench, n: u32) -> bool {
+    b.entry(b.shared, n).is_some_and(|e| e.record.tombstone)
+}
+
+//= test TBL-REMOVE-01
+#[test]
+fn a_shared_entry_leaves_a_tombstone_for_an_hour() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    let life = b.entry(b.shared, 1).unwrap().record.version;
+    assert_eq!(b.remove(b.shared, 1), Some(b.servers[0]));
+    assert_eq!(b.get(b.shared, 1), None);
+    let dead = b.entry(b.shared, 1).unwrap().record;
+    assert!(dead.tombstone && dead.version.switches == 65_536 && dead.version.birth == life.birth);
+    b.pass(3_600_000);
+    assert_eq!((b.sweep().expired, tombstone(&b, 1)), (0, true));
+    b.pass(250);
+    assert_eq!((b.sweep().expired, tombstone(&b, 1)), (1, false));
+    b.verify();
+}
+
+#[test]
+fn a_tombstone_with_open_connections_stays() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.elsewhere(b.shared, 1, 3, true);
+    b.remove(b.shared, 1);
+    b.pass(4_000_000);
+    assert_eq!((b.sweep().expired, tombstone(&b, 1)), (0, true));
+}
+
+//= test TBL-VERSION-04
+#[test]
+fn a_life_over_a_tombstone_is_not_evicted_and_leaves_a_tombstone_below_itself() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.remove(b.shared, 1);
+    b.put(b.shared, 1, 1).unwrap();
+    let reborn = b.entry(b.shared, 1).unwrap().record.version;
+    assert_eq!(reborn.switches, 65_537);
+    for i in 100..200 {
+        b.put(b.shared, i, 0).unwrap();
+    }
+    assert_eq!(b.get(b.shared, 1), Some(b.servers[1]), "not evicted");
+    b.write(b.shared, 1, Write::moved(b.servers[2])).unwrap();
+    b.pass(10_251);
+    b.sweep();
+    let dead = b.entry(b.shared, 1).unwrap().record;
+    assert!(dead.tombstone);
+    assert_eq!((dead.version.birth, dead.version.switches), (reborn.birth, 65_536));
+    b.verify();
+    b.pass(3_600_251);
+    b.sweep();
+    assert_eq!((b.entry(b.shared, 1), b.part.stats().entries), (None, 0));
+}
+
+//= test TBL-VERSION-04
+#[test]
+fn a_later_life_leaves_a_tombstone_of_the_minute_before() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.remove(b.shared, 1);
+    b.pass(300_000);
+    b.put(b.shared, 1, 1).unwrap();
+    let reborn = b.entry(b.shared, 1).unwrap().record.version;
+    b.pass(10_251);
+    b.sweep();
+    let dead = b.entry(b.shared, 1).unwrap().record.version;
+    assert_eq!((dead.birth, dead.switches), (reborn.birth - 1, u32::MAX));
+}
+
+#[test]
+fn stamps_of_one_partition_always_grow() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.put(b.shared, 2, 0).unwrap();
+    let stamp = |b: &Bench, n| b.entry(b.shared, n).unwrap().record.version.stamp;
+    assert!(stamp(&b, 2) > stamp(&b, 1));
+    b.now = Now(b.now.0 - 500_000_000);
+    b.put(b.shared, 3, 0).unwrap();
+    assert!(stamp(&b, 3) > stamp(&b, 2));
+}
+
+#[test]
+fn the_last_write_of_a_key_value_table_holds() {
+    let mut b = Bench::small();
+    let last = |server| Write { kind: WriteKind::Last, ..Write::first(server) };
+    b.write(b.shared, 1, last(b.servers[0])).unwrap();
+    assert_eq!(b.write(b.shared, 1, last(b.servers[1])).unwrap().outcome, Outcome::Replaced(b.servers[0]));
+    let v = b.entry(b.shared, 1).unwrap().record.version;
+    assert_eq!((v.birth, v.switches), (0, 0));
+    b.verify();
+}
+
+/// All digests of the shared table by the coarser of two divisions.
+fn parts(benches: &[(&Geometry, &Catalog, &[Partition])], table: TableId, bits: u8) -> Vec<(u32, u128)> {
+    let mut parts = vec![(0u32, 0u128); 1 << bits];
+    for (geometry, catalog, partitions) in benches {
+        for (p, part) in (0..).zip(*partitions) {
+            for cell in 0..geometry.cells() {
+                let n = geometry.part_of(p, cell) >> (geometry.digest_bits() - bits);
+                let d = part.digest(catalog, table, cell).unwrap();
+                let sum = &mut parts[n as usize];
+                *sum = (sum.0 + d.count, sum.1.wrapping_add(d.sum));
+            }
+        }
+    }
+    parts
+}
+
+//= test TBL-RECORD-01, TBL-DIGEST-01
+#[test]
+fn two_engines_of_unequal_memory_that_hold_the_same_have_the_same_digests() {
+    let small = Geometry::for_entries(1_000).unwrap();
+    let large = Geometry::for_entries(60_000).unwrap();
+    assert!(large.partitions() > small.partitions());
+    let mut a = Bench::with(small, 3);
+    for n in 0..900 {
+        a.put(a.shared, n, n as usize % 5).unwrap();
+        if n % 3 == 0 {
+            a.open(a.shared, n);
+        }
+        if n % 7 == 0 {
+            a.remove(a.shared, n);
+        }
+        a.elsewhere(a.shared, n, 9, n % 4 == 0);
+    }
+    let b = Bench::with(large, 9);
+    let mut parts_b: Vec<_> =
+        (0..large.partitions()).map(|_| Partition::new(&large, &b.catalog, b.now)).collect();
+    for e in a.part.entries(&a.catalog, 0..u32::MAX, a.now).filter(|e| e.table == a.shared) {
+        let key = b.catalog.key(b.shared, e.key);
+        let part = &mut parts_b[large.route(&key) as usize];
+        part.restore(&b.catalog, &key, &e.record, b.now).unwrap();
+        // Each engine alone knows what is open there.
+        if e.record.open & 1 << 9 != 0 && !e.record.tombstone {
+            part.open(&b.catalog, &key, b.now).unwrap();
+        }
+    }
+    // A tombstone cannot be opened; what engine 9 has open of one is told by it later.
+    for n in (0..900).filter(|n| n % 28 == 0) {
+        a.elsewhere(a.shared, n, 9, false);
+    }
+    let bits = small.digest_bits().min(large.digest_bits());
+    let of_a = parts(&[(&small, &a.catalog, core::slice::from_ref(&a.part))], a.shared, bits);
+    let of_b = parts(&[(&large, &b.catalog, &parts_b)], b.shared, bits);
+    assert_eq!(of_a.iter().map(|p| p.0).sum::<u32>(), 900);
+    assert_eq!(of_a, of_b);
+    // And one bit of one key makes a difference.
+    a.elsewhere(a.shared, 5, 50, true);
+    assert_ne!(parts(&[(&small, &a.catalog, core::slice::from_ref(&a.part))], a.shared, bits), of_b);
+}
+
+//= test TBL-RECORD-01
+#[test]
+fn a_record_past_its_end_of_life_is_dropped_unless_it_is_open() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    let mut record = b.entry(b.shared, 1).unwrap().record;
+    record.age_ms = 20_000;
+    let key = b.key(b.shared, 2);
+    b.part.restore(&b.catalog, &key, &record, b.now).unwrap();
+    assert_eq!(b.entry(b.shared, 2), None);
+    record.open = 1 << 5;
+    b.part.restore(&b.catalog, &key, &record, b.now).unwrap();
+    assert_eq!(b.get(b.shared, 2), Some(b.servers[0]));
+    b.verify();
+}
+
+//= test TBL-RECORD-01
+#[test]
+fn of_two_ages_the_younger_holds_and_travels_as_a_duration() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.pass(4_000);
+    let record = b.entry(b.shared, 1).unwrap().record;
+    assert_eq!(record.age_ms, 4_000);
+    let key = b.key(b.shared, 1);
+    b.part.restore(&b.catalog, &key, &Record { age_ms: 9_000, ..record }, b.now).unwrap();
+    assert_eq!(b.entry(b.shared, 1).unwrap().record.age_ms, 4_000);
+    b.part.restore(&b.catalog, &key, &Record { age_ms: 1_000, ..record }, b.now).unwrap();
+    let entry = b.entry(b.shared, 1).unwrap();
+    assert_eq!((entry.record.age_ms, entry.left_ms), (1_000, Some(9_000)));
+}
+
+//= test TBL-RECORD-01
+#[test]
+fn a_record_changes_everything_but_what_is_open_here() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.open(b.shared, 1);
+    let key = b.key(b.shared, 1);
+    let version = Version { birth: 9, switches: 8, stamp: 7, origin: EngineSlot::new(6).unwrap() };
+    let class = Class::new(1).unwrap();
+    let record = Record { server: b.servers[4], class, version, tombstone: true, open: 0b110, age_ms: 0 };
+    b.part.restore(&b.catalog, &key, &record, b.now).unwrap();
+    assert_eq!(b.entry(b.shared, 1).unwrap().record, Record { open: 0b111, ..record });
+    b.verify();
+}
+
+//= test TBL-DIGEST-02
+#[test]
+fn a_garbled_entry_is_found_by_recomputing_the_digest() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.verify();
+    let key = b.key(b.shared, 1);
+    let at = b.part.store.find(key.stored, key.hash).unwrap();
+    b.part.store.set_value(at, b.servers[1].0);
+    let mismatch = b.part.verify(&b.catalog, b.shared).unwrap_err();
+    assert_eq!(mismatch.running.count, mismatch.recomputed.count);
+    assert_ne!(mismatch.running.sum, mismatch.recomputed.sum);
+}
