@@ -4,7 +4,8 @@ use super::catalog::{Catalog, Key, Row, ServerSlot};
 use super::clock::Tick;
 use super::digest::term_at;
 use super::limits::{KEYS_PER_BUCKET, MOVES_SEEN_MAX, OLDEST_KEPT};
-use super::partition::{Evicted, Partition, Refused};
+use super::outcome::{Evicted, Refused};
+use super::partition::Partition;
 use super::store::{At, Choices, Fields, Flag};
 
 /// A bucket that the search has seen: reached by moving the entry in `place` of the bucket of `parent`.

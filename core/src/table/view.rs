@@ -5,7 +5,7 @@ use super::catalog::{Catalog, Class, Key, ServerSlot, TableId};
 use super::clock::{Tick, millis, ticks_of_millis};
 use super::key::KeyBytes;
 use super::limits::KEYS_PER_BUCKET;
-use super::partition::{Evicted, Refused};
+use super::outcome::{Evicted, Refused};
 use super::store::{At, Fields, Flag};
 use super::version::Version;
 use crate::units::Now;
