@@ -154,6 +154,15 @@ fn hash_lookup() {
             black_box(table.get(hash::mix64(n)));
         }),
     );
+    let mut last = 0u64;
+    report(
+        "consistent hash: look-up, its key from the last one's result",
+        measure(|| {
+            n += 1;
+            last = table.get(hash::mix64(n ^ last)).map_or(0, |at| u64::from(at.0));
+        }),
+    );
+    black_box(last);
     report(
         "consistent hash: hash 16 bytes and look up",
         measure(|| {

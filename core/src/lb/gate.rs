@@ -78,8 +78,11 @@ impl<'a> Gate<'a> {
     /// Writes the servers that were not eligible into the reason record.
     //= LB-REASON-01
     pub fn note_skipped(&self, pool: &Pool, reason: &mut Reason) {
-        for at in pool.indices() {
-            if let Some(why) = self.refuses(pool, at) {
+        for (i, server) in (0u16..).zip(&pool.servers) {
+            let at = ServerIndex(i);
+            if !self.admits_server(server, at)
+                && let Some(why) = self.refuses(pool, at)
+            {
                 reason.skip(at, why);
             }
         }
