@@ -39,6 +39,7 @@ pub struct Start {
 ///
 /// # Errors
 /// What keeps it from starting, with what to do about it.
+//= OBS-START-01
 pub fn run(
     snapshot: Snapshot,
     start: Start,
@@ -121,6 +122,7 @@ async fn control(
 }
 
 /// Stops in two steps: let requests end within the grace, then end everything.
+//= OBS-STOP-01
 async fn end(
     state: &State,
     orders: &Orders,

@@ -74,6 +74,7 @@ section! {
 /// # Errors
 /// All problems of the document at once, in the order of their lines.
 //= CFG-CHECK-01
+//= CFG-PANIC-01
 pub fn check(text: &str) -> Result<Snapshot, Vec<Problem>> {
     if text.len() > limits::DOCUMENT_BYTES_MAX {
         return Err(vec![Problem {

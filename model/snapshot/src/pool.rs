@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::read::{section, words};
 use crate::rules;
 
+//= CFG-DEFAULT-01
 section! {
     /// Servers that do the same work.
     pub struct Pool {

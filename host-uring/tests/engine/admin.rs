@@ -1,0 +1,112 @@
+//! The admin socket against whatever is sent to it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use serde_json::Value;
+
+use crate::rig::{Engine, Origin, address, secs, service};
+
+fn engine() -> (Engine, Origin) {
+    let origin = Origin::start();
+    (Engine::start("", &service("web", address(), "", &[origin.address])), origin)
+}
+
+fn open(engine: &Engine) -> UnixStream {
+    let stream = UnixStream::connect(engine.folder.join("a.sock")).expect("the socket is there");
+    stream.set_read_timeout(Some(secs(15))).expect("the option is known");
+    stream
+}
+
+fn answer(stream: &UnixStream) -> Value {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("a line");
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+//= test OBS-ADMIN-02
+#[test]
+fn garbage_gets_an_answer_or_a_closed_socket_and_harms_nobody() {
+    let (engine, _origin) = engine();
+    let mut stream = open(&engine);
+    for line in [
+        "",
+        "{",
+        "null",
+        "{\"command\":\"explode\"}",
+        "{\"command\":\"status\",\"x\":1}",
+        "[[[[[[",
+        "\u{0}\u{1}",
+    ] {
+        writeln!(stream, "{line}").expect("it is taken");
+        let answer = answer(&stream);
+        assert_eq!(
+            (&answer["ok"], &answer["error"]["code"]),
+            (&Value::Bool(false), &"usage".into()),
+            "{line:?}"
+        );
+    }
+    // Deep nesting must not exhaust the stack of the control thread.
+    writeln!(stream, "{}", "[".repeat(100_000)).expect("it is taken");
+    assert_eq!(answer(&stream)["ok"], false);
+    writeln!(stream, "{{\"command\":\"status\"}}").expect("it is taken");
+    assert_eq!(answer(&stream)["ok"], true);
+    let mut endless = open(&engine);
+    // It is closed before all of this is taken.
+    let _ = endless.write_all(&vec![b'x'; 1 << 20]);
+    let mut said = Vec::new();
+    let _ = endless.read_to_end(&mut said);
+    assert!(said.is_empty() || String::from_utf8_lossy(&said).contains("longer than"));
+    for half in [&b"{\"comm"[..], b"\xff\xfe\n", b"\n\n\n"] {
+        // Whoever goes away in the middle is not waited for.
+        let _ = open(&engine).write_all(half);
+    }
+    assert_eq!(engine.json(&["status"])["ready"], true);
+}
+
+//= test OBS-ADMIN-01
+#[test]
+fn only_the_engines_user_may_ask_and_a_second_engine_does_not_take_the_socket() {
+    let (engine, _origin) = engine();
+    let socket = engine.folder.join("a.sock");
+    let mode = std::fs::metadata(&socket).expect("it exists").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut second = Engine::spawn("", &service("web", address(), "", &[address()]), &[]);
+    std::fs::remove_file(second.folder.join("a.sock")).ok();
+    second.ended_by_stop();
+    let document = format!(
+        "version = 1\n[engine]\nadmin_socket = \"{}\"\npersistence_mem_max_bytes = 1048576\naccess_log = {{ path = \"off\" }}\n{}",
+        socket.display(),
+        service("web", address(), "", &[address()])
+    );
+    std::fs::write(second.folder.join("other.toml"), document).expect("written");
+    let done = std::process::Command::new(crate::rig::PROGRAM)
+        .args(["run", "--config", "other.toml"])
+        .current_dir(&second.folder)
+        .output()
+        .expect("it runs");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("an engine is running with"));
+    assert_eq!(engine.json(&["status"])["ready"], true);
+}
+
+#[test]
+fn a_socket_left_by_a_dead_engine_is_replaced() {
+    let origin = Origin::start();
+    let rest = service("web", address(), "", &[origin.address]);
+    let engine = Engine::spawn("", &rest, &[]);
+    // SIGKILL leaves the socket behind.
+    crate::rig::eventually("the socket is there", secs(10), || engine.folder.join("a.sock").exists());
+    engine.signal(libc::SIGKILL);
+    crate::rig::eventually("it is dead", secs(5), || {
+        UnixStream::connect(engine.folder.join("a.sock")).is_err()
+    });
+    let done = std::process::Command::new("timeout")
+        .args(["-s", "TERM", "3", crate::rig::PROGRAM, "run", "--config", "se.toml"])
+        .current_dir(&engine.folder)
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(said.contains("SE_UP"), "{said}");
+}

@@ -1,0 +1,10 @@
+//! `forebay-se` as a process: command line, admin socket, metrics, log, health, faults.
+
+mod admin;
+mod cli;
+mod health;
+mod log;
+mod openmetrics;
+mod rig;
+mod web;
+mod workers;

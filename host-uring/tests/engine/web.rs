@@ -1,0 +1,156 @@
+//! The metrics address: the page's grammar, garbage, slow clients, readiness, the status page.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::openmetrics;
+use crate::rig::{Engine, MONITOR, Origin, address, eventually, request, secs, service, through};
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").expect("a head and a body").1
+}
+
+//= test OBS-METRIC-01
+//= test OBS-TIMEOUT-01
+#[test]
+fn the_page_is_open_metrics_and_holds_what_was_counted() {
+    let (one, listen) = (Origin::start(), address());
+    let rest = service("we\\\"b", listen, "health_monitors = [\"http\"]", &[one.address]) + MONITOR;
+    let engine = Engine::start("", &rest);
+    for _ in 0..5 {
+        through(listen, "/", "").expect("an answer");
+    }
+    eventually("five requests are counted", secs(5), || engine.metric("forebay_requests_total", &[]) == 5.0);
+    let answer = engine.get("/metrics").expect("an answer");
+    assert!(answer.contains("Content-Type: application/openmetrics-text; version=1.0.0"));
+    let page = openmetrics::parse(body(&answer)).unwrap_or_else(|problem| panic!("{problem}"));
+    let sum = |name: &str| page.iter().filter(|s| s.name == name).map(|s| s.value).sum::<f64>();
+    assert_eq!(sum("forebay_requests_total"), 5.0);
+    assert_eq!(sum("forebay_request_duration_seconds_count"), 5.0);
+    assert_eq!(sum("forebay_server_up"), 1.0);
+    let label = |name: &str| {
+        page.iter()
+            .find(|s| s.name == name)
+            .and_then(|s| s.labels.iter().find(|(n, _)| n == "virtual_service"))
+    };
+    assert_eq!(
+        label("forebay_requests_total").map(|(_, v)| v.as_str()),
+        Some("we\\\"b"),
+        "labels are escaped"
+    );
+    let kinds = ["connect", "header", "body", "response", "idle", "total", "queue", "upgraded_idle"];
+    for kind in kinds {
+        let has = page
+            .iter()
+            .any(|s| s.name == "forebay_timeouts_total" && s.labels.contains(&("kind".into(), kind.into())));
+        assert!(has, "no counter of time-outs of kind {kind}");
+    }
+}
+
+/// The table in the specification is what the page says of itself.
+#[test]
+fn every_metric_is_in_the_specification_with_its_unit_and_meaning() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/spec/observability.md");
+    let page = std::fs::read_to_string(&file).expect("the specification");
+    let (head, _) = page.split_once("<!-- metrics -->\n").expect("the mark");
+    let origin = Origin::start();
+    let rest = service("web", address(), "persistence = \"ip\"", &[origin.address])
+        + "[[persistence]]\nname = \"ip\"\ntype = \"client_ip\"\n";
+    let engine = Engine::start("", &rest);
+    let answer = engine.get("/metrics").expect("an answer");
+    let want = format!("{head}<!-- metrics -->\n{}", openmetrics::reference(body(&answer)));
+    if std::env::var_os("FOREBAY_BLESS").is_some() {
+        std::fs::write(&file, &want).expect("the page is written");
+    } else {
+        assert!(page == want, "run with FOREBAY_BLESS=1 to write {} anew", file.display());
+    }
+}
+
+//= test OBS-WEB-01
+#[test]
+fn garbage_and_slow_clients_do_not_keep_others_from_the_metrics() {
+    let origin = Origin::start();
+    let engine = Engine::start("", &service("web", address(), "", &[origin.address]));
+    let slow: Vec<TcpStream> = (0..31)
+        .map(|_| {
+            let mut stream = TcpStream::connect(engine.metrics).expect("it accepts");
+            stream.write_all(b"GET /met").expect("it takes bytes");
+            stream
+        })
+        .collect();
+    let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(20_000));
+    let answers: [(&str, &str); 8] = [
+        ("\r\n\r\n", "400"),
+        ("GET\r\n\r\n", "400"),
+        ("GET / HTTP/9\r\n\r\n", "400"),
+        ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        ("GET /nothing HTTP/1.1\r\n\r\n", "404"),
+        ("GET http://x/ HTTP/1.1\r\n\r\n", "400"),
+        (&long, "431"),
+        ("HEAD /healthz HTTP/1.1\r\n\r\n", "200"),
+    ];
+    for (sent, status) in answers {
+        let answer = request(engine.metrics, sent).unwrap_or_default();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{:?}", &sent[..sent.len().min(40)]);
+    }
+    let mut bytes = 1_u32;
+    for round in 0..200 {
+        let garbage: Vec<u8> = (0..round * 7)
+            .map(|_| {
+                bytes = bytes.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (bytes >> 24) as u8
+            })
+            .collect();
+        if let Ok(mut stream) = TcpStream::connect(engine.metrics) {
+            // The other side may close before all of it is sent.
+            let _ = stream.write_all(&garbage);
+        }
+    }
+    assert!(engine.get("/healthz").is_some_and(|a| a.starts_with("HTTP/1.1 200")));
+    for mut stream in slow {
+        stream.set_read_timeout(Some(secs(15))).expect("the option is known");
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).expect("slow clients are closed within the exchange's time");
+    }
+    assert!(engine.get("/metrics").is_some());
+}
+
+//= test OBS-WEB-02
+#[test]
+fn an_engine_is_ready_when_it_knows_its_servers_and_not_once_it_stops() {
+    let (origin, listen) = (Origin::start(), address());
+    let rest = service("web", listen, "health_monitors = [\"http\"]", &[origin.address]) + MONITOR;
+    let engine = Engine::start("", &rest);
+    // The very first request after readiness finds a server.
+    assert!(through(listen, "/", "").is_some_and(|answer| answer.contains("200 Said")));
+    let mut held = TcpStream::connect(listen).expect("it accepts");
+    held.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").expect("it takes bytes");
+    std::thread::scope(|_| {
+        engine.signal(libc::SIGTERM);
+        eventually("not ready while it stops", secs(5), || {
+            engine.get("/readyz").is_none_or(|answer| answer.starts_with("HTTP/1.1 503"))
+        });
+    });
+}
+
+//= test OBS-WEB-03
+#[test]
+fn the_status_page_is_small_has_no_script_and_names_what_is_down() {
+    let (up, down, listen) = (Origin::start(), address(), address());
+    let rest = service("<b>web", listen, "health_monitors = [\"http\"]", &[up.address, down]) + MONITOR;
+    let mut many = rest;
+    let servers: Vec<_> = (1..200_u8).map(|n| std::net::SocketAddr::from(([127, 98, 0, n], 9))).collect();
+    for n in 0..60 {
+        many += &service(&format!("many-{n}"), address(), "", &servers);
+    }
+    let engine = Engine::start("", &many);
+    eventually("the page names the refused connection", secs(10), || {
+        engine.get("/").is_some_and(|page| page.contains("connection refused"))
+    });
+    let answer = engine.get("/").expect("a page");
+    let page = body(&answer);
+    assert!(page.len() < 50 << 10, "{} bytes", page.len());
+    assert!(!page.contains("<script") && page.contains("&lt;b&gt;web") && page.contains("class=\"down\""));
+    assert!(page.contains("services are left out here"), "a long list is cut and says so");
+    assert!(answer.contains("Content-Security-Policy: default-src 'none'; style-src 'sha256-"));
+}
