@@ -9,7 +9,7 @@ pub struct Sample {
     /// The sample's name with its suffix.
     pub name: String,
     /// Its labels, unescaped, in order.
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     /// Its value.
     pub value: f64,
 }
@@ -118,7 +118,9 @@ fn is_name(name: &str) -> bool {
     first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
 }
 
-fn sample(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
+type Labels = Vec<(String, String)>;
+
+fn sample(line: &str) -> Option<(String, Labels, f64)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
     let mut labels = Vec::new();

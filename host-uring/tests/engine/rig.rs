@@ -97,12 +97,6 @@ impl Origin {
         self.status.store(status, Ordering::Relaxed);
     }
 
-    /// Stops listening.
-    pub fn stop(mut self) -> SocketAddr {
-        self.end();
-        self.address
-    }
-
     fn end(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
