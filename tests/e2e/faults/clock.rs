@@ -12,6 +12,9 @@ fn a_wall_clock_that_jumps_expires_nothing_and_ends_nothing() {
     let sections = config::persistence("p", "client_ip", "timeout_min = 1") + &config::monitor("m");
     let pool = "algorithm = \"round_robin\"\npersistence = \"p\"\nhealth_monitors = [\"m\"]";
     let mut scene = Scene::with(lab, pool, &sections, options);
+    for server in &scene.servers {
+        scene.engine.wait_for_server(server.address, true);
+    }
     let clients: Vec<_> = (1..=20).map(|n| scene.lab.client_ip(n)).collect();
     let server_of = |scene: &Scene, ip| scene.client().from(ip).get_once("/").unwrap().server().to_owned();
     let homes: Vec<String> = clients.iter().map(|ip| server_of(&scene, *ip)).collect();

@@ -3,11 +3,17 @@
 use std::time::Instant;
 
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Client, Lab, Origin, Request, Scene, Wire, config, eventually, long_or, system};
+use forebay_e2e::{Client, Lab, Options, Origin, Request, Scene, Wire, config, eventually, long_or, system};
+
+/// Round robin is exact within one worker: three requests meet three servers.
+fn one_worker() -> Scene {
+    let options = Options { workers: 1, ..Options::default() };
+    Scene::with(Lab::new(), "algorithm = \"round_robin\"", "", options)
+}
 
 #[test]
 fn a_server_killed_in_the_middle_of_a_request_costs_no_get() {
-    let mut scene = Scene::new("algorithm = \"round_robin\"", "");
+    let mut scene = one_worker();
     let at = scene.at;
     // Three requests, one with each server, each taking two seconds.
     std::thread::scope(|scope| {
@@ -35,7 +41,7 @@ fn a_server_killed_in_the_middle_of_a_request_costs_no_get() {
 
 #[test]
 fn a_server_killed_in_the_middle_of_a_post_is_a_502() {
-    let mut scene = Scene::new("algorithm = \"round_robin\"", "");
+    let mut scene = one_worker();
     let at = scene.at;
     std::thread::scope(|scope| {
         let asking: Vec<_> = (0..3)
@@ -59,7 +65,7 @@ fn a_server_killed_in_the_middle_of_a_post_is_a_502() {
 
 #[test]
 fn a_server_killed_in_the_middle_of_an_answer_cuts_that_answer_only() {
-    let mut scene = Scene::new("algorithm = \"round_robin\"", "");
+    let mut scene = one_worker();
     let mut wires: Vec<Wire> = (0..3)
         .map(|_| {
             let mut wire = Wire::connect(scene.at).unwrap();

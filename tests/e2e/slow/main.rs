@@ -106,8 +106,9 @@ fn healthy_clients_hardly_notice(kind: &Slow) {
                             let _ = wire.send(kind.drip);
                         }
                     }
-                    // Sleep: being slow is what an attacker does.
-                    std::thread::sleep(ms(50));
+                    // Sleep: being slow is what an attacker does. Not so busy that the attackers' own work
+                    // takes the core from the healthy client, which shares it.
+                    std::thread::sleep(ms(250));
                 }
             });
             attacked.push(healthy_p99(&scene));
