@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod answers;
 pub mod explain;
+mod full;
 mod html;
 pub mod mailbox;
 mod run;

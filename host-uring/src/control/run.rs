@@ -9,7 +9,7 @@ use forebay_snapshot::Snapshot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::supervisor::{Body, Order, Orders, Supervisor};
-use super::{Peek, ShutdownStage, State, Tables, admin, sockets, web};
+use super::{Peek, ShutdownStage, State, Tables, admin, full, sockets, web};
 use crate::config::Tree;
 use crate::health::Driver;
 use crate::limits::STOP_NOW_S;
@@ -86,6 +86,9 @@ async fn control(
             anyhow!("engine.metrics_listen: cannot listen on {address}: {error}; change the port or stop who listens there")
         })?;
         tokio::spawn(web::serve(listener, Arc::clone(state)));
+    }
+    if let Some(tables) = &state.tables {
+        tokio::spawn(full::watch(Arc::clone(tables)));
     }
     let (orders, taken) = Orders::new();
     let socket = PathBuf::from(&engine.admin_socket);

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::SeatListener;
 use crate::config::Tree;
-use crate::limits::LISTEN_BACKLOG;
+use crate::limits::{BIND_LOOK_MS, BIND_WAIT_MS, LISTEN_BACKLOG};
 
 /// An address that could not be listened on.
 #[derive(Debug)]
@@ -56,8 +57,9 @@ impl fmt::Display for BindProblem {
 pub fn bind(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
     let mut seats: Vec<Vec<SeatListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut problems = Vec::new();
+    let give_up = Instant::now() + Duration::from_millis(BIND_WAIT_MS);
     for listener in &tree.listeners {
-        let sockets = alone(listener.address)
+        let sockets = alone_soon(listener.address, give_up)
             .and_then(|()| (0..workers).map(|_| listen(listener.address)).collect::<io::Result<Vec<_>>>());
         match sockets {
             Ok(sockets) => {
@@ -73,6 +75,18 @@ pub fn bind(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<B
         }
     }
     if problems.is_empty() { Ok(seats) } else { Err(problems) }
+}
+
+/// Fails if somebody still listens there at `give_up`.
+fn alone_soon(address: SocketAddr, give_up: Instant) -> io::Result<()> {
+    loop {
+        match alone(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up => {
+                std::thread::sleep(Duration::from_millis(BIND_LOOK_MS));
+            }
+            tried => return tried,
+        }
+    }
 }
 
 /// Fails if somebody listens there. SO_REUSEPORT alone would share the port with another engine of the same

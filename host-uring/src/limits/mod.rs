@@ -38,6 +38,15 @@ pub const ADMIN_REQUEST_BYTES_MAX: usize = 256 << 10;
 pub const ADMIN_EXCHANGE_S: u64 = 10;
 /// Entries that one `persistence` answer holds at most; the count of what fits the filter goes on.
 pub const ADMIN_ENTRIES_MAX: usize = 10_000;
+/// Milliseconds between two looks at the persistence table's counts: each takes every partition's lock once.
+pub const TABLE_LOOK_MS: u64 = 1_000;
+/// Seconds before a full table is told again.
+pub const TABLE_FULL_TELL_S: u64 = 60;
+/// Milliseconds that a listening address may stay taken at the start: the kernel gives back the sockets in a
+/// killed engine's rings only some time after its process is gone.
+pub const BIND_WAIT_MS: u64 = 1_500;
+/// Milliseconds between two tries to bind.
+pub const BIND_LOOK_MS: u64 = 20;
 /// Milliseconds between two looks of the supervisor at the workers' ticks; a worker has to tick more often than
 /// `stuck_worker_s`, of which the least is one second.
 pub const SUPERVISOR_LOOK_MS: u64 = 100;
