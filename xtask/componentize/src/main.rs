@@ -17,6 +17,9 @@ use manifest::Manifest;
 /// Where the artefact and its manifest are kept.
 const PREBUILT: &str = "wasm/prebuilt";
 
+/// Where the compiler is pinned.
+const PIN: &str = "rust-toolchain.toml";
+
 /// The artefact's name in [`PREBUILT`].
 const ARTEFACT: &str = "forebay-core.wasm";
 
@@ -54,12 +57,28 @@ fn check(cargo: &Path) -> Result<()> {
     let artefact = Path::new(PREBUILT).join(ARTEFACT);
     let bytes = fs::read(&artefact).with_context(|| artefact.display().to_string())?;
     build::judge(&bytes)?;
+    pinned(&kept, &fs::read_to_string(PIN).context(PIN)?)?;
     current(&kept, &bytes, &sources::digest(cargo)?)?;
     let compiler = build::compiler(cargo)?;
     if same(&kept, &bytes, &compiler, &build::component(cargo)?)? {
         println!("componentize: rebuilt byte for byte, {} bytes", bytes.len());
     } else {
         println!("componentize: bytes not compared: built by {}, this is {compiler}", kept.compiler);
+    }
+    Ok(())
+}
+
+/// Fails unless the pinned compiler built the artefact: only its bytes can be compared in every clone.
+//= COMP-BUILD-03
+fn pinned(kept: &Manifest, pin: &str) -> Result<()> {
+    let channel = pin.lines().find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'));
+    let channel = channel.with_context(|| format!("{PIN} names no channel"))?;
+    if !kept.compiler.starts_with(&format!("rustc {channel} ")) {
+        bail!(
+            "{PREBUILT}/{ARTEFACT} was built by {}, not by the pinned {channel}; run `cargo xtask wasm` where \
+             rustup can add the target",
+            kept.compiler
+        );
     }
     Ok(())
 }
@@ -117,6 +136,16 @@ mod tests {
         assert!(matches!(same(&kept, artefact, "rustc 1", artefact), Ok(true)));
         assert!(same(&kept, artefact, "rustc 1", b"another").is_err());
         assert!(matches!(same(&kept, artefact, "rustc 2", b"another"), Ok(false)));
+    }
+
+    //= test COMP-BUILD-03
+    #[test]
+    fn the_kept_component_must_come_from_the_pinned_compiler() {
+        let built_by = |compiler: &str| Manifest::of(b"component", String::new(), compiler.to_owned());
+        let pin = "[toolchain]\nchannel = \"1.95.0\"\n";
+        assert!(pinned(&built_by("rustc 1.95.0 (59807616e 2026-04-14)"), pin).is_ok());
+        assert!(pinned(&built_by("rustc 1.96.0 (ac68faa20 2026-05-25)"), pin).is_err());
+        assert!(pinned(&built_by("rustc 1.95.0 (59807616e 2026-04-14)"), "[toolchain]\n").is_err());
     }
 
     //= test COMP-BUILD-01
