@@ -4,6 +4,7 @@
 //! `micro` prints figures; nothing here passes or fails by time. What does not depend on time (bytes, number
 //! of allocations) is asserted by `tests/`.
 
+pub mod decision;
 pub mod figure;
 pub mod host;
 pub mod memory;

@@ -2,19 +2,23 @@
 
 use anyhow::{Context, bail};
 use forebay_bench::host::{self, HostAllocator};
-use forebay_bench::table;
+use forebay_bench::{decision, table};
 use std::process::Command;
 
 #[global_allocator]
 static ALLOCATOR: HostAllocator = HostAllocator;
 
 const USAGE: &str = "usage: micro table [--entries N] [--pages 4k|2m|both] [--steps N] [--rounds N]
+       micro decision [--steps N] [--rounds N]
+       micro hash [--steps N] [--rounds N]
 JSON lines on standard output, the same for people on standard error.";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("table") => run_table(&args),
+        Some("decision") => decision::run(steps(&args)?, rounds(&args)?),
+        Some("hash") => decision::hash(steps(&args)?, rounds(&args)?),
         _ => {
             eprintln!("{USAGE}");
             bail!("no such scene: {}", args.first().map_or("(none)", |a| a))
@@ -25,8 +29,8 @@ fn main() -> anyhow::Result<()> {
 fn run_table(args: &[String]) -> anyhow::Result<()> {
     let plan = table::Plan {
         entries: number(args, "--entries", 1_000_000)?,
-        steps: number(args, "--steps", 1_000_000)?,
-        rounds: number(args, "--rounds", 5)? as usize,
+        steps: steps(args)?,
+        rounds: rounds(args)?,
     };
     match value(args, "--pages").unwrap_or("both") {
         "4k" => table::run("table 4k", plan),
@@ -43,6 +47,14 @@ fn run_table(args: &[String]) -> anyhow::Result<()> {
         }),
         other => bail!("--pages {other}: give 4k, 2m or both"),
     }
+}
+
+fn steps(args: &[String]) -> anyhow::Result<u64> {
+    number(args, "--steps", 1_000_000)
+}
+
+fn rounds(args: &[String]) -> anyhow::Result<usize> {
+    Ok(usize::try_from(number(args, "--rounds", 5)?)?)
 }
 
 /// The last value of an option: `both` adds another `--pages` behind the first.
