@@ -231,7 +231,7 @@ fn an_early_answer_arrives_and_the_unread_body_is_never_a_request() {
         let mut head = [0; 1000];
         let _ = stream.read(&mut head);
         let _ = stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
-        // The rest is never read.
+        // Sleep: a server that stays and never reads the rest.
         std::thread::sleep(Duration::from_millis(300));
     });
     let engine = Engine::start(&document(&[&server], ""), 1);
@@ -323,6 +323,7 @@ fn a_kept_connection_that_the_server_closed_is_not_used() {
         let answer = read_answer(&mut client, &mut rest, false).expect("an answer");
         assert_eq!(answer.status, 200, "request {n}");
         eventually("the server's close is known", || {
+            // Sleep: nothing tells the client when the server's close has arrived at the engine.
             std::thread::sleep(Duration::from_millis(2));
             true
         });
@@ -483,6 +484,7 @@ fn a_limit_of_one_on_four_workers_never_shows_two() {
         let mut rest = Vec::new();
         while read_request(&mut stream, &mut rest).is_some() {
             peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // Sleep: the server takes its time, so that two at once would meet.
             std::thread::sleep(Duration::from_micros(300));
             now.fetch_sub(1, Ordering::SeqCst);
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("sent");
@@ -523,6 +525,7 @@ fn draining_ends_idle_connections_and_lets_requests_finish() {
         let mut rest = Vec::new();
         while let Some((head, _)) = read_request(&mut stream, &mut rest) {
             if head.starts_with("GET /slow") {
+                // Sleep: a slow server by design.
                 std::thread::sleep(Duration::from_millis(500));
             }
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("sent");

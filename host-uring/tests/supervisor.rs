@@ -21,6 +21,7 @@ fn body(seat: &WorkerSeat) {
         while let Some(message) = seat.mailbox.try_recv() {
             match message {
                 Message::Panic => panic!("planted"),
+                // Sleep: to stand still is what the message asks for.
                 Message::Sleep(ms) => std::thread::sleep(Duration::from_millis(ms)),
                 Message::AcceptFor { worker, listener } => helped.push((worker, listener)),
                 Message::StopAcceptFor { worker } => helped.retain(|(other, _)| *other != worker),
@@ -36,7 +37,7 @@ fn body(seat: &WorkerSeat) {
                 let _ = stream.write_all(&[b'0' + seat.index as u8]);
             }
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -87,11 +88,14 @@ impl Rig {
     }
 }
 
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 fn eventually(what: &str, within: Duration, mut is: impl FnMut() -> bool) {
     let until = Instant::now() + within;
     while !is() {
         assert!(Instant::now() < until, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 

@@ -78,7 +78,10 @@ impl Plan {
         let command = "forebay-se run --config se.toml";
         writeln!(t, "# Written by `forebay up`. In this folder, `{command}` runs it again.\nversion = 1\n")?;
         writeln!(t, "[engine]\nworkers = {}\nmemory_gib = 1", self.workers)?;
-        writeln!(t, "persistence_mem_max_bytes = 33_554_432 # room for half a million entries, reserved in no time")?;
+        writeln!(
+            t,
+            "persistence_mem_max_bytes = 33_554_432 # room for half a million entries, reserved in no time"
+        )?;
         writeln!(t, "admin_socket = \"admin.sock\"\nmetrics_listen = \"{}\"", self.metrics)?;
         writeln!(t, "access_log = {{ path = \"access.log\", format = \"json\" }}\n")?;
         for service in &self.services {

@@ -259,11 +259,14 @@ mod tests {
     use super::*;
     use crate::log::ring::ring;
 
+    /// Between two looks.
+    const LOOK_EVERY: Duration = Duration::from_millis(2);
+
     fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
         let until = Instant::now() + Duration::from_secs(10);
         while !is() {
             assert!(Instant::now() < until, "not within 10 s: {what}");
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 

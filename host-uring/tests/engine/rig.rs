@@ -13,12 +13,15 @@ use serde_json::Value;
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_forebay-se");
 
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// Waits until `is` holds.
 pub fn eventually(what: &str, within: Duration, mut is: impl FnMut() -> bool) {
     let until = Instant::now() + within;
     while !is() {
         assert!(Instant::now() < until, "not within {within:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -80,7 +83,7 @@ impl Origin {
         let thread = std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let Ok((stream, _)) = listener.accept() else {
-                    std::thread::sleep(Duration::from_millis(1));
+                    std::thread::sleep(LOOK_EVERY);
                     continue;
                 };
                 accepted.fetch_add(1, Ordering::Relaxed);
@@ -240,7 +243,7 @@ impl Drop for Engine {
             self.signal(libc::SIGINT);
             let until = Instant::now() + secs(5);
             while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(LOOK_EVERY);
             }
             // It may have ended meanwhile.
             let _ = self.child.kill();

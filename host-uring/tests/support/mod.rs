@@ -17,12 +17,15 @@ use forebay_host_uring::persist::Store;
 use forebay_host_uring::rt::{Backend, clock};
 use forebay_host_uring::worker::{self, Common};
 
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// Waits for a condition, at most ten seconds.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !is_so() {
         assert!(Instant::now() < end, "not within 10 s: {what}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 
