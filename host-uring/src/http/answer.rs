@@ -20,6 +20,8 @@ pub struct Saying<'a> {
     pub location: Option<&'a [u8]>,
     /// The content; none: the status in words.
     pub content: Option<&'a [u8]>,
+    /// The content's type; none: HTML.
+    pub content_type: Option<&'a [u8]>,
 }
 
 /// Says it to the client, as answer to `request` if one was read. Gives whether all of it was written.
@@ -34,19 +36,19 @@ pub async fn say<R: Rt>(
     let worker = &client.worker;
     let date = worker.date.at(worker.unix_us(worker.rt.now()) / 1_000_000);
     gather.clear();
-    let fields = [
-        FieldEdit::Set { name: b"Date", value: &date },
-        FieldEdit::Set { name: b"Location", value: saying.location.unwrap_or(b"") },
-        FieldEdit::Set { name: b"Content-Type", value: b"text/html; charset=utf-8" },
-    ];
-    let used = match (saying.location, saying.content) {
-        (None, None) => &fields[..1],
-        (Some(_), None) => &fields[..2],
-        (_, Some(_)) => &fields,
-    };
-    // A local answer with content has no location, so its slot must not go out empty.
-    let local = [fields[0], fields[2]];
-    let used = if saying.location.is_none() && saying.content.is_some() { &local } else { used };
+    let date = FieldEdit::Set { name: b"Date", value: &date };
+    let mut fields = [date; 3];
+    let mut count = 1;
+    if let Some(value) = saying.location {
+        fields[count] = FieldEdit::Set { name: b"Location", value };
+        count += 1;
+    }
+    if saying.content.is_some() {
+        let value = saying.content_type.unwrap_or(b"text/html; charset=utf-8");
+        fields[count] = FieldEdit::Set { name: b"Content-Type", value };
+        count += 1;
+    }
+    let used = &fields[..count];
     let base = match request {
         Some(request) => Answer::to(request, saying.status),
         None => Answer::error(saying.status),

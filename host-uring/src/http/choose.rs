@@ -22,6 +22,8 @@ pub struct Circumstances<'a> {
     pub full: &'a [ServerIndex],
     /// This request waits in the pool's queue already.
     pub queued: bool,
+    /// The string that a rule hashes by.
+    pub hash_key: Option<&'a [u8]>,
 }
 
 /// Decides where a request goes, and carries out the decision's effects; the value of our `Set-Cookie`, if
@@ -91,7 +93,7 @@ fn ask<R: Rt>(
         _ => Stored::Nothing,
     };
     let by = match &pool.config().algorithm {
-        Algorithm::ConsistentHash { by, .. } => Some(hash_key(by, view, None)),
+        Algorithm::ConsistentHash { by, .. } => Some(hash_key(by, view, circumstances.hash_key)),
         _ => None,
     };
     let per_engine = matches!(pool.config().algorithm, Algorithm::RoundRobin { per_se: true });

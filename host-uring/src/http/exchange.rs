@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use forebay_core::id::ServerIndex;
 use forebay_core::lb::FailAction;
+use forebay_core::policy::End;
+use forebay_core::retry::{self, Attempt, Retry, Sent};
 use forebay_core::{Refusal, Verdict};
 use forebay_http::h1::Method;
 
@@ -12,14 +14,15 @@ use super::answer::{Saying, say};
 use super::buffer::Buffer;
 use super::choose::{Circumstances, choose};
 use super::client::Client;
-use super::limits::ATTEMPTS_MAX;
 use super::receive::{Downward, Failure, Received, receive};
 use super::record::finish;
 use super::send::{Composed, Leg, Progress, Uncomposed, Uploaded, compose, upload};
+use super::steer::{Steer, pick_route, steer};
 use super::tunnel::tunnel;
 use super::view::{View, client_of};
 use super::wait::{Halt, Patience, beside, write_all};
 use super::work::{Head, Work};
+use crate::config::Target;
 use crate::rt::{Now, Rt};
 use crate::upstream::ServerConn;
 use crate::worker::{Route, TimeOuts, Worker};
@@ -71,7 +74,13 @@ pub async fn exchange<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, work: &mut
             let status = if head.request.method == Method::Options { 204 } else { 405 };
             answer(client, head, work, Saying { status, ..Saying::default() }, patience).await
         }
-        _ => attempts(client, head, &view, work, patience).await,
+        _ => {
+            let steer = steer(client, &view, &mut work.text);
+            match steer.end() {
+                Some(end) => ruled(client, head, &view, work, end, patience).await,
+                None => attempts(client, head, &view, &steer, work, patience).await,
+            }
+        }
     };
     let trace = &mut work.trace;
     trace.rx_bytes += ended.consumed.max(head.request.len) as u64;
@@ -91,11 +100,121 @@ async fn attempts<R: Rt>(
     client: &Rc<Client<R>>,
     head: &Head,
     view: &View<'_>,
+    steer: &Steer<'_>,
+    work: &mut Work,
+    patience: Patience,
+) -> Ended {
+    let Some(route_at) = pick_route(client, steer, view) else {
+        return no_pool(client, head, work, patience).await;
+    };
+    // Kept beside the working set, which the tries fill anew.
+    let target = std::mem::take(&mut work.text);
+    let ended = try_servers(client, head, view, steer, &target, route_at, work, patience).await;
+    work.text = target;
+    ended
+}
+
+/// No pool of the service's group can serve: the group's way of saying so.
+async fn no_pool<R: Rt>(client: &Client<R>, head: &Head, work: &mut Work, patience: Patience) -> Ended {
+    let worker = &client.worker;
+    work.trace.ended("no pool of the group can serve");
+    let action = match worker.tree.service(client.service).target {
+        Target::Group(group) => crate::config::fail_action(&worker.tree.groups[group.0].config.fail_action),
+        Target::Pool(_) => FailAction::CloseConnection,
+    };
+    if let Some(route) = client.service().routes.first() {
+        worker.metrics.pools[worker.routes[*route].pool_index.0].no_server.inc();
+    }
+    failed_by(client, head, work, &action, patience).await
+}
+
+/// Does what a pool or group does when nobody can serve.
+async fn failed_by<R: Rt>(
+    client: &Client<R>,
+    head: &Head,
+    work: &mut Work,
+    action: &FailAction,
+    patience: Patience,
+) -> Ended {
+    let saying = match action {
+        FailAction::CloseConnection => return Ended::with(Outcome::Close),
+        FailAction::LocalResponse { status, body } => Saying {
+            status: *status,
+            content: Some(body.as_bytes()).filter(|body| !body.is_empty()),
+            ..Saying::default()
+        },
+        FailAction::Redirect { status, location } => {
+            Saying { status: *status, location: Some(location.as_bytes()), ..Saying::default() }
+        }
+    };
+    answer(client, head, work, saying, patience).await
+}
+
+/// A rule ends the request.
+//= SE-RULES-01
+async fn ruled<R: Rt>(
+    client: &Client<R>,
+    head: &Head,
+    view: &View<'_>,
+    work: &mut Work,
+    end: End<'_>,
+    patience: Patience,
+) -> Ended {
+    let status = match end {
+        End::Redirect(redirect) => {
+            work.text.clear();
+            redirect.write_location(view, false, &mut work.text);
+            let location = std::mem::take(&mut work.text);
+            let saying = Saying { status: redirect.status, location: Some(&location), ..Saying::default() };
+            work.trace.ended("a rule redirects");
+            let ended = answer(client, head, work, saying, patience).await;
+            work.text = location;
+            return ended;
+        }
+        End::Respond(respond) => {
+            work.trace.ended("a rule answers");
+            let saying = Saying {
+                status: respond.status,
+                content: Some(respond.body.as_bytes()),
+                content_type: respond.content_type.as_deref().map(str::as_bytes),
+                ..Saying::default()
+            };
+            return answer(client, head, work, saying, patience).await;
+        }
+        End::Close | End::RateLimited(0) => {
+            work.trace.ended("a rule closes the connection");
+            return Ended::with(Outcome::Close);
+        }
+        End::RateLimited(status) => {
+            work.trace.ended("the rate of a rule is exceeded");
+            status
+        }
+        End::PathTooLong => {
+            work.trace.ended("the path is too long for the service's rules");
+            414
+        }
+        End::Proceed => unreachable!("a request that goes on is not ended"),
+    };
+    answer(client, head, work, Saying { status, ..Saying::default() }, patience).await
+}
+
+/// Sends a request to one server of a route after another.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "called once: the loop of `attempts` with its pieces taken apart"
+)]
+async fn try_servers<R: Rt>(
+    client: &Rc<Client<R>>,
+    head: &Head,
+    view: &View<'_>,
+    steer: &Steer<'_>,
+    target: &[u8],
+    route_at: usize,
     work: &mut Work,
     patience: Patience,
 ) -> Ended {
     let worker = &*client.worker;
-    let route_at = pick_route(worker, client);
+    let hash_key = steer.outcome.as_ref().and_then(|outcome| outcome.hash_key(view));
     let route = &worker.routes[route_at];
     let pool_metrics = &worker.metrics.pools[route.pool_index.0];
     pool_metrics.requests.inc();
@@ -103,11 +222,12 @@ async fn attempts<R: Rt>(
     let mut last: Option<Failure> = None;
     let mut fresh = false;
     let mut waiting: Option<Waiting<'_>> = None;
-    let mut sent_to = 0;
+    let mut sent_to: u8 = 0;
     loop {
         // Others came earlier: behind them.
         let behind = waiting.is_none() && !route.queue.is_empty();
-        let circumstances = Circumstances { tried: &work.tried, full: &work.full, queued: waiting.is_some() };
+        let circumstances =
+            Circumstances { tried: &work.tried, full: &work.full, queued: waiting.is_some(), hash_key };
         let decision = choose(client, route, view, &circumstances, &mut work.set_cookie);
         work.trace.reason = Some(decision.reason);
         let server = match decision.verdict {
@@ -146,56 +266,55 @@ async fn attempts<R: Rt>(
         };
         work.full.clear();
         leave(&mut waiting, worker, work);
-        sent_to += 1;
+        sent_to = sent_to.saturating_add(1);
         work.trace.server = Some(server.at());
         work.trace.servers_tried = work.trace.servers_tried.saturating_add(1);
-        let may_another = sent_to <= route.retries.min(ATTEMPTS_MAX as u32 - 1);
         let failure = match connect(worker, route, server, fresh, patience).await {
-            Err(failure) => failure,
+            Err(failure) => {
+                let attempt = Attempt {
+                    failure: failure.kind,
+                    sent: Sent::Nothing,
+                    idempotent: false,
+                    body_held: true,
+                    answered: false,
+                    reused: false,
+                    attempts: sent_to,
+                };
+                Failed { retry: retry::may_retry(&route.retry, &attempt), failure }
+            }
             Ok(conn) => {
-                let try_ = Try { client, head, route, server, may_another, patience };
+                let target = steer.rewritten.then_some(target);
+                let try_ = Try { client, head, steer, target, route, server, attempts: sent_to, patience };
                 match talk(&try_, work, conn, &busy).await {
                     Talk::Ended(ended) => return ended,
-                    Talk::Failed(failure) => failure,
+                    Talk::Failed(failed) => failed,
                 }
             }
         };
         drop(busy);
+        let Failed { retry, failure } = failure;
         work.trace.significant(failure.why);
-        let repeatable =
-            !failure.executed || head.request.method.is_idempotent() || route.retry_nonidempotent;
-        let in_time = !patience.is_over(worker.rt.now());
-        if failure.stale && repeatable && in_time {
-            // Servers may close a kept connection at any moment: once more, on a new one, and not to be
-            // counted against the server.
-            fresh = true;
-            sent_to -= 1;
-            work.trace.servers_tried = work.trace.servers_tried.saturating_sub(1);
-            continue;
+        let retry =
+            if patience.is_over(worker.rt.now()) { Retry::No(retry::WhyNot::OutOfTime) } else { retry };
+        match retry {
+            Retry::SameServer => {
+                // Servers may close a kept connection at any moment: once more, on a new one, and not to be
+                // counted against the server.
+                fresh = true;
+                sent_to -= 1;
+                work.trace.servers_tried = work.trace.servers_tried.saturating_sub(1);
+            }
+            Retry::OtherServer => {
+                pool_metrics.retries.inc();
+                work.tried.push(server);
+                last = Some(failure);
+            }
+            Retry::No(_) => {
+                work.trace.ended(failure.why);
+                let saying = Saying { status: failure.status, ..Saying::default() };
+                return answer(client, head, work, saying, patience).await;
+            }
         }
-        if failure.another && repeatable && may_another && in_time {
-            pool_metrics.retries.inc();
-            work.tried.push(server);
-            last = Some(failure);
-            continue;
-        }
-        work.trace.ended(failure.why);
-        return answer(client, head, work, Saying { status: failure.status, ..Saying::default() }, patience)
-            .await;
-    }
-}
-
-/// The route of a request: the service's pool; of a group, the first pool in its order that can serve.
-fn pick_route<R: Rt>(worker: &Worker<R>, client: &Client<R>) -> usize {
-    let routes = &client.service().routes;
-    let usable = |at: &&usize| {
-        let route = &worker.routes[**at];
-        route.follow_states(&worker.tree, worker.rt.now());
-        route.pool.borrow().usable() > 0
-    };
-    match routes.as_slice() {
-        [only] => *only,
-        several => *several.iter().find(usable).unwrap_or(&several[0]),
     }
 }
 
@@ -304,9 +423,8 @@ async fn connect<R: Rt>(
         }
         Failure {
             status: if late { 504 } else { 502 },
-            executed: false,
-            stale: false,
-            another: true,
+            kind: retry::Failure::Connect,
+            reused: false,
             why: if late {
                 "connecting to the server took too long"
             } else {
@@ -320,15 +438,23 @@ async fn connect<R: Rt>(
 struct Try<'a, R: Rt> {
     client: &'a Client<R>,
     head: &'a Head,
+    steer: &'a Steer<'a>,
+    target: Option<&'a [u8]>,
     route: &'a Route,
     server: ServerIndex,
-    may_another: bool,
+    attempts: u8,
     patience: Patience,
 }
 
 enum Talk {
     Ended(Ended),
-    Failed(Failure),
+    Failed(Failed),
+}
+
+/// A failure, and what may be done about it.
+struct Failed {
+    failure: Failure,
+    retry: Retry,
 }
 
 /// Sends a request to a server and passes the answer on.
@@ -338,10 +464,9 @@ async fn talk<R: Rt>(
     mut conn: ServerConn<R::Stream>,
     _busy: &Busy<'_, R>,
 ) -> Talk {
-    let Try { client, head, route, server, may_another, patience } = *try_;
+    let Try { client, head, steer, target, route, server, attempts, patience } = *try_;
     let worker = &*client.worker;
     let slot = route.servers[server.at()].slot;
-    let repeatable = head.request.method.is_idempotent() || route.retry_nonidempotent;
     let leg = Leg {
         worker,
         client,
@@ -352,7 +477,9 @@ async fn talk<R: Rt>(
         request: &head.request,
         bytes: head.bytes.filled(),
         patience,
-        may_reselect: may_another && repeatable && !route.retry_statuses.is_empty(),
+        steer,
+        target,
+        attempts,
         progress: Progress::default(),
     };
     let composed = compose(&leg, &mut work.upward, &mut work.to_server);
@@ -402,10 +529,12 @@ async fn talk<R: Rt>(
     down.trace.rx_bytes += leg.progress.rx_bytes.get();
     worker.metrics.servers[slot].tx_bytes.add(leg.progress.rx_bytes.get());
     route.pool.borrow_mut().transferred(server, length + down.trace.tx_bytes, worker.rt.now());
-    let progress = leg.progress;
     match received {
-        None => Talk::Ended(hopeless(client, head, work, uploaded, &progress, patience).await),
-        Some(received) => received_all(try_, work, conn, uploaded, received, &progress, consumed).await,
+        None => {
+            let said = leg.progress.said.get();
+            Talk::Ended(hopeless(client, head, work, uploaded, said, patience).await)
+        }
+        Some(received) => received_all(&leg, head, work, conn, uploaded, received, consumed).await,
     }
 }
 
@@ -432,7 +561,7 @@ async fn hopeless<R: Rt>(
     head: &Head,
     work: &mut Work,
     uploaded: Option<Uploaded>,
-    progress: &Progress,
+    said: bool,
     patience: Patience,
 ) -> Ended {
     let metrics = &client.worker.metrics;
@@ -456,7 +585,7 @@ async fn hopeless<R: Rt>(
         }
     };
     work.trace.ended(why);
-    if progress.said.get() {
+    if said {
         return Ended::with(Outcome::Close);
     }
     let saying = Saying { status, ..Saying::default() };
@@ -468,38 +597,35 @@ async fn hopeless<R: Rt>(
 }
 
 async fn received_all<R: Rt>(
-    try_: &Try<'_, R>,
+    leg: &Leg<'_, R>,
+    head: &Head,
     work: &mut Work,
     conn: ServerConn<R::Stream>,
     uploaded: Option<Uploaded>,
     received: Received,
-    progress: &Progress,
     consumed: usize,
 ) -> Talk {
-    let Try { client, head, route, .. } = *try_;
-    let worker = &*client.worker;
+    let Leg { client, route, worker, .. } = *leg;
     let (whole, leftover) = match uploaded {
         Some(Uploaded::Whole(leftover)) => (true, leftover),
         _ => (false, None),
     };
     let ended = match received {
-        Received::Failed(mut failure) => {
+        Received::Failed(failure) => {
             if let Some(leftover) = leftover {
                 worker.buffers.give_back(leftover);
             }
-            if !failure.stale && failure.status == 502 {
-                worker.metrics.servers[route.servers[try_.server.at()].slot].aborts.inc();
+            let retry = leg.retry(&failure);
+            let lost = matches!(failure.kind, retry::Failure::Closed | retry::Failure::BadResponse);
+            if lost && retry != Retry::SameServer {
+                worker.metrics.servers[leg.slot].aborts.inc();
             }
-            if progress.said.get() {
+            if leg.progress.said.get() {
                 // An interim answer went out already; a failure after it can only close.
                 work.trace.ended(failure.why);
                 return Talk::Ended(Ended::with(Outcome::Close));
             }
-            if progress.beyond.get() {
-                // Its content is gone: neither a new connection nor another server can have it.
-                (failure.stale, failure.another) = (false, false);
-            }
-            return Talk::Failed(failure);
+            return Talk::Failed(Failed { failure, retry });
         }
         Received::Whole { client_keeps, server_keeps } => {
             if server_keeps && whole {
@@ -580,16 +706,14 @@ async fn refused<R: Rt>(
         }
     };
     let action = route.pool.borrow().fail_action().clone();
-    let saying = match &action {
-        FailAction::LocalResponse { status: own, body } if *own == status && !body.is_empty() => {
-            Saying { status, content: Some(body.as_bytes()), ..Saying::default() }
+    match &action {
+        FailAction::LocalResponse { status: own, .. } | FailAction::Redirect { status: own, .. }
+            if *own == status =>
+        {
+            failed_by(client, head, work, &action, patience).await
         }
-        FailAction::Redirect { status: own, location } if *own == status => {
-            Saying { status, location: Some(location.as_bytes()), ..Saying::default() }
-        }
-        _ => Saying { status, ..Saying::default() },
-    };
-    answer(client, head, work, saying, patience).await
+        _ => answer(client, head, work, Saying { status, ..Saying::default() }, patience).await,
+    }
 }
 
 /// Answers in place of a server; keeps the connection if the request had no content.

@@ -21,8 +21,6 @@ pub const SLOW_READ_BYTES: usize = 4 * 1024;
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How long to read them, microseconds.
 pub const LINGER_US: u64 = 1_000_000;
-/// Servers that one request may be sent to, the first included, whatever the pool says.
-pub const ATTEMPTS_MAX: usize = 51;
 /// A response that waits beside a request body looks at its own deadline this often, microseconds.
 pub const DUPLEX_LOOK_US: u64 = 500_000;
 /// Requests that wait for a server look again this often, microseconds: a place may come free on another worker.
@@ -37,3 +35,5 @@ pub const UPSTREAM_SWEEP_US: u64 = 1_000_000;
 pub const TICK_US: u64 = 100_000;
 /// Requests on a connection between two samples of its round-trip time: a sample is a system call.
 pub const RTT_EVERY: u32 = 1024;
+/// Edits of one message by rules that need no memory of their own.
+pub const EDITS_INLINE: usize = 16;

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod receive;
 pub mod record;
 pub mod send;
+pub mod steer;
 pub mod tunnel;
 pub mod view;
 pub mod wait;

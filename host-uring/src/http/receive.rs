@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use forebay_core::policy::On;
+use forebay_core::retry::{self, Retry};
 use forebay_core::units::Micros;
 use forebay_http::h1::body::Decoder;
 use forebay_http::h1::write::{self, FieldEdit, ResponseEdits};
@@ -44,12 +46,10 @@ pub enum Received {
 pub struct Failure {
     /// What the client gets if nobody else can help.
     pub status: u16,
-    /// The request may have been carried out.
-    pub executed: bool,
-    /// The connection had been kept and was closed in the meantime, as servers may: no failure of the server.
-    pub stale: bool,
-    /// Another server may be asked.
-    pub another: bool,
+    /// What went wrong.
+    pub kind: retry::Failure,
+    /// The connection had served a request before.
+    pub reused: bool,
     /// In words, for the log.
     pub why: &'static str,
 }
@@ -96,16 +96,15 @@ pub async fn receive<R: Rt>(
         buffer.consume(down.response.len);
     }
     account(leg, down);
-    let status = down.response.status;
-    if leg.may_reselect && leg.route.retry_statuses.iter().any(|range| range.contains(status)) {
+    let failure = Failure {
+        status: down.response.status,
+        kind: retry::Failure::Status(down.response.status),
+        reused: conn.requests > 1,
+        why: "the server's status leads to another server",
+    };
+    if !matches!(leg.retry(&failure), Retry::No(_)) {
         leg.worker.buffers.give_back(buffer);
-        return Received::Failed(Failure {
-            status,
-            executed: true,
-            stale: false,
-            another: true,
-            why: "the server's status leads to another server",
-        });
+        return Received::Failed(failure);
     }
     learn(leg.worker, leg.route, leg.server, buffer.filled(), down.response);
     pass_answer(leg, conn, buffer, down).await
@@ -160,10 +159,9 @@ async fn first_bytes<R: Rt>(
 fn lost<S>(conn: &ServerConn<S>) -> Failure {
     Failure {
         status: 502,
-        executed: true,
+        kind: retry::Failure::Closed,
         // The count includes this request.
-        stale: conn.requests > 1,
-        another: true,
+        reused: conn.requests > 1,
         why: "the server closed the connection without an answer",
     }
 }
@@ -202,9 +200,8 @@ async fn await_answer<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<R::Stream>) -> 
                 }
                 return Err(Failure {
                     status: 504,
-                    executed: true,
-                    stale: false,
-                    another: false,
+                    kind: retry::Failure::Timeout,
+                    reused: conn.requests > 1,
                     why: if over { "the request took too long" } else { "the server did not answer in time" },
                 });
             }
@@ -221,16 +218,14 @@ async fn read_head<R: Rt>(
     response: &mut ResponseHead,
 ) -> Result<(), Failure> {
     let limits = &leg.service.server_limits;
-    let bad = |why| Failure { status: 502, executed: true, stale: false, another: false, why };
+    let reused = conn.requests > 1;
+    let bad = |why| Failure { status: 502, kind: retry::Failure::BadResponse, reused, why };
     loop {
         if !buffer.is_empty() {
             match parse_response(buffer.filled(), context, limits, response) {
                 Ok(Parse::Done { .. }) => return Ok(()),
                 Ok(Parse::NeedMore) => {}
-                Err(reject) => {
-                    leg.worker.metrics.servers[leg.slot].aborts.inc();
-                    return Err(bad(reject.rule.text()));
-                }
+                Err(reject) => return Err(bad(reject.rule.text())),
             }
         }
         if !buffer.make_room(limits.head_bytes as usize + 1) {
@@ -302,27 +297,29 @@ async fn pass_answer<R: Rt>(
     let limits = &leg.service.server_limits;
     let now = worker.rt.now();
     let date = worker.date.at(worker.unix_us(now) / 1_000_000);
-    let added = [FieldEdit::Add { name: b"Set-Cookie", value: down.set_cookie }];
+    let cookie = FieldEdit::Add { name: b"Set-Cookie", value: down.set_cookie };
+    let cookie = Some(cookie).filter(|_| !down.set_cookie.is_empty());
     let whole_request = leg.progress.sent.get().is_some();
     let more = leg.service.requests_max == 0 || client.requests.get() < leg.service.requests_max;
     let edits = ResponseEdits {
         keep_alive: leg.request.keep_alive && whole_request && more && !worker.draining.get(),
         date: Some(&date),
         via: leg.service.via.as_deref(),
-        fields: if down.set_cookie.is_empty() { &[] } else { &added },
         ..ResponseEdits::of(leg.request)
     };
     let trailers = leg.request.te_trailers;
     down.gather.clear();
     let filled = buffer.filled();
-    let head = down.gather.text(|own| write::response(filled, down.response, &edits, own));
+    let head = leg.steer.with_edits(On::Response, cookie, |fields| {
+        let edits = ResponseEdits { fields, ..edits };
+        down.gather.text(|own| write::response(filled, down.response, &edits, own))
+    });
     let Ok(sent) = head else {
         worker.buffers.give_back(buffer);
         return Received::Failed(Failure {
             status: 502,
-            executed: true,
-            stale: false,
-            another: false,
+            kind: retry::Failure::BadResponse,
+            reused: conn.requests > 1,
             why: "a field of ours does not fit the answer",
         });
     };
@@ -335,17 +332,16 @@ async fn pass_answer<R: Rt>(
         let filled = buffer.filled();
         let taken = down.gather.content(down.decoder, sent.framing, trailers, &filled[offset..], offset);
         let Ok(taken) = taken else {
-            worker.metrics.servers[leg.slot].aborts.inc();
             worker.buffers.give_back(buffer);
             if !leg.progress.said.get() {
                 return Received::Failed(Failure {
                     status: 502,
-                    executed: true,
-                    stale: false,
-                    another: false,
+                    kind: retry::Failure::BadResponse,
+                    reused: conn.requests > 1,
                     why: "the answer's content is garbled",
                 });
             }
+            worker.metrics.servers[leg.slot].aborts.inc();
             down.trace.ended("the answer's content is garbled");
             return Received::Cut { reset };
         };

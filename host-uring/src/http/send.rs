@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 
 use forebay_core::id::ServerIndex;
 use forebay_core::persist::Kind;
+use forebay_core::policy::On;
+use forebay_core::retry::{self, Attempt, Retry, Sent};
 use forebay_http::Reject;
 use forebay_http::h1::body::Decoder;
 use forebay_http::h1::write::{self, BadEdit, Hop, RequestEdits};
@@ -13,6 +15,8 @@ use forebay_http::h1::{RequestHead, Version};
 use super::buffer::Buffer;
 use super::client::Client;
 use super::gather::Gather;
+use super::receive::Failure;
+use super::steer::Steer;
 use super::wait::{Halt, Patience, write_all};
 use crate::rt::{Now, Rt, Stream};
 use crate::worker::{Route, Service, Worker};
@@ -37,10 +41,31 @@ pub struct Leg<'a, R: Rt> {
     pub bytes: &'a [u8],
     /// How long the request may take.
     pub patience: Patience,
-    /// A status for which the pool wants another server leads to one: there is one to try.
-    pub may_reselect: bool,
+    /// What the service's rules say.
+    pub steer: &'a Steer<'a>,
+    /// The target that they rewrote, if they did.
+    pub target: Option<&'a [u8]>,
+    /// Tries of this request, this one included.
+    pub attempts: u8,
     /// How far it has come.
     pub progress: Progress,
+}
+
+impl<R: Rt> Leg<'_, R> {
+    /// Says whether the request may be sent again after a failure.
+    //= SE-RETRY-01
+    pub fn retry(&self, failure: &Failure) -> Retry {
+        let attempt = Attempt {
+            failure: failure.kind,
+            sent: Sent::Something,
+            idempotent: retry::is_idempotent(self.request.method_bytes(self.bytes)),
+            body_held: !self.progress.beyond.get(),
+            answered: self.progress.said.get(),
+            reused: failure.reused,
+            attempts: self.attempts,
+        };
+        retry::may_retry(&self.route.retry, &attempt)
+    }
 }
 
 /// How far a try has come; both directions write it.
@@ -92,6 +117,7 @@ pub fn compose<R: Rt>(
         _ => None,
     };
     let edits = RequestEdits {
+        target: leg.target,
         default_host: default_host.as_bytes(),
         hop: Some(Hop {
             client: leg.client.peer.ip().to_canonical(),
@@ -103,7 +129,12 @@ pub fn compose<R: Rt>(
         drop_cookies: cookie.as_slice(),
         ..RequestEdits::default()
     };
-    to_server.text(|own| write::request(leg.bytes, request, &edits, own)).map_err(Uncomposed::Ours)?;
+    leg.steer
+        .with_edits(On::Request, None, |fields| {
+            let edits = RequestEdits { fields, ..edits };
+            to_server.text(|own| write::request(leg.bytes, request, &edits, own))
+        })
+        .map_err(Uncomposed::Ours)?;
     let rest = leg.bytes.get(request.len..).unwrap_or(&[]);
     let taken =
         to_server.content(upward, request.framing, true, rest, request.len).map_err(Uncomposed::Rejected)?;

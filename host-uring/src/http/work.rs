@@ -48,6 +48,8 @@ pub struct Work {
     pub full: Vec<ServerIndex>,
     /// The value of our `Set-Cookie`.
     pub set_cookie: Vec<u8>,
+    /// Room for texts that rules make: a new target, a location.
+    pub text: Vec<u8>,
     /// What is told of the request.
     pub trace: Trace,
 }
@@ -60,6 +62,8 @@ impl Work {
         self.tried.clear();
         self.full.clear();
         self.set_cookie.clear();
+        self.text.clear();
+        self.text.shrink_to(TEXT_KEPT_BYTES);
         self.trace = Trace::default();
     }
 }

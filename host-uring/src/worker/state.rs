@@ -5,13 +5,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use forebay_core::id::ServerIndex;
-use forebay_core::lb::{Health, Pool, ServerState};
+use forebay_core::lb::{Health, Pool, PoolGroup, ServerState};
 use forebay_core::persist::Kind;
+use forebay_core::policy;
+use forebay_core::retry::{RetryConfig, Statuses};
 use forebay_core::table::TableId;
 use forebay_core::units::UnixSeconds;
 use forebay_http::Limits;
 use forebay_http::h1::write::{Forwarding, Policy};
-use forebay_snapshot::health::StatusRange;
 use forebay_snapshot::profile::ForwardedFor;
 
 use super::queue::Queue;
@@ -44,6 +45,8 @@ pub struct Worker<R: Rt> {
     pub services: Box<[Service]>,
     /// One for each service and pool that can serve it.
     pub routes: Box<[Route]>,
+    /// By [`GroupIndex`](crate::config::GroupIndex): which pool's turn it is.
+    pub groups: Box<[RefCell<PoolGroup>]>,
     /// Connections to servers.
     pub upstreams: Upstreams<R>,
     /// Buffers that are not in use.
@@ -112,8 +115,10 @@ pub struct Service {
     pub websockets: bool,
     /// Requests on one connection; 0: no bound.
     pub requests_max: u32,
-    /// Its routes: places in [`Worker::routes`], in the order of the group's members.
+    /// Its routes: places in [`Worker::routes`]; those of its own target first, then those that rules name.
     pub routes: Vec<usize>,
+    /// Rate limits of its rules.
+    pub policy_state: RefCell<policy::State>,
 }
 
 /// A pool as it serves one virtual service, on this worker.
@@ -130,12 +135,8 @@ pub struct Route {
     pub queue: Queue,
     /// How connections to them are kept.
     pub keep: KeepRules,
-    /// Further servers that one request may try.
-    pub retries: u32,
-    /// Also repeat what may have been executed.
-    pub retry_nonidempotent: bool,
-    /// Answers that lead to another try.
-    pub retry_statuses: Vec<StatusRange>,
+    /// Which failed requests are sent again.
+    pub retry: RetryConfig,
     /// How long a request may wait for a server, microseconds.
     pub queue_us: u64,
     /// The pool's table.
@@ -182,8 +183,16 @@ impl<R: Rt> Worker<R> {
                 own.push(routes.len());
                 routes.push(Route::new(&tree, &store, place, *pool, index, workers));
             }
-            services.push(Service::new(&tree, place, own));
+            services.push(Service::new(&tree, place, own, workers));
         }
+        let groups = tree
+            .groups
+            .iter()
+            .map(|group| {
+                let group = PoolGroup::new(&group.decision_config(&tree));
+                RefCell::new(group.expect("checked: the snapshot's own check covers the core's"))
+            })
+            .collect();
         let worker = Worker {
             upstreams: Upstreams::new(rt.clone(), metrics.clone(), tree.server_slots),
             rt,
@@ -194,6 +203,7 @@ impl<R: Rt> Worker<R> {
             store,
             services: services.into(),
             routes: routes.into(),
+            groups,
             buffers: Buffers::default(),
             works: Works::default(),
             parked: Parked::default(),
@@ -260,7 +270,7 @@ impl<R: Rt> Worker<R> {
 }
 
 impl Service {
-    fn new(tree: &Tree, index: ServiceIndex, routes: Vec<usize>) -> Self {
+    fn new(tree: &Tree, index: ServiceIndex, routes: Vec<usize>, workers: usize) -> Self {
         let http = &tree.service(index).http;
         let us = |ms: u32| u64::from(ms) * 1000;
         let limits = Limits {
@@ -300,6 +310,7 @@ impl Service {
             websockets: http.websockets,
             requests_max: http.requests_per_connection_max,
             routes,
+            policy_state: RefCell::new(tree.service(index).policy.state(workers as u16)),
         }
     }
 }
@@ -350,11 +361,17 @@ impl Route {
                     _ => 0,
                 },
             },
-            retries: u32::from(config.server_reselect.num_retries),
-            retry_nonidempotent: config.server_reselect.retry_nonidempotent,
-            retry_statuses: match config.server_reselect.enabled {
-                true => config.server_reselect.statuses.clone(),
-                false => Vec::new(),
+            retry: RetryConfig {
+                retries_max: config.server_reselect.num_retries,
+                retry_nonidempotent: config.server_reselect.retry_nonidempotent,
+                statuses: match config.server_reselect.enabled {
+                    true => (400..600)
+                        .filter(|status| {
+                            config.server_reselect.statuses.iter().any(|range| range.contains(*status))
+                        })
+                        .fold(Statuses::NONE, Statuses::with),
+                    false => Statuses::NONE,
+                },
             },
             queue_us: us(config.request_queue.timeout_ms),
             table: store.table(service, pool_index),

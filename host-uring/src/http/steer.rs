@@ -1,0 +1,138 @@
+//! Before a server is chosen: the service's rules, and which pool.
+
+use forebay_core::id::PoolId;
+use forebay_core::persist::{self, Found};
+use forebay_core::policy::{Edit, End, On, Outcome, Rewritten};
+use forebay_http::h1::write::FieldEdit;
+
+use super::client::Client;
+use super::limits::EDITS_INLINE;
+use super::view::View;
+use crate::config::{GroupIndex, Target};
+use crate::rt::Rt;
+use crate::worker::{Route, Worker};
+
+/// What the rules want.
+pub struct Steer<'p> {
+    /// What they say of the request; `None`: the service has none.
+    pub outcome: Option<Outcome<'p>>,
+    /// A new path and query stands in the working set's text.
+    pub rewritten: bool,
+}
+
+impl Steer<'_> {
+    /// How the rules end the request, if they do.
+    pub fn end(&self) -> Option<End<'_>> {
+        self.outcome.as_ref().map(|outcome| outcome.end).filter(|end| *end != End::Proceed)
+    }
+
+    /// Calls `with` with the rules' edits of one message, `more` behind them.
+    pub fn with_edits<T>(
+        &self,
+        on: On,
+        more: Option<FieldEdit<'_>>,
+        with: impl FnOnce(&[FieldEdit<'_>]) -> T,
+    ) -> T {
+        let edits = self.outcome.iter().flat_map(Outcome::edits).filter_map(|edit| field_edit(edit, on));
+        let mut inline = [FieldEdit::Remove { name: b"" }; EDITS_INLINE];
+        let mut count = 0;
+        let mut all = edits.chain(more);
+        for edit in all.by_ref().take(EDITS_INLINE) {
+            inline[count] = edit;
+            count += 1;
+        }
+        match all.next() {
+            None => with(&inline[..count]),
+            // Rarely more than a handful; these pay for a list.
+            Some(next) => {
+                let list: Vec<FieldEdit<'_>> = inline.into_iter().chain([next]).chain(all).collect();
+                with(&list)
+            }
+        }
+    }
+}
+
+fn field_edit(edit: &Edit, on: On) -> Option<FieldEdit<'_>> {
+    let (of, edit) = match edit {
+        Edit::Add(of, name, value) => (of, FieldEdit::Add { name: name.as_bytes(), value: value.as_bytes() }),
+        Edit::Set(of, name, value) => (of, FieldEdit::Set { name: name.as_bytes(), value: value.as_bytes() }),
+        Edit::Remove(of, name) => (of, FieldEdit::Remove { name: name.as_bytes() }),
+    };
+    (*of == on).then_some(edit)
+}
+
+/// Asks the service's rules; a rewritten target is left in `text`.
+//= SE-RULES-01
+pub fn steer<'w, R: Rt>(client: &'w Client<R>, view: &View<'_>, text: &mut Vec<u8>) -> Steer<'w> {
+    let worker = &*client.worker;
+    let policy = &worker.tree.service(client.service).policy;
+    if policy.is_empty() {
+        return Steer { outcome: None, rewritten: false };
+    }
+    let mut state = client.service().policy_state.borrow_mut();
+    let outcome = policy.evaluate(&mut state, view, worker.rt.now());
+    text.clear();
+    let rewritten = outcome.rewrite(view, text) == Rewritten::Yes;
+    Steer { outcome: Some(outcome), rewritten }
+}
+
+/// The route of a request: the pool or group that a rule chose, else the service's own. `None` if no pool of
+/// a group can serve.
+pub fn pick_route<R: Rt>(client: &Client<R>, steer: &Steer<'_>, view: &View<'_>) -> Option<usize> {
+    let worker = &*client.worker;
+    let chosen = steer.outcome.as_ref().map(|outcome| (outcome.pool, outcome.group));
+    let group = match chosen {
+        Some((Some(pool), _)) => return route_of(worker, client, pool),
+        Some((None, Some(group))) => worker.tree.group_by_id(group)?,
+        _ => match worker.tree.service(client.service).target {
+            // The target's own pools stand first.
+            Target::Pool(_) => return client.service().routes.first().copied(),
+            Target::Group(group) => group,
+        },
+    };
+    pick_member(client, group, view)
+}
+
+fn route_of<R: Rt>(worker: &Worker<R>, client: &Client<R>, pool: PoolId) -> Option<usize> {
+    let mut routes = client.service().routes.iter();
+    routes.find(|at| worker.pool_of(&worker.routes[**at]).id == pool).copied()
+}
+
+fn pick_member<R: Rt>(client: &Client<R>, group: GroupIndex, view: &View<'_>) -> Option<usize> {
+    let worker = &*client.worker;
+    let members = &worker.tree.groups[group.0].pools;
+    let routes = || {
+        let of = |at: &&usize| members.contains(&worker.routes[**at].pool_index);
+        client.service().routes.iter().filter(of).copied()
+    };
+    let bound = routes()
+        .find(|at| is_bound(worker, &worker.routes[*at], view))
+        .map(|at| worker.pool_of(&worker.routes[at]).id);
+    let usable = |pool: PoolId| {
+        let at = routes().find(|at| worker.pool_of(&worker.routes[*at]).id == pool);
+        at.map_or(0, |at| {
+            let route = &worker.routes[at];
+            route.follow_states(&worker.tree, worker.rt.now());
+            route.pool.borrow().usable()
+        })
+    };
+    let choice = worker.groups[group.0].borrow_mut().choose(bound, usable)?;
+    route_of(worker, client, choice.pool)
+}
+
+/// Says whether the client is bound to a server of this pool.
+fn is_bound<R: Rt>(worker: &Worker<R>, route: &Route, view: &View<'_>) -> bool {
+    let pool = route.pool.borrow();
+    let Some(profile) = pool.profile() else { return false };
+    match persist::find(profile, view) {
+        Found::Sealed(cookies) => route.binding.as_ref().is_some_and(|binding| {
+            cookies.iter().any(|value| worker.store.sealer().open(binding, value).is_some())
+        }),
+        Found::Key(key) => route.table.is_some_and(|table| {
+            let key = worker.store.key(table, worker.store.table_key(key));
+            worker.store.get(&key, worker.rt.now()).is_some()
+        }),
+        Found::Header(value) => pool.config().servers.iter().any(|server| server.header_value == value),
+        _ => false,
+    }
+}

@@ -1,0 +1,309 @@
+//! Persistence, pool groups and rules on real traffic.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+
+use forebay_host_uring::config::HealthState;
+use support::{Answer, Engine, Server, eventually, read_answer, read_request};
+
+const KEY: &str = "[[cookie_key]]\nname = \"k1\"\nkey = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n";
+
+/// A server that says its name in the body and sets a session cookie on `/login`.
+fn named(name: &'static str) -> Server {
+    Server::start(move |mut stream| {
+        let mut rest = Vec::new();
+        while let Some((head, _)) = read_request(&mut stream, &mut rest) {
+            let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
+            let session = path.strip_prefix("/login/").map_or(String::new(), |session| {
+                format!("Set-Cookie: JSESSIONID={session}; Path=/; HttpOnly\r\n")
+            });
+            let seen = head.contains("STICKY=");
+            let content = format!("{name} {path} {seen}");
+            let answer =
+                format!("HTTP/1.1 200 OK\r\n{session}Content-Length: {}\r\n\r\n{content}", content.len());
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+struct Three {
+    servers: [Server; 3],
+}
+
+impl Three {
+    fn new() -> Three {
+        Three { servers: [named("a"), named("b"), named("c")] }
+    }
+
+    fn document(&self, pool: &str, more: &str) -> String {
+        let servers: String = self
+            .servers
+            .iter()
+            .zip(["one", "two", "three"])
+            .map(|(s, value)| {
+                format!("[[pool.server]]\naddress = \"{}\"\nheader_value = \"{value}\"\n", s.address)
+            })
+            .collect();
+        format!(
+            "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:1\"]\npool = \"web\"\n\
+             [[pool]]\nname = \"web\"\nalgorithm = \"round_robin\"\n{pool}\n{servers}{more}"
+        )
+    }
+}
+
+/// One request on a connection of its own, from `from`.
+fn ask_from(engine: &Engine, from: IpAddr, path: &str, fields: &str) -> Answer {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(from, 0).into()).expect("bound");
+    socket.connect(&engine.addresses[0].into()).expect("connected");
+    let mut stream = TcpStream::from(socket);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    read_answer(&mut stream, &mut Vec::new(), false).expect("an answer")
+}
+
+fn ask(engine: &Engine, path: &str, fields: &str) -> Answer {
+    ask_from(engine, Ipv4Addr::LOCALHOST.into(), path, fields)
+}
+
+fn name(answer: &Answer) -> String {
+    answer.text().split(' ').next().unwrap_or("").to_owned()
+}
+
+fn cookie(answer: &Answer) -> String {
+    let set = answer.field("Set-Cookie").expect("a cookie");
+    format!("Cookie: x=y; {}; z=1\r\n", set.split(';').next().expect("a pair"))
+}
+
+#[test]
+fn without_persistence_all_servers_serve() {
+    let three = Three::new();
+    let engine = Engine::start(&three.document("", ""), 2);
+    let names: BTreeSet<String> = (0..30).map(|_| name(&ask(&engine, "/", ""))).collect();
+    assert_eq!(names.len(), 3);
+}
+
+//= test SE-PERSIST-03
+#[test]
+fn a_cookie_keeps_a_client_on_its_server_over_workers_and_is_not_shown_to_servers() {
+    let three = Three::new();
+    let more = format!(
+        "[[persistence]]\nname = \"p\"\ntype = \"http_cookie\"\ncookie_name = \"STICKY\"\nhttp_only = true\n{KEY}"
+    );
+    let engine = Engine::start(&three.document("persistence = \"p\"", &more), 2);
+    for _ in 0..5 {
+        let first = ask(&engine, "/", "");
+        let set = first.field("Set-Cookie").expect("a cookie").to_owned();
+        assert!(set.starts_with("STICKY=k1.") && set.ends_with("; Path=/; HttpOnly"), "{set}");
+        let cookie = cookie(&first);
+        for _ in 0..20 {
+            let next = ask(&engine, "/", &cookie);
+            assert_eq!(name(&next), name(&first));
+            assert!(next.text().ends_with(" false"), "the server saw our cookie: {}", next.text());
+            assert_eq!(next.field("Set-Cookie"), None);
+        }
+    }
+    // Forged, truncated, foreign: as if there were none.
+    for forged in ["STICKY=k1.AAAA", "STICKY=", "STICKY=k2.AAAA", "STICKY=..", "STICKY=k1.%%%"] {
+        let answer = ask(&engine, "/", &format!("Cookie: {forged}\r\n"));
+        assert_eq!(answer.status, 200);
+        assert!(answer.field("Set-Cookie").is_some(), "{forged}");
+    }
+    let mut log = Vec::new();
+    eventually("all records", || {
+        log.extend(engine.log());
+        log.len() == 110
+    });
+    let hits = log.iter().filter(|r| r["persistence_used"] == true).count();
+    assert_eq!(hits, 100);
+}
+
+#[test]
+fn a_cookie_whose_server_is_down_leads_elsewhere_and_is_replaced() {
+    let three = Three::new();
+    let more =
+        format!("[[persistence]]\nname = \"p\"\ntype = \"http_cookie\"\ncookie_name = \"STICKY\"\n{KEY}");
+    let engine = Engine::start(&three.document("persistence = \"p\"", &more), 1);
+    let first = ask(&engine, "/", "");
+    let at = ["a", "b", "c"].iter().position(|n| *n == name(&first)).expect("one of them");
+    let pool = &engine.tree.pools[0];
+    pool.servers[at].shared.publish(HealthState::Down);
+    pool.shared.bump();
+    let moved = ask(&engine, "/", &cookie(&first));
+    assert_ne!(name(&moved), name(&first));
+    pool.servers[at].shared.publish(HealthState::Up);
+    pool.shared.bump();
+    assert_eq!(name(&ask(&engine, "/", &cookie(&moved))), name(&moved));
+    assert!(engine.count(|m| m.pools[0].persistence.server_down.get()) == 1);
+}
+
+//= test SE-PERSIST-02
+#[test]
+fn a_session_that_a_server_opened_stays_there_by_cookie_query_and_path() {
+    let three = Three::new();
+    let more = "[[persistence]]\nname = \"p\"\ntype = \"app_cookie\"\ncookie_name = \"JSESSIONID\"\n";
+    let engine = Engine::start(&three.document("persistence = \"p\"", more), 2);
+    for n in 0..6 {
+        let session = format!("S{n}{}", "x".repeat(n * 10));
+        let first = ask(&engine, &format!("/login/{session}"), "");
+        for round in 0..6 {
+            let next = match round % 3 {
+                0 => ask(&engine, "/", &format!("Cookie: JSESSIONID={session}\r\n")),
+                1 => ask(&engine, &format!("/a?JSESSIONID={session}&b=c"), ""),
+                _ => ask(&engine, &format!("/a;jsessionid={session}"), ""),
+            };
+            assert_eq!(name(&next), name(&first), "{round}");
+        }
+    }
+    // A session that nobody opened is nobody's.
+    let names: BTreeSet<String> =
+        (0..30).map(|_| name(&ask(&engine, "/", "Cookie: JSESSIONID=unknown\r\n"))).collect();
+    assert_eq!(names.len(), 3);
+}
+
+//= test SE-PERSIST-01
+#[test]
+fn an_address_stays_on_its_server_and_the_countdown_waits_for_its_last_connection() {
+    let three = Three::new();
+    let more = "[[persistence]]\nname = \"p\"\ntype = \"client_ip\"\ntimeout_min = 1\n";
+    let engine = Engine::start(&three.document("persistence = \"p\"", more), 2);
+    let mut names = BTreeSet::new();
+    for client in 1..=9_u8 {
+        let from = IpAddr::from([127, 0, 7, client]);
+        let first = name(&ask_from(&engine, from, "/", ""));
+        for _ in 0..10 {
+            assert_eq!(name(&ask_from(&engine, from, "/", "")), first);
+        }
+        names.insert(first);
+    }
+    assert_eq!(names.len(), 3, "different clients, different servers");
+    // The table says who holds an entry open.
+    let entries = || {
+        let mut found = Vec::new();
+        for partition in 0..engine.store.partitions() as usize {
+            forebay_host_uring::control::Tables::entries(&*engine.store, partition, &mut |entry| {
+                found.push(entry);
+            });
+        }
+        found
+    };
+    eventually("all connections are closed", || entries().iter().all(|e| e.open_connections == 0));
+    assert_eq!(entries().len(), 9);
+    assert!(entries().iter().all(|e| e.expires_in_s.is_some_and(|s| s <= 60)));
+    let mut held = engine.connect();
+    held.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    read_answer(&mut held, &mut Vec::new(), false).expect("an answer");
+    let own = || entries().into_iter().find(|e| e.key == "127.0.0.1").expect("an entry");
+    assert_eq!((own().open_connections, own().expires_in_s), (1, None));
+    drop(held);
+    eventually("the countdown begins", || own().open_connections == 0 && own().expires_in_s.is_some());
+}
+
+#[test]
+fn a_header_names_the_server() {
+    let three = Three::new();
+    let more = "[[persistence]]\nname = \"p\"\ntype = \"custom_header\"\nheader = \"X-Tenant\"\n";
+    let engine = Engine::start(&three.document("persistence = \"p\"", more), 1);
+    for _ in 0..5 {
+        assert_eq!(name(&ask(&engine, "/", "X-Tenant: two\r\n")), "b");
+        assert_eq!(name(&ask(&engine, "/", "x-tenant: three\r\n")), "c");
+    }
+}
+
+#[test]
+fn a_consistent_hash_sends_the_same_key_to_the_same_server() {
+    let three = Three::new();
+    for (by, more) in [("uri", ""), ("custom_header", "hash_header = \"X-Key\""), ("source_ip", "")] {
+        let pool = format!("algorithm = \"consistent_hash\"\nhash_by = \"{by}\"\n{more}");
+        let document = three.document(&pool, "").replace("algorithm = \"round_robin\"\n", "");
+        let engine = Engine::start(&document, 2);
+        let mut names = BTreeSet::new();
+        for key in 1..=12_u8 {
+            let from = IpAddr::from([127, 0, 9, key]);
+            let path = if by == "uri" { format!("/{key}?a=b") } else { "/".to_owned() };
+            let field = format!("X-Key: {key}\r\n");
+            let one = || name(&ask_from(&engine, from, &path, &field));
+            let first = one();
+            assert!((0..5).all(|_| one() == first), "{by}");
+            names.insert(first);
+        }
+        assert!(names.len() > 1, "{by}: {names:?}");
+    }
+}
+
+//= test SE-RULES-01
+#[test]
+fn rules_choose_the_pool_edit_rewrite_redirect_answer_and_limit() {
+    let (web, api) = (Server::echo("web"), Server::echo("api"));
+    let document = format!(
+        r#"version = 1
+[[virtual_service]]
+name = "web"
+listen = ["127.0.0.1:1"]
+pool = "web"
+[[virtual_service.rules]]
+name = "api"
+when = {{ path = {{ begins_with = ["/api/"] }} }}
+then = [{{ pool = "api" }}, {{ replace_prefix = ["/api/", "/v1/"] }}, {{ header = {{ set = ["request", "X-Rule", "api"] }} }}, {{ header = {{ set = ["response", "X-Out", "yes"] }} }}]
+[[virtual_service.rules]]
+name = "old"
+when = {{ path = {{ equals = ["/old"] }} }}
+then = [{{ redirect = {{ status = 301, path = "/new" }} }}]
+[[virtual_service.rules]]
+name = "teapot"
+when = {{ path = {{ equals = ["/tea"] }} }}
+then = [{{ respond = {{ status = 418, body = "short and stout", content_type = "text/plain" }} }}]
+[[virtual_service.rules]]
+name = "slow"
+when = {{ path = {{ equals = ["/limited"] }} }}
+then = [{{ rate_limit = {{ count = 2, period_ms = 3600000, status = 429 }} }}]
+[[pool]]
+name = "web"
+server = [{{ address = "{}" }}]
+[[pool]]
+name = "api"
+server = [{{ address = "{}" }}]
+"#,
+        web.address, api.address
+    );
+    let engine = Engine::start(&document, 1);
+    assert!(ask(&engine, "/", "").text().starts_with("web\nGET / "));
+    let api = ask(&engine, "/api/users?x=1", "");
+    assert!(api.text().starts_with("api\nGET /v1/users?x=1 "), "{}", api.text());
+    assert!(api.text().contains("X-Rule: api\r\n"));
+    assert_eq!(api.field("X-Out"), Some("yes"));
+    let old = ask(&engine, "/old", "");
+    assert_eq!((old.status, old.field("Location")), (301, Some("http://x/new")));
+    let tea = ask(&engine, "/tea", "");
+    assert_eq!((tea.status, tea.text().as_str()), (418, "short and stout"));
+    assert_eq!(tea.field("Content-Type"), Some("text/plain"));
+    let statuses: Vec<u16> = (0..4).map(|_| ask(&engine, "/limited", "").status).collect();
+    assert_eq!(statuses, [200, 200, 429, 429]);
+}
+
+#[test]
+fn a_pool_group_falls_through_to_the_next_priority() {
+    let (first, second) = (named("first"), named("second"));
+    let document = format!(
+        "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:1\"]\npool_group = \"g\"\n\
+         [[pool_group]]\nname = \"g\"\n[[pool_group.member]]\npool = \"a\"\npriority = 10\n\
+         [[pool_group.member]]\npool = \"b\"\npriority = 5\n\
+         [[pool]]\nname = \"a\"\nserver = [{{ address = \"{}\" }}]\n\
+         [[pool]]\nname = \"b\"\nserver = [{{ address = \"{}\" }}]\n",
+        first.address, second.address
+    );
+    let engine = Engine::start(&document, 1);
+    assert_eq!(name(&ask(&engine, "/", "")), "first");
+    let pool = &engine.tree.pools[0];
+    pool.servers[0].shared.publish(HealthState::Down);
+    pool.shared.bump();
+    assert_eq!(name(&ask(&engine, "/", "")), "second");
+    pool.servers[0].shared.publish(HealthState::Up);
+    pool.shared.bump();
+    assert_eq!(name(&ask(&engine, "/", "")), "first");
+}
