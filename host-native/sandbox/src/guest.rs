@@ -152,6 +152,9 @@ mod tests {
 
     type Run = TypedFunc<(u32,), (u32,)>;
 
+    /// Time that no loaded machine takes from a short call: only one test is about the deadline.
+    const PATIENT: Budget = Budget { call_ms: 60_000, memory_bytes: limits::MEMORY_BYTES_DEFAULT };
+
     /// A component with one export `run: func(u32) -> u32` and this body.
     fn guest(sandbox: &Sandbox, body: &str, budget: Budget) -> Result<Guest<Run>, Error> {
         let text = format!(
@@ -182,10 +185,11 @@ mod tests {
     #[test]
     fn an_endless_loop_ends_at_its_deadline_and_the_guest_lives_on() {
         let sandbox = Sandbox::new().expect("sandbox");
-        let mut guest = guest(&sandbox, COUNTER, Budget::default()).expect("guest");
+        let budget = Budget { call_ms: 100, ..Budget::default() };
+        let mut guest = guest(&sandbox, COUNTER, budget).expect("guest");
         assert_eq!((run(&mut guest, 0), run(&mut guest, 0)), (Ok(1), Ok(2)));
         let begin = Instant::now();
-        assert_eq!(run(&mut guest, 2), Err(Error::Deadline { budget_ms: 2 }));
+        assert_eq!(run(&mut guest, 2), Err(Error::Deadline { budget_ms: 100 }));
         // Far above the budget, for a loaded machine; without a deadline it would never end.
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         assert_eq!(run(&mut guest, 0), Ok(1), "the next call finds a new instance");
@@ -195,9 +199,8 @@ mod tests {
     #[test]
     fn a_deadline_counts_from_its_own_call() {
         let sandbox = Sandbox::new().expect("sandbox");
-        let mut guest =
-            guest(&sandbox, COUNTER, Budget { call_ms: 5_000, ..Budget::default() }).expect("guest");
-        let until = Instant::now() + Duration::from_millis(50);
+        let mut guest = guest(&sandbox, COUNTER, Budget { call_ms: 200, ..PATIENT }).expect("guest");
+        let until = Instant::now() + Duration::from_millis(600);
         let mut calls = 0;
         while Instant::now() < until {
             calls += 1;
@@ -214,7 +217,7 @@ mod tests {
             (br $l)) unreachable";
         let sandbox = Sandbox::new().expect("sandbox");
         let limit = 4 << 20;
-        let budget = Budget { call_ms: 60_000, memory_bytes: limit };
+        let budget = Budget { memory_bytes: limit, ..PATIENT };
         let mut guest = guest(&sandbox, bomb, budget).expect("guest");
         match run(&mut guest, 0) {
             Err(Error::Memory { wanted, limit: said }) => {
@@ -230,7 +233,7 @@ mod tests {
     fn a_guest_that_copes_with_refused_memory_keeps_its_instance() {
         let ask = "(memory.grow (i32.const 10000))";
         let sandbox = Sandbox::new().expect("sandbox");
-        let mut guest = guest(&sandbox, ask, Budget::default()).expect("guest");
+        let mut guest = guest(&sandbox, ask, PATIENT).expect("guest");
         assert_eq!(run(&mut guest, 0), Ok(u32::MAX));
         assert_eq!(guest.generation(), 0);
     }
@@ -239,8 +242,8 @@ mod tests {
     #[test]
     fn a_trap_costs_one_guest_its_instance_and_no_other_guest_anything() {
         let sandbox = Sandbox::new().expect("sandbox");
-        let mut broken = guest(&sandbox, COUNTER, Budget::default()).expect("guest");
-        let mut healthy = guest(&sandbox, COUNTER, Budget::default()).expect("guest");
+        let mut broken = guest(&sandbox, COUNTER, PATIENT).expect("guest");
+        let mut healthy = guest(&sandbox, COUNTER, PATIENT).expect("guest");
         assert_eq!((run(&mut broken, 0), run(&mut healthy, 0)), (Ok(1), Ok(1)));
         assert!(matches!(run(&mut broken, 1), Err(Error::Trap(_))));
         assert_eq!((run(&mut broken, 0), run(&mut healthy, 0)), (Ok(1), Ok(2)));
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn a_thousand_traps_leave_no_instance_behind() {
         let sandbox = Sandbox::new().expect("sandbox");
-        let mut guest = guest(&sandbox, COUNTER, Budget::default()).expect("guest");
+        let mut guest = guest(&sandbox, COUNTER, PATIENT).expect("guest");
         // More than the pool has slots: one that was kept would be missed.
         for _ in 0..8 * limits::INSTANCES_MAX {
             assert!(matches!(run(&mut guest, 1), Err(Error::Trap(_))));
@@ -263,20 +266,20 @@ mod tests {
     #[test]
     fn a_full_pool_refuses_the_next_instance_and_nothing_else() {
         let sandbox = Sandbox::new().expect("sandbox");
-        let first = guest(&sandbox, COUNTER, Budget::default()).expect("guest");
+        let first = guest(&sandbox, COUNTER, PATIENT).expect("guest");
         let loaded = first.loaded.clone();
         let mut all = vec![first];
         for _ in 1..limits::INSTANCES_MAX {
             let bind = |store: &mut Store<State>, instance: &Instance| instance.get_typed_func(store, "run");
-            all.push(Guest::new(&loaded, Budget::default(), bind).expect("there is room"));
+            all.push(Guest::new(&loaded, PATIENT, bind).expect("there is room"));
         }
-        match guest(&sandbox, COUNTER, Budget::default()).map(|_| ()) {
+        match guest(&sandbox, COUNTER, PATIENT).map(|_| ()) {
             Err(Error::Unavailable(_)) => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(all.first_mut().map(|guest| run(guest, 0)), Some(Ok(1)));
         all.pop();
-        assert!(guest(&sandbox, COUNTER, Budget::default()).is_ok());
+        assert!(guest(&sandbox, COUNTER, PATIENT).is_ok());
     }
 
     //= test COMP-PURE-01

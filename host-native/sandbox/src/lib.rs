@@ -10,7 +10,7 @@
 //! use forebay_sandbox::{Budget, CORE_COMPONENT, Decider, Sandbox, wit::Verdict};
 //!
 //! let core = Sandbox::new()?.load(CORE_COMPONENT)?;
-//! let mut decider = Decider::new(&core, Budget::default())?;
+//! let mut decider = Decider::new(&core, Budget { call_ms: 1_000, ..Budget::default() })?;
 //! let server = std::net::SocketAddr::from(([192, 0, 2, 7], 80));
 //! let config = PoolConfig {
 //!     servers: vec![ServerConfig::new(server.into())],
