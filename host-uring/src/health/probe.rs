@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use forebay_health::{End, Evaluator, Failure, Kind, Outcome, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,9 +23,16 @@ pub async fn run(address: SocketAddr, kind: &Kind, abandon: oneshot::Receiver<()
 }
 
 async fn talk(address: SocketAddr, kind: &Kind, evaluator: &mut Evaluator) -> Option<Verdict> {
-    let mut stream = match TcpStream::connect(address).await {
-        Ok(stream) => stream,
-        Err(error) => return Some(Verdict::Fail(Failure::Connect(said(&error)))),
+    let mut stream = loop {
+        match TcpStream::connect(address).await {
+            Ok(stream) => break stream,
+            // Our own shortage says nothing about the server: try again while the probe has time.
+            Err(error) if is_ours(&error) => {
+                tracing::debug!(%address, %error, "a probe waits for a descriptor or port");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => return Some(Verdict::Fail(Failure::Connect(said(&error)))),
+        }
     };
     // A probe's port is not kept in TIME_WAIT: with many servers and short intervals these would use up the ports.
     let _ = stream.set_zero_linger();
@@ -50,6 +58,11 @@ async fn talk(address: SocketAddr, kind: &Kind, evaluator: &mut Evaluator) -> Op
             return Some(verdict);
         }
     }
+}
+
+fn is_ours(error: &io::Error) -> bool {
+    use libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOMEM | ENOBUFS | EADDRNOTAVAIL))
 }
 
 fn said(error: &io::Error) -> String {
