@@ -322,11 +322,34 @@ fn a_kept_connection_that_the_server_closed_is_not_used() {
         client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx").expect("sent");
         let answer = read_answer(&mut client, &mut rest, false).expect("an answer");
         assert_eq!(answer.status, 200, "request {n}");
-        eventually("the server's close is known", || {
-            // Sleep: nothing tells the client when the server's close has arrived at the engine.
-            std::thread::sleep(Duration::from_millis(2));
-            true
-        });
+        let begin = std::time::Instant::now();
+        eventually("the server's close has come", || begin.elapsed() > Duration::from_millis(3));
+    }
+}
+
+//= test SE-UPSTREAM-01
+#[test]
+fn kept_connections_end_by_number_age_use_and_idleness() {
+    for (rules, opened) in [
+        ("reuse_max = 2", 5),
+        ("idle_connections_max = 0", 10),
+        ("life_ms = 1", 10),
+        ("idle_ms = 1", 10),
+        ("", 1),
+    ] {
+        let server = Server::echo("s");
+        let document = document(&[&server], &format!("connection_pool = {{ {rules} }}"));
+        let engine = Engine::start(&document, 1);
+        let mut client = engine.connect();
+        let mut rest = Vec::new();
+        for _ in 0..10 {
+            client.write_all(GET.as_bytes()).expect("sent");
+            assert_eq!(read_answer(&mut client, &mut rest, false).expect("an answer").status, 200);
+            // Longer than what may be kept for a millisecond.
+            let begin = std::time::Instant::now();
+            eventually("a moment passed", || begin.elapsed() > Duration::from_millis(3));
+        }
+        assert_eq!(server.connections.load(Ordering::SeqCst), opened, "{rules}");
     }
 }
 
@@ -386,6 +409,7 @@ fn all_servers_down_is_a_502_and_the_connection_lives_on() {
     }
 }
 
+//= test SE-UPSTREAM-03
 #[test]
 fn an_answer_that_is_cut_or_too_long_never_reaches_the_next_client() {
     for (answer, expected) in [
@@ -457,6 +481,7 @@ fn what_a_client_says_wrongly_is_refused_before_a_server_is_asked() {
     assert_eq!(engine.count(|m| m.requests_rejected.get()), 7);
 }
 
+//= test SE-LIMIT-02
 #[test]
 fn the_connection_limit_refuses_and_counts_and_recovers() {
     let server = Server::echo("s");

@@ -28,6 +28,7 @@ pub struct Circumstances<'a> {
 
 /// Decides where a request goes, and carries out the decision's effects; the value of our `Set-Cookie`, if
 /// there is one, is left in `set_cookie`.
+//= SE-PERSIST-03
 pub fn choose<R: Rt>(
     client: &Client<R>,
     route: &Route,

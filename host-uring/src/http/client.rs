@@ -176,6 +176,7 @@ pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
 }
 
 /// Serves requests as long as bytes of a next one are there.
+//= SE-PIPELINE-01
 async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head: Option<Now>) -> After {
     let worker = &client.worker;
     loop {
@@ -189,6 +190,7 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
                 worker.metrics.client_aborts.inc();
                 return After::End;
             }
+            //= SE-TIMEOUT-02
             HeadRead::Late => {
                 worker.metrics.timeouts.header.inc();
                 refuse(client, head, begin, 408, "the request's head did not come in time").await;

@@ -46,6 +46,7 @@ impl Patience {
     }
 
     /// The end of a wait that begins at `now` and may take `us` (0: no bound of its own).
+    //= SE-TIMEOUT-04
     pub fn step(&self, now: Now, us: u64) -> Now {
         TimeOuts::at(now, us).min(self.total)
     }

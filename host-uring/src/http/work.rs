@@ -95,6 +95,7 @@ impl Works {
     }
 
     /// An empty working set.
+    //= SE-COST-01
     pub fn work(&self) -> Box<Work> {
         self.works.borrow_mut().pop().unwrap_or_default()
     }

@@ -30,6 +30,7 @@ pub struct Binding {
 
 impl Binding {
     /// The binding of the cookie called `name` of a service's pool.
+    //= PERS-SEAL-03
     pub fn new(vs: VsId, pool: PoolId, name: &str) -> Self {
         let mut bytes = b"forebay persistence cookie 1\0".to_vec();
         bytes.extend_from_slice(&vs.0.to_le_bytes());

@@ -169,6 +169,7 @@ impl Exec {
     }
 
     /// Drops every task, which closes what it owns; tasks that are spawned by a drop go as well.
+    //= SE-PANIC-01
     pub(super) fn clear(&self) {
         loop {
             let tasks = std::mem::take(&mut *self.tasks.borrow_mut());

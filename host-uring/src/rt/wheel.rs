@@ -99,6 +99,7 @@ impl<T> Wheel<T> {
     }
 
     /// Fires all deadlines up to `now` into `fired`, in no particular order.
+    //= SE-TIMEOUT-03
     pub fn advance(&mut self, now: Now, fired: &mut Vec<T>) {
         let target = now.0 >> TICK_BITS;
         if target <= self.current {

@@ -30,6 +30,7 @@ pub struct Place<'q> {
 
 impl Queue {
     /// Takes the last place.
+    //= SE-QUEUE-01
     pub fn enter(&self) -> Place<'_> {
         let waiter = Rc::new(Waiter::default());
         self.waiting.borrow_mut().push_back(waiter.clone());
