@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::admin::{Code, Refused};
-use super::tables::TableEntry;
+use super::tables::{TableEntry, Tables};
 use crate::config::{HealthState, Pool, Server};
 use crate::limits::ADMIN_ENTRIES_MAX;
 use crate::metrics::page::{VERSION, histogram, sum};
@@ -191,7 +191,7 @@ pub(super) async fn persistence(state: &State, filter: &Filter) -> Result<Value,
     {
         return Err(no_such("pool", name, state.tree.pools.iter().map(|p| p.name.as_str())));
     }
-    let wanted = Wanted::new(filter)?;
+    let wanted = Wanted::new(filter, tables.as_ref())?;
     let limit = filter.limit.unwrap_or(100).min(ADMIN_ENTRIES_MAX);
     let mut entries = Vec::new();
     let mut matching = 0_u64;
@@ -216,14 +216,14 @@ pub(super) async fn persistence(state: &State, filter: &Filter) -> Result<Value,
 }
 
 struct Wanted<'f> {
-    key: Option<&'f str>,
+    key: Option<String>,
     kind: Option<&'static str>,
     pool: Option<&'f str>,
     server: Option<forebay_snapshot::ServerAddress>,
 }
 
 impl<'f> Wanted<'f> {
-    fn new(filter: &'f Filter) -> Result<Self, Refused> {
+    fn new(filter: &'f Filter, tables: &dyn Tables) -> Result<Self, Refused> {
         let (key, kind) = match (&filter.client, &filter.cookie) {
             (Some(_), Some(_)) => {
                 return Err(Refused::new(
@@ -240,10 +240,9 @@ impl<'f> Wanted<'f> {
                         "write it like 192.0.2.1",
                     )
                 })?;
-                debug_assert!(ip.is_ipv4() || ip.is_ipv6());
-                (Some(client.as_str()), Some("client_ip"))
+                (Some(ip.to_string()), Some("client_ip"))
             }
-            (None, Some(cookie)) => (Some(cookie.as_str()), Some("app_cookie")),
+            (None, Some(cookie)) => (Some(tables.cookie_key(cookie)), Some("app_cookie")),
             (None, None) => (None, None),
         };
         let server = filter.server.as_deref().map(str::parse).transpose().map_err(|_| {
@@ -258,7 +257,7 @@ impl<'f> Wanted<'f> {
                 s.ip() == wanted.ip && wanted.port.is_none_or(|port| port == s.port())
             })
         };
-        self.key.is_none_or(|key| entry.key == key)
+        self.key.as_ref().is_none_or(|key| entry.key == *key)
             && self.kind.is_none_or(|kind| entry.kind == kind)
             && self.pool.is_none_or(|pool| entry.pool == pool)
             && self.server.as_ref().is_none_or(server)

@@ -17,6 +17,9 @@ pub trait Tables: Send + Sync {
     /// How many partitions there are.
     fn partitions(&self) -> usize;
 
+    /// How the key of an application cookie of this value reads in [`TableEntry::key`].
+    fn cookie_key(&self, value: &str) -> String;
+
     /// Calls `each` for the entries of one partition.
     fn entries(&self, partition: usize, each: &mut dyn FnMut(TableEntry));
 }

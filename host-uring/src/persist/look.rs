@@ -1,7 +1,7 @@
 //! How the control thread looks into the store: counts, entries, what a request would find.
 
 use forebay_core::id::ServerId;
-use forebay_core::persist::{Found, Profile, Stored, TableKey};
+use forebay_core::persist::{ClientKey, Found, Profile, Stored, TableKey};
 use forebay_core::table::{EntryView, Stats};
 
 use super::Binding;
@@ -25,6 +25,10 @@ impl Tables for Store {
 
     fn partitions(&self) -> usize {
         Store::partitions(self) as usize
+    }
+
+    fn cookie_key(&self, value: &str) -> String {
+        text(&forebay_core::table::KeyBytes(self.table_key(ClientKey::Opaque(value.as_bytes())).0))
     }
 
     fn entries(&self, partition: usize, each: &mut dyn FnMut(TableEntry)) {

@@ -1,12 +1,14 @@
 //! HTTP/1.1 through the service engine, both sides on real sockets.
 
 mod answers;
+mod commands;
 mod connections;
 mod framing;
 mod headers;
 mod logs;
 mod queue;
 mod retries;
+mod rules;
 mod streams;
 mod timeouts;
 mod upgrades;

@@ -92,3 +92,27 @@ fn a_second_one_works_beside_the_first_and_a_used_folder_is_refused() {
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("in use"));
 }
+
+#[test]
+fn the_greeting_names_addresses_lines_to_try_and_the_folder_in_few_lines() {
+    let lab = Lab::new();
+    let mut command = Command::new(bin::path("forebay"));
+    command.args(["up", "--port", "58080", "--data"]).arg(lab.folder().join("up"));
+    let process = Process::start("up", command, lab.folder());
+    let text = eventually_some("it greets", secs(20), || {
+        Some(process.printed()).filter(|t| t.contains("Ctrl-C stops all of it"))
+    });
+    assert!(text.lines().count() <= 30, "{text}");
+    assert!(text.contains(&lab.folder().join("up").display().to_string()), "{text}");
+    let curls: Vec<&str> = text.lines().filter_map(|l| l.trim().strip_prefix("curl ")).collect();
+    assert!(curls.len() >= 5, "four services and the metrics: {text}");
+    for line in curls {
+        // What is printed to be tried works as it stands.
+        let done = Command::new("sh")
+            .args(["-c", &format!("curl --silent --show-error --fail {line}")])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    assert!(!text.contains('\u{1b}'), "no terminal, no live view");
+}

@@ -1,0 +1,150 @@
+//! Rules of a service, and pool groups, on traffic.
+
+use std::net::SocketAddr;
+
+use forebay_e2e::scene::tally;
+use forebay_e2e::{Client, Demo, Engine, Lab, Request, config};
+
+/// Two pools of one server each, `main` (server a) and `other` (server b); the service has these rules.
+fn ruled(rules: &str) -> Ruled {
+    let lab = Lab::new();
+    let servers = Vec::from(lab.demos(["a", "b"]));
+    let at = lab.address();
+    let text =
+        format!("[[virtual_service]]\nname = \"web\"\nlisten = [\"{at}\"]\npool = \"main\"\n{rules}\n")
+            + &config::pool("main", "", &[servers[0].address])
+            + &config::pool("other", "", &[servers[1].address]);
+    let engine = lab.engine(&text);
+    Ruled { _engine: engine, _servers: servers, at, lab }
+}
+
+struct Ruled {
+    _engine: Engine,
+    _servers: Vec<Demo>,
+    at: SocketAddr,
+    lab: Lab,
+}
+
+fn rule(name: &str, when: &str, then: &str) -> String {
+    format!("[[virtual_service.rules]]\nname = \"{name}\"\nwhen = {{ {when} }}\nthen = [{then}]\n")
+}
+
+#[test]
+fn requests_are_routed_by_host_path_method_query_header_cookie_and_address() {
+    let cases = [
+        ("host = { equals = [\"other.example\"] }", Request::get("/").field("X: y"), false),
+        ("path = { begins_with = [\"/api/\"] }", Request::get("/api/x"), true),
+        ("path = { begins_with = [\"/api/\"] }", Request::get("/app/x"), false),
+        ("path = { glob = [\"/img/*.png\"] }", Request::get("/img/a/b.png"), true),
+        ("method = [\"POST\"]", Request::post("/", "x"), true),
+        ("method = [\"POST\"]", Request::get("/"), false),
+        ("query = { contains = [\"v=2\"] }", Request::get("/?v=2"), true),
+        (
+            "header = [{ name = \"x-tenant\", value = { equals = [\"blue\"] } }]",
+            Request::get("/").field("X-Tenant: blue"),
+            true,
+        ),
+        (
+            "header = [{ name = \"x-tenant\", value = { equals = [\"blue\"] } }]",
+            Request::get("/").field("X-Tenant: red"),
+            false,
+        ),
+        (
+            "cookie = [{ name = \"beta\", value = { equals = [\"1\"] } }]",
+            Request::get("/").field("Cookie: a=b; beta=1"),
+            true,
+        ),
+        ("client = { within = [\"127.0.0.0/8\"] }", Request::get("/"), true),
+        ("client = { within = [\"10.0.0.0/8\"] }", Request::get("/"), false),
+    ];
+    for (when, request, fits) in cases {
+        let scene = ruled(&rule("r", when, "{ pool = \"other\" }"));
+        let answer = Client::new(scene.at).send(&request).unwrap();
+        assert_eq!(
+            answer.server(),
+            if fits { "b" } else { "a" },
+            "{when} on {} {}",
+            request.method,
+            request.target
+        );
+    }
+}
+
+#[test]
+fn a_rule_can_answer_redirect_and_close() {
+    let rules = rule(
+        "no",
+        "path = { begins_with = [\"/admin/\"] }",
+        "{ respond = { status = 403, body = \"not here\" } }",
+    ) + &rule(
+        "moved",
+        "path = { equals = [\"/old\"] }",
+        "{ redirect = { status = 308, scheme = \"https\", host = \"new.example\" } }",
+    ) + &rule("shut", "path = { equals = [\"/shut\"] }", "\"close\"");
+    let scene = ruled(&rules);
+    let mut client = Client::new(scene.at);
+    for disguised in ["/admin/x", "/%61dmin/x", "//admin/x", "/a/../admin/x"] {
+        let answer = client.get(disguised).unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (403, "not here"), "{disguised}");
+    }
+    let answer = client.get("/old?q=1").unwrap();
+    assert_eq!((answer.status, answer.field("location")), (308, Some("https://new.example/old?q=1")));
+    assert!(client.get("/shut").is_err(), "closed without an answer");
+    assert_eq!(client.get("/").unwrap().server(), "a");
+}
+
+#[test]
+fn a_rule_can_rewrite_path_query_and_fields() {
+    let then = "{ replace_prefix = [\"/v1\", \"/v2\"] }, { set_query = \"x=1\" }, { header = { set = [\"request\", \"x-added\", \"yes\"] } }, { header = { remove = [\"request\", \"x-secret\"] } }, { header = { add = [\"response\", \"x-back\", \"yes\"] } }";
+    let scene = ruled(&rule("r", "path = { begins_with = [\"/v1/\"] }", then));
+    let answer = Client::new(scene.at).send(&Request::get("/v1/a?b=c").field("X-Secret: 7")).unwrap();
+    assert_eq!(answer.field("x-back"), Some("yes"));
+    let echo = answer.json();
+    assert_eq!((echo["path"].as_str(), echo["query"].as_str()), (Some("/v2/a"), Some("x=1")), "{echo}");
+    let headers = echo["headers"].to_string();
+    assert!(headers.contains("[\"x-added\",\"yes\"]") && !headers.contains("x-secret"), "{headers}");
+}
+
+#[test]
+fn a_rate_limit_lets_its_count_pass_and_no_more() {
+    let limit = "{ rate_limit = { count = 10, period_ms = 3600000, per = \"client\" } }";
+    let scene = ruled(&rule("r", "", limit));
+    let statuses = |ip| -> Vec<u16> {
+        let mut client = Client::new(scene.at).from(ip);
+        (0..40).map(|_| client.get("/").unwrap().status).collect()
+    };
+    for n in 1..3 {
+        let got = statuses(scene.lab.client_ip(n));
+        let passed = got.iter().filter(|s| **s == 200).count();
+        // The workers share the count in equal parts, and one connection is with one worker.
+        assert!((5..=10).contains(&passed), "client {n}: {got:?}");
+        assert!(got[passed..].iter().all(|s| *s == 429), "client {n}: {got:?}");
+    }
+}
+
+#[test]
+fn a_pool_group_shares_by_ratio_and_falls_through_by_priority() {
+    let lab = Lab::new();
+    let mut servers = lab.demos(["a", "b", "c"]);
+    let at = lab.address();
+    let keys = "health_monitors = [\"m\"]";
+    let text = format!("[[virtual_service]]\nname = \"web\"\nlisten = [\"{at}\"]\npool_group = \"g\"\n")
+        + &config::pool("one", keys, &[servers[0].address])
+        + &config::pool("two", keys, &[servers[1].address])
+        + &config::pool("spare", keys, &[servers[2].address])
+        + &config::monitor("m")
+        + "[[pool_group]]\nname = \"g\"\nmember = [{ pool = \"one\", ratio = 3, priority = 10 }, { pool = \"two\", ratio = 1, priority = 10 }, { pool = \"spare\", priority = 5 }]\n";
+    let engine = lab.engine(&text);
+    for server in &servers {
+        engine.wait_for_server(server.address, true);
+    }
+    let ask = |n: usize| tally((0..n).map(|_| Client::new(at).get_once("/").unwrap().server().to_owned()));
+    let shares = ask(400);
+    assert_eq!(shares.len(), 2, "the spare pool rests: {shares:?}");
+    assert!((240..=360).contains(&shares["a"]), "three to one: {shares:?}");
+    for n in [0, 1] {
+        servers[n].process.kill();
+        engine.wait_for_server(servers[n].address, false);
+    }
+    assert_eq!(ask(40).into_keys().collect::<Vec<_>>(), ["c"], "the next priority serves");
+}
