@@ -71,8 +71,9 @@ impl State {
     /// where to send the first request.
     //= OBS-WEB-02
     pub fn health_is_known(&self) -> bool {
+        let board = self.board.lock();
         self.uptime_ms() > READY_PATIENCE_MS
-            || self.tree.servers().all(|(_, server)| server.shared.state() != HealthState::Checking)
+            || board.iter().all(|report| report.state != HealthState::Checking || report.probes_failed > 0)
     }
 
     /// Says that every worker has its sockets and the servers' health is known.

@@ -185,9 +185,16 @@ impl Driver {
         {
             let mut board = self.board.lock();
             for slot in &target.slots {
-                match ended.outcome {
-                    Outcome::Pass => board[*slot].probes_passed += 1,
-                    Outcome::Fail(_) | Outcome::Maintenance(_) => board[*slot].probes_failed += 1,
+                let report = &mut board[*slot];
+                match &ended.outcome {
+                    Outcome::Pass => report.probes_passed += 1,
+                    Outcome::Fail(failure) => {
+                        report.probes_failed += 1;
+                        if report.state == HealthState::Checking {
+                            report.why = format!("the first probe failed: {failure}");
+                        }
+                    }
+                    Outcome::Maintenance(_) => report.probes_failed += 1,
                 }
             }
         }

@@ -68,7 +68,8 @@ fn status_and_servers_say_what_is_down_and_why() {
         &(service("web", listen, "health_monitors = [\"http\"]", &[up.address, down]) + monitor),
     );
     eventually("the second server is down", secs(10), || {
-        text(&engine.ask(&["status"]).stdout).contains("connection refused")
+        text(&engine.ask(&["status"]).stdout)
+            .contains("is down: monitor http: no connection: connection refused")
     });
     let status = text(&engine.ask(&["status"]).stdout);
     assert!(status.contains("1 of 2"), "{status}");

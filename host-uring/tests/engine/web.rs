@@ -141,7 +141,9 @@ fn the_status_page_is_small_has_no_script_and_names_what_is_down() {
     }
     let engine = Engine::start("", &many);
     eventually("the page names the refused connection", secs(10), || {
-        engine.get("/").is_some_and(|page| page.contains("connection refused"))
+        engine
+            .get("/")
+            .is_some_and(|page| page.contains("class=\"down\"") && page.contains("connection refused"))
     });
     let answer = engine.get("/").expect("a page");
     let page = body(&answer);
