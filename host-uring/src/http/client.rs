@@ -145,6 +145,7 @@ enum After {
 /// Serves a connection to its end.
 ///
 /// While it waits for a request it holds no buffer: only this small future, the socket, a deadline.
+//= SE-IDLE-01
 pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
     let worker = &client.worker;
     let time_outs = client.service().time_outs;
