@@ -3,27 +3,26 @@
 use std::pin::pin;
 use std::rc::Rc;
 
+use forebay_core::Verdict;
 use forebay_core::id::ServerIndex;
-use forebay_core::lb::FailAction;
-use forebay_core::policy::End;
 use forebay_core::retry::{self, Attempt, Retry, Sent};
-use forebay_core::{Refusal, Verdict};
 use forebay_http::h1::Method;
 
-use super::answer::{Saying, say};
+use super::answer::Saying;
 use super::buffer::Buffer;
 use super::choose::{Circumstances, choose};
 use super::client::Client;
+use super::place::{Busy, Waiting, leave};
 use super::receive::{Downward, Failure, Received, receive};
 use super::record::finish;
+use super::refuse::{answer, no_pool, refused, ruled};
 use super::send::{Composed, Leg, Progress, Uncomposed, Uploaded, compose, upload};
 use super::steer::{Steer, pick_route, steer};
 use super::tunnel::tunnel;
 use super::view::{View, client_of};
 use super::wait::{Halt, Patience, beside, write_all};
 use super::work::{Head, Work};
-use crate::config::Target;
-use crate::rt::{Now, Rt};
+use crate::rt::Rt;
 use crate::upstream::ServerConn;
 use crate::worker::{Route, TimeOuts, Worker};
 
@@ -41,16 +40,16 @@ pub enum Outcome {
 }
 
 /// How a request ended.
-struct Ended {
-    outcome: Outcome,
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
     /// Bytes of the client's buffer that belonged to it.
-    consumed: usize,
+    pub(super) consumed: usize,
     /// Bytes of the next request that were read behind its content.
-    leftover: Option<Buffer>,
+    pub(super) leftover: Option<Buffer>,
 }
 
 impl Ended {
-    fn with(outcome: Outcome) -> Self {
+    pub(super) fn with(outcome: Outcome) -> Self {
         Ended { outcome, consumed: 0, leftover: None }
     }
 }
@@ -112,90 +111,6 @@ async fn attempts<R: Rt>(
     let ended = try_servers(client, head, view, steer, &target, route_at, work, patience).await;
     work.text = target;
     ended
-}
-
-/// No pool of the service's group can serve: the group's way of saying so.
-async fn no_pool<R: Rt>(client: &Client<R>, head: &Head, work: &mut Work, patience: Patience) -> Ended {
-    let worker = &client.worker;
-    work.trace.ended("no pool of the group can serve");
-    let action = match worker.tree.service(client.service).target {
-        Target::Group(group) => crate::config::fail_action(&worker.tree.groups[group.0].config.fail_action),
-        Target::Pool(_) => FailAction::CloseConnection,
-    };
-    if let Some(route) = client.service().routes.first() {
-        worker.metrics.pools[worker.routes[*route].pool_index.0].no_server.inc();
-    }
-    failed_by(client, head, work, &action, patience).await
-}
-
-/// Does what a pool or group does when nobody can serve.
-async fn failed_by<R: Rt>(
-    client: &Client<R>,
-    head: &Head,
-    work: &mut Work,
-    action: &FailAction,
-    patience: Patience,
-) -> Ended {
-    let saying = match action {
-        FailAction::CloseConnection => return Ended::with(Outcome::Close),
-        FailAction::LocalResponse { status, body } => Saying {
-            status: *status,
-            content: Some(body.as_bytes()).filter(|body| !body.is_empty()),
-            ..Saying::default()
-        },
-        FailAction::Redirect { status, location } => {
-            Saying { status: *status, location: Some(location.as_bytes()), ..Saying::default() }
-        }
-    };
-    answer(client, head, work, saying, patience).await
-}
-
-/// A rule ends the request.
-//= SE-RULES-01
-async fn ruled<R: Rt>(
-    client: &Client<R>,
-    head: &Head,
-    view: &View<'_>,
-    work: &mut Work,
-    end: End<'_>,
-    patience: Patience,
-) -> Ended {
-    let status = match end {
-        End::Redirect(redirect) => {
-            work.text.clear();
-            redirect.write_location(view, false, &mut work.text);
-            let location = std::mem::take(&mut work.text);
-            let saying = Saying { status: redirect.status, location: Some(&location), ..Saying::default() };
-            work.trace.ended("a rule redirects");
-            let ended = answer(client, head, work, saying, patience).await;
-            work.text = location;
-            return ended;
-        }
-        End::Respond(respond) => {
-            work.trace.ended("a rule answers");
-            let saying = Saying {
-                status: respond.status,
-                content: Some(respond.body.as_bytes()),
-                content_type: respond.content_type.as_deref().map(str::as_bytes),
-                ..Saying::default()
-            };
-            return answer(client, head, work, saying, patience).await;
-        }
-        End::Close | End::RateLimited(0) => {
-            work.trace.ended("a rule closes the connection");
-            return Ended::with(Outcome::Close);
-        }
-        End::RateLimited(status) => {
-            work.trace.ended("the rate of a rule is exceeded");
-            status
-        }
-        End::PathTooLong => {
-            work.trace.ended("the path is too long for the service's rules");
-            414
-        }
-        End::Proceed => unreachable!("a request that goes on is not ended"),
-    };
-    answer(client, head, work, Saying { status, ..Saying::default() }, patience).await
 }
 
 /// Sends a request to one server of a route after another.
@@ -315,88 +230,6 @@ async fn try_servers<R: Rt>(
                 return answer(client, head, work, saying, patience).await;
             }
         }
-    }
-}
-
-/// A server that works on a request: counted with the pool, and, if it is limited, over all workers.
-struct Busy<'w, R: Rt> {
-    worker: &'w Worker<R>,
-    route: &'w Route,
-    server: ServerIndex,
-}
-
-impl<'w, R: Rt> Busy<'w, R> {
-    /// Takes a place at the server; `None` if its limit leaves none.
-    //= SE-LIMIT-01
-    fn take(worker: &'w Worker<R>, route: &'w Route, server: ServerIndex) -> Option<Self> {
-        let target = &route.servers[server.at()];
-        if target.limit != 0 && !target.shared.try_open(target.limit) {
-            return None;
-        }
-        route.pool.borrow_mut().connection_opened(server);
-        worker.metrics.servers[target.slot].active.opened.inc();
-        Some(Busy { worker, route, server })
-    }
-}
-
-impl<R: Rt> Drop for Busy<'_, R> {
-    fn drop(&mut self) {
-        let target = &self.route.servers[self.server.at()];
-        self.route.pool.borrow_mut().connection_closed(self.server);
-        self.worker.metrics.servers[target.slot].active.closed.inc();
-        if target.limit != 0 {
-            target.shared.close();
-            self.route.queue.call();
-        }
-    }
-}
-
-/// A request's place in its pool's queue.
-struct Waiting<'w> {
-    place: crate::worker::Place<'w>,
-    shared: &'w crate::config::PoolShared,
-    since: Now,
-    until: Now,
-}
-
-impl<'w> Waiting<'w> {
-    /// Takes a place; `None` if all are taken.
-    fn enter<R: Rt>(worker: &'w Worker<R>, route: &'w Route) -> Option<Self> {
-        let pool = worker.pool_of(route);
-        let queue = &pool.config.request_queue;
-        if !queue.enabled || !pool.shared.try_queue(queue.depth) {
-            return None;
-        }
-        worker.metrics.pools[route.pool_index.0].queued.inc();
-        let since = worker.rt.now();
-        let until = TimeOuts::at(since, route.queue_us);
-        Some(Waiting { place: route.queue.enter(), shared: &pool.shared, since, until })
-    }
-
-    /// Waits for a turn; `false` when the time for it is over.
-    async fn wait<R: Rt>(&self, worker: &Worker<R>, patience: Patience) -> bool {
-        loop {
-            self.place.wait(&worker.rt, self.until).await;
-            let now = worker.rt.now();
-            if now >= self.until || patience.is_over(now) {
-                return false;
-            }
-            if self.place.is_first() {
-                return true;
-            }
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.shared.leave_queue();
-    }
-}
-
-fn leave<R: Rt>(waiting: &mut Option<Waiting<'_>>, worker: &Worker<R>, work: &mut Work) {
-    if let Some(waiting) = waiting.take() {
-        work.trace.queue_us += worker.rt.now().0.saturating_sub(waiting.since.0);
     }
 }
 
@@ -668,73 +501,4 @@ async fn received_all<R: Rt>(
         }
     };
     Talk::Ended(ended)
-}
-
-/// The core found no server: the pool's way of saying so.
-async fn refused<R: Rt>(
-    client: &Client<R>,
-    head: &Head,
-    work: &mut Work,
-    route: &Route,
-    verdict: Verdict,
-    last: Option<Failure>,
-    patience: Patience,
-) -> Ended {
-    let pool_metrics = &client.worker.metrics.pools[route.pool_index.0];
-    if let Some(failure) = last {
-        // A server was asked and failed: that is what the client learns.
-        work.trace.ended(failure.why);
-        let saying = Saying { status: failure.status, ..Saying::default() };
-        return answer(client, head, work, saying, patience).await;
-    }
-    pool_metrics.no_server.inc();
-    let status = match verdict {
-        Verdict::Reject { status, why } => {
-            if why == Refusal::QueueFull {
-                pool_metrics.queue_full.inc();
-            }
-            work.trace.ended(why.as_str());
-            status
-        }
-        Verdict::Close => {
-            work.trace.ended("no server can serve, and the pool closes then");
-            return Ended::with(Outcome::Close);
-        }
-        _ => {
-            work.trace.ended("another site should serve");
-            503
-        }
-    };
-    let action = route.pool.borrow().fail_action().clone();
-    match &action {
-        FailAction::LocalResponse { status: own, .. } | FailAction::Redirect { status: own, .. }
-            if *own == status =>
-        {
-            failed_by(client, head, work, &action, patience).await
-        }
-        _ => answer(client, head, work, Saying { status, ..Saying::default() }, patience).await,
-    }
-}
-
-/// Answers in place of a server; keeps the connection if the request had no content.
-async fn answer<R: Rt>(
-    client: &Client<R>,
-    head: &Head,
-    work: &mut Work,
-    saying: Saying<'_>,
-    patience: Patience,
-) -> Ended {
-    let request = &head.request;
-    let more = client.service().requests_max == 0 || client.requests.get() < client.service().requests_max;
-    let keep = request.keep_alive && !request.framing.has_content() && more && !client.worker.draining.get();
-    // The time for the whole request may be over; the answer that says so gets time of its own.
-    let patience = if patience.is_over(client.worker.rt.now()) { Patience::endless() } else { patience };
-    let saying = Saying { keep, ..saying };
-    let said = say(client, Some(request), saying, &mut work.to_client, &mut work.trace, patience).await;
-    let outcome = match (said, keep) {
-        (true, true) => Outcome::Keep,
-        (true, false) => Outcome::Linger,
-        (false, _) => Outcome::Close,
-    };
-    Ended { outcome, consumed: request.len, leftover: None }
 }

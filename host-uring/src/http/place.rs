@@ -1,0 +1,90 @@
+//! A request's place: at a server, or in the queue for one.
+
+use forebay_core::id::ServerIndex;
+
+use super::wait::Patience;
+use super::work::Work;
+use crate::rt::{Now, Rt};
+use crate::worker::{Route, TimeOuts, Worker};
+
+/// A server that works on a request: counted with the pool, and, if it is limited, over all workers.
+pub(super) struct Busy<'w, R: Rt> {
+    worker: &'w Worker<R>,
+    route: &'w Route,
+    server: ServerIndex,
+}
+
+impl<'w, R: Rt> Busy<'w, R> {
+    /// Takes a place at the server; `None` if its limit leaves none.
+    //= SE-LIMIT-01
+    pub(super) fn take(worker: &'w Worker<R>, route: &'w Route, server: ServerIndex) -> Option<Self> {
+        let target = &route.servers[server.at()];
+        if target.limit != 0 && !target.shared.try_open(target.limit) {
+            return None;
+        }
+        route.pool.borrow_mut().connection_opened(server);
+        worker.metrics.servers[target.slot].active.opened.inc();
+        Some(Busy { worker, route, server })
+    }
+}
+
+impl<R: Rt> Drop for Busy<'_, R> {
+    fn drop(&mut self) {
+        let target = &self.route.servers[self.server.at()];
+        self.route.pool.borrow_mut().connection_closed(self.server);
+        self.worker.metrics.servers[target.slot].active.closed.inc();
+        if target.limit != 0 {
+            target.shared.close();
+            self.route.queue.call();
+        }
+    }
+}
+
+/// A request's place in its pool's queue.
+pub(super) struct Waiting<'w> {
+    place: crate::worker::Place<'w>,
+    shared: &'w crate::config::PoolShared,
+    since: Now,
+    until: Now,
+}
+
+impl<'w> Waiting<'w> {
+    /// Takes a place; `None` if all are taken.
+    pub(super) fn enter<R: Rt>(worker: &'w Worker<R>, route: &'w Route) -> Option<Self> {
+        let pool = worker.pool_of(route);
+        let queue = &pool.config.request_queue;
+        if !queue.enabled || !pool.shared.try_queue(queue.depth) {
+            return None;
+        }
+        worker.metrics.pools[route.pool_index.0].queued.inc();
+        let since = worker.rt.now();
+        let until = TimeOuts::at(since, route.queue_us);
+        Some(Waiting { place: route.queue.enter(), shared: &pool.shared, since, until })
+    }
+
+    /// Waits for a turn; `false` when the time for it is over.
+    pub(super) async fn wait<R: Rt>(&self, worker: &Worker<R>, patience: Patience) -> bool {
+        loop {
+            self.place.wait(&worker.rt, self.until).await;
+            let now = worker.rt.now();
+            if now >= self.until || patience.is_over(now) {
+                return false;
+            }
+            if self.place.is_first() {
+                return true;
+            }
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.leave_queue();
+    }
+}
+
+pub(super) fn leave<R: Rt>(waiting: &mut Option<Waiting<'_>>, worker: &Worker<R>, work: &mut Work) {
+    if let Some(waiting) = waiting.take() {
+        work.trace.queue_us += worker.rt.now().0.saturating_sub(waiting.since.0);
+    }
+}
