@@ -10,8 +10,10 @@
 //! (10,000 new clients a second) reaches that number in five days of nothing but new clients, so
 //! keys of such groups are rotated weekly. Comparing tags in constant time is the library's.
 
+use std::cell::RefCell;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forebay_core::id::{PoolId, VsId};
@@ -19,6 +21,8 @@ use forebay_core::persist::http_cookie::{PAYLOAD_MAX, Payload};
 use forebay_snapshot::CookieKey;
 
 const TAG_LEN: usize = 16;
+/// Nonces drawn at once: one call of the generator costs three seals, its bytes next to nothing.
+const NONCES_AT_ONCE: usize = 64;
 const SEALED_MAX: usize = NONCE_LEN + PAYLOAD_MAX + TAG_LEN;
 const TEXT_MAX: usize = SEALED_MAX.div_ceil(3) * 4;
 
@@ -45,10 +49,32 @@ struct NamedKey {
     key: LessSafeKey,
 }
 
+/// Random numbers of one thread that no cookie has yet.
+struct Nonces {
+    drawn: [[u8; NONCE_LEN]; NONCES_AT_ONCE],
+    left: usize,
+}
+
+thread_local! {
+    static NONCES: RefCell<Nonces> =
+        const { RefCell::new(Nonces { drawn: [[0; NONCE_LEN]; NONCES_AT_ONCE], left: 0 }) };
+}
+
+impl Nonces {
+    /// Takes the next one, of which no other call gets a copy; `None` if the generator failed.
+    fn next(&mut self) -> Option<[u8; NONCE_LEN]> {
+        if self.left == 0 {
+            rand::fill(self.drawn.as_flattened_mut()).ok()?;
+            self.left = NONCES_AT_ONCE;
+        }
+        self.left -= 1;
+        Some(std::mem::take(&mut self.drawn[self.left]))
+    }
+}
+
 /// The keys of persistence cookies.
 pub struct Sealer {
     keys: Vec<NamedKey>,
-    random: SystemRandom,
 }
 
 impl Sealer {
@@ -64,7 +90,7 @@ impl Sealer {
                 ),
             })
             .collect();
-        Sealer { keys, random: SystemRandom::new() }
+        Sealer { keys }
     }
 
     /// Appends the sealed payload to `out`; `false`, and nothing appended, if no key is configured or the
@@ -72,10 +98,7 @@ impl Sealer {
     //= PERS-SEAL-01
     pub fn seal(&self, binding: &Binding, payload: &Payload, out: &mut Vec<u8>) -> bool {
         let Some(sealing) = self.keys.first() else { return false };
-        let mut nonce = [0; NONCE_LEN];
-        if self.random.fill(&mut nonce).is_err() {
-            return false;
-        }
+        let Some(nonce) = NONCES.with_borrow_mut(Nonces::next) else { return false };
         let mut plain = [0; PAYLOAD_MAX];
         let len = payload.encode(&mut plain);
         let mut sealed = [0; SEALED_MAX];
@@ -158,6 +181,16 @@ mod tests {
         assert!(value.starts_with(b"k1."));
         assert_eq!(value.len(), 3 + 64);
         assert_ne!(value, sealed(&sealer), "every cookie has its own nonce");
+    }
+
+    //= test PERS-SEAL-01
+    #[test]
+    fn no_two_of_a_thousand_cookies_share_a_nonce_across_batches_and_threads() {
+        let nonces = || (0..500).map(|_| NONCES.with_borrow_mut(Nonces::next).expect("random numbers"));
+        let elsewhere = std::thread::spawn(move || nonces().collect::<Vec<_>>()).join().expect("a thread");
+        let all: std::collections::BTreeSet<_> = nonces().chain(elsewhere).collect();
+        assert_eq!(all.len(), 1000);
+        assert!(!all.contains(&[0; NONCE_LEN]), "a nonce that was taken is gone");
     }
 
     //= test PERS-SEAL-02

@@ -71,7 +71,7 @@ pub fn run(seat: WorkerSeat, common: Common, started: impl FnOnce(&Started)) -> 
         }
         started(&told);
         rt.spawn(mail::read(worker.clone(), acceptors.clone(), seat.mailbox));
-        time::keep(&worker, &acceptors, &seat.shutdown).await;
+        time::keep(&worker, common.workers as u32, &acceptors, &seat.shutdown).await;
         Ok(())
     })
 }

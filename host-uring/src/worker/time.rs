@@ -10,10 +10,15 @@ use crate::rt::Rt;
 /// then, never a wrong answer.
 const SWEEP_TICKS: u32 = 100;
 
-/// Ticks until the engine's stop ends the worker.
-pub(super) async fn keep<R: Rt>(worker: &Worker<R>, acceptors: &Acceptors<R>, shutdown: &ShutdownFlag) {
+/// Ticks until the engine's stop ends the worker, one of `workers`.
+pub(super) async fn keep<R: Rt>(
+    worker: &Worker<R>,
+    workers: u32,
+    acceptors: &Acceptors<R>,
+    shutdown: &ShutdownFlag,
+) {
     let mut sweep_at = from_now(&worker.rt, UPSTREAM_SWEEP_US);
-    let share = worker.store.partitions().div_ceil(SWEEP_TICKS);
+    let share = worker.store.partitions().div_ceil(SWEEP_TICKS.saturating_mul(workers.max(1)));
     loop {
         worker.metrics.tick();
         worker.read_wall_clock();
@@ -21,8 +26,8 @@ pub(super) async fn keep<R: Rt>(worker: &Worker<R>, acceptors: &Acceptors<R>, sh
             return;
         }
         let now = worker.rt.now();
-        // One worker sweeps for all: the hand is shared, and a look at each bucket is cheap.
-        if worker.index == 0 && share > 0 {
+        // The hand is shared and each worker moves it by its share: one that is stuck does not stop it.
+        if share > 0 {
             worker.store.sweep(share, now);
         }
         if now >= sweep_at {
