@@ -55,6 +55,12 @@ pub fn check(files: &[File]) -> Findings {
             ignored_tests(&mut findings, file);
         }
     }
+    findings
+}
+
+/// Checks the list of files that may be long against the whole tree.
+pub fn check_exceptions(files: &[File]) -> Findings {
+    let mut findings = Findings::of("");
     for (path, reason) in LONG {
         if !files.iter().any(|f| f.path == *path && f.text.lines().count() > LINES_MAX) {
             findings.problem(
@@ -198,6 +204,17 @@ mod tests {
     fn a_long_source_file_is_refused_and_a_long_document_is_not() {
         assert_eq!(problems("core/src/a.rs", &"x\n".repeat(601)), ["has 601 lines, 600 are the most"]);
         assert_eq!(problems("docs/a.md", &format!("# T\n{}", "x\n".repeat(900))), [""; 0]);
+    }
+
+    #[test]
+    fn an_exception_for_a_file_that_is_short_or_gone_is_refused() {
+        let gone = check_exceptions(&[]);
+        assert_eq!(gone.problems.len(), LONG.len());
+        let short: Vec<File> = LONG.iter().map(|(path, _)| File::new(path, "x\n")).collect();
+        assert_eq!(check_exceptions(&short).problems.len(), LONG.len());
+        let text = "x\n".repeat(LINES_MAX + 1);
+        let long: Vec<File> = LONG.iter().map(|(path, _)| File::new(path, &text)).collect();
+        assert_eq!(check_exceptions(&long).problems.len(), 0);
     }
 
     #[test]

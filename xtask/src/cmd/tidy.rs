@@ -14,6 +14,7 @@ impl Tidy {
     pub fn run(self) -> Result<ExitCode> {
         let files = tree::read_all(&tree::root())?;
         let mut findings = tidy::check(&files);
+        findings.join(tidy::check_exceptions(&files));
         findings.join(links::check(&files));
         Ok(super::report("tidy", &findings))
     }

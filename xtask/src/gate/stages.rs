@@ -40,6 +40,7 @@ fn fmt(_: &mut Gate) -> Result<Outcome> {
 fn tidy(gate: &mut Gate) -> Result<Outcome> {
     let files = gate.files()?;
     let mut findings = tidy::check(files);
+    findings.join(tidy::check_exceptions(files));
     findings.join(links::check(files));
     Ok(checked(&findings))
 }
