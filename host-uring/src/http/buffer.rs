@@ -4,9 +4,9 @@
 //! hold what a read of a body brought. The pools are last-in first-out, so the same few buffers stay in the
 //! processor's cache.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use super::limits::{BODY_BUFFER_BYTES, BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES};
+use super::limits::{BODY_BUFFER_BYTES, BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HELD_BYTES_MAX};
 
 /// Bytes between `start` and `end` of an owned piece of memory.
 #[derive(Default)]
@@ -104,8 +104,21 @@ impl Buffer {
     }
 }
 
+/// Bytes that wait for a slow client, counted with their worker while this lives.
+pub struct Held<'b> {
+    buffers: &'b Buffers,
+    bytes: usize,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.buffers.held.set(self.buffers.held.get() - self.bytes);
+    }
+}
+
 /// The buffers of one worker that are not in use.
 pub struct Buffers {
+    held: Cell<usize>,
     heads: RefCell<Vec<Buffer>>,
     bodies: RefCell<Vec<Buffer>>,
 }
@@ -114,6 +127,7 @@ impl Default for Buffers {
     fn default() -> Self {
         // The lists' own memory is taken once.
         Buffers {
+            held: Cell::new(0),
             heads: RefCell::new(Vec::with_capacity(BUFFERS_KEPT_MAX)),
             bodies: RefCell::new(Vec::with_capacity(BUFFERS_KEPT_MAX)),
         }
@@ -129,6 +143,17 @@ impl Buffers {
     /// A large buffer, for a body.
     pub fn body(&self) -> Buffer {
         self.bodies.borrow_mut().pop().unwrap_or_else(|| Buffer::new(BODY_BUFFER_BYTES))
+    }
+
+    /// Counts bytes that are held for a slow client.
+    pub fn hold(&self, bytes: usize) -> Held<'_> {
+        self.held.set(self.held.get() + bytes);
+        Held { buffers: self, bytes }
+    }
+
+    /// Says whether so much is held for slow clients that no more than small pieces should be read for any.
+    pub fn are_scarce(&self) -> bool {
+        self.held.get() > HELD_BYTES_MAX
     }
 
     /// Takes a buffer back. One that had to grow, or one too many, is freed.
@@ -175,5 +200,18 @@ mod tests {
         let buffer = buffers.head();
         buffers.give_back(buffer);
         assert_eq!(buffers.heads.borrow().len(), 1);
+    }
+
+    #[test]
+    fn what_slow_clients_hold_is_counted_until_it_is_gone() {
+        let buffers = Buffers::default();
+        let some = buffers.hold(HELD_BYTES_MAX);
+        assert!(!buffers.are_scarce());
+        let more = buffers.hold(1);
+        assert!(buffers.are_scarce());
+        drop(some);
+        assert!(!buffers.are_scarce());
+        drop(more);
+        assert_eq!(buffers.held.get(), 0);
     }
 }

@@ -173,6 +173,23 @@ impl Gather {
         count
     }
 
+    /// Takes over what still waits in `buffer`, so that the buffer is free while a slow receiver is waited for.
+    /// Holds no more memory than waits.
+    pub fn hold(&mut self, buffer: &[u8]) {
+        let mut own = Vec::with_capacity(self.left);
+        for segment in &self.segments[self.first..] {
+            own.extend_from_slice(match segment {
+                Segment::Own(range) => &self.own[range.clone()],
+                Segment::Content(range) => &buffer[range.clone()],
+            });
+        }
+        debug_assert_eq!(own.len(), self.left);
+        self.segments.clear();
+        self.first = 0;
+        self.segments.push(Segment::Own(0..own.len()));
+        self.own = own;
+    }
+
     /// Says that `written` bytes of [`Gather::slices`] went out.
     pub fn advance(&mut self, mut written: usize) {
         self.left -= written;

@@ -4,9 +4,9 @@
 pub const HEAD_BUFFER_BYTES: usize = 8 * 1024;
 /// A large buffer: one read of 64 KiB costs a third less per byte than four of 16 KiB.
 pub const BODY_BUFFER_BYTES: usize = 64 * 1024;
-/// Unused buffers kept per worker and size: 64 large ones are 4 MiB, more than are ever in use at once while
-/// clients and servers keep up.
-pub const BUFFERS_KEPT_MAX: usize = 64;
+/// Unused buffers kept per worker and size: 32 large ones are 2 MiB, more than are ever in use at once while
+/// clients and servers keep up, and no more than a processor's cache holds.
+pub const BUFFERS_KEPT_MAX: usize = 32;
 /// Unused working sets (parsed heads, texts) kept per worker.
 pub const WORKS_KEPT_MAX: usize = 256;
 /// Text kept per working set between requests.
@@ -37,3 +37,9 @@ pub const TICK_US: u64 = 100_000;
 pub const RTT_EVERY: u32 = 1024;
 /// Edits of one message by rules that need no memory of their own.
 pub const EDITS_INLINE: usize = 16;
+/// Bytes that a task passes on before the other tasks get a turn: an endless stream between two fast peers must
+/// not make the others wait; two reads cost some 50 us.
+pub const BURST_BYTES_MAX: u64 = 2 * BODY_BUFFER_BYTES as u64;
+/// Bytes that a worker holds for clients that take nothing at the moment. Beyond it only small pieces are read for any
+/// client that is behind, so that thousands of stalled downloads cost a few KiB each, not a large buffer each.
+pub const HELD_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -12,10 +12,10 @@ use forebay_http::h1::{Framing, Parse, RequestContext, ResponseHead, parse_respo
 use super::buffer::Buffer;
 use super::choose::learn;
 use super::gather::Gather;
-use super::limits::{DUPLEX_LOOK_US, SLOW_READ_BYTES};
+use super::limits::{DUPLEX_LOOK_US, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
 use super::record::{Trace, class_of};
 use super::send::{Leg, takes_interims};
-use super::wait::{Halt, write_all};
+use super::wait::{Burst, Halt, others_turn, write_all, write_some};
 use crate::rt::{Rt, Stream};
 use crate::upstream::ServerConn;
 
@@ -328,6 +328,7 @@ async fn pass_answer<R: Rt>(
     let mut offset = down.response.len;
     let reset = sent.framing == Framing::UntilClose;
     let step = leg.service.time_outs.body;
+    let mut burst = Burst::default();
     loop {
         let filled = buffer.filled();
         let taken = down.gather.content(down.decoder, sent.framing, trailers, &filled[offset..], offset);
@@ -346,7 +347,32 @@ async fn pass_answer<R: Rt>(
             return Received::Cut { reset };
         };
         leg.progress.said.set(true);
-        let written = write_all(&worker.rt, &client.stream, down.gather, filled, leg.patience, step).await;
+        let used = offset + taken.consumed;
+        let halted = match write_some(&client.stream, down.gather, filled) {
+            Ok(bytes) => {
+                down.trace.tx_bytes += bytes;
+                None
+            }
+            Err(halt) => Some(halt),
+        };
+        let slow = halted.is_none() && !down.gather.is_empty();
+        // Bytes behind the message's end stay where they are: they say that the connection is spent.
+        let freed = slow && used == filled.len();
+        if freed {
+            down.gather.hold(filled);
+            worker.buffers.give_back(std::mem::take(&mut buffer));
+        }
+        let written = match halted {
+            Some(halt) => Err(halt),
+            None if slow => {
+                let _held = worker.buffers.hold(down.gather.len());
+                let (rt, to) = (&worker.rt, &client.stream);
+                let rest = write_all(rt, to, down.gather, buffer.filled(), leg.patience, step).await;
+                down.gather.shrink(TEXT_KEPT_BYTES);
+                rest
+            }
+            None => Ok(0),
+        };
         match written {
             Ok(bytes) => down.trace.tx_bytes += bytes,
             Err(halt) => {
@@ -354,7 +380,11 @@ async fn pass_answer<R: Rt>(
                 return client_halt(leg, halt, down.trace);
             }
         }
-        buffer.consume(offset + taken.consumed);
+        if freed {
+            buffer = worker.buffers.body();
+        } else {
+            buffer.consume(used);
+        }
         offset = 0;
         if down.response.status == 101 {
             return Received::Upgraded(buffer);
@@ -369,6 +399,11 @@ async fn pass_answer<R: Rt>(
                 client_keeps: sent.keep_alive,
                 server_keeps: down.response.keep_alive && !extra && whole_request,
             };
+        }
+        if burst.is_over(used as u64) && buffer.is_empty() {
+            worker.buffers.give_back(buffer);
+            others_turn().await;
+            buffer = worker.buffers.body();
         }
         buffer = match more_content(leg, conn, buffer).await {
             Ok(Some(buffer)) => buffer,
@@ -437,7 +472,8 @@ async fn more_content<R: Rt>(
                 let space = buffer.space();
                 most = space.len().min(SLOW_READ_BYTES);
             } else {
-                most = most.min(room);
+                let scarce = worker.buffers.are_scarce();
+                most = most.min(if scarce { SLOW_READ_BYTES } else { room });
             }
         }
         match conn.stream.try_read(&mut buffer.space()[..most]) {

@@ -17,7 +17,7 @@ use super::client::Client;
 use super::gather::Gather;
 use super::receive::Failure;
 use super::steer::Steer;
-use super::wait::{Halt, Patience, write_all};
+use super::wait::{Burst, Halt, Patience, others_turn, write_all};
 use crate::rt::{Now, Rt, Stream};
 use crate::worker::{Route, Service, Worker};
 
@@ -179,6 +179,7 @@ pub async fn upload<R: Rt>(
     if let Err(halt) = write_all(&worker.rt, to, to_server, leg.bytes, leg.patience, step).await {
         return server_halt(halt);
     }
+    let mut burst = Burst::default();
     loop {
         let mut buffer = match read_content(leg, upward).await {
             Ok(buffer) => buffer,
@@ -206,6 +207,9 @@ pub async fn upload<R: Rt>(
             return Uploaded::Whole(Some(buffer));
         }
         worker.buffers.give_back(buffer);
+        if burst.is_over(taken.consumed as u64) {
+            others_turn().await;
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::pin::pin;
 
 use super::buffer::{Buffer, Buffers};
-use super::wait::beside;
+use super::wait::{Burst, beside, others_turn};
 use crate::rt::{Now, Rt, Stream};
 use crate::worker::TimeOuts;
 
@@ -70,6 +70,7 @@ struct Flow<'a, R: Rt> {
 impl<R: Rt> Flow<'_, R> {
     async fn carry(&self, first: Buffer, idle: &Cell<bool>) -> End {
         let mut first = Some(first).filter(|buffer| !buffer.is_empty());
+        let mut burst = Burst::default();
         loop {
             let buffer = match first.take() {
                 Some(buffer) => buffer,
@@ -83,9 +84,13 @@ impl<R: Rt> Flow<'_, R> {
                 },
             };
             let written = self.write(&buffer, idle).await;
+            let bytes = buffer.len() as u64;
             self.buffers.give_back(buffer);
             if written.is_err() {
                 return End::Failed;
+            }
+            if burst.is_over(bytes) {
+                others_turn().await;
             }
         }
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use super::gather::Gather;
-use super::limits::GATHER_SLICES;
+use super::limits::{BURST_BYTES_MAX, GATHER_SLICES};
 use crate::rt::{NEVER, Now, Rt, Stream};
 use crate::worker::TimeOuts;
 
@@ -57,6 +57,32 @@ impl Patience {
     }
 }
 
+/// Writes what the stream takes now of what `gather` holds; `buffer` is what its content ranges point into. Gives
+/// the number of bytes.
+///
+/// # Errors
+/// The connection is gone.
+pub fn write_some<S: Stream>(stream: &S, gather: &mut Gather, buffer: &[u8]) -> Result<u64, Halt> {
+    let mut total = 0;
+    while !gather.is_empty() {
+        let written = {
+            let mut slices = [IoSlice::new(&[]); GATHER_SLICES];
+            let count = gather.slices(buffer, &mut slices);
+            stream.try_write(&slices[..count])
+        };
+        match written {
+            Ok(written) => {
+                total += written as u64;
+                gather.advance(written);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(total)
+}
+
 /// Writes everything that `gather` holds; `buffer` is what its content ranges point into. Gives the number of
 /// bytes.
 ///
@@ -70,26 +96,45 @@ pub async fn write_all<R: Rt>(
     patience: Patience,
     step_us: u64,
 ) -> Result<u64, Halt> {
-    let mut total = 0;
+    let mut total = write_some(stream, gather, buffer)?;
     while !gather.is_empty() {
-        let written = {
-            let mut slices = [IoSlice::new(&[]); GATHER_SLICES];
-            let count = gather.slices(buffer, &mut slices);
-            stream.try_write(&slices[..count])
-        };
-        match written {
-            Ok(written) => {
-                total += written as u64;
-                gather.advance(written);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                stream.writable(patience.step(rt.now(), step_us)).await?;
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
+        stream.writable(patience.step(rt.now(), step_us)).await?;
+        total += write_some(stream, gather, buffer)?;
     }
     Ok(total)
+}
+
+/// What a task has passed on since the other tasks had a turn.
+#[derive(Debug, Default)]
+pub struct Burst {
+    bytes: u64,
+}
+
+impl Burst {
+    /// Counts bytes that were passed on; `true` when it is the others' turn: give buffers back, then wait for
+    /// [`others_turn`].
+    pub fn is_over(&mut self, bytes: u64) -> bool {
+        self.bytes += bytes;
+        let over = self.bytes >= BURST_BYTES_MAX;
+        if over {
+            self.bytes = 0;
+        }
+        over
+    }
+}
+
+/// Lets every other task that is ready go first.
+//= SE-FAIR-01
+pub async fn others_turn() {
+    let mut asked = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Runs two futures until the second has completed; the first one's result comes with it if it was earlier.
@@ -114,4 +159,25 @@ pub async fn beside<A, B>(
     })
     .await;
     (early, late)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    //= test SE-FAIR-01
+    #[test]
+    fn a_long_stream_lets_others_have_a_turn_and_goes_on_after_it() {
+        let mut burst = Burst::default();
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            assert!(!burst.is_over(BURST_BYTES_MAX - 1));
+            assert!(burst.is_over(1));
+            let mut turn = pin!(others_turn());
+            assert!(turn.as_mut().poll(&mut context).is_pending(), "the others come first");
+            assert!(turn.as_mut().poll(&mut context).is_ready());
+        }
+    }
 }

@@ -209,8 +209,8 @@ pub(super) fn rtt_us(fd: BorrowedFd<'_>) -> Option<u32> {
     (result == 0).then_some(info.tcpi_rtt)
 }
 
-/// Bytes of data that the socket's send buffer takes now: what is free, less what the kernel's own
-/// bookkeeping takes of it.
+/// Bytes of data that the socket's send buffer surely takes now: half of what is free, because the kernel's own
+/// bookkeeping may take as much as the data.
 pub(super) fn send_room(fd: BorrowedFd<'_>) -> Option<usize> {
     // SK_MEMINFO_VARS values of `linux/sock_diag.h`; newer kernels have more of them and cut to our length.
     const SNDBUF: usize = 3;
@@ -228,7 +228,7 @@ pub(super) fn send_room(fd: BorrowedFd<'_>) -> Option<usize> {
         )
     };
     let free = info[SNDBUF].saturating_sub(info[WMEM_QUEUED]) as usize;
-    (result == 0).then_some(free / 4 * 3)
+    (result == 0).then_some(free / 2)
 }
 
 pub(super) fn borrow(fd: &OwnedFd) -> BorrowedFd<'_> {

@@ -66,6 +66,18 @@ fn scene() -> (MutexGuard<'static, ()>, Scene) {
     (alone, Scene::with(Lab::new(), "", &patient, options))
 }
 
+/// Waits until the engine sends no client anything more: slow readers have had what their sockets hold. Before that
+/// they are ordinary downloads that share the engine fairly.
+fn standstill(scene: &Scene) {
+    let sent = || scene.engine.metric("forebay_client_sent_bytes", &[("virtual_service", "web")]);
+    let mut before = sent();
+    eventually("the slow clients' downloads stand still", secs(30), || {
+        std::thread::sleep(ms(100)); // Sleep: a rate is measured over time.
+        let now = sent();
+        std::mem::replace(&mut before, now) == now
+    });
+}
+
 /// The time that 99 % of a healthy client's requests stay below.
 fn healthy_p99(scene: &Scene) -> Duration {
     let mut client = Client::new(scene.at);
@@ -111,6 +123,7 @@ fn healthy_clients_hardly_notice(kind: &Slow) {
                     std::thread::sleep(ms(250));
                 }
             });
+            standstill(&scene);
             attacked.push(healthy_p99(&scene));
             stop.store(true, Ordering::Relaxed);
         });
@@ -134,6 +147,7 @@ fn costs_little_memory(kind: &Slow) {
     let before = system::private_kib(scene.engine.process.pid());
     let wires: Vec<Wire> = (0..count).map(|_| kind.connect(&scene)).collect();
     eventually("all of them are being served", secs(20), || open(&scene.engine) >= count as f64);
+    standstill(&scene);
     healthy_p99(&scene);
     let after = system::private_kib(scene.engine.process.pid());
     let each = after.saturating_sub(before) as f64 / count as f64;
