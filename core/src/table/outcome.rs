@@ -60,7 +60,7 @@ pub enum WriteKind {
     Last,
 }
 
-/// A write of [`Partition::put`].
+/// A write of [`Partition::put`](super::Partition::put).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Write {
     /// The server to remember.
@@ -83,7 +83,7 @@ impl Write {
     }
 }
 
-/// What [`Partition::put`] did.
+/// What [`Partition::put`](super::Partition::put) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
     /// What became of the key.
@@ -145,7 +145,7 @@ impl core::fmt::Display for Refused {
 
 impl core::error::Error for Refused {}
 
-/// What [`Partition::open`] found.
+/// What [`Partition::open`](super::Partition::open) found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// The server the client is bound to.
@@ -154,7 +154,7 @@ pub struct Opened {
     pub first: bool,
 }
 
-/// What [`Partition::close`] found.
+/// What [`Partition::close`](super::Partition::close) found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed {
     /// That was the last open connection of the key on this engine.
