@@ -7,8 +7,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use io_uring_06::types::{Fd, SubmitArgs, Timespec};
-use io_uring_06::{IoUring, opcode, squeue};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{IoUring, opcode, squeue};
 
 use super::poller::{Answer, Side};
 
