@@ -157,6 +157,16 @@ fn fewest_tasks_follows_the_report_and_counts_what_was_sent_since() {
     assert_eq!(at(&mut pool, 1), ServerIndex(1));
 }
 
+//= test LB-FT-02
+#[test]
+fn a_server_that_comes_back_is_not_flooded_for_want_of_reports() {
+    let mut pool = pool(2, Algorithm::FewestTasks);
+    pool.set_state(ServerIndex(0), ServerState::DOWN, Now(1));
+    assert_eq!(counts(&mut pool, 150, true), [0, 150]);
+    pool.set_state(ServerIndex(0), ServerState::UP, Now(2));
+    assert_eq!(counts(&mut pool, 100, true), [50, 50]);
+}
+
 //= test LB-FS-01
 #[test]
 fn fewest_servers_fills_the_first_before_it_uses_the_next() {
@@ -277,6 +287,23 @@ fn a_disabled_server_takes_no_new_client() {
         assert_eq!(served(&decision), ServerIndex(1));
         assert_eq!(decision.reason.skipped[0].map(|s| s.why), Some(SkipWhy::Disabled));
     }
+}
+
+//= test LB-DRAIN-06
+#[test]
+fn the_grace_of_a_server_disabled_by_the_configuration_counts_from_the_start() {
+    let boot = 90_000_000_000;
+    let grace = Grace::For(Minutes(1));
+    let disable = DisablePolicy { kind: DisableType::AllowNewConnectionIfPersistencePresent, grace };
+    let mut config = PoolConfig { disable, ..config(2, Algorithm::LeastConnections) };
+    config.servers[0].enabled = false;
+    let mut pool = Pool::new(config).expect("good");
+    pool.started(Now(boot));
+    for (passed, why) in [(1, SkipWhy::Draining), (60_000_000, SkipWhy::Disabled)] {
+        let decision = decide(&mut pool, &Input { now: Now(boot + passed), ..Input::new(client(1)) });
+        assert_eq!(decision.reason.skipped[0].map(|s| s.why), Some(why), "{passed}");
+    }
+    assert_eq!(pool.cut_at(ServerIndex(0)), Some(Now(boot + 60_000_000)));
 }
 
 //= test LB-DRAIN-03

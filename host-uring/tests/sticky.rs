@@ -123,6 +123,31 @@ fn a_cookie_keeps_a_client_on_its_server_over_workers_and_is_not_shown_to_server
     assert_eq!(hits, 100);
 }
 
+//= test LB-DRAIN-06
+#[test]
+fn a_server_that_the_file_disables_keeps_its_clients_for_the_grace_from_the_engines_start() {
+    let three = Three::new();
+    let more =
+        format!("[[persistence]]\nname = \"p\"\ntype = \"http_cookie\"\ncookie_name = \"STICKY\"\n{KEY}");
+    let bound = three.document("persistence = \"p\"", &more);
+    let engine = Engine::start(&bound, 1);
+    let first = ask(&engine, "/", "");
+    let value =
+        ["one", "two", "three"][["a", "b", "c"].iter().position(|n| *n == name(&first)).expect("one")];
+    let mark = format!("header_value = \"{value}\"");
+    drop(engine);
+    for (grace, stays) in [("", true), ("graceful_disable_timeout_min = 0\n", false)] {
+        let pool = format!("server_disable = \"allow_persistent\"\n{grace}persistence = \"p\"");
+        let disabled = three.document(&pool, &more).replace(&mark, &format!("{mark}\nenabled = false"));
+        let engine = Engine::start(&disabled, 2);
+        for _ in 0..6 {
+            let next = ask(&engine, "/", &cookie(&first));
+            assert_eq!(name(&next) == name(&first), stays, "grace {grace:?}");
+            assert_ne!(name(&ask(&engine, "/", "")), name(&first), "a new client");
+        }
+    }
+}
+
 #[test]
 fn a_cookie_whose_server_is_down_leads_elsewhere_and_is_replaced() {
     let three = Three::new();

@@ -128,11 +128,22 @@ impl Pool {
         pool
     }
 
+    /// Says when the host began to serve. A server that is disabled by the configuration was disabled then:
+    /// its grace counts from there. Give the same moment for all workers, and for one that is started anew.
+    //= LB-DRAIN-06
+    pub fn started(&mut self, now: Now) {
+        for c in self.cold.iter_mut().filter(|c| !c.state.enabled) {
+            c.left_at = now;
+        }
+        self.recompute(now);
+    }
+
     /// Takes over what `old`, the same worker's pool before a change of the configuration, knows of the
     /// servers that are in both. Servers that are new start slowly from `now`.
     //= LB-RELOAD-01
     pub fn carry_over(&mut self, old: &Self, now: Now) {
         let ramp = self.ramps();
+        let mut came_up = false;
         self.total_open = 0;
         for (s, c) in self.servers.iter_mut().zip(&mut self.cold) {
             match old.index_of(c.id) {
@@ -143,10 +154,13 @@ impl Pool {
                     *c = old.cold[at.at()].clone();
                     if c.state.enabled != configured {
                         Self::transition(s, c, ServerState { enabled: configured, ..c.state }, now, ramp);
+                        came_up |= c.state == ServerState::UP;
                     }
                 }
-                None if ramp => c.ramp_from = Some(now),
-                None => {}
+                None => {
+                    c.ramp_from = ramp.then_some(now);
+                    came_up = true;
+                }
             }
             self.total_open += u64::from(s.total());
         }
@@ -154,6 +168,9 @@ impl Pool {
             if let Some((_, was)) = old.sites_up.iter().find(|(s, _)| s == site) {
                 *up = *was;
             }
+        }
+        if came_up {
+            self.forget_sent();
         }
         self.seat(old.worker, old.workers);
         self.recompute(now);
@@ -229,8 +246,21 @@ impl Pool {
     pub fn set_state(&mut self, at: ServerIndex, state: ServerState, now: Now) {
         let ramp = self.ramps();
         if let (Some(s), Some(c)) = (self.servers.get_mut(at.at()), self.cold.get_mut(at.at())) {
+            let came_up = c.state != state && state == ServerState::UP;
             Self::transition(s, c, state, now, ramp);
+            if came_up {
+                self.forget_sent();
+            }
             self.recompute(now);
+        }
+    }
+
+    /// Counts what is sent for fewest tasks from here on: next to a server that was away, whose count stood
+    /// still, all others would look loaded, and it alone would be chosen until it has caught up.
+    //= LB-FT-02
+    fn forget_sent(&mut self) {
+        for s in &mut self.servers {
+            s.since_report = 0;
         }
     }
 

@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 use forebay_core::id::{Endpoint, GroupId, PoolId, ServerId, VsId};
 use forebay_core::policy::{Action, Names, Policy, PolicyConfig};
+use forebay_core::units::Now;
 use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Snapshot};
+
+use crate::rt::clock;
 
 pub use decide::fail_action;
 pub use shared::{HealthState, PoolShared, ServerShared};
@@ -37,6 +40,9 @@ pub struct Tree {
     pub cookie_keys: Vec<CookieKey>,
     /// Servers of all pools together: the length of per-server lists indexed by [`Server::slot`].
     pub server_slots: usize,
+    /// When the engine took this configuration: what its disabled servers' grace counts from, on all workers
+    /// and on those that are started anew.
+    pub started: Now,
 }
 
 /// Place in [`Tree::services`].
@@ -228,6 +234,7 @@ impl Tree {
             cookie_keys: cookie_key,
             monitors: health_monitor,
             server_slots,
+            started: clock::now(),
         }
     }
 

@@ -18,6 +18,7 @@ use super::answers::no_such;
 use crate::config::{Group, HealthState, Pool, Service, Target, Tree};
 use crate::log::write_reason;
 use crate::metrics::page::sum;
+use crate::rt::clock;
 
 /// A request that is to be explained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,7 +175,8 @@ fn decide(
     let profile = config.persistence.clone();
     let mut copy = lb::Pool::new(config)
         .map_err(|_| Refused::new(Code::Failed, "the pool cannot be read", "run forebay-se check"))?;
-    let now = Now(1);
+    copy.started(state.tree.started);
+    let now = clock::now();
     for (index, server) in pool.servers.iter().enumerate() {
         let at = ServerIndex(u16::try_from(index).unwrap_or(u16::MAX));
         let health = match server.shared.state() {
@@ -209,9 +211,8 @@ fn decide(
         lb::Algorithm::ConsistentHash { by, .. } => Some(lb::hash_key(by, request, None)),
         _ => None,
     };
-    // After slow start: how long a server has been up is each worker's own knowledge.
     let input = Input {
-        now: Now(u64::MAX / 2),
+        now,
         wall: UnixSeconds(crate::health::unix_s()),
         hash_key: hash_key.as_ref().map(lb::HashKey::bytes),
         found,

@@ -335,7 +335,8 @@ impl Route {
         let pool = tree.pool(pool_index);
         let config = &pool.config;
         let us = |ms: u32| u64::from(ms) * 1000;
-        let built = Pool::new(core).expect("checked: the snapshot's own check covers the core's");
+        let mut built = Pool::new(core).expect("checked: the snapshot's own check covers the core's");
+        built.started(tree.started);
         Route {
             service,
             pool_index,
