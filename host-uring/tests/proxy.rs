@@ -575,7 +575,8 @@ fn draining_ends_idle_connections_and_lets_requests_finish() {
 #[test]
 fn a_panicking_worker_closes_its_connections() {
     let server = Server::echo("s");
-    let engine = Engine::start(&document(&[&server], ""), 1);
+    let mut engine = Engine::start(&document(&[&server], ""), 1);
+    engine.may_panic();
     let mut client = engine.connect();
     let mut rest = Vec::new();
     client.write_all(GET.as_bytes()).expect("sent");

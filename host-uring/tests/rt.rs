@@ -16,12 +16,15 @@ use forebay_host_uring::rt::sockets::Socket;
 use forebay_host_uring::rt::wheel::TICK;
 use forebay_host_uring::rt::{Backend, Rt, Sockets, Stream};
 
+#[path = "support/skips.rs"]
+mod skips;
+
 const BACKENDS: [Backend; 2] = [Backend::IoUring, Backend::Epoll];
 
 fn runtime(backend: Backend) -> Sockets {
     let (rt, refusal) = Sockets::new(backend).expect("a runtime");
     if let Some(refusal) = refusal {
-        eprintln!("io_uring is refused here ({refusal}): this run says nothing about it");
+        skips::no_io_uring(&skips::this_test(), &refusal);
     }
     rt
 }

@@ -15,7 +15,9 @@ use forebay_host_uring::log::{self, Drain};
 use forebay_host_uring::metrics::WorkerMetrics;
 use forebay_host_uring::persist::Store;
 use forebay_host_uring::rt::{Backend, clock};
-use forebay_host_uring::worker::{self, Common};
+use forebay_host_uring::worker::{self, Common, Started};
+
+mod skips;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -40,6 +42,7 @@ pub struct Engine {
     drains: Mutex<Vec<Drain>>,
     shutdown: Arc<ShutdownFlag>,
     threads: Vec<JoinHandle<()>>,
+    may_panic: bool,
 }
 
 impl Engine {
@@ -86,6 +89,7 @@ impl Engine {
             drains: Mutex::default(),
             shutdown: shutdown.clone(),
             threads: Vec::new(),
+            may_panic: false,
         };
         for (index, listeners) in sockets.into_iter().enumerate() {
             let metrics = Arc::new(WorkerMetrics::new(&tree));
@@ -102,8 +106,15 @@ impl Engine {
                 connections_max,
             };
             let common = Common { store: store.clone(), workers, backend };
+            let name = skips::this_test();
             engine.threads.push(std::thread::spawn(move || {
-                worker::run(seat, common, |_| on_start()).expect("a worker");
+                let began = |started: &Started| {
+                    if let Some(refusal) = &started.refusal {
+                        skips::no_io_uring(&name, refusal);
+                    }
+                    on_start();
+                };
+                worker::run(seat, common, began).expect("a worker");
             }));
             engine.metrics.push(metrics);
             engine.mailboxes.push(mail);
@@ -146,6 +157,11 @@ impl Engine {
         self.metrics.iter().map(|metrics| of(metrics)).sum()
     }
 
+    /// From now on a worker may end by a panic: the test asked for it.
+    pub fn may_panic(&mut self) {
+        self.may_panic = true;
+    }
+
     pub fn drain(&self) {
         self.shutdown.raise(ShutdownStage::Draining);
     }
@@ -161,8 +177,8 @@ impl Drop for Engine {
         self.shutdown.raise(ShutdownStage::Now);
         for thread in self.threads.drain(..) {
             let ended = thread.join();
-            if !std::thread::panicking() {
-                let _ = ended;
+            if !std::thread::panicking() && !self.may_panic {
+                ended.expect("no worker panicked");
             }
         }
     }
