@@ -1,28 +1,76 @@
 //! What runs out: file descriptors, log disk, io_uring.
 
+use std::process::Command;
+
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Engine, Lab, Options, Scene, Wire, bin, config, eventually};
+use forebay_e2e::{Engine, Lab, Options, Scene, Wire, bin, config, eventually, system};
+
+use super::workers::started;
+
+/// Asks or sets the number of descriptors that the running engine may have.
+fn descriptors(scene: &Scene, what: &str) -> String {
+    let mut command = Command::new(bin::foreign("prlimit", "util-linux"));
+    let pid = scene.engine.process.pid().to_string();
+    let done =
+        command.args(["--pid", &pid, what, "--noheadings", "--raw", "--output=SOFT"]).output().unwrap();
+    assert!(done.status.success(), "prlimit {what}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+}
+
+/// The numbers of the descriptors that the engine has.
+fn open_descriptors(scene: &Scene) -> Vec<u64> {
+    let folder = format!("/proc/{}/fd", scene.engine.process.pid());
+    let names = std::fs::read_dir(folder).unwrap();
+    names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+//= test SE-LIMIT-02
+#[test]
+fn with_no_descriptor_left_old_connections_are_served_and_new_ones_as_soon_as_one_is_free() {
+    let mut scene = Scene::new("", "");
+    let mut kept = scene.client();
+    for _ in 0..30 {
+        // So many that every server has a connection that waits for use.
+        assert_eq!(kept.get("/").unwrap().status, 200);
+    }
+    let usual = descriptors(&scene, "--nofile");
+    let open = open_descriptors(&scene);
+    let limit = (0..).find(|fd| !open.contains(fd)).unwrap() + 10;
+    descriptors(&scene, &format!("--nofile={limit}:"));
+    let mut crowd: Vec<Wire> = (0..200).map(|_| Wire::connect(scene.at).unwrap()).collect();
+    eventually("the engine has no descriptor left", secs(10), || {
+        open_descriptors(&scene).into_iter().filter(|fd| *fd < limit).count() as u64 == limit
+    });
+    for _ in 0..20 {
+        assert_eq!(kept.get("/").unwrap().status, 200, "a kept connection is served all the while");
+    }
+    descriptors(&scene, &format!("--nofile={usual}:"));
+    for (n, wire) in crowd.iter_mut().enumerate() {
+        wire.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let head = wire.head().unwrap_or_else(|e| panic!("connection {n}, which waited: {e}"));
+        assert!(head.starts_with("HTTP/1.1 200 "), "connection {n}: {head}");
+    }
+    assert!(scene.engine.metric("forebay_accept_errors_total", &[]) > 0.0, "it did run out of descriptors");
+    assert_eq!(scene.engine.metric("forebay_connections_refused_total", &[]), 0.0, "that is no refusal");
+    drop(crowd);
+    super::is_well(&mut scene);
+}
 
 #[test]
-fn with_no_descriptor_left_old_connections_are_served_and_new_ones_as_soon_as_possible() {
+fn an_engine_started_with_few_descriptors_refuses_what_is_over_its_limit_and_serves_the_rest() {
     let under =
         vec![bin::foreign("prlimit", "util-linux").to_string_lossy().into_owned(), "--nofile=160:160".into()];
     let mut scene = Scene::with(Lab::new(), "", "", Options { under, ..Options::default() });
     let mut kept = scene.client();
     kept.get("/").unwrap();
     let crowd: Vec<Wire> = (0..400).filter_map(|_| Wire::connect(scene.at).ok()).collect();
-    eventually("the engine says that it cannot accept", secs(10), || {
-        kept.get("/").is_ok_and(|a| a.status == 200) && {
-            // Its own page may have no descriptor either; the connection that asks for it waits.
-            forebay_e2e::metrics::Page::read(scene.engine.metrics).is_some_and(|p| {
-                p.sum("forebay_accept_errors_total", &[]) + p.sum("forebay_connections_refused_total", &[])
-                    > 0.0
-            })
-        }
+    eventually("connections over the limit are refused", secs(10), || {
+        scene.engine.metric("forebay_connections_refused_total", &[]) > 0.0
     });
     for _ in 0..20 {
         assert_eq!(kept.get("/").unwrap().status, 200, "a kept connection is served all the while");
     }
+    assert_eq!(scene.engine.metric("forebay_accept_errors_total", &[]), 0.0, "the limit leaves enough");
     drop(crowd);
     eventually("new clients are served again", secs(10), || {
         scene.client().patience(secs(2)).get_once("/").is_ok_and(|a| a.status == 200)
@@ -86,10 +134,37 @@ fn where_io_uring_is_refused_the_engine_says_so_and_runs_on_epoll() {
 }
 
 #[test]
-fn with_no_lockable_memory_the_engine_runs() {
-    let under =
-        vec![bin::foreign("prlimit", "util-linux").to_string_lossy().into_owned(), "--memlock=0:0".into()];
+fn where_io_uring_is_to_be_had_every_worker_runs_on_it() {
+    if let Err(refusal) = system::io_uring_is_to_be_had() {
+        return forebay_e2e::skip(&format!("io_uring is refused here ({refusal})"));
+    }
+    // An empty word turns a wish for epoll in the environment off.
+    let env = vec![("FOREBAY_NO_IO_URING".into(), String::new())];
+    let mut scene = Scene::with(Lab::new(), "", "", Options { env, ..Options::default() });
+    for worker in 0..2 {
+        let line = started(&scene.engine, worker).pop().expect("it said that it accepts");
+        assert!(line.contains("backend=\"io_uring\""), "{line}");
+    }
+    super::is_well(&mut scene);
+}
+
+#[test]
+fn with_no_lockable_memory_and_no_right_to_more_the_engine_runs() {
+    const CAP_IPC_LOCK: u64 = 1 << 14;
+    let program = |name| bin::foreign(name, "util-linux").to_string_lossy().into_owned();
+    let words = ["--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"].map(str::to_owned);
+    let mut under = vec![program("setpriv")];
+    under.extend(words);
+    under.extend([program("prlimit"), "--memlock=0:0".into()]);
     let mut scene = Scene::with(Lab::new(), "", "", Options { under, ..Options::default() });
+    let of_process = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{}/{file}", scene.engine.process.pid())).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix(name)).expect("a line of this name");
+        line.split_whitespace().next().expect("a value").to_owned()
+    };
+    assert_eq!(of_process("limits", "Max locked memory"), "0");
+    let rights = u64::from_str_radix(&of_process("status", "CapEff:"), 16).unwrap();
+    assert_eq!(rights & CAP_IPC_LOCK, 0, "with this right the limit would not count");
     for _ in 0..30 {
         assert_eq!(scene.client().get_once("/bytes?n=100000").unwrap().body.len(), 100_000);
     }

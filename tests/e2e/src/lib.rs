@@ -39,3 +39,18 @@ pub fn long() -> bool {
 pub fn long_or<T>(full: T, short: T) -> T {
     if long() { full } else { short }
 }
+
+/// Says where the gate counts it that the running test cannot show what it is named for on this machine.
+///
+/// # Panics
+/// If the file of skips cannot be written.
+pub fn skip(reason: &str) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let line = format!("{}: {reason}\n", thread.name().unwrap_or("a test"));
+    eprint!("{line}");
+    if let Some(file) = std::env::var_os("FOREBAY_SKIPS") {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(file);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the file of skips can be written");
+    }
+}

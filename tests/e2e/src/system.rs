@@ -118,6 +118,28 @@ pub fn private_kib(pid: u32) -> u64 {
         .sum()
 }
 
+/// Whether this process may set up an io_uring of the kind that the service engine uses.
+///
+/// # Errors
+/// Those of `io_uring_setup`.
+pub fn io_uring_is_to_be_had() -> io::Result<()> {
+    const SINGLE_ISSUER: u32 = 1 << 12;
+    const DEFER_TASKRUN: u32 = 1 << 13;
+    // `struct io_uring_params`: 30 words, the third of them the flags.
+    let mut parameters = [0_u32; 30];
+    parameters[2] = SINGLE_ISSUER | DEFER_TASKRUN;
+    // SAFETY: the parameters are as long as the kernel's and live through the call; the descriptor is
+    // fresh and owned by nobody else.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_io_uring_setup, 8, parameters.as_mut_ptr());
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        drop(OwnedFd::from_raw_fd(fd as RawFd));
+    }
+    Ok(())
+}
+
 /// Makes `io_uring_setup` fail with this error number in the program that `command` starts: a filter
 /// of system calls, as containers have it.
 pub fn refuse_io_uring(command: &mut Command, error: i32) {
