@@ -1,8 +1,9 @@
 //! The persistence table of the process, and the locks of its partitions.
 //!
 //! The whole of it is reserved and written at start from the memory setting, so nothing grows on the data
-//! path. A lock is held for one operation on one of up to 4,096 partitions (a few dozen nanoseconds); it is,
-//! with the counter of a limited server, the only memory that two workers write.
+//! path. A lock is held for one operation on one of up to 4,096 partitions (a few dozen nanoseconds). What else
+//! two workers write: here the tickets, for pools with `round_robin_per_engine`, the hand of the sweep and the counts of
+//! entries evicted and refused; and the counters of limited servers and of waiting requests (`config/shared.rs`).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,17 +1,23 @@
 //! Promises: each rule in `docs/spec/*.md` (`- **ID**: sentence. (source)`) has one id, is cited by the
 //! code that keeps it (`//= ID`) and by a test or golden case that shows it (`//= test ID`). A rule whose line says
-//! `(planned)` need not be cited yet.
+//! `(planned)` need not be cited yet; one that says `(decision only)` is kept by the pure crates, and no host cites it.
 
 use std::collections::BTreeMap;
 
 use super::Findings;
 use crate::tool::tree::File;
 
+/// The mark of a rule that the pure crates keep and no host uses or carries out yet.
+const DECISION_ONLY: &str = "(decision only)";
+/// The folders of the hosts and of the tests through them.
+const HOSTS: &[&str] = &["host-uring/", "tests/e2e/"];
+
 /// A rule and where it is cited.
 #[derive(Debug, Default)]
 pub struct Rule {
     pub place: String,
     pub planned: bool,
+    pub decision_only: bool,
     pub code: Vec<String>,
     pub tests: Vec<String>,
 }
@@ -23,7 +29,12 @@ pub fn table(files: &[File], findings: &mut Findings) -> BTreeMap<String, Rule> 
         for (number, line) in file.text.lines().enumerate() {
             let Some(id) = rule_id(line) else { continue };
             let place = format!("{}:{}", file.path, number + 1);
-            let rule = Rule { place: place.clone(), planned: line.contains("(planned"), ..Rule::default() };
+            let rule = Rule {
+                place: place.clone(),
+                planned: line.contains("(planned"),
+                decision_only: line.contains(DECISION_ONLY),
+                ..Rule::default()
+            };
             if let Some(first) = rules.insert(id.to_owned(), rule) {
                 findings.problem(
                     place,
@@ -62,6 +73,14 @@ pub fn check(files: &[File]) -> Findings {
     let rules = table(files, &mut findings);
     findings.looked_at = rules.len();
     for (id, rule) in &rules {
+        let hosts = rule.code.iter().chain(&rule.tests).find(|c| HOSTS.iter().any(|h| c.starts_with(h)));
+        if let (true, Some(host)) = (rule.decision_only, hosts) {
+            findings.problem(
+                &rule.place,
+                format!("{id} is marked as a decision only, but {host} cites it"),
+                "take the mark away",
+            );
+        }
         let what = match (rule.code.is_empty(), rule.tests.is_empty()) {
             (false, false) if rule.planned => {
                 findings.problem(
@@ -86,6 +105,12 @@ pub fn check(files: &[File]) -> Findings {
     let planned = rules.values().filter(|r| r.planned).count();
     if planned > 0 {
         findings.notes.push(format!("{planned} rules are planned"));
+    }
+    let decisions = rules.values().filter(|r| r.decision_only).count();
+    if decisions > 0 {
+        findings
+            .notes
+            .push(format!("{decisions} rules are decided by the core and not carried out by the engine"));
     }
     findings
 }
@@ -131,6 +156,18 @@ mod tests {
         let planned = "- **LB-RR-02** (planned): Later.\n";
         assert_eq!(problems(planned, ""), [""; 0]);
         assert_eq!(problems(planned, "//= LB-RR-02\n//= test LB-RR-02\n").len(), 1);
+    }
+
+    #[test]
+    fn a_rule_of_the_decision_only_is_cited_by_no_host() {
+        let marked = "- **LB-RR-03** (decision only): Decided.\n";
+        let cited = "//= LB-RR-03\n//= test LB-RR-03\n";
+        let problems = |path: &str| {
+            check(&[File::new("docs/spec/lb.md", marked), File::new(path, cited)]).problems.len()
+        };
+        assert_eq!(problems("core/src/a.rs"), 0);
+        assert_eq!(problems("host-uring/src/a.rs"), 1);
+        assert_eq!(problems("tests/e2e/a.rs"), 1);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::tool::process;
 
 /// Run everything that gates a change
 ///
-/// All stages run even if an early one fails. From nothing this takes about 20 minutes on two cores,
-/// most of it compiling; the last line sums up the tests.
+/// All stages run even if an early one fails. On two quiet cores this takes about 8 minutes, more from
+/// nothing; the last line sums up the tests.
 #[derive(Args)]
 pub struct Test {
     /// Run in full the tests that the gate runs shortened (those that take over a minute)

@@ -11,7 +11,7 @@ use crate::tool::workspace::Workspace;
 
 /// Build and run Forebay on this machine, with demo servers and some traffic
 ///
-/// Everything after `up` goes to `forebay up`: try `cargo xtask up --help`, `--once`, or
+/// `--install` installs what this machine lacks. Everything else after `up` goes to `forebay up`: try `cargo xtask up --help`, `--once`, or
 /// `--server 127.0.0.1:9000` for servers of your own.
 #[derive(Args)]
 #[command(disable_help_flag = true)]
@@ -30,7 +30,8 @@ const FIRST_BUILD: &str =
 
 impl Up {
     pub fn run(self) -> Result<ExitCode> {
-        setup::ensure(&["up"], process::in_ci())?;
+        let (install, args) = split(self.args);
+        setup::ensure(&["up"], install || process::in_ci())?;
         // The gate's profile: what `test` built is used again, and the first build does not wait for
         // link-time optimisation. Measure with `cargo xtask bench`, which builds what is shipped.
         let folder = Workspace::load()?.target.join("gate");
@@ -40,15 +41,36 @@ impl Up {
         }
         process::run(&mut process::cargo(BUILD))?;
         let mut up = Command::new(&program);
-        up.arg("up").args(&self.args);
+        up.arg("up").args(args);
         let error = up.exec();
         Err(error).with_context(|| format!("starting {}", tree::shown(&program)))
     }
 }
 
+/// Whether to install what is missing, and what the program gets; after `--` everything is the program's.
+fn split(args: Vec<String>) -> (bool, Vec<String>) {
+    let ours = args.iter().position(|a| a == "--").unwrap_or(args.len());
+    let (mut install, mut rest) = (false, Vec::new());
+    for (number, arg) in args.into_iter().enumerate() {
+        if number < ours && arg == "--install" {
+            install = true;
+        } else {
+            rest.push(arg);
+        }
+    }
+    (install, rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn install_is_for_us_and_the_rest_for_the_program() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(split(words("--once --install --port 1")), (true, words("--once --port 1")));
+        assert_eq!(split(words("--once -- --install")), (false, words("--once -- --install")));
+    }
 
     #[test]
     fn up_builds_only_what_it_runs_and_says_how_long() {

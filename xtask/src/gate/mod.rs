@@ -20,7 +20,7 @@ pub struct Stage {
     pub name: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
-    /// What it takes on two cores from nothing.
+    /// What it takes on two quiet cores, with the foreign dependencies partly built.
     pub takes: &'static str,
     run: fn(&mut Gate) -> Result<Outcome>,
 }

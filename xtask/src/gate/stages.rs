@@ -16,13 +16,18 @@ pub const ALL: &[Stage] = &[
     Stage { name: "spec", about: "every promise is built and tested", takes: "seconds", run: spec },
     Stage { name: "acceptance", about: "every named proof exists", takes: "seconds", run: acceptance },
     Stage { name: "planted", about: "the planted faults still apply", takes: "seconds", run: planted },
-    Stage { name: "build", about: "the product and all tests, once", takes: "about 5 min", run: build },
-    Stage { name: "unit", about: "unit, property and golden tests", takes: "about 2 min", run: unit },
-    Stage { name: "fuzz", about: "replay of the fuzz corpora", takes: "below 1 min", run: fuzz },
-    Stage { name: "e2e", about: "real processes, sockets, peers", takes: "about 5 min", run: e2e },
+    Stage {
+        name: "build",
+        about: "the product and all tests, once",
+        takes: "over 1 min, more at first",
+        run: build,
+    },
+    Stage { name: "unit", about: "unit, property and golden tests", takes: "about 1 min", run: unit },
+    Stage { name: "fuzz", about: "replay of the fuzz corpora", takes: "seconds", run: fuzz },
+    Stage { name: "e2e", about: "real processes, sockets, peers", takes: "about 2 min", run: e2e },
     Stage { name: "wasm", about: "pure crates and the component", takes: "about 1 min", run: wasm },
     Stage { name: "clippy", about: "lints, each feature set alone", takes: "about 3 min", run: clippy },
-    Stage { name: "doc", about: "documentation and its examples", takes: "about 1 min", run: doc },
+    Stage { name: "doc", about: "documentation and its examples", takes: "about 30 s", run: doc },
 ];
 
 /// Packages whose tests are stages of their own.
