@@ -46,7 +46,11 @@ impl Three {
             .iter()
             .zip(["one", "two", "three"])
             .map(|(s, value)| {
-                format!("[[pool.server]]\naddress = \"{}\"\nheader_value = \"{value}\"\n", s.address)
+                let value = match more.contains("type = \"custom_header\"") {
+                    true => format!("header_value = \"{value}\"\n"),
+                    false => String::new(),
+                };
+                format!("[[pool.server]]\naddress = \"{}\"\n{value}", s.address)
             })
             .collect();
         format!(
@@ -132,9 +136,8 @@ fn a_server_that_the_file_disables_keeps_its_clients_for_the_grace_from_the_engi
     let bound = three.document("persistence = \"p\"", &more);
     let engine = Engine::start(&bound, 1);
     let first = ask(&engine, "/", "");
-    let value =
-        ["one", "two", "three"][["a", "b", "c"].iter().position(|n| *n == name(&first)).expect("one")];
-    let mark = format!("header_value = \"{value}\"");
+    let at = ["a", "b", "c"].iter().position(|n| *n == name(&first)).expect("one of them");
+    let mark = format!("address = \"{}\"", three.servers[at].address);
     drop(engine);
     for (grace, stays) in [("", true), ("graceful_disable_timeout_min = 0\n", false)] {
         let pool = format!("server_disable = \"allow_persistent\"\n{grace}persistence = \"p\"");
@@ -259,6 +262,25 @@ fn a_consistent_hash_sends_the_same_key_to_the_same_server() {
         }
         assert!(names.len() > 1, "{by}: {names:?}");
     }
+}
+
+//= test POL-PERSIST-01
+#[test]
+fn a_rule_gives_the_text_that_a_consistent_hash_takes() {
+    let three = Three::new();
+    let pool = "algorithm = \"consistent_hash\"\nhash_by = \"custom_string\"";
+    let rule = "[[virtual_service.rules]]\nname = \"user\"\nthen = [{ hash_by = { header = \"x-user\" } }]\n[[pool]]";
+    let document = three.document(pool, "").replace("algorithm = \"round_robin\"\n", "");
+    let engine = Engine::start(&document.replace("[[pool]]", rule), 2);
+    let mut names = BTreeSet::new();
+    for user in 0..20_u8 {
+        let field = format!("X-User: user-{user}\r\n");
+        let one = |from: u8| name(&ask_from(&engine, IpAddr::from([127, 0, 11, from]), "/", &field));
+        let first = one(1);
+        assert!((2..6).all(|from| one(from) == first), "the client's address must not count");
+        names.insert(first);
+    }
+    assert_eq!(names.len(), 3, "{names:?}");
 }
 
 //= test SE-RULES-01

@@ -107,6 +107,7 @@ fn algorithm(from: &forebay_snapshot::Pool) -> Algorithm {
                     HashBy::CustomHeader(from.hash_header.clone().unwrap_or_default().to_ascii_lowercase())
                 }
                 pool::HashBy::CallId => HashBy::CallId,
+                pool::HashBy::CustomString => HashBy::CustomString,
             },
             ignore_server_port: from.ignore_server_port,
             load_max_percent: from.hash_load_max_percent,
@@ -153,20 +154,25 @@ mod tests {
 
     #[test]
     fn whatever_the_check_lets_pass_the_core_takes() {
-        for (_, algorithm) in Algorithm::ALL {
-            for (by, hash_by) in HashBy::ALL {
-                let header = *algorithm == "consistent_hash" && *by == HashBy::CustomHeader;
+        for (name, algorithm) in Algorithm::ALL.iter().filter(|(name, _)| *name != Algorithm::FewestTasks) {
+            let hashes = *name == Algorithm::ConsistentHash;
+            for (by, hash_by) in HashBy::ALL.iter().filter(|(by, _)| hashes || *by == HashBy::SourceIp) {
+                let header = *by == HashBy::CustomHeader;
                 for persistence in ["http_cookie", "app_cookie", "client_ip", "custom_header"] {
                     let document = format!(
                         "version = 1\n[[cookie_key]]\nname = \"k\"\nkey = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n\
                          [[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:8080\"]\npool = \"web\"\n\
                          [[pool]]\nname = \"web\"\nalgorithm = \"{algorithm}\"\nhash_by = \"{hash_by}\"\npersistence = \"p\"\n{}\
-                         connection_ramp_min = 300\ngraceful_disable_timeout_min = 7200\nhash_load_max_percent = 125\n\
+                         connection_ramp_min = 300\ngraceful_disable_timeout_min = 7200\n{}\
                          fail_action = {{ action = \"redirect\", location = \"https://a.example/\" }}\n\
-                         server = [{{ address = \"192.0.2.1:80\", ratio = 20, header_value = \"{}\" }}, {{ address = \"[2001:db8::1]\" }}]\n\
+                         server = [{{ address = \"192.0.2.1:80\", ratio = 20{} }}, {{ address = \"[2001:db8::1]\" }}]\n\
                          [[persistence]]\nname = \"p\"\ntype = \"{persistence}\"\n{}",
                         if header { "hash_header = \"X-Shard\"\n" } else { "" },
-                        "v".repeat(256),
+                        if hashes { "hash_load_max_percent = 125\n" } else { "" },
+                        match persistence {
+                            "custom_header" => format!(", header_value = \"{}\"", "v".repeat(256)),
+                            _ => String::new(),
+                        },
                         match persistence {
                             "app_cookie" => "cookie_name = \"s\"\ntimeout_min = 720\n",
                             "custom_header" => "header = \"X-Server\"\n",

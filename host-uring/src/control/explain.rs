@@ -71,8 +71,12 @@ pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question
     let service = service(state, question, &request)?;
     let mut steps = vec![format!("virtual service {:?} takes the request", service.name)];
     let outcome = rules(service, &request, &mut steps);
+    let by_rule = match &outcome {
+        Ruled::Goes(_, key) => *key,
+        Ruled::Ends(_) => None,
+    };
     let target = match outcome {
-        Ruled::Goes(target) => target.map_or(Some(service.target), |named| named.resolve(&state.tree)),
+        Ruled::Goes(target, _) => target.map_or(Some(service.target), |named| named.resolve(&state.tree)),
         Ruled::Ends(verdict) => {
             return Ok(json!({ "virtual_service": service.name, "verdict": verdict, "steps": steps }));
         }
@@ -97,12 +101,13 @@ pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question
             ));
         }
     };
-    decide(state, peek, service, pool, &request, steps)
+    decide(state, peek, service, pool, (&request, by_rule), steps)
 }
 
 /// What the rules make of a request.
-enum Ruled {
-    Goes(Option<Named>),
+enum Ruled<'r> {
+    /// Where the server is sought, and what a consistent hash takes.
+    Goes(Option<Named>, Option<&'r [u8]>),
     Ends(String),
 }
 
@@ -121,9 +126,9 @@ impl Named {
     }
 }
 
-fn rules(service: &Service, request: &Parts, steps: &mut Vec<String>) -> Ruled {
+fn rules<'r>(service: &Service, request: &'r Parts, steps: &mut Vec<String>) -> Ruled<'r> {
     if service.policy.is_empty() {
-        return Ruled::Goes(None);
+        return Ruled::Goes(None, None);
     }
     // A state of its own: rate limits are the workers' and are neither read nor used up here.
     let mut own = service.policy.state(1);
@@ -136,7 +141,7 @@ fn rules(service: &Service, request: &Parts, steps: &mut Vec<String>) -> Ruled {
     let verdict = match outcome.end {
         End::Proceed => {
             let named = outcome.pool.map(Named::Pool).or(outcome.group.map(Named::Group));
-            return Ruled::Goes(named);
+            return Ruled::Goes(named, outcome.hash_key(request));
         }
         End::Redirect(to) => format!("redirect {}", to.status),
         End::Respond(answer) => format!("answer {} by a rule", answer.status),
@@ -168,7 +173,7 @@ fn decide(
     peek: Option<&dyn Peek>,
     service: &Service,
     pool: &Pool,
-    request: &Parts,
+    (request, by_rule): (&Parts, Option<&[u8]>),
     mut steps: Vec<String>,
 ) -> Result<Value, Refused> {
     let config = pool.decision_config(service);
@@ -208,7 +213,7 @@ fn decide(
         (Some(p), ..) => format!("persistence {} finds a key that leads to a server", p.kind.name()),
     });
     let hash_key = match &copy.config().algorithm {
-        lb::Algorithm::ConsistentHash { by, .. } => Some(lb::hash_key(by, request, None)),
+        lb::Algorithm::ConsistentHash { by, .. } => Some(lb::hash_key(by, request, by_rule)),
         _ => None,
     };
     let input = Input {

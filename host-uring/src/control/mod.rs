@@ -18,6 +18,7 @@ pub mod tables;
 mod web;
 
 pub use explain::Peek;
+pub(crate) use run::worker_count;
 pub use run::{Start, Workers, run};
 pub use seat::{SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
 pub use state::State;

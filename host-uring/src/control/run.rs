@@ -183,7 +183,8 @@ impl Drop for RemoveAtEnd {
     }
 }
 
-fn worker_count(tree: &Tree) -> usize {
+/// How many workers the engine has: as configured, else one for each core.
+pub(crate) fn worker_count(tree: &Tree) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     tree.engine.workers.map_or(cores, usize::from)
 }

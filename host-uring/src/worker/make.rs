@@ -7,7 +7,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 use super::{Common, run};
 use crate::config::Tree;
-use crate::control::{WorkerSeat, Workers};
+use crate::control::{WorkerSeat, Workers, worker_count};
 use crate::limits::sizes::Sizes;
 use crate::persist::Store;
 use crate::rt::{Backend, clock};
@@ -37,8 +37,7 @@ pub fn make(tree: &Arc<Tree>, sizes: &Sizes) -> anyhow::Result<Workers> {
         Some(value) if !value.is_empty() && value != "0" => Backend::Epoll,
         _ => Backend::IoUring,
     };
-    let workers = (sizes.connections_max as usize).div_ceil(sizes.connections_per_worker.max(1));
-    let common = Common { store: store.clone(), workers: workers.max(1), backend };
+    let common = Common { store: store.clone(), workers: worker_count(tree).max(1), backend };
     let body = move |seat: WorkerSeat| {
         let index = seat.index;
         let ended = run(seat, common.clone(), |started| match &started.refusal {

@@ -88,6 +88,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, monitor) in snapshot.health_monitor.iter().enumerate() {
         monitor_problems(reader, &format!("health_monitor[{index}]"), monitor);
     }
+    crate::ignored::find(reader, snapshot);
     cookies(reader, snapshot);
     let mut aes = BTreeMap::new();
     for (index, key) in snapshot.cookie_key.iter().enumerate() {

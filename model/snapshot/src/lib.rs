@@ -11,6 +11,7 @@
 mod conflicts;
 pub mod engine;
 pub mod health;
+mod ignored;
 pub mod limits;
 pub mod persistence;
 pub mod pool;

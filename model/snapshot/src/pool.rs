@@ -37,7 +37,7 @@ section! {
         connection_ramp_min: u16 = 10, in 0..=300;
         /// The port of servers that name none.
         default_server_port: u16 = 80, in 1..=65_535;
-        /// Seconds between the load reports of `fewest_tasks`.
+        /// Seconds between the load reports of `fewest_tasks`; planned, refused until then.
         fewest_tasks_feedback_delay_s: u16 = 10, in 1..=300;
         /// Connections to one server at the same time, exact over all workers; 0: no limit.
         max_concurrent_connections_per_server: u32 = 0;
@@ -49,9 +49,9 @@ section! {
         fail_action: FailAction = FailAction::default();
         /// What a disabled server still accepts.
         server_disable: ServerDisable = ServerDisable::RefuseNew;
-        /// Minutes that a disabled server keeps its connections; 0: none, -1: for ever.
+        /// Minutes that a disabled server still takes its bound clients under `allow_persistent`; 0: none, -1: for ever.
         graceful_disable_timeout_min: i32 = 1, in -1..=7200;
-        /// Minutes that a server found down keeps its connections; 0: none, -1: for ever.
+        /// Minutes that a server found down keeps its connections, -1: for ever; anything else is planned and refused until then.
         graceful_hm_down_disable_timeout_min: i32 = -1, in -1..=7200;
         /// Kept connections to the servers.
         connection_pool: ConnectionPool = ConnectionPool::default();
@@ -151,13 +151,13 @@ words! {
         FastestResponse = "fastest_response",
         /// The same key always to the same server.
         ConsistentHash = "consistent_hash",
-        /// The server with the lowest load: requests under way by response time.
+        /// The server that exchanged the fewest bytes lately.
         LeastLoad = "least_load",
         /// As few servers as the load allows.
         FewestServers = "fewest_servers",
         /// The less loaded of two picked by chance.
         Random = "random",
-        /// The server that reports the fewest tasks.
+        /// The server that reports the fewest tasks; planned, refused until then.
         FewestTasks = "fewest_tasks",
         /// Each worker keeps to its own servers.
         CoreAffinity = "core_affinity",
@@ -175,6 +175,8 @@ words! {
         CustomHeader = "custom_header",
         /// The value of the Call-ID header.
         CallId = "call_id",
+        /// The part of the request that a rule's `hash_by` names; without one the client's address.
+        CustomString = "custom_string",
     }
 
     /// What a client gets when no server can serve it.

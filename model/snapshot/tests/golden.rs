@@ -23,6 +23,8 @@ fn problems(text: &str) -> String {
 //= test CFG-LISTEN-01
 //= test CFG-MONITOR-01
 //= test CFG-COOKIE-01
+//= test CFG-IGNORED-01
+//= test CFG-IGNORED-02
 //= test CFG-SECRET-01
 #[test]
 fn every_bad_document_gets_exactly_its_list_of_problems() {

@@ -1,0 +1,163 @@
+//! Settings that the engine would not act on: not yet at all, or not beside what else the document says.
+//!
+//! Each is refused, so that nobody relies on what does not happen. A setting at its default is not one.
+
+use std::collections::BTreeSet;
+
+use forebay_core::policy::Action;
+
+use crate::Snapshot;
+use crate::persistence::Persistence;
+use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool};
+use crate::read::Reader;
+
+pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
+    for (index, pool) in snapshot.pool.iter().enumerate() {
+        let at = format!("pool[{index}]");
+        planned(reader, &at, pool);
+        beside_algorithm(reader, &at, pool);
+        header_values(reader, &at, pool, snapshot);
+        if !pool.server_reselect.enabled && !pool.server_reselect.statuses.is_empty() {
+            let reason = "no status leads to another try while enabled = false";
+            report(
+                reader,
+                &format!("{at}.server_reselect.statuses"),
+                reason,
+                "set enabled = true, or remove it",
+            );
+        }
+        fail_action(reader, &at, &pool.fail_action);
+    }
+    for (index, group) in snapshot.pool_group.iter().enumerate() {
+        fail_action(reader, &format!("pool_group[{index}]"), &group.fail_action);
+    }
+    rules(reader, snapshot);
+}
+
+fn report(reader: &mut Reader, path: &str, reason: &str, fix: &str) {
+    if !reader.is_bad(path) {
+        reader.report(path, reason, fix);
+    }
+}
+
+/// What the decision core can do and the engine does not feed yet.
+//= CFG-IGNORED-01
+fn planned(reader: &mut Reader, at: &str, pool: &Pool) {
+    let default = Pool::default();
+    if pool.algorithm == Algorithm::FewestTasks {
+        let reason = "it needs a monitor that reports tasks, which is planned";
+        let fix = "use least_connections, or least_load, until then";
+        report(reader, &format!("{at}.algorithm"), reason, fix);
+    }
+    if pool.fewest_tasks_feedback_delay_s != default.fewest_tasks_feedback_delay_s {
+        let reason = "no monitor reports tasks yet: it is planned";
+        report(reader, &format!("{at}.fewest_tasks_feedback_delay_s"), reason, "remove it");
+    }
+    if pool.graceful_hm_down_disable_timeout_min != default.graceful_hm_down_disable_timeout_min {
+        let reason = "open connections of a server that went down are not cut yet: it is planned";
+        let fix = "remove it, or set it to -1 (they go on)";
+        report(reader, &format!("{at}.graceful_hm_down_disable_timeout_min"), reason, fix);
+    }
+}
+
+//= CFG-IGNORED-02
+fn beside_algorithm(reader: &mut Reader, at: &str, pool: &Pool) {
+    if reader.is_bad(&format!("{at}.algorithm")) && pool.algorithm != Algorithm::FewestTasks {
+        return;
+    }
+    let default = Pool::default();
+    let only = [
+        ("hash_by", Algorithm::ConsistentHash, pool.hash_by != default.hash_by),
+        ("hash_load_max_percent", Algorithm::ConsistentHash, pool.hash_load_max_percent != 0),
+        ("ignore_server_port", Algorithm::ConsistentHash, pool.ignore_server_port),
+        ("round_robin_per_engine", Algorithm::RoundRobin, pool.round_robin_per_engine),
+        ("core_nonaffinity", Algorithm::CoreAffinity, pool.core_nonaffinity != default.core_nonaffinity),
+    ];
+    for (key, reads, is_set) in only {
+        if is_set && pool.algorithm != reads {
+            let reason = format!("algorithm = \"{}\" does not read it", pool.algorithm);
+            let fix = format!("set algorithm = \"{reads}\", or remove it");
+            report(reader, &format!("{at}.{key}"), &reason, &fix);
+        }
+    }
+}
+
+//= CFG-IGNORED-02
+fn header_values(reader: &mut Reader, at: &str, pool: &Pool, snapshot: &Snapshot) {
+    let named = pool.persistence.as_ref();
+    let kind = named.and_then(|name| snapshot.persistence.iter().find(|p| p.name() == name));
+    // A persistence that is not there is a problem of its own.
+    if matches!(kind, Some(Persistence::CustomHeader(_))) || (named.is_some() && kind.is_none()) {
+        return;
+    }
+    for (n, _) in pool.server.iter().enumerate().filter(|(_, server)| server.header_value.is_some()) {
+        let reason = "no persistence of type custom_header reads it";
+        let fix = "name such a [[persistence]] in the pool, or remove it";
+        report(reader, &format!("{at}.server[{n}].header_value"), reason, fix);
+    }
+}
+
+//= CFG-IGNORED-02
+fn fail_action(reader: &mut Reader, at: &str, action: &FailAction) {
+    let closes = action.action == FailKind::CloseConnection;
+    let at = format!("{at}.fail_action");
+    if reader.is_bad(&format!("{at}.action")) {
+        return;
+    }
+    let reason = format!("action = \"{}\" sends none", action.action);
+    let fix = "set action = \"local_response\", or remove it";
+    if closes && action.status.is_some() {
+        report(reader, &format!("{at}.status"), &reason, fix);
+    }
+    if action.action != FailKind::LocalResponse && !action.body.is_empty() {
+        report(reader, &format!("{at}.body"), &reason, fix);
+    }
+}
+
+/// Actions of rules that nothing would follow.
+//= CFG-IGNORED-01
+//= CFG-IGNORED-02
+fn rules(reader: &mut Reader, snapshot: &Snapshot) {
+    let by_rule = |name: &str| {
+        let pool = snapshot.pool.iter().find(|pool| pool.name == name);
+        pool.is_none_or(|p| p.algorithm == Algorithm::ConsistentHash && p.hash_by == HashBy::CustomString)
+    };
+    for (index, service) in snapshot.virtual_service.iter().enumerate() {
+        let actions = || service.rules.iter().flat_map(|rule| &rule.then);
+        let groups: BTreeSet<&str> = actions()
+            .filter_map(|action| match action {
+                Action::PoolGroup(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .chain(service.pool_group.as_deref())
+            .collect();
+        let members = snapshot.pool_group.iter().filter(|group| groups.contains(group.name.as_str()));
+        let hashes = actions()
+            .filter_map(|action| match action {
+                Action::Pool(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .chain(service.pool.as_deref())
+            .chain(members.flat_map(|group| group.member.iter().map(|member| member.pool.as_str())))
+            .any(by_rule);
+        for (r, rule) in service.rules.iter().enumerate() {
+            for (a, action) in rule.then.iter().enumerate() {
+                let path = format!("virtual_service[{index}].rules[{r}].then[{a}]");
+                match action {
+                    Action::Persist(..) => {
+                        let reason = "the action persist is not carried out on traffic yet: it is planned";
+                        let fix = "remove it, and give the pool a [[persistence]]";
+                        report(reader, &path, reason, fix);
+                    }
+                    Action::HashBy(_) if !hashes => {
+                        let reason = "no pool of the service hashes by a rule's text";
+                        let fix =
+                            "give a pool algorithm = \"consistent_hash\" and hash_by = \"custom_string\"";
+                        report(reader, &path, reason, fix);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
