@@ -133,6 +133,26 @@ fn a_request_body_that_stands_still_is_a_408() {
     assert_eq!(lab.metrics.timeouts.body.get(), 1);
 }
 
+//= test SE-TIMEOUT-05
+#[test]
+fn a_server_that_takes_no_more_of_an_upload_is_a_504_and_not_an_endless_wait() {
+    let lab = Lab::new(&document("body_timeout_ms = 1000\nresponse_timeout_ms = 2000", ""));
+    lab.server(SERVER, |rt, mut peer| async move {
+        peer.until("\r\n\r\n").await;
+        sleep_ms(&rt, 60_000).await;
+    });
+    let (answer, took) = lab.run(async {
+        let mut client = lab.client().await;
+        let begin = lab.now_us();
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n").await;
+        client.send(vec![b'x'; 250_000]).await;
+        (client.all().await, lab.now_us() - begin)
+    });
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!((3_000_000..5_000_000).contains(&took), "{took}");
+    assert_eq!(lab.metrics.timeouts.response.get(), 1);
+}
+
 #[test]
 fn an_answer_that_stands_still_is_cut() {
     let mut lab = Lab::new(&document("body_timeout_ms = 4000", ""));

@@ -11,8 +11,9 @@ use forebay_http::h1::{Parse, parse_request};
 use super::answer::{Saying, linger, say};
 use super::exchange::{Outcome, exchange};
 use super::gather::Gather;
+use super::limits::REQUESTS_PER_TURN;
 use super::record::{Trace, finish, sample_rtt};
-use super::wait::Patience;
+use super::wait::{Patience, others_turn};
 use super::work::Head;
 use crate::config::ServiceIndex;
 use crate::rt::{Now, Rt, Stream};
@@ -180,7 +181,14 @@ pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
 //= SE-PIPELINE-01
 async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head: Option<Now>) -> After {
     let worker = &client.worker;
+    let mut served = 0_u32;
     loop {
+        // Requests that we answer ourselves never wait: a client that pipelines them must not keep the worker.
+        //= SE-FAIR-01
+        served = served.wrapping_add(1);
+        if served.is_multiple_of(REQUESTS_PER_TURN) {
+            others_turn().await;
+        }
         let begin = worker.rt.now();
         let deadline =
             first_head.take().unwrap_or_else(|| TimeOuts::at(begin, client.service().time_outs.header));

@@ -22,7 +22,7 @@ use super::tunnel::tunnel;
 use super::view::{View, client_of};
 use super::wait::{Halt, Patience, beside, write_all};
 use super::work::{Head, Work};
-use crate::rt::Rt;
+use crate::rt::{Rt, Stream};
 use crate::upstream::ServerConn;
 use crate::worker::{Route, TimeOuts, Worker};
 
@@ -466,9 +466,18 @@ async fn received_all<R: Rt>(
             }
             let outcome = match (client_keeps && whole, whole) {
                 (true, _) => Outcome::Keep,
-                (false, true) => Outcome::Close,
-                // Content that nobody will read: the next request must not be parsed out of it.
-                (false, false) => Outcome::Linger,
+                // A client that asked for the close and sent nothing more: there is nothing that a close could cut.
+                (false, true)
+                    if !leg.request.keep_alive
+                        && leftover.is_none()
+                        && head.bytes.len() == consumed
+                        && !client.stream.is_spent() =>
+                {
+                    Outcome::Close
+                }
+                // Content that nobody will read: the next request must not be parsed out of it, and a close over
+                // unread bytes is a reset, which takes the answer's end from the client.
+                (false, _) => Outcome::Linger,
             };
             Ended { outcome, consumed, leftover }
         }

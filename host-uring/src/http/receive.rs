@@ -166,13 +166,14 @@ fn lost<S>(conn: &ServerConn<S>) -> Failure {
     }
 }
 
-/// Waits until the server says something. The time for it runs from the request's last byte; while the
-/// request is still on its way, its own time-outs hold.
+/// Waits until the server says something. The time for it runs from the request's last byte, or from the moment
+/// the server took no more of it; while the request is still on its way, its own time-outs hold.
+//= SE-TIMEOUT-05
 async fn await_answer<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<R::Stream>) -> Result<(), Failure> {
     let rt = &leg.worker.rt;
     loop {
         let now = rt.now();
-        let deadline = match leg.progress.sent.get() {
+        let deadline = match leg.progress.answer_due_from() {
             Some(sent) => leg.patience.step(sent, leg.service.time_outs.response),
             None => leg.patience.step(now, DUPLEX_LOOK_US),
         };
@@ -181,13 +182,9 @@ async fn await_answer<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<R::Stream>) -> 
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 let now = rt.now();
                 let over = leg.patience.is_over(now);
-                if !over && leg.progress.sent.get().is_none() {
-                    continue;
-                }
                 let late = leg
                     .progress
-                    .sent
-                    .get()
+                    .answer_due_from()
                     .is_some_and(|sent| now >= leg.patience.step(sent, leg.service.time_outs.response));
                 if !over && !late {
                     continue;

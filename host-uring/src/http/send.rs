@@ -73,12 +73,21 @@ impl<R: Rt> Leg<'_, R> {
 pub struct Progress {
     /// The last byte of the request went out.
     pub sent: Cell<Option<Now>>,
+    /// The server took no more of the request; it may still answer, but not whenever it likes.
+    pub stopped: Cell<Option<Now>>,
     /// Something of an answer may have gone to the client.
     pub said: Cell<bool>,
     /// Content was read that is not kept: the request cannot be repeated.
     pub beyond: Cell<bool>,
     /// Bytes read from the client beyond those that came with the head.
     pub rx_bytes: Cell<u64>,
+}
+
+impl Progress {
+    /// The moment from which the time for an answer runs; `None` while the request is on its way.
+    pub fn answer_due_from(&self) -> Option<Now> {
+        self.sent.get().or(self.stopped.get())
+    }
 }
 
 /// What was made ready of a request.
@@ -177,7 +186,7 @@ pub async fn upload<R: Rt>(
     let step = leg.service.time_outs.body;
     let framing = leg.request.framing;
     if let Err(halt) = write_all(&worker.rt, to, to_server, leg.bytes, leg.patience, step).await {
-        return server_halt(halt);
+        return server_halt(leg, halt);
     }
     let mut burst = Burst::default();
     loop {
@@ -196,7 +205,7 @@ pub async fn upload<R: Rt>(
         buffer.consume(taken.consumed);
         if let Err(halt) = written {
             worker.buffers.give_back(buffer);
-            return server_halt(halt);
+            return server_halt(leg, halt);
         }
         if taken.done {
             leg.progress.sent.set(Some(worker.rt.now()));
@@ -213,7 +222,8 @@ pub async fn upload<R: Rt>(
     }
 }
 
-fn server_halt(halt: Halt) -> Uploaded {
+fn server_halt<R: Rt>(leg: &Leg<'_, R>, halt: Halt) -> Uploaded {
+    leg.progress.stopped.set(Some(leg.worker.rt.now()));
     match halt {
         Halt::TimedOut => Uploaded::ServerLate,
         Halt::Gone(_) => Uploaded::ServerGone,
