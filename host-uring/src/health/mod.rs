@@ -213,18 +213,33 @@ impl Driver {
                 status_5xx += server.responses[4].get();
                 failed += server.connect_failures.get() + server.aborts.get();
             }
+            let last = self.is_last_up(slot);
             let seen = &mut self.seen[slot];
-            let traffic = Traffic {
+            let mut traffic = Traffic {
                 ok: grown(&mut seen.ok, ok),
                 failed: grown(&mut seen.failed, failed),
                 status_5xx: grown(&mut seen.status_5xx, status_5xx),
             };
+            if last {
+                traffic.failed = 0;
+            }
             if traffic != Traffic::default() {
                 let target = seen.target;
                 self.targets[target].health.handle_traffic(now, traffic);
                 self.turn(target);
             }
         }
+    }
+
+    /// Says whether no other server of this one's pool is up. Traffic does not judge such a server: a few requests that
+    /// make any server hang up would otherwise take the whole service down, for everybody.
+    //= HM-PASSIVE-04
+    fn is_last_up(&self, slot: usize) -> bool {
+        let holds = |pool: &&Pool| pool.servers.iter().any(|server| server.slot == slot);
+        self.tree.pools.iter().find(holds).is_some_and(|pool| {
+            let mut others = pool.servers.iter().filter(|server| server.slot != slot);
+            !others.any(|server| server.shared.state() == HealthState::Up)
+        })
     }
 
     /// Does what the target wants now: starts and abandons probes, publishes changes, notes its next time.

@@ -79,3 +79,30 @@ fn a_server_whose_traffic_fails_is_down_without_any_probe() {
     });
     assert!(engine.said().contains("traffic:"), "{}", engine.said());
 }
+
+//= test HM-PASSIVE-04
+#[test]
+fn requests_that_make_every_server_hang_up_take_no_service_down() {
+    let (one, two, listen) = (Origin::start(), Origin::start(), address());
+    let engine = Engine::start(
+        "",
+        &service("web", listen, "algorithm = \"round_robin\"", &[one.address, two.address]),
+    );
+    one.answer(SILENT);
+    two.answer(SILENT);
+    let failed = || {
+        [&one, &two]
+            .map(|origin| engine.metric("forebay_server_up", &[&format!("server=\"{}\"", origin.address)]))
+    };
+    eventually("traffic marks one of them down", secs(15), || {
+        through(listen, "/", "");
+        failed().contains(&0.0)
+    });
+    // As many again as took the first one down, twice over.
+    for _ in 0..30 {
+        through(listen, "/", "");
+    }
+    // The passive monitor looks each 100 ms; the traffic above has been seen after two looks.
+    std::thread::sleep(std::time::Duration::from_millis(300)); // Sleep: nothing is to happen.
+    assert_eq!(failed().iter().sum::<f64>(), 1.0, "the last one stays up");
+}
