@@ -25,19 +25,21 @@ fn an_answer_that_closes_is_whole_although_requests_wait_behind_it() {
     let server = Server::start(|mut stream| {
         let mut rest = Vec::new();
         if read_request(&mut stream, &mut rest).is_some() {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n");
-            let _ = stream.write_all(&vec![b'x'; 3_000_000]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n");
+            let _ = stream.write_all(&vec![b'x'; 600_000]);
         }
     });
     let engine = Engine::start(&document(&server, "requests_per_connection_max = 1"), 1);
-    for ending in ["", "Connection: close\r\n"] {
-        let mut client = engine.connect();
-        let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{ending}\r\n");
-        client.write_all((request.clone() + GET + "\r\n").as_bytes()).expect("sent");
-        let mut all = Vec::new();
-        client.read_to_end(&mut all).expect("the end, not a reset");
-        assert!(all.len() > 3_000_000, "{} bytes came", all.len());
-    }
+    let mut client = engine.connect();
+    client.write_all(GET.as_bytes()).expect("sent");
+    // Most of the answer stands in the engine's socket when the engine is done with it.
+    eventually("the engine is done", || !engine.log().is_empty());
+    client.write_all(GET.as_bytes()).expect("the engine still listens to what it will not answer");
+    // Sleep: a reset, if there is one, has come.
+    std::thread::sleep(Duration::from_millis(100));
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).expect("the end, not a reset");
+    assert!(all.len() > 600_000, "{} bytes came", all.len());
 }
 
 //= test SE-FAIR-01
