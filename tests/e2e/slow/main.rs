@@ -96,7 +96,7 @@ fn standstill(scene: &Scene) {
 /// The time that 99 % of a healthy client's requests stay below.
 fn healthy_p99(scene: &Scene) -> Duration {
     let mut client = Client::new(scene.at);
-    let mut times: Vec<Duration> = (0..long_or(10_000, 1500))
+    let mut times: Vec<Duration> = (0..long_or(10_000, 6000))
         .map(|n| {
             let began = Instant::now();
             let answer = client.get("/health").unwrap_or_else(|e| panic!("healthy request {n}: {e}"));
