@@ -23,7 +23,9 @@ fn body(seat: &WorkerSeat) {
                 Message::Panic => panic!("planted"),
                 // Sleep: to stand still is what the message asks for.
                 Message::Sleep(ms) => std::thread::sleep(Duration::from_millis(ms)),
-                Message::AcceptFor { worker, listener } => helped.push((worker, listener)),
+                Message::AcceptFor { worker, listeners } => {
+                    helped.extend(listeners.into_iter().map(|listener| (worker, listener)));
+                }
                 Message::StopAcceptFor { worker } => helped.retain(|(other, _)| *other != worker),
                 Message::PoolsChanged | Message::Shutdown => {}
             }
@@ -50,6 +52,10 @@ struct Rig {
 
 impl Rig {
     fn start(body: Body) -> Self {
+        Self::of(2, body)
+    }
+
+    fn of(workers: usize, body: Body) -> Self {
         // A port that was free a moment ago.
         let address =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
@@ -58,10 +64,10 @@ impl Rig {
              [[pool]]\nname = \"p\"\nserver = [{{ address = \"127.0.0.1:1\" }}]"
         );
         let tree = Arc::new(Tree::build(forebay_snapshot::check(&document).expect("a right document")));
-        let sockets = sockets::bind(&tree, 2).expect("the port is free");
-        let needs = Needs { workers: 2, listeners: 1, probes: 0 };
+        let sockets = sockets::bind(&tree, workers).expect("the port is free");
+        let needs = Needs { workers: workers as u64, listeners: 1, probes: 0 };
         let sizes = sizes::derive(&tree.engine, 4_096, needs).expect("files enough");
-        let metrics = (0..2).map(|_| Arc::new(WorkerMetrics::new(&tree))).collect();
+        let metrics = (0..workers).map(|_| Arc::new(WorkerMetrics::new(&tree))).collect();
         let state = Arc::new(State::new(tree, metrics, sizes, None, None));
         let (orders, taken) = Orders::new();
         let theirs = Arc::clone(&state);
@@ -141,6 +147,48 @@ fn another_worker_accepts_for_one_that_stands_still_until_it_goes_on() {
     let seen = rig.state.supervised()[1];
     assert_eq!((seen.stuck, seen.panics), (1, 0));
     rig.stop();
+}
+
+//= test OBS-WORKER-02
+#[test]
+fn a_stand_in_that_panics_is_followed_by_a_third_worker() {
+    // Worker 1 panics whenever it is asked to help.
+    let rig = Rig::of(
+        3,
+        Arc::new(|seat| match seat.index {
+            1 => cowardly(&seat),
+            _ => body(&seat),
+        }),
+    );
+    eventually("ready", Duration::from_secs(5), || rig.state.is_ready());
+    rig.orders.give(Order::Tell(0, Message::Sleep(5_000)));
+    eventually("worker 0 is seen as stuck", Duration::from_secs(3), || rig.state.supervised()[0].is_stuck);
+    eventually("its stand-in panics", Duration::from_secs(3), || rig.state.supervised()[1].panics == 1);
+    let answers: Vec<Option<u8>> = (0..48).map(|_| rig.ask()).collect();
+    assert!(answers.iter().all(|by| *by == Some(1) || *by == Some(2)), "{answers:?}");
+    assert!(rig.state.supervised()[0].is_stuck, "it still stands still");
+    assert_eq!(rig.state.supervised()[1].panics, 1, "who failed is not asked again first");
+    rig.stop();
+}
+
+/// A worker that panics when it is asked to accept for another one.
+fn cowardly(seat: &WorkerSeat) {
+    loop {
+        seat.metrics.tick();
+        if let Some(Message::AcceptFor { .. }) = seat.mailbox.try_recv() {
+            panic!("planted");
+        }
+        if seat.shutdown.stage() != ShutdownStage::Running {
+            return;
+        }
+        for listener in &seat.listeners {
+            if let Ok((mut stream, _)) = listener.socket.accept() {
+                // The client may be gone already.
+                let _ = stream.write_all(b"1");
+            }
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 //= test OBS-BIND-01

@@ -16,12 +16,12 @@ use crate::limits::MAILBOX_MESSAGES_MAX;
 pub enum Message {
     /// The states of some pool's servers have changed: compare the generations.
     PoolsChanged,
-    /// Accept on this socket as well: its own worker is stuck.
+    /// Accept on these sockets as well: their own worker is stuck.
     AcceptFor {
         /// The stuck worker.
         worker: usize,
-        /// Its socket.
-        listener: SeatListener,
+        /// Its sockets.
+        listeners: Vec<SeatListener>,
     },
     /// This worker goes on: accept for it no more, keep the connections.
     StopAcceptFor {

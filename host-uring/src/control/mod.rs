@@ -12,6 +12,7 @@ pub mod mailbox;
 mod run;
 mod seat;
 pub mod sockets;
+mod stand_in;
 mod state;
 pub mod supervisor;
 pub mod tables;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::mailbox::{Mailbox, Message, mailbox};
 use super::sockets::duplicate;
+use super::stand_in::{Change, Peer, StandIns};
 use super::{SeatListener, ShutdownStage, State, WorkerSeat};
 use crate::limits::{RESTART_DELAY_MS, SUPERVISOR_LOOK_MS};
 use crate::log;
@@ -37,8 +38,12 @@ struct Seat {
     restart_at: Option<Instant>,
     ticks: u64,
     moved: Instant,
-    /// The worker that accepts in this one's place.
-    stand_in: Option<usize>,
+    /// How often it was started.
+    life: u64,
+    /// Who accepts in its place.
+    stand_ins: StandIns,
+    /// That nobody does was said.
+    told_nobody: bool,
 }
 
 /// A worker's end.
@@ -98,7 +103,9 @@ impl Supervisor {
                 restart_at: Some(now),
                 ticks: 0,
                 moved: now,
-                stand_in: None,
+                life: 0,
+                stand_ins: StandIns::default(),
+                told_nobody: false,
             })
             .collect();
         Self { state, body, seats, ends, ended }
@@ -204,6 +211,7 @@ impl Supervisor {
                 self.stands_still(worker);
             }
         }
+        self.stand_in();
         if self.seats.iter().all(|seat| seat.ticks > 0) && self.state.health_is_known() {
             self.state.set_ready();
         }
@@ -216,44 +224,59 @@ impl Supervisor {
             supervised[worker].is_stuck = true;
             supervised[worker].stuck += 1;
         }
-        let others = |seats: &[Seat]| {
-            let supervised = self.state.supervised();
-            (0..seats.len()).find(|other| {
-                *other != worker && !supervised[*other].is_stuck && seats[*other].mailbox.is_some()
-            })
-        };
-        let stand_in = others(&self.seats);
-        let ticked_ms = self.seats[worker].moved.elapsed().as_millis() as u64;
-        tracing::error!(
-            event = "SE_WORKER_STUCK",
-            worker,
-            silent_ms = ticked_ms,
-            stand_in,
-            "a worker stands still; another one accepts on its sockets"
-        );
-        let Some(other) = stand_in else { return };
-        match duplicate(&self.seats[worker].listeners) {
-            Ok(listeners) => {
-                for listener in listeners {
-                    if let Some(mailbox) = &self.seats[other].mailbox {
-                        let _ = mailbox.send(Message::AcceptFor { worker, listener });
-                    }
-                }
-                self.seats[worker].stand_in = Some(other);
-            }
-            Err(error) => {
-                tracing::error!(worker, %error, "no file descriptor is left to accept for the stuck worker")
-            }
-        }
+        let silent_ms = self.seats[worker].moved.elapsed().as_millis() as u64;
+        tracing::error!(event = "SE_WORKER_STUCK", worker, silent_ms, "a worker stands still");
     }
 
     fn goes_on(&mut self, worker: usize) {
         self.state.supervised()[worker].is_stuck = false;
+        self.seats[worker].told_nobody = false;
         tracing::warn!(event = "SE_WORKER_RECOVERED", worker, "a worker that stood still goes on");
-        if let Some(other) = self.seats[worker].stand_in.take()
-            && let Some(mailbox) = &self.seats[other].mailbox
-        {
-            let _ = mailbox.send(Message::StopAcceptFor { worker });
+    }
+
+    /// Sees to it that somebody accepts for each worker that stands still, and nobody for one that goes on.
+    fn stand_in(&mut self) {
+        let stuck: Vec<bool> = self.state.supervised().iter().map(|seen| seen.is_stuck).collect();
+        for worker in 0..self.seats.len() {
+            let mut stand_ins = std::mem::take(&mut self.seats[worker].stand_ins);
+            let peers: Vec<Peer<'_>> = self
+                .seats
+                .iter()
+                .zip(&stuck)
+                .map(|(seat, stuck)| Peer {
+                    mailbox: seat.mailbox.as_ref(),
+                    life: seat.life,
+                    is_stuck: *stuck,
+                })
+                .collect();
+            let change = stand_ins.drive(worker, stuck[worker], &peers, &self.seats[worker].listeners);
+            let seat = &mut self.seats[worker];
+            seat.stand_ins = stand_ins;
+            match change {
+                Change::Nothing => continue,
+                Change::By(stand_in) => {
+                    tracing::warn!(
+                        event = "SE_WORKER_STAND_IN",
+                        worker,
+                        stand_in,
+                        "another worker accepts in place of the one that stands still"
+                    );
+                    seat.told_nobody = false;
+                }
+                // Tried again with every look, and said once.
+                Change::Nobody if !seat.told_nobody => {
+                    tracing::error!(
+                        worker,
+                        "no other worker can accept in place of the one that stands still"
+                    );
+                    seat.told_nobody = true;
+                }
+                Change::Shortage(error) if !seat.told_nobody => {
+                    tracing::error!(worker, %error, "no file descriptor is left to accept for the stuck worker");
+                    seat.told_nobody = true;
+                }
+                Change::Nobody | Change::Shortage(_) => {}
+            }
         }
     }
 
@@ -298,6 +321,7 @@ impl Supervisor {
         let now = Instant::now();
         let seat = &mut self.seats[worker];
         (seat.thread, seat.mailbox, seat.started, seat.moved) = (Some(thread), Some(mail), now, now);
+        seat.life += 1;
         Ok(())
     }
 }

@@ -38,9 +38,11 @@ fn act<R: Rt>(worker: &Rc<Worker<R>>, acceptors: &Rc<Acceptors<R>>, message: Mes
                 route.queue.call();
             }
         }
-        Message::AcceptFor { worker: stuck, listener } => {
-            // A descriptor that cannot be listened on leaves the stuck worker's clients waiting, as they were.
-            let _ = acceptors.start(worker, listener, Some(stuck));
+        Message::AcceptFor { worker: stuck, listeners } => {
+            for listener in listeners {
+                // A descriptor that cannot be listened on leaves the stuck worker's clients waiting, as they were.
+                let _ = acceptors.start(worker, listener, Some(stuck));
+            }
         }
         Message::StopAcceptFor { worker: stuck } => acceptors.stop_for(stuck),
         // The stop flag is read with every tick; this only wakes the worker.

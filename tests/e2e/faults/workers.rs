@@ -102,6 +102,37 @@ fn while_a_worker_stands_still_others_accept_for_it() {
 }
 
 #[test]
+fn a_stand_in_that_panics_is_followed_by_another_worker() {
+    let options = Options { arguments: vec!["--allow-faults".into()], workers: 3, ..Options::default() };
+    let scene = Scene::with(Lab::new(), "algorithm = \"round_robin\"", "", options);
+    let done = scene.engine.admin(&json!({ "command": "fault", "worker": 0, "stall_ms": 8000 }));
+    assert_eq!(done["error"], Value::Null, "{done}");
+    let began = Instant::now();
+    let stand_in = eventually_some("the engine says who stands in", secs(4), || {
+        let printed = scene.engine.process.printed();
+        let line = printed.lines().find(|l| l.contains("SE_WORKER_STAND_IN"))?.to_owned();
+        line.split("stand_in=").nth(1)?.split(' ').next()?.parse::<u64>().ok()
+    });
+    let done = scene.engine.admin(&json!({ "command": "fault", "worker": stand_in }));
+    assert_eq!(done["error"], Value::Null, "{done}");
+    eventually("the stand-in panics", secs(2), || {
+        scene.engine.metric("forebay_worker_panics_total", &[]) == 1.0
+    });
+    for n in 0..60 {
+        let answer =
+            scene.client().patience(secs(3)).get_once("/").unwrap_or_else(|e| panic!("connection {n}: {e}"));
+        assert_eq!(answer.status, 200);
+    }
+    assert!(began.elapsed() < ms(7800), "all were served while it stood still: {:?}", began.elapsed());
+    eventually("the engine says that it goes on", secs(8), || {
+        scene.engine.metric("forebay_worker_stuck", &[]) == 0.0
+    });
+    for _ in 0..30 {
+        assert_eq!(scene.client().patience(secs(3)).get_once("/").unwrap().status, 200);
+    }
+}
+
+#[test]
 fn faults_cannot_be_asked_for_in_ordinary_operation() {
     let mut scene = Scene::new("", "");
     let refused = scene.engine.admin(&json!({ "command": "fault", "worker": 0 }));
