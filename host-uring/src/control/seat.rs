@@ -27,6 +27,8 @@ pub struct WorkerSeat {
     pub shutdown: Arc<ShutdownFlag>,
     /// Client connections that this worker may hold at the same time.
     pub connections_max: usize,
+    /// File descriptors that its connections, those to servers included, may have in all.
+    pub descriptors_max: usize,
 }
 
 /// A listening socket of a worker.

@@ -307,6 +307,7 @@ impl Supervisor {
             mailbox: receiver,
             shutdown: Arc::clone(&state.shutdown),
             connections_max: state.sizes.connections_per_worker,
+            descriptors_max: state.sizes.descriptors_per_worker,
         };
         if let Some(log) = &state.log {
             log.add(drain);

@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use crate::limits::is_shortage;
+
 /// Probes `address` until there is a verdict or `abandon` resolves (the receive time-out passed).
 ///
 /// The socket is closed when this returns. Memory is bounded by the evaluator's window.
@@ -27,7 +29,7 @@ async fn talk(address: SocketAddr, kind: &Kind, evaluator: &mut Evaluator) -> Op
         match TcpStream::connect(address).await {
             Ok(stream) => break stream,
             // Our own shortage says nothing about the server: try again while the probe has time.
-            Err(error) if is_ours(&error) => {
+            Err(error) if is_shortage(&error) => {
                 tracing::debug!(%address, %error, "a probe waits for a descriptor or port");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -58,11 +60,6 @@ async fn talk(address: SocketAddr, kind: &Kind, evaluator: &mut Evaluator) -> Op
             return Some(verdict);
         }
     }
-}
-
-fn is_ours(error: &io::Error) -> bool {
-    use libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOMEM | ENOBUFS | EADDRNOTAVAIL))
 }
 
 fn said(error: &io::Error) -> String {

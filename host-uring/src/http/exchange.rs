@@ -22,6 +22,7 @@ use super::tunnel::tunnel;
 use super::view::{View, client_of};
 use super::wait::{Halt, Patience, beside, write_all};
 use super::work::{Head, Work};
+use crate::limits::is_shortage;
 use crate::rt::{Rt, Stream};
 use crate::upstream::ServerConn;
 use crate::worker::{Route, TimeOuts, Worker};
@@ -185,7 +186,11 @@ async fn try_servers<R: Rt>(
         work.trace.server = Some(server.at());
         work.trace.servers_tried = work.trace.servers_tried.saturating_add(1);
         let failure = match connect(worker, route, server, fresh, patience).await {
-            Err(failure) => {
+            Err(Unconnected::Short(failure)) => {
+                // Another server's connection would want the same.
+                Failed { retry: Retry::No(retry::WhyNot::Exhausted), failure }
+            }
+            Err(Unconnected::Failed(failure)) => {
                 let attempt = Attempt {
                     failure: failure.kind,
                     sent: Sent::Nothing,
@@ -233,13 +238,21 @@ async fn try_servers<R: Rt>(
     }
 }
 
+/// Why there is no connection to a server.
+enum Unconnected {
+    /// The server does not take it.
+    Failed(Failure),
+    /// We have nothing to open it with: no fault of the server's.
+    Short(Failure),
+}
+
 async fn connect<R: Rt>(
     worker: &Worker<R>,
     route: &Route,
     server: ServerIndex,
     fresh: bool,
     patience: Patience,
-) -> Result<ServerConn<R::Stream>, Failure> {
+) -> Result<ServerConn<R::Stream>, Unconnected> {
     let target = &route.servers[server.at()];
     if !fresh && let Some(conn) = worker.upstreams.kept(target.slot, &route.keep) {
         worker.metrics.servers[target.slot].reused.inc();
@@ -247,14 +260,25 @@ async fn connect<R: Rt>(
     }
     let us = worker.service(route.service).time_outs.connect;
     let deadline = patience.step(worker.rt.now(), us);
-    worker.upstreams.open(target.slot, target.address, deadline).await.map_err(|error| {
+    let clients = worker.connections.get();
+    worker.upstreams.open(target.slot, target.address, clients, deadline).await.map_err(|error| {
+        //= SE-UPSTREAM-05
+        if is_shortage(&error) {
+            worker.metrics.connect_shortages.inc();
+            return Unconnected::Short(Failure {
+                status: 503,
+                kind: retry::Failure::Connect,
+                reused: false,
+                why: "no descriptor, memory or port left to connect to a server",
+            });
+        }
         worker.metrics.servers[target.slot].connect_failures.inc();
         let late = error.kind() == std::io::ErrorKind::TimedOut;
         if late {
             let counters = &worker.metrics.timeouts;
             if patience.is_over(worker.rt.now()) { counters.total.inc() } else { counters.connect.inc() }
         }
-        Failure {
+        Unconnected::Failed(Failure {
             status: if late { 504 } else { 502 },
             kind: retry::Failure::Connect,
             reused: false,
@@ -263,7 +287,7 @@ async fn connect<R: Rt>(
             } else {
                 "the server refused the connection"
             },
-        }
+        })
     })
 }
 

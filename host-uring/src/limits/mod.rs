@@ -2,6 +2,10 @@
 
 pub mod sizes;
 
+/// Idle server connections that are given up for one new one when the system has no descriptor left. More than one,
+/// as another worker may take what the first one freed; few, as each costs a system call.
+pub const GIVEN_UP_AT_ONCE_MAX: usize = 8;
+
 /// Pending connections of a listening socket: a burst of one worker's accept rate for some tens of milliseconds.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Messages waiting for one worker: more than one for each server of a pool that changes at once is a storm,
@@ -58,3 +62,10 @@ pub const STOP_NOW_S: u64 = 2;
 /// Milliseconds after which an engine counts as ready although some server has neither passed nor failed: the usual
 /// receive time-out of a monitor and a little.
 pub const READY_PATIENCE_MS: u64 = 5_000;
+
+/// Says whether a connection could not be opened for want of something of ours: descriptors, memory or ports. It
+/// says nothing about the other end.
+pub fn is_shortage(error: &std::io::Error) -> bool {
+    use libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOMEM | ENOBUFS | EADDRNOTAVAIL))
+}

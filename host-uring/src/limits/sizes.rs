@@ -21,6 +21,8 @@ pub struct Sizes {
     pub connections_max: u64,
     /// Client connections of one worker at the same time.
     pub connections_per_worker: usize,
+    /// File descriptors of one worker for connections to clients and servers, idle ones included.
+    pub descriptors_per_worker: usize,
     /// Bytes for persistence tables.
     pub table_bytes: u64,
     /// What bounds the connections, for the log.
@@ -72,7 +74,8 @@ pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
     let by_memory = connection_bytes / CONNECTION_BYTES;
     // Each worker has a ring, an eventfd and a duplicate of each listening socket; the supervisor keeps its own.
     let kept = DESCRIPTORS_KEPT + needs.workers * (8 + 2 * needs.listeners) + needs.probes.min(files / 8);
-    let by_files = files.saturating_sub(kept) / DESCRIPTORS_PER_CONNECTION;
+    let for_connections = files.saturating_sub(kept);
+    let by_files = for_connections / DESCRIPTORS_PER_CONNECTION;
     if by_files < CONNECTIONS_MIN {
         return Err(kept + CONNECTIONS_MIN * DESCRIPTORS_PER_CONNECTION);
     }
@@ -85,7 +88,11 @@ pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
     };
     let per_worker = connections_max.div_ceil(needs.workers.max(1));
     let connections_per_worker = usize::try_from(per_worker).unwrap_or(usize::MAX);
-    Ok(Sizes { connections_max, connections_per_worker, table_bytes, bound_by })
+    // Never less than its connections need: the rounding is within what is kept back.
+    let descriptors = for_connections / needs.workers.max(1);
+    let descriptors_per_worker =
+        usize::try_from(descriptors.max(per_worker * DESCRIPTORS_PER_CONNECTION)).unwrap_or(usize::MAX);
+    Ok(Sizes { connections_max, connections_per_worker, descriptors_per_worker, table_bytes, bound_by })
 }
 
 /// Raises the soft limit of file descriptors to the hard one and returns it.
@@ -140,6 +147,14 @@ mod tests {
         let sizes = derive(&engine(2), 1_024, NEEDS).expect("a few connections");
         assert_eq!((sizes.connections_max, sizes.bound_by), (469, Bound::Files));
         assert!(sizes.connections_per_worker as u64 * 2 >= sizes.connections_max);
+        assert_eq!(sizes.descriptors_per_worker, 470, "its clients, each with a server, and no more");
         assert_eq!(derive(&engine(2), 64, NEEDS), Err(102));
+        let sizes = derive(&engine(1), 1 << 20, NEEDS).expect("plenty");
+        assert_eq!(sizes.bound_by, Bound::Memory);
+        assert!(sizes.descriptors_per_worker as u64 * 2 <= 1 << 20, "within the limit");
+        assert!(
+            sizes.descriptors_per_worker > 4 * sizes.connections_per_worker,
+            "idle ones may use the rest"
+        );
     }
 }

@@ -121,6 +121,7 @@ fn admit<R: Rt>(
         stream.reset_on_close();
         return;
     }
+    worker.upstreams.make_room(worker.connections.get() + 1);
     let client = Client::new(worker, service, stream, peer, local);
     worker.rt.spawn(serve(client));
 }

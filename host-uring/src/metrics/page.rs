@@ -119,7 +119,7 @@ fn process(page: &mut Page, view: &View<'_>) {
 type OfWorker = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
 fn workers(page: &mut Page, view: &View<'_>) {
-    let counters: [OfWorker; 5] = [
+    let counters: [OfWorker; 7] = [
         ("forebay_worker_ticks", "Turns of the worker's loop.", |w| w.ticks.load(Ordering::Relaxed)),
         ("forebay_connections_refused", "Connections refused at the limit of connections.", |w| {
             w.connections_refused_limit.get()
@@ -128,6 +128,16 @@ fn workers(page: &mut Page, view: &View<'_>) {
             "forebay_accept_errors",
             "Connections that could not be accepted: no file descriptor or memory.",
             |w| w.accept_errors.get(),
+        ),
+        (
+            "forebay_connect_shortages",
+            "Requests answered 503 because no file descriptor, memory or port was left to connect to a server.",
+            |w| w.connect_shortages.get(),
+        ),
+        (
+            "forebay_server_idle_evictions",
+            "Idle connections to servers that were closed to make room for others.",
+            |w| w.upstream_evictions.get(),
         ),
         ("forebay_requests_rejected", "Requests refused as malformed or over a limit.", |w| {
             w.requests_rejected.get()

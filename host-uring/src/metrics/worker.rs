@@ -17,6 +17,10 @@ pub struct WorkerMetrics {
     pub connections_refused_limit: Counter,
     /// Failures to accept: no file descriptor or memory left.
     pub accept_errors: Counter,
+    /// Connections to servers that could not be opened for want of descriptors, memory or ports.
+    pub connect_shortages: Counter,
+    /// Idle server connections that were closed to make room for others.
+    pub upstream_evictions: Counter,
     /// Requests refused as malformed or over a limit (400, 413, 414, 417, 431, 501, 505).
     pub requests_rejected: Counter,
     /// Client connections that ended without a whole request or answer.
@@ -137,6 +141,8 @@ impl WorkerMetrics {
             connections: Open::default(),
             connections_refused_limit: Counter::default(),
             accept_errors: Counter::default(),
+            connect_shortages: Counter::default(),
+            upstream_evictions: Counter::default(),
             requests_rejected: Counter::default(),
             client_aborts: Counter::default(),
             timeouts: TimeoutCounters::default(),

@@ -3,12 +3,17 @@
 //! Each worker keeps its own, the youngest in front: it is the likeliest to be alive and in the cache, and the
 //! others grow old and go. A connection is lent only if its server has neither closed it nor said anything
 //! since it was put back.
+//!
+//! Idle ones live on descriptors that nobody else wants: the oldest goes when the worker's share is used up, or when
+//! the system has none left.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::limits::{GIVEN_UP_AT_ONCE_MAX, is_shortage};
 use crate::metrics::WorkerMetrics;
 use crate::rt::{NEVER, Now, Rt, Stream};
 
@@ -26,6 +31,18 @@ pub struct ServerConn<S> {
     idle_since: Now,
     slot: usize,
     metrics: Arc<WorkerMetrics>,
+    _counted: Counted,
+}
+
+/// One of the worker's connections to servers, from the moment that its descriptor is wanted.
+struct Counted {
+    open: Rc<Cell<usize>>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.set(self.open.get() - 1);
+    }
 }
 
 impl<S> ServerConn<S> {
@@ -71,16 +88,24 @@ pub struct Upstreams<R: Rt> {
     metrics: Arc<WorkerMetrics>,
     /// By server slot.
     idle: Box<[Idle<R::Stream>]>,
+    idle_count: Cell<usize>,
+    /// All of them: being opened, in use, idle.
+    open: Rc<Cell<usize>>,
+    /// Descriptors that client and server connections of this worker may have in all.
+    descriptors_max: usize,
     closing: Cell<bool>,
 }
 
 impl<R: Rt> Upstreams<R> {
-    /// No connection yet, to any of `slots` servers.
-    pub fn new(rt: R, metrics: Arc<WorkerMetrics>, slots: usize) -> Self {
+    /// No connection yet, to any of `slots` servers. `descriptors_max` is the worker's share, clients included.
+    pub fn new(rt: R, metrics: Arc<WorkerMetrics>, slots: usize, descriptors_max: usize) -> Self {
         Upstreams {
             rt,
             metrics,
             idle: std::iter::repeat_with(RefCell::default).take(slots).collect(),
+            idle_count: Cell::new(0),
+            open: Rc::default(),
+            descriptors_max,
             closing: Cell::new(false),
         }
     }
@@ -91,6 +116,7 @@ impl<R: Rt> Upstreams<R> {
     pub fn kept(&self, slot: usize, rules: &KeepRules) -> Option<ServerConn<R::Stream>> {
         let mut idle = self.idle[slot].borrow_mut();
         while let Some(conn) = idle.pop() {
+            self.idle_count.set(self.idle_count.get() - 1);
             if !rules.is_over(&conn, self.rt.now()) && !conn.stream.is_spent() {
                 return Some(conn);
             }
@@ -98,17 +124,34 @@ impl<R: Rt> Upstreams<R> {
         None
     }
 
-    /// Opens a connection.
+    /// Opens a connection, for one of `clients`. If the system has nothing to open it with, idle ones are given up
+    /// for it.
     ///
     /// # Errors
-    /// `TimedOut` at the deadline; else what the system says.
+    /// `TimedOut` at the deadline; else what the system says; a shortage of our own only when no idle one is left.
+    //= SE-UPSTREAM-05
     pub async fn open(
         &self,
         slot: usize,
         to: SocketAddr,
+        clients: usize,
         deadline: Now,
     ) -> io::Result<ServerConn<R::Stream>> {
-        let stream = self.rt.connect(to, deadline).await?;
+        self.open.set(self.open.get() + 1);
+        let counted = Counted { open: self.open.clone() };
+        self.make_room(clients);
+        let mut given_up = 0;
+        let stream = loop {
+            match self.rt.connect(to, deadline).await {
+                Ok(stream) => break stream,
+                Err(error)
+                    if is_shortage(&error) && given_up < GIVEN_UP_AT_ONCE_MAX && self.give_up_oldest() =>
+                {
+                    given_up += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         let now = self.rt.now();
         self.metrics.servers[slot].connections.opened.inc();
         Ok(ServerConn {
@@ -120,7 +163,31 @@ impl<R: Rt> Upstreams<R> {
             idle_since: NEVER,
             slot,
             metrics: self.metrics.clone(),
+            _counted: counted,
         })
+    }
+
+    /// Closes idle connections until `others` descriptors fit beside the open ones, or none is idle.
+    //= SE-UPSTREAM-04
+    #[inline]
+    pub fn make_room(&self, others: usize) {
+        while self.open.get() + others > self.descriptors_max && self.give_up_oldest() {}
+    }
+
+    /// Closes the connection that has been idle for the longest time, to whatever server; `false` if there is none.
+    ///
+    /// A walk over all servers: it is taken only where a connection is opened or accepted and descriptors are short.
+    fn give_up_oldest(&self) -> bool {
+        if self.idle_count.get() == 0 {
+            return false;
+        }
+        let oldest = |idle: &Idle<R::Stream>| idle.borrow().first().map(|conn| conn.idle_since);
+        let ages = self.idle.iter().filter_map(|idle| oldest(idle).map(|since| (since, idle)));
+        let Some((_, idle)) = ages.min_by_key(|(since, _)| *since) else { return false };
+        idle.borrow_mut().remove(0);
+        self.idle_count.set(self.idle_count.get() - 1);
+        self.metrics.upstream_evictions.inc();
+        true
     }
 
     /// Keeps a connection whose last answer was read to its end, if the rules allow; else closes it.
@@ -134,6 +201,8 @@ impl<R: Rt> Upstreams<R> {
         let mut idle = self.idle[conn.slot].borrow_mut();
         if idle.len() >= rules.idle_max {
             idle.remove(0);
+        } else {
+            self.idle_count.set(self.idle_count.get() + 1);
         }
         idle.push(conn);
     }
@@ -143,25 +212,29 @@ impl<R: Rt> Upstreams<R> {
         let now = self.rt.now();
         for (slot, idle) in self.idle.iter().enumerate() {
             let mut idle = idle.borrow_mut();
-            if !idle.is_empty() {
+            let before = idle.len();
+            if before > 0 {
                 match rules(slot) {
                     Some(rules) => idle.retain(|conn| !rules.is_over(conn, now)),
                     None => idle.clear(),
                 }
+                self.idle_count.set(self.idle_count.get() - (before - idle.len()));
             }
         }
     }
 
     /// Closes all idle connections to one server.
     pub fn drop_idle(&self, slot: usize) {
-        self.idle[slot].borrow_mut().clear();
+        let mut idle = self.idle[slot].borrow_mut();
+        self.idle_count.set(self.idle_count.get() - idle.len());
+        idle.clear();
     }
 
     /// Closes all idle connections, and keeps none from now on.
     pub fn close(&self) {
         self.closing.set(true);
-        for idle in &self.idle {
-            idle.borrow_mut().clear();
+        for slot in 0..self.idle.len() {
+            self.drop_idle(slot);
         }
     }
 }

@@ -63,6 +63,7 @@ pub fn run(seat: WorkerSeat, common: Common, started: impl FnOnce(&Started)) -> 
             seat.log,
             common.store,
             seat.connections_max,
+            seat.descriptors_max,
             seed(),
         );
         let acceptors = Rc::new(Acceptors::default());

@@ -172,6 +172,7 @@ impl<R: Rt> Worker<R> {
         log: Sink,
         store: Arc<Store>,
         connections_max: usize,
+        descriptors_max: usize,
         seed: u64,
     ) -> Rc<Self> {
         let mut routes = Vec::new();
@@ -194,7 +195,7 @@ impl<R: Rt> Worker<R> {
             })
             .collect();
         let worker = Worker {
-            upstreams: Upstreams::new(rt.clone(), metrics.clone(), tree.server_slots),
+            upstreams: Upstreams::new(rt.clone(), metrics.clone(), tree.server_slots, descriptors_max),
             rt,
             index,
             tree,

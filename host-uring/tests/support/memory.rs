@@ -32,6 +32,11 @@ pub struct Lab {
 
 impl Lab {
     pub fn new(document: &str) -> Lab {
+        Lab::with_descriptors(document, usize::MAX)
+    }
+
+    /// With as many descriptors for connections to clients and servers.
+    pub fn with_descriptors(document: &str, descriptors_max: usize) -> Lab {
         let snapshot = forebay_snapshot::check(document).unwrap_or_else(|problems| {
             panic!("{}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
@@ -40,8 +45,9 @@ impl Lab {
         let store = Store::build(&tree, 16 << 20, [7; 16], memory.now()).expect("a store");
         let metrics = Arc::new(WorkerMetrics::new(&tree));
         let (sink, drain) = log::ring(1 << 20, true);
-        let worker =
-            Worker::new(memory.clone(), 0, 1, tree, metrics.clone(), sink, Arc::new(store), 10_000, 1);
+        let store = Arc::new(store);
+        let rt = memory.clone();
+        let worker = Worker::new(rt, 0, 1, tree, metrics.clone(), sink, store, 10_000, descriptors_max, 1);
         let (rt, own) = (memory.clone(), worker.clone());
         let listener = memory.bind(at(VIP));
         memory.spawn(async move {

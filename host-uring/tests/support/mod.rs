@@ -104,6 +104,7 @@ impl Engine {
                 mailbox: receiver,
                 shutdown: shutdown.clone(),
                 connections_max,
+                descriptors_max: usize::MAX,
             };
             let common = Common { store: store.clone(), workers, backend };
             let name = skips::this_test();

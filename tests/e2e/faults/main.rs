@@ -4,6 +4,7 @@ mod clock;
 mod input;
 mod resources;
 mod servers;
+mod shortage;
 mod table;
 mod workers;
 

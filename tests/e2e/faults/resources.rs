@@ -8,9 +8,9 @@ use forebay_e2e::{Engine, Lab, Options, Scene, Wire, bin, config, eventually, sy
 use super::workers::started;
 
 /// Asks or sets the number of descriptors that the running engine may have.
-fn descriptors(scene: &Scene, what: &str) -> String {
+pub(crate) fn descriptors(engine: &Engine, what: &str) -> String {
     let mut command = Command::new(bin::foreign("prlimit", "util-linux"));
-    let pid = scene.engine.process.pid().to_string();
+    let pid = engine.process.pid().to_string();
     let done =
         command.args(["--pid", &pid, what, "--noheadings", "--raw", "--output=SOFT"]).output().unwrap();
     assert!(done.status.success(), "prlimit {what}: {}", String::from_utf8_lossy(&done.stderr));
@@ -18,8 +18,8 @@ fn descriptors(scene: &Scene, what: &str) -> String {
 }
 
 /// The numbers of the descriptors that the engine has.
-fn open_descriptors(scene: &Scene) -> Vec<u64> {
-    let folder = format!("/proc/{}/fd", scene.engine.process.pid());
+pub(crate) fn open_descriptors(engine: &Engine) -> Vec<u64> {
+    let folder = format!("/proc/{}/fd", engine.process.pid());
     let names = std::fs::read_dir(folder).unwrap();
     names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
@@ -33,18 +33,18 @@ fn with_no_descriptor_left_old_connections_are_served_and_new_ones_as_soon_as_on
         // So many that every server has a connection that waits for use.
         assert_eq!(kept.get("/").unwrap().status, 200);
     }
-    let usual = descriptors(&scene, "--nofile");
-    let open = open_descriptors(&scene);
+    let usual = descriptors(&scene.engine, "--nofile");
+    let open = open_descriptors(&scene.engine);
     let limit = (0..).find(|fd| !open.contains(fd)).unwrap() + 10;
-    descriptors(&scene, &format!("--nofile={limit}:"));
+    descriptors(&scene.engine, &format!("--nofile={limit}:"));
     let mut crowd: Vec<Wire> = (0..200).map(|_| Wire::connect(scene.at).unwrap()).collect();
     eventually("the engine has no descriptor left", secs(10), || {
-        open_descriptors(&scene).into_iter().filter(|fd| *fd < limit).count() as u64 == limit
+        open_descriptors(&scene.engine).into_iter().filter(|fd| *fd < limit).count() as u64 == limit
     });
     for _ in 0..20 {
         assert_eq!(kept.get("/").unwrap().status, 200, "a kept connection is served all the while");
     }
-    descriptors(&scene, &format!("--nofile={usual}:"));
+    descriptors(&scene.engine, &format!("--nofile={usual}:"));
     for (n, wire) in crowd.iter_mut().enumerate() {
         wire.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let head = wire.head().unwrap_or_else(|e| panic!("connection {n}, which waited: {e}"));
