@@ -63,3 +63,15 @@ pub fn user_id() -> u32 {
     // SAFETY: cannot fail and touches no memory.
     unsafe { libc::getuid() }
 }
+
+/// Lines and columns of the terminal on standard output; `None` without one.
+pub fn terminal_size() -> Option<(usize, usize)> {
+    // SAFETY: all zeroes is a valid winsize, and the call writes one through the pointer it gets.
+    unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        if libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) != 0 || size.ws_row == 0 {
+            return None;
+        }
+        Some((usize::from(size.ws_row), usize::from(size.ws_col)))
+    }
+}

@@ -1,6 +1,8 @@
 //! Which server answered, told by the access log: servers that are not ours do not say it themselves.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,14 +16,15 @@ use super::verdict::History;
 const LAG_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Fills in the servers of all answered requests. Each client must have an address of its own.
-pub fn name_servers(log: &Path, from: &[Ipv4Addr], histories: &mut [History]) -> Result<()> {
+/// Fills in the servers of all answered requests, from what stands behind the first `skip` bytes of
+/// the log: the rest is of earlier runs. Each client must have an address of its own.
+pub fn name_servers(log: &Path, skip: u64, from: &[Ipv4Addr], histories: &mut [History]) -> Result<()> {
     let wanted: usize = histories.iter().map(|h| h.samples.len()).sum();
     let give_up = Instant::now() + LAG_MAX;
-    let mut servers = read(log, from)?;
+    let mut servers = read(log, skip, from)?;
     while servers.values().map(Vec::len).sum::<usize>() < wanted && Instant::now() < give_up {
         std::thread::sleep(LOOK_EVERY);
-        servers = read(log, from)?;
+        servers = read(log, skip, from)?;
     }
     for (ip, history) in from.iter().zip(histories) {
         let logged = servers.remove(ip).unwrap_or_default();
@@ -43,8 +46,10 @@ pub fn name_servers(log: &Path, from: &[Ipv4Addr], histories: &mut [History]) ->
 }
 
 /// Time and server of each request of these clients, in order.
-fn read(log: &Path, from: &[Ipv4Addr]) -> Result<BTreeMap<Ipv4Addr, Vec<(String, String)>>> {
-    let text = std::fs::read_to_string(log).with_context(|| log.display().to_string())?;
+fn read(log: &Path, skip: u64, from: &[Ipv4Addr]) -> Result<BTreeMap<Ipv4Addr, Vec<(String, String)>>> {
+    let mut text = String::new();
+    let mut file = File::open(log).with_context(|| log.display().to_string())?;
+    file.seek(SeekFrom::Start(skip)).and_then(|_| file.read_to_string(&mut text))?;
     let mut found: BTreeMap<Ipv4Addr, Vec<(String, String)>> =
         from.iter().map(|ip| (*ip, Vec::new())).collect();
     for line in text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()) {
@@ -76,12 +81,13 @@ mod tests {
                 r#"{{"client_ip":"127.1.0.1","report_timestamp":"{time}","server_ip":"10.0.0.1","server_dest_port":{port}}}"#
             )
         };
-        std::fs::write(&log, format!("{}\n{}\n{{}}\n", line("T2", 2), line("T1", 1))).unwrap();
+        let earlier = format!("{}\n", line("T0", 9));
+        std::fs::write(&log, format!("{earlier}{}\n{}\n{{}}\n", line("T2", 2), line("T1", 1))).unwrap();
         let sample = |got| Sample { sent: Duration::ZERO, took: Duration::ZERO, got };
         let ip = Ipv4Addr::new(127, 1, 0, 1);
         let samples = vec![sample(Ok("?".into())), sample(Err("reset".into()))];
         let mut histories = [History { stick: Stick::Cookie, known: true, samples }];
-        name_servers(&log, &[ip], &mut histories).unwrap();
+        name_servers(&log, earlier.len() as u64, &[ip], &mut histories).unwrap();
         let got: Vec<_> = histories[0].samples.iter().map(|s| s.got.clone()).collect();
         assert_eq!(got, [Ok("10.0.0.1:1".into()), Err("reset".into())]);
         std::fs::remove_file(&log).unwrap();

@@ -35,6 +35,8 @@ use process::Process;
 
 /// How long the whole start may take, the service engine's included.
 const START_WAIT: Duration = Duration::from_secs(20);
+/// How long each of the servers that are not ours is waited for; after that one is enough.
+const OWN_WAIT: Duration = Duration::from_secs(2);
 /// Pause between two looks at whether something is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 /// Demo servers.
@@ -67,8 +69,16 @@ pub struct Running {
     demo: Children,
     plan: Plan,
     folder: DataFolder,
+    /// Bytes that the access log held before this run: of earlier runs in the same folder.
+    log_before: u64,
     first_byte: Duration,
     notes: Vec<String>,
+}
+
+impl Running {
+    fn access_log(&self) -> PathBuf {
+        self.folder.path().join("access.log")
+    }
 }
 
 /// Runs `forebay up`; `started` is when the program started.
@@ -133,11 +143,12 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
     let made = open.write(true).create(true).truncate(true).mode(0o600).open(&file);
     made.and_then(|mut f| f.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write {}", file.display()))?;
+    let log_before = folder.path().join("access.log").metadata().map_or(0, |log| log.len());
     let mut command = Command::new(&engine);
     command.args(["run", "--config", "se.toml"]);
     let engine = Process::start("forebay-se", command, folder.path(), false)?;
     let notes = std::mem::take(&mut ports.notes);
-    let mut running = Running { engine, demo, plan, folder, first_byte: Duration::ZERO, notes };
+    let mut running = Running { engine, demo, plan, folder, log_before, first_byte: Duration::ZERO, notes };
     wait_until_it_answers(&mut running, started)?;
     drop(turn);
     Ok(running)
@@ -171,8 +182,7 @@ type Children = Vec<(String, Process)>;
 
 fn servers(options: &Up, folder: &DataFolder, ports: &mut Ports) -> Result<(Vec<Named>, Children)> {
     if !options.servers.is_empty() {
-        let found: Result<Vec<Named>> = options.servers.iter().map(|s| resolve(s)).collect();
-        return Ok((found?, Vec::new()));
+        return Ok((named_servers(options)?, Vec::new()));
     }
     let own = std::env::current_exe().context("own path")?;
     let mut started = Vec::new();
@@ -200,16 +210,34 @@ fn wanted_by_another(address: &str, named: &[Named]) -> bool {
     named.iter().any(|(_, a)| a.to_string() == address)
 }
 
+/// The servers that `--server` names, each once.
+fn named_servers(options: &Up) -> Result<Vec<Named>> {
+    let mut found: Vec<Named> = Vec::new();
+    for server in &options.servers {
+        let (name, address) = resolve(server)?;
+        if let Some((before, _)) = found.iter().find(|(_, a)| *a == address) {
+            bail!("--server {name}: the same server as --server {before}; name each once");
+        }
+        found.push((name, address));
+    }
+    Ok(found)
+}
+
 fn resolve(server: &str) -> Result<Named> {
+    let port = server.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if port.is_none_or(|port| port == 0) {
+        bail!("--server {server}: write it as host:port, for example 10.0.0.11:80 or [fd00::11]:80");
+    }
     let mut found = server
         .to_socket_addrs()
-        .with_context(|| format!("--server {server}: write it as host:port, for example 10.0.0.11:80"))?;
+        .with_context(|| format!("--server {server}: the name has no address that this machine finds"))?;
     let address = found.next().ok_or_else(|| anyhow!("--server {server}: the name has no address"))?;
     Ok((server.to_owned(), address))
 }
 
 fn wait_until_it_answers(running: &mut Running, started: Instant) -> Result<()> {
     let give_up = Instant::now() + START_WAIT;
+    wait_for_servers(running, give_up)?;
     let services = running.plan.services.clone();
     // The service without persistence first: its first answer is the first proxied byte.
     for service in services.iter().rev() {
@@ -234,22 +262,56 @@ fn wait_until_it_answers(running: &mut Running, started: Instant) -> Result<()> 
             running.first_byte = started.elapsed();
         }
     }
-    // Each server's first health check, so that traffic meets all of them.
-    let plain = services.last().expect("four services");
-    let all = running.demo.len();
-    let mut seen = std::collections::BTreeSet::new();
-    while seen.len() < all && Instant::now() < give_up && !sys::stop_asked() {
-        let answer = Client::new(Ipv4Addr::LOCALHOST, plain.address).get("/", true);
-        match answer.ok().and_then(|a| a.server) {
-            Some(server) if seen.insert(server.clone()) => {}
-            _ => std::thread::sleep(LOOK_EVERY),
+    Ok(())
+}
+
+/// Waits until health checks have passed, so that no request meets a pool without servers: all demo
+/// servers', or at least one of servers that are not ours.
+fn wait_for_servers(running: &mut Running, give_up: Instant) -> Result<()> {
+    let patience = Instant::now() + OWN_WAIT;
+    let mut said = false;
+    loop {
+        let missing = match metrics::read(running.plan.metrics) {
+            Ok(rows) => missing_servers(&running.plan, &rows),
+            Err(_) => running.plan.servers.iter().map(|(name, _)| name.clone()).collect(),
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let late = !running.plan.demo && Instant::now() > patience;
+        let names = missing.join(", ");
+        if late && missing.len() < running.plan.servers.len() {
+            running.notes.push(format!("not up, going on without: {names}"));
+            return Ok(());
+        }
+        if late && !said {
+            said = true;
+            eprintln!("waiting for a server to come up: {names}");
         }
         running.engine.check()?;
+        if sys::stop_asked() {
+            bail!("stopped");
+        }
+        if Instant::now() > give_up {
+            let waited = START_WAIT.as_secs();
+            let what = format!(
+                "not up within {waited} s: {names}; each must accept TCP connections from this machine"
+            );
+            return Err(TookTooLong(what).into());
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
-    if seen.len() < all && !sys::stop_asked() {
-        return Err(TookTooLong(format!("only {} of {all} servers answer", seen.len())).into());
-    }
-    Ok(())
+}
+
+/// The servers that are not up in every pool.
+fn missing_servers(plan: &Plan, rows: &[metrics::Row]) -> Vec<String> {
+    let up_in = |address: SocketAddr| {
+        let label = address.to_string();
+        let of_server = |r: &&metrics::Row| r.name == "forebay_server_up" && r.label("server") == label;
+        rows.iter().filter(of_server).filter(|r| r.value > 0.0).count()
+    };
+    let down = plan.servers.iter().filter(|(_, address)| up_in(*address) < plan.services.len());
+    down.map(|(name, _)| name.clone()).collect()
 }
 
 /// So that the first look at metrics and log shows something.

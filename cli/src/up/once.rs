@@ -52,7 +52,7 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
     }
     if !ours {
         let from: Vec<Ipv4Addr> = plans.iter().map(|(_, from)| *from).collect();
-        from_log::name_servers(&running.folder.path().join("access.log"), &from, &mut histories)?;
+        from_log::name_servers(&running.access_log(), running.log_before, &from, &mut histories)?;
     }
     let verdict = Verdict::of(&histories, stopped.as_ref());
     let workers_used = metrics::workers_used(running.plan.metrics)?;

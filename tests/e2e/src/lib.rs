@@ -14,19 +14,23 @@ pub mod config;
 pub mod engine;
 pub mod lab;
 pub mod metrics;
+pub mod network;
 pub mod origin;
 pub mod process;
 pub mod scene;
 pub mod system;
+pub mod terminal;
 pub mod wait;
 pub mod wire;
 
 pub use client::{Answer, Client, Request};
 pub use engine::{Engine, Options};
 pub use lab::{Demo, Lab};
+pub use network::Network;
 pub use origin::Origin;
 pub use process::Process;
 pub use scene::Scene;
+pub use terminal::Terminal;
 pub use wait::{eventually, eventually_some};
 pub use wire::Wire;
 

@@ -1,6 +1,8 @@
 //! `forebay up` and the other commands of the command line.
 
+mod live;
 mod once;
+mod readme;
 mod running;
 
 use std::process::{Command, Stdio};

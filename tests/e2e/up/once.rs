@@ -2,8 +2,11 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use forebay_e2e::{Lab, bin};
+use forebay_e2e::wait::secs;
+use forebay_e2e::{Lab, Origin, bin, eventually, origin};
 use serde_json::Value;
 
 /// A start of ports that other tests do not use.
@@ -79,4 +82,134 @@ fn servers_of_ones_own_take_the_place_of_the_demo_servers() {
     assert!(done.status.success(), "{report}\n{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(report["sticky_violations"], 0);
     assert!(report["stopped"].is_null(), "nobody stops servers that are not ours");
+}
+
+/// Runs it in front of one server; returns its report and the human line.
+fn once_before(lab: &Lab, server: &Origin, arguments: &[&str]) -> (Value, String, Option<i32>) {
+    let server = server.address.to_string();
+    let arguments: Vec<&str> = ["--server", &server].into_iter().chain(arguments.iter().copied()).collect();
+    let (report, done) = once(lab, port(lab), &arguments);
+    let said = String::from_utf8_lossy(&done.stderr).lines().last().unwrap_or_default().to_owned();
+    (report, said, done.status.code())
+}
+
+#[test]
+fn answers_of_5xx_are_failed_requests_and_it_exits_with_1() {
+    let lab = Lab::new();
+    let count = AtomicUsize::new(0);
+    let sometimes = Origin::answering(lab.address(), move |_| {
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        let bad = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec();
+        Some(if n % 100 == 99 { bad } else { origin::ok("fine") })
+    });
+    let (report, said, code) = once_before(&lab, &sometimes, &["--clients", "40"]);
+    assert_eq!(code, Some(1), "{report}\n{said}");
+    assert_eq!((&report["ok"], &report["requests"]), (&Value::Bool(false), &Value::from(800)), "{report}");
+    assert!((7..=9).contains(&report["errors"].as_u64().unwrap()), "each hundredth fails: {report}");
+    assert!(report["error_examples"][0].as_str().unwrap().contains("status 500"), "{report}");
+    assert!(said.starts_with("BAD: "), "{said}");
+}
+
+#[test]
+fn answers_that_break_off_are_failed_requests_and_it_exits_with_1() {
+    let lab = Lab::new();
+    let count = AtomicUsize::new(0);
+    let torn = Origin::start(lab.address(), move |mut wire, _| {
+        loop {
+            wire.head()?;
+            let n = count.fetch_add(1, Ordering::SeqCst);
+            if n % 100 == 99 {
+                return wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it");
+            }
+            wire.send(origin::ok("fine"))?;
+        }
+    });
+    let (report, said, code) = once_before(&lab, &torn, &["--clients", "40"]);
+    assert_eq!(code, Some(1), "{report}\n{said}");
+    assert!((7..=9).contains(&report["errors"].as_u64().unwrap()), "each hundredth fails: {report}");
+    assert_eq!(report["sticky_violations"], 0, "{report}");
+}
+
+#[test]
+fn clients_that_lose_their_server_broke_their_stickiness_and_it_exits_with_1() {
+    let lab = Lab::new();
+    let mut servers = lab.demos(["mine-1", "mine-2"]);
+    let addresses = servers.each_ref().map(|s| s.address.to_string());
+    let log = lab.folder().join("data/access.log");
+    let (report, done) = std::thread::scope(|scope| {
+        let (lab, [a, b]) = (&lab, &addresses);
+        let run = scope.spawn(move || {
+            once(lab, port(lab), &["--clients", "80", "--requests", "200", "--server", a, "--server", b])
+        });
+        // A server that nobody announced as stopped goes away in the middle of the load.
+        eventually("a part of the load is through", secs(30), || {
+            std::fs::metadata(&log).is_ok_and(|l| l.len() > 1 << 20)
+        });
+        servers[1].process.kill();
+        run.join().expect("its assertions hold")
+    });
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{report}\n{said}");
+    assert_eq!(report["ok"], false, "{report}");
+    assert!(report["sticky_violations"].as_u64().unwrap() >= 10, "half of 60 clients moved: {report}");
+    assert!(said.lines().last().unwrap().starts_with("BAD: "), "{said}");
+}
+
+#[test]
+fn a_second_run_in_the_same_folder_judges_its_own_requests_only() {
+    let lab = Lab::new();
+    let server = Origin::fixed(lab.address(), origin::ok("fine"));
+    for round in 0..2 {
+        let (report, said, code) = once_before(&lab, &server, &["--clients", "16"]);
+        assert_eq!(code, Some(0), "round {round}: {report}\n{said}");
+        assert_eq!(report["requests"], 320, "{report}");
+    }
+}
+
+/// Runs `up --once` where it is to fail before any load; returns what it says and its exit code.
+fn refused(lab: &Lab, arguments: &[&str]) -> (String, Option<i32>) {
+    let done = Command::new(bin::path("forebay"))
+        .args(["up", "--once", "--port", &port(lab).to_string(), "--data"])
+        .arg(lab.folder().join("data"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(done.stdout.is_empty(), "no report of a load that was not sent");
+    (String::from_utf8_lossy(&done.stderr).into_owned(), done.status.code())
+}
+
+#[test]
+fn servers_that_nobody_can_reach_are_named_with_what_to_do() {
+    let lab = Lab::new();
+    let [gone] = lab.addresses::<1>().map(|a| a.to_string());
+    let (said, code) = refused(&lab, &["--server", &gone]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains(&format!("waiting for a server to come up: {gone}")), "{said}");
+    assert!(said.contains(&format!("not up within 20 s: {gone}; each must accept TCP")), "{said}");
+    for (server, why) in [
+        ("nohost", "write it as host:port"),
+        ("host:0", "write it as host:port"),
+        ("no-such-name.invalid:80", "the name has no address"),
+    ] {
+        let (said, code) = refused(&lab, &["--server", server]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("--server {server}: {why}")), "{said}");
+    }
+    let (said, code) = refused(&lab, &["--server", &gone, "--server", &gone]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("name each once"), "{said}");
+}
+
+#[test]
+fn one_server_of_two_is_enough_and_the_other_is_named() {
+    let lab = Lab::new();
+    let server = Origin::fixed(lab.address(), origin::ok("fine"));
+    let gone = lab.address().to_string();
+    let began = std::time::Instant::now();
+    let arguments = ["--clients", "16", "--server", &server.address.to_string(), "--server", &gone];
+    let (report, done) = once(&lab, port(&lab), &arguments);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{report}\n{said}");
+    assert!(said.contains(&format!("not up, going on without: {gone}")), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }

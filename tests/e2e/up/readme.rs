@@ -1,0 +1,176 @@
+//! The commands of the README, run as they stand there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use forebay_e2e::scene::tally;
+use forebay_e2e::wait::secs;
+use forebay_e2e::{Lab, Network, Process, bin, eventually, eventually_some};
+
+/// A new user's machine: all ports are free, the home is empty, everything is built.
+struct Desk {
+    lab: Lab,
+    root: PathBuf,
+    programs: PathBuf,
+    windows: u32,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let lab = Lab::new();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+        let programs = bin::path("forebay-xtask").parent().unwrap().to_owned();
+        let desk = Self { lab, root, programs, windows: 0 };
+        // What the README starts from the repository's folder leaves its files there.
+        std::os::unix::fs::symlink(desk.root.join("docs"), desk.lab.folder().join("docs")).unwrap();
+        let shim = desk.lab.folder().join("path");
+        std::fs::create_dir(&shim).unwrap();
+        // The programs are there, and no older than their sources (`bin::path`): building them anew in
+        // the middle of a test would show nothing but take minutes. All else is cargo's and xtask's own.
+        let xtask = desk.programs.join("forebay-xtask");
+        let real = bin::foreign("cargo", "rustup");
+        let text = format!(
+            "#!/bin/sh\ncase $1 in\nbuild) exit 0 ;;\nxtask) shift; exec {} \"$@\" ;;\nesac\nexec {} \"$@\"\n",
+            xtask.display(),
+            real.display()
+        );
+        let cargo = shim.join("cargo");
+        std::fs::write(&cargo, text).unwrap();
+        std::fs::set_permissions(&cargo, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        desk
+    }
+
+    /// A line as the shell gets it.
+    fn shell(&self, line: &str) -> Command {
+        let line = line.replace("target/gate/", &format!("{}/", self.programs.display()));
+        // A failed request is to be seen.
+        let line = line.replace("curl ", "curl --silent --show-error --fail ");
+        let here = if line.contains("cargo ") { &self.root } else { self.lab.folder() };
+        let line = format!("cd {} && {line}", here.display());
+        let home = std::env::var("HOME").unwrap_or_default();
+        let of_rust = |name: &str, folder: &str| std::env::var(name).unwrap_or(format!("{home}/{folder}"));
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]);
+        command.env("CARGO_HOME", of_rust("CARGO_HOME", ".cargo"));
+        command.env("RUSTUP_HOME", of_rust("RUSTUP_HOME", ".rustup"));
+        command.env("CARGO_TARGET_DIR", self.programs.parent().unwrap());
+        command.env("HOME", self.lab.folder()).env_remove("XDG_STATE_HOME").env_remove("CARGO");
+        command.env("PATH", format!("{}:{path}", self.lab.folder().join("path").display()));
+        command
+    }
+
+    /// Runs a line to its end; returns what it prints.
+    fn run(&self, line: &str) -> String {
+        let done = self.shell(line).output().unwrap();
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{line}\n{text}{}", String::from_utf8_lossy(&done.stderr));
+        text
+    }
+
+    /// Starts a line in a window of its own and waits until it prints `ready`.
+    fn open(&mut self, line: &str, ready: &str) -> (Process, String) {
+        self.windows += 1;
+        let process = Process::start(
+            &format!("window-{}", self.windows),
+            self.shell(&format!("exec {line}")),
+            self.lab.folder(),
+        );
+        let text = eventually_some(&format!("{line} prints {ready:?}"), secs(30), || {
+            Some(process.printed()).filter(|t| t.contains(ready))
+        });
+        (process, text)
+    }
+}
+
+/// The commands of the README's shell blocks, each with the comment behind it.
+fn commands(root: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let lines = blocks.flat_map(str::lines).filter(|line| !line.is_empty());
+    let commands = lines.map(|line| {
+        let (command, comment) = line.split_once(" # ").unwrap_or((line, ""));
+        (command.trim().to_owned(), comment.to_owned())
+    });
+    commands.collect()
+}
+
+/// The `"server"` of each answer of a demo server.
+fn servers(answers: &str) -> Vec<String> {
+    let lines = answers.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    lines.filter_map(|answer| answer["server"].as_str().map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_command_of_the_readme_works_as_it_stands() {
+    let Some(network) = Network::own() else { return };
+    let mut desk = Desk::new();
+    let mut windows = Vec::new();
+    let mut seen = Vec::new();
+    for (command, comment) in commands(&desk.root) {
+        let short = command.split(' ').filter(|w| !w.starts_with('-')).take(3).collect::<Vec<_>>().join(" ");
+        match short.as_str() {
+            "cargo xtask up" if !command.contains("--server") => {
+                let (up, text) = desk.open(&command, "Ctrl-C stops all of it");
+                for address in ["127.0.0.1:8080", "127.0.0.1:8083", "/.local/state/forebay/up"] {
+                    assert!(text.contains(address), "the README counts on {address}: {text}");
+                }
+                windows.push(up);
+            }
+            "cargo xtask up" => {
+                let there = ["10.0.0.11", "10.0.0.12"];
+                network.add(there.map(|ip| ip.parse().unwrap()));
+                let own = there.map(|ip| desk.lab.demo_at(ip, format!("{ip}:80").parse().unwrap()));
+                let (mut up, text) = desk.open(&command, "Ctrl-C stops all of it");
+                assert!(own.iter().all(|server| text.contains(&server.address.to_string())), "{text}");
+                let url = text.split_whitespace().filter(|w| w.starts_with("http://")).nth(3).unwrap();
+                let answers = (0..20).map(|_| desk.run(&format!("curl {url}"))).collect::<String>();
+                assert_eq!(tally(servers(&answers)).keys().collect::<Vec<_>>(), there);
+                up.signal(libc::SIGINT);
+                assert!(up.wait(secs(15)).success(), "Ctrl-C stops it: {}", up.printed());
+            }
+            // The whole gate does not fit into one of its tests: that it is there and says what it does.
+            "cargo xtask test" => {
+                assert!(desk.run(&format!("{command} --list")).lines().count() > 10);
+                assert!(desk.run(&format!("{command} --help")).contains("--install"));
+            }
+            line if line.starts_with("curl http") => {
+                let answers = (0..10).map(|_| desk.run(&command)).collect::<String>();
+                assert_eq!(tally(servers(&answers)).len(), 3, "{comment}: {answers}");
+            }
+            line if line.starts_with("curl") => {
+                let answers = (0..10).map(|_| desk.run(&command)).collect::<String>();
+                assert_eq!(tally(servers(&answers)).into_values().collect::<Vec<_>>(), [20], "{answers}");
+            }
+            "target/gate/forebay-se explain ~/.local/state/forebay/up/admin.sock" => {
+                let text = desk.run(&command);
+                assert!(text.contains("127.0.0.1:900"), "it names a server: {text}");
+            }
+            "target/gate/forebay-se persistence ~/.local/state/forebay/up/admin.sock" => {
+                let text = desk.run(&command);
+                assert!(text.contains("127.0.1.1"), "it lists the clients of `up`: {text}");
+            }
+            "target/gate/forebay-se status ~/.local/state/forebay/up/admin.sock" => {
+                assert!(desk.run(&command).contains("cookie"));
+            }
+            "target/gate/forebay-se check docs/examples/se.toml" => {
+                desk.run(&command);
+            }
+            "target/gate/forebay-se run docs/examples/se.toml" => {
+                let (engine, _) = desk.open(&command, "");
+                let (_, then) = comment.split_once("then, elsewhere: ").expect("what to try");
+                eventually("the example serves", secs(15), || {
+                    desk.shell(then).output().unwrap().status.success()
+                });
+                windows.push(engine);
+            }
+            _ => panic!("the README has a command that no test runs: {command}"),
+        }
+        seen.push(short);
+    }
+    assert!(seen.len() >= 9, "{seen:?}");
+    for mut window in windows.into_iter().rev() {
+        window.signal(libc::SIGINT);
+        assert!(window.wait(secs(15)).success(), "{}", window.printed());
+    }
+}
