@@ -166,7 +166,9 @@ fn engine(config: &Path, allow_faults: bool) -> ExitCode {
         tracing::warn!("faults may be planted through the admin socket: this is for tests only");
     }
     match control::run(snapshot, Start { allow_faults }, forebay_host_uring::worker::make) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(ended) if ended.connections_cut == 0 => ExitCode::SUCCESS,
+        // Whoever stopped it reads in the log how many; a script sees that the grace was too short.
+        Ok(_) => ExitCode::from(exit::TIME_OUT),
         Err(error) => {
             tracing::error!(event = "SE_FAILED", "not started");
             Failure::new(exit::FAILED, format!("{error:#}"), "").tell()

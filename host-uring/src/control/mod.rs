@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod answers;
+mod closing;
 pub mod explain;
 mod full;
 mod html;
@@ -20,7 +21,7 @@ mod web;
 
 pub use explain::Peek;
 pub(crate) use run::worker_count;
-pub use run::{Start, Workers, run};
+pub use run::{Ended, Start, Workers, run};
 pub use seat::{SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
 pub use state::State;
 pub use tables::Tables;

@@ -34,6 +34,13 @@ pub struct Start {
     pub allow_faults: bool,
 }
 
+/// How the engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Client connections that were cut because they had not ended when the grace was over.
+    pub connections_cut: u64,
+}
+
 /// Runs an engine until it is told to stop (SIGTERM, SIGINT; a second one stops at once; SIGHUP opens the access
 /// log anew).
 ///
@@ -44,7 +51,7 @@ pub fn run(
     snapshot: Snapshot,
     start: Start,
     make: impl FnOnce(&Arc<Tree>, &Sizes) -> anyhow::Result<Workers>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ended> {
     ignore_file_size_signal();
     report_panics();
     let tree = Arc::new(Tree::build(snapshot));
@@ -77,7 +84,7 @@ async fn control(
     body: Body,
     peek: Option<Arc<dyn Peek>>,
     seats: Vec<Vec<super::SeatListener>>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ended> {
     let mut stop = Stop::new()?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let engine = &state.tree.engine;
@@ -119,9 +126,9 @@ async fn control(
             }
         }
     }
-    let result = end(state, &orders, supervisor, &mut stop).await;
+    let ended = end(state, &orders, supervisor, &mut stop).await;
     health.abort();
-    result
+    Ok(ended)
 }
 
 /// Stops in two steps: let requests end within the grace, then end everything.
@@ -131,26 +138,27 @@ async fn end(
     orders: &Orders,
     mut supervisor: tokio::task::JoinHandle<()>,
     stop: &mut Stop,
-) -> anyhow::Result<()> {
+) -> Ended {
     state.shutdown.raise(ShutdownStage::Draining);
     orders.give_surely(Order::Shutdown).await;
     let grace = Duration::from_secs(state.tree.engine.stop_grace_s.into());
     tokio::select! {
         _ = &mut supervisor => {
-            tracing::info!(event = "SE_STOPPED", "stopped");
-            return Ok(());
+            tracing::info!(event = "SE_STOPPED", connections_cut = 0, "stopped: every request ended");
+            return Ended { connections_cut: 0 };
         }
         () = tokio::time::sleep(grace) => tracing::warn!(grace_s = grace.as_secs(), "the grace is over; what is still open is cut"),
         name = stop.wait() => tracing::warn!(signal = name, "told again; what is still open is cut"),
     }
+    let connections_cut = state.workers.iter().map(|worker| worker.connections.now()).sum();
     state.shutdown.raise(ShutdownStage::Now);
     orders.give_surely(Order::Shutdown).await;
     if tokio::time::timeout(Duration::from_secs(STOP_NOW_S), supervisor).await.is_err() {
         // A worker that does not even end now ends with the process.
         tracing::error!(event = "SE_WORKER_STUCK", "a worker did not end; the process ends without it");
     }
-    tracing::info!(event = "SE_STOPPED", "stopped");
-    Ok(())
+    tracing::warn!(event = "SE_STOPPED", connections_cut, "stopped");
+    Ended { connections_cut }
 }
 
 struct Stop {

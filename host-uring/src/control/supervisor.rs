@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::closing;
 use super::mailbox::{Mailbox, Message, mailbox};
 use super::sockets::duplicate;
 use super::stand_in::{Change, Peer, StandIns};
 use super::{SeatListener, ShutdownStage, State, WorkerSeat};
-use crate::limits::{RESTART_DELAY_MS, SUPERVISOR_LOOK_MS};
+use crate::limits::{RESTART_DELAY_MS, STOP_ACCEPT_MS, SUPERVISOR_LOOK_MS};
 use crate::log;
 
 /// What a worker's thread runs.
@@ -28,6 +29,8 @@ pub struct Supervisor {
     seats: Vec<Seat>,
     ends: mpsc::Sender<End>,
     ended: mpsc::Receiver<End>,
+    /// When listening may end, once the engine stops.
+    close_at: Option<Instant>,
 }
 
 struct Seat {
@@ -108,7 +111,7 @@ impl Supervisor {
                 told_nobody: false,
             })
             .collect();
-        Self { state, body, seats, ends, ended }
+        Self { state, body, seats, ends, ended, close_at: None }
     }
 
     /// Runs the workers until all have ended after a stop.
@@ -142,16 +145,44 @@ impl Supervisor {
                 }
             }
             Order::Shutdown => {
-                for seat in &mut self.seats {
-                    // The kernel refuses new connections once the workers have closed their duplicates as well.
-                    seat.listeners.clear();
-                    seat.restart_at = None;
-                }
+                self.begin_to_close();
                 self.tell_all(|| Message::Shutdown);
                 if self.seats.iter().all(|seat| seat.thread.is_none()) {
                     // Nobody is left to report an end: report one, so that the loop sees it.
                     let _ = self.ends.try_send(End { worker: 0, panicked: false });
                 }
+            }
+        }
+    }
+
+    /// From now on nobody new is let in; what the kernel has let in already is still accepted.
+    //= OBS-STOP-01
+    fn begin_to_close(&mut self) {
+        for seat in &mut self.seats {
+            seat.restart_at = None;
+        }
+        if self.close_at.is_none() {
+            self.close_at = Some(Instant::now() + Duration::from_millis(STOP_ACCEPT_MS));
+            for listener in self.seats.iter().flat_map(|seat| &seat.listeners) {
+                if let Err(error) = closing::take_no_new(&listener.socket) {
+                    tracing::debug!(%error, "no filter for new connections: the last to come may be reset");
+                }
+            }
+        }
+        self.close_when_empty();
+    }
+
+    /// Closes the sockets once nobody waits in any queue, or time is up. All at once: until then every worker is there to
+    /// accept for one that stands still.
+    fn close_when_empty(&mut self) {
+        let is_over = self.state.shutdown.stage() == ShutdownStage::Now;
+        if !is_over && self.close_at.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        let mut listeners = self.seats.iter().flat_map(|seat| &seat.listeners);
+        if is_over || listeners.all(|listener| closing::waiting(&listener.socket) == 0) {
+            for listener in self.seats.iter_mut().flat_map(|seat| seat.listeners.drain(..)) {
+                closing::close(&listener.socket);
             }
         }
     }
@@ -212,6 +243,7 @@ impl Supervisor {
             }
         }
         self.stand_in();
+        self.close_when_empty();
         if self.seats.iter().all(|seat| seat.ticks > 0) && self.state.health_is_known() {
             self.state.set_ready();
         }
@@ -237,6 +269,7 @@ impl Supervisor {
     /// Sees to it that somebody accepts for each worker that stands still, and nobody for one that goes on.
     fn stand_in(&mut self) {
         let stuck: Vec<bool> = self.state.supervised().iter().map(|seen| seen.is_stuck).collect();
+        let stops = self.close_at.is_some();
         for worker in 0..self.seats.len() {
             let mut stand_ins = std::mem::take(&mut self.seats[worker].stand_ins);
             let peers: Vec<Peer<'_>> = self
@@ -249,7 +282,9 @@ impl Supervisor {
                     is_stuck: *stuck,
                 })
                 .collect();
-            let change = stand_ins.drive(worker, stuck[worker], &peers, &self.seats[worker].listeners);
+            // Who has panicked is not started anew for a stop, and clients may wait in the queues of its sockets.
+            let is_away = stuck[worker] || stops && self.seats[worker].thread.is_none();
+            let change = stand_ins.drive(worker, is_away, &peers, &self.seats[worker].listeners);
             let seat = &mut self.seats[worker];
             seat.stand_ins = stand_ins;
             match change {

@@ -1,9 +1,12 @@
 //! A client's connection: waiting for requests, reading them, ending.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
 
 use forebay_core::table::Key;
 use forebay_http::h1::{Parse, parse_request};
@@ -39,6 +42,10 @@ pub struct Client<R: Rt> {
     pub rtt_us: Cell<u32>,
     /// Table entries that this connection keeps alive.
     held: RefCell<Vec<Key>>,
+    /// The worker drains, and its time to send a request is over.
+    dismissed: Cell<bool>,
+    /// Its task, while it waits for a request.
+    waiting: RefCell<Option<Waker>>,
 }
 
 impl<R: Rt> Client<R> {
@@ -63,6 +70,8 @@ impl<R: Rt> Client<R> {
             requests: Cell::new(0),
             rtt_us: Cell::new(0),
             held: RefCell::default(),
+            dismissed: Cell::new(false),
+            waiting: RefCell::default(),
         })
     }
 
@@ -120,10 +129,13 @@ impl<R: Rt> Parked<R> {
         Place { parked: self, at }
     }
 
-    /// Ends the waiting of all of them: their sockets read as ended.
+    /// Ends the waiting of all of them.
     pub fn end_all(&self) {
         for client in self.places.borrow().iter().filter_map(Weak::upgrade) {
-            client.stream.shutdown(Shutdown::Read);
+            client.dismissed.set(true);
+            if let Some(waker) = client.waiting.take() {
+                waker.wake();
+            }
         }
     }
 }
@@ -156,10 +168,14 @@ pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
         let deadline = first_head.unwrap_or_else(|| TimeOuts::at(now, time_outs.idle));
         let waited = {
             let _place = worker.parked.enter(&client);
-            if worker.draining.get() && first_head.is_none() {
-                return;
-            }
-            client.stream.readable(deadline).await
+            request_or_dismissal(&client, deadline).await
+        };
+        let Some(waited) = waited else {
+            // Its next request may be on its way: a close that meets it would be a reset.
+            let mut sink = worker.works.head(&worker.buffers);
+            linger(&client, &mut sink.bytes).await;
+            worker.works.give_back_head(sink, &worker.buffers);
+            return;
         };
         if let Err(error) = waited {
             if error.kind() == ErrorKind::TimedOut {
@@ -175,6 +191,26 @@ pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
             return;
         }
     }
+}
+
+/// Waits until there is something to read; `None` if the worker drains and the client is to go. What has come before
+/// that is served.
+async fn request_or_dismissal<R: Rt>(client: &Client<R>, deadline: Now) -> Option<std::io::Result<()>> {
+    let mut readable = pin!(client.stream.readable(deadline));
+    poll_fn(|context| {
+        if let Poll::Ready(waited) = readable.as_mut().poll(context) {
+            return Poll::Ready(Some(waited));
+        }
+        if client.dismissed.get() && !client.stream.is_spent() {
+            return Poll::Ready(None);
+        }
+        let mut waiting = client.waiting.borrow_mut();
+        if !waiting.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waiting = Some(context.waker().clone());
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Serves requests as long as bytes of a next one are there.

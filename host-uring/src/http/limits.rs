@@ -21,6 +21,9 @@ pub const SLOW_READ_BYTES: usize = 4 * 1024;
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How long to read them, microseconds.
 pub const LINGER_US: u64 = 1_000_000;
+/// How long a kept connection without a request stays open when the engine stops, microseconds: a request that is on its
+/// way, or comes now, still gets its answer, and learns from it that the connection closes.
+pub const DRAIN_IDLE_US: u64 = 1_000_000;
 /// A response that waits beside a request body looks at its own deadline this often, microseconds.
 pub const DUPLEX_LOOK_US: u64 = 500_000;
 /// Requests that wait for a server look again this often, microseconds: a place may come free on another worker.

@@ -57,6 +57,8 @@ pub const SUPERVISOR_LOOK_MS: u64 = 100;
 /// Milliseconds before a worker that panicked right after its start is started again, so that a fault that
 /// always strikes does not take a core; below the second within which a worker must be back.
 pub const RESTART_DELAY_MS: u64 = 500;
+/// Milliseconds after a stop in which handshakes that have begun may end: the round trip of a far client.
+pub const STOP_ACCEPT_MS: u64 = 300;
 /// Seconds that workers get to end after the grace is over and everything was told to stop.
 pub const STOP_NOW_S: u64 = 2;
 /// Milliseconds after which an engine counts as ready although some server has neither passed nor failed: the usual

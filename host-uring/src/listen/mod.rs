@@ -34,6 +34,7 @@ struct AcceptLoop<R: Rt> {
     /// The stuck worker for which it accepts.
     instead_of: Option<usize>,
     stopped: Cell<bool>,
+    ended: Cell<bool>,
 }
 
 impl<R: Rt> Acceptors<R> {
@@ -53,6 +54,7 @@ impl<R: Rt> Acceptors<R> {
             service: listener.service,
             instead_of,
             stopped: Cell::new(false),
+            ended: Cell::new(false),
         });
         self.loops.borrow_mut().push(one.clone());
         worker.rt.spawn(accept(worker.clone(), one));
@@ -61,25 +63,29 @@ impl<R: Rt> Acceptors<R> {
 
     /// Stops accepting for a worker that goes on by itself.
     pub fn stop_for(&self, worker: usize) {
-        self.stop(|one| one.instead_of == Some(worker));
-    }
-
-    /// Stops accepting.
-    pub fn stop_all(&self) {
-        self.stop(|_| true);
-    }
-
-    fn stop(&self, which: impl Fn(&AcceptLoop<R>) -> bool) {
         self.loops.borrow_mut().retain(|one| {
-            one.stopped.set(one.stopped.get() || which(one));
+            one.stopped.set(one.stopped.get() || one.instead_of == Some(worker));
             !one.stopped.get()
         });
     }
+
+    /// Says whether nothing is accepted any more: the control thread has closed every socket.
+    pub fn are_done(&self) -> bool {
+        let mut loops = self.loops.borrow_mut();
+        loops.retain(|one| !one.ended.get());
+        loops.is_empty()
+    }
 }
 
-/// Accepts for ever, or until stopped. A connection that comes to a stopped loop is served all the same: it
+/// Accepts until its socket is closed, which the control thread does for all duplicates at once when the engine stops
+/// and nobody waits in the queue any more. A connection that comes to a stopped loop is served all the same: it
 /// was the kernel's choice to give it to this socket.
 async fn accept<R: Rt>(worker: Rc<Worker<R>>, one: Rc<AcceptLoop<R>>) {
+    accept_all(&worker, &one).await;
+    one.ended.set(true);
+}
+
+async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
     let mut in_turn = 0;
     while !one.stopped.get() {
         match worker.rt.accept(&one.listener).await {
@@ -88,7 +94,7 @@ async fn accept<R: Rt>(worker: Rc<Worker<R>>, one: Rc<AcceptLoop<R>>) {
                     true => stream.local_addr().unwrap_or(one.address),
                     false => one.address,
                 };
-                admit(&worker, one.service, stream, peer, local);
+                admit(worker, one.service, stream, peer, local);
                 in_turn += 1;
                 if in_turn >= ACCEPTS_PER_TURN {
                     in_turn = 0;
@@ -96,6 +102,9 @@ async fn accept<R: Rt>(worker: Rc<Worker<R>>, one: Rc<AcceptLoop<R>>) {
                 }
             }
             Err(error) => {
+                if worker.draining.get() && fatal(&error) {
+                    return;
+                }
                 worker.metrics.accept_errors.inc();
                 if fatal(&error) {
                     return;

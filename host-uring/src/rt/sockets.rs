@@ -298,7 +298,7 @@ impl Future for Wait<'_> {
 }
 
 impl Drop for Wait<'_> {
-    /// Only a task that is torn down (its worker stops or panicked) drops a wait; the kernel is
+    /// A task that is torn down (its worker stops or panicked) or has something better to do drops a wait; the kernel is
     /// asked to cancel it, and its answer frees the slot.
     fn drop(&mut self) {
         let Some(key) = self.key.take() else { return };

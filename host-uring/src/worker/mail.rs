@@ -45,8 +45,8 @@ fn act<R: Rt>(worker: &Rc<Worker<R>>, acceptors: &Rc<Acceptors<R>>, message: Mes
             }
         }
         Message::StopAcceptFor { worker: stuck } => acceptors.stop_for(stuck),
-        // The stop flag is read with every tick; this only wakes the worker.
-        Message::Shutdown => {}
+        // How far the stop has come is read with every tick; the next answer says already that it is the last.
+        Message::Shutdown => worker.begin_to_drain(),
         Message::Panic => panic!("a fault was asked for: the worker panics"),
         Message::Sleep(ms) => std::thread::sleep(std::time::Duration::from_millis(ms)),
     }

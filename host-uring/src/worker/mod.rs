@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::control::{ShutdownStage, WorkerSeat};
+use crate::http::limits::DRAIN_IDLE_US;
 use crate::listen::Acceptors;
 use crate::persist::Store;
 use crate::rt::{Backend, Now, Rt, Sockets};
@@ -85,18 +86,25 @@ fn seed() -> u64 {
 }
 
 impl<R: Rt> Worker<R> {
+    /// From now on answers close their connections.
+    //= SE-STOP-01
+    fn begin_to_drain(&self) {
+        if !self.draining.replace(true) {
+            self.upstreams.close();
+            self.idle_until.set(from_now(&self.rt, DRAIN_IDLE_US));
+        }
+    }
+
     /// Looks at how far the engine's stop has come and acts on it; `true` when the worker is done.
     fn follow_stop(&self, acceptors: &Acceptors<R>, stage: ShutdownStage) -> bool {
         match stage {
             ShutdownStage::Running => false,
             ShutdownStage::Draining => {
-                if !self.draining.replace(true) {
-                    acceptors.stop_all();
-                    self.upstreams.close();
+                self.begin_to_drain();
+                if self.rt.now() >= self.idle_until.get() {
+                    self.parked.end_all();
                 }
-                // Again with each look: a connection may have been about to park.
-                self.parked.end_all();
-                self.connections.get() == 0
+                self.connections.get() == 0 && acceptors.are_done()
             }
             ShutdownStage::Now => true,
         }

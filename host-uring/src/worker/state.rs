@@ -65,6 +65,8 @@ pub struct Worker<R: Rt> {
     pub date: DateCache,
     /// No new requests: answer, then close.
     pub draining: Cell<bool>,
+    /// When connections without a request end while it drains.
+    pub idle_until: Cell<Now>,
     /// Microseconds between the epochs of the wall clock and of [`Now`].
     wall_offset_us: Cell<u64>,
     random: Cell<u64>,
@@ -213,6 +215,7 @@ impl<R: Rt> Worker<R> {
             date: DateCache::default(),
             connections_max,
             draining: Cell::new(false),
+            idle_until: Cell::new(crate::rt::NEVER),
             wall_offset_us: Cell::new(0),
             random: Cell::new(seed),
             request_ids: Cell::new(0),

@@ -41,6 +41,8 @@ pub struct Engine {
     pub mailboxes: Vec<Mailbox>,
     drains: Mutex<Vec<Drain>>,
     shutdown: Arc<ShutdownFlag>,
+    /// Duplicates of the workers' sockets.
+    listening: Vec<TcpListener>,
     threads: Vec<JoinHandle<()>>,
     may_panic: bool,
 }
@@ -88,6 +90,7 @@ impl Engine {
             mailboxes: Vec::new(),
             drains: Mutex::default(),
             shutdown: shutdown.clone(),
+            listening: sockets.iter().flatten().map(|own| own.socket.try_clone().expect("a copy")).collect(),
             threads: Vec::new(),
             may_panic: false,
         };
@@ -165,6 +168,9 @@ impl Engine {
 
     pub fn drain(&self) {
         self.shutdown.raise(ShutdownStage::Draining);
+        for listening in &self.listening {
+            socket2::SockRef::from(listening).shutdown(std::net::Shutdown::Both).expect("it listens");
+        }
     }
 
     /// Whether every worker has ended, for whatever reason.

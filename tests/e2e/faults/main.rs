@@ -5,6 +5,7 @@ mod input;
 mod resources;
 mod servers;
 mod shortage;
+mod stop;
 mod table;
 mod workers;
 
