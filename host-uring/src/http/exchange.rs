@@ -18,7 +18,7 @@ use super::record::finish;
 use super::refuse::{answer, no_pool, refused, ruled};
 use super::send::{Composed, Leg, Progress, Uncomposed, Uploaded, compose, upload};
 use super::steer::{Steer, pick_route, steer};
-use super::tunnel::tunnel;
+use super::tunnel::{Carried, Tunnel};
 use super::view::{View, client_of};
 use super::wait::{Halt, Patience, beside, write_all};
 use super::work::{Head, Work};
@@ -364,8 +364,7 @@ async fn talk<R: Rt>(
     trace.server_rtt_us = conn.rtt_us;
     trace.reused = conn.requests > 1;
     trace.answered = None;
-    let length = work.to_server.len() as u64;
-    worker.metrics.servers[slot].tx_bytes.add(length);
+    leg.gave(work.to_server.len() as u64);
     let mut down = Downward {
         response: &mut work.response,
         decoder: &mut work.downward,
@@ -384,8 +383,7 @@ async fn talk<R: Rt>(
     };
     down.trace.sent = leg.progress.sent.get();
     down.trace.rx_bytes += leg.progress.rx_bytes.get();
-    worker.metrics.servers[slot].tx_bytes.add(leg.progress.rx_bytes.get());
-    route.pool.borrow_mut().transferred(server, length + down.trace.tx_bytes, worker.rt.now());
+    leg.settle_load();
     match received {
         None => {
             let said = leg.progress.said.get();
@@ -412,7 +410,7 @@ async fn send_whole<R: Rt>(
     }
 }
 
-/// The client spoilt its own request: tells it so, if nothing else was said.
+/// The client spoilt its own request: tells it so, if no other answer has begun.
 async fn hopeless<R: Rt>(
     client: &Client<R>,
     head: &Head,
@@ -477,11 +475,6 @@ async fn received_all<R: Rt>(
             if lost && retry != Retry::SameServer {
                 worker.metrics.servers[leg.slot].aborts.inc();
             }
-            if leg.progress.said.get() {
-                // An interim answer went out already; a failure after it can only close.
-                work.trace.ended(failure.why);
-                return Talk::Ended(Ended::with(Outcome::Close));
-            }
             return Talk::Failed(Failed { failure, retry });
         }
         Received::Whole { client_keeps, server_keeps } => {
@@ -509,20 +502,22 @@ async fn received_all<R: Rt>(
             worker.metrics.services[client.service.0].upgrades.inc();
             let mut first_up = worker.buffers.head();
             first_up.append(head.bytes.filled().get(consumed..).unwrap_or(&[]));
-            let idle_us = client.service().time_outs.upgraded;
-            let carried = tunnel(
-                &worker.rt,
-                &worker.buffers,
-                &client.stream,
-                &conn.stream,
-                first_up,
-                first_down,
-                idle_us,
-            )
-            .await;
-            work.trace.rx_bytes += carried.up;
-            work.trace.tx_bytes += carried.down;
-            if carried.idle {
+            let carried = Carried::default();
+            let tunnel = Tunnel {
+                rt: &worker.rt,
+                buffers: &worker.buffers,
+                client: &client.stream,
+                server: &conn.stream,
+                idle_us: client.service().time_outs.upgraded,
+                carried: &carried,
+                gave: &|bytes| leg.gave(bytes),
+                got: &|bytes| leg.got(bytes),
+            };
+            let idle = tunnel.carry(first_up, first_down).await;
+            leg.settle_load();
+            work.trace.rx_bytes += carried.up.get();
+            work.trace.tx_bytes += carried.down.get();
+            if idle {
                 worker.metrics.timeouts.upgraded_idle.inc();
             }
             Ended { outcome: Outcome::Close, consumed, leftover }

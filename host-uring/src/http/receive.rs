@@ -16,12 +16,12 @@ use super::limits::{DUPLEX_LOOK_US, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
 use super::record::{Trace, class_of};
 use super::send::{Leg, takes_interims};
 use super::wait::{Burst, Halt, others_turn, write_all, write_some};
-use crate::rt::{Rt, Stream};
+use crate::rt::{Now, Rt, Stream};
 use crate::upstream::ServerConn;
 
 /// How receiving an answer ended.
 pub enum Received {
-    /// The server failed, and the client was told nothing yet.
+    /// The server failed, and the client was told nothing yet, or interim answers only.
     Failed(Failure),
     /// The client has the whole answer.
     Whole {
@@ -41,7 +41,7 @@ pub enum Received {
     },
 }
 
-/// How a server failed before the client was told anything.
+/// How a server failed before the client got anything of a final answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
     /// What the client gets if nobody else can help.
@@ -81,7 +81,8 @@ pub async fn receive<R: Rt>(
     };
     loop {
         down.response.reset();
-        if let Err(failure) = read_head(leg, conn, &mut buffer, &context, down.response).await {
+        let answered = &mut down.trace.answered;
+        if let Err(failure) = read_head(leg, conn, &mut buffer, &context, down.response, answered).await {
             leg.worker.buffers.give_back(buffer);
             return Received::Failed(failure);
         }
@@ -94,6 +95,10 @@ pub async fn receive<R: Rt>(
             return client_halt(leg, halt, down.trace);
         }
         buffer.consume(down.response.len);
+        // The time that counts is that of the final answer.
+        if buffer.is_empty() {
+            down.trace.answered = None;
+        }
     }
     account(leg, down);
     let failure = Failure {
@@ -141,7 +146,7 @@ async fn first_bytes<R: Rt>(
                 return Err(lost(conn));
             }
             Ok(count) => {
-                worker.metrics.servers[leg.slot].rx_bytes.add(count as u64);
+                leg.got(count as u64);
                 trace.answered = Some(worker.rt.now());
                 buffer.commit(count);
                 return Ok(buffer);
@@ -213,6 +218,7 @@ async fn read_head<R: Rt>(
     buffer: &mut Buffer,
     context: &RequestContext,
     response: &mut ResponseHead,
+    answered: &mut Option<Now>,
 ) -> Result<(), Failure> {
     let limits = &leg.service.server_limits;
     let reused = conn.requests > 1;
@@ -229,9 +235,12 @@ async fn read_head<R: Rt>(
             return Err(bad("the answer's head is too long"));
         }
         match conn.stream.try_read(buffer.space()) {
+            // After an interim answer.
+            Ok(0) if buffer.is_empty() => return Err(lost(conn)),
             Ok(0) => return Err(bad("the server closed the connection in the middle of a head")),
             Ok(count) => {
-                leg.worker.metrics.servers[leg.slot].rx_bytes.add(count as u64);
+                leg.got(count as u64);
+                answered.get_or_insert_with(|| leg.worker.rt.now());
                 buffer.commit(count);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => await_answer(leg, conn).await?,
@@ -241,7 +250,8 @@ async fn read_head<R: Rt>(
     }
 }
 
-/// Passes a 1xx answer on to a client that understands it.
+/// Passes a 1xx answer on to a client that understands it. Once it is whole, a final answer of ours may follow.
+//= SE-INTERIM-01
 async fn pass_interim<R: Rt>(leg: &Leg<'_, R>, buffer: &Buffer, down: &mut Downward<'_>) -> Result<(), Halt> {
     if !takes_interims(leg.request) {
         return Ok(());
@@ -258,6 +268,8 @@ async fn pass_interim<R: Rt>(leg: &Leg<'_, R>, buffer: &Buffer, down: &mut Downw
     let step = leg.service.time_outs.body;
     let rt = &leg.worker.rt;
     let bytes = write_all(rt, &leg.client.stream, down.gather, filled, leg.patience, step).await?;
+    leg.progress.said.set(false);
+    leg.progress.interim.set(true);
     down.trace.tx_bytes += bytes;
     Ok(())
 }
@@ -479,7 +491,7 @@ async fn more_content<R: Rt>(
                 return Ok(None);
             }
             Ok(count) => {
-                worker.metrics.servers[leg.slot].rx_bytes.add(count as u64);
+                leg.got(count as u64);
                 buffer.commit(count);
                 return Ok(Some(buffer));
             }

@@ -15,6 +15,7 @@ use forebay_http::h1::{RequestHead, Version};
 use super::buffer::Buffer;
 use super::client::Client;
 use super::gather::Gather;
+use super::limits::BURST_BYTES_MAX;
 use super::receive::Failure;
 use super::steer::Steer;
 use super::wait::{Burst, Halt, Patience, others_turn, write_all};
@@ -60,11 +61,42 @@ impl<R: Rt> Leg<'_, R> {
             sent: Sent::Something,
             idempotent: retry::is_idempotent(self.request.method_bytes(self.bytes)),
             body_held: !self.progress.beyond.get(),
-            answered: self.progress.said.get(),
+            answered: self.progress.said.get() || self.progress.interim.get(),
             reused: failure.reused,
             attempts: self.attempts,
         };
         retry::may_retry(&self.route.retry, &attempt)
+    }
+
+    /// Counts bytes that went to the server.
+    pub fn gave(&self, bytes: u64) {
+        self.worker.metrics.servers[self.slot].tx_bytes.add(bytes);
+        self.load(bytes);
+    }
+
+    /// Counts bytes that came from the server.
+    pub fn got(&self, bytes: u64) {
+        self.worker.metrics.servers[self.slot].rx_bytes.add(bytes);
+        self.load(bytes);
+    }
+
+    /// Tells the pool of bytes while they move, some at a time: a download, an upload or a tunnel that lasts for hours
+    /// is load all the while.
+    //= SE-LOAD-01
+    fn load(&self, bytes: u64) {
+        let sum = self.progress.load.get() + bytes;
+        self.progress.load.set(sum);
+        if sum >= BURST_BYTES_MAX {
+            self.settle_load();
+        }
+    }
+
+    /// Tells the pool of what it was not told yet.
+    pub fn settle_load(&self) {
+        let bytes = self.progress.load.take();
+        if bytes > 0 {
+            self.route.pool.borrow_mut().transferred(self.server, bytes, self.worker.rt.now());
+        }
     }
 }
 
@@ -75,10 +107,14 @@ pub struct Progress {
     pub sent: Cell<Option<Now>>,
     /// The server took no more of the request; it may still answer, but not whenever it likes.
     pub stopped: Cell<Option<Now>>,
-    /// Something of an answer may have gone to the client.
+    /// A whole interim answer went to the client: the final one may still be ours.
+    pub interim: Cell<bool>,
+    /// The client has part of a head, or the final one: nothing but a close can follow.
     pub said: Cell<bool>,
     /// Content was read that is not kept: the request cannot be repeated.
     pub beyond: Cell<bool>,
+    /// Bytes exchanged with the server that its pool was not told of yet.
+    load: Cell<u64>,
     /// Bytes read from the client beyond those that came with the head.
     pub rx_bytes: Cell<u64>,
 }
@@ -207,6 +243,7 @@ pub async fn upload<R: Rt>(
             worker.buffers.give_back(buffer);
             return server_halt(leg, halt);
         }
+        leg.gave(taken.consumed as u64);
         if taken.done {
             leg.progress.sent.set(Some(worker.rt.now()));
             if buffer.is_empty() {

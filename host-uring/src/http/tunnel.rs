@@ -11,41 +11,56 @@ use crate::rt::{Now, Rt, Stream};
 use crate::worker::TimeOuts;
 
 /// What went through a tunnel.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Carried {
     /// Bytes from the client.
-    pub up: u64,
+    pub up: Cell<u64>,
     /// Bytes to the client.
-    pub down: u64,
-    /// It ended because nothing moved for too long.
-    pub idle: bool,
+    pub down: Cell<u64>,
 }
 
-/// Carries bytes between a client and a server; `first_up` and `first_down` came before the tunnel began.
-/// An end of one side's data is passed on, and the other direction goes on.
-//= SE-TUNNEL-01
-pub async fn tunnel<R: Rt>(
-    rt: &R,
-    buffers: &Buffers,
-    client: &R::Stream,
-    server: &R::Stream,
-    first_up: Buffer,
-    first_down: Buffer,
-    idle_us: u64,
-) -> Carried {
-    let moved = Cell::new(rt.now());
-    let (up, down) = (Cell::new(0), Cell::new(0));
-    let idle = Cell::new(false);
-    let upward = Flow { rt, buffers, from: client, to: server, moved: &moved, bytes: &up, idle_us };
-    let downward = Flow { rt, buffers, from: server, to: client, moved: &moved, bytes: &down, idle_us };
-    let mut upward = pin!(upward.carry(first_up, &idle));
-    let mut downward = pin!(downward.carry(first_down, &idle));
-    // The first one's failure ends both; its proper end leaves the second one to go on.
-    let (early, late) = beside(upward.as_mut(), downward.as_mut(), |end| *end == End::Failed).await;
-    if early.is_none() && late == Some(End::Ended) {
-        upward.await;
+/// A way for bytes between a client and a server.
+pub struct Tunnel<'a, R: Rt> {
+    /// The runtime.
+    pub rt: &'a R,
+    /// Where buffers come from.
+    pub buffers: &'a Buffers,
+    /// One end.
+    pub client: &'a R::Stream,
+    /// The other end.
+    pub server: &'a R::Stream,
+    /// How long nothing may move; 0: no bound.
+    pub idle_us: u64,
+    /// What went through so far.
+    pub carried: &'a Carried,
+    /// Is told of bytes that went to the server, as they go.
+    pub gave: &'a dyn Fn(u64),
+    /// Is told of bytes that came from the server, as they come.
+    pub got: &'a dyn Fn(u64),
+}
+
+impl<R: Rt> Tunnel<'_, R> {
+    /// Carries bytes until both sides have ended; `first_up` and `first_down` came before the tunnel began. An end of
+    /// one side's data is passed on, and the other direction goes on. `true`: nothing moved for too long.
+    //= SE-TUNNEL-01
+    pub async fn carry(&self, first_up: Buffer, first_down: Buffer) -> bool {
+        let Tunnel { rt, buffers, client, server, idle_us, carried, gave, got } = *self;
+        let moved = Cell::new(rt.now());
+        let idle = Cell::new(false);
+        let (up, down) = (&carried.up, &carried.down);
+        let upward =
+            Flow { rt, buffers, from: client, to: server, moved: &moved, bytes: up, count: gave, idle_us };
+        let downward =
+            Flow { rt, buffers, from: server, to: client, moved: &moved, bytes: down, count: got, idle_us };
+        let mut upward = pin!(upward.carry(first_up, &idle));
+        let mut downward = pin!(downward.carry(first_down, &idle));
+        // The first one's failure ends both; its proper end leaves the second one to go on.
+        let (early, late) = beside(upward.as_mut(), downward.as_mut(), |end| *end == End::Failed).await;
+        if early.is_none() && late == Some(End::Ended) {
+            upward.await;
+        }
+        idle.get()
     }
-    Carried { up: up.get(), down: down.get(), idle: idle.get() }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +79,7 @@ struct Flow<'a, R: Rt> {
     /// When bytes last moved, in either direction.
     moved: &'a Cell<Now>,
     bytes: &'a Cell<u64>,
+    count: &'a dyn Fn(u64),
     idle_us: u64,
 }
 
@@ -85,6 +101,7 @@ impl<R: Rt> Flow<'_, R> {
             };
             let written = self.write(&buffer, idle).await;
             let bytes = buffer.len() as u64;
+            (self.count)(bytes);
             self.buffers.give_back(buffer);
             if written.is_err() {
                 return End::Failed;
