@@ -5,3 +5,4 @@ mod down;
 mod forged;
 mod keys;
 mod stick;
+mod v6;
