@@ -563,7 +563,10 @@ fn draining_ends_idle_connections_and_lets_requests_finish() {
     read_answer(&mut idle, &mut rest, false).expect("an answer");
     let mut busy = engine.connect();
     busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
-    eventually("the slow request is under way", || engine.count(|m| m.servers[0].active.now()) == 1);
+    eventually("the slow request is under way", || {
+        engine.count(|m| m.services[0].requests.get()) == 2
+            && engine.count(|m| m.servers[0].active.now()) == 1
+    });
     engine.drain();
     idle.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out above zero");
     assert_eq!(idle.read(&mut [0; 10]).expect("the end"), 0);

@@ -1,19 +1,22 @@
 //! A pool of the document as the decision core knows it.
 
+use forebay_core::id::ServerIndex;
 use forebay_core::lb::{
-    Algorithm, DisablePolicy, DisableType, FailAction, Grace, GroupConfig, GroupMember, HashBy, PoolConfig,
-    QueueConfig, ServerConfig,
+    self, Algorithm, DisablePolicy, DisableType, FailAction, Grace, GroupConfig, GroupMember, HashBy,
+    PoolConfig, QueueConfig, ServerConfig,
 };
 use forebay_core::persist::app_cookie::AppCookie;
 use forebay_core::persist::client_ip::ClientIp;
 use forebay_core::persist::custom_header::CustomHeader;
 use forebay_core::persist::http_cookie::{self, HttpCookie};
 use forebay_core::persist::{Kind, Profile, ServerDown};
-use forebay_core::units::{Micros, Minutes};
+use forebay_core::units::{Micros, Minutes, Now};
+use forebay_http::Limits;
+use forebay_snapshot::HttpProfile;
 use forebay_snapshot::persistence::{self, Persistence};
 use forebay_snapshot::pool::{self, FailKind};
 
-use super::{Group, Pool, Service, Tree};
+use super::{Group, HealthState, Pool, Service, Tree};
 
 impl Pool {
     /// What [`forebay_core::lb::Pool::new`] takes for this pool behind `service`: cookies belong to the two together.
@@ -143,6 +146,36 @@ fn profile(from: &Persistence, service: &str, pool: &str) -> Profile {
         persistence::ServerDown::ContinuePersistentServer => ServerDown::ContinuePersistentServer,
     };
     Profile { kind, server_down }
+}
+
+/// Bounds of what clients send.
+pub fn head_limits(http: &HttpProfile) -> Limits {
+    Limits {
+        head_bytes: http.head_bytes_max,
+        target_bytes: http.request_line_bytes_max,
+        field_bytes: http.field_bytes_max,
+        fields: u32::from(http.fields_max),
+        body_bytes: if http.body_bytes_max == 0 { u64::MAX } else { http.body_bytes_max },
+        ..Limits::default()
+    }
+}
+
+impl Pool {
+    /// Brings what the decision core knows of the servers' states up to now.
+    pub fn read_states(&self, pool: &mut lb::Pool, now: Now) {
+        for (place, server) in self.servers.iter().enumerate() {
+            let health = match server.shared.state() {
+                HealthState::Up => lb::Health::Up,
+                HealthState::Maintenance => lb::Health::Maintenance,
+                HealthState::Checking | HealthState::Down => lb::Health::Down,
+            };
+            let index = ServerIndex(place as u16);
+            let state = lb::ServerState { health, enabled: server.config.enabled };
+            if pool.state(index) != state {
+                pool.set_state(index, state, now);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

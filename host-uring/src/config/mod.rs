@@ -18,7 +18,7 @@ use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistenc
 
 use crate::rt::clock;
 
-pub use decide::fail_action;
+pub use decide::{fail_action, head_limits};
 pub use shared::{HealthState, PoolShared, ServerShared};
 
 /// A service engine's configuration with its references resolved; indexes below refer to its lists.

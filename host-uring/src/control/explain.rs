@@ -1,23 +1,25 @@
 //! Which server a request would get, and why, from the live state and without changing it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use forebay_core::id::{GroupId, PoolId, ServerIndex};
-use forebay_core::lb::{self, Health, ServerState};
-use forebay_core::persist::{self, Found, Profile, Stored, TableKey};
-use forebay_core::policy::End;
-use forebay_core::request::{ClientAddr, RequestView};
+use forebay_core::lb;
+use forebay_core::persist::{self, Found, Profile, Stored};
+use forebay_core::policy::{self, End};
 use forebay_core::units::{Now, UnixSeconds};
 use forebay_core::{ChosenBy, Input, Reason, Verdict};
+use forebay_http::h1::{Parse, RequestHead, parse_request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::State;
 use super::admin::{Code, Refused};
 use super::answers::no_such;
-use crate::config::{Group, HealthState, Pool, Service, Target, Tree};
+use crate::config::{Group, HealthState, PoolIndex, Service, ServiceIndex, Target, Tree, head_limits};
+use crate::http::view::{View, client_of};
 use crate::log::write_reason;
 use crate::metrics::page::sum;
+use crate::persist::{Remembered, is_bound};
 use crate::rt::clock;
 
 /// A request that is to be explained.
@@ -53,46 +55,84 @@ fn localhost() -> IpAddr {
 
 /// What `explain` may look up on the workers' side.
 pub trait Peek: Send + Sync {
-    /// Opens the cookies or looks up the key of `found`, without touching the entry: the key under the table's
-    /// secret, and what is stored.
-    fn stored(
+    /// Opens the cookies or looks up the key of `found` for a service's pool, without touching the entry.
+    fn remembered(
         &self,
-        service: &Service,
-        pool: &Pool,
+        service: ServiceIndex,
+        pool: PoolIndex,
         profile: &Profile,
         found: &Found<'_>,
-    ) -> (Option<TableKey>, Stored);
+        now: Now,
+    ) -> Remembered;
+
+    /// The turn of a pool whose round robin goes over all workers, without taking it.
+    fn next_ticket(&self, pool: PoolIndex) -> u64;
 }
 
-/// Explains one request.
+/// What an explanation has to go by.
+struct Case<'c> {
+    state: &'c State,
+    peek: Option<&'c dyn Peek>,
+    at: ServiceIndex,
+    service: &'c Service,
+    view: View<'c>,
+    now: Now,
+}
+
+/// A copy of a pool's state, and what the request carries for it.
+struct Copied<'c> {
+    pool: lb::Pool,
+    found: Found<'c>,
+    known: Remembered,
+}
+
+/// Explains one request: the bytes that a client would send are read and judged as a worker does it.
 //= OBS-EXPLAIN-01
 pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question) -> Result<Value, Refused> {
-    let request = Parts::of(question)?;
-    let service = service(state, question, &request)?;
+    let asked = Asked::of(question)?;
+    let at = service(state, question, &asked)?;
+    let service = state.tree.service(at);
     let mut steps = vec![format!("virtual service {:?} takes the request", service.name)];
-    let outcome = rules(service, &request, &mut steps);
-    let by_rule = match &outcome {
-        Ruled::Goes(_, key) => *key,
-        Ruled::Ends(_) => None,
+    let ends = |verdict: String, steps: Vec<String>| {
+        Ok(json!({ "virtual_service": service.name, "verdict": verdict, "steps": steps }))
     };
-    let target = match outcome {
-        Ruled::Goes(target, _) => target.map_or(Some(service.target), |named| named.resolve(&state.tree)),
-        Ruled::Ends(verdict) => {
-            return Ok(json!({ "virtual_service": service.name, "verdict": verdict, "steps": steps }));
+    let own = state.tree.listeners.iter().find(|l| l.service == at).map(|l| l.address.to_string());
+    let bytes = asked.bytes(question, &own.unwrap_or_else(|| "localhost".to_owned()));
+    let mut head = RequestHead::default();
+    match parse_request(&bytes, &head_limits(&service.http), &mut head) {
+        Ok(Parse::Done { .. }) => {}
+        Ok(Parse::NeedMore) => return Err(bad("it is no whole request")),
+        Err(reject) => {
+            steps.push(format!("the request is refused: {}", reject.rule.text()));
+            return ends(format!("answer {}", reject.status), steps);
         }
+    }
+    let peer = SocketAddr::new(question.client, question.client_port);
+    let client = client_of(peer, &service.http.trusted_proxies, &bytes, &head);
+    if client.ip != peer.ip().to_canonical() {
+        steps.push(format!("{} is a trusted proxy and asks for {}", peer.ip(), client.ip));
+    }
+    let view = View { bytes: &bytes, head: &head, client };
+    let case = Case { state, peek, at, service, view, now: clock::now() };
+    let mut own = service.policy.state(1);
+    let (named, by_rule) = match rules(&case, &mut own, &mut steps) {
+        Ruled::Goes(named, by_rule) => (named, by_rule),
+        Ruled::Ends(verdict) => return ends(verdict, steps),
     };
+    let target = named.map_or(Some(service.target), |named| named.resolve(&state.tree));
+    let mut turn = None;
     let pool = match target {
         Some(Target::Pool(index)) => {
-            let pool = state.tree.pool(index);
-            steps.push(format!("pool {:?} serves it", pool.name));
+            steps.push(format!("pool {:?} serves it", state.tree.pool(index).name));
+            index
+        }
+        Some(Target::Group(index)) => {
+            let Some((pool, note)) = of_group(&case, &state.tree.groups[index.0], &mut steps) else {
+                return ends("no pool".to_owned(), steps);
+            };
+            turn = note;
             pool
         }
-        Some(Target::Group(index)) => match of_group(state, &state.tree.groups[index.0], &mut steps) {
-            Some(pool) => pool,
-            None => {
-                return Ok(json!({ "virtual_service": service.name, "verdict": "no pool", "steps": steps }));
-            }
-        },
         None => {
             return Err(Refused::new(
                 Code::Failed,
@@ -101,7 +141,7 @@ pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question
             ));
         }
     };
-    decide(state, peek, service, pool, (&request, by_rule), steps)
+    decide(&case, pool, by_rule, turn, steps)
 }
 
 /// What the rules make of a request.
@@ -126,13 +166,12 @@ impl Named {
     }
 }
 
-fn rules<'r>(service: &Service, request: &'r Parts, steps: &mut Vec<String>) -> Ruled<'r> {
-    if service.policy.is_empty() {
+fn rules<'c>(case: &'c Case<'_>, own: &mut policy::State, steps: &mut Vec<String>) -> Ruled<'c> {
+    if case.service.policy.is_empty() {
         return Ruled::Goes(None, None);
     }
     // A state of its own: rate limits are the workers' and are neither read nor used up here.
-    let mut own = service.policy.state(1);
-    let outcome = service.policy.evaluate(&mut own, request, Now(1));
+    let outcome = case.service.policy.evaluate(own, &case.view, case.now);
     let names: Vec<&str> = outcome.rules().collect();
     steps.push(match names.as_slice() {
         [] => "no rule of the service matches".to_owned(),
@@ -141,7 +180,7 @@ fn rules<'r>(service: &Service, request: &'r Parts, steps: &mut Vec<String>) -> 
     let verdict = match outcome.end {
         End::Proceed => {
             let named = outcome.pool.map(Named::Pool).or(outcome.group.map(Named::Group));
-            return Ruled::Goes(named, outcome.hash_key(request));
+            return Ruled::Goes(named, outcome.hash_key(&case.view));
         }
         End::Redirect(to) => format!("redirect {}", to.status),
         End::Respond(answer) => format!("answer {} by a rule", answer.status),
@@ -152,79 +191,109 @@ fn rules<'r>(service: &Service, request: &'r Parts, steps: &mut Vec<String>) -> 
     Ruled::Ends(verdict)
 }
 
-fn of_group<'s>(state: &'s State, group: &Group, steps: &mut Vec<String>) -> Option<&'s Pool> {
-    let tree = &state.tree;
+impl<'c> Case<'c> {
+    /// Copies a pool's state and finds what the request carries for it.
+    fn copy(&'c self, at: PoolIndex) -> Result<Copied<'c>, Refused> {
+        let from = self.state.tree.pool(at);
+        let mut pool = lb::Pool::new(from.decision_config(self.service))
+            .map_err(|_| Refused::new(Code::Failed, "the pool cannot be read", "run forebay-se check"))?;
+        pool.started(self.state.tree.started);
+        from.read_states(&mut pool, self.now);
+        let profile = pool.profile();
+        let found = profile.map_or(Found::Off, |profile| persist::find(profile, &self.view));
+        let known = match (profile, self.peek) {
+            (Some(profile), Some(peek)) => peek.remembered(self.at, at, profile, &found, self.now),
+            _ => Remembered { table_key: None, key: None, stored: Stored::Nothing },
+        };
+        Ok(Copied { pool, found, known })
+    }
+}
+
+/// The pool of a group, and what of the choice is a worker's own.
+fn of_group(
+    case: &Case<'_>,
+    group: &Group,
+    steps: &mut Vec<String>,
+) -> Option<(PoolIndex, Option<&'static str>)> {
+    let tree = &case.state.tree;
     let mut copy = lb::PoolGroup::new(&group.decision_config(tree)).ok()?;
-    let up = |id| tree.pool_by_id(id).map_or(0, |pool| usable(tree.pool(pool)) as u32);
-    let Some(choice) = copy.choose(None, up) else {
+    // In the order of the service's routes, as a worker looks for the client's own pool.
+    let members: Vec<(PoolId, Copied<'_>)> = tree
+        .pools_of(case.service)
+        .iter()
+        .filter(|pool| group.pools.contains(pool))
+        .filter_map(|pool| Some((tree.pool(*pool).id, case.copy(*pool).ok()?)))
+        .collect();
+    let bound = members
+        .iter()
+        .find(|(_, member)| is_bound(&member.pool, &member.found, &member.known.stored))
+        .map(|(id, _)| *id);
+    let usable = |id| members.iter().find(|(of, _)| *of == id).map_or(0, |(_, member)| member.pool.usable());
+    let Some(choice) = copy.choose(bound, usable) else {
         steps.push(format!("no pool of its group {:?} has a server that is up", group.name));
         return None;
     };
-    let pool = tree.pool(tree.pool_by_id(choice.pool)?);
-    steps.push(format!(
-        "its group {:?} chooses pool {:?} (priority {}, {} levels above have no server)",
-        group.name, pool.name, choice.priority, choice.fell_through
-    ));
-    Some(pool)
+    let at = tree.pool_by_id(choice.pool)?;
+    let name = &tree.pool(at).name;
+    let (priority, levels) = (choice.priority, choice.fell_through);
+    let place = format!("(priority {priority}, {levels} levels above have no server)");
+    let group = &group.name;
+    if choice.bound {
+        steps.push(format!("its group {group:?} keeps the client in its pool {name:?} {place}"));
+        return Some((at, None));
+    }
+    steps.push(format!("its group {group:?} chooses pool {name:?} {place}"));
+    Some((at, (members.len() > 1).then_some("pool group: each worker has its own turn among the pools")))
 }
 
 fn decide(
-    state: &State,
-    peek: Option<&dyn Peek>,
-    service: &Service,
-    pool: &Pool,
-    (request, by_rule): (&Parts, Option<&[u8]>),
+    case: &Case<'_>,
+    at: PoolIndex,
+    by_rule: Option<&[u8]>,
+    turn: Option<&'static str>,
     mut steps: Vec<String>,
 ) -> Result<Value, Refused> {
-    let config = pool.decision_config(service);
-    let profile = config.persistence.clone();
-    let mut copy = lb::Pool::new(config)
-        .map_err(|_| Refused::new(Code::Failed, "the pool cannot be read", "run forebay-se check"))?;
-    copy.started(state.tree.started);
-    let now = clock::now();
+    let state = case.state;
+    let pool = state.tree.pool(at);
+    let Copied { pool: mut copy, found, known } = case.copy(at)?;
     for (index, server) in pool.servers.iter().enumerate() {
         let at = ServerIndex(u16::try_from(index).unwrap_or(u16::MAX));
-        let health = match server.shared.state() {
-            HealthState::Up => Health::Up,
-            HealthState::Maintenance => Health::Maintenance,
-            HealthState::Down | HealthState::Checking => Health::Down,
+        let open = match copy.config().connections_max {
+            0 => sum(&state.workers, |w| w.servers[server.slot].active.now()),
+            _ => u64::from(server.shared.open()),
         };
-        copy.set_state(at, ServerState { health, enabled: server.config.enabled }, now);
-        let open = sum(&state.workers, |w| w.servers[server.slot].active.now());
         copy.set_open_elsewhere(at, u32::try_from(open).unwrap_or(u32::MAX));
         let report = &state.board.lock()[server.slot];
-        if health != Health::Up {
+        if report.state != HealthState::Up {
             steps.push(format!("server {} is {}: {}", server.address, report.state.word(), report.why));
         }
     }
-    let found = profile.as_ref().map_or(Found::Off, |profile| persist::find(profile, request));
-    let (key, stored) = match (&profile, peek) {
-        (Some(profile), Some(peek)) => peek.stored(service, pool, profile, &found),
-        _ => (None, Stored::Nothing),
-    };
-    steps.push(match (&profile, &found, &stored) {
+    steps.push(match (copy.profile(), &found, &known.stored) {
         (None, ..) => "the pool has no persistence".to_owned(),
         (Some(p), Found::Absent | Found::Off, _) => {
             format!("persistence {} finds no key in the request", p.kind.name())
         }
-        (Some(p), _, Stored::Nothing) => {
+        (Some(p), ..) if is_bound(&copy, &found, &known.stored) => {
+            format!("persistence {} finds a key that leads to a server", p.kind.name())
+        }
+        (Some(p), ..) => {
             format!("persistence {} finds a key, and nothing is stored for it", p.kind.name())
         }
-        (Some(p), ..) => format!("persistence {} finds a key that leads to a server", p.kind.name()),
     });
     let hash_key = match &copy.config().algorithm {
-        lb::Algorithm::ConsistentHash { by, .. } => Some(lb::hash_key(by, request, by_rule)),
+        lb::Algorithm::ConsistentHash { by, .. } => Some(lb::hash_key(by, &case.view, by_rule)),
         _ => None,
     };
     let input = Input {
-        now,
+        now: case.now,
         wall: UnixSeconds(crate::health::unix_s()),
+        ticket: case.peek.map_or(0, |peek| peek.next_ticket(at)),
         hash_key: hash_key.as_ref().map(lb::HashKey::bytes),
         found,
-        key,
-        stored,
+        key: known.table_key,
+        stored: known.stored,
         queued: pool.shared.queued(),
-        ..Input::new(request.client)
+        ..Input::new(case.view.client)
     };
     let decision = forebay_core::decide(&mut copy, &input);
     let mut reason = Vec::new();
@@ -240,9 +309,10 @@ fn decide(
         Verdict::Site(site) => (format!("site {}", site.0), None),
     };
     steps.push(chosen(&decision.reason));
-    let note = note(decision.reason.algorithm, decision.reason.chosen_by);
+    let per_engine = matches!(copy.config().algorithm, lb::Algorithm::RoundRobin { per_se: true });
+    let note = turn.or_else(|| note(decision.reason.algorithm, decision.reason.chosen_by, per_engine));
     Ok(json!({
-        "virtual_service": service.name,
+        "virtual_service": case.service.name,
         "pool": pool.name,
         "verdict": verdict,
         "server": server,
@@ -270,12 +340,13 @@ fn chosen(reason: &Reason) -> String {
 }
 
 /// What of the answer is a worker's own and may differ from one request to the next.
-fn note(algorithm: lb::Name, chosen_by: ChosenBy) -> Option<&'static str> {
+fn note(algorithm: lb::Name, chosen_by: ChosenBy, per_engine: bool) -> Option<&'static str> {
     if chosen_by != ChosenBy::Algorithm {
         return None;
     }
     match algorithm {
         lb::Name::ConsistentHash => None,
+        lb::Name::RoundRobin if per_engine => None,
         lb::Name::RoundRobin => {
             Some("round robin: each worker has its own turn, so the next request gets another server")
         }
@@ -286,28 +357,25 @@ fn note(algorithm: lb::Name, chosen_by: ChosenBy) -> Option<&'static str> {
     }
 }
 
-fn usable(pool: &Pool) -> usize {
-    pool.servers.iter().filter(|s| s.config.enabled && s.shared.state() == HealthState::Up).count()
-}
-
-fn service<'s>(state: &'s State, question: &Question, request: &Parts) -> Result<&'s Service, Refused> {
+fn service(state: &State, question: &Question, asked: &Asked) -> Result<ServiceIndex, Refused> {
     let services = &state.tree.services;
     if let Some(name) = &question.virtual_service {
         return services
             .iter()
-            .find(|s| s.name == *name)
+            .position(|s| s.name == *name)
+            .map(ServiceIndex)
             .ok_or_else(|| no_such("virtual service", name, services.iter().map(|s| s.name.as_str())));
     }
     let by_port =
         |port: u16| state.tree.listeners.iter().filter(move |l| l.address.port() == port).map(|l| l.service);
-    if let Some(port) = request.port {
+    if let Some(port) = asked.port {
         let mut found = by_port(port);
         if let (Some(only), None) = (found.next(), found.next()) {
-            return Ok(state.tree.service(only));
+            return Ok(only);
         }
     }
     match services.as_slice() {
-        [only] => Ok(only),
+        [_] => Ok(ServiceIndex(0)),
         _ => Err(Refused::new(
             Code::Usage,
             "it is not clear which virtual service is asked",
@@ -319,77 +387,52 @@ fn service<'s>(state: &'s State, question: &Question, request: &Parts) -> Result
     }
 }
 
-/// The request in the parts that a decision reads.
-struct Parts {
-    client: ClientAddr,
-    method: String,
-    host: String,
-    port: Option<u16>,
-    uri: String,
-    headers: Vec<(String, String)>,
+fn bad(reason: &str) -> Refused {
+    Refused::new(Code::Usage, reason.to_owned(), "write it like http://host:8080/path?query or /path")
 }
 
-impl Parts {
+/// The address of a question, taken apart.
+struct Asked {
+    authority: Option<String>,
+    port: Option<u16>,
+    uri: String,
+}
+
+impl Asked {
     fn of(question: &Question) -> Result<Self, Refused> {
-        let bad = |reason: &str| {
-            Refused::new(Code::Usage, reason.to_owned(), "write it like http://host:8080/path?query or /path")
-        };
-        let headers: Vec<(String, String)> = question
-            .headers
-            .iter()
-            .map(|(n, v)| (n.trim().to_ascii_lowercase(), v.trim().to_owned()))
-            .collect();
+        let is_host = |name: &str| name.trim().eq_ignore_ascii_case("host");
+        let host = question.headers.iter().find(|(name, _)| is_host(name)).map(|(_, host)| host.trim());
         let (authority, uri) = match question.url.split_once("://") {
             Some((_, rest)) => {
                 let cut = rest.find(['/', '?']).unwrap_or(rest.len());
                 let (authority, uri) = rest.split_at(cut);
-                (authority.to_owned(), if uri.starts_with('/') { uri.to_owned() } else { format!("/{uri}") })
+                let uri = if uri.starts_with('/') { uri.to_owned() } else { format!("/{uri}") };
+                (Some(host.unwrap_or(authority).to_owned()), uri)
             }
-            None if question.url.starts_with('/') => {
-                let host = headers.iter().find(|(name, _)| name == "host");
-                (host.map(|(_, host)| host.clone()).unwrap_or_default(), question.url.clone())
-            }
+            None if question.url.starts_with('/') => (host.map(str::to_owned), question.url.clone()),
             None => return Err(bad("the address has no scheme and no leading slash")),
         };
-        if question.url.bytes().any(|b| b.is_ascii_control() || b == b' ') {
+        let torn = |text: &str| text.bytes().any(|b| b.is_ascii_control());
+        if torn(&question.url) || question.url.contains(' ') {
             return Err(bad("the address has a space or control character"));
         }
-        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let host = match authority.rsplit_once(':') {
-            Some((host, _)) if port.is_some() => host.to_owned(),
-            _ => authority.clone(),
-        };
-        let client = ClientAddr::new(question.client, question.client_port);
-        Ok(Self { client, method: question.method.clone(), host, port, uri, headers })
-    }
-}
-
-impl RequestView for Parts {
-    fn client(&self) -> ClientAddr {
-        self.client
+        if torn(&question.method) || question.headers.iter().any(|(n, v)| torn(n) || torn(v)) {
+            return Err(bad("the method or a header has a control character"));
+        }
+        let port =
+            authority.as_deref().and_then(|a| a.rsplit_once(':')).and_then(|(_, port)| port.parse().ok());
+        Ok(Self { authority, port, uri })
     }
 
-    fn method(&self) -> &[u8] {
-        self.method.as_bytes()
-    }
-
-    fn host(&self) -> &[u8] {
-        self.host.as_bytes()
-    }
-
-    fn uri(&self) -> &[u8] {
-        self.uri.as_bytes()
-    }
-
-    fn path(&self) -> &[u8] {
-        self.uri.split('?').next().unwrap_or_default().as_bytes()
-    }
-
-    fn query(&self) -> Option<&[u8]> {
-        self.uri.split_once('?').map(|(_, query)| query.as_bytes())
-    }
-
-    fn headers(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_bytes())
+    /// The request as a client would send it; `own`: the host if the question names none.
+    fn bytes(&self, question: &Question, own: &str) -> Vec<u8> {
+        let host = self.authority.as_deref().unwrap_or(own);
+        let mut text = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", question.method, self.uri);
+        for (name, value) in &question.headers {
+            if !name.trim().eq_ignore_ascii_case("host") {
+                text += &format!("{}: {}\r\n", name.trim(), value.trim());
+            }
+        }
+        (text + "\r\n").into_bytes()
     }
 }

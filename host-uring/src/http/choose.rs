@@ -11,6 +11,7 @@ use forebay_http::h1::ResponseHead;
 use super::client::Client;
 use super::view::View;
 use crate::metrics::PersistenceCounters;
+use crate::persist::Remembered;
 use crate::rt::{Now, Rt};
 use crate::worker::{Route, Worker};
 
@@ -75,24 +76,8 @@ fn ask<R: Rt>(
         }
     }
     let found = pool.profile().map_or(Found::Off, |profile| persist::find(profile, view));
-    let mut table_key = None;
-    let mut key = None;
-    let stored = match found {
-        Found::Sealed(cookies) => {
-            let opened = route.binding.as_ref().and_then(|binding| {
-                cookies.iter().find_map(|value| worker.store.sealer().open(binding, value))
-            });
-            opened.map_or(Stored::Nothing, Stored::Cookie)
-        }
-        Found::Key(bytes) => {
-            let bytes = worker.store.table_key(bytes);
-            table_key = Some(bytes);
-            key = route.table.map(|table| worker.store.key(table, bytes));
-            let server = key.as_ref().and_then(|key| worker.store.get(key, now));
-            server.map_or(Stored::Nothing, |server| Stored::Entry { server, generation: 0 })
-        }
-        _ => Stored::Nothing,
-    };
+    let Remembered { table_key, key, stored } =
+        worker.store.remembered(route.binding.as_ref(), route.table, &found, now);
     let by = match &pool.config().algorithm {
         Algorithm::ConsistentHash { by, .. } => Some(hash_key(by, view, circumstances.hash_key)),
         _ => None,

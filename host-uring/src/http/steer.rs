@@ -1,7 +1,7 @@
 //! Before a server is chosen: the service's rules, and which pool.
 
 use forebay_core::id::PoolId;
-use forebay_core::persist::{self, Found};
+use forebay_core::persist;
 use forebay_core::policy::{Edit, End, On, Outcome, Rewritten};
 use forebay_http::h1::write::FieldEdit;
 
@@ -9,6 +9,7 @@ use super::client::Client;
 use super::limits::EDITS_INLINE;
 use super::view::View;
 use crate::config::{GroupIndex, Target};
+use crate::persist::is_bound;
 use crate::rt::Rt;
 use crate::worker::{Route, Worker};
 
@@ -106,7 +107,7 @@ fn pick_member<R: Rt>(client: &Client<R>, group: GroupIndex, view: &View<'_>) ->
         client.service().routes.iter().filter(of).copied()
     };
     let bound = routes()
-        .find(|at| is_bound(worker, &worker.routes[*at], view))
+        .find(|at| binds(worker, &worker.routes[*at], view))
         .map(|at| worker.pool_of(&worker.routes[at]).id);
     let usable = |pool: PoolId| {
         let at = routes().find(|at| worker.pool_of(&worker.routes[*at]).id == pool);
@@ -121,18 +122,10 @@ fn pick_member<R: Rt>(client: &Client<R>, group: GroupIndex, view: &View<'_>) ->
 }
 
 /// Says whether the client is bound to a server of this pool.
-fn is_bound<R: Rt>(worker: &Worker<R>, route: &Route, view: &View<'_>) -> bool {
+fn binds<R: Rt>(worker: &Worker<R>, route: &Route, view: &View<'_>) -> bool {
     let pool = route.pool.borrow();
     let Some(profile) = pool.profile() else { return false };
-    match persist::find(profile, view) {
-        Found::Sealed(cookies) => route.binding.as_ref().is_some_and(|binding| {
-            cookies.iter().any(|value| worker.store.sealer().open(binding, value).is_some())
-        }),
-        Found::Key(key) => route.table.is_some_and(|table| {
-            let key = worker.store.key(table, worker.store.table_key(key));
-            worker.store.get(&key, worker.rt.now()).is_some()
-        }),
-        Found::Header(value) => pool.config().servers.iter().any(|server| server.header_value == value),
-        _ => false,
-    }
+    let found = persist::find(profile, view);
+    let known = worker.store.remembered(route.binding.as_ref(), route.table, &found, worker.rt.now());
+    is_bound(&pool, &found, &known.stored)
 }

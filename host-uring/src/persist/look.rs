@@ -1,14 +1,14 @@
 //! How the control thread looks into the store: counts, entries, what a request would find.
 
-use forebay_core::id::ServerId;
-use forebay_core::persist::{ClientKey, Found, Profile, Stored, TableKey};
+use forebay_core::persist::{ClientKey, Found, Kind, Profile};
 use forebay_core::table::{EntryView, Stats};
+use forebay_core::units::Now;
 
-use super::Binding;
 use super::store::Store;
+use super::{Binding, Remembered};
 use forebay_snapshot::Persistence;
 
-use crate::config::{Pool, PoolIndex, Service, ServiceIndex};
+use crate::config::{PoolIndex, ServiceIndex};
 use crate::control::tables::TableEntry;
 use crate::control::{Peek, Tables};
 use crate::metrics::page::TableView;
@@ -79,32 +79,25 @@ fn text(key: &forebay_core::table::KeyBytes) -> String {
 }
 
 impl Peek for Store {
-    fn stored(
+    fn remembered(
         &self,
-        service: &Service,
-        pool: &Pool,
+        service: ServiceIndex,
+        pool: PoolIndex,
         profile: &Profile,
         found: &Found<'_>,
-    ) -> (Option<TableKey>, Stored) {
-        use forebay_core::persist::Kind;
-        match (found, &profile.kind) {
-            (Found::Sealed(cookies), Kind::HttpCookie(cookie)) => {
-                let binding = Binding::new(service.id, pool.id, &cookie.name);
-                let opened = cookies.iter().find_map(|value| self.sealer().open(&binding, value));
-                (None, opened.map_or(Stored::Nothing, Stored::Cookie))
+        now: Now,
+    ) -> Remembered {
+        let binding = match &profile.kind {
+            Kind::HttpCookie(cookie) => {
+                let tree = self.tree();
+                Some(Binding::new(tree.service(service).id, tree.pool(pool).id, &cookie.name))
             }
-            (Found::Key(bytes), _) => {
-                let key = self.table_key(*bytes);
-                let place = |of: usize| (of < self.tree().services.len()).then_some(ServiceIndex(of));
-                let at = self.tree().services.iter().position(|s| s.id == service.id).and_then(place);
-                let pool_at = self.tree().pools.iter().position(|p| p.id == pool.id).map(PoolIndex);
-                let table = at.zip(pool_at).and_then(|(s, p)| self.table(s, p));
-                let server: Option<ServerId> =
-                    table.and_then(|table| self.get(&self.key(table, key), clock::now()));
-                let stored = server.map_or(Stored::Nothing, |server| Stored::Entry { server, generation: 0 });
-                (Some(key), stored)
-            }
-            _ => (None, Stored::Nothing),
-        }
+            _ => None,
+        };
+        Store::remembered(self, binding.as_ref(), self.table(service, pool), found, now)
+    }
+
+    fn next_ticket(&self, pool: PoolIndex) -> u64 {
+        Store::next_ticket(self, pool)
     }
 }

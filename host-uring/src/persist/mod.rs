@@ -3,8 +3,10 @@
 //! The decision core says what to look up and what to remember; here are the keys, the locks and the memory.
 
 pub mod cookie;
+pub mod found;
 mod look;
 pub mod store;
 
 pub use cookie::{Binding, Sealer};
+pub use found::{Remembered, is_bound};
 pub use store::{Store, StoreProblem};

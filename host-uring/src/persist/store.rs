@@ -128,6 +128,11 @@ impl Store {
         self.tickets[pool.0].0.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The turn that [`Store::ticket`] gives next.
+    pub fn next_ticket(&self, pool: PoolIndex) -> u64 {
+        self.tickets[pool.0].0.load(Ordering::Relaxed)
+    }
+
     /// The keys of persistence cookies.
     pub fn sealer(&self) -> &Sealer {
         &self.sealer

@@ -4,8 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use forebay_core::id::ServerIndex;
-use forebay_core::lb::{Health, Pool, PoolGroup, ServerState};
+use forebay_core::lb::{Pool, PoolGroup};
 use forebay_core::persist::Kind;
 use forebay_core::policy;
 use forebay_core::retry::{RetryConfig, Statuses};
@@ -16,7 +15,7 @@ use forebay_http::h1::write::{Forwarding, Policy};
 use forebay_snapshot::profile::ForwardedFor;
 
 use super::queue::Queue;
-use crate::config::{self, HealthState, PoolIndex, ServerShared, ServiceIndex, Tree};
+use crate::config::{self, PoolIndex, ServerShared, ServiceIndex, Tree};
 use crate::http::buffer::Buffers;
 use crate::http::client::Parked;
 use crate::http::date::DateCache;
@@ -277,14 +276,7 @@ impl Service {
     fn new(tree: &Tree, index: ServiceIndex, routes: Vec<usize>, workers: usize) -> Self {
         let http = &tree.service(index).http;
         let us = |ms: u32| u64::from(ms) * 1000;
-        let limits = Limits {
-            head_bytes: http.head_bytes_max,
-            target_bytes: http.request_line_bytes_max,
-            field_bytes: http.field_bytes_max,
-            fields: u32::from(http.fields_max),
-            body_bytes: if http.body_bytes_max == 0 { u64::MAX } else { http.body_bytes_max },
-            ..Limits::default()
-        };
+        let limits = config::head_limits(http);
         let added = |on: bool| if on { Policy::Replace } else { Policy::Keep };
         Service {
             index,
@@ -397,19 +389,6 @@ impl Route {
     }
 
     fn read_states(&self, tree: &Tree, now: Now) {
-        let mut pool = self.pool.borrow_mut();
-        for (place, server) in tree.pool(self.pool_index).servers.iter().enumerate() {
-            let health = match server.shared.state() {
-                HealthState::Up => Health::Up,
-                HealthState::Maintenance => Health::Maintenance,
-                HealthState::Checking | HealthState::Down => Health::Down,
-            };
-            let enabled = server.config.enabled;
-            let index = ServerIndex(place as u16);
-            let state = ServerState { health, enabled };
-            if pool.state(index) != state {
-                pool.set_state(index, state, now);
-            }
-        }
+        tree.pool(self.pool_index).read_states(&mut self.pool.borrow_mut(), now);
     }
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod explain;
 mod health;
 mod log;
 mod openmetrics;
