@@ -6,7 +6,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::limits::{BODY_BUFFER_BYTES, BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HELD_BYTES_MAX};
+use super::limits::{
+    BODY_BUFFER_BYTES, BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HEAD_GROWTH_BYTES, HELD_BYTES_MAX,
+};
 
 /// Bytes between `start` and `end` of an owned piece of memory.
 #[derive(Default)]
@@ -14,12 +16,25 @@ pub struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes of it that stand in the worker's account of large heads.
+    charged: usize,
+}
+
+/// What came of asking for more room for a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grown {
+    /// There is room.
+    Room,
+    /// It has all the room that a head may have.
+    TooLong,
+    /// Large heads have all the memory that they may have together.
+    Scarce,
 }
 
 impl Buffer {
     /// An empty buffer of `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
-        Buffer { bytes: vec![0; capacity], start: 0, end: 0 }
+        Buffer { bytes: vec![0; capacity], start: 0, end: 0, charged: 0 }
     }
 
     /// The bytes that are there.
@@ -73,19 +88,34 @@ impl Buffer {
 
     /// Makes room for at least one more byte, up to `capacity_max` in all; `false` if that is reached.
     pub fn make_room(&mut self, capacity_max: usize) -> bool {
-        if self.end < self.bytes.len() {
+        if self.has_room() {
             return true;
         }
-        self.compact();
-        if self.end < self.bytes.len() {
-            return true;
-        }
-        let larger = (self.bytes.len() * 2).min(capacity_max);
+        let larger = self.larger(capacity_max);
         if larger <= self.bytes.len() {
             return false;
         }
-        self.bytes.resize(larger, 0);
+        self.grow_to(larger);
         true
+    }
+
+    fn has_room(&mut self) -> bool {
+        if self.end == self.bytes.len() {
+            self.compact();
+        }
+        self.end < self.bytes.len()
+    }
+
+    /// The next capacity: near what is there, so that a slow head costs little more than its bytes.
+    fn larger(&self, capacity_max: usize) -> usize {
+        let step = HEAD_GROWTH_BYTES.max(self.bytes.len() / 4);
+        (self.bytes.len() + step).min(capacity_max)
+    }
+
+    fn grow_to(&mut self, capacity: usize) {
+        // A vector left to itself doubles.
+        self.bytes.reserve_exact(capacity.saturating_sub(self.bytes.len()));
+        self.bytes.resize(capacity, 0);
     }
 
     /// Appends bytes, growing as needed: for what was read beyond the end of a message.
@@ -93,7 +123,7 @@ impl Buffer {
         self.compact();
         let end = self.end + bytes.len();
         if end > self.bytes.len() {
-            self.bytes.resize(end, 0);
+            self.grow_to(end);
         }
         self.bytes[self.end..end].copy_from_slice(bytes);
         self.end = end;
@@ -104,7 +134,7 @@ impl Buffer {
     }
 }
 
-/// Bytes that wait for a slow client, counted with their worker while this lives.
+/// Bytes that wait for a slow receiver, counted with their worker while this lives.
 pub struct Held<'b> {
     buffers: &'b Buffers,
     bytes: usize,
@@ -119,22 +149,26 @@ impl Drop for Held<'_> {
 /// The buffers of one worker that are not in use.
 pub struct Buffers {
     held: Cell<usize>,
+    /// Bytes by which heads are larger than their first buffer.
+    large: Cell<usize>,
+    large_max: usize,
     heads: RefCell<Vec<Buffer>>,
     bodies: RefCell<Vec<Buffer>>,
 }
 
-impl Default for Buffers {
-    fn default() -> Self {
+impl Buffers {
+    /// None yet. Heads that outgrow their first buffer get `large_max` bytes together.
+    pub fn new(large_max: usize) -> Self {
         // The lists' own memory is taken once.
         Buffers {
             held: Cell::new(0),
+            large: Cell::new(0),
+            large_max,
             heads: RefCell::new(Vec::with_capacity(BUFFERS_KEPT_MAX)),
             bodies: RefCell::new(Vec::with_capacity(BUFFERS_KEPT_MAX)),
         }
     }
-}
 
-impl Buffers {
     /// A small buffer, for a head.
     pub fn head(&self) -> Buffer {
         self.heads.borrow_mut().pop().unwrap_or_else(|| Buffer::new(HEAD_BUFFER_BYTES))
@@ -145,20 +179,62 @@ impl Buffers {
         self.bodies.borrow_mut().pop().unwrap_or_else(|| Buffer::new(BODY_BUFFER_BYTES))
     }
 
-    /// Counts bytes that are held for a slow client.
+    /// Makes room for more of a head, up to `capacity_max` bytes in all.
+    //= SE-HEAD-01
+    pub fn grow_head(&self, buffer: &mut Buffer, capacity_max: usize) -> Grown {
+        if buffer.has_room() {
+            return Grown::Room;
+        }
+        let larger = buffer.larger(capacity_max);
+        if larger <= buffer.capacity() {
+            return Grown::TooLong;
+        }
+        let more = larger - buffer.capacity();
+        if self.large.get() + more > self.large_max {
+            return Grown::Scarce;
+        }
+        self.charge(buffer, more);
+        buffer.grow_to(larger);
+        Grown::Room
+    }
+
+    /// Keeps what was read behind a message's end; `None` if that is nothing.
+    pub fn leftover(&self, bytes: &[u8]) -> Option<Buffer> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let mut buffer = self.head();
+        self.charge(&mut buffer, bytes.len().saturating_sub(HEAD_BUFFER_BYTES));
+        buffer.append(bytes);
+        Some(buffer)
+    }
+
+    fn charge(&self, buffer: &mut Buffer, bytes: usize) {
+        buffer.charged += bytes;
+        self.large.set(self.large.get() + bytes);
+    }
+
+    /// Counts bytes that are held for a slow receiver.
     pub fn hold(&self, bytes: usize) -> Held<'_> {
         self.held.set(self.held.get() + bytes);
         Held { buffers: self, bytes }
     }
 
-    /// Says whether so much is held for slow clients that no more than small pieces should be read for any.
+    /// Bytes that wait for slow receivers.
+    pub fn held_bytes(&self) -> usize {
+        self.held.get()
+    }
+
+    //= SE-HELD-01
+    /// Says whether so much is held that no more than small pieces should be read for anybody.
     pub fn are_scarce(&self) -> bool {
-        self.held.get() > HELD_BYTES_MAX
+        self.held.get() > HELD_BYTES_MAX || self.large.get() > self.large_max
     }
 
     /// Takes a buffer back. One that had to grow, or one too many, is freed.
     pub fn give_back(&self, mut buffer: Buffer) {
         buffer.clear();
+        self.large.set(self.large.get() - std::mem::take(&mut buffer.charged));
         let list = match buffer.capacity() {
             HEAD_BUFFER_BYTES => &self.heads,
             BODY_BUFFER_BYTES => &self.bodies,
@@ -180,10 +256,8 @@ mod tests {
         let mut buffer = Buffer::new(4);
         buffer.append(b"abcd");
         assert!(buffer.make_room(10));
-        assert_eq!(buffer.space().len(), 4);
-        buffer.commit(4);
-        assert!(buffer.make_room(10));
-        buffer.commit(2);
+        assert_eq!(buffer.space().len(), 6);
+        buffer.commit(6);
         assert!(!buffer.make_room(10));
         buffer.consume(9);
         assert!(buffer.make_room(10), "what was consumed makes room");
@@ -192,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_had_to_grow_is_not_kept() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::new(1 << 20);
         let mut buffer = buffers.head();
         buffer.append(&vec![1; HEAD_BUFFER_BYTES + 1]);
         buffers.give_back(buffer);
@@ -202,9 +276,51 @@ mod tests {
         assert_eq!(buffers.heads.borrow().len(), 1);
     }
 
+    //= test SE-HEAD-01
+    #[test]
+    fn a_large_head_has_little_more_room_than_it_fills() {
+        let buffers = Buffers::new(1 << 20);
+        let mut buffer = buffers.head();
+        for count in 1..=49_152 {
+            assert_eq!(buffers.grow_head(&mut buffer, 49_153), Grown::Room);
+            buffer.space()[0] = count as u8;
+            buffer.commit(1);
+            let slack = buffer.bytes.capacity() - count;
+            assert!(slack <= HEAD_BUFFER_BYTES.max(count / 4), "{slack} bytes of room behind {count}");
+        }
+        assert_eq!(buffers.large.get(), buffer.bytes.capacity() - HEAD_BUFFER_BYTES);
+        buffer.commit(1);
+        assert_eq!(buffers.grow_head(&mut buffer, 49_153), Grown::TooLong);
+        buffers.give_back(buffer);
+        assert_eq!(buffers.large.get(), 0);
+    }
+
+    //= test SE-HEAD-01
+    #[test]
+    fn large_heads_together_have_a_bound_and_what_ends_makes_room() {
+        let buffers = Buffers::new(10 * HEAD_GROWTH_BYTES);
+        let full = || {
+            let mut buffer = buffers.head();
+            buffer.commit(HEAD_BUFFER_BYTES);
+            buffer
+        };
+        let mut large: Vec<Buffer> = (0..11).map(|_| full()).collect();
+        let grown: Vec<Grown> = large.iter_mut().map(|head| buffers.grow_head(head, 49_153)).collect();
+        assert_eq!(grown[..10], [Grown::Room; 10]);
+        assert_eq!(grown[10], Grown::Scarce);
+        buffers.give_back(large.remove(0));
+        assert_eq!(buffers.grow_head(&mut large[9], 49_153), Grown::Room);
+        assert!(!buffers.are_scarce());
+        let behind = buffers.leftover(&[1; HEAD_BUFFER_BYTES + 1]).expect("bytes");
+        assert!(buffers.are_scarce(), "what was read behind a message counts, and no more of it is read");
+        buffers.give_back(behind);
+        assert!(!buffers.are_scarce());
+    }
+
+    //= test SE-HELD-01
     #[test]
     fn what_slow_clients_hold_is_counted_until_it_is_gone() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::new(1 << 20);
         let some = buffers.hold(HELD_BYTES_MAX);
         assert!(!buffers.are_scarce());
         let more = buffers.hold(1);

@@ -12,6 +12,7 @@ use forebay_core::table::Key;
 use forebay_http::h1::{Parse, parse_request};
 
 use super::answer::{Saying, linger, say};
+use super::buffer::Grown;
 use super::exchange::{Outcome, exchange};
 use super::gather::Gather;
 use super::limits::REQUESTS_PER_TURN;
@@ -295,8 +296,13 @@ async fn read_head<R: Rt>(client: &Client<R>, head: &mut Head, deadline: Now) ->
                 Err(reject) => return HeadRead::Refused(reject.status, reject.rule.text()),
             }
         }
-        if !head.bytes.make_room(capacity_max) {
-            return HeadRead::Refused(431, "head is too long");
+        match client.worker.buffers.grow_head(&mut head.bytes, capacity_max) {
+            Grown::Room => {}
+            Grown::TooLong => return HeadRead::Refused(431, "head is too long"),
+            Grown::Scarce => {
+                client.worker.metrics.heads_refused_memory.inc();
+                return HeadRead::Refused(503, "large heads have no memory left");
+            }
         }
         match client.stream.try_read(head.bytes.space()) {
             Ok(0) if head.bytes.is_empty() => return HeadRead::Nothing,

@@ -88,8 +88,7 @@ pub async fn exchange<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, work: &mut
     if ended.outcome == Outcome::Keep {
         head.next_message(ended.consumed);
         if let Some(leftover) = ended.leftover {
-            head.bytes.append(leftover.filled());
-            worker.buffers.give_back(leftover);
+            head.go_on_with(leftover, &worker.buffers);
         }
     }
     ended.outcome

@@ -17,6 +17,14 @@ pub const GATHER_SLICES: usize = 16;
 pub const GATHER_COPY_MAX: usize = 256;
 /// A client that reads slowly has at least this much of a response in flight.
 pub const SLOW_READ_BYTES: usize = 4 * 1024;
+/// What is read at least for a receiver that takes some again: its answer may be one byte of room.
+pub const SLOW_READ_BYTES_MIN: usize = 1024;
+/// What is known of a socket's room is asked anew when less than this is left of it: asking costs a system call, and
+/// reads below this size would cost more of them.
+pub const ROOM_ASKED_BELOW_BYTES: usize = 16 * 1024;
+/// Steps in which a large head's buffer grows, or a quarter of it if that is more: a slow head costs what came of it and
+/// little more, a fast one of 48 KiB takes eight reads.
+pub const HEAD_GROWTH_BYTES: usize = 4 * 1024;
 /// Bytes read from a client after an answer that closes, so that the close does not destroy the answer.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How long to read them, microseconds.
@@ -43,8 +51,8 @@ pub const EDITS_INLINE: usize = 16;
 /// Bytes that a task passes on before the other tasks get a turn: an endless stream between two fast peers must
 /// not make the others wait; two reads cost some 50 us.
 pub const BURST_BYTES_MAX: u64 = 2 * BODY_BUFFER_BYTES as u64;
-/// Bytes that a worker holds for clients that take nothing at the moment. Beyond it only small pieces are read for any
-/// client that is behind, so that thousands of stalled downloads cost a few KiB each, not a large buffer each.
+/// Bytes that a worker holds for clients and servers that take nothing at the moment. Beyond it only small pieces are read
+/// for anybody, so that thousands of stalled bodies cost a few KiB each, not a large buffer each.
 pub const HELD_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Pipelined requests of one client that are served before the other tasks get a turn: some 50 us of our own answers.
 pub const REQUESTS_PER_TURN: u32 = 16;

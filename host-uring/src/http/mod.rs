@@ -15,6 +15,7 @@ mod place;
 pub mod receive;
 pub mod record;
 mod refuse;
+mod room;
 pub mod send;
 pub mod steer;
 pub mod tunnel;

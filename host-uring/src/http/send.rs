@@ -15,10 +15,11 @@ use forebay_http::h1::{RequestHead, Version};
 use super::buffer::Buffer;
 use super::client::Client;
 use super::gather::Gather;
-use super::limits::BURST_BYTES_MAX;
+use super::limits::{BURST_BYTES_MAX, TEXT_KEPT_BYTES};
 use super::receive::Failure;
+use super::room::Room;
 use super::steer::Steer;
-use super::wait::{Burst, Halt, Patience, others_turn, write_all};
+use super::wait::{Burst, Halt, Patience, others_turn, write_all, write_some};
 use crate::rt::{Now, Rt, Stream};
 use crate::worker::{Route, Service, Worker};
 
@@ -209,8 +210,8 @@ impl Uploaded {
     }
 }
 
-/// Sends what is ready, then the rest of the content as it comes: at most one buffer of it is held, and none
-/// while the client is silent.
+/// Sends what is ready, then the rest of the content as it comes. No buffer of it is held while the client is silent or
+/// the server takes nothing; what a server did not take of what was read waits in no more memory than it needs.
 //= SE-BODY-01
 pub async fn upload<R: Rt>(
     leg: &Leg<'_, R>,
@@ -225,8 +226,9 @@ pub async fn upload<R: Rt>(
         return server_halt(leg, halt);
     }
     let mut burst = Burst::default();
+    let mut room = Room::default();
     loop {
-        let mut buffer = match read_content(leg, upward).await {
+        let buffer = match read_content(leg, to, upward, &mut room).await {
             Ok(buffer) => buffer,
             Err(ended) => return ended,
         };
@@ -237,22 +239,35 @@ pub async fn upload<R: Rt>(
                 return Uploaded::Rejected(reject);
             }
         };
-        let written = write_all(&worker.rt, to, to_server, buffer.filled(), leg.patience, step).await;
-        buffer.consume(taken.consumed);
+        let bytes = to_server.len();
+        let written = write_some(to, to_server, buffer.filled());
+        let slow = !to_server.is_empty();
+        if slow {
+            to_server.hold(buffer.filled());
+        }
+        let leftover = worker.buffers.leftover(&buffer.filled()[taken.consumed..]);
+        worker.buffers.give_back(buffer);
         if let Err(halt) = written {
-            worker.buffers.give_back(buffer);
             return server_halt(leg, halt);
+        }
+        room.took(bytes);
+        if slow {
+            room.was_less();
+            let _held = worker.buffers.hold(to_server.len());
+            let rest = write_all(&worker.rt, to, to_server, &[], leg.patience, step).await;
+            to_server.shrink(TEXT_KEPT_BYTES);
+            if let Err(halt) = rest {
+                if let Some(leftover) = leftover {
+                    worker.buffers.give_back(leftover);
+                }
+                return server_halt(leg, halt);
+            }
         }
         leg.gave(taken.consumed as u64);
         if taken.done {
             leg.progress.sent.set(Some(worker.rt.now()));
-            if buffer.is_empty() {
-                worker.buffers.give_back(buffer);
-                return Uploaded::Whole(None);
-            }
-            return Uploaded::Whole(Some(buffer));
+            return Uploaded::Whole(leftover);
         }
-        worker.buffers.give_back(buffer);
         if burst.is_over(taken.consumed as u64) {
             others_turn().await;
         }
@@ -267,15 +282,29 @@ fn server_halt<R: Rt>(leg: &Leg<'_, R>, halt: Halt) -> Uploaded {
     }
 }
 
-/// Waits for content from the client without a buffer, then reads some.
-async fn read_content<R: Rt>(leg: &Leg<'_, R>, upward: &Decoder) -> Result<Buffer, Uploaded> {
+/// Waits without a buffer until the server has room and the client content, then reads some.
+async fn read_content<R: Rt>(
+    leg: &Leg<'_, R>,
+    to: &R::Stream,
+    upward: &Decoder,
+    room: &mut Room,
+) -> Result<Buffer, Uploaded> {
     let worker = leg.worker;
+    let step = leg.service.time_outs.body;
     loop {
+        let most = match room.for_read(to, &worker.buffers) {
+            Some(most) => most,
+            None => {
+                let deadline = leg.patience.step(worker.rt.now(), step);
+                to.writable(deadline).await.map_err(|error| server_halt(leg, error.into()))?;
+                room.after_wait(to)
+            }
+        };
         let mut buffer = worker.buffers.body();
         // Of a known length no byte too many is read: the next request stays in the socket.
-        let most = upward.remaining().unwrap_or(u64::MAX);
+        let left = usize::try_from(upward.remaining().unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let space = buffer.space();
-        let most = usize::try_from(most).unwrap_or(usize::MAX).min(space.len());
+        let most = left.min(most).min(space.len());
         match leg.client.stream.try_read(&mut space[..most]) {
             Ok(0) => {
                 worker.buffers.give_back(buffer);
@@ -291,7 +320,7 @@ async fn read_content<R: Rt>(leg: &Leg<'_, R>, upward: &Decoder) -> Result<Buffe
                 worker.buffers.give_back(buffer);
                 match error.kind() {
                     ErrorKind::WouldBlock => {
-                        let deadline = leg.patience.step(worker.rt.now(), leg.service.time_outs.body);
+                        let deadline = leg.patience.step(worker.rt.now(), step);
                         match leg.client.stream.readable(deadline).await {
                             Ok(()) => {}
                             Err(error) if error.kind() == ErrorKind::TimedOut => {

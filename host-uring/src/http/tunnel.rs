@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::pin::pin;
 
 use super::buffer::{Buffer, Buffers};
+use super::room::Room;
 use super::wait::{Burst, beside, others_turn};
 use crate::rt::{Now, Rt, Stream};
 use crate::worker::TimeOuts;
@@ -85,12 +86,13 @@ struct Flow<'a, R: Rt> {
 
 impl<R: Rt> Flow<'_, R> {
     async fn carry(&self, first: Buffer, idle: &Cell<bool>) -> End {
-        let mut first = Some(first).filter(|buffer| !buffer.is_empty());
+        let mut first = Some(first);
         let mut burst = Burst::default();
+        let mut room = Room::default();
         loop {
             let buffer = match first.take() {
                 Some(buffer) => buffer,
-                None => match self.read(idle).await {
+                None => match self.read(&mut room, idle).await {
                     Ok(Some(buffer)) => buffer,
                     Ok(None) => {
                         self.to.shutdown(Shutdown::Write);
@@ -99,23 +101,33 @@ impl<R: Rt> Flow<'_, R> {
                     Err(()) => return End::Failed,
                 },
             };
-            let written = self.write(&buffer, idle).await;
-            let bytes = buffer.len() as u64;
-            (self.count)(bytes);
-            self.buffers.give_back(buffer);
-            if written.is_err() {
+            let bytes = buffer.len();
+            let passed = self.pass(buffer, &mut room, idle).await;
+            (self.count)(bytes as u64);
+            if passed.is_err() {
                 return End::Failed;
             }
-            if burst.is_over(bytes) {
+            room.took(bytes);
+            if burst.is_over(bytes as u64) {
                 others_turn().await;
             }
         }
     }
 
-    async fn read(&self, idle: &Cell<bool>) -> Result<Option<Buffer>, ()> {
+    /// Reads what the receiver has room for; `None` is the end. No buffer is held while one side is silent or the other
+    /// one takes nothing.
+    //= SE-TUNNEL-02
+    async fn read(&self, room: &mut Room, idle: &Cell<bool>) -> Result<Option<Buffer>, ()> {
         loop {
+            let most = match room.for_read(self.to, self.buffers) {
+                Some(most) => most,
+                None => {
+                    self.wait(self.to, false, idle).await?;
+                    room.after_wait(self.to)
+                }
+            };
             let mut buffer = self.buffers.body();
-            match self.from.try_read(buffer.space()) {
+            match self.from.try_read(&mut buffer.space()[..most]) {
                 Ok(0) => {
                     self.buffers.give_back(buffer);
                     return Ok(None);
@@ -137,23 +149,44 @@ impl<R: Rt> Flow<'_, R> {
         }
     }
 
-    async fn write(&self, buffer: &Buffer, idle: &Cell<bool>) -> Result<(), ()> {
-        let mut rest = buffer.filled();
-        while !rest.is_empty() {
-            match self.to.try_write(&[IoSlice::new(rest)]) {
-                Ok(count) => {
-                    rest = &rest[count..];
-                    self.bytes.set(self.bytes.get() + count as u64);
-                    self.moved.set(self.rt.now());
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.wait(self.to, false, idle).await?;
-                }
+    /// Writes all of it. What the receiver does not take now waits in no more memory than it needs, and is counted.
+    async fn pass(&self, buffer: Buffer, room: &mut Room, idle: &Cell<bool>) -> Result<(), ()> {
+        let written = self.write_some(buffer.filled());
+        let rest = match written {
+            Ok(written) => buffer.filled()[written..].to_vec(),
+            Err(()) => Vec::new(),
+        };
+        self.buffers.give_back(buffer);
+        written?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        room.was_less();
+        let _held = self.buffers.hold(rest.len());
+        let mut at = 0;
+        while at < rest.len() {
+            self.wait(self.to, false, idle).await?;
+            at += self.write_some(&rest[at..])?;
+        }
+        Ok(())
+    }
+
+    /// Writes what the receiver takes now, and gives the number of bytes.
+    fn write_some(&self, bytes: &[u8]) -> Result<usize, ()> {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.to.try_write(&[IoSlice::new(&bytes[at..])]) {
+                Ok(count) => at += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(()),
             }
         }
-        Ok(())
+        if at > 0 {
+            self.bytes.set(self.bytes.get() + at as u64);
+            self.moved.set(self.rt.now());
+        }
+        Ok(at)
     }
 
     async fn wait(&self, stream: &R::Stream, readable: bool, idle: &Cell<bool>) -> Result<(), ()> {

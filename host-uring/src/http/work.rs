@@ -27,6 +27,15 @@ impl Head {
         self.bytes.compact();
         self.request.reset();
     }
+
+    /// Goes on with bytes that were read behind the last message.
+    pub fn go_on_with(&mut self, leftover: Buffer, buffers: &Buffers) {
+        debug_assert!(
+            self.bytes.is_empty(),
+            "content is read from the socket only after what came with the head"
+        );
+        buffers.give_back(std::mem::replace(&mut self.bytes, leftover));
+    }
 }
 
 /// The rest, from the head's end to the answer's end.

@@ -2,9 +2,22 @@
 
 use forebay_snapshot::Engine;
 
-/// Bytes that one client connection with its server connection is reckoned at: two small buffers while
-/// traffic flows (16 KiB each way), their states, and the kernel's own share.
+/// Bytes that one client connection with its server connection is reckoned at, in the worst case that lasts:
+/// - 20 KiB of the engine's: tasks, parsed heads and texts, a head of up to 8 KiB, and 4 KiB of a body that the receiver
+///   does not take. `tests/e2e/slow` holds each kind of slow client to it; large buffers are not in it, because no
+///   connection keeps one while it waits.
+/// - [`LARGE_HEAD_BYTES`] for heads that are larger.
+/// - 15 KiB of the kernel's: two sockets with their files and waits (4 KiB each), and some of what they queue, which the
+///   kernel bounds by itself (`tcp_mem`).
+///
+/// What is the same for any number of connections belongs to the process: 2 MiB of held bodies, 4 MiB of buffers and
+/// working sets kept for reuse, on each worker.
 pub const CONNECTION_BYTES: u64 = 40 << 10;
+/// The part of [`CONNECTION_BYTES`] that large heads share: every ninth connection may be in the middle of a head of the
+/// default's full 48 KiB.
+pub const LARGE_HEAD_BYTES: usize = 5 << 10;
+/// What large heads of a worker have together at least: a few of the largest size that can be configured.
+pub const LARGE_HEADS_BYTES_MIN: usize = 1 << 20;
 /// Percent of the memory for code, metrics, logs and probes.
 pub const PROCESS_PERCENT: u64 = 10;
 /// File descriptors kept back for logs, the admin socket, metrics clients and what libraries open.
@@ -93,6 +106,12 @@ pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
     let descriptors_per_worker =
         usize::try_from(descriptors.max(per_worker * DESCRIPTORS_PER_CONNECTION)).unwrap_or(usize::MAX);
     Ok(Sizes { connections_max, connections_per_worker, descriptors_per_worker, table_bytes, bound_by })
+}
+
+/// Bytes that heads on a worker with so many connections may have together beyond their first buffers.
+//= SE-HEAD-01
+pub fn large_heads_bytes(connections_per_worker: usize) -> usize {
+    connections_per_worker.saturating_mul(LARGE_HEAD_BYTES).max(LARGE_HEADS_BYTES_MIN)
 }
 
 /// Raises the soft limit of file descriptors to the hard one and returns it.

@@ -119,7 +119,7 @@ fn process(page: &mut Page, view: &View<'_>) {
 type OfWorker = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
 fn workers(page: &mut Page, view: &View<'_>) {
-    let counters: [OfWorker; 7] = [
+    let counters: [OfWorker; 8] = [
         ("forebay_worker_ticks", "Turns of the worker's loop.", |w| w.ticks.load(Ordering::Relaxed)),
         ("forebay_connections_refused", "Connections refused at the limit of connections.", |w| {
             w.connections_refused_limit.get()
@@ -142,6 +142,11 @@ fn workers(page: &mut Page, view: &View<'_>) {
         ("forebay_requests_rejected", "Requests refused as malformed or over a limit.", |w| {
             w.requests_rejected.get()
         }),
+        (
+            "forebay_heads_refused_memory",
+            "Requests refused because large heads had all the memory that they may have.",
+            |w| w.heads_refused_memory.get(),
+        ),
         (
             "forebay_client_aborts",
             "Client connections that ended in the middle of a request or answer.",

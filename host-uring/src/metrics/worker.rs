@@ -23,6 +23,8 @@ pub struct WorkerMetrics {
     pub upstream_evictions: Counter,
     /// Requests refused as malformed or over a limit (400, 413, 414, 417, 431, 501, 505).
     pub requests_rejected: Counter,
+    /// Requests whose head was refused because large heads had no memory left.
+    pub heads_refused_memory: Counter,
     /// Client connections that ended without a whole request or answer.
     pub client_aborts: Counter,
     /// Time-outs, each kind by itself.
@@ -144,6 +146,7 @@ impl WorkerMetrics {
             connect_shortages: Counter::default(),
             upstream_evictions: Counter::default(),
             requests_rejected: Counter::default(),
+            heads_refused_memory: Counter::default(),
             client_aborts: Counter::default(),
             timeouts: TimeoutCounters::default(),
             services: list(tree.services.len()),

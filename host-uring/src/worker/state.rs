@@ -20,6 +20,7 @@ use crate::http::buffer::Buffers;
 use crate::http::client::Parked;
 use crate::http::date::DateCache;
 use crate::http::work::Works;
+use crate::limits::sizes::large_heads_bytes;
 use crate::log::Sink;
 use crate::metrics::WorkerMetrics;
 use crate::persist::{Binding, Store};
@@ -206,7 +207,7 @@ impl<R: Rt> Worker<R> {
             services: services.into(),
             routes: routes.into(),
             groups,
-            buffers: Buffers::default(),
+            buffers: Buffers::new(large_heads_bytes(connections_max)),
             works: Works::default(),
             parked: Parked::default(),
             connections: Cell::new(0),

@@ -143,6 +143,21 @@ impl Peer {
         }
     }
 
+    /// Writes until nobody takes any more, and gives the number of bytes.
+    pub async fn fill(&mut self, rt: &Memory) -> usize {
+        let mut total = 0;
+        loop {
+            let before = total;
+            while let Ok(count) = self.stream.try_write(&[IoSlice::new(&[b'x'; 1000])]) {
+                total += count;
+            }
+            sleep_ms(rt, 1).await;
+            if total == before {
+                return total;
+            }
+        }
+    }
+
     /// Reads to the connection's end.
     pub async fn all(&mut self) -> String {
         while self.more().await {}

@@ -80,6 +80,37 @@ pub fn smallest_receive_buffer(fd: RawFd) {
     unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const bytes).cast(), 4) };
 }
 
+/// Makes the segments of this socket, or of those that come to it, as large as on an Ethernet: the kernel sizes the other
+/// end's send buffer by them, and by loopback's it is two and a half MB.
+pub fn segments_of_ethernet(fd: RawFd) {
+    let bytes: libc::c_int = 1460;
+    // SAFETY: the value lives through the call and the length is its own.
+    unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_MAXSEG, (&raw const bytes).cast(), 4) };
+}
+
+/// Connects as a client on an Ethernet does whose receive buffer is as small as the system allows.
+///
+/// # Errors
+/// Those of socket and connect.
+pub fn connect_by_ethernet(to: SocketAddr) -> io::Result<TcpStream> {
+    let (to, to_len) = raw(to);
+    // SAFETY: the address lives through the call and the length is its own; the descriptor is fresh and owned by nobody
+    // else.
+    unsafe {
+        let fd = libc::socket(i32::from(to.ss_family), libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = OwnedFd::from_raw_fd(fd);
+        segments_of_ethernet(fd);
+        smallest_receive_buffer(fd);
+        if libc::connect(fd, (&raw const to).cast(), to_len) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(TcpStream::from(socket))
+    }
+}
+
 /// Lets this process have as many open files as it may, and returns how many that is.
 pub fn raise_file_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
