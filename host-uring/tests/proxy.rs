@@ -561,6 +561,7 @@ fn draining_ends_idle_connections_and_lets_requests_finish() {
     let mut rest = Vec::new();
     idle.write_all(GET.as_bytes()).expect("sent");
     read_answer(&mut idle, &mut rest, false).expect("an answer");
+    eventually("the first request is over", || engine.count(|m| m.servers[0].active.now()) == 0);
     let mut busy = engine.connect();
     busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     eventually("the slow request is under way", || {
