@@ -45,7 +45,7 @@ pub fn choose<R: Rt>(
     // first write holds, and the next look finds it.
     for _ in 0..2 {
         let asked = ask(worker, route, view, circumstances, now);
-        if let Some(done) = carry_out(client, route, asked, now, set_cookie) {
+        if let Some(done) = carry_out(client, route, view, asked, now, set_cookie) {
             return done;
         }
     }
@@ -105,6 +105,7 @@ fn ask<R: Rt>(
 fn carry_out<R: Rt>(
     client: &Client<R>,
     route: &Route,
+    view: &View<'_>,
     asked: Asked,
     now: Now,
     set_cookie: &mut Vec<u8>,
@@ -146,7 +147,7 @@ fn carry_out<R: Rt>(
     if route.counts_connections
         && let (Some(key), Verdict::Server(_)) = (key, decision.verdict)
     {
-        client.hold(key, now);
+        client.hold(key, view.client.ip, now);
     }
     count(&client.worker.metrics.pools[route.pool_index.0].persistence, &decision);
     Some(decision)

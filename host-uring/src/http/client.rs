@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
@@ -41,8 +41,10 @@ pub struct Client<R: Rt> {
     pub requests: Cell<u32>,
     /// Round-trip time, microseconds.
     pub rtt_us: Cell<u32>,
-    /// Table entries that this connection keeps alive.
+    /// Table entries of the peer's address that this connection keeps alive: one for each table that it came to.
     held: RefCell<Vec<Key>>,
+    /// The entry of an address that a proxy named, kept alive by the request that is under way.
+    named: Cell<Option<Key>>,
     /// The worker drains, and its time to send a request is over.
     dismissed: Cell<bool>,
     /// Its task, while it waits for a request.
@@ -71,6 +73,7 @@ impl<R: Rt> Client<R> {
             requests: Cell::new(0),
             rtt_us: Cell::new(0),
             held: RefCell::default(),
+            named: Cell::new(None),
             dismissed: Cell::new(false),
             waiting: RefCell::default(),
         })
@@ -81,11 +84,27 @@ impl<R: Rt> Client<R> {
         self.worker.service(self.service)
     }
 
-    /// Keeps a table entry alive as long as this connection is open.
-    pub fn hold(&self, key: Key, now: Now) {
-        let mut held = self.held.borrow_mut();
-        if !held.contains(&key) && self.worker.store.open(&key, now) {
-            held.push(key);
+    /// Keeps the table entry of the client at `who` alive: as long as this connection is open if that is the peer, as
+    /// long as the request if a proxy named it. A proxy's connection says nothing of how long its clients stay, and it
+    /// would gather an entry of every one that ever came.
+    //= SE-PERSIST-04
+    pub fn hold(&self, key: Key, who: IpAddr, now: Now) {
+        let store = &self.worker.store;
+        if who == self.peer.ip().to_canonical() {
+            let mut held = self.held.borrow_mut();
+            if !held.contains(&key) && store.open(&key, now) {
+                held.push(key);
+            }
+        } else if self.named.get() != Some(key) {
+            self.let_go(now);
+            self.named.set(store.open(&key, now).then_some(key));
+        }
+    }
+
+    /// The request is over: the countdown of a client that a proxy named begins.
+    fn let_go(&self, now: Now) {
+        if let Some(key) = self.named.take() {
+            self.worker.store.close(&key, now);
         }
     }
 }
@@ -93,6 +112,7 @@ impl<R: Rt> Client<R> {
 impl<R: Rt> Drop for Client<R> {
     fn drop(&mut self) {
         let now = self.worker.rt.now();
+        self.let_go(now);
         for key in self.held.borrow().iter() {
             self.worker.store.close(key, now);
         }
@@ -254,6 +274,7 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
         let mut work = worker.works.work();
         work.trace.begin = begin;
         let outcome = exchange(client, head, &mut work).await;
+        client.let_go(worker.rt.now());
         worker.works.give_back(work);
         match outcome {
             Outcome::Keep if head.bytes.is_empty() => return After::Wait,
