@@ -9,7 +9,7 @@ use forebay_host_uring::control::admin::{Code, Refused, Request};
 use serde_json::Value;
 
 use super::args::{Ask, Output};
-use super::{Failure, exit};
+use super::{Failure, exit, paths};
 
 /// Asks and shows the answer in the wanted form.
 pub fn show(ask: &Ask, request: &Request, table: impl Fn(&Value) -> String) -> Result<(), Failure> {
@@ -37,7 +37,7 @@ fn socket(ask: &Ask) -> Result<PathBuf, Failure> {
         let fix = format!("forebay-se check --config {} names them", config.display());
         Failure::new(exit::FAILED, format!("{}: {} problems", config.display(), problems.len()), fix)
     })?;
-    Ok(PathBuf::from(snapshot.engine.admin_socket))
+    Ok(paths::from_folder_of(config, &snapshot.engine.admin_socket))
 }
 
 fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<Value, Failure> {

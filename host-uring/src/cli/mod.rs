@@ -2,6 +2,7 @@
 
 pub mod args;
 mod ask;
+mod paths;
 mod show;
 mod table;
 
@@ -157,10 +158,11 @@ fn check(config: &Path, output: Output) -> ExitCode {
 }
 
 fn engine(config: &Path, allow_faults: bool) -> ExitCode {
-    let snapshot = match load(config) {
+    let mut snapshot = match load(config) {
         Ok(snapshot) => snapshot,
         Err(code) => return code,
     };
+    paths::settle(config, &mut snapshot);
     process_log(&snapshot);
     if allow_faults {
         tracing::warn!("faults may be planted through the admin socket: this is for tests only");

@@ -1,35 +1,35 @@
 //! The little HTTP server for metrics, readiness and the status page.
 //!
 //! It serves GET and HEAD of four paths, one request a connection, and is made to survive whatever connects:
-//! a bounded number of clients, a bounded head, one time-out for the whole exchange.
+//! a bounded number of clients, a bounded head, one time-out for the request and one for the whole exchange.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 use super::{State, html};
-use crate::limits::{WEB_CONNECTIONS_MAX, WEB_EXCHANGE_S, WEB_HEAD_BYTES_MAX};
+use crate::limits::{WEB_CONNECTIONS_MAX, WEB_EXCHANGE_S, WEB_HEAD_BYTES_MAX, WEB_HEAD_S, WEB_PLACE_LOOK_MS};
 
 /// Accepts clients until dropped.
+///
+/// When all places are taken, the oldest client that has not sent its request goes: a request follows its connection at
+/// once, so whoever is silent is of no use to anybody, and a crowd of them keeps no scraper out.
+//= OBS-WEB-04
 pub async fn serve(listener: TcpListener, state: Arc<State>) {
-    let places = Arc::new(Semaphore::new(WEB_CONNECTIONS_MAX));
+    let mut places = Places::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                let state = Arc::clone(&state);
-                tokio::spawn(async move {
-                    let _place = place;
-                    let exchange =
-                        tokio::time::timeout(Duration::from_secs(WEB_EXCHANGE_S), exchange(stream, &state));
-                    // Whoever is too slow or goes away gets nothing more; there is nobody to tell.
-                    let done = exchange.await;
-                    tracing::trace!(%peer, in_time = done.is_ok(), "metrics client served");
-                });
+            Ok((stream, _)) => {
+                while !places.make_room() {
+                    tokio::time::sleep(Duration::from_millis(WEB_PLACE_LOOK_MS)).await;
+                }
+                places.take(stream, Arc::clone(&state));
+                // It reads what has come with the connection before the next one could take its place.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::debug!(%error, "metrics client not accepted");
@@ -37,6 +37,43 @@ pub async fn serve(listener: TcpListener, state: Arc<State>) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// The clients, the oldest first.
+#[derive(Default)]
+struct Places(Vec<Place>);
+
+struct Place {
+    task: tokio::task::JoinHandle<()>,
+    /// Its request has come.
+    asked: Arc<AtomicBool>,
+}
+
+impl Places {
+    /// Sees to it that one more fits; `false` if all are being answered, which ends within the exchange's time.
+    fn make_room(&mut self) -> bool {
+        self.0.retain(|place| !place.task.is_finished());
+        if self.0.len() < WEB_CONNECTIONS_MAX {
+            return true;
+        }
+        let silent = self.0.iter().position(|place| !place.asked.load(Ordering::Relaxed));
+        silent.is_some_and(|at| {
+            self.0.remove(at).task.abort();
+            true
+        })
+    }
+
+    fn take(&mut self, stream: TcpStream, state: Arc<State>) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let mark = Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            let exchange = exchange(stream, &state, &mark);
+            // Whoever is too slow or goes away gets nothing more; there is nobody to tell.
+            let done = tokio::time::timeout(Duration::from_secs(WEB_EXCHANGE_S), exchange).await;
+            tracing::trace!(in_time = done.is_ok(), "metrics client served");
+        });
+        self.0.push(Place { task, asked });
     }
 }
 
@@ -48,21 +85,15 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-async fn exchange(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
+async fn exchange(mut stream: TcpStream, state: &State, asked: &AtomicBool) -> std::io::Result<()> {
     let mut head = Vec::with_capacity(1_024);
-    let answer = loop {
-        if let Some(end) = find(&head, b"\r\n\r\n") {
-            break answer(&head[..end], state);
-        }
-        if head.len() >= WEB_HEAD_BYTES_MAX {
-            break Answer::text(431, "the head is too long\n");
-        }
-        let mut piece = [0; 1_024];
-        let read = stream.read(&mut piece).await?;
-        if read == 0 {
-            return Ok(());
-        }
-        head.extend_from_slice(&piece[..read]);
+    let limit = Duration::from_secs(WEB_HEAD_S);
+    let Ok(end) = tokio::time::timeout(limit, read_head(&mut stream, &mut head)).await else { return Ok(()) };
+    asked.store(true, Ordering::Relaxed);
+    let answer = match end? {
+        Head::Whole(end) => answer(&head[..end], state),
+        Head::TooLong => Answer::text(431, "the head is too long\n"),
+        Head::Cut => return Ok(()),
     };
     let head_only = head.starts_with(b"HEAD ");
     stream.write_all(answer.head().as_bytes()).await?;
@@ -77,6 +108,32 @@ async fn exchange(mut stream: TcpStream, state: &State) -> std::io::Result<()> {
         left -= 1;
     }
     Ok(())
+}
+
+/// How a request's head ended.
+enum Head {
+    /// After so many bytes.
+    Whole(usize),
+    TooLong,
+    /// The client left before.
+    Cut,
+}
+
+async fn read_head(stream: &mut TcpStream, head: &mut Vec<u8>) -> std::io::Result<Head> {
+    loop {
+        if let Some(end) = find(head, b"\r\n\r\n") {
+            return Ok(Head::Whole(end));
+        }
+        if head.len() >= WEB_HEAD_BYTES_MAX {
+            return Ok(Head::TooLong);
+        }
+        let mut piece = [0; 1_024];
+        let read = stream.read(&mut piece).await?;
+        if read == 0 {
+            return Ok(Head::Cut);
+        }
+        head.extend_from_slice(&piece[..read]);
+    }
 }
 
 struct Answer {

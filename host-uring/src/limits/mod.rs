@@ -28,10 +28,17 @@ pub const LOG_WRITE_BYTES: usize = 256 << 10;
 pub const LOG_COMPLAINT_S: u64 = 60;
 /// Milliseconds between two attempts to open a log that cannot be written.
 pub const LOG_RETRY_MS: u64 = 1_000;
-/// Clients of the metrics address at the same time; further ones wait in the backlog. Scrapers and people, not traffic.
+/// Clients of the metrics address at the same time; a further one takes the place of the oldest that has not sent its
+/// request. Scrapers and people, not traffic.
 pub const WEB_CONNECTIONS_MAX: usize = 32;
+/// Seconds in which a request on the metrics address must come: scrapers send it at once.
+pub const WEB_HEAD_S: u64 = 2;
 /// Seconds for one exchange on the metrics address, reading and writing: a slow client holds a place no longer.
 pub const WEB_EXCHANGE_S: u64 = 10;
+/// Milliseconds between two looks for a place while all clients of the metrics address are being answered.
+pub const WEB_PLACE_LOOK_MS: u64 = 50;
+/// Seconds before it is said again that connections cannot be accepted.
+pub const ACCEPT_TELL_S: u64 = 60;
 /// Bytes of a request's head on the metrics address.
 pub const WEB_HEAD_BYTES_MAX: usize = 8_192;
 /// Clients of the admin socket at the same time.

@@ -13,6 +13,7 @@ use crate::config::ServiceIndex;
 use crate::control::SeatListener;
 use crate::http::client::{Client, serve};
 use crate::http::limits::{ACCEPT_PAUSE_US, ACCEPTS_PER_TURN};
+use crate::limits::ACCEPT_TELL_S;
 use crate::rt::{Now, Rt, Stream, give_way};
 use crate::worker::Worker;
 
@@ -35,6 +36,8 @@ struct AcceptLoop<R: Rt> {
     instead_of: Option<usize>,
     stopped: Cell<bool>,
     ended: Cell<bool>,
+    /// Before then a failure is not told again.
+    silent_until: Cell<Now>,
 }
 
 impl<R: Rt> Acceptors<R> {
@@ -55,6 +58,7 @@ impl<R: Rt> Acceptors<R> {
             instead_of,
             stopped: Cell::new(false),
             ended: Cell::new(false),
+            silent_until: Cell::new(Now(0)),
         });
         self.loops.borrow_mut().push(one.clone());
         worker.rt.spawn(accept(worker.clone(), one));
@@ -102,14 +106,12 @@ async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
                 }
             }
             Err(error) => {
-                if worker.draining.get() && fatal(&error) {
+                if worker.draining.get() && is_closed(&error) {
                     return;
                 }
                 worker.metrics.accept_errors.inc();
-                if fatal(&error) {
-                    return;
-                }
                 let now = worker.rt.now();
+                one.tell(worker.index, &error, now);
                 worker.rt.sleep_until(Now(now.0 + ACCEPT_PAUSE_US)).await;
             }
         }
@@ -135,7 +137,30 @@ fn admit<R: Rt>(
     worker.rt.spawn(serve(client));
 }
 
-/// Says whether the socket itself is unusable, as opposed to a shortage that passes.
-fn fatal(error: &io::Error) -> bool {
+/// Says whether the socket listens no more.
+fn is_closed(error: &io::Error) -> bool {
     error.kind() == ErrorKind::InvalidInput || error.raw_os_error() == Some(libc::EBADF)
+}
+
+impl<R: Rt> AcceptLoop<R> {
+    /// Tells that accepting failed, now and then.
+    //= OBS-ACCEPT-01
+    fn tell(&self, worker: usize, error: &io::Error, now: Now) {
+        if now < self.silent_until.get() {
+            return;
+        }
+        self.silent_until.set(Now(now.0 + ACCEPT_TELL_S * 1_000_000));
+        let address = self.address;
+        if is_closed(error) {
+            tracing::error!(event = "SE_ACCEPT_FAILED", worker, %address, %error, "a socket cannot be listened on; tried on");
+        } else {
+            tracing::warn!(
+                event = "SE_ACCEPT_FAILED",
+                worker,
+                %address,
+                %error,
+                "connections cannot be accepted at the moment; raise the limits of file descriptors and memory"
+            );
+        }
+    }
 }

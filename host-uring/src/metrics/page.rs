@@ -126,7 +126,7 @@ fn workers(page: &mut Page, view: &View<'_>) {
         }),
         (
             "forebay_accept_errors",
-            "Connections that could not be accepted: no file descriptor or memory.",
+            "Times that accepting failed: no file descriptor or memory, or the socket itself.",
             |w| w.accept_errors.get(),
         ),
         (

@@ -155,6 +155,32 @@ fn sigterm_ends_the_engine_cleanly_and_removes_its_socket() {
     assert!(through(listen, "/", "").is_none(), "the port is closed");
 }
 
+//= test OBS-CONFIG-01
+#[test]
+fn the_engine_and_its_commands_find_the_paths_of_a_configuration_from_any_folder() {
+    let (one, listen) = (Origin::start(), address());
+    let mut engine = Engine::start("", &service("web", listen, "", &[one.address]));
+    engine.ended_by_stop();
+    let elsewhere = engine.folder.join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a folder");
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(crate::rig::PROGRAM);
+        command.args(arguments).args(["--config", "../se.toml"]).current_dir(&elsewhere);
+        command.stderr(std::process::Stdio::null());
+        command
+    };
+    let mut child = run(&["run"]).spawn().expect("it starts");
+    eventually("its commands find it from there", secs(10), || {
+        run(&["status"]).output().expect("it runs").status.success()
+    });
+    assert!(engine.ask(&["status"]).status.success(), "the socket lies beside the configuration");
+    through(listen, "/", "").expect("an answer");
+    eventually("so does the access log", secs(5), || engine.access_log("access.log").contains("uri_path"));
+    assert!(!elsewhere.join("access.log").exists());
+    child.kill().expect("it is our child");
+    child.wait().expect("it ends");
+}
+
 //= test OBS-START-01
 #[test]
 fn what_keeps_an_engine_from_starting_is_said_with_its_remedy() {

@@ -111,6 +111,33 @@ fn garbage_and_slow_clients_do_not_keep_others_from_the_metrics() {
     assert!(engine.get("/metrics").is_some());
 }
 
+//= test OBS-WEB-04
+#[test]
+fn silent_clients_keep_nobody_from_the_metrics_address() {
+    let (origin, listen) = (Origin::start(), address());
+    let engine = Engine::start("", &service("web", listen, "", &[origin.address]));
+    let mut silent: Vec<TcpStream> = Vec::new();
+    for n in 0..200 {
+        let mut stream = TcpStream::connect(engine.metrics).expect("it accepts");
+        if n % 2 == 1 {
+            stream.write_all(b"GET /readyz HTTP/1.1\r\n").expect("it takes half a head");
+        }
+        silent.push(stream);
+    }
+    for path in ["/readyz", "/metrics"] {
+        let began = std::time::Instant::now();
+        assert!(engine.get(path).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")), "{path}");
+        assert!(began.elapsed() < secs(1), "{path}: {:?}", began.elapsed());
+    }
+    // The last of them are let go as well, well before the time of a whole exchange is over.
+    let began = std::time::Instant::now();
+    for mut stream in silent {
+        stream.set_read_timeout(Some(secs(8))).expect("the option is known");
+        assert!(!matches!(stream.read(&mut [0; 8]), Ok(1..)), "nobody asked");
+    }
+    assert!(began.elapsed() < secs(6), "{:?}", began.elapsed());
+}
+
 //= test OBS-WEB-02
 #[test]
 fn an_engine_is_ready_when_it_knows_its_servers_and_not_once_it_stops() {

@@ -168,6 +168,11 @@ impl Engine {
 
     pub fn drain(&self) {
         self.shutdown.raise(ShutdownStage::Draining);
+        self.close_sockets();
+    }
+
+    /// Ends the listening under the workers' feet.
+    pub fn close_sockets(&self) {
         for listening in &self.listening {
             socket2::SockRef::from(listening).shutdown(std::net::Shutdown::Both).expect("it listens");
         }

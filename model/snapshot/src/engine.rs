@@ -19,7 +19,7 @@ section! {
         connection_memory_percentage: u8 = 50, in 10..=90;
         /// Bytes for persistence tables, if the share is too much; 0: no further bound.
         persistence_mem_max_bytes: u64 = 0, in 0..=33_554_432;
-        /// Unix socket for `forebay-se status` and its like (mode 0600).
+        /// Unix socket for `forebay-se status` and its like (mode 0600); a relative path counts from the configuration's folder.
         admin_socket: String = "forebay-se.sock".to_owned(), is rules::socket_path;
         /// Address of `/metrics`, `/healthz`, `/readyz` and the status page; absent: not served.
         metrics_listen: Option<SocketAddr> = None;
@@ -37,7 +37,7 @@ section! {
 
     /// One line for each request.
     pub struct AccessLog {
-        /// A file, `-` for standard output, `off` for none; a relative path counts from the working folder.
+        /// A file, `-` for standard output, `off` for none; a relative path counts from the configuration's folder.
         path: String = "access.log".to_owned(), is rules::path;
         /// The lines' form.
         format: AccessFormat = AccessFormat::Json;
