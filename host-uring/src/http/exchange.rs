@@ -27,6 +27,9 @@ use crate::rt::{Rt, Stream};
 use crate::upstream::ServerConn;
 use crate::worker::{Route, TimeOuts, Worker};
 
+/// What the log says of what was cut.
+const GRACE_OVER: &str = "cut: the grace of its disabled or failed server is over";
+
 /// What becomes of the client's connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -318,7 +321,7 @@ async fn talk<R: Rt>(
     try_: &Try<'_, R>,
     work: &mut Work,
     mut conn: ServerConn<R::Stream>,
-    _busy: &Busy<'_, R>,
+    busy: &Busy<'_, R>,
 ) -> Talk {
     let Try { client, head, steer, target, route, server, attempts, patience } = *try_;
     let worker = &*client.worker;
@@ -371,15 +374,18 @@ async fn talk<R: Rt>(
         set_cookie: &work.set_cookie,
         trace,
     };
-    let (uploaded, received) = if whole {
-        let uploaded = send_whole(&leg, &conn, &mut work.to_server).await;
-        // A server that has closed may have answered before it did.
-        (Some(uploaded), Some(receive(&leg, &conn, &mut down).await))
-    } else {
-        let upload = pin!(upload(&leg, &conn.stream, &mut work.upward, &mut work.to_server));
-        let receive = pin!(receive(&leg, &conn, &mut down));
-        beside(upload, receive, Uploaded::is_hopeless).await
-    };
+    let exchanged = busy.ticket.unless_cut(async {
+        if whole {
+            let uploaded = send_whole(&leg, &conn, &mut work.to_server).await;
+            // A server that has closed may have answered before it did.
+            (Some(uploaded), Some(receive(&leg, &conn, &mut down).await))
+        } else {
+            let upload = pin!(upload(&leg, &conn.stream, &mut work.upward, &mut work.to_server));
+            let receive = pin!(receive(&leg, &conn, &mut down));
+            beside(upload, receive, Uploaded::is_hopeless).await
+        }
+    });
+    let (uploaded, received) = exchanged.await.unwrap_or((None, Some(Received::Withdrawn)));
     down.trace.sent = leg.progress.sent.get();
     down.trace.rx_bytes += leg.progress.rx_bytes.get();
     leg.settle_load();
@@ -388,7 +394,7 @@ async fn talk<R: Rt>(
             let said = leg.progress.said.get();
             Talk::Ended(hopeless(client, head, work, uploaded, said, patience).await)
         }
-        Some(received) => received_all(&leg, head, work, conn, uploaded, received, consumed).await,
+        Some(received) => received_all(&leg, busy, head, work, conn, uploaded, received, consumed).await,
     }
 }
 
@@ -450,8 +456,10 @@ async fn hopeless<R: Rt>(
     ended
 }
 
+#[expect(clippy::too_many_arguments, reason = "called once: the end of `talk`")]
 async fn received_all<R: Rt>(
     leg: &Leg<'_, R>,
+    busy: &Busy<'_, R>,
     head: &Head,
     work: &mut Work,
     conn: ServerConn<R::Stream>,
@@ -512,14 +520,30 @@ async fn received_all<R: Rt>(
                 gave: &|bytes| leg.gave(bytes),
                 got: &|bytes| leg.got(bytes),
             };
-            let idle = tunnel.carry(first_up, first_down).await;
+            let idle = busy.ticket.unless_cut(tunnel.carry(first_up, first_down)).await;
             leg.settle_load();
             work.trace.rx_bytes += carried.up.get();
             work.trace.tx_bytes += carried.down.get();
-            if idle {
-                worker.metrics.timeouts.upgraded_idle.inc();
+            match idle {
+                Some(true) => worker.metrics.timeouts.upgraded_idle.inc(),
+                Some(false) => {}
+                None => {
+                    worker.metrics.servers[leg.slot].cuts.inc();
+                    work.trace.ended(GRACE_OVER);
+                }
             }
             Ended { outcome: Outcome::Close, consumed, leftover }
+        }
+        //= SE-CUT-01
+        Received::Withdrawn => {
+            worker.metrics.servers[leg.slot].cuts.inc();
+            if !leg.progress.said.get() {
+                let (status, kind) = (503, retry::Failure::Closed);
+                let failure = Failure { status, kind, reused: false, why: GRACE_OVER };
+                return Talk::Failed(Failed { retry: leg.retry(&failure), failure });
+            }
+            work.trace.ended(GRACE_OVER);
+            Ended { outcome: Outcome::Reset, consumed, leftover }
         }
         Received::ClientGone => Ended { outcome: Outcome::Close, consumed, leftover },
         Received::Cut { reset } => {

@@ -5,13 +5,15 @@ use forebay_core::id::ServerIndex;
 use super::wait::Patience;
 use super::work::Work;
 use crate::rt::{Now, Rt};
-use crate::worker::{Route, TimeOuts, Worker};
+use crate::worker::{Route, Ticket, TimeOuts, Worker};
 
 /// A server that works on a request: counted with the pool, and, if it is limited, over all workers.
 pub(super) struct Busy<'w, R: Rt> {
     worker: &'w Worker<R>,
     route: &'w Route,
     server: ServerIndex,
+    /// Ends the work if the server's grace is over.
+    pub(super) ticket: Ticket<'w>,
 }
 
 impl<'w, R: Rt> Busy<'w, R> {
@@ -24,7 +26,7 @@ impl<'w, R: Rt> Busy<'w, R> {
         }
         route.pool.borrow_mut().connection_opened(server);
         worker.metrics.servers[target.slot].active.opened.inc();
-        Some(Busy { worker, route, server })
+        Some(Busy { worker, route, server, ticket: worker.underway.enter(target.slot) })
     }
 }
 

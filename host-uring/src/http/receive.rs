@@ -32,6 +32,8 @@ pub enum Received {
     },
     /// The server agreed to another protocol; these bytes of it came already.
     Upgraded(Buffer),
+    /// The grace of a server that was disabled or found down is over.
+    Withdrawn,
     /// The client left or stood still in the middle of the answer.
     ClientGone,
     /// The server left, stood still or broke a rule in the middle of the answer.

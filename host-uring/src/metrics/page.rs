@@ -339,7 +339,7 @@ fn servers(page: &mut Page, view: &View<'_>) {
             page.sample(&[pool, address, ("result", result)], count);
         }
     });
-    let families: [OfServer; 8] = [
+    let families: [OfServer; 9] = [
         ("forebay_server_connections", "", Kind::Counter, "Connections opened to the server.", |s| {
             s.connections.opened.get()
         }),
@@ -367,6 +367,13 @@ fn servers(page: &mut Page, view: &View<'_>) {
             Kind::Counter,
             "Connections lost, garbled or timed out in the middle of a request.",
             |s| s.aborts.get(),
+        ),
+        (
+            "forebay_server_cuts",
+            "",
+            Kind::Counter,
+            "Requests and upgraded connections that were cut: the grace of a disabled or failed server was over.",
+            |s| s.cuts.get(),
         ),
         ("forebay_server_received_bytes", "bytes", Kind::Counter, "Bytes from the server.", |s| {
             s.rx_bytes.get()

@@ -124,6 +124,8 @@ pub struct ServerMetrics {
     pub responses: [Counter; 5],
     /// Connections lost, garbled or timed out between a request's first byte and the answer's last.
     pub aborts: Counter,
+    /// Requests and tunnels that were cut because its grace was over.
+    pub cuts: Counter,
     /// Bytes from the server.
     pub rx_bytes: Counter,
     /// Bytes to the server.

@@ -31,9 +31,8 @@ pub(super) async fn read<R: Rt>(
 fn act<R: Rt>(worker: &Rc<Worker<R>>, acceptors: &Rc<Acceptors<R>>, message: Message) {
     match message {
         Message::PoolsChanged => {
-            let now = worker.rt.now();
+            worker.follow_servers();
             for route in &worker.routes {
-                route.follow_states(&worker.tree, now);
                 // A server that came up may have room for one that waits.
                 route.queue.call();
             }

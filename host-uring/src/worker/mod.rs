@@ -19,10 +19,12 @@ mod make;
 mod queue;
 mod state;
 mod time;
+mod underway;
 
 pub use make::make;
 pub use queue::{Place, Queue};
 pub use state::{Route, RouteServer, Service, TimeOuts, Worker};
+pub use underway::{Ticket, Underway};
 
 /// How a worker runs, for the log.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use forebay_http::h1::write::{Forwarding, Policy};
 use forebay_snapshot::profile::ForwardedFor;
 
 use super::queue::Queue;
+use super::underway::Underway;
 use crate::config::{self, PoolIndex, ServerShared, ServiceIndex, Tree};
 use crate::http::buffer::Buffers;
 use crate::http::client::Parked;
@@ -24,7 +25,7 @@ use crate::limits::sizes::large_heads_bytes;
 use crate::log::Sink;
 use crate::metrics::WorkerMetrics;
 use crate::persist::{Binding, Store};
-use crate::rt::{Now, Rt};
+use crate::rt::{NEVER, Now, Rt};
 use crate::upstream::{KeepRules, Upstreams};
 
 /// One worker's state; its tasks share it.
@@ -49,6 +50,8 @@ pub struct Worker<R: Rt> {
     pub groups: Box<[RefCell<PoolGroup>]>,
     /// Connections to servers.
     pub upstreams: Upstreams<R>,
+    /// Requests and tunnels under way at servers.
+    pub underway: Underway,
     /// Buffers that are not in use.
     pub buffers: Buffers,
     /// Working sets that are not in use.
@@ -95,7 +98,7 @@ pub struct TimeOuts {
 impl TimeOuts {
     /// The moment `us` after `from`; never if `us` is 0.
     pub fn at(from: Now, us: u64) -> Now {
-        if us == 0 { crate::rt::NEVER } else { Now(from.0.saturating_add(us)) }
+        if us == 0 { NEVER } else { Now(from.0.saturating_add(us)) }
     }
 }
 
@@ -148,6 +151,8 @@ pub struct Route {
     /// A client's open connections keep its entry alive.
     pub counts_connections: bool,
     generation: Cell<u32>,
+    /// When the next server's grace is over.
+    next_cut: Cell<Now>,
 }
 
 /// A server of a route.
@@ -160,6 +165,9 @@ pub struct RouteServer {
     pub shared: Arc<ServerShared>,
     /// Its connection limit; 0: none.
     pub limit: u32,
+    /// When what is open at it is cut, and whether that was done.
+    cut_at: Cell<Now>,
+    was_cut: Cell<bool>,
 }
 
 impl<R: Rt> Worker<R> {
@@ -207,6 +215,7 @@ impl<R: Rt> Worker<R> {
             services: services.into(),
             routes: routes.into(),
             groups,
+            underway: Underway::default(),
             buffers: Buffers::new(large_heads_bytes(connections_max)),
             works: Works::default(),
             parked: Parked::default(),
@@ -215,7 +224,7 @@ impl<R: Rt> Worker<R> {
             date: DateCache::default(),
             connections_max,
             draining: Cell::new(false),
-            idle_until: Cell::new(crate::rt::NEVER),
+            idle_until: Cell::new(NEVER),
             wall_offset_us: Cell::new(0),
             random: Cell::new(seed),
             request_ids: Cell::new(0),
@@ -226,6 +235,25 @@ impl<R: Rt> Worker<R> {
             route.read_states(&worker.tree, now);
         }
         Rc::new(worker)
+    }
+
+    /// Takes the servers' states over where one has changed, and cuts what is open at servers whose grace is over.
+    //= SE-CUT-01
+    pub fn follow_servers(&self) {
+        let now = self.rt.now();
+        for route in &self.routes {
+            route.follow_states(&self.tree, now);
+            if now < route.next_cut.get() {
+                continue;
+            }
+            for server in route.servers.iter().filter(|server| server.cut_at.get() <= now) {
+                if !server.was_cut.replace(true) {
+                    self.underway.cut(server.slot);
+                    self.upstreams.drop_idle(server.slot);
+                }
+            }
+            route.find_next_cut();
+        }
     }
 
     /// Reads the wall clock, which may jump; between two readings it is counted on.
@@ -346,6 +374,8 @@ impl Route {
                     address: server.address,
                     shared: server.shared.clone(),
                     limit,
+                    cut_at: Cell::new(NEVER),
+                    was_cut: Cell::new(false),
                 })
                 .collect(),
             queue: Queue::default(),
@@ -376,6 +406,7 @@ impl Route {
             binding,
             counts_connections,
             generation: Cell::new(pool.shared.generation()),
+            next_cut: Cell::new(NEVER),
         }
     }
 
@@ -390,6 +421,20 @@ impl Route {
     }
 
     fn read_states(&self, tree: &Tree, now: Now) {
-        tree.pool(self.pool_index).read_states(&mut self.pool.borrow_mut(), now);
+        let mut pool = self.pool.borrow_mut();
+        tree.pool(self.pool_index).read_states(&mut pool, now);
+        for (index, server) in pool.indices().zip(&self.servers) {
+            let cut_at = pool.cut_at(index).unwrap_or(NEVER);
+            // A change that leaves the moment as it was (a flap of a disabled server) cuts nobody a second time.
+            if server.cut_at.replace(cut_at) != cut_at {
+                server.was_cut.set(false);
+            }
+        }
+        self.find_next_cut();
+    }
+
+    fn find_next_cut(&self) {
+        let due = self.servers.iter().filter(|server| !server.was_cut.get());
+        self.next_cut.set(due.map(|server| server.cut_at.get()).min().unwrap_or(NEVER));
     }
 }

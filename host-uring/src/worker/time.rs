@@ -25,6 +25,7 @@ pub(super) async fn keep<R: Rt>(
         if worker.follow_stop(acceptors, shutdown.stage()) {
             return;
         }
+        worker.follow_servers();
         let now = worker.rt.now();
         // The hand is shared and each worker moves it by its share: one that is stuck does not stop it.
         if share > 0 {

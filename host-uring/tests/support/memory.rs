@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use forebay_host_uring::config::{ServiceIndex, Tree};
+use forebay_host_uring::config::{HealthState, ServiceIndex, Tree};
 use forebay_host_uring::http::client::{Client, serve};
 use forebay_host_uring::log::{self, Drain};
 use forebay_host_uring::metrics::WorkerMetrics;
@@ -40,8 +40,11 @@ impl Lab {
         let snapshot = forebay_snapshot::check(document).unwrap_or_else(|problems| {
             panic!("{}", problems.iter().map(|p| format!("{p}\n")).collect::<String>())
         });
-        let tree = Arc::new(Tree::build(snapshot));
+        let mut tree = Tree::build(snapshot);
         let memory = Memory::new();
+        // The real clock is none of this world's.
+        tree.started = memory.now();
+        let tree = Arc::new(tree);
         let store = Store::build(&tree, 16 << 20, [7; 16], memory.now()).expect("a store");
         let metrics = Arc::new(WorkerMetrics::new(&tree));
         let (sink, drain) = log::ring(1 << 20, true);
@@ -72,6 +75,24 @@ impl Lab {
                 rt.spawn(script(rt.clone(), Peer::new(stream)));
             }
         });
+    }
+
+    /// Does what a worker's clockwork does about its servers, ten times a second.
+    pub fn follow_servers(&self) {
+        let (rt, worker) = (self.memory.clone(), self.worker.clone());
+        self.memory.spawn(async move {
+            loop {
+                worker.follow_servers();
+                sleep_ms(&rt, 100).await;
+            }
+        });
+    }
+
+    /// What the health driver does when a server's state changes.
+    pub fn set_health(&self, server: usize, state: HealthState) {
+        let pool = &self.worker.tree.pools[0];
+        pool.servers[server].shared.publish(state);
+        pool.shared.bump();
     }
 
     pub async fn client(&self) -> Peer {
@@ -169,6 +190,18 @@ impl Peer {
         while self.rest.len() < count && self.more().await {}
         let count = count.min(self.rest.len());
         self.rest.drain(..count).collect()
+    }
+
+    /// Says whether the connection has ended, whatever of it was read.
+    pub fn has_ended(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(count) => self.rest.extend_from_slice(&buffer[..count]),
+                Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+            }
+        }
     }
 
     async fn more(&mut self) -> bool {

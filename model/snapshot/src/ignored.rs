@@ -53,11 +53,6 @@ fn planned(reader: &mut Reader, at: &str, pool: &Pool) {
         let reason = "no monitor reports tasks yet: it is planned";
         report(reader, &format!("{at}.fewest_tasks_feedback_delay_s"), reason, "remove it");
     }
-    if pool.graceful_hm_down_disable_timeout_min != default.graceful_hm_down_disable_timeout_min {
-        let reason = "open connections of a server that went down are not cut yet: it is planned";
-        let fix = "remove it, or set it to -1 (they go on)";
-        report(reader, &format!("{at}.graceful_hm_down_disable_timeout_min"), reason, fix);
-    }
 }
 
 //= CFG-IGNORED-02

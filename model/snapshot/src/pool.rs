@@ -49,9 +49,9 @@ section! {
         fail_action: FailAction = FailAction::default();
         /// What a disabled server still accepts.
         server_disable: ServerDisable = ServerDisable::RefuseNew;
-        /// Minutes that a disabled server still takes its bound clients under `allow_persistent`; 0: none, -1: for ever.
+        /// Minutes that a disabled server keeps what is open and, under `allow_persistent`, takes its bound clients; then what is open is cut; 0: at once, -1: never.
         graceful_disable_timeout_min: i32 = 1, in -1..=7200;
-        /// Minutes that a server found down keeps its connections, -1: for ever; anything else is planned and refused until then.
+        /// Minutes that a server found down keeps what is open before it is cut; 0: none, -1: for ever.
         graceful_hm_down_disable_timeout_min: i32 = -1, in -1..=7200;
         /// Kept connections to the servers.
         connection_pool: ConnectionPool = ConnectionPool::default();

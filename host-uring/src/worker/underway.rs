@@ -1,0 +1,88 @@
+//! Requests and tunnels under way at servers, so that they can be ended from outside of their tasks.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+/// All that a worker has under way. A place is taken and given back per try of a request: two writes into lists that
+/// have grown to what was under way at once.
+#[derive(Debug, Default)]
+pub struct Underway {
+    places: RefCell<Vec<Place>>,
+    free: RefCell<Vec<u32>>,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// The server, by its place in per-server lists; [`NOBODY`] if the place is free.
+    slot: usize,
+    cut: bool,
+    waker: Option<Waker>,
+}
+
+const NOBODY: usize = usize::MAX;
+
+/// One try of a request; dropped when it has ended.
+#[derive(Debug)]
+pub struct Ticket<'u> {
+    underway: &'u Underway,
+    at: u32,
+}
+
+impl Underway {
+    /// Takes a place for work at the server `slot`.
+    pub fn enter(&self, slot: usize) -> Ticket<'_> {
+        let mut places = self.places.borrow_mut();
+        let place = Place { slot, cut: false, waker: None };
+        let at = match self.free.borrow_mut().pop() {
+            Some(at) => {
+                places[at as usize] = place;
+                at
+            }
+            None => {
+                places.push(place);
+                (places.len() - 1) as u32
+            }
+        };
+        Ticket { underway: self, at }
+    }
+
+    /// Ends what is under way at the server now; what comes later goes on.
+    pub fn cut(&self, slot: usize) {
+        for place in self.places.borrow_mut().iter_mut().filter(|place| place.slot == slot) {
+            place.cut = true;
+            if let Some(waker) = place.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Ticket<'_> {
+    /// Does a piece of work, unless it is cut: then `None`, and the rest of it is dropped.
+    pub async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            {
+                let mut places = self.underway.places.borrow_mut();
+                let place = &mut places[self.at as usize];
+                if place.cut {
+                    return Poll::Ready(None);
+                }
+                if !place.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                    place.waker = Some(context.waker().clone());
+                }
+            }
+            work.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.underway.places.borrow_mut()[self.at as usize].slot = NOBODY;
+        self.underway.free.borrow_mut().push(self.at);
+    }
+}
