@@ -7,16 +7,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::State;
-use crate::config::{HealthState, Pool, Server, Service, Tree};
+use crate::config::{HealthState, Pool, PoolIndex, Server, Service, Tree};
 use crate::metrics::page::{VERSION, histogram, sum};
 
 /// The page's style sheet.
-const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:1.5em;color:#222;background:#fff}\
-table{border-collapse:collapse;margin:.3em 0 1.2em}td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd}\
-td:first-child,th:first-child{text-align:left}h1{font-size:1.3em}h2{font-size:1.1em;margin:1em 0 .2em}\
+const STYLE: &str = ":root{color-scheme:light dark}\
+body{font:14px/1.4 system-ui,sans-serif;margin:1.5em;color:#222;background:#fff;overflow-wrap:anywhere}\
+table{border-collapse:collapse;margin:.3em 0 1.2em;display:block;overflow-x:auto}\
+td,th{padding:.15em .7em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}\
+td:first-child,th:first-child{text-align:left;padding-left:0}th:first-child{white-space:normal;min-width:11em}\
+h1{font-size:1.3em}h2{font-size:1.1em;margin:1em 0 .2em}p{margin:.3em 0}\
 .up{color:#06632d}.down{color:#b00020;font-weight:bold}.maintenance,.checking{color:#8a5a00}.disabled{color:#666}\
-.why{text-align:left;max-width:40em}@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}\
-td,th{border-color:#444}.up{color:#5fd38d}.down{color:#ff7a85}.maintenance,.checking{color:#e7b75f}.disabled{color:#999}}";
+td.why,th.why{text-align:left;white-space:normal;min-width:14em;max-width:40em}\
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}a{color:#8ab4f8}\
+td,th{border-color:#444}.up{color:#5fd38d}.down{color:#ff7a85}.maintenance,.checking{color:#e7b75f}.disabled{color:#999}}\
+@media(max-width:50em){body{margin:.8em;font-size:13px}td,th{padding:.15em .4em}}";
 
 /// The style sheet's hash as a content security policy names it: no other style and no script gets in.
 pub(super) fn style_policy() -> String {
@@ -103,7 +108,7 @@ fn one_service(out: &mut String, state: &State, index: usize, service: &Service)
         }
     }
     for pool in tree.pools_of(service) {
-        one_pool(out, state, tree, tree.pool(*pool));
+        one_pool(out, state, tree, *pool);
     }
 }
 
@@ -111,14 +116,20 @@ fn is_up(pool: &Pool) -> bool {
     pool.servers.iter().any(|s| s.config.enabled && s.shared.state() == HealthState::Up)
 }
 
-fn one_pool(out: &mut String, state: &State, tree: &Tree, pool: &Pool) {
+fn one_pool(out: &mut String, state: &State, tree: &Tree, index: PoolIndex) {
+    let pool = tree.pool(index);
     let kind = pool.persistence.as_ref().map_or("no persistence", |p| p.type_word());
     let _ = write!(
         out,
-        "<table><tr><th>{} <small>{}, {kind}</small><th>state<th>for<th>requests<th>5xx<th>failed<th>active<th>open<th>p99<th class=\"why\">why",
+        "<table><tr><th>{} <small>{}, {kind}</small><th>state<th>for<th class=\"why\">why<th>requests<th>5xx<th>failed<th>active<th>open<th>p99",
         Text(&pool.name),
         pool.config.algorithm
     );
+    // Not all of them were answered with a 5xx: a pool may close the connection instead.
+    let unserved = sum(&state.workers, |w| w.pools[index.0].no_server.get());
+    if unserved > 0 {
+        let _ = write!(out, "<tr class=\"down\"><td colspan=\"10\">found no server: {unserved} requests");
+    }
     let board = state.board.lock();
     let mut ordered: Vec<&Server> = pool.servers.iter().collect();
     // Those that need a look come first, since a long list is cut.
@@ -133,16 +144,16 @@ fn one_pool(out: &mut String, state: &State, tree: &Tree, pool: &Pool) {
         let p99 = histogram(&state.workers, |w| &w.servers[server.slot].response_time).percentile_us(99);
         let _ = write!(
             out,
-            "<tr class=\"{word}\"><td>{}<td>{word}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td class=\"why\">{}",
+            "<tr class=\"{word}\"><td>{}<td>{word}<td>{}<td class=\"why\">{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
             server.address,
             Age(crate::health::unix_s().saturating_sub(report.since_unix_s)),
+            Text(report.why.get(..200).unwrap_or(&report.why)),
             count(|s| s.responses.iter().map(crate::metrics::Counter::get).sum()),
             count(|s| s.responses[4].get()),
             count(|s| s.connect_failures.get() + s.aborts.get()),
             count(|s| s.active.now()),
             count(|s| s.connections.now()),
-            p99.map_or("–".to_owned(), |us| format!("≤ {}", Millis(us))),
-            Text(report.why.get(..200).unwrap_or(&report.why))
+            p99.map_or("–".to_owned(), |us| format!("≤ {}", Millis(us)))
         );
     }
     let rest = ordered.len() - shown;

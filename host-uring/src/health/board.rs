@@ -33,7 +33,7 @@ impl Board {
         let report = |state| ServerReport {
             state,
             since_unix_s: now_unix_s,
-            why: "start".to_owned(),
+            why: if state == HealthState::Up { "no monitor" } else { "not checked yet" }.to_owned(),
             changes: 0,
             probes_passed: 0,
             probes_failed: 0,

@@ -337,7 +337,7 @@ fn said(why: &Why, probes: &[(SocketAddr, Arc<Monitor>)]) -> String {
         }
         Why::Maintenance { monitor, seen } => format!("monitor {}: maintenance, {seen}", name(monitor)),
         Why::Traffic { failures, tried } => format!("traffic: {failures} of {tried} requests failed"),
-        Why::TimePassed => "its time was up".to_owned(),
+        Why::TimePassed => "its pause is over: traffic tries it again".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use forebay_e2e::{Scene, bin, config};
+use forebay_e2e::{Client, Scene, bin, config};
 use serde_json::Value;
 
 fn scene(kind: &str, keys: &str) -> Scene {
@@ -89,4 +89,22 @@ fn an_engine_that_is_not_there_is_said_with_its_own_exit_code() {
         .unwrap();
     assert_eq!(done.status.code(), Some(7));
     assert!(String::from_utf8_lossy(&done.stderr).contains("nowhere.sock"));
+}
+
+#[test]
+fn the_status_page_says_why_servers_are_down_and_how_many_requests_found_none() {
+    let pool = "health_monitors = [\"m\"]";
+    let mut scene = Scene::new(pool, &config::monitor("m"));
+    for server in &mut scene.servers {
+        server.process.kill();
+        scene.engine.wait_for_server(server.address, false);
+    }
+    for _ in 0..3 {
+        // The pool closes the connection, which no count of 5xx shows.
+        assert!(scene.client().get_once("/").is_err());
+    }
+    let page = Client::new(scene.engine.metrics).get_once("/").unwrap().text();
+    assert!(page.contains("found no server: 3 requests"), "{page}");
+    assert_eq!(page.matches("monitor m: no connection: connection refused").count(), 3, "{page}");
+    assert!(page.contains("color-scheme:light dark"), "links and scroll bars follow the theme: {page}");
 }
