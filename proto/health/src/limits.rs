@@ -59,3 +59,6 @@ pub const PASSIVE_WINDOW_US: u64 = 10_000_000;
 /// First and longest time that a server without an active monitor is left alone after the passive monitor
 /// marked it down, in microseconds (2 s, 60 s): nothing else can tell that it is back.
 pub const PASSIVE_BACKOFF_US: (u64, u64) = (2_000_000, 60_000_000);
+/// Microseconds from a failed probe of a new server, about which nothing is known yet, to the next: soon enough that an
+/// engine knows its servers within seconds, rare enough that a dead one is not hammered.
+pub const QUICK_RETRY_US: u64 = 1_000_000;

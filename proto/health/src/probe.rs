@@ -4,7 +4,7 @@ use forebay_core::units::Now;
 
 use crate::{
     jitter::Jitter,
-    limits::RESULT_GRACE_US,
+    limits::{QUICK_RETRY_US, RESULT_GRACE_US},
     monitor::Timing,
     verdict::{Excerpt, Failure, Verdict},
 };
@@ -178,7 +178,13 @@ impl Probe {
                 self.state = ProbeState::Maintenance;
             }
         }
-        self.next_at = if self.hurry {
+        let is_unknown = self.timing.quick_start && self.state == ProbeState::Checking;
+        if is_unknown {
+            self.hurry = self.attempts < self.quick_attempts();
+        }
+        self.next_at = if self.hurry && is_unknown && self.failures > 0 {
+            after(running.started, QUICK_RETRY_US.min(self.timing.send_interval_us())).max(now)
+        } else if self.hurry {
             now
         } else {
             // Start to start; a probe that took longer than its interval is followed at once, never overtaken,
@@ -186,6 +192,12 @@ impl Probe {
             after(running.started, self.jitter.around(self.timing.send_interval_us())).max(now)
         };
         true
+    }
+
+    /// How many attempts of a new server are made without waiting for the interval: those that a verdict needs, and as
+    /// many again for a server that cannot make up its mind.
+    fn quick_attempts(&self) -> u64 {
+        2 * (u64::from(self.timing.failed_checks) + u64::from(self.timing.successful_checks))
     }
 
     /// Asks the server again at once and in sequence, as if it were new, without forgetting its state.

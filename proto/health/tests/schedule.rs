@@ -107,6 +107,36 @@ fn a_new_server_that_fails_is_not_hammered() {
     assert_eq!(lab.health.state(), State::Down);
 }
 
+//= test HM-QUICK-01
+#[test]
+fn a_new_server_whose_first_probe_fails_is_asked_again_after_a_second_until_its_first_verdict() {
+    let mut lab =
+        Lab::new(&[Timing::default()], 7, |at, _| if at < S / 2 { failure() } else { Outcome::Pass });
+    lab.run_until(3 * S);
+    assert_eq!(lab.health.state(), State::Up, "{:?}", lab.starts);
+    let mut dead = Lab::new(&[Timing::default()], 7, |_, _| failure());
+    dead.run_until(2 * S);
+    assert_eq!(dead.health.state(), State::Down, "{:?}", dead.starts);
+    // The verdict has fallen: by the interval from now on, whatever it is.
+    dead.run_until(30 * S);
+    let late: Vec<u64> = dead.starts.windows(2).skip(1).map(|pair| pair[1].0 - pair[0].0).collect();
+    assert!(!late.is_empty() && late.iter().all(|gap| *gap >= 9 * S), "{late:?}");
+}
+
+//= test HM-QUICK-01
+#[test]
+fn a_new_server_that_cannot_make_up_its_mind_is_not_hammered() {
+    let timing = Timing { successful_checks: 2, failed_checks: 2, ..Timing::default() };
+    let mut n = 0;
+    let mut lab = Lab::new(&[timing], 7, move |_, _| {
+        n += 1;
+        if n % 2 == 0 { failure() } else { Outcome::Pass }
+    });
+    lab.run_until(100 * S);
+    assert_eq!(lab.health.state(), State::Checking);
+    assert!(lab.starts.len() <= 8 + 11, "{:?}", lab.starts);
+}
+
 //= test HM-QUICK-02
 #[test]
 fn without_quick_start_the_first_probe_waits_for_its_place_in_the_interval() {
@@ -428,9 +458,17 @@ proptest! {
         lab.answer_us = answer_us;
         lab.run_until(400 * S);
         let interval = u64::from(timing.send_interval_s) * S;
-        let gaps = lab.starts.windows(2).map(|pair| pair[1].0 - pair[0].0);
-        let successes_without_waiting = usize::from(timing.successful_checks);
-        for gap in gaps.skip(successes_without_waiting) {
+        // A new server is asked in quick succession until its first verdict, and so often at most.
+        let quick_attempts = match timing.quick_start {
+            true => 2 * (usize::from(timing.successful_checks) + usize::from(timing.failed_checks)),
+            false => 0,
+        };
+        let verdict = lab.events.first().map_or(u64::MAX, |event| event.at.0);
+        for (n, pair) in lab.starts.windows(2).enumerate() {
+            let gap = pair[1].0 - pair[0].0;
+            if n < quick_attempts && pair[0].0 <= verdict {
+                continue;
+            }
             prop_assert!(gap * 100 >= interval * 95 && gap * 100 <= interval * 105 + 100, "{} of {}", gap, interval);
         }
     }

@@ -40,6 +40,23 @@ fn answer(status: u16, body: &str) -> Vec<u8> {
     format!("HTTP/1.0 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
+//= test HM-QUICK-01
+#[test]
+fn a_new_server_whose_first_probe_fails_is_known_within_seconds_whatever_the_interval() {
+    let probes = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&probes);
+    let began = Instant::now();
+    let monitor = monitor("http", "request = \"GET /health HTTP/1.0\"")
+        .replace("send_interval_s = 2", "send_interval_s = 30");
+    let (_lab, origin, engine, at) = with_health(&monitor, move || {
+        answer(if count.fetch_add(1, Ordering::SeqCst) == 0 { 500 } else { 200 }, "")
+    });
+    engine.wait_for_server(origin.address, true);
+    assert!(began.elapsed() < secs(10), "{:?}", began.elapsed());
+    assert_eq!(Client::new(at).get_once("/").unwrap().status, 200);
+    assert_eq!(probes.load(Ordering::SeqCst), 3, "one that failed and two that passed");
+}
+
 #[test]
 fn a_server_that_fails_its_checks_goes_out_and_comes_back() {
     let good = Arc::new(AtomicBool::new(true));
