@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use forebay_host_uring::control::mailbox::Message;
 use forebay_host_uring::rt::Backend;
-use support::{Engine, Server, eventually, read_answer, read_request};
+use support::{Engine, Server, eventually, read_answer, read_request, signal};
 
 fn document(servers: &[&Server], pool: &str) -> String {
     document_with(servers, "", pool)
@@ -227,12 +227,13 @@ fn a_client_that_waits_for_100_gets_it_from_the_server() {
 //= test SE-CLOSE-01
 #[test]
 fn an_early_answer_arrives_and_the_unread_body_is_never_a_request() {
-    let server = Server::start(|mut stream| {
+    let (_over, until_over) = signal();
+    let server = Server::start(move |mut stream| {
         let mut head = [0; 1000];
         let _ = stream.read(&mut head);
         let _ = stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
-        // Sleep: a server that stays and never reads the rest.
-        std::thread::sleep(Duration::from_millis(300));
+        // A server that stays and never reads the rest.
+        until_over();
     });
     let engine = Engine::start(&document(&[&server], ""), 1);
     let mut client = engine.connect();
@@ -546,12 +547,12 @@ fn a_limit_of_one_on_four_workers_never_shows_two() {
 
 #[test]
 fn draining_ends_idle_connections_and_lets_requests_finish() {
-    let server = Server::start(|mut stream| {
+    let (idle_is_gone, until_idle_is_gone) = signal();
+    let server = Server::start(move |mut stream| {
         let mut rest = Vec::new();
         while let Some((head, _)) = read_request(&mut stream, &mut rest) {
             if head.starts_with("GET /slow") {
-                // Sleep: a slow server by design.
-                std::thread::sleep(Duration::from_millis(500));
+                until_idle_is_gone();
             }
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("sent");
         }
@@ -571,6 +572,7 @@ fn draining_ends_idle_connections_and_lets_requests_finish() {
     engine.drain();
     idle.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out above zero");
     assert_eq!(idle.read(&mut [0; 10]).expect("the end"), 0);
+    drop(idle_is_gone);
     let answer = read_answer(&mut busy, &mut Vec::new(), false).expect("an answer");
     assert_eq!((answer.status, answer.field("Connection")), (200, Some("close")));
     eventually("the worker ended", || engine.has_ended());

@@ -130,6 +130,12 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace) {
         (Some(route), Some(at)) => route.servers.get(at).map(|server| server.address),
         _ => None,
     };
+    let mut words = trace.words;
+    match trace.status {
+        0 => words.add("the client got no answer"),
+        500.. => words.add("the client got a 5xx"),
+        _ => {}
+    }
     let (bytes, request) = (head.bytes.filled(), &head.request);
     let known = request.len > 0;
     log.push(&AccessRecord {
@@ -164,7 +170,7 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace) {
             .is_some_and(|reason| reason.chosen_by == forebay_core::ChosenBy::Persistence),
         reason: trace.reason.as_ref(),
         request_state: if trace.state.is_empty() { "complete" } else { trace.state },
-        significance: trace.words.as_slice(),
+        significance: words.as_slice(),
     });
 }
 

@@ -71,7 +71,8 @@ pub struct AccessRecord<'a> {
 
 /// Where a request's time went, in microseconds.
 ///
-/// Invariant kept by whoever fills it: `client_rtt + server_rtt + app_response + data_transfer = total`, to a millisecond.
+/// Invariant kept by whoever fills it: `client_rtt + server_rtt + app_response + data_transfer + queue = total`, to a
+/// millisecond.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// Round trip to the client.
@@ -211,7 +212,7 @@ mod tests {
             persistence_used: false,
             reason: None,
             request_state: "complete",
-            significance: &["ADF_SERVER_SENT_RESET"],
+            significance: &["closed without an answer"],
         }
     }
 
@@ -225,7 +226,7 @@ mod tests {
         assert_eq!(value["report_timestamp"], "2024-02-29T12:34:56.000007Z");
         assert_eq!(value["host"], "example\"\n");
         assert_eq!(value["total_time"], 1.5);
-        assert_eq!(value["significance"][0], "ADF_SERVER_SENT_RESET");
+        assert_eq!(value["significance"][0], "closed without an answer");
     }
 
     #[test]

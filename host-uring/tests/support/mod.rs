@@ -355,3 +355,12 @@ pub fn read_answer(stream: &mut TcpStream, rest: &mut Vec<u8>, is_head: bool) ->
     }
     Some(Answer { status, head, body })
 }
+
+/// Something to drop, and what waits until it is dropped (also by a test that fails).
+pub fn signal() -> (std::sync::mpsc::Sender<()>, impl Fn() + Send + Sync + 'static) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let receiver = std::sync::Mutex::new(receiver);
+    (sender, move || {
+        let _ = receiver.lock().expect("no holder panics").recv();
+    })
+}

@@ -1,8 +1,9 @@
 //! The access log and the metrics tell what happened.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
-use forebay_e2e::{Client, Lab, Request, Scene, bin, config, eventually, wait::secs};
+use forebay_e2e::{Client, Lab, Options, Request, Scene, bin, config, eventually, wait::secs, wire};
 use serde_json::Value;
 
 fn ms(line: &Value, name: &str) -> f64 {
@@ -95,4 +96,68 @@ fn check_prints_every_problem_with_path_and_remedy() {
     {
         assert!(text.contains(path), "{path} is not named:\n{text}");
     }
+}
+
+/// The names of the access log's fields in the specification.
+fn documented() -> BTreeSet<String> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec/observability.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let table = text.split("## Access log").nth(1).unwrap().split("## ").next().unwrap();
+    let names = table.lines().filter_map(|l| l.strip_prefix("| ")?.split(" |").next());
+    let words = names.flat_map(|n| n.split([',', '+', '=']).map(str::trim)).filter(|n| *n != "field");
+    words.map(str::to_owned).collect()
+}
+
+/// The parts of a request's time.
+const PARTS: [&str; 5] =
+    ["client_rtt", "server_rtt", "app_response_time", "data_transfer_time", "queue_time"];
+
+//= test OBS-LOG-03
+#[test]
+fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
+    let one_at_a_time = "max_concurrent_connections_per_server = 1\nrequest_queue = { enabled = true }\n";
+    let profile = config::persistence("p", "http_cookie", "");
+    let lab = Lab::new();
+    let server = lab.demo("a");
+    let at = lab.address();
+    let pool = config::pool("web", &format!("{one_at_a_time}persistence = \"p\""), &[server.address]);
+    let text = [config::COOKIE_KEY, &config::service("web", at), &pool, &profile].concat();
+    let engine = lab.engine_with(&text, Options { workers: 1, ..Options::default() });
+
+    let request = "POST /count?x=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n";
+    let sent = format!("{request}{}", "b".repeat(1000));
+    let answer = wire::exchange(at, &sent).unwrap();
+    std::thread::scope(|scope| {
+        // Two at once where one has room: the second waits for the first.
+        for _ in 0..2 {
+            scope.spawn(|| Client::new(at).get_once("/slow?ms=250").unwrap());
+        }
+    });
+    wire::exchange(at, "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: none\r\n\r\n").unwrap();
+    drop(server);
+    assert_eq!(Client::new(at).get_once("/gone").unwrap().status, 502);
+
+    let lines = engine.log_lines(5, |_| true);
+    let seen: BTreeSet<String> = lines.iter().flat_map(|l| l.as_object().unwrap().keys().cloned()).collect();
+    assert_eq!(seen, documented(), "what is written and what docs/spec/observability.md has");
+
+    let count = lines.iter().find(|l| l["uri_path"] == "/count").unwrap();
+    assert_eq!(count["request_length"], sent.len(), "bytes, heads included: {count}");
+    assert_eq!(count["response_length"], answer.len(), "bytes, heads included: {count}");
+    assert_eq!((count["method"].as_str(), count["uri_query"].as_str()), (Some("POST"), Some("x=1")));
+    for line in &lines {
+        let sum: f64 = PARTS.iter().map(|part| ms(line, part)).sum();
+        assert!((sum - ms(line, "total_time")).abs() <= 1.0, "the parts add up to the whole: {line}");
+        let bad = line["response_code"].as_u64().unwrap() >= 500;
+        assert_eq!(line["significant"].as_bool(), Some(bad), "{line}");
+    }
+    let slow: Vec<_> = lines.iter().filter(|l| l["uri_path"] == "/slow").collect();
+    for line in &slow {
+        // Milliseconds: neither seconds nor microseconds would lie there.
+        assert!((240.0..5000.0).contains(&ms(line, "app_response_time")), "{line}");
+    }
+    let waited = slow.iter().map(|l| ms(l, "queue_time")).fold(0.0, f64::max);
+    assert!((150.0..5000.0).contains(&waited), "one of them waited for the other: {slow:?}");
+    let gone = lines.iter().find(|l| l["uri_path"] == "/gone").unwrap();
+    assert!(gone["significance"].to_string().contains("the client got a 5xx"), "{gone}");
 }
