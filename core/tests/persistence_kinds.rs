@@ -18,6 +18,9 @@ use forebay_core::persist::{
 use forebay_core::units::{Minutes, Now, Seconds, UnixSeconds};
 use forebay_core::{ChosenBy, Effect, Input, KeyOutcome, Verdict, decide};
 
+/// Saturday, 21 November 2026, 10:00 UTC.
+const NOVEMBER_2026: UnixSeconds = UnixSeconds(1795255200);
+
 fn cookie() -> HttpCookie {
     HttpCookie { name: "sticky".into(), ..HttpCookie::default() }
 }
@@ -171,7 +174,11 @@ fn the_server_teaches_the_session_and_the_client_sticks_to_it() {
     let first = host.ask(&mut pool, &unknown, &Input::new(client(1)));
     assert_eq!(first.reason.key, KeyOutcome::Miss);
     assert!(first.effects.is_empty(), "a value that no server has issued occupies nothing");
-    match persist::learn_from_response(&p, b"JSESSIONID=node1.0123456789abcdef0123; Path=/; HttpOnly") {
+    match persist::learn_from_response(
+        &p,
+        b"JSESSIONID=node1.0123456789abcdef0123; Path=/; HttpOnly",
+        NOVEMBER_2026,
+    ) {
         Learned::Key { key, lifetime } => {
             assert_eq!(lifetime, Seconds(1_200));
             let key = key_of(&Found::Key(key)).expect("a key");
@@ -195,7 +202,11 @@ fn the_server_teaches_the_session_and_the_client_sticks_to_it() {
 fn only_the_named_cookie_with_a_value_is_learned() {
     let p = profile(app());
     for other in ["OTHER=1", "JSESSIONID=", "JSESSIONID", "jsessionid=x", "XJSESSIONID=x"] {
-        assert_eq!(persist::learn_from_response(&p, other.as_bytes()), Learned::Nothing, "{other}");
+        assert_eq!(
+            persist::learn_from_response(&p, other.as_bytes(), NOVEMBER_2026),
+            Learned::Nothing,
+            "{other}"
+        );
     }
 }
 
@@ -208,16 +219,28 @@ fn a_session_that_the_server_ends_is_forgotten() {
         "JSESSIONID=x; path=/; max-age=-1",
         "JSESSIONID=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
         "JSESSIONID=x; expires=Tue, 12-Oct-1999 04:00:00 GMT; path=/",
+        "JSESSIONID=x; Expires=Sat, 21 Nov 2026 10:00:00 GMT",
+        "JSESSIONID=x; Expires=Saturday, 21-Nov-26 10:00:00 GMT; Secure",
+        "JSESSIONID=x; Expires=Sat Nov 21 10:00:00 2026",
+        "JSESSIONID=x; Expires=Wed, 01 Jan 2020 00:00:00 GMT; HttpOnly",
     ] {
-        assert!(matches!(persist::learn_from_response(&p, ended.as_bytes()), Learned::Ended(_)), "{ended}");
+        assert!(
+            matches!(persist::learn_from_response(&p, ended.as_bytes(), NOVEMBER_2026), Learned::Ended(_)),
+            "{ended}"
+        );
     }
     for lives in [
         "JSESSIONID=x; Max-Age=60",
         "JSESSIONID=x; Expires=Wed, 19 Nov 2036 19:19:19 GMT",
+        "JSESSIONID=x; Expires=Sat, 21 Nov 2026 10:00:01 GMT",
+        "JSESSIONID=x; Expires=never",
         "JSESSIONID=x; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
         "JSESSIONID=x-1970; Path=/",
     ] {
-        assert!(matches!(persist::learn_from_response(&p, lives.as_bytes()), Learned::Key { .. }), "{lives}");
+        assert!(
+            matches!(persist::learn_from_response(&p, lives.as_bytes(), NOVEMBER_2026), Learned::Key { .. }),
+            "{lives}"
+        );
     }
 }
 
@@ -232,7 +255,7 @@ fn a_value_above_256_bytes_identifies_nobody() {
     let decision = Host::default().ask(&mut pool, &with(257), &Input::new(client(1)));
     assert_eq!((decision.reason.key, decision.effects.is_empty()), (KeyOutcome::TooLong, true));
     let long = format!("JSESSIONID={}", "x".repeat(257));
-    assert_eq!(persist::learn_from_response(&p, long.as_bytes()), Learned::Nothing);
+    assert_eq!(persist::learn_from_response(&p, long.as_bytes(), NOVEMBER_2026), Learned::Nothing);
 }
 
 //= test PERS-HDR-01

@@ -67,7 +67,7 @@ proptest! {
         for kind in [app(), Kind::HttpCookie(cookie())] {
             persist::find(&profile(kind), &request);
         }
-        persist::learn_from_response(&profile(app()), &line);
+        persist::learn_from_response(&profile(app()), &line, UnixSeconds(0));
     }
 }
 

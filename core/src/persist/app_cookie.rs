@@ -6,11 +6,11 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{ClientKey, Found, Learned, client_ip, cookie_line, http_cookie};
+use super::{ClientKey, Found, Learned, client_ip, cookie_date, cookie_line, http_cookie};
 use crate::limits::OPAQUE_KEY_MAX;
 use crate::problem::Problem;
 use crate::request::RequestView;
-use crate::units::Minutes;
+use crate::units::{Minutes, UnixSeconds};
 
 /// The settings of application-cookie persistence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl AppCookie {
     }
 
     //= PERS-APP-02
-    pub(super) fn learn<'r>(&self, set_cookie: &'r [u8]) -> Learned<'r> {
+    pub(super) fn learn<'r>(&self, set_cookie: &'r [u8], now: UnixSeconds) -> Learned<'r> {
         let Some((name, value, attributes)) = cookie_line::set_cookie(set_cookie) else {
             return Learned::Nothing;
         };
@@ -61,7 +61,7 @@ impl AppCookie {
             return Learned::Nothing;
         }
         let key = ClientKey::Opaque(value);
-        if ends_at_once(attributes) {
+        if ends_at_once(attributes, now) {
             Learned::Ended(key)
         } else {
             Learned::Key { key, lifetime: self.timeout.seconds() }
@@ -110,10 +110,9 @@ fn value_of<'r>(pair: &'r [u8], name: &[u8], same: impl Fn(&[u8], &[u8]) -> bool
     }
 }
 
-/// True for `Max-Age` of zero or less, and for `Expires` in a year of the last century: how applications end a
-/// session. Core has no calendar; an entry that a later `Expires` should have ended goes by its timeout.
+/// True for `Max-Age` of zero or less, and for `Expires` in the past: how applications end a session.
 //= PERS-APP-05
-fn ends_at_once(attributes: &[u8]) -> bool {
+fn ends_at_once(attributes: &[u8], now: UnixSeconds) -> bool {
     let mut past = false;
     let mut rest = attributes;
     while !rest.is_empty() {
@@ -124,9 +123,8 @@ fn ends_at_once(attributes: &[u8]) -> bool {
             return value[0] == b'-' || value.iter().all(|b| *b == b'0');
         }
         if let Some(value) = value_of(attribute, b"expires", <[u8]>::eq_ignore_ascii_case) {
-            past |= value.windows(5).any(
-                |w| matches!(w, [b' ' | b'-', b'1', b'9', a, b] if a.is_ascii_digit() && b.is_ascii_digit()),
-            );
+            // What is no date is ignored; of several dates the last counts.
+            past = cookie_date::parse(value).map_or(past, |at| at <= now);
         }
         rest = rest.get(end + 1..).unwrap_or(&[]);
     }

@@ -5,6 +5,7 @@
 
 pub mod app_cookie;
 pub mod client_ip;
+pub mod cookie_date;
 pub mod cookie_line;
 pub mod custom_header;
 mod down;
@@ -28,7 +29,7 @@ use crate::problem::Problem;
 use crate::reason::KeyOutcome;
 use crate::request::RequestView;
 use crate::table::{Catalog, KeyBytes};
-use crate::units::Seconds;
+use crate::units::{Seconds, UnixSeconds};
 
 /// A key of a persistence table, before the table is known.
 pub use crate::table::KeyBytes as TableKey;
@@ -236,10 +237,10 @@ pub enum Learned<'r> {
     Ended(ClientKey<'r>),
 }
 
-/// Reads what one `Set-Cookie` value of a response teaches under `profile`.
-pub fn learn_from_response<'r>(profile: &Profile, set_cookie: &'r [u8]) -> Learned<'r> {
+/// Reads what one `Set-Cookie` value of a response teaches under `profile`, at `now` by the wall clock.
+pub fn learn_from_response<'r>(profile: &Profile, set_cookie: &'r [u8], now: UnixSeconds) -> Learned<'r> {
     match &profile.kind {
-        Kind::AppCookie(c) => c.learn(set_cookie),
+        Kind::AppCookie(c) => c.learn(set_cookie, now),
         _ => Learned::Nothing,
     }
 }

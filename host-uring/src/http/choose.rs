@@ -187,7 +187,7 @@ pub fn learn<R: Rt>(
     }
     let now = worker.rt.now();
     for value in response.fields.known(bytes, Known::SetCookie) {
-        match persist::learn_from_response(profile, value) {
+        match persist::learn_from_response(profile, value, worker.unix_seconds(now)) {
             Learned::Nothing => {}
             Learned::Key { key, .. } => {
                 let key = worker.store.key(table, worker.store.table_key(key));

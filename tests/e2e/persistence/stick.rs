@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use forebay_e2e::scene::tally;
-use forebay_e2e::{Client, Request, Scene, config};
+use forebay_e2e::{Client, Lab, Origin, Request, Scene, config};
 
 /// Requests of the one client.
 const REQUESTS: usize = 1000;
@@ -190,4 +190,26 @@ fn a_consistent_hash_of_address_and_port_keeps_a_connection_on_one_server() {
         seen.push(first);
     }
     assert_eq!(tally(seen).len(), 3, "one address, many ports, all servers");
+}
+
+//= test PERS-APP-05
+#[test]
+fn a_session_that_its_server_ends_by_a_past_date_is_forgotten() {
+    let lab = Lab::new();
+    let origin = Origin::answering(lab.address(), |head| {
+        let ends =
+            if head.starts_with("GET /logout") { "; Expires=Wed, 01 Jan 2020 00:00:00 GMT" } else { "" };
+        Some(
+            format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: SID=abc{ends}\r\n\r\n").into_bytes(),
+        )
+    });
+    let at = lab.address();
+    let text = config::service("web", at)
+        + &config::pool("web", "persistence = \"app\"", &[origin.address])
+        + &config::persistence("app", "app_cookie", "cookie_name = \"SID\"");
+    let engine = lab.engine(&text);
+    Client::new(at).get_once("/login").unwrap();
+    assert_eq!(engine.metric("forebay_persistence_entries", &[]), 1.0);
+    Client::new(at).get_once("/logout").unwrap();
+    assert_eq!(engine.metric("forebay_persistence_entries", &[]), 0.0);
 }
