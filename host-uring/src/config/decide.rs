@@ -194,12 +194,18 @@ mod tests {
                 for persistence in ["http_cookie", "app_cookie", "client_ip", "custom_header"] {
                     let document = format!(
                         "version = 1\n[[cookie_key]]\nname = \"k\"\nkey = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n\
-                         [[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:8080\"]\npool = \"web\"\n\
+                         [[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:8080\"]\npool = \"web\"\n{}\
                          [[pool]]\nname = \"web\"\nalgorithm = \"{algorithm}\"\nhash_by = \"{hash_by}\"\npersistence = \"p\"\n{}\
                          connection_ramp_min = 300\ngraceful_disable_timeout_min = 7200\n{}\
                          fail_action = {{ action = \"redirect\", location = \"https://a.example/\" }}\n\
                          server = [{{ address = \"192.0.2.1:80\", ratio = 20{} }}, {{ address = \"[2001:db8::1]\" }}]\n\
                          [[persistence]]\nname = \"p\"\ntype = \"{persistence}\"\n{}",
+                        match by {
+                            HashBy::CustomString => {
+                                "[[virtual_service.rules]]\nname = \"text\"\nthen = [{ hash_by = \"host\" }]\n"
+                            }
+                            _ => "",
+                        },
                         if header { "hash_header = \"X-Shard\"\n" } else { "" },
                         if hashes { "hash_load_max_percent = 125\n" } else { "" },
                         match persistence {

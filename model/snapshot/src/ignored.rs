@@ -9,7 +9,8 @@ use forebay_core::policy::Action;
 use crate::Snapshot;
 use crate::persistence::Persistence;
 use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool};
-use crate::read::Reader;
+use crate::read::{Reader, printable};
+use crate::service::VirtualService;
 
 pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, pool) in snapshot.pool.iter().enumerate() {
@@ -109,32 +110,41 @@ fn fail_action(reader: &mut Reader, at: &str, action: &FailAction) {
     }
 }
 
-/// Actions of rules that nothing would follow.
+/// The pools that may serve a service: its own, those of its group, and those that its rules name.
+fn reach<'s>(service: &'s VirtualService, snapshot: &'s Snapshot) -> BTreeSet<&'s str> {
+    let actions = || service.rules.iter().flat_map(|rule| &rule.then);
+    let groups: BTreeSet<&str> = actions()
+        .filter_map(|action| match action {
+            Action::PoolGroup(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .chain(service.pool_group.as_deref())
+        .collect();
+    let members = snapshot.pool_group.iter().filter(|group| groups.contains(group.name.as_str()));
+    actions()
+        .filter_map(|action| match action {
+            Action::Pool(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .chain(service.pool.as_deref())
+        .chain(members.flat_map(|group| group.member.iter().map(|member| member.pool.as_str())))
+        .collect()
+}
+
+fn hashes_by_rule(pool: &Pool) -> bool {
+    pool.algorithm == Algorithm::ConsistentHash && pool.hash_by == HashBy::CustomString
+}
+
+/// Actions of rules that nothing would follow, and what nothing would give.
 //= CFG-IGNORED-01
 //= CFG-IGNORED-02
 fn rules(reader: &mut Reader, snapshot: &Snapshot) {
-    let by_rule = |name: &str| {
-        let pool = snapshot.pool.iter().find(|pool| pool.name == name);
-        pool.is_none_or(|p| p.algorithm == Algorithm::ConsistentHash && p.hash_by == HashBy::CustomString)
-    };
+    // A pool that is not there is a problem of its own.
+    let by_rule =
+        |name: &&str| snapshot.pool.iter().find(|pool| pool.name == *name).is_none_or(hashes_by_rule);
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
-        let actions = || service.rules.iter().flat_map(|rule| &rule.then);
-        let groups: BTreeSet<&str> = actions()
-            .filter_map(|action| match action {
-                Action::PoolGroup(name) => Some(name.as_str()),
-                _ => None,
-            })
-            .chain(service.pool_group.as_deref())
-            .collect();
-        let members = snapshot.pool_group.iter().filter(|group| groups.contains(group.name.as_str()));
-        let hashes = actions()
-            .filter_map(|action| match action {
-                Action::Pool(name) => Some(name.as_str()),
-                _ => None,
-            })
-            .chain(service.pool.as_deref())
-            .chain(members.flat_map(|group| group.member.iter().map(|member| member.pool.as_str())))
-            .any(by_rule);
+        let pools = reach(service, snapshot);
+        let hashes = pools.iter().any(by_rule);
         for (r, rule) in service.rules.iter().enumerate() {
             for (a, action) in rule.then.iter().enumerate() {
                 let path = format!("virtual_service[{index}].rules[{r}].then[{a}]");
@@ -153,6 +163,38 @@ fn rules(reader: &mut Reader, snapshot: &Snapshot) {
                     _ => {}
                 }
             }
+        }
+        without_text(reader, index, service, snapshot, &pools);
+    }
+}
+
+/// Pools that hash by a rule's text behind a service none of whose rules gives one: they would hash the client's
+/// address instead.
+//= CFG-IGNORED-02
+fn without_text(
+    reader: &mut Reader,
+    index: usize,
+    service: &VirtualService,
+    snapshot: &Snapshot,
+    pools: &BTreeSet<&str>,
+) {
+    let mut actions = service.rules.iter().filter(|rule| rule.enabled).flat_map(|rule| &rule.then);
+    let gives = actions.any(|action| matches!(action, Action::HashBy(_)));
+    // The rule that gives it may be one that could not be read.
+    let unread =
+        (0..service.rules.len()).any(|r| reader.is_bad(&format!("virtual_service[{index}].rules[{r}]")));
+    if gives || unread {
+        return;
+    }
+    for (p, pool) in snapshot.pool.iter().enumerate() {
+        if pools.contains(pool.name.as_str()) && hashes_by_rule(pool) {
+            let reason = format!(
+                "no rule of virtual_service \"{}\" gives the text that it hashes",
+                printable(&service.name)
+            );
+            let fix = "add { hash_by = { header = \"x-...\" } } (or cookie, query, path, host) to a rule of that service, \
+                       or hash by something else";
+            report(reader, &format!("pool[{p}].hash_by"), &reason, fix);
         }
     }
 }

@@ -52,6 +52,27 @@ impl Reader {
         self.lines.insert(path.to_owned(), line);
     }
 
+    /// Remembers where everything inside of a value stands, for what is read as a whole and judged later.
+    fn place_within(&mut self, path: &str, value: &DeValue<'_>) {
+        match value {
+            DeValue::Table(table) => {
+                for (key, value) in table.iter() {
+                    let at = join(path, key.get_ref());
+                    self.place(&at, key.span().start);
+                    self.place_within(&at, value.get_ref());
+                }
+            }
+            DeValue::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let at = format!("{path}[{index}]");
+                    self.place(&at, item.span().start);
+                    self.place_within(&at, item.get_ref());
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Reports a problem; one place is reported once, so a follow-up does not hide the cause.
     pub(crate) fn report(&mut self, path: &str, reason: impl Into<String>, fix: impl Into<String>) {
         if self.marked.insert(path.to_owned()) {
@@ -353,6 +374,7 @@ macro_rules! read_by_serde {
         impl Read for $ty {
             const FORM: &'static str = $form;
             fn read(reader: &mut Reader, path: &str, value: &Spanned<DeValue<'_>>) -> Self {
+                reader.place_within(path, value.get_ref());
                 let form = toml::de::ValueDeserializer::from(value.clone());
                 match <$ty as serde::Deserialize>::deserialize(form) {
                     Ok(read) => read,
