@@ -360,7 +360,8 @@ fn greeting(running: &Running) -> String {
             None => line(format!("  {name} {address}")),
         }
     }
-    line(format!("\nData folder: {folder}\nCtrl-C stops all of it; only that folder stays.\n"));
+    line(format!("\nStatus page: http://{}/", running.plan.metrics));
+    line(format!("Data folder: {folder}\nCtrl-C stops all of it; only that folder stays.\n"));
     t
 }
 
@@ -388,6 +389,7 @@ fn as_json(running: &Running) -> serde_json::Value {
         "services": services,
         "servers": servers,
         "metrics": format!("http://{}/metrics", running.plan.metrics),
+        "status_page": format!("http://{}/", running.plan.metrics),
         "first_byte_ms": running.first_byte.as_millis() as u64,
         "notes": running.notes,
     })

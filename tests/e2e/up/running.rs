@@ -114,5 +114,8 @@ fn the_greeting_names_addresses_lines_to_try_and_the_folder_in_few_lines() {
             .unwrap();
         assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
     }
+    let page = text.lines().find_map(|l| l.strip_prefix("Status page: http://")).unwrap();
+    let answer = Client::new(page.trim_end_matches('/').parse().unwrap()).get_once("/").unwrap();
+    assert!(answer.status == 200 && answer.text().contains("every monitor passes"), "{}", answer.text());
     assert!(!text.contains('\u{1b}'), "no terminal, no live view");
 }
