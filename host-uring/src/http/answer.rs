@@ -1,13 +1,17 @@
 //! Answers of our own: refusals, failures, redirects.
 
+use std::io::ErrorKind;
+
 use forebay_http::h1::RequestHead;
 use forebay_http::h1::write::{self, Answer, FieldEdit};
 
 use super::client::Client;
 use super::gather::Gather;
+use super::limits::{LINGER_BYTES_MAX, LINGER_LOOK_US, LINGER_QUEUED_US_MAX, LINGER_US};
 use super::record::Trace;
 use super::wait::{Patience, write_all};
-use crate::rt::{Rt, Stream};
+use crate::rt::{Now, Rt, Stream};
+use crate::worker::TimeOuts;
 
 /// What to say.
 #[derive(Clone, Copy, Default)]
@@ -73,28 +77,45 @@ pub async fn say<R: Rt>(
 }
 
 /// Closes so that an answer which was just written still arrives: ends our side, then reads what the client
-/// is still sending for a moment. A close with unread bytes would be a reset, which may overtake the answer.
+/// is still sending for a moment, and stays as long as the client takes more of the answer. A close with unread bytes
+/// would be a reset, which may overtake the answer, and takes what is still queued of it in any case.
 //= SE-CLOSE-01
 pub async fn linger<R: Rt>(client: &Client<R>, sink: &mut super::buffer::Buffer) {
-    use super::limits::{LINGER_BYTES_MAX, LINGER_US};
-    client.stream.shutdown(std::net::Shutdown::Write);
-    let end = crate::rt::Now(client.worker.rt.now().0 + LINGER_US);
+    let (rt, stream) = (&client.worker.rt, &client.stream);
+    stream.shutdown(std::net::Shutdown::Write);
+    let began = rt.now();
+    let (short, long) = (Now(began.0 + LINGER_US), Now(began.0 + LINGER_QUEUED_US_MAX));
     let mut left = LINGER_BYTES_MAX;
+    let (mut queued, mut moved) = (usize::MAX, began);
     loop {
+        let now = rt.now();
+        let before = std::mem::replace(&mut queued, stream.unacknowledged());
+        if queued < before {
+            moved = now;
+        }
+        let late = TimeOuts::at(moved, client.service().time_outs.body).min(long);
+        let is_over = if queued == 0 { left == 0 || now >= short } else { now >= late };
+        if is_over {
+            return;
+        }
+        let look = Now(now.0 + LINGER_LOOK_US);
+        if left == 0 {
+            // It sends without end: from here on it has to wait for itself.
+            rt.sleep_until(look).await;
+            continue;
+        }
         sink.clear();
-        match client.stream.try_read(sink.space()) {
+        match stream.try_read(sink.space()) {
             Ok(0) => return,
-            Ok(count) => {
-                left = left.saturating_sub(count);
-                if left == 0 {
-                    return;
+            Ok(count) => left = left.saturating_sub(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let until = if queued == 0 { short } else { look };
+                match stream.readable(until).await {
+                    Err(error) if error.kind() != ErrorKind::TimedOut => return,
+                    _ => {}
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                if client.stream.readable(end).await.is_err() {
-                    return;
-                }
-            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return,
         }
     }

@@ -27,8 +27,13 @@ pub const ROOM_ASKED_BELOW_BYTES: usize = 16 * 1024;
 pub const HEAD_GROWTH_BYTES: usize = 4 * 1024;
 /// Bytes read from a client after an answer that closes, so that the close does not destroy the answer.
 pub const LINGER_BYTES_MAX: usize = 256 * 1024;
-/// How long to read them, microseconds.
+/// How long to read them, microseconds, once the client has acknowledged the whole answer.
 pub const LINGER_US: u64 = 1_000_000;
+/// How long a client may take for what is queued of an answer that closes, microseconds, however slowly it goes on: a
+/// send queue of 4 MiB in that time is 35 kB/s.
+pub const LINGER_QUEUED_US_MAX: u64 = 120_000_000;
+/// Acknowledgements wake nobody: they are looked for this often, microseconds.
+pub const LINGER_LOOK_US: u64 = 100_000;
 /// How long a kept connection without a request stays open when the engine stops, microseconds: a request that is on its
 /// way, or comes now, still gets its answer, and learns from it that the connection closes.
 pub const DRAIN_IDLE_US: u64 = 1_000_000;

@@ -380,6 +380,10 @@ impl Stream for MemoryStream {
         Some(self.outgoing.capacity.get().saturating_sub(self.outgoing.bytes.borrow().len()))
     }
 
+    fn unacknowledged(&self) -> usize {
+        if self.outgoing.unread.get() { 0 } else { self.outgoing.bytes.borrow().len() }
+    }
+
     fn rtt_us(&self) -> Option<u32> {
         None
     }

@@ -130,6 +130,9 @@ pub trait Stream: 'static {
     /// How many bytes a write would take without waiting, where that can be told.
     fn room(&self) -> Option<usize>;
 
+    /// How many bytes that were written the peer has not acknowledged; 0 where that cannot be told.
+    fn unacknowledged(&self) -> usize;
+
     /// The smoothed round-trip time that the transport measured, microseconds.
     fn rtt_us(&self) -> Option<u32>;
 

@@ -19,8 +19,16 @@ const COMPLETIONS: u32 = 8192;
 /// The answer to a cancellation itself is of no interest: the cancelled wait's own answer is.
 const CANCELLATION: u64 = u64::MAX;
 
+/// Pause before a cancellation that the kernel did not take is asked for again, microseconds.
+const OWED_PAUSE_US: u64 = 1_000;
+
 pub(super) struct Ring {
     ring: IoUring,
+    /// Waits whose cancellation the kernel did not take: their deadlines are over, and nobody else would end them.
+    owed: Vec<u64>,
+    /// The kernel takes nothing: the test plays it.
+    #[cfg(test)]
+    refuses: bool,
 }
 
 impl Ring {
@@ -37,7 +45,12 @@ impl Ring {
         if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Ring { ring })
+        Ok(Ring {
+            ring,
+            owed: Vec::new(),
+            #[cfg(test)]
+            refuses: false,
+        })
     }
 
     pub(super) fn arm(&mut self, fd: RawFd, side: Side, key: u64) -> io::Result<()> {
@@ -50,13 +63,33 @@ impl Ring {
         self.push(&entry)
     }
 
+    /// Asks for the end of a wait: now, or with the next turns of the loop if the kernel takes no submissions.
+    //= SE-TIMEOUT-06
     pub(super) fn cancel(&mut self, key: u64) {
-        let entry = opcode::AsyncCancel::new(key).build().user_data(CANCELLATION);
-        // If the kernel takes no submissions the wait goes on and its owner with it: late, not lost.
-        let _ = self.push(&entry);
+        if self.try_cancel(key).is_err() {
+            self.owed.push(key);
+        }
+    }
+
+    fn try_cancel(&mut self, key: u64) -> io::Result<()> {
+        // A wait that was answered meanwhile has another key: then there is nothing to cancel.
+        self.push(&opcode::AsyncCancel::new(key).build().user_data(CANCELLATION))
+    }
+
+    fn settle_owed(&mut self) {
+        while let Some(key) = self.owed.last().copied() {
+            if self.try_cancel(key).is_err() {
+                return;
+            }
+            self.owed.pop();
+        }
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
+        #[cfg(test)]
+        if self.refuses {
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        }
         loop {
             // SAFETY: the entry names a descriptor and a key, no memory that would have to live on.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
@@ -71,6 +104,11 @@ impl Ring {
     }
 
     pub(super) fn wait(&mut self, timeout_us: Option<u64>, answers: &mut Vec<Answer>) -> io::Result<()> {
+        self.settle_owed();
+        let timeout_us = match self.owed.is_empty() {
+            true => timeout_us,
+            false => Some(timeout_us.unwrap_or(OWED_PAUSE_US).min(OWED_PAUSE_US)),
+        };
         let timeout =
             timeout_us.map(|us| Timespec::new().sec(us / 1_000_000).nsec((us % 1_000_000) as u32 * 1000));
         let submitted = match &timeout {
@@ -95,5 +133,45 @@ impl Ring {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/support/skips.rs"]
+mod skips;
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    //= test SE-TIMEOUT-06
+    #[test]
+    fn a_cancellation_that_the_kernel_did_not_take_is_asked_for_again() {
+        let mut ring = match Ring::new() {
+            Ok(ring) => ring,
+            Err(refusal) => return skips::no_io_uring(&skips::this_test(), &refusal),
+        };
+        let (near, _far) = UnixStream::pair().expect("a pair");
+        let mut answers = Vec::new();
+        ring.arm(near.as_raw_fd(), Side::Read, 7).expect("armed");
+        ring.wait(Some(0), &mut answers).expect("submitted");
+        ring.refuses = true;
+        ring.cancel(7);
+        let began = std::time::Instant::now();
+        ring.wait(Some(10_000_000), &mut answers).expect("waited");
+        assert_eq!(answers, [], "the wait goes on as long as the kernel takes nothing");
+        assert!(began.elapsed().as_secs() < 5, "it looks again soon");
+        ring.refuses = false;
+        for _ in 0..100 {
+            ring.wait(Some(100_000), &mut answers).expect("submitted");
+            if !answers.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(answers, [(7, Err(libc::ECANCELED))]);
+        assert!(ring.owed.is_empty());
     }
 }

@@ -481,6 +481,10 @@ impl Stream for Socket {
         sys::send_room(self.fd.as_fd())
     }
 
+    fn unacknowledged(&self) -> usize {
+        sys::unacknowledged(self.fd.as_fd())
+    }
+
     fn rtt_us(&self) -> Option<u32> {
         sys::rtt_us(self.fd.as_fd())
     }

@@ -231,6 +231,14 @@ pub(super) fn send_room(fd: BorrowedFd<'_>) -> Option<usize> {
     (result == 0).then_some(free / 2)
 }
 
+/// Bytes in the send queue that the peer has not acknowledged, an end that was sent included.
+pub(super) fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ (the same number as TIOCOUTQ) fills the one int that it is given.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
 pub(super) fn borrow(fd: &OwnedFd) -> BorrowedFd<'_> {
     std::os::fd::AsFd::as_fd(fd)
 }

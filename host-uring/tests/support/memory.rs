@@ -151,6 +151,11 @@ impl Peer {
         }
     }
 
+    /// Writes what there is room for now.
+    pub fn offer(&mut self, bytes: &[u8]) {
+        let _ = self.stream.try_write(&[IoSlice::new(bytes)]);
+    }
+
     /// Reads until `end` came, and gives everything up to there; what came so far at the connection's end.
     pub async fn until(&mut self, end: &str) -> String {
         loop {
