@@ -1,7 +1,7 @@
 //! The runtime on real sockets, on io_uring and on epoll.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -228,6 +228,52 @@ fn both_sides_of_a_stream_can_be_awaited_at_once() {
             while b.read(&mut sink).is_ok() {}
             all.wait().await;
         });
+    }
+}
+
+#[test]
+fn a_hang_up_is_noticed_behind_unread_bytes_and_a_wait_for_it_can_be_given_up() {
+    for backend in BACKENDS {
+        for resets in [false, true] {
+            let rt = runtime(backend);
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+            let mut far = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+            let near = listener.accept().expect("accepted").0;
+            rt.block_on(async {
+                let near = Rc::new(Socket::adopt(&rt, OwnedFd::from(near)).expect("adopted"));
+                far.write_all(b"unread").expect("room");
+                for _ in 0..3 {
+                    // Given up while it is armed, as when a turn comes first.
+                    let mut given_up = Box::pin(near.hung_up());
+                    poll_fn(|context| {
+                        assert!(given_up.as_mut().poll(context).is_pending(), "bytes are no hang-up");
+                        Poll::Ready(())
+                    })
+                    .await;
+                    rt.sleep_until(in_ms(5)).await;
+                }
+                let noticed = Rc::new(Cell::new(false));
+                let all = Countdown::new(1);
+                let (own, seen, done) = (near.clone(), noticed.clone(), all.clone());
+                rt.spawn(async move {
+                    own.hung_up().await;
+                    seen.set(true);
+                    done.one_less();
+                });
+                rt.sleep_until(in_ms(20)).await;
+                assert!(!noticed.get(), "bytes are no hang-up");
+                if resets {
+                    socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("an option");
+                }
+                drop(far);
+                all.wait().await;
+                if !resets {
+                    let mut got = [0; 10];
+                    near.readable(in_ms(1000)).await.expect("bytes");
+                    assert_eq!(near.try_read(&mut got).expect("bytes"), 6, "what came before stays");
+                }
+            });
+        }
     }
 }
 

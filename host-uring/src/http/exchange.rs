@@ -12,7 +12,7 @@ use super::answer::Saying;
 use super::buffer::Buffer;
 use super::choose::{Circumstances, choose};
 use super::client::Client;
-use super::place::{Busy, Waiting, leave};
+use super::place::{Busy, Waited, Waiting, leave};
 use super::receive::{Downward, Failure, Received, receive};
 use super::record::finish;
 use super::refuse::{answer, no_pool, refused, ruled};
@@ -155,20 +155,28 @@ async fn try_servers<R: Rt>(
                 if waiting.is_none() {
                     waiting = Waiting::enter(worker, route);
                 }
-                let place = waiting.as_ref();
-                if let Some(place) = place
-                    && place.wait(worker, patience).await
-                {
+                let waited = match &waiting {
+                    Some(place) => Some(place.wait(client, patience).await),
+                    None => None,
+                };
+                if waited == Some(Waited::Turn) {
                     continue;
                 }
-                let timed_out = place.is_some();
                 leave(&mut waiting, worker, work);
-                if timed_out {
-                    worker.metrics.timeouts.queue.inc();
-                    work.trace.ended("no server came free in time");
-                } else {
-                    pool_metrics.queue_full.inc();
-                    work.trace.ended("the queue for a server is full");
+                match waited {
+                    Some(Waited::Gone) => {
+                        worker.metrics.client_aborts.inc();
+                        work.trace.ended("the client left while it waited for a server");
+                        return Ended::with(Outcome::Close);
+                    }
+                    Some(_) => {
+                        worker.metrics.timeouts.queue.inc();
+                        work.trace.ended("no server came free in time");
+                    }
+                    None => {
+                        pool_metrics.queue_full.inc();
+                        work.trace.ended("the queue for a server is full");
+                    }
                 }
                 return answer(client, head, work, Saying { status: 503, ..Saying::default() }, patience)
                     .await;

@@ -1,10 +1,15 @@
 //! A request's place: at a server, or in the queue for one.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
 use forebay_core::id::ServerIndex;
 
+use super::client::Client;
 use super::wait::Patience;
 use super::work::Work;
-use crate::rt::{Now, Rt};
+use crate::rt::{Now, Rt, Stream};
 use crate::worker::{Route, Ticket, TimeOuts, Worker};
 
 /// A server that works on a request: counted with the pool, and, if it is limited, over all workers.
@@ -50,6 +55,17 @@ pub(super) struct Waiting<'w> {
     until: Now,
 }
 
+/// How a request's wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// It is the first one, and a place may have come free.
+    Turn,
+    /// The time for it is over.
+    Late,
+    /// The client has ended its side or reset the connection: nobody waits any more.
+    Gone,
+}
+
 impl<'w> Waiting<'w> {
     /// Takes a place; `None` if all are taken.
     pub(super) fn enter<R: Rt>(worker: &'w Worker<R>, route: &'w Route) -> Option<Self> {
@@ -64,16 +80,28 @@ impl<'w> Waiting<'w> {
         Some(Waiting { place: route.queue.enter(), shared: &pool.shared, since, until })
     }
 
-    /// Waits for a turn; `false` when the time for it is over.
-    pub(super) async fn wait<R: Rt>(&self, worker: &Worker<R>, patience: Patience) -> bool {
+    /// Waits for a turn, as long as the client does.
+    //= SE-QUEUE-02
+    pub(super) async fn wait<R: Rt>(&self, client: &Client<R>, patience: Patience) -> Waited {
+        let rt = &client.worker.rt;
+        let mut gone = pin!(client.stream.hung_up());
+        let mut turn = pin!(self.turn(rt, patience));
+        poll_fn(|context| match gone.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Waited::Gone),
+            Poll::Pending => turn.as_mut().poll(context),
+        })
+        .await
+    }
+
+    async fn turn<R: Rt>(&self, rt: &R, patience: Patience) -> Waited {
         loop {
-            self.place.wait(&worker.rt, self.until).await;
-            let now = worker.rt.now();
+            self.place.wait(rt, patience.step(self.since, 0).min(self.until)).await;
+            let now = rt.now();
             if now >= self.until || patience.is_over(now) {
-                return false;
+                return Waited::Late;
             }
             if self.place.is_first() {
-                return true;
+                return Waited::Turn;
             }
         }
     }

@@ -16,6 +16,21 @@ struct Interest {
     known: bool,
     reader: Option<u64>,
     writer: Option<u64>,
+    ender: Option<u64>,
+}
+
+impl Interest {
+    fn of(&mut self, side: Side) -> &mut Option<u64> {
+        match side {
+            Side::Read => &mut self.reader,
+            Side::Write => &mut self.writer,
+            Side::End => &mut self.ender,
+        }
+    }
+
+    fn take_all(&mut self) -> impl Iterator<Item = u64> + use<> {
+        [self.reader.take(), self.writer.take(), self.ender.take()].into_iter().flatten()
+    }
 }
 
 pub(super) struct Epoll {
@@ -41,20 +56,12 @@ impl Epoll {
         if self.interests.len() <= index {
             self.interests.resize(index + 1, Interest::default());
         }
-        let interest = &mut self.interests[index];
-        let slot = match side {
-            Side::Read => &mut interest.reader,
-            Side::Write => &mut interest.writer,
-        };
+        let slot = self.interests[index].of(side);
         debug_assert!(slot.is_none(), "one task waits for one side of a stream");
         *slot = Some(key);
         let result = self.tell(fd);
         if result.is_err() {
-            let interest = &mut self.interests[index];
-            match side {
-                Side::Read => interest.reader = None,
-                Side::Write => interest.writer = None,
-            }
+            *self.interests[index].of(side) = None;
         }
         result
     }
@@ -69,6 +76,9 @@ impl Epoll {
         if interest.writer.is_some() {
             events |= libc::EPOLLOUT as u32;
         }
+        if interest.ender.is_some() {
+            events |= libc::EPOLLRDHUP as u32;
+        }
         let operation = if interest.known { libc::EPOLL_CTL_MOD } else { libc::EPOLL_CTL_ADD };
         interest.known = true;
         match sys::epoll_ctl(&self.epoll, operation, fd, events) {
@@ -82,7 +92,7 @@ impl Epoll {
 
     pub(super) fn cancel(&mut self, fd: RawFd, key: u64) {
         let Some(interest) = self.interests.get_mut(fd as usize) else { return };
-        for slot in [&mut interest.reader, &mut interest.writer] {
+        for slot in [&mut interest.reader, &mut interest.writer, &mut interest.ender] {
             if *slot == Some(key) {
                 *slot = None;
                 // What the kernel may still report for this side finds nobody waiting.
@@ -93,9 +103,8 @@ impl Epoll {
 
     pub(super) fn forget(&mut self, fd: RawFd) {
         let Some(interest) = self.interests.get_mut(fd as usize) else { return };
-        let gone = std::mem::take(interest);
-        self.cancelled.extend(gone.reader);
-        self.cancelled.extend(gone.writer);
+        let mut gone = std::mem::take(interest);
+        self.cancelled.extend(gone.take_all());
         if gone.known {
             // Removed by hand: a duplicate of the descriptor (a listener's) would keep the
             // registration alive after the close.
@@ -131,6 +140,7 @@ impl Epoll {
     fn answer(&mut self, fd: RawFd, events: u32, answers: &mut Vec<Answer>) {
         const BOTH: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
         const READ: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP) as u32 | BOTH;
+        const END: u32 = libc::EPOLLRDHUP as u32 | BOTH;
         const WRITE: u32 = libc::EPOLLOUT as u32 | BOTH;
         let Some(interest) = self.interests.get_mut(fd as usize) else { return };
         if events & READ != 0
@@ -143,13 +153,17 @@ impl Epoll {
         {
             answers.push((key, Ok(())));
         }
-        if (interest.reader.is_some() || interest.writer.is_some())
+        if events & END != 0
+            && let Some(key) = interest.ender.take()
+        {
+            answers.push((key, Ok(())));
+        }
+        if (interest.reader.is_some() || interest.writer.is_some() || interest.ender.is_some())
             && let Err(error) = self.tell(fd)
         {
             let interest = &mut self.interests[fd as usize];
             let code = error.raw_os_error().unwrap_or(libc::EIO);
-            let waiting = interest.reader.take().into_iter().chain(interest.writer.take());
-            answers.extend(waiting.map(|key| (key, Err(code))));
+            answers.extend(interest.take_all().map(|key| (key, Err(code))));
         }
     }
 }

@@ -357,6 +357,11 @@ impl Stream for MemoryStream {
         .await
     }
 
+    async fn hung_up(&self) {
+        let pipe = &self.incoming;
+        let _ = self.wait(NEVER, &pipe.reader, || pipe.ended.get() || pipe.reset.get()).await;
+    }
+
     fn shutdown(&self, how: Shutdown) {
         if how != Shutdown::Read {
             self.outgoing.ended.set(true);

@@ -116,6 +116,10 @@ pub trait Stream: 'static {
     /// `TimedOut` at the deadline ([`NEVER`] for none).
     fn writable(&self, deadline: Now) -> impl Future<Output = io::Result<()>>;
 
+    /// Waits until the peer has ended its side or the connection failed, however many bytes wait to be read. A peer that
+    /// has closed cannot be told from one that has only said all that it will.
+    fn hung_up(&self) -> impl Future<Output = ()>;
+
     /// Ends one or both directions; errors are of no use to the caller and are ignored.
     fn shutdown(&self, how: Shutdown);
 

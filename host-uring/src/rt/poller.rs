@@ -11,6 +11,8 @@ use super::ring::Ring;
 pub(super) enum Side {
     Read,
     Write,
+    /// The end of what the peer sends, or a failure; not its data.
+    End,
 }
 
 /// The answer to one armed wait: its key, and readiness or the error number.

@@ -58,6 +58,7 @@ impl Ring {
         let events = match side {
             Side::Read => libc::POLLIN | libc::POLLRDHUP,
             Side::Write => libc::POLLOUT,
+            Side::End => libc::POLLRDHUP,
         };
         let entry = opcode::PollAdd::new(Fd(fd), events as u32).build().user_data(key);
         self.push(&entry)

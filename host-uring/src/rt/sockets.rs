@@ -465,6 +465,11 @@ impl Stream for Socket {
         self.rt.wait(self.fd.as_fd(), Side::Write, deadline).await
     }
 
+    async fn hung_up(&self) {
+        // A wait that cannot even begin has nothing to wait for.
+        let _ = self.rt.wait(self.fd.as_fd(), Side::End, NEVER).await;
+    }
+
     fn shutdown(&self, how: Shutdown) {
         sys::shutdown(self.fd.as_fd(), how);
     }

@@ -1,4 +1,7 @@
 //! Requests that wait for a place at a server, first come first served on each worker.
+//!
+//! Only the first one is ever called: when a place may have come free, and when it has become the first. So whoever
+//! leaves, for whatever reason, passes the turn on, and a call cannot get lost with one who has no use for it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -47,12 +50,11 @@ impl Queue {
         self.waiting.borrow().is_empty()
     }
 
-    /// Calls the first one that was not called yet: a place may have come free.
+    /// Calls the first one: a place may have come free.
     pub fn call(&self) {
-        let waiting = self.waiting.borrow();
-        if let Some(waiter) = waiting.iter().find(|waiter| !waiter.called.get()) {
-            waiter.called.set(true);
-            if let Some(waker) = waiter.waker.borrow_mut().take() {
+        if let Some(first) = self.waiting.borrow().front() {
+            first.called.set(true);
+            if let Some(waker) = first.waker.take() {
                 waker.wake();
             }
         }
@@ -60,10 +62,11 @@ impl Queue {
 }
 
 impl Place<'_> {
-    /// Waits until called, or a short while: a place may also come free on another worker.
+    /// Waits until it is the first one's turn and this is the first one, or until `deadline`. The first one's turn also
+    /// comes by itself after a short while: a place may have come free on another worker.
     pub async fn wait<R: Rt>(&self, rt: &R, deadline: Now) {
         let look = Now(rt.now().0 + QUEUE_LOOK_US).min(deadline);
-        let mut pause = pin!(rt.sleep_until(look));
+        let mut pause = pin!(rt.sleep_until(if self.is_first() { look } else { deadline }));
         poll_fn(|context| {
             if self.waiter.called.replace(false) {
                 return Poll::Ready(());
@@ -83,11 +86,9 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.queue.waiting.borrow_mut();
-        waiting.retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
-        drop(waiting);
-        // A call that came in the moment of leaving goes to the next one.
-        if self.waiter.called.get() {
+        let was_first = self.is_first();
+        self.queue.waiting.borrow_mut().retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
+        if was_first {
             self.queue.call();
         }
     }
