@@ -143,6 +143,7 @@ mod skips;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
@@ -174,5 +175,27 @@ mod tests {
         }
         assert_eq!(answers, [(7, Err(libc::ECANCELED))]);
         assert!(ring.owed.is_empty());
+    }
+
+    #[test]
+    fn the_ring_has_one_issuer_and_makes_its_answers_only_when_asked() {
+        let mut ring = match Ring::new() {
+            Ok(ring) => ring,
+            Err(refusal) => {
+                let what = format!("io_uring is refused here ({refusal}), so no ring's flags were seen");
+                return skips::say(&skips::this_test(), &what);
+            }
+        };
+        assert!(ring.ring.params().is_setup_single_issuer());
+        let (ours, mut theirs) = UnixStream::pair().expect("two sockets");
+        ring.arm(ours.as_raw_fd(), Side::Read, 7).expect("a wait");
+        ring.ring.submit().expect("submitted");
+        theirs.write_all(b"x").expect("written");
+        // Without DEFER_TASKRUN the kernel has made the answer by the end of that system call, or of this one.
+        std::thread::yield_now();
+        assert_eq!(ring.ring.completion().len(), 0, "an answer that nobody asked for");
+        let mut answers = Vec::new();
+        ring.wait(Some(10_000_000), &mut answers).expect("an answer");
+        assert_eq!(answers, [(7, Ok(()))]);
     }
 }
