@@ -10,6 +10,7 @@ use super::geometry::Geometry;
 use super::hash::Hasher;
 use super::key::KeyBytes;
 use super::limits::{CLASSES_MAX, TABLES_MAX};
+use super::store::Choices;
 use super::version::EngineSlot;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -138,6 +139,7 @@ pub struct Catalog {
     by_name: BTreeMap<u64, TableId>,
     servers: Vec<u64>,
     by_server: BTreeMap<u64, ServerSlot>,
+    buckets: u32,
     cells_per_row: u32,
     cell_shift: u32,
     cell_mask: u64,
@@ -160,6 +162,7 @@ impl Catalog {
             entries: hasher.derive(3),
             open_factor: hasher.derive(4).hash128(&[0]) | 1,
             hasher,
+            buckets: geometry.buckets(),
             me,
             rows: Vec::new(),
             by_name: BTreeMap::new(),
@@ -292,6 +295,13 @@ impl Catalog {
     #[inline(always)]
     pub(super) fn row(&self, table: TableId) -> Option<&Row> {
         self.rows.get(usize::from(table.0))?.as_ref()
+    }
+
+    /// Where a key may be, in its partition. From the catalog, because all partitions have equally many
+    /// buckets: the numbers are known while the partition's header is still on its way.
+    #[inline(always)]
+    pub(super) fn choices(&self, hash: u64) -> Choices {
+        Choices::of(hash, self.buckets)
     }
 
     /// The digest cell of a hash among those of one table.

@@ -12,6 +12,7 @@ pub(super) struct Counters {
     pub(super) evicted_nearby: u64,
     pub(super) refused: u64,
     pub(super) moves: u64,
+    pub(super) widest_search: u32,
 }
 
 /// What happened in a partition since it was made.
@@ -33,6 +34,8 @@ pub struct Stats {
     pub refused: u64,
     /// Entries moved to their other bucket to make room.
     pub moves: u64,
+    /// Buckets that the longest search for a free slot looked at: [`super::limits::MOVES_SEEN_MAX`] at most.
+    pub widest_search: u32,
 }
 
 impl Stats {
@@ -46,6 +49,7 @@ impl Stats {
         self.evicted_nearby += other.evicted_nearby;
         self.refused += other.refused;
         self.moves += other.moves;
+        self.widest_search = self.widest_search.max(other.widest_search);
     }
 }
 

@@ -63,7 +63,7 @@ impl Partition {
             return self.refuse();
         }
         let mut evicted = None;
-        let choices = self.store.choices(key.hash);
+        let choices = catalog.choices(key.hash);
         let Some(at) = self.room(catalog, choices, tick, &mut evicted) else {
             return self.refuse();
         };
@@ -115,24 +115,27 @@ impl Partition {
     ) -> Option<At> {
         let mut search = Search::new(choices);
         let mut node = 0;
-        while node < search.len {
+        while node < search.len && search.len < MOVES_SEEN_MAX {
             for place in 0..PLACES {
                 let at = At { bucket: search.seen[node].bucket, place };
-                let Choices(first, second) = self.store.choices(catalog.hash(self.store.key(at)));
+                let Choices(first, second) = catalog.choices(catalog.hash(self.store.key(at)));
                 let other = if at.bucket == first { second } else { first };
                 if search.on_path(node, other) {
                     continue;
                 }
-                if let Some(free) = self.store.free(other) {
-                    return Some(self.walk_back(catalog, &search, node, place, free, tick));
+                if search.len == MOVES_SEEN_MAX {
+                    break;
                 }
-                if search.len < MOVES_SEEN_MAX {
-                    search.seen[search.len] = Seen { bucket: other, parent: node as u16, place: place as u8 };
-                    search.len += 1;
+                search.seen[search.len] = Seen { bucket: other, parent: node as u16, place: place as u8 };
+                search.len += 1;
+                if let Some(free) = self.store.free(other) {
+                    self.looked_at(search.len);
+                    return Some(self.walk_back(catalog, &search, node, place, free, tick));
                 }
             }
             node += 1;
         }
+        self.looked_at(search.len);
         // Nothing free in reach. Some entry in reach must go; then the chain that leads to it works.
         let (victim, victim_node) = self.oldest_of(catalog, &search, tick)?;
         let hash = catalog.hash(self.store.key(victim));
@@ -144,6 +147,10 @@ impl Partition {
         }
         let Seen { parent, place, .. } = search.seen[victim_node];
         Some(self.walk_back(catalog, &search, usize::from(parent), u32::from(place), victim, tick))
+    }
+
+    fn looked_at(&mut self, buckets: usize) {
+        self.counters.widest_search = self.counters.widest_search.max(buckets as u32);
     }
 
     /// Moves entries along the chain, from its free end to one of the new key's own buckets.

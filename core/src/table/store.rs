@@ -19,6 +19,25 @@ struct Bucket {
     meta: u32,
 }
 
+impl Bucket {
+    /// The places of a key: one bit, or none. Without a branch per key.
+    #[inline(always)]
+    fn places_of(&self, stored: u128) -> u32 {
+        let same = u32::from(self.keys[0] == stored)
+            | u32::from(self.keys[1] == stored) << 1
+            | u32::from(self.keys[2] == stored) << 2;
+        same & self.meta & USED
+    }
+
+    /// The value in the one place of `places`. All three are read, and masked by arithmetic: an address made of
+    /// the place would be known only after all comparisons, and a guess at the place would often be wrong.
+    #[inline(always)]
+    fn value_of(&self, places: u32) -> u32 {
+        let mask = |place: u32| 0u32.wrapping_sub(places >> place & 1);
+        self.values[0] & mask(0) | self.values[1] & mask(1) | self.values[2] & mask(2)
+    }
+}
+
 /// What changes with every connection.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -112,6 +131,18 @@ pub(super) struct Store {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choices(pub(super) u32, pub(super) u32);
 
+impl Choices {
+    /// Each from 30 bits of the hash. The highest of those bits count most; they are neither those of the
+    /// other bucket nor those of the partition and the digest (from 44 up).
+    #[inline(always)]
+    pub(super) fn of(hash: u64, buckets: u32) -> Self {
+        let n = u64::from(buckets);
+        let low = ((hash & MASK_30) * n) >> 30;
+        let other = ((hash >> 14 & MASK_30) * (n - 1)) >> 30;
+        Self(low as u32, (other + u64::from(other >= low)) as u32)
+    }
+}
+
 impl Store {
     pub(super) fn new(buckets: u32) -> Self {
         let empty = Bucket { keys: [0; SLOTS], values: [0; SLOTS], meta: 0 };
@@ -134,47 +165,36 @@ impl Store {
         size_of_val(&*self.hot) + size_of_val(&*self.lives) + size_of_val(&*self.pasts)
     }
 
-    /// Where a key may be: two buckets, each from 30 bits of the hash. The highest of those bits count most;
-    /// they are neither those of the other bucket nor those of the partition and the digest (from 44 up).
+    /// Returns where a key is.
     #[inline(always)]
-    pub(super) fn choices(&self, hash: u64) -> Choices {
-        let n = u64::from(self.buckets());
-        let low = ((hash & MASK_30) * n) >> 30;
-        let other = ((hash >> 14 & MASK_30) * (n - 1)) >> 30;
-        Choices(low as u32, (other + u64::from(other >= low)) as u32)
+    pub(super) fn find(&self, stored: u128, choices: Choices) -> Option<At> {
+        self.find_with_value(stored, choices).map(|(at, _)| at)
     }
 
-    /// Returns where a key is.
+    /// Returns where a key is, and its value.
     ///
     /// Both buckets are read, without a branch between: two misses that overlap cost one, and a guess at
     /// which of them it is would be wrong for every seventh key.
     #[inline(always)]
-    pub(super) fn find(&self, stored: u128, hash: u64) -> Option<At> {
-        let Choices(first, second) = self.choices(hash);
+    pub(super) fn find_with_value(&self, stored: u128, choices: Choices) -> Option<(At, u32)> {
+        let Choices(first, second) = choices;
         let other = &self.hot[second as usize];
         core::hint::black_box(other.meta);
-        let here = Self::places_of(&self.hot[first as usize], stored);
+        let bucket = &self.hot[first as usize];
+        let here = bucket.places_of(stored);
         if here != 0 {
-            return Some(At { bucket: first, place: here.trailing_zeros() });
+            return Some((At { bucket: first, place: here.trailing_zeros() }, bucket.value_of(here)));
         }
-        let there = Self::places_of(other, stored);
-        (there != 0).then(|| At { bucket: second, place: there.trailing_zeros() })
-    }
-
-    /// The places of a key in a bucket: one bit, or none. Without a branch per key.
-    #[inline(always)]
-    fn places_of(b: &Bucket, stored: u128) -> u32 {
-        let same = u32::from(b.keys[0] == stored)
-            | u32::from(b.keys[1] == stored) << 1
-            | u32::from(b.keys[2] == stored) << 2;
-        same & b.meta & USED
+        let there = other.places_of(stored);
+        let at = At { bucket: second, place: there.trailing_zeros() };
+        (there != 0).then(|| (at, other.value_of(there)))
     }
 
     /// Asks for the lives of a hash's first bucket before it is known whether the key is there: this miss
     /// then overlaps the one of [`Store::find`]. The result is not used, so nothing waits for it.
     #[inline(always)]
-    pub(super) fn fetch(&self, hash: u64) {
-        let Choices(first, second) = self.choices(hash);
+    pub(super) fn fetch(&self, choices: Choices) {
+        let Choices(first, second) = choices;
         core::hint::black_box(self.lives[first as usize].lives[0].meta);
         core::hint::black_box(self.lives[second as usize].lives[0].meta);
     }
@@ -369,10 +389,9 @@ mod tests {
 
     #[test]
     fn the_two_choices_differ_and_cover_all_buckets() {
-        let s = Store::new(8);
         let mut seen = [0; 8];
         for i in 0..4_000u64 {
-            let Choices(a, b) = s.choices(i.wrapping_mul(0xdead_beef_cafe_f00d).rotate_left(17));
+            let Choices(a, b) = Choices::of(i.wrapping_mul(0xdead_beef_cafe_f00d).rotate_left(17), 8);
             assert_ne!(a, b);
             seen[a as usize] += 1;
             seen[b as usize] += 1;

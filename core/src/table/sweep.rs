@@ -133,7 +133,7 @@ impl Partition {
         now: Now,
     ) -> bool {
         let Ok(row) = self.row(catalog, key) else { return false };
-        let Some(at) = self.store.find(key.stored, key.hash) else { return false };
+        let Some(at) = self.find(catalog, key) else { return false };
         if engine == catalog.me {
             return true; // Nobody else knows what is open here.
         }

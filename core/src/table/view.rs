@@ -64,7 +64,7 @@ impl Partition {
 
     /// The entry or tombstone of one key.
     pub fn entry(&self, catalog: &Catalog, key: &Key, now: Now) -> Option<EntryView> {
-        self.view(catalog, self.store.find(key.stored, key.hash)?, Tick::at(now))
+        self.view(catalog, self.find(catalog, key)?, Tick::at(now))
     }
 
     fn view(&self, catalog: &Catalog, at: At, tick: Tick) -> Option<EntryView> {
@@ -114,7 +114,7 @@ impl Partition {
         let tick = Tick::at(now);
         let mine = catalog.me.bit();
         let theirs = tick.before(ticks_of_millis(record.age_ms));
-        let Some(at) = self.store.find(key.stored, key.hash) else {
+        let Some(at) = self.find(catalog, key) else {
             let life = if record.tombstone {
                 super::Lifetime::TOMBSTONE.ticks()
             } else {
@@ -154,7 +154,7 @@ impl Partition {
         key: &Key,
         tick: Tick,
     ) -> Result<(), Refused> {
-        let Some(at) = self.store.find(key.stored, key.hash) else { return Ok(()) };
+        let Some(at) = self.find(catalog, key) else { return Ok(()) };
         self.change(catalog, row, key, at, |p| p.store.set(at, Flag::Tombstone, true))?;
         self.mark(self.life(row, at), at, tick);
         Ok(())

@@ -1,4 +1,4 @@
-//! The decision for one request with 16 servers, the consistent hash, and the sealing of cookies beside it.
+//! The decision for one request with 16 servers and with fewer and more, the consistent hash, and the sealing of cookies beside it.
 
 use crate::figure::{Report, median};
 use crate::host::cpu_ns;
@@ -7,9 +7,12 @@ use anyhow::{Context, ensure};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use forebay_core::id::{Endpoint, PoolId, ServerIndex, VsId};
-use forebay_core::lb::{ALGORITHMS, Algorithm, Maglev, Pool, PoolConfig, ServerConfig, hash_key};
+use forebay_core::lb::{
+    ALGORITHMS, Algorithm, Maglev, Pool, PoolConfig, ServerConfig, ServerState, hash_key,
+};
 use forebay_core::persist::http_cookie::{HttpCookie, PAYLOAD_MAX, Payload};
 use forebay_core::persist::{self, Kind, Profile, ServerDown, Stored};
+use forebay_core::policy::{Action, Match, Names, Policy, PolicyConfig, Rule, TextMatch};
 use forebay_core::request::{ClientAddr, RequestView, TlsId};
 use forebay_core::units::{Minutes, Now, UnixSeconds};
 use forebay_core::{Input, Verdict, decide};
@@ -17,6 +20,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 const SERVERS: u8 = 16;
+const RULES: usize = 16;
 const COOKIE: &str = "FBPERSIST";
 const NONCES: usize = 64;
 
@@ -82,24 +86,24 @@ fn client(n: u32) -> ClientAddr {
     ClientAddr::new(IpAddr::V4(Ipv4Addr::from(0x0a00_0000 | n)), 40_000)
 }
 
-fn servers() -> Vec<ServerConfig> {
-    (0..SERVERS)
+fn servers(count: u8) -> Vec<ServerConfig> {
+    (0..count)
         .map(|i| ServerConfig::new(Endpoint { ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, i)), port: 8_080 }))
         .collect()
 }
 
-fn pool(algorithm: Algorithm, cookie: bool) -> anyhow::Result<Pool> {
+fn pool(servers: u8, algorithm: Algorithm, cookie: bool) -> anyhow::Result<Pool> {
     let kind = Kind::HttpCookie(HttpCookie { name: COOKIE.into(), ..HttpCookie::default() });
     let persistence = cookie.then_some(Profile { kind, server_down: ServerDown::PickNewServer });
     let config = PoolConfig {
         algorithm,
         persistence,
         ramp: Minutes(0),
-        servers: servers(),
+        servers: self::servers(servers),
         ..PoolConfig::new(VsId(7), PoolId(3))
     };
     let mut pool = Pool::new(config).ok().context("a good configuration")?;
-    for i in 0..u16::from(SERVERS) {
+    for i in 0..u16::from(servers) {
         for _ in 0..mix(i.into()) % 50 {
             pool.connection_opened(ServerIndex(i));
         }
@@ -125,7 +129,7 @@ fn time(rounds: usize, steps: u64, mut op: impl FnMut(u64)) -> f64 {
 /// The core refuses the pool, or decides other than it must.
 pub fn run(steps: u64, rounds: usize) -> anyhow::Result<()> {
     let report = Report::new("decision");
-    let mut with_cookie = pool(Algorithm::LeastConnections, true)?;
+    let mut with_cookie = pool(SERVERS, Algorithm::LeastConnections, true)?;
     let profile = with_cookie.profile().cloned().context("it has a profile")?;
     let payload = Payload::of(&with_cookie, ServerIndex(9), UnixSeconds(1_700_000_000));
     let sealed = "k1.".to_owned() + &"aB3-".repeat(22);
@@ -158,15 +162,53 @@ pub fn run(steps: u64, rounds: usize) -> anyhow::Result<()> {
     report.put("decide_16_servers_new_client_gets_cookie", first, "ns");
 
     for entry in ALGORITHMS {
-        let mut pool = pool(Algorithm::of(entry.name), false)?;
-        let ns = time(rounds, steps, |i| {
-            let seed = mix(i);
-            let input = Input { now: Now(i), seed, ticket: i, ..Input::new(client(seed as u32 & 0xff_ffff)) };
-            black_box(decide(&mut pool, black_box(&input)));
-        });
-        report.put(&format!("decide_16_servers_{}", entry.name), ns, "ns");
+        for servers in [4, SERVERS, 128] {
+            let mut pool = pool(servers, Algorithm::of(entry.name), false)?;
+            let ns = time(rounds, steps, |i| {
+                let seed = mix(i);
+                let from = client(seed as u32 & 0xff_ffff);
+                let input = Input { now: Now(i), seed, ticket: i, ..Input::new(from) };
+                black_box(decide(&mut pool, black_box(&input)));
+            });
+            report.put(&format!("decide_{servers}_servers_{}", entry.name), ns, "ns");
+        }
     }
+    with_cookie.set_state(ServerIndex(9), ServerState::DOWN, Now(1));
+    let moved = time(rounds, steps, |i| {
+        let found = persist::find(&profile, black_box(&head));
+        let stored = Stored::Cookie(black_box(payload));
+        let input = Input { now: Now(i), seed: mix(i), found, stored, ..Input::new(head.client) };
+        black_box(decide(&mut with_cookie, &input));
+    });
+    report.put("decide_16_servers_that_of_the_cookie_is_down", moved, "ns");
+    let mut down = pool(SERVERS, Algorithm::LeastConnections, false)?;
+    for at in down.indices() {
+        down.set_state(at, ServerState::DOWN, Now(1));
+    }
+    let none = time(rounds, steps, |i| {
+        black_box(decide(&mut down, &Input { now: Now(i), ..Input::new(head.client) }));
+    });
+    report.put("decide_16_servers_all_down", none, "ns");
+    let walk = walk(&head, steps, rounds)?;
+    report.put("walk_16_rules_by_path_the_last_applies", walk, "ns");
     aead(&report, &payload, steps, rounds)
+}
+
+/// A walk through rules of which the last applies.
+fn walk(head: &Head, steps: u64, rounds: usize) -> anyhow::Result<f64> {
+    let path = |n: usize| if n + 1 == RULES { "/catalogue/".into() } else { format!("/app{n}/") };
+    let rules = (0..RULES).map(|n| {
+        let text = TextMatch { begins_with: vec![path(n)], ..TextMatch::default() };
+        let when = Match { path: Some(text), ..Match::default() };
+        Rule { name: format!("r{n}"), enabled: true, when, then: vec![Action::Pool("p".into())] }
+    });
+    let config = PolicyConfig { rules: rules.collect(), ..PolicyConfig::default() };
+    let names = Names { pool: &|_| Some(PoolId(1)), group: &|_| None };
+    let policy = Policy::new(&config, &names).ok().context("good rules")?;
+    let mut state = policy.state(1);
+    Ok(time(rounds, steps, |i| {
+        black_box(policy.evaluate(&mut state, black_box(head), Now(i)));
+    }))
 }
 
 /// AES-256-GCM as the service engine seals its cookie: service, pool and name bound in.
@@ -216,7 +258,7 @@ fn aead(report: &Report, payload: &Payload, steps: u64, rounds: usize) -> anyhow
 /// The table finds no server.
 pub fn hash(steps: u64, rounds: usize) -> anyhow::Result<()> {
     let report = Report::new("hash");
-    let table = Maglev::of_servers(&servers(), false);
+    let table = Maglev::of_servers(&servers(SERVERS), false);
     let mut sum = 0;
     let ns = time(rounds, steps, |i| {
         // The next hash depends on the server found.

@@ -9,4 +9,5 @@ pub mod figure;
 pub mod host;
 pub mod memory;
 pub mod random;
+pub mod repeated;
 pub mod table;

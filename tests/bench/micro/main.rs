@@ -8,7 +8,8 @@ use std::process::Command;
 #[global_allocator]
 static ALLOCATOR: HostAllocator = HostAllocator;
 
-const USAGE: &str = "usage: micro table [--entries N] [--pages 4k|2m|both] [--steps N] [--rounds N]
+const USAGE: &str =
+    "usage: micro table [--entries N] [--pages 4k|2m|both] [--steps N] [--rounds N] [--repeats N]
        micro decision [--steps N] [--rounds N]
        micro hash [--steps N] [--rounds N]
 JSON lines on standard output, the same for people on standard error.";
@@ -31,12 +32,14 @@ fn run_table(args: &[String]) -> anyhow::Result<()> {
         entries: number(args, "--entries", 1_000_000)?,
         steps: steps(args)?,
         rounds: rounds(args)?,
+        repeats: number(args, "--repeats", 3)?.max(1),
     };
     match value(args, "--pages").unwrap_or("both") {
         "4k" => table::run("table 4k", plan),
         "2m" => {
-            // The table, and beside it the memory of the chase.
-            host::place(plan.entries as usize * 64 * 2 + (64 << 20)).context("memory on 2 MiB pages")?;
+            // The tables, one after the other (nothing is given back), and the memory of the chase.
+            let blocks = plan.repeats as usize + 1;
+            host::place(plan.entries as usize * 64 * blocks + (64 << 20)).context("memory on 2 MiB pages")?;
             table::run("table 2m", plan)
         }
         // A process each: what one left behind would count for the other.

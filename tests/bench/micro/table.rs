@@ -4,6 +4,7 @@ use crate::figure::{Report, median};
 use crate::host::{allocations, cpu_ns, resident, resident_huge};
 use crate::memory::Chase;
 use crate::random::{below, key, mix};
+use crate::repeated::Repeated;
 use anyhow::{Context, ensure};
 use forebay_core::table::{
     Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, ServerSlot, Stats,
@@ -23,6 +24,8 @@ pub struct Plan {
     pub steps: u64,
     /// Rounds; the median counts.
     pub rounds: usize,
+    /// Tables that are filled and emptied one after the other.
+    pub repeats: u64,
 }
 
 /// One table of one kind, as a service engine would have it.
@@ -67,23 +70,20 @@ impl Bench {
         self.catalog.key(self.table, key(i))
     }
 
-    /// Inserts the keys `from` to `to`; returns the longest insert and how many took more than a
-    /// millisecond.
+    /// Inserts the keys `from` to `to`; tells `done` of each.
     ///
     /// # Errors
     /// An insert was refused or evicted something: the table was not large enough.
-    pub fn insert(&mut self, from: u64, to: u64, now: Now) -> anyhow::Result<Longest> {
-        let mut longest = Longest::default();
-        let mut last = cpu_ns();
+    pub fn insert(&mut self, from: u64, to: u64, now: Now, mut done: impl FnMut(u64)) -> anyhow::Result<()> {
         for i in from..to {
             let key = self.key(i);
             let part = open(&mut self.partitions[self.geometry.route(&key) as usize]);
-            let done =
+            let written =
                 part.put(&self.catalog, &key, Write::first(self.server), now, GroupMillis(now.0 / 1_000))?;
-            ensure!(done.evicted.is_none(), "entry {i} evicted another: the partition was full");
-            longest.seen(&mut last);
+            ensure!(written.evicted.is_none(), "entry {i} evicted another: the partition was full");
+            done(i);
         }
-        Ok(longest)
+        Ok(())
     }
 
     /// The partitions, one after the other.
@@ -144,49 +144,14 @@ impl Bench {
         ns as f64 / (steps.next_multiple_of(BATCH)) as f64
     }
 
-    /// Passes the clock hand over every partition; returns entries expired and the longest slice.
-    pub fn sweep(&mut self, now: Now) -> (u64, Longest) {
-        let mut longest = Longest::default();
+    /// Passes the clock hand over every partition and tells `done` of each; returns entries expired.
+    pub fn sweep(&mut self, now: Now, mut done: impl FnMut(u64)) -> u64 {
         let mut expired = 0;
-        let mut last = cpu_ns();
-        for part in &mut self.partitions {
+        for (i, part) in (0..).zip(&mut self.partitions) {
             expired += u64::from(open(part).sweep(&self.catalog, now, u32::MAX).expired);
-            longest.seen(&mut last);
+            done(i);
         }
-        (expired, longest)
-    }
-}
-
-/// The longest of many operations, by the CPU clock of the thread.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Longest {
-    /// Sum, in nanoseconds.
-    pub sum_ns: u64,
-    /// The longest, in nanoseconds.
-    pub max_ns: u64,
-    /// Operations above one millisecond.
-    pub above_1ms: u64,
-}
-
-impl Longest {
-    /// The same clock readings for as long, with nothing between them: what the machine takes away (interrupts,
-    /// a hypervisor's other guests) is charged to the thread that happens to run.
-    fn of_nothing(ns: u64) -> Self {
-        let mut longest = Self::default();
-        let mut last = cpu_ns();
-        while longest.sum_ns < ns {
-            longest.seen(&mut last);
-        }
-        longest
-    }
-
-    fn seen(&mut self, last: &mut u64) {
-        let now = cpu_ns();
-        let ns = now - *last;
-        *last = now;
-        self.sum_ns += ns;
-        self.max_ns = self.max_ns.max(ns);
-        self.above_1ms += u64::from(ns > 1_000_000);
+        expired
     }
 }
 
@@ -196,46 +161,94 @@ impl Longest {
 /// The table cannot be made, or does not behave.
 pub fn run(scene: &str, plan: Plan) -> anyhow::Result<()> {
     let report = Report::new(scene);
-    let Plan { entries, steps, rounds } = plan;
+    let Plan { entries, repeats, .. } = plan;
+    let partitions = u64::from(Geometry::for_entries(entries)?.partitions());
+    let mut times = Times {
+        inserts: Repeated::new(entries),
+        quiet: Repeated::new(partitions),
+        all: Repeated::new(partitions),
+    };
+    for round in 1..=repeats {
+        one_table(&report, plan, &mut times, round == 1, round == repeats)?;
+    }
+    let Times { inserts, quiet, all } = times;
+    let inserted = (entries * repeats) as f64;
+    let nothing = Repeated::of_nothing(&inserts, entries * repeats);
+    report.put("rounds_of_inserts_and_sweeps", repeats as f64, "rounds");
+    report.put("insert_mean", inserts.sum_ns as f64 / inserted - clock_cost(), "ns");
+    report.put("insert_longest", inserts.max_ns as f64, "ns");
+    report.put("inserts_above_1_ms_in_all_rounds_together", inserts.above_1_ms as f64, "inserts");
+    report.put("inserts_above_1_ms_in_every_round", inserts.above_1_ms_in_every_round() as f64, "inserts");
+    report.put("insert_longest_at_its_best", f64::from(inserts.longest_at_its_best_ns()), "ns");
+    report.put("longest_of_doing_nothing_as_long", nothing.max_ns as f64, "ns");
+    report.put("of_doing_nothing_above_1_ms", nothing.above_1_ms as f64, "times");
+    for (what, sweeps) in [("nothing_ends", &quiet), ("all_end", &all)] {
+        let each = sweeps.sum_ns as f64 / inserted;
+        let put = |name: &str, value, unit| report.put(&format!("{name}_when_{what}"), value, unit);
+        put("sweep_an_entry", each, "ns");
+        put("sweep_longest_slice", sweeps.max_ns as f64, "ns");
+        put("sweep_longest_slice_at_its_best", f64::from(sweeps.longest_at_its_best_ns()), "ns");
+        put("sweeps_above_1_ms_in_all_rounds_together", sweeps.above_1_ms as f64, "sweeps");
+        put("sweeps_above_1_ms_in_every_round", sweeps.above_1_ms_in_every_round() as f64, "sweeps");
+    }
+    Ok(())
+}
+
+/// What is timed in every round.
+struct Times {
+    inserts: Repeated,
+    /// Sweeps that find nothing to do.
+    quiet: Repeated,
+    /// Sweeps that clear away every entry.
+    all: Repeated,
+}
+
+/// Fills a new table and empties it. The first one shows what it weighs, the last one what its use costs.
+fn one_table(
+    report: &Report,
+    plan: Plan,
+    times: &mut Times,
+    is_first: bool,
+    is_last: bool,
+) -> anyhow::Result<()> {
+    let Plan { entries, steps, rounds, .. } = plan;
     let before = resident()?;
     let mut bench = Bench::new(entries).context("reserving the table")?;
-    let reserved = resident()? - before;
-    let calls = allocations();
+    let reserved = resident()?.saturating_sub(before);
     let now = Now(10 * SECOND);
 
-    let inserted = bench.insert(0, entries, now)?;
-    let calls = allocations() - calls;
-    let clock = clock_cost();
-    let nothing = Longest::of_nothing(inserted.sum_ns);
-    report.put("bytes_an_entry_by_rss", (resident()? - before) as f64 / entries as f64, "bytes");
-    report.put("bytes_an_entry_reserved", reserved as f64 / entries as f64, "bytes");
-    report.put("huge_pages", resident_huge()? as f64, "bytes");
-    report.put("insert_mean", inserted.sum_ns as f64 / entries as f64 - clock, "ns");
-    report.put("insert_longest", inserted.max_ns as f64, "ns");
-    report.put("inserts_above_1_ms", inserted.above_1ms as f64, "inserts");
-    let moves = bench.stats().moves;
-    report.put("moves_per_1000_inserts", moves as f64 * 1e3 / entries as f64, "moves");
-    report.put("allocations_by_inserts", calls as f64, "allocations");
-    report.put("longest_of_doing_nothing_as_long", nothing.max_ns as f64, "ns");
-    report.put("of_doing_nothing_above_1_ms", nothing.above_1ms as f64, "times");
+    let calls = allocations();
+    times.inserts.start();
+    bench.insert(0, entries, now, |i| times.inserts.done(i))?;
+    if is_first {
+        report.put("allocations_by_inserts", (allocations() - calls) as f64, "allocations");
+        report.put("bytes_an_entry_by_rss", (resident()? - before) as f64 / entries as f64, "bytes");
+        report.put("bytes_an_entry_reserved", reserved as f64 / entries as f64, "bytes");
+        report.put("huge_pages", resident_huge()? as f64, "bytes");
+        let stats = bench.stats();
+        report.put("moves_per_1000_inserts", stats.moves as f64 * 1e3 / entries as f64, "moves");
+        report.put("buckets_seen_by_the_longest_search", f64::from(stats.widest_search), "buckets");
+        report.put("buckets_of_a_partition", f64::from(bench.geometry.buckets()), "buckets");
+    }
+    if is_last {
+        let bytes = bench.geometry.bytes(1) as usize;
+        measure_access(report, &mut bench, entries, steps, rounds, bytes, now);
+    }
 
-    measure_access(&report, &mut bench, entries, steps, rounds, (resident()? - before) as usize, now);
-
-    let (expired, quiet) = bench.sweep(now);
+    times.quiet.start();
+    let expired = bench.sweep(now, |i| times.quiet.done(i));
     ensure!(expired == 0, "nothing is old enough to end");
-    report.put("sweep_an_entry_when_nothing_ends", quiet.sum_ns as f64 / entries as f64, "ns");
-    report.put("sweep_longest_slice_when_nothing_ends", quiet.max_ns as f64, "ns");
-
-    let bench = two_threads(&report, bench, entries, steps, now)?;
-    let mut bench = bench;
+    if is_last {
+        bench = two_threads(report, bench, entries, steps, now)?;
+    }
     let late = Now(now.0 + u64::from(LIFE_SECONDS + 100) * SECOND);
     let calls = allocations();
-    let (expired, all) = bench.sweep(late);
+    times.all.start();
+    let expired = bench.sweep(late, |i| times.all.done(i));
     ensure!(expired == entries, "{expired} of {entries} entries ended");
-    report.put("sweep_an_entry_when_all_end", all.sum_ns as f64 / entries as f64, "ns");
-    report.put("sweep_longest_slice_when_all_end", all.max_ns as f64, "ns");
-    report.put("sweeps_above_1_ms", (all.above_1ms + quiet.above_1ms) as f64, "sweeps");
-    report.put("allocations_by_sweeps", (allocations() - calls) as f64, "allocations");
+    if is_last {
+        report.put("allocations_by_sweeps", (allocations() - calls) as f64, "allocations");
+    }
     Ok(())
 }
 

@@ -20,7 +20,7 @@ fn a_table_of_200000_entries_keeps_its_bytes_and_allocates_nothing_in_use() {
     assert!(reserved <= 66 * ENTRIES, "{} bytes an entry", reserved as f64 / ENTRIES as f64);
 
     let before = allocations();
-    bench.insert(0, ENTRIES, now).expect("all fit, none evicts another");
+    bench.insert(0, ENTRIES, now, |_| {}).expect("all fit, none evicts another");
     let server = bench.server();
     for i in 0..ENTRIES {
         let found = bench.with(i, |p, c, k| {
@@ -44,7 +44,7 @@ fn a_table_of_200000_entries_keeps_its_bytes_and_allocates_nothing_in_use() {
             p.put(c, k, Write::first(server), now, GroupMillis(0)).expect("the oldest goes")
         });
     }
-    let (expired, _) = bench.sweep(Now(now.0 + 3_601 * second));
+    let expired = bench.sweep(Now(now.0 + 3_601 * second), |_| {});
     assert!(expired > ENTRIES / 2, "{expired} ended");
     assert_eq!(allocations() - before, 0, "allocations by {ENTRIES} entries in use");
     let stats = bench.stats();

@@ -1,5 +1,6 @@
 //! What happens when a partition is full.
 
+use super::limits::MOVES_SEEN_MAX;
 use super::*;
 
 fn full(b: &Bench) -> u32 {
@@ -89,7 +90,9 @@ fn a_partition_fills_to_its_limit_without_evicting_anything() {
             let n = seed.wrapping_mul(0x9e37_79b9).wrapping_add(i);
             assert_eq!(b.get(b.own, n), Some(b.servers[0]));
         }
-        assert!(b.part.stats().moves > 0, "some needed a move");
+        let stats = b.part.stats();
+        assert!(stats.moves > 0, "some needed a move");
+        assert!((3..=MOVES_SEEN_MAX as u32).contains(&stats.widest_search), "{stats:?}");
     }
 }
 
@@ -113,6 +116,7 @@ fn where_no_slot_is_in_reach_the_oldest_in_reach_goes_but_never_an_open_one() {
     }
     let stats = b.part.stats();
     assert!(stats.evicted_nearby > 0);
+    assert_eq!(stats.widest_search, MOVES_SEEN_MAX as u32, "a search in vain ends at its bound");
     assert_eq!(stats.entries, b.geometry.buckets() * 3);
     for n in kept {
         assert_eq!(b.get(b.own, n), Some(b.servers[0]));

@@ -209,7 +209,7 @@ fn a_garbled_entry_is_found_by_recomputing_the_digest() {
     b.put(b.shared, 1, 0).unwrap();
     b.verify();
     let key = b.key(b.shared, 1);
-    let at = b.part.store.find(key.stored, key.hash).unwrap();
+    let at = b.part.find(&b.catalog, &key).unwrap();
     b.part.store.set_value(at, b.servers[1].0);
     let mismatch = b.part.verify(&b.catalog, b.shared).unwrap_err();
     assert_eq!(mismatch.running.count, mismatch.recomputed.count);
