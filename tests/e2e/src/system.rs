@@ -141,12 +141,19 @@ pub fn cores() -> usize {
 
 /// Memory of a process in KiB that is its own alone, from the kernel's own account.
 pub fn private_kib(pid: u32) -> u64 {
+    rollup_kib(pid, &["Private_Clean:", "Private_Dirty:"])
+}
+
+/// Memory in KiB that a process has written to: without its program's pages, which are its own as soon as another process
+/// of the same program ends.
+pub fn written_kib(pid: u32) -> u64 {
+    rollup_kib(pid, &["Private_Dirty:"])
+}
+
+fn rollup_kib(pid: u32, rows: &[&str]) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let number = |l: &str| l.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-    text.lines()
-        .filter(|l| l.starts_with("Private_Clean:") || l.starts_with("Private_Dirty:"))
-        .map(number)
-        .sum()
+    text.lines().filter(|l| rows.iter().any(|row| l.starts_with(row))).map(number).sum()
 }
 
 /// Whether this process may set up an io_uring of the kind that the service engine uses.
