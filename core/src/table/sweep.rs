@@ -21,7 +21,7 @@ pub struct Swept {
 impl Partition {
     /// Lets the clock hand pass over up to `buckets` buckets of three slots.
     ///
-    /// A whole partition is at most 1,366 buckets, below 150 µs. Every partition should get a whole turn
+    /// A whole partition is at most 5,461 buckets: 0.3 ms if every entry ends. Every partition should get a whole turn
     /// each ten seconds; memory comes free that much later if it does not, but no look-up is ever wrong.
     /// With a catalog older than the one this partition adopted, nothing happens.
     //= TBL-EXPIRY-02
