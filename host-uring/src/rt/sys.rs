@@ -236,7 +236,21 @@ pub(super) fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: SIOCOUTQ (the same number as TIOCOUTQ) fills the one int that it is given.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+    // A connection that was reset keeps its number, and nobody will acknowledge anything any more.
+    if result == 0 && bytes > 0 && !is_closed(fd) { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// True when the connection is over for both sides: reset, or ended by a time-out of the kernel's.
+fn is_closed(fd: BorrowedFd<'_>) -> bool {
+    // The state is the first byte of `tcp_info`, and TCP_CLOSE of `linux/tcp_states.h` is 7.
+    const TCP_CLOSE: u8 = 7;
+    let mut state = 0_u8;
+    let mut len = 1 as libc::socklen_t;
+    // SAFETY: one byte and its length are valid for the call to fill; the kernel cuts to the length.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut state).cast(), &mut len)
+    };
+    result == 0 && state == TCP_CLOSE
 }
 
 pub(super) fn borrow(fd: &OwnedFd) -> BorrowedFd<'_> {
