@@ -7,24 +7,36 @@
 
 use super::Findings;
 use super::links::{broken, links, quoted};
+use super::planted;
 use crate::tool::rust;
 use crate::tool::tree::File;
 
 pub fn check(files: &[File], stages: &[&str]) -> Findings {
     let mut findings = Findings::of("rows");
     let mut unmet = 0;
-    for file in files.iter().filter(|f| f.is("md") && f.path.starts_with("docs/acceptance/")) {
-        let mut proof_column = None;
+    for file in documents(files).filter(|f| f.path != planted::RECORD) {
+        let mut table = Table::Outside;
         for (number, line) in file.text.lines().enumerate() {
             let Some(cells) = cells(line) else {
-                proof_column = None;
+                table = Table::Outside;
                 continue;
             };
-            if let Some(column) = cells.iter().position(|c| c.eq_ignore_ascii_case("proof")) {
-                proof_column = Some(column);
-                continue;
-            }
-            let Some(column) = proof_column else { continue };
+            let column = match table {
+                Table::Rows { proof } => proof,
+                Table::Unread => continue,
+                Table::Outside => {
+                    let proof = cells.iter().position(|c| c.eq_ignore_ascii_case("proof"));
+                    table = proof.map_or(Table::Unread, |proof| Table::Rows { proof });
+                    if proof.is_none() {
+                        findings.problem(
+                            format!("{}:{}", file.path, number + 1),
+                            "a table without a column `proof`",
+                            "name the column that shows each row",
+                        );
+                    }
+                    continue;
+                }
+            };
             if cells.iter().all(|c| c.chars().all(|c| matches!(c, '-' | ':'))) {
                 continue;
             }
@@ -41,10 +53,25 @@ pub fn check(files: &[File], stages: &[&str]) -> Findings {
     findings
 }
 
+/// Where the reader of a document is.
+enum Table {
+    Outside,
+    /// Below a heading with this column.
+    Rows {
+        proof: usize,
+    },
+    /// In a table that shows nothing.
+    Unread,
+}
+
+fn documents(files: &[File]) -> impl Iterator<Item = &File> {
+    files.iter().filter(|f| f.is("md") && f.path.starts_with("docs/acceptance/"))
+}
+
 /// All tests that the documents name, as `file.rs::function`.
 pub fn named_tests(files: &[File]) -> Vec<String> {
     let mut names = Vec::new();
-    for file in files.iter().filter(|f| f.is("md") && f.path.starts_with("docs/acceptance/")) {
+    for file in documents(files) {
         names.extend(quoted(&file.text).filter(|q| q.contains(".rs::")).map(str::to_owned));
     }
     names
@@ -73,7 +100,7 @@ fn row(findings: &mut Findings, place: &str, proof: &str, document: &str, files:
                         findings.problem(
                             place,
                             format!("names the test {function} in {path}"),
-                            "there is no such test: correct the row, or write it",
+                            "there is no such test, or it is not run: correct the row, or write it",
                         );
                     }
                 }
@@ -109,7 +136,10 @@ mod tests {
         let files = [
             File::new("docs/acceptance/first.md", &page),
             File::new("docs/performance.md", "# P\n## Cost, at 16 servers\n"),
-            File::new("core/src/a.rs", "#[test]\nfn it_works() {}\nfn no_test() {}\n"),
+            File::new(
+                "core/src/a.rs",
+                "#[test]\nfn it_works() {}\nfn no_test() {}\n#[test]\n#[ignore = \"no\"]\nfn ignored() {}\n",
+            ),
         ];
         check(&files, &["deps"]).problems.into_iter().map(|p| p.what).collect()
     }
@@ -130,6 +160,7 @@ mod tests {
     fn a_test_that_does_not_exist_is_refused() {
         assert_eq!(problems("`core/src/a.rs::it_flies`"), ["names the test it_flies in core/src/a.rs"]);
         assert_eq!(problems("`core/src/a.rs::no_test`"), ["names the test no_test in core/src/a.rs"]);
+        assert_eq!(problems("`core/src/a.rs::ignored`"), ["names the test ignored in core/src/a.rs"]);
         assert_eq!(problems("`core/src/b.rs::it_works`"), ["names the file core/src/b.rs"]);
     }
 
@@ -143,5 +174,15 @@ mod tests {
     #[test]
     fn a_row_without_a_proof_is_refused() {
         assert_eq!(problems("surely"), ["a row without a proof"]);
+    }
+
+    #[test]
+    fn a_table_without_a_column_of_proofs_is_refused() {
+        let page = "# A\n| demand | shown by |\n|---|---|\n| it works | surely |\n\n\
+                    | proof | demand |\n|---|---|\n| not met: 3 | it flies |\n";
+        let found = check(&[File::new("docs/acceptance/first.md", page)], &[]);
+        let problems: Vec<_> = found.problems.iter().map(|p| (p.place.as_str(), p.what.as_str())).collect();
+        assert_eq!(problems, [("docs/acceptance/first.md:2", "a table without a column `proof`")]);
+        assert_eq!(found.looked_at, 1, "the second table's only row");
     }
 }

@@ -13,6 +13,9 @@ use crate::tool::workspace::Workspace;
 /// Where the list stands.
 pub const LIST: &str = "tests/planted.toml";
 
+/// Where `cargo xtask planted` writes its result.
+pub const RECORD: &str = "docs/acceptance/planted-faults.md";
+
 /// One fault.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -117,7 +120,10 @@ mod tests {
         let member = Package { name: "forebay-core".into(), folder: "core".into(), ..Package::default() };
         let workspace = Workspace { members: vec![member], ..Workspace::default() };
         let files = [
-            File::new("core/src/a.rs", "fn f() { one(); two(); two(); }\n#[test]\nfn it_turns_red() {}\n"),
+            File::new(
+                "core/src/a.rs",
+                "fn f() { one(); two(); two(); }\n#[test]\nfn it_turns_red() {}\n#[test]\n#[ignore = \"no\"]\nfn sleeps() {}\n",
+            ),
             File::new("docs/spec/lb.md", "# LB\n"),
         ];
         let faults = read(list).expect("the list is well formed");
@@ -145,6 +151,13 @@ mod tests {
     #[test]
     fn a_fault_whose_test_does_not_exist_is_refused() {
         assert_eq!(problems(&fault("one();", "it_flies")), ["no test it_flies in core"]);
+        assert_eq!(problems(&fault("one();", "sleeps")), ["no test sleeps in core"]);
+    }
+
+    #[test]
+    fn a_fault_that_changes_nothing_is_refused() {
+        let same = fault("one();", "it_turns_red").replace("new = \"\"", "new = \"one();\"");
+        assert_eq!(problems(&same), ["changes nothing"]);
     }
 
     #[test]

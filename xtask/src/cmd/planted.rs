@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -6,13 +7,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::check::planted::{self, Fault, LIST};
+use crate::check::planted::{self, Fault, LIST, RECORD};
+use crate::gate::suites;
 use crate::tool::{process, tree};
 
 /// Plant the faults of tests/planted.toml one by one and demand that each turns its test red
 ///
 /// Works on a copy below target/planted with a target folder of its own; the first fault waits for a full
-/// build, each further one for the crates it touches. The result goes to docs/acceptance/planted-faults.md
+/// build, each further one for the crates it touches. Before that each test must be green without its fault: one
+/// that is red anyway shows nothing. The result goes to docs/acceptance/planted-faults.md
 /// when all areas were planted.
 #[derive(Args)]
 pub struct Planted {
@@ -23,9 +26,6 @@ pub struct Planted {
     #[arg(long)]
     keep: bool,
 }
-
-/// Where the result is written.
-const RECORD: &str = "docs/acceptance/planted-faults.md";
 
 /// What a planted fault led to.
 struct Sown {
@@ -52,12 +52,17 @@ impl Planted {
         }
         copy_tree(&root, &copy)?;
         println!("xtask: {} faults, each in a copy at {}", faults.len(), tree::shown(&copy));
+        let build = place.join("build");
+        let red_anyway = not_green(&faults, |fault| run_test(fault, &copy, &build))?;
+        if !red_anyway.is_empty() {
+            bail!("without a fault these are not green, and would show nothing: {}", red_anyway.join(", "));
+        }
         let mut sown = Vec::new();
         for (number, fault) in faults.into_iter().enumerate() {
             let begun = Instant::now();
             print!("[{}] {}: {} ", number + 1, fault.area, fault.what);
             std::io::Write::flush(&mut std::io::stdout()).ok();
-            let missed = plant(&fault, &copy, &place.join("build"))?;
+            let missed = plant(&fault, &copy, &build)?;
             let word = if missed.is_none() { "-> red, as it must be" } else { "-> NOT RED" };
             println!("{word} ({} s)", begun.elapsed().as_secs());
             if let Some(said) = &missed {
@@ -89,16 +94,53 @@ fn plant(fault: &Fault, copy: &Path, build: &Path) -> Result<Option<String>> {
     let said = run_test(fault, copy, build);
     fs::write(&file, good)?;
     let said = said?;
-    // Red is a test that ran and failed; code that no longer compiles proves nothing.
-    let red = said.lines().any(|line| {
-        line.starts_with("test ") && line.contains(&fault.test) && line.trim_end().ends_with("FAILED")
-    });
-    Ok((!red).then_some(said))
+    Ok((judge(&said, &fault.test) != Judged::Red).then_some(said))
+}
+
+/// What became of a test.
+#[derive(Debug, PartialEq, Eq)]
+enum Judged {
+    Green,
+    Red,
+    /// Nothing ran: the code does not compile, or there is no such test. That proves nothing.
+    NotRun,
+}
+
+/// Reads libtest's lines.
+fn judge(said: &str, test: &str) -> Judged {
+    let mut judged = Judged::NotRun;
+    for line in said.lines().filter(|l| l.starts_with("test ") && l.contains(test)) {
+        match line.trim_end().rsplit(' ').next() {
+            Some("FAILED") => return Judged::Red,
+            Some("ok") => judged = Judged::Green,
+            _ => {}
+        }
+    }
+    judged
+}
+
+/// The tests that are not green as the tree is, each asked once.
+fn not_green(faults: &[Fault], run: impl Fn(&Fault) -> Result<String>) -> Result<Vec<String>> {
+    let mut asked = BTreeSet::new();
+    let mut found = Vec::new();
+    for fault in faults {
+        if !asked.insert((&fault.package, &fault.target, &fault.test)) {
+            continue;
+        }
+        let said = run(fault)?;
+        let judged = judge(&said, &fault.test);
+        if judged != Judged::Green {
+            println!("{said}");
+            found.push(format!("{} {} ({judged:?})", fault.package, fault.test));
+        }
+    }
+    Ok(found)
 }
 
 fn run_test(fault: &Fault, copy: &Path, build: &Path) -> Result<String> {
     let cargo = |args: &[&str]| {
         let mut command = process::cargo(args);
+        suites::in_a_known_environment(&mut command);
         command.current_dir(copy).env("CARGO_TARGET_DIR", build).stderr(Stdio::piped());
         command
     };
@@ -153,18 +195,54 @@ fn record(sown: &[Sown]) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_record_names_every_fault_and_its_test() {
-        let fault = Fault {
+    fn fault(test: &str) -> Fault {
+        Fault {
             area: "lb".into(),
             what: "turns are not taken".into(),
             file: "core/src/a.rs".into(),
             old: "a".into(),
             new: "b".into(),
             package: "forebay-core".into(),
-            test: "a::tests::turns_are_taken".into(),
+            test: test.into(),
             target: None,
-        };
+        }
+    }
+
+    #[test]
+    fn only_a_test_that_ran_and_failed_is_red() {
+        let test = "a::tests::turns_are_taken";
+        for (said, judged) in [
+            ("test a::tests::turns_are_taken ... FAILED\ntest other ... ok", Judged::Red),
+            ("test a::tests::turns_are_taken ... ok\ntest other ... FAILED", Judged::Green),
+            ("test a::tests::turns_are_taken - should panic ... FAILED", Judged::Red),
+            ("test a::tests::turns_are_taken ... ignored, no network", Judged::NotRun),
+            ("error[E0425]: a::tests::turns_are_taken FAILED", Judged::NotRun),
+            ("error: could not compile `forebay-core`", Judged::NotRun),
+            ("running 0 tests\ntest result: ok. 0 passed", Judged::NotRun),
+        ] {
+            assert_eq!(judge(said, test), judged, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_test_that_is_red_without_its_fault_shows_nothing() {
+        let faults = ["one", "two", "one", "three"].map(fault);
+        let asked = std::cell::Cell::new(0);
+        let found = not_green(&faults, |fault| {
+            asked.set(asked.get() + 1);
+            Ok(match fault.test.as_str() {
+                "one" => "test one ... ok".into(),
+                "two" => "test two ... FAILED".into(),
+                _ => "error: could not compile".into(),
+            })
+        });
+        assert_eq!(found.unwrap(), ["forebay-core two (Red)", "forebay-core three (NotRun)"]);
+        assert_eq!(asked.get(), 3);
+    }
+
+    #[test]
+    fn the_record_names_every_fault_and_its_test() {
+        let fault = fault("a::tests::turns_are_taken");
         let text = record(&[Sown { fault, missed: None }]);
         assert!(text.contains("| lb | turns are not taken | `core/src/a.rs` | `forebay-core` a::tests::"));
     }

@@ -153,11 +153,12 @@ pub fn ensure(wanted: &[&str], install: bool) -> Result<()> {
 }
 
 fn missing(wanted: &[&str]) -> Vec<&'static Need> {
-    NEEDS
-        .iter()
-        .filter(|need| need.wanted.iter().any(|w| wanted.contains(w)))
-        .filter(|need| !is_there(&need.sign))
-        .collect()
+    needed(wanted).filter(|need| !is_there(&need.sign)).collect()
+}
+
+/// What these commands and stages cannot do without, there or not.
+fn needed(wanted: &[&str]) -> impl Iterator<Item = &'static Need> {
+    NEEDS.iter().filter(|need| need.wanted.iter().any(|w| wanted.contains(w)))
 }
 
 fn is_there(sign: &Sign) -> bool {
@@ -234,7 +235,25 @@ mod tests {
 
     #[test]
     fn up_needs_less_than_test() {
-        let up = NEEDS.iter().filter(|n| n.wanted == COMPILING).count();
-        assert!(up > 0 && up < NEEDS.len());
+        let names = |wanted: &[&str]| needed(wanted).map(|n| name(&n.cure)).collect::<Vec<_>>();
+        assert_eq!(names(&["up"]), ["the package gcc", "the package libc6-dev"]);
+        let test = names(&crate::gate::stage_names());
+        for foreign in ["curl", "wrk", "nghttp2-client", "haproxy", "nginx", "python3-websockets"] {
+            assert!(
+                test.contains(&format!("the package {foreign}")),
+                "{foreign} is needed by tests: {test:?}"
+            );
+        }
+        for part in ["rustfmt", "clippy"] {
+            assert!(test.contains(&format!("the toolchain component {part}")), "{part}: {test:?}");
+        }
+    }
+
+    #[test]
+    fn a_need_names_only_stages_and_commands_that_exist() {
+        let stages = crate::gate::stage_names();
+        for word in NEEDS.iter().flat_map(|n| n.wanted) {
+            assert!(stages.contains(word) || ["up", "bench", "fuzz-search"].contains(word), "{word}");
+        }
     }
 }

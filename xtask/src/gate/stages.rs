@@ -168,3 +168,18 @@ fn clippy(gate: &mut Gate) -> Result<Outcome> {
     outcome.looked_at = Some((builds, "feature sets"));
     Ok(outcome)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_in_which_no_test_ran_is_red() {
+        let mut gate = Gate::new(false);
+        gate.suites = Some(Vec::new());
+        for stage in [unit, fuzz, e2e] {
+            let outcome = stage(&mut gate).unwrap();
+            assert_eq!((outcome.problems, outcome.good()), (1, false));
+        }
+    }
+}

@@ -95,6 +95,27 @@ fn package(id: &str, folder: &Path) -> String {
     }
 }
 
+/// Settings by which a person's shell would change what tests demand, how much they try, or whose programs they run.
+const NOT_INHERITED: &[&str] = &[
+    "FOREBAY_BLESS",
+    "FOREBAY_BIN_DIR",
+    "FOREBAY_FUZZ_TARGET",
+    "FOREBAY_LONG",
+    "PROPTEST_CASES",
+    "PROPTEST_MAX_LOCAL_REJECTS",
+    "PROPTEST_MAX_GLOBAL_REJECTS",
+    "PROPTEST_MAX_SHRINK_ITERS",
+    "PROPTEST_RNG_SEED",
+    "RUST_TEST_SHUFFLE",
+];
+
+/// Takes out of the environment what would make a test pass that is red elsewhere.
+pub fn in_a_known_environment(command: &mut Command) {
+    for name in NOT_INHERITED {
+        command.env_remove(name);
+    }
+}
+
 /// Runs one program and counts.
 ///
 /// # Errors
@@ -106,6 +127,7 @@ pub fn run(suite: &Suite, long: bool, out: &Path) -> Result<Outcome> {
     let skips = out.join(format!("{}.skips", name.replace([' ', '/'], "-")));
     fs::write(&skips, "").context("emptying the file of skips")?;
     let mut command = Command::new(&suite.program);
+    in_a_known_environment(&mut command);
     command
         .current_dir(&suite.folder)
         .env("CARGO_MANIFEST_DIR", &suite.folder)
@@ -165,6 +187,10 @@ pub fn run(suite: &Suite, long: bool, out: &Path) -> Result<Outcome> {
         // It died outside any test, or ran past its time.
         outcome.failed = 1;
         outcome.red.push(format!("{name}: {status} after {} s", begun.elapsed().as_secs()));
+    } else if status.success() && !count.summed_up {
+        // A test called `exit(0)`: the others were never run.
+        outcome.failed += 1;
+        outcome.red.push(format!("{name}: ended before its tests had"));
     }
     if outcome.failed > 0 {
         for line in &count.details {
@@ -189,6 +215,7 @@ pub fn run(suite: &Suite, long: bool, out: &Path) -> Result<Outcome> {
 /// Cargo cannot be started.
 pub fn run_doc_tests() -> Result<Outcome> {
     let mut command = process::cargo(&["test", "--profile=gate", "--workspace", "--doc"]);
+    in_a_known_environment(&mut command);
     let out = command.stderr(Stdio::inherit()).output().context("starting cargo test --doc")?;
     let mut count = Count::default();
     let text = String::from_utf8_lossy(&out.stdout);
@@ -226,6 +253,8 @@ struct Count {
     /// Everything from "failures:" on.
     details: Vec<String>,
     in_details: bool,
+    /// Whether libtest came to its last line.
+    summed_up: bool,
 }
 
 impl Count {
@@ -240,6 +269,7 @@ impl Count {
         if self.in_details {
             self.details.push(line.to_owned());
         }
+        self.summed_up |= line.starts_with("test result: ");
         let Some((name, result)) = line.strip_prefix("test ").and_then(|l| l.rsplit_once(" ... ")) else {
             return;
         };
@@ -299,6 +329,46 @@ mod tests {
         assert_eq!(outcome.skipped.len(), 2);
         assert_eq!(outcome.skipped[1], ("core lib a::one".to_owned(), "no wrk here".to_owned()));
         assert_eq!(count.details.len(), 2);
+    }
+
+    /// Runs a program of the system as if it were one of tests.
+    fn run_program(program: &str) -> Outcome {
+        let folder = std::env::temp_dir();
+        let suite = Suite {
+            package: "p".into(),
+            target: Path::new(program).file_name().unwrap().to_string_lossy().into_owned(),
+            folder: folder.clone(),
+            program: program.into(),
+            binaries: BTreeMap::new(),
+        };
+        let out = folder.join(format!("forebay-xtask-{}-{}", std::process::id(), suite.target));
+        let outcome = run(&suite, false, &out).unwrap();
+        fs::remove_dir_all(&out).ok();
+        outcome
+    }
+
+    #[test]
+    fn a_program_of_tests_that_dies_is_red() {
+        let outcome = run_program("/bin/false");
+        assert_eq!((outcome.passed, outcome.failed), (0, 1));
+        assert!(outcome.red[0].starts_with("p false: exit status: 1 after"), "{:?}", outcome.red);
+    }
+
+    #[test]
+    fn a_program_that_ends_well_before_its_tests_is_red() {
+        let outcome = run_program("/bin/true");
+        assert_eq!((outcome.failed, outcome.red), (1, vec!["p true: ended before its tests had".to_owned()]));
+    }
+
+    #[test]
+    fn tests_do_not_inherit_what_would_make_them_pass() {
+        let mut command = Command::new("x");
+        in_a_known_environment(&mut command);
+        let removed: Vec<_> =
+            command.get_envs().filter(|(_, value)| value.is_none()).map(|(n, _)| n).collect();
+        for name in ["FOREBAY_BLESS", "FOREBAY_BIN_DIR", "PROPTEST_CASES"] {
+            assert!(removed.contains(&std::ffi::OsStr::new(name)), "{name}");
+        }
     }
 
     #[test]

@@ -141,23 +141,36 @@ pub fn first_test_line(path: &str, code: &str) -> Option<usize> {
 }
 
 /// Names of functions that `cargo test` would run in this source, with their lines (from 0).
+///
+/// Left out is what is marked as ignored, and what a `cfg` other than one of a feature may leave out of the
+/// build: neither shows anything.
 pub fn test_functions(code: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
-    let mut marked = false;
+    let mut attributes: Vec<&str> = Vec::new();
     for (number, line) in code.lines().enumerate() {
         let line = line.trim();
-        if line.starts_with("#[test]")
-            || line.starts_with("#[tokio::test")
-            || line.starts_with("#[monoio::test")
-        {
-            marked = true;
+        if line.starts_with("#[") {
+            attributes.push(line);
         }
-        if marked && let Some(name) = function_name(line) {
-            found.push((number, name));
-            marked = false;
+        if let Some(name) = function_name(line) {
+            if is_run(&attributes) {
+                found.push((number, name));
+            }
+            attributes.clear();
+        } else if !line.starts_with("#[") && line.ends_with([';', '{', '}']) {
+            attributes.clear();
         }
     }
     found
+}
+
+fn is_run(attributes: &[&str]) -> bool {
+    const TESTS: [&str; 3] = ["#[test]", "#[tokio::test", "#[monoio::test"];
+    let left_out = |a: &&str| {
+        a.contains("ignore")
+            || (a.starts_with("#[cfg(") && !a.starts_with("#[cfg(feature") && *a != "#[cfg(test)]")
+    };
+    attributes.iter().any(|a| TESTS.iter().any(|t| a.starts_with(t))) && !attributes.iter().any(left_out)
 }
 
 /// The name of the function that this line declares.
@@ -205,5 +218,14 @@ mod tests {
             "#[test]\n#[should_panic]\nfn one() {}\nfn two() {}\n  #[tokio::test]\n  async fn three() {}";
         let names: Vec<_> = test_functions(code).into_iter().map(|(_, n)| n).collect();
         assert_eq!(names, ["one", "three"]);
+    }
+
+    #[test]
+    fn a_test_that_is_ignored_or_left_out_of_the_build_is_none() {
+        let code = "#[test]\n#[ignore = \"later\"]\nfn one() {}\n#[ignore]\n#[test]\nfn two() {}\n\
+                    #[cfg(any())]\n#[test]\nfn three() {}\n#[test]\n#[cfg_attr(all(), ignore)]\nfn four() {}\n\
+                    #[cfg(any())]\nuse a::b;\n#[cfg(feature = \"serde\")]\n#[test]\nfn five() {}\n";
+        let names: Vec<_> = test_functions(code).into_iter().map(|(_, n)| n).collect();
+        assert_eq!(names, ["five"]);
     }
 }
