@@ -1,5 +1,6 @@
 //! The load of `up --once`, and its report.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use super::client::Client;
+use super::client::{Answer, Client};
 use super::config::{SESSION_COOKIE, Service, Stick};
 use super::verdict::{History, Sample, Stopped, Verdict};
 use super::{Running, from_log, metrics};
@@ -56,9 +57,15 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
     }
     let verdict = Verdict::of(&histories, stopped.as_ref());
     let workers_used = metrics::workers_used(running.plan.metrics)?;
-    let enough_workers = workers_used >= usize::from(options.workers.min(2));
-    let stop_happened = stopped.is_some() || !ours;
-    let ok = verdict.errors == 0 && verdict.sticky_violations == 0 && enough_workers && stop_happened;
+    let figures = Figures {
+        errors: verdict.errors,
+        sticky_violations: verdict.sticky_violations,
+        workers: usize::from(options.workers),
+        workers_used,
+        server_stopped: stopped.is_some(),
+        servers_are_ours: ours,
+    };
+    let ok = figures.good();
     let report = json!({
         "ok": ok,
         "requests": verdict.requests,
@@ -91,6 +98,28 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
         running.folder.path().display(),
     );
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What decides about the exit code.
+#[derive(Clone, Copy)]
+struct Figures {
+    errors: u64,
+    sticky_violations: u64,
+    workers: usize,
+    workers_used: usize,
+    server_stopped: bool,
+    servers_are_ours: bool,
+}
+
+impl Figures {
+    /// Whether no request failed, every client stuck, and the run was one that shows it: two workers answered where
+    /// there are two, and a server of ours was stopped.
+    fn good(self) -> bool {
+        self.errors == 0
+            && self.sticky_violations == 0
+            && self.workers_used >= self.workers.min(2)
+            && (self.server_stopped || !self.servers_are_ours)
+    }
 }
 
 /// The clients, shared out evenly over the services. Those of the service that knows clients by
@@ -134,16 +163,7 @@ fn drive(
             let sent = began.elapsed();
             let answer = client.get(path, last);
             let took = began.elapsed() - sent;
-            let got = match answer {
-                Ok(a) if ours && a.status == 200 => {
-                    a.server.ok_or_else(|| "the answer names no server".to_owned())
-                }
-                // Servers that are not ours may answer what they like; the log will name them.
-                Ok(a) if !ours && a.status < 500 => Ok(String::new()),
-                Ok(a) => Err(format!("status {}", a.status)),
-                Err(e) => Err(e.to_string()),
-            };
-            history.samples.push(Sample { sent, took, got });
+            history.samples.push(Sample { sent, took, got: got(answer, ours) });
             done.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -153,10 +173,62 @@ fn drive(
     clients.into_iter().map(|(_, history)| history).collect()
 }
 
+/// The server that answered a request well, or what went wrong.
+fn got(answer: io::Result<Answer>, ours: bool) -> Result<String, String> {
+    match answer {
+        Ok(a) if ours && a.status == 200 => a.server.ok_or_else(|| "the answer names no server".to_owned()),
+        // Servers that are not ours may answer what they like; the log will name them.
+        Ok(a) if !ours && a.status < 500 => Ok(String::new()),
+        Ok(a) => Err(format!("status {}", a.status)),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
 /// Kills the second demo server, as a crash would.
 fn stop_one(running: &mut Running, began: Instant) -> Result<Option<Stopped>> {
     let Some((name, process)) = running.demo.get_mut(1) else { return Ok(None) };
     let from = began.elapsed();
     process.kill()?;
     Ok(Some(Stopped { server: name.clone(), from, to: began.elapsed() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_good_only_if_nothing_failed_and_it_could_have_shown_it() {
+        let good = Figures {
+            errors: 0,
+            sticky_violations: 0,
+            workers: 4,
+            workers_used: 2,
+            server_stopped: true,
+            servers_are_ours: true,
+        };
+        assert!(good.good());
+        assert!(!Figures { errors: 1, ..good }.good());
+        assert!(!Figures { sticky_violations: 1, ..good }.good());
+        assert!(!Figures { workers_used: 1, ..good }.good(), "one of several workers answered everything");
+        assert!(!Figures { server_stopped: false, ..good }.good(), "no server was stopped");
+        assert!(Figures { workers: 1, workers_used: 1, ..good }.good(), "there is but one");
+        assert!(!Figures { workers: 1, workers_used: 0, ..good }.good());
+        let theirs = Figures { server_stopped: false, servers_are_ours: false, ..good };
+        assert!(theirs.good(), "nobody stops servers that are not ours");
+        assert!(!Figures { errors: 1, ..theirs }.good());
+    }
+
+    #[test]
+    fn an_answer_is_good_by_its_status_and_by_whose_server_it_is() {
+        let answer = |status, server: Option<&str>| Ok(Answer { status, server: server.map(str::to_owned) });
+        assert_eq!(got(answer(200, Some("demo-1")), true), Ok("demo-1".into()));
+        assert_eq!(got(answer(404, Some("demo-1")), true), Err("status 404".into()));
+        assert_eq!(got(answer(502, None), true), Err("status 502".into()));
+        assert_eq!(got(answer(200, None), true), Err("the answer names no server".into()));
+        assert_eq!(got(answer(404, None), false), Ok(String::new()));
+        assert_eq!(got(answer(500, None), false), Err("status 500".into()));
+        for ours in [true, false] {
+            assert!(got(Err(io::ErrorKind::ConnectionReset.into()), ours).is_err());
+        }
+    }
 }

@@ -168,4 +168,18 @@ mod tests {
         assert_eq!(v.spread.into_iter().map(|(s, n)| format!("{s}{n}")).collect::<String>(), "a1b1c1");
         assert_eq!(v.sticky_violations, 0);
     }
+
+    #[test]
+    fn percentiles_are_times_that_so_many_requests_stayed_below() {
+        let sample = |ms| Sample {
+            sent: Duration::ZERO,
+            took: Duration::from_millis(ms),
+            got: if ms < 1000 { Ok("a".into()) } else { Err("late".into()) },
+        };
+        // In no order, and with failed requests, whose times say nothing.
+        let samples = (1..=100).rev().chain([5000; 7]).map(sample).collect();
+        let v = Verdict::of(&[History { stick: Stick::None, known: true, samples }], None);
+        assert_eq!([0, 50, 99, 100].map(|p| v.percentile_ms(p)), [1.0, 51.0, 100.0, 100.0]);
+        assert_eq!(Verdict::of(&[], None).percentile_ms(99), 0.0);
+    }
 }
