@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::{End, Failure, Verdict, Window, ended};
+use super::{End, Failure, Verdict, Window, ended, position};
 use crate::{
     limits::INTERIM_MAX,
     monitor::{Http, StatusSet},
@@ -75,7 +75,7 @@ impl Evaluator {
             Head::Partial => ended(end, self.window.excerpt()),
             Head::Invalid => Verdict::Fail(Failure::NotHttp(self.window.excerpt())),
             Head::Status(status, body) => {
-                if let Some(verdict) = self.by_status(status, true) {
+                if let Some(verdict) = self.by_status(status, self.window.bytes(), true) {
                     return verdict;
                 }
                 match (self.window.contains(&self.response), end) {
@@ -105,14 +105,17 @@ impl Evaluator {
         if self.is_interim(status) && !full {
             return Verdict::NeedMore;
         }
-        let complete = full || body.is_some_and(|at| body_is_complete(self.window.bytes(), at, status));
-        if let Some(verdict) = self.by_status(status, complete) {
+        let end = body.and_then(|at| answer_end(self.window.bytes(), at, status));
+        let complete = full || end.is_some();
+        // What follows the answer is not part of it, however much of it came in the same segment.
+        let answer = self.window.bytes().get(..end.unwrap_or(usize::MAX)).unwrap_or(self.window.bytes());
+        if let Some(verdict) = self.by_status(status, answer, complete) {
             return verdict;
         }
         if self.response.is_empty() && self.maintenance.is_empty() {
             return if full || body.is_some() { Verdict::Pass } else { Verdict::NeedMore };
         }
-        match self.window.contains(&self.response) {
+        match position(answer, &self.response).is_some() {
             // The maintenance text may still come.
             true if complete || self.maintenance.is_empty() => Verdict::Pass,
             false if complete => Verdict::Fail(Failure::NoMatch(self.window.excerpt())),
@@ -123,8 +126,9 @@ impl Evaluator {
     /// What status and maintenance text decide: maintenance before refusal, so that a 503 can mean "working on it".
     /// `complete`: nothing that follows is looked at.
     //= HM-MAINT-01
-    fn by_status(&self, status: u16, complete: bool) -> Option<Verdict> {
-        if self.maintenance_codes.contains(&status) || self.has_maintenance_text() {
+    fn by_status(&self, status: u16, answer: &[u8], complete: bool) -> Option<Verdict> {
+        let has_text = !self.maintenance.is_empty() && position(answer, &self.maintenance).is_some();
+        if self.maintenance_codes.contains(&status) || has_text {
             return Some(Verdict::Maintenance(self.window.excerpt()));
         }
         // The text can still turn an unexpected status into maintenance: wait for it.
@@ -137,10 +141,6 @@ impl Evaluator {
     /// Whether another answer follows this one. 101 is final: nothing of HTTP follows it.
     fn is_interim(&self, status: u16) -> bool {
         matches!(status, 100 | 102..=199) && !self.expect.contains(status)
-    }
-
-    fn has_maintenance_text(&self) -> bool {
-        !self.maintenance.is_empty() && self.window.contains(&self.maintenance)
     }
 
     /// Drops a complete interim (1xx) head that was not asked for.
@@ -200,21 +200,21 @@ fn body_start(bytes: &[u8], first_line_end: usize) -> Option<usize> {
     }
 }
 
-/// Whether the answer says by itself that it has ended, so that a kept connection need not be waited for.
-fn body_is_complete(bytes: &[u8], body: usize, status: u16) -> bool {
+/// Where the answer ends by what it says itself, so that a kept connection need not be waited for; `None`: nothing
+/// says so, or it is not all there.
+fn answer_end(bytes: &[u8], body: usize, status: u16) -> Option<usize> {
     if matches!(status, 100..=199 | 204 | 304) {
-        return true;
+        return Some(body);
     }
-    let (head, body) = bytes.split_at(body.min(bytes.len()));
     let mut chunked = false;
     let mut length = None;
-    for line in head.split(|&b| b == b'\n') {
+    for line in bytes.get(..body)?.split(|&b| b == b'\n') {
         let Some(colon) = line.iter().position(|&b| b == b':') else { continue };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or(&[]).trim_ascii();
         if name.eq_ignore_ascii_case(b"content-length") {
-            length = value.iter().try_fold(0_u64, |n, &b| match b {
-                b'0'..=b'9' => n.checked_mul(10)?.checked_add(u64::from(b - b'0')),
+            length = value.iter().try_fold(0_usize, |n, &b| match b {
+                b'0'..=b'9' => n.checked_mul(10)?.checked_add(usize::from(b - b'0')),
                 _ => None,
             });
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
@@ -222,8 +222,26 @@ fn body_is_complete(bytes: &[u8], body: usize, status: u16) -> bool {
         }
     }
     match (chunked, length) {
-        (true, _) => body.ends_with(b"0\r\n\r\n"),
-        (false, Some(length)) => u64::try_from(body.len()).is_ok_and(|have| have >= length),
-        (false, None) => false,
+        (true, _) => chunks_end(bytes, body),
+        (false, Some(length)) => body.checked_add(length).filter(|&end| end <= bytes.len()),
+        (false, None) => None,
+    }
+}
+
+/// Where the last chunk and its trailers end. What is no chunk has no end but that of the connection.
+fn chunks_end(bytes: &[u8], body: usize) -> Option<usize> {
+    let mut at = body;
+    loop {
+        let line = bytes.get(at..)?;
+        let line = line.get(..line.iter().position(|&b| b == b'\n')?)?;
+        let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+        let size = core::str::from_utf8(line.get(..digits)?).ok()?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            return body_start(bytes, at + line.len());
+        }
+        // The data, and the end of its line.
+        let after = (at + line.len() + 1).checked_add(size)?;
+        at = after + bytes.get(after..)?.iter().position(|&b| b == b'\n')? + 1;
     }
 }
