@@ -309,18 +309,17 @@ fn the_grace_of_a_server_disabled_by_the_configuration_counts_from_the_start() {
 //= test LB-DRAIN-03
 #[test]
 fn open_connections_are_cut_when_the_grace_is_over_and_not_before() {
-    let minute = Micros::from_secs(60);
-    for (grace, cut) in [
-        (Grace::Immediate, Some(Now(5))),
-        (Grace::For(Minutes(1)), Some(Now(5).after(minute))),
-        (Grace::Unlimited, None),
-    ] {
+    let minutes = |m| (Grace::For(Minutes(m)), Some(Now(5).after(Micros::from_secs(60 * u64::from(m)))));
+    let cuts = [(Grace::Immediate, Some(Now(5))), minutes(1), minutes(7), (Grace::Unlimited, None)];
+    for (i, (grace, cut)) in cuts.into_iter().enumerate() {
+        // Two different times: that of a disabled server is not that of one that failed.
+        let (down_grace, down_cut) = cuts[(i + 1) % cuts.len()];
         let disable = DisablePolicy { kind: DisableType::DisallowNewConnection, grace };
         let mut pool =
-            Pool::new(PoolConfig { disable, down_grace: grace, ..config(1, Algorithm::LeastConnections) })
+            Pool::new(PoolConfig { disable, down_grace, ..config(1, Algorithm::LeastConnections) })
                 .expect("good");
         assert_eq!(pool.cut_at(ServerIndex(0)), None);
-        for state in [ServerState::DISABLED, ServerState::DOWN] {
+        for (state, cut) in [(ServerState::DISABLED, cut), (ServerState::DOWN, down_cut)] {
             pool.set_state(ServerIndex(0), ServerState::UP, Now(1));
             pool.set_state(ServerIndex(0), state, Now(5));
             assert_eq!(pool.cut_at(ServerIndex(0)), cut, "{grace:?} {state:?}");
@@ -494,6 +493,11 @@ fn a_hash_key_is_the_wanted_part_of_the_request_or_else_its_address() {
     assert_eq!(key(HashBy::CustomString, Some(b"s")), b"s");
     assert_eq!(key(HashBy::CustomString, None), address);
     assert_eq!(key(HashBy::CallId, None), b"call-77@host");
+    let request = Request::get("/").with("x-tenant", "").with("i", "call-78@host");
+    let key = |by: HashBy, custom: Option<&'static [u8]>| hash_key(&by, &request, custom).bytes().to_vec();
+    assert_eq!(key(HashBy::CallId, None), b"call-78@host", "the header's short name");
+    assert_eq!(key(HashBy::CustomHeader("x-tenant".into()), None), address, "an empty value is none");
+    assert_eq!(key(HashBy::CustomString, Some(b"")), address);
     for (short, api) in HashBy::NAMES {
         let by = HashBy::parse(short, "x-tenant").expect("a name");
         assert_eq!((by.as_str(), HashBy::parse(api, "x-tenant")), (short, Some(by.clone())));

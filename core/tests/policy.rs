@@ -276,6 +276,31 @@ fn what_exceeds_a_rate_gets_the_rules_answer_and_only_where_the_rule_applies() {
     );
 }
 
+//= test POL-RATE-02
+#[test]
+fn when_a_set_of_buckets_is_full_the_client_seen_longest_ago_is_forgotten() {
+    use forebay_core::hash::{fixed64, reduce};
+    use forebay_core::limits::{RATE_BUCKETS, RATE_WAYS};
+    let set = |c: u32| {
+        let tag = fixed64(&forebay_core::id::ip_bytes(client(c).ip));
+        reduce(tag, (RATE_BUCKETS / RATE_WAYS) as u32)
+    };
+    let one_set: Vec<u32> = (1..).filter(|c| set(*c) == set(1)).take(RATE_WAYS + 1).collect();
+    let rate = Rate { count: 1, period_ms: 60_000, burst: 0, per: Per::Client, status: 429 };
+    let (policy, mut state) = policy(vec![rule(Match::default(), vec![Action::RateLimit(rate)])]);
+    let mut now = 0;
+    let mut passes = |c: u32| {
+        now += 1;
+        policy.evaluate(&mut state, &Request::get("/").from(c), Now(now)).end == End::Proceed
+    };
+    let (late, first) = one_set.split_last().expect("five clients");
+    assert!(first.iter().all(|c| passes(*c)), "each has used its one request");
+    assert!(!passes(first[0]), "and the first was seen again");
+    assert!(passes(*late), "a fifth client takes a bucket");
+    assert!(first.iter().filter(|c| **c != first[1]).all(|c| !passes(*c)), "three still have theirs");
+    assert!(passes(first[1]), "the one seen longest ago begins anew");
+}
+
 //= test POL-PERSIST-01
 #[test]
 fn a_rule_binds_or_hashes_by_a_part_of_the_request() {
