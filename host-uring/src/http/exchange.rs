@@ -193,8 +193,7 @@ async fn try_servers<R: Rt>(
         work.full.clear();
         leave(&mut waiting, worker, work);
         sent_to = sent_to.saturating_add(1);
-        work.trace.server = Some(server.at());
-        work.trace.servers_tried = work.trace.servers_tried.saturating_add(1);
+        work.trace.asks(server.at());
         let failure = match connect(worker, route, server, fresh, patience).await {
             Err(Unconnected::Short(failure)) => {
                 // Another server's connection would want the same.

@@ -79,6 +79,14 @@ impl Trace {
         self.words.add(word);
     }
 
+    /// A server is asked: what was seen of an earlier one is not told of this one.
+    pub fn asks(&mut self, server: usize) {
+        self.server = Some(server);
+        self.servers_tried = self.servers_tried.saturating_add(1);
+        (self.server_src, self.server_rtt_us, self.reused) = (None, 0, false);
+        (self.sent, self.answered, self.server_status) = (None, None, 0);
+    }
+
     /// How it ended: the first thing that went wrong counts.
     pub fn ended(&mut self, state: &'static str) {
         if self.state.is_empty() {

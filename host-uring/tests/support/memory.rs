@@ -190,6 +190,13 @@ impl Peer {
         String::from_utf8_lossy(&std::mem::take(&mut self.rest)).into_owned()
     }
 
+    /// Reads to the connection's end, and says whether that was a reset.
+    pub async fn all_and_reset(&mut self) -> (String, bool) {
+        let text = self.all().await;
+        let reset = matches!(self.stream.try_read(&mut [0]), Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset);
+        (text, reset)
+    }
+
     /// Reads exactly `count` bytes.
     pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.rest.len() < count && self.more().await {}
