@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forebay_e2e::client::read_answer;
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Origin, Request, Scene, Wire, eventually, origin};
+use forebay_e2e::{Origin, Request, Scene, Wire, eventually, origin, wire};
 
 use crate::Proxied;
 
@@ -33,10 +33,20 @@ fn informational_answers_pass_and_the_final_one_follows() {
         all.extend(origin::ok("hi"));
         Some(all)
     });
-    let mut client = p.client();
+    let mut wire = Wire::connect(p.at).unwrap();
     for _ in 0..5 {
-        assert_eq!(client.get("/").unwrap().body, b"hi");
+        wire.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let hints = wire.head().unwrap();
+        assert!(hints.starts_with("HTTP/1.1 103 ") && hints.contains("\r\nLink: </a.css>\r\n"), "{hints}");
+        let (answer, keeps) = read_answer(&mut wire, false).unwrap();
+        assert_eq!((answer.status, answer.body.as_slice(), keeps), (200, &b"hi"[..], true));
     }
+    // HTTP/1.0 knows no informational answers.
+    let old = wire::exchange(p.at, "GET / HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    assert!(
+        old.starts_with("HTTP/1.1 200 ") && old.ends_with("\r\n\r\nhi") && !old.contains("Link"),
+        "{old}"
+    );
 }
 
 #[test]

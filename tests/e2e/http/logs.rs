@@ -47,11 +47,49 @@ fn each_request_has_one_line_with_server_timing_and_reason() {
 #[test]
 fn a_request_with_odd_bytes_cannot_break_the_log() {
     let scene = Scene::new("", "");
-    let odd = Request::get("/%00%0d%0a\"'<script>").field("User-Agent: \"\\ \u{fc}\t{\"a\":1}");
-    let _ = scene.client().send(&odd);
+    // All that the parser lets pass: every visible byte, a tab, and those from 0x80 on.
+    let visible = b"\"}{\\\t".iter().copied().chain(0x21..=0x7e).collect();
+    // A few at a time: long texts are cut.
+    let high: Vec<u8> = (0x80..=0xff).collect();
+    let agents: Vec<Vec<u8>> = [visible].into_iter().chain(high.chunks(32).map(<[u8]>::to_vec)).collect();
+    for agent in &agents {
+        let mut request =
+            b"GET /%0d%0a%22{'}|^[]`;%ff?a='}{%0a&b=\\ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".to_vec();
+        request.extend([b"User-Agent: ", agent.as_slice(), b"\r\n\r\n"].concat());
+        let answer = wire::exchange(scene.at, &request).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
     scene.client().get("/after").unwrap();
-    let lines = scene.engine.log_lines(1, |l| l["uri_path"] == "/after");
-    assert_eq!(lines.len(), 1);
+    let lines = scene.engine.log_lines(6, |_| true);
+    assert_eq!(lines.len(), 6, "one each: {lines:?}");
+    assert!(lines.iter().any(|l| l["uri_path"] == "/after"), "{lines:?}");
+    for agent in agents {
+        // Each byte is the character of its number.
+        let agent: String = agent.into_iter().map(char::from).collect();
+        let odd = lines.iter().find(|l| l["user_agent"] == agent).unwrap_or_else(|| panic!("{lines:?}"));
+        assert_eq!(odd["uri_path"], "/%0d%0a%22{'}|^[]`;%ff", "{odd}");
+        assert_eq!(odd["uri_query"], "a='}{%0a&b=\\", "{odd}");
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_has_a_line_that_says_why() {
+    let scene = Scene::new("", "");
+    for (n, refused) in
+        ["GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}"]
+            .into_iter()
+            .enumerate()
+    {
+        let answer = wire::exchange(scene.at, refused).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{refused:?}: {answer}");
+        let lines = scene.engine.log_lines(n + 1, |_| true);
+        assert_eq!((lines.len(), lines[n]["response_code"].as_u64()), (n + 1, Some(400)), "{refused:?}");
+        assert!(
+            lines[n]["request_state"].as_str().is_some_and(|s| !["", "complete"].contains(&s)),
+            "{refused:?}"
+        );
+        assert!(lines[n]["client_src_port"].as_u64().is_some_and(|port| port > 0), "{}", lines[n]);
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use forebay_e2e::client::read_answer;
 use forebay_e2e::scene::tally;
-use forebay_e2e::{Client, Demo, Engine, Lab, Request, config};
+use forebay_e2e::{Client, Demo, Engine, Lab, Request, Wire, config};
 
 /// Two pools of one server each, `main` (server a) and `other` (server b); the service has these rules.
 fn ruled(rules: &str) -> Ruled {
@@ -30,9 +31,29 @@ fn rule(name: &str, when: &str, then: &str) -> String {
 }
 
 #[test]
-fn requests_are_routed_by_host_path_method_query_header_cookie_and_address() {
+fn requests_are_routed_by_host() {
+    let scene = ruled(&rule("r", "host = { equals = [\"other.example\"] }", "{ pool = \"other\" }"));
+    for (target, host, server) in [
+        ("/", "other.example", "b"),
+        ("/", "Other.EXAMPLE:8080", "b"),
+        ("/", "other.example.", "b"),
+        // The target's host counts, not the field.
+        ("http://other.example/", "x", "b"),
+        ("http://x/", "other.example", "a"),
+        ("/", "another.example", "a"),
+        ("/", "other.example.org", "a"),
+        ("/other.example", "x", "a"),
+    ] {
+        let mut wire = Wire::connect(scene.at).unwrap();
+        wire.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).unwrap();
+        let (answer, _) = read_answer(&mut wire, false).unwrap();
+        assert_eq!((answer.status, answer.server()), (200, server), "{target} of {host}");
+    }
+}
+
+#[test]
+fn requests_are_routed_by_path_method_query_header_cookie_and_address() {
     let cases = [
-        ("host = { equals = [\"other.example\"] }", Request::get("/").field("X: y"), false),
         ("path = { begins_with = [\"/api/\"] }", Request::get("/api/x"), true),
         ("path = { begins_with = [\"/api/\"] }", Request::get("/app/x"), false),
         ("path = { glob = [\"/img/*.png\"] }", Request::get("/img/a/b.png"), true),
