@@ -180,10 +180,23 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use forebay_core::lb;
+    use std::net::SocketAddr;
+
+    use forebay_core::id::{PoolId, VsId};
+    use forebay_core::lb::{
+        self, DisablePolicy, DisableType, FailAction, Grace, GroupConfig, GroupMember, PoolConfig,
+        QueueConfig, ServerConfig,
+    };
+    use forebay_core::persist::app_cookie::AppCookie;
+    use forebay_core::persist::client_ip::ClientIp;
+    use forebay_core::persist::custom_header::CustomHeader;
+    use forebay_core::persist::http_cookie::{self, HttpCookie};
+    use forebay_core::persist::{Kind, Profile, ServerDown};
+    use forebay_core::units::{Micros, Minutes};
+    use forebay_http::Limits;
     use forebay_snapshot::pool::{Algorithm, HashBy};
 
-    use crate::config::Tree;
+    use crate::config::{Tree, name_id};
 
     #[test]
     fn whatever_the_check_lets_pass_the_core_takes() {
@@ -228,5 +241,194 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A tree of one service in front of the pool "web" with these lines, and further sections.
+    fn tree(pool: &str, sections: &str) -> Tree {
+        let document = format!(
+            "version = 1\n[[cookie_key]]\nname = \"k\"\nkey = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n\
+             [[virtual_service]]\nname = \"shop\"\nlisten = [\"127.0.0.1:8080\"]\npool = \"web\"\n{sections}\
+             [[pool]]\nname = \"web\"\n{pool}\n"
+        );
+        Tree::build(forebay_snapshot::check(&document).unwrap_or_else(|p| panic!("{p:?}\n{document}")))
+    }
+
+    fn decided(pool: &str, sections: &str) -> PoolConfig {
+        let tree = tree(pool, sections);
+        tree.pools[0].decision_config(&tree.services[0])
+    }
+
+    const ONE: &str = "server = [{ address = \"192.0.2.1\" }]";
+
+    /// Nothing here is a default, so whatever is not handed on is missed; a new field does not compile.
+    #[test]
+    fn everything_that_a_pool_says_reaches_the_core() {
+        let config = decided(
+            "algorithm = \"core_affinity\"\ncore_nonaffinity = 3\npersistence = \"p\"\nconnection_ramp_min = 13\n\
+             default_server_port = 81\nmax_concurrent_connections_per_server = 9\n\
+             request_queue = { enabled = true, depth = 7 }\nserver_disable = \"allow_persistent\"\n\
+             graceful_disable_timeout_min = 4\ngraceful_hm_down_disable_timeout_min = 6\n\
+             fail_action = { action = \"redirect\", status = 307, location = \"https://b.example/\" }\n\
+             server = [{ address = \"192.0.2.1\", ratio = 3, header_value = \"one\" }, \
+             { address = \"[2001:db8::2]:8443\", enabled = false, header_value = \"two\" }]",
+            "[[persistence]]\nname = \"p\"\ntype = \"custom_header\"\nheader = \"X-Server\"\n\
+             server_down = \"abort_connection\"\n",
+        );
+        let server = |address: &str, ratio, enabled, value: &str| ServerConfig {
+            endpoint: address.parse::<SocketAddr>().expect("an address").into(),
+            ratio,
+            enabled,
+            connections_max: 0,
+            header_value: value.into(),
+        };
+        let want = PoolConfig {
+            vs: VsId(name_id("shop")),
+            id: PoolId(name_id("web")),
+            algorithm: lb::Algorithm::CoreAffinity { nonaffinity: 3 },
+            persistence: Some(Profile {
+                kind: Kind::CustomHeader(CustomHeader { name: "x-server".into() }),
+                server_down: ServerDown::AbortConnection,
+            }),
+            ramp: Minutes(13),
+            disable: DisablePolicy {
+                kind: DisableType::AllowNewConnectionIfPersistencePresent,
+                grace: Grace::For(Minutes(4)),
+            },
+            down_grace: Grace::For(Minutes(6)),
+            connections_max: 9,
+            queue: Some(QueueConfig { depth: 7 }),
+            fail_action: FailAction::Redirect { status: 307, location: "https://b.example/".into() },
+            servers: vec![
+                server("192.0.2.1:81", 3, true, "one"),
+                server("[2001:db8::2]:8443", 1, false, "two"),
+            ],
+        };
+        assert_eq!(config, want);
+    }
+
+    #[test]
+    fn every_setting_of_an_algorithm_reaches_the_core() {
+        let hash = |by, ignore_server_port, load_max_percent| lb::Algorithm::ConsistentHash {
+            by,
+            ignore_server_port,
+            load_max_percent,
+        };
+        for (lines, want) in [
+            ("\"least_connections\"", lb::Algorithm::LeastConnections),
+            ("\"round_robin\"", lb::Algorithm::RoundRobin { per_se: false }),
+            ("\"round_robin\"\nround_robin_per_engine = true", lb::Algorithm::RoundRobin { per_se: true }),
+            ("\"fastest_response\"", lb::Algorithm::FastestResponse),
+            ("\"least_load\"", lb::Algorithm::LeastLoad),
+            ("\"fewest_servers\"", lb::Algorithm::FewestServers { time_to_first_byte_max: Micros(0) }),
+            ("\"random\"", lb::Algorithm::Random),
+            ("\"core_affinity\"", lb::Algorithm::CoreAffinity { nonaffinity: 2 }),
+            ("\"consistent_hash\"", hash(lb::HashBy::SourceIp, false, 0)),
+            (
+                "\"consistent_hash\"\nhash_by = \"custom_header\"\nhash_header = \"X-Shard\"\n\
+                 ignore_server_port = true\nhash_load_max_percent = 150",
+                hash(lb::HashBy::CustomHeader("x-shard".into()), true, 150),
+            ),
+            (
+                "\"consistent_hash\"\nhash_by = \"source_ip_port\"",
+                hash(lb::HashBy::SourceIpAndPort, false, 0),
+            ),
+            ("\"consistent_hash\"\nhash_by = \"uri\"", hash(lb::HashBy::Uri, false, 0)),
+            ("\"consistent_hash\"\nhash_by = \"call_id\"", hash(lb::HashBy::CallId, false, 0)),
+        ] {
+            assert_eq!(decided(&format!("algorithm = {lines}\n{ONE}"), "").algorithm, want, "{lines}");
+        }
+    }
+
+    #[test]
+    fn every_setting_of_a_persistence_reaches_the_core() {
+        let cookie = |name: &str, timeout, always_send, is_persistent, http_only| {
+            let (name, timeout) = (name.into(), Minutes(timeout));
+            Kind::HttpCookie(HttpCookie { name, timeout, always_send, is_persistent, http_only })
+        };
+        let own = http_cookie::default_name("shop", "web");
+        for (lines, kind) in [
+            ("type = \"http_cookie\"", cookie(&own, 0, false, None, false)),
+            (
+                "type = \"http_cookie\"\ncookie_name = \"lb\"\ntimeout_min = 31\npersistent_cookie = false\n\
+                 always_send_cookie = true\nhttp_only = true",
+                cookie("lb", 31, true, Some(false), true),
+            ),
+            (
+                "type = \"app_cookie\"\ncookie_name = \"sid\"\ntimeout_min = 17",
+                Kind::AppCookie(AppCookie { name: "sid".into(), timeout: Minutes(17) }),
+            ),
+            (
+                "type = \"client_ip\"\ntimeout_min = 11\nipv4_prefix_bits = 24\nipv6_prefix_bits = 56",
+                Kind::ClientIp(ClientIp { timeout: Minutes(11), mask_v4: 24, mask_v6: 56 }),
+            ),
+        ] {
+            for (word, server_down) in [
+                ("pick_new_server", ServerDown::PickNewServer),
+                ("abort_connection", ServerDown::AbortConnection),
+                ("continue_persistent_server", ServerDown::ContinuePersistentServer),
+            ] {
+                let section = format!("[[persistence]]\nname = \"p\"\nserver_down = \"{word}\"\n{lines}\n");
+                let config = decided(&format!("persistence = \"p\"\n{ONE}"), &section);
+                assert_eq!(config.persistence, Some(Profile { kind: kind.clone(), server_down }), "{lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_pool_leaves_out_and_every_other_choice_reach_the_core() {
+        let plain = decided(ONE, "");
+        assert_eq!((plain.persistence, plain.queue), (None, None));
+        assert_eq!(plain.disable.kind, DisableType::DisallowNewConnection);
+        for (minutes, grace) in [("0", Grace::Immediate), ("-1", Grace::Unlimited)] {
+            let line = format!("graceful_disable_timeout_min = {minutes}\n{ONE}");
+            assert_eq!(decided(&line, "").disable.grace, grace);
+        }
+        for (action, want) in [
+            ("\"close_connection\"", FailAction::CloseConnection),
+            ("\"local_response\"", FailAction::LocalResponse { status: 503, body: String::new() }),
+            (
+                "\"local_response\", status = 429, body = \"soon\"",
+                FailAction::LocalResponse { status: 429, body: "soon".into() },
+            ),
+            (
+                "\"redirect\", location = \"https://c.example/\"",
+                FailAction::Redirect { status: 302, location: "https://c.example/".into() },
+            ),
+        ] {
+            let config = decided(&format!("fail_action = {{ action = {action} }}\n{ONE}"), "");
+            assert_eq!(config.fail_action, want);
+        }
+    }
+
+    #[test]
+    fn everything_that_a_group_says_reaches_the_core() {
+        let tree = tree(
+            ONE,
+            "[[pool_group]]\nname = \"g\"\nservers_up_min = 2\n\
+             member = [{ pool = \"web\", ratio = 3, priority = 7 }, { pool = \"spare\" }]\n\
+             [[virtual_service]]\nname = \"all\"\nlisten = [\"127.0.0.1:8081\"]\npool_group = \"g\"\n\
+             [[pool]]\nname = \"spare\"\nserver = [{ address = \"192.0.2.3\" }]\n",
+        );
+        let member = |name, ratio, priority| GroupMember { pool: PoolId(name_id(name)), ratio, priority };
+        let members = vec![member("web", 3, 7), member("spare", 1, 0)];
+        assert_eq!(tree.groups[0].decision_config(&tree), GroupConfig { members, servers_min: 2 });
+    }
+
+    #[test]
+    fn every_bound_of_a_profile_reaches_the_parser() {
+        let snapshot = forebay_snapshot::check(
+            "version = 1\n[[http_profile]]\nname = \"small\"\nhead_bytes_max = 9001\n\
+             request_line_bytes_max = 8001\nfield_bytes_max = 7001\nfields_max = 77\nbody_bytes_max = 6001",
+        )
+        .expect("a right document");
+        let want = Limits {
+            head_bytes: 9_001,
+            target_bytes: 8_001,
+            field_bytes: 7_001,
+            fields: 77,
+            body_bytes: 6_001,
+            ..Limits::default()
+        };
+        assert_eq!(super::head_limits(&snapshot.http_profile[0]), want);
     }
 }
