@@ -262,6 +262,40 @@ fn each_request_that_nobody_can_serve_is_counted_at_its_pool() {
 }
 
 #[test]
+fn a_request_for_which_no_pool_of_the_group_can_serve_is_counted_and_answered_as_the_group_says() {
+    let pool = |name: &str, server: &str| {
+        format!("[[pool]]\nname = \"{name}\"\n[[pool.server]]\naddress = \"{server}\"\n")
+    };
+    let mut lab = Lab::new(&format!(
+        "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"192.0.2.1:80\"]\npool_group = \"g\"\n\
+         [[pool_group]]\nname = \"g\"\n\
+         fail_action = {{ action = \"local_response\", status = 503, body = \"none\" }}\n\
+         [[pool_group.member]]\npool = \"a\"\n[[pool_group.member]]\npool = \"b\"\n{}{}",
+        pool("a", SERVER),
+        pool("b", OTHER)
+    ));
+    ok_server(&lab, SERVER);
+    ok_server(&lab, OTHER);
+    lab.run(async {
+        let mut client = lab.client().await;
+        client.send(GET).await;
+        assert!(client.until("ok").await.starts_with("HTTP/1.1 200 "));
+        for pool in &lab.worker.tree.pools {
+            pool.servers[0].shared.publish(HealthState::Down);
+            pool.shared.bump();
+        }
+        for _ in 0..3 {
+            client.send(GET).await;
+            assert!(client.until("none").await.starts_with("HTTP/1.1 503 "));
+        }
+    });
+    assert_eq!(lab.metrics.pools.iter().map(|pool| pool.no_server.get()).sum::<u64>(), 3);
+    assert_eq!(lab.metrics.pools.iter().map(|pool| pool.requests.get()).sum::<u64>(), 1, "none was sent on");
+    let log = lab.log();
+    assert!(log[1..].iter().all(|r| r["request_state"] == "no pool of the group can serve"), "{log:?}");
+}
+
+#[test]
 fn a_request_that_is_refused_has_its_line_and_comes_after_what_was_served() {
     for (refused, status, why) in [
         ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: none\r\n\r\n", 400, "Content-Length"),
