@@ -56,6 +56,8 @@ pub struct TableView {
     pub capacity: u64,
     /// Entries that went early because there was no room.
     pub evicted: u64,
+    /// New entries that found no room: every entry in their reach had open connections.
+    pub refused: u64,
 }
 
 /// The version of this build.
@@ -113,6 +115,13 @@ fn process(page: &mut Page, view: &View<'_>) {
             "Entries that went before their time because there was no room.",
         );
         page.sample(&[], table.evicted);
+        page.family(
+            "forebay_persistence_refusals",
+            Kind::Counter,
+            "",
+            "New entries refused for want of room, all in reach having open connections; the client was served.",
+        );
+        page.sample(&[], table.refused);
     }
 }
 

@@ -20,7 +20,12 @@ impl Tables for Store {
         for partition in 0..Tables::partitions(self) {
             self.with_partition(partition, |partition, _| sum.add(&partition.stats()));
         }
-        TableView { entries: u64::from(sum.entries), capacity: self.capacity(), evicted: sum.evicted }
+        TableView {
+            entries: u64::from(sum.entries),
+            capacity: self.capacity(),
+            evicted: sum.evicted,
+            refused: sum.refused,
+        }
     }
 
     fn partitions(&self) -> usize {

@@ -1,9 +1,9 @@
 //! The persistence table of the process, and the locks of its partitions.
 //!
 //! The whole of it is reserved and written at start from the memory setting, so nothing grows on the data
-//! path. A lock is held for one operation on one of up to 4,096 partitions (a few dozen nanoseconds). What else
-//! two workers write: here the tickets, for pools with `round_robin_per_engine`, the hand of the sweep and the counts of
-//! entries evicted and refused; and the counters of limited servers and of waiting requests (`config/shared.rs`).
+//! path. A lock is held for one operation on one of up to 4,096 partitions (a few dozen nanoseconds), which count what
+//! they evict and refuse. What else two workers write: here the tickets, for pools with `round_robin_per_engine`, and
+//! the hand of the sweep; and the counters of limited servers and of waiting requests (`config/shared.rs`).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -48,8 +48,6 @@ pub struct Store {
     geometry: Option<Geometry>,
     partitions: Box<[Locked]>,
     tables: Vec<(ServiceIndex, PoolIndex, TableId)>,
-    evicted: AtomicU64,
-    refused: AtomicU64,
     /// The partition that is swept next.
     hand: AtomicU32,
     /// By pool: turns of round robin over all workers.
@@ -116,8 +114,6 @@ impl Store {
             geometry,
             partitions,
             tables,
-            evicted: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
             hand: AtomicU32::new(0),
             tickets: tree.pools.iter().map(|_| Ticket::default()).collect(),
         })
@@ -178,20 +174,9 @@ impl Store {
         let slot = self.catalog.slot_of(server.0)?;
         let write = if moved { Write::moved(slot) } else { Write::first(slot) };
         let written = self.partition(key)?.put(&self.catalog, key, write, now, group_now());
-        match written {
-            Ok(written) => {
-                if written.evicted.is_some() {
-                    self.evicted.fetch_add(1, Ordering::Relaxed);
-                }
-                match written.outcome {
-                    Outcome::Held(held) => self.catalog.name_of(held).map(ServerId),
-                    Outcome::Created | Outcome::Replaced(_) | Outcome::Same => Some(server),
-                }
-            }
-            Err(_) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+        match written.ok()?.outcome {
+            Outcome::Held(held) => self.catalog.name_of(held).map(ServerId),
+            Outcome::Created | Outcome::Replaced(_) | Outcome::Same => Some(server),
         }
     }
 
@@ -297,4 +282,46 @@ fn table_name(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> u64 {
 fn group_now() -> GroupMillis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     GroupMillis(since.map_or(0, |since| since.as_millis() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Tables;
+
+    //= test OBS-PERSIST-02
+    #[test]
+    fn a_table_full_of_clients_with_open_connections_refuses_and_counts_it_and_evicts_nobody() {
+        let text = "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:80\"]\npool = \"web\"\n\
+                    [[pool]]\nname = \"web\"\npersistence = \"ip\"\nserver = [{ address = \"127.0.0.1:81\" }]\n\
+                    [[persistence]]\nname = \"ip\"\ntype = \"client_ip\"\n";
+        let tree = Arc::new(Tree::build(forebay_snapshot::check(text).expect("it is valid")));
+        let now = crate::rt::clock::now();
+        let store = Store::build(&tree, 1 << 20, [7; 16], now).expect("a table");
+        let table = store.table(ServiceIndex(0), PoolIndex(0)).expect("the pool has one");
+        let server = tree.pools[0].servers[0].id;
+        let key = |n: u64| store.key(table, store.table_key(ClientKey::Opaque(&n.to_le_bytes())));
+        let room = store.capacity();
+        let mut refused = 0;
+        for n in 0..2 * room {
+            match store.put(&key(n), server, false, now) {
+                Some(holds) => {
+                    assert_eq!(holds, server);
+                    assert!(store.open(&key(n), now));
+                }
+                None => refused += 1,
+            }
+        }
+        let view = store.view();
+        assert!(refused >= room, "twice as many clients as there is room for: {refused} refused");
+        assert_eq!((view.refused, view.evicted, view.entries), (refused, 0, 2 * room - refused));
+        // One that has left makes room.
+        let idle = (0..).map(key).find(|k| store.get(k, now).is_some()).expect("an entry");
+        store.close(&idle, now);
+        let mut late = 2 * room;
+        while store.put(&key(late), server, false, now).is_none() {
+            late += 1;
+        }
+        assert_eq!((store.view().evicted, store.get(&idle, now)), (1, None));
+    }
 }
