@@ -312,4 +312,24 @@ mod tests {
         assert_eq!((read("access.log.1").as_str(), read("access.log").as_str()), ("first\n", "second\n"));
         std::fs::remove_dir_all(&folder).expect("the folder is ours");
     }
+
+    #[test]
+    fn lines_that_a_worker_dropped_are_counted_after_its_end() {
+        let writer = Writer::start(Target::File("/dev/null".into())).expect("a thread");
+        let (mut sink, drain) = ring(0, true);
+        // Nobody drains it yet.
+        let mut pushed = 0_u64;
+        while drain.dropped() < 3 {
+            sink.push_bytes(&[b'x'; 1024]);
+            pushed += 1;
+        }
+        drop(sink);
+        writer.add(drain);
+        let rings = || writer.shared.drains.lock().unwrap_or_else(PoisonError::into_inner).len();
+        wait_for("the ring of the worker that has ended is let go", || rings() == 0);
+        assert_eq!(writer.counts().dropped, 3);
+        // The bytes have no line ends: all that matters here is what was never taken.
+        assert!(pushed > 3);
+        writer.stop(Duration::from_secs(5));
+    }
 }

@@ -1,6 +1,7 @@
 //! `forebay-se` as a process: command line, admin socket, metrics, log, health, faults.
 
 mod admin;
+mod answers;
 mod cli;
 mod explain;
 mod health;

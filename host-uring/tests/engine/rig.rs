@@ -37,7 +37,12 @@ pub fn address() -> SocketAddr {
     let [high, low, ..] = std::process::id().to_le_bytes();
     loop {
         let address = SocketAddr::from(([127, 99, high, low.max(1)], NEXT.fetch_add(1, Ordering::Relaxed)));
-        if TcpListener::bind(address).is_ok() {
+        // Bound and never listening: a child of another test, between its fork and its exec, holds this socket too, and
+        // one that listened would keep the address taken meanwhile.
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.set_reuse_address(true).expect("the option is known");
+        if socket.bind(&address.into()).is_ok() {
             return address;
         }
     }

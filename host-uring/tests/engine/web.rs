@@ -1,7 +1,7 @@
 //! The metrics address: the page's grammar, garbage, slow clients, readiness, the status page.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use crate::openmetrics;
 use crate::rig::{Engine, MONITOR, Origin, address, eventually, request, secs, service, through};
@@ -141,19 +141,31 @@ fn silent_clients_keep_nobody_from_the_metrics_address() {
 //= test OBS-WEB-02
 #[test]
 fn an_engine_is_ready_when_it_knows_its_servers_and_not_once_it_stops() {
-    let (origin, listen) = (Origin::start(), address());
-    let rest = service("web", listen, "health_monitors = [\"http\"]", &[origin.address]) + MONITOR;
+    let (origin, listen, slow) = (Origin::start(), address(), address());
+    let server = TcpListener::bind(address()).expect("the address is free");
+    let rest = service("web", listen, "health_monitors = [\"http\"]", &[origin.address])
+        + &service("slow", slow, "", &[server.local_addr().expect("it is bound")])
+        + MONITOR;
     let engine = Engine::start("", &rest);
     // The very first request after readiness finds a server.
     assert!(through(listen, "/", "").is_some_and(|answer| answer.contains("200 Said")));
-    let mut held = TcpStream::connect(listen).expect("it accepts");
-    held.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").expect("it takes bytes");
-    std::thread::scope(|_| {
-        engine.signal(libc::SIGTERM);
-        eventually("not ready while it stops", secs(5), || {
-            engine.get("/readyz").is_none_or(|answer| answer.starts_with("HTTP/1.1 503"))
-        });
+    let mut held = TcpStream::connect(slow).expect("it accepts");
+    held.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("it takes bytes");
+    let (mut at_server, _) = server.accept().expect("the request is under way");
+    engine.signal(libc::SIGTERM);
+    let mut said = Vec::new();
+    eventually("not ready while it stops", secs(5), || {
+        let answer = engine.get("/readyz").unwrap_or_default();
+        said.push(answer.lines().next().unwrap_or_default().to_owned());
+        answer.starts_with("HTTP/1.1 503")
     });
+    assert!(said.iter().all(|line| line.contains(" 200 ") || line.contains(" 503 ")), "{said:?}");
+    // All that was while a request was under way, which is served to its end.
+    at_server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").expect("it takes bytes");
+    held.set_read_timeout(Some(secs(5))).expect("the option is known");
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hi"), "{answer}");
 }
 
 //= test OBS-WEB-03

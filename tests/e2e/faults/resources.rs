@@ -100,11 +100,15 @@ fn with_a_full_log_disk_requests_are_served_and_what_is_lost_is_counted() {
     for n in 0..600 {
         assert_eq!(client.get("/").unwrap().status, 200, "request {n}");
     }
-    let dropped = |engine: &Engine| {
-        engine.metric("forebay_access_log_lines_total", &[("result", "dropped")])
-            + engine.metric("forebay_access_log_lines_total", &[("result", "lost")])
-    };
-    eventually("what does not fit is counted", secs(5), || dropped(&scene.engine) > 0.0);
+    let lines = |result| scene.engine.metric("forebay_access_log_lines_total", &[("result", result)]);
+    eventually("every line is counted as what it became", secs(10), || {
+        let all = lines("written") + lines("dropped") + lines("lost");
+        all == scene.engine.metric("forebay_requests_total", &[])
+    });
+    let (written, gone) = (lines("written"), lines("dropped") + lines("lost"));
+    assert!(written > 0.0 && gone > 0.0, "{written} written, {gone} dropped or lost");
+    // A line is longer than 100 bytes, so the disk has room for less than 656.
+    assert!(written < 656.0, "{written} lines on a disk of 64 KiB");
     super::is_well(&mut scene);
     // Room again: somebody empties the file, as a rotation would.
     let inside = format!(
