@@ -9,7 +9,12 @@ use crate::Proxied;
 
 /// Two servers: the first resets every connection after it has read a request, the second answers.
 fn one_bad(reset_after_part: bool) -> Proxied {
-    Proxied::new::<2>("", "", move |n, address| {
+    one_bad_with("", reset_after_part)
+}
+
+/// The same with these keys in the pool.
+fn one_bad_with(keys: &str, reset_after_part: bool) -> Proxied {
+    Proxied::new::<2>(keys, "", move |n, address| {
         if n == 1 {
             return Origin::answering(address, |_| Some(origin::ok("good")));
         }
@@ -54,6 +59,17 @@ fn a_post_that_a_server_may_have_executed_is_never_repeated() {
     }
     assert_eq!(p.origins[1].heads().len(), good, "each POST reached one server only");
     assert!(failed > 0, "the bad server was met");
+}
+
+//= test LB-RETRY-02
+#[test]
+fn a_post_is_repeated_where_the_pool_says_that_it_may_be() {
+    let p = one_bad_with("server_reselect = { retry_nonidempotent = true }", false);
+    for n in 0..20 {
+        let answer = p.client().send(&Request::post("/", "order").last()).unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "good"), "request {n}");
+    }
+    assert!(p.origins[0].accepted() > 0, "the bad server was met");
 }
 
 #[test]

@@ -198,6 +198,20 @@ impl Engine {
             rows.peek().is_some() && rows.all(|r| r.value == want)
         });
     }
+
+    /// Waits until this server is in this state ("checking", "up", "down", "maintenance") everywhere.
+    ///
+    /// # Panics
+    /// If it is not within 15 s.
+    pub fn wait_for_state(&self, server: SocketAddr, state: &str) {
+        let label = server.to_string();
+        eventually(&format!("{server} is in state {state}"), secs(15), || {
+            let page = self.page();
+            let row = [("server", label.as_str()), ("forebay_server_state", state)];
+            let mut rows = page.rows("forebay_server_state", &row).peekable();
+            rows.peek().is_some() && rows.all(|r| r.value == 1.0)
+        });
+    }
 }
 
 fn listen_addresses(config: &str) -> Vec<SocketAddr> {
