@@ -154,7 +154,7 @@ fn a_pool_group_shares_by_ratio_and_falls_through_by_priority() {
         + &config::pool("two", keys, &[servers[1].address])
         + &config::pool("spare", keys, &[servers[2].address])
         + &config::monitor("m")
-        + "[[pool_group]]\nname = \"g\"\nmember = [{ pool = \"one\", ratio = 3, priority = 10 }, { pool = \"two\", ratio = 1, priority = 10 }, { pool = \"spare\", priority = 5 }]\n";
+        + "[[pool_group]]\nname = \"g\"\nservers_up_min = 2\nmember = [{ pool = \"one\", ratio = 3, priority = 10 }, { pool = \"two\", ratio = 1, priority = 10 }, { pool = \"spare\", priority = 5 }]\n";
     let engine = lab.engine(&text);
     for server in &servers {
         engine.wait_for_server(server.address, true);
@@ -163,9 +163,10 @@ fn a_pool_group_shares_by_ratio_and_falls_through_by_priority() {
     let shares = ask(400);
     assert_eq!(shares.len(), 2, "the spare pool rests: {shares:?}");
     assert!((240..=360).contains(&shares["a"]), "three to one: {shares:?}");
-    for n in [0, 1] {
+    // One server of two is too few for the highest priority alone, and none leaves it to the next.
+    for (n, serve) in [(0, &["b", "c"][..]), (1, &["c"])] {
         servers[n].process.kill();
-        engine.wait_for_server(servers[n].address, false);
+        engine.wait_for_state(servers[n].address, "down");
+        assert_eq!(ask(40).into_keys().collect::<Vec<_>>(), serve, "after {} of two", n + 1);
     }
-    assert_eq!(ask(40).into_keys().collect::<Vec<_>>(), ["c"], "the next priority serves");
 }
