@@ -7,6 +7,9 @@ use forebay_e2e::scene::tally;
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Lab, Network, Process, bin, eventually, eventually_some};
 
+/// The configuration file that the README runs.
+const EXAMPLE: &str = "docs/examples/se.toml";
+
 /// A new user's machine: all ports are free, the home is empty, everything is built.
 struct Desk {
     lab: Lab,
@@ -21,8 +24,10 @@ impl Desk {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
         let programs = bin::path("forebay-xtask").parent().unwrap().to_owned();
         let desk = Self { lab, root, programs, windows: 0 };
-        // What the README starts from the repository's folder leaves its files there.
-        std::os::unix::fs::symlink(desk.root.join("docs"), desk.lab.folder().join("docs")).unwrap();
+        // A copy: what the engine makes lands beside its configuration, and never in the repository.
+        let example = desk.lab.folder().join(EXAMPLE);
+        std::fs::create_dir_all(example.parent().unwrap()).unwrap();
+        std::fs::copy(desk.root.join(EXAMPLE), &example).unwrap();
         let shim = desk.lab.folder().join("path");
         std::fs::create_dir(&shim).unwrap();
         // The programs are there, and no older than their sources (`bin::path`): building them anew in
@@ -162,6 +167,8 @@ fn every_command_of_the_readme_works_as_it_stands() {
                 eventually("the example serves", secs(15), || {
                     desk.shell(then).output().unwrap().status.success()
                 });
+                let beside = desk.lab.folder().join(EXAMPLE).with_file_name("access.log");
+                assert!(beside.exists(), "the log is where the README says: {}", beside.display());
                 windows.push(engine);
             }
             _ => panic!("the README has a command that no test runs: {command}"),

@@ -1,9 +1,11 @@
 //! The gate: everything that a change must pass, in stages. A stage that fails does not stop the others;
-//! the table at the end says which failed, what each took, and what was skipped and why.
+//! the table at the end says which failed, what each took, and what was skipped and why. The last row is the tree: a run
+//! that leaves files in it fails.
 
 pub mod report;
 mod stages;
 pub mod suites;
+mod traces;
 
 use std::time::Instant;
 
@@ -14,6 +16,7 @@ use crate::tool::tree::{self, File};
 use crate::tool::workspace::Workspace;
 use report::{Outcome, Row};
 use suites::Suite;
+use traces::Tree;
 
 /// A part of the gate.
 pub struct Stage {
@@ -79,6 +82,7 @@ impl Gate {
             stages::ALL.iter().filter(|s| only.is_empty() || only.iter().any(|o| o == s.name)).collect();
         let mut rows = Vec::new();
         let start = Instant::now();
+        let before = Tree::look(&tree::root());
         for (number, stage) in chosen.iter().enumerate() {
             println!("\n[{}/{}] {}: {} ({})", number + 1, chosen.len(), stage.name, stage.about, stage.takes);
             let begun = Instant::now();
@@ -95,6 +99,9 @@ impl Gate {
                 break;
             }
         }
+        let begun = Instant::now();
+        let outcome = before.compare(&Tree::look(&tree::root()));
+        rows.push(Row { stage: traces::NAME, seconds: begun.elapsed().as_secs_f64(), outcome });
         report::print(&rows, start.elapsed().as_secs_f64());
         rows.iter().all(|row| row.outcome.good())
     }
