@@ -1,5 +1,8 @@
 //! The core decides alike natively and as a WASM component: 100,000 recorded inputs, byte for byte.
 
+#[path = "../../../core/tests/record/mod.rs"]
+mod record;
+
 use std::{collections::BTreeMap, sync::OnceLock};
 
 use forebay_core::{
@@ -8,10 +11,7 @@ use forebay_core::{
     testing::{self, Coverage, Outcome, Scenario, Step},
 };
 use forebay_sandbox::{Budget, CORE_COMPONENT, Decider, Error, GuestError, Loaded, Sandbox};
-
-/// Inputs to compare.
-//= COMP-PARITY-02
-const INPUTS: usize = 100_000;
+use record::{Digest, INPUTS_MIN, frame};
 
 /// Scenarios of one call: enough that the call itself costs nothing, few enough for the guest's memory.
 const BATCH: usize = 32;
@@ -25,10 +25,6 @@ fn decider() -> Decider {
     let load = || Sandbox::new().and_then(|sandbox| sandbox.load(CORE_COMPONENT));
     let core = CORE.get_or_init(|| load().expect("the prebuilt component loads"));
     Decider::new(core, PATIENT).expect("it instantiates")
-}
-
-fn frame(scenario: &Scenario) -> Vec<u8> {
-    postcard::to_allocvec(scenario).expect("scenarios serialise")
 }
 
 //= COMP-PARITY-03
@@ -56,13 +52,19 @@ fn a_hundred_thousand_recorded_inputs_are_decided_alike_and_reach_every_cell() {
     let mut decider = decider();
     let mut reached: BTreeMap<Coverage, usize> = BTreeMap::new();
     let (mut inputs, mut differences) = (0, Vec::new());
-    let mut seeds = 0..;
-    while inputs < INPUTS {
-        let scenarios: Vec<Scenario> = seeds.by_ref().take(BATCH).map(testing::scenario).collect();
+    let recorded = record::digests();
+    //= COMP-PARITY-02
+    for batch in recorded.chunks(BATCH) {
+        let scenarios: Vec<Scenario> = batch.iter().map(|d| testing::scenario(d.seed)).collect();
         let frames: Vec<Vec<u8>> = scenarios.iter().map(frame).collect();
         let answers = decider.pick_batch(&frames).expect("every frame is answered");
         assert_eq!(answers.len(), scenarios.len());
-        for (scenario, wasm) in scenarios.iter().zip(&answers) {
+        for ((scenario, wasm), recorded) in scenarios.iter().zip(&answers).zip(batch) {
+            assert_eq!(
+                recorded.difference(&Digest::of(scenario, wasm)),
+                None,
+                "the component against the record"
+            );
             let native = testing::run(scenario);
             assert_eq!(native.decisions.len(), testing::decisions(scenario), "a scenario was refused");
             differences.extend(difference(scenario, &native.to_bytes(), wasm));
@@ -76,11 +78,29 @@ fn a_hundred_thousand_recorded_inputs_are_decided_alike_and_reach_every_cell() {
         }
     }
     print_coverage(&reached);
-    println!("{inputs} inputs of {} scenarios, {} differ", seeds.start, differences.len());
+    println!("{inputs} inputs of {} scenarios, {} differ", recorded.len(), differences.len());
+    assert!(inputs >= INPUTS_MIN, "only {inputs} inputs are recorded");
     assert_eq!(differences, [] as [String; 0]);
     let missing: Vec<Coverage> =
         testing::wanted().into_iter().filter(|cell| !reached.contains_key(cell)).collect();
     assert_eq!(missing, [], "cells that no input reached");
+}
+
+//= test COMP-PARITY-01
+//= test COMP-PARITY-02
+#[test]
+fn the_component_gives_every_recorded_scenario_the_answer_that_stands_in_the_record() {
+    let vectors = record::vectors();
+    let mut decider = decider();
+    for batch in vectors.chunks(BATCH) {
+        let frames: Vec<Vec<u8>> = batch.iter().map(|vector| vector.input.clone()).collect();
+        let answers = decider.pick_batch(&frames).expect("every frame is answered");
+        assert_eq!(answers.len(), batch.len());
+        for (vector, answer) in batch.iter().zip(&answers) {
+            assert_eq!(vector.difference(answer), None);
+        }
+    }
+    assert!(vectors.len() >= testing::wanted().len(), "only {} are recorded", vectors.len());
 }
 
 //= test COMP-PARITY-03
