@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 
 use super::Findings;
-use crate::tool::workspace::Workspace;
+use crate::tool::workspace::{Package, Workspace};
 
 /// The part of `deny.toml` that is checked.
 #[derive(Debug, Default)]
 pub struct Lists {
     licences: BTreeSet<String>,
+    /// Licences that one package may have beside.
+    exceptions: BTreeMap<String, BTreeSet<String>>,
     /// `name@version`, with the reason for a second version.
     duplicates: BTreeMap<String, String>,
     banned: BTreeMap<String, String>,
@@ -40,7 +42,15 @@ impl Lists {
                 })
                 .collect()
         };
+        let texts = |v: Option<&toml::Value>| -> BTreeSet<String> {
+            let texts = v.and_then(toml::Value::as_array).into_iter().flatten();
+            texts.filter_map(|v| v.as_str().map(str::to_owned)).collect()
+        };
+        let exceptions = list("licenses", "exceptions")
+            .into_iter()
+            .filter_map(|entry| Some((entry.get("crate")?.as_str()?.to_owned(), texts(entry.get("allow")))));
         Ok(Lists {
+            exceptions: exceptions.collect(),
             licences: list("licenses", "allow")
                 .iter()
                 .filter_map(|v| v.as_str())
@@ -52,15 +62,31 @@ impl Lists {
     }
 }
 
-pub fn check(workspace: &Workspace, lists: &Lists) -> Findings {
+/// Looks at what the workspace builds and at what each package builds that stands `apart`, in a workspace of its own: every
+/// licence and ban counts, second versions within one build.
+pub fn check(workspace: &Workspace, apart: &[Workspace], lists: &Lists) -> Findings {
     let mut findings = Findings::of("foreign packages");
-    findings.looked_at = workspace.foreign.len();
+    let mut used = BTreeSet::new();
+    for build in std::iter::once(workspace).chain(apart) {
+        one_build(&mut findings, &build.foreign, lists, &mut used);
+    }
+    for entry in lists.duplicates.keys().filter(|e| !used.contains(*e)) {
+        findings.problem("deny.toml", format!("{entry} is no duplicate any more"), "remove the entry");
+    }
+    findings.notes.push(format!("{} second versions allowed with a reason", used.len()));
+    findings
+}
+
+fn one_build(findings: &mut Findings, foreign: &[Package], lists: &Lists, used: &mut BTreeSet<String>) {
+    findings.looked_at += foreign.len();
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for package in &workspace.foreign {
+    for package in foreign {
         let place = format!("{} {}", package.name, package.version);
+        let mut allowed = lists.licences.clone();
+        allowed.extend(lists.exceptions.get(&package.name).into_iter().flatten().cloned());
         match &package.licence {
             None => findings.problem(place, "states no licence", "ask its authors, or do without it"),
-            Some(l) if !accepted(l, &lists.licences) => findings.problem(
+            Some(l) if !accepted(l, &allowed) => findings.problem(
                 place,
                 format!("its licence is {l}"),
                 "choose another crate, or enter the licence in deny.toml if Apache-2.0 code may use it",
@@ -72,7 +98,6 @@ pub fn check(workspace: &Workspace, lists: &Lists) -> Findings {
         }
         versions.entry(&package.name).or_default().insert(&package.version);
     }
-    let mut used = BTreeSet::new();
     for (name, versions) in versions.iter().filter(|(_, v)| v.len() > 1) {
         let mut single = 0;
         for version in versions {
@@ -90,11 +115,6 @@ pub fn check(workspace: &Workspace, lists: &Lists) -> Findings {
             );
         }
     }
-    for entry in lists.duplicates.keys().filter(|e| !used.contains(*e)) {
-        findings.problem("deny.toml", format!("{entry} is no duplicate any more"), "remove the entry");
-    }
-    findings.notes.push(format!("{} second versions allowed with a reason", used.len()));
-    findings
 }
 
 fn join(versions: &BTreeSet<&str>) -> String {
@@ -156,25 +176,39 @@ fn one(words: &[&str], at: &mut usize, allowed: &BTreeSet<String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tool::workspace::Package;
 
     fn lists(extra: &str) -> Lists {
         let text = format!("[licenses]\nallow = [\"MIT\", \"Apache-2.0\", \"ISC\"]\n[bans]\n{extra}");
         Lists::read(&text).expect("the list is well formed")
     }
 
+    fn build(packages: &[(&str, &str, &str)]) -> Workspace {
+        let packages = packages.iter().map(|(name, version, licence)| Package {
+            name: (*name).into(),
+            version: (*version).into(),
+            licence: Some((*licence).into()),
+            ..Package::default()
+        });
+        Workspace { foreign: packages.collect(), ..Workspace::default() }
+    }
+
     fn problems(packages: &[(&str, &str, &str)], lists: &Lists) -> Vec<String> {
-        let foreign = packages
-            .iter()
-            .map(|(name, version, licence)| Package {
-                name: (*name).into(),
-                version: (*version).into(),
-                licence: Some((*licence).into()),
-                ..Package::default()
-            })
-            .collect();
-        let workspace = Workspace { foreign, ..Workspace::default() };
-        check(&workspace, lists).problems.into_iter().map(|p| p.what).collect()
+        check(&build(packages), &[], lists).problems.into_iter().map(|p| p.what).collect()
+    }
+
+    #[test]
+    fn what_stands_apart_is_looked_at_too_and_its_versions_are_its_own() {
+        let apart = [build(&[("ring", "0.7.1", "MIT"), ("fuzzer", "1.0.0", "MIT AND NCSA")])];
+        let ours = build(&[("ring", "0.6.4", "MIT")]);
+        let found = |lists: &Lists| -> Vec<String> {
+            check(&ours, &apart, lists).problems.into_iter().map(|p| p.what).collect()
+        };
+        assert_eq!(found(&lists("")), ["its licence is MIT AND NCSA"]);
+        let allowed =
+            "[licenses]\nallow = [\"MIT\"]\nexceptions = [{ crate = \"fuzzer\", allow = [\"NCSA\"] }]";
+        assert_eq!(found(&Lists::read(allowed).unwrap()), [""; 0]);
+        let of_another = allowed.replace("\"fuzzer\"", "\"another\"");
+        assert_eq!(found(&Lists::read(&of_another).unwrap()), ["its licence is MIT AND NCSA"]);
     }
 
     #[test]

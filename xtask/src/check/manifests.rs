@@ -1,10 +1,11 @@
 //! Manifests: a sentence of reason beside each direct dependency, versions once in the workspace, no
-//! empty crates.
+//! empty crates. A package in a workspace of its own (the guided fuzzer) takes nothing from ours: its foreign versions are
+//! exact, and its reasons stand beside them all the same.
 
 use super::Findings;
 use crate::tool::rust;
 use crate::tool::tree::File;
-use crate::tool::workspace::Workspace;
+use crate::tool::workspace::{Workspace, stands_apart};
 
 /// A crate with fewer lines of code than this is a promise, not a crate.
 const CODE_LINES_MIN: usize = 10;
@@ -15,15 +16,29 @@ pub fn check(workspace: &Workspace, files: &[File]) -> Findings {
         let path = format!("{}/Cargo.toml", member.folder);
         if let Some(file) = files.iter().find(|f| f.path == path) {
             findings.looked_at += 1;
-            manifest(&mut findings, file);
+            manifest(&mut findings, file, Versions::InTheWorkspace);
             used(&mut findings, file, files);
         }
         not_empty(&mut findings, workspace, &member.folder, files);
     }
+    for file in files.iter().filter(|f| stands_apart(f)) {
+        findings.looked_at += 1;
+        manifest(&mut findings, file, Versions::Exact);
+        used(&mut findings, file, files);
+    }
     findings
 }
 
-fn manifest(findings: &mut Findings, file: &File) {
+/// Where a manifest's versions stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Versions {
+    /// Once for all, in the root's manifest.
+    InTheWorkspace,
+    /// In the manifest itself, because nothing can be taken from the workspace.
+    Exact,
+}
+
+fn manifest(findings: &mut Findings, file: &File, versions: Versions) {
     let mut in_dependencies = false;
     let mut before = "";
     for (number, line) in file.text.lines().enumerate() {
@@ -37,7 +52,15 @@ fn manifest(findings: &mut Findings, file: &File) {
             if reason.is_none_or(|r| r.trim().len() < 5) {
                 findings.problem(&place, "a dependency without a reason", "say in a comment what it is for");
             }
-            if !entry.contains("workspace = true") {
+            if versions == Versions::Exact {
+                if !entry.contains("path = ") && !entry.contains("\"=") {
+                    findings.problem(
+                        &place,
+                        "a version that is not exact, outside the workspace",
+                        "write `=` and the whole version",
+                    );
+                }
+            } else if !entry.contains("workspace = true") {
                 findings.problem(
                     &place,
                     "a version outside the workspace",
@@ -144,6 +167,31 @@ mod tests {
             problems("[dependencies]\na = \"1\" # for this\n", CODE),
             ["a version outside the workspace"]
         );
+    }
+
+    #[test]
+    fn a_package_in_a_workspace_of_its_own_pins_its_versions_and_gives_its_reasons() {
+        let apart = |dependency: &str| {
+            let manifest = format!(
+                "[workspace]\n[package]\n[dependencies]\nours = {{ path = \"..\" }} # the targets\n{dependency}\n"
+            );
+            let files = [
+                File::new("tests/fuzz/guided/Cargo.toml", &manifest),
+                File::new("tests/fuzz/guided/src/main.rs", "use ours; use wide;"),
+            ];
+            check(&Workspace::default(), &files).problems.into_iter().map(|p| p.what).collect::<Vec<_>>()
+        };
+        assert_eq!(apart("wide = \"=0.4.13\" # mutates"), [""; 0]);
+        assert_eq!(apart("wide = \"=0.4.13\""), ["a dependency without a reason"]);
+        assert_eq!(apart("wide = \"0.4\" # mutates"), ["a version that is not exact, outside the workspace"]);
+        assert_eq!(apart("tall = \"=1.0.0\" # grows"), ["tall is not used"]);
+    }
+
+    #[test]
+    fn the_repositorys_own_packages_that_stand_apart_are_found() {
+        let files = crate::tool::tree::read_all(&crate::tool::tree::root()).unwrap();
+        let found: Vec<&str> = files.iter().filter(|f| stands_apart(f)).map(|f| f.path.as_str()).collect();
+        assert_eq!(found, ["tests/fuzz/guided/Cargo.toml"]);
     }
 
     #[test]

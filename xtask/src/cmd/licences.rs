@@ -15,6 +15,7 @@ pub struct Licences {}
 impl Licences {
     pub fn run(self) -> Result<ExitCode> {
         let text = fs::read_to_string(tree::root().join("deny.toml")).context("reading deny.toml")?;
-        Ok(super::report("licences", &licences::check(&Workspace::load()?, &Lists::read(&text)?)))
+        let apart = Workspace::load_all_apart(&tree::read_all(&tree::root())?)?;
+        Ok(super::report("licences", &licences::check(&Workspace::load()?, &apart, &Lists::read(&text)?)))
     }
 }

@@ -6,6 +6,7 @@ use super::report::Outcome;
 use super::{Gate, Stage, checked, suites};
 use crate::check::{acceptance, arrows, features, licences, links, manifests, planted, seams, spec, tidy};
 use crate::cmd::wasm;
+use crate::tool::workspace::Workspace;
 use crate::tool::{process, tree};
 
 pub const ALL: &[Stage] = &[
@@ -61,7 +62,8 @@ fn deps(gate: &mut Gate) -> Result<Outcome> {
 fn licences(gate: &mut Gate) -> Result<Outcome> {
     let (workspace, files) = gate.tree()?;
     let text = files.iter().find(|f| f.path == "deny.toml").map_or("", |f| f.text.as_str());
-    Ok(checked(&licences::check(workspace, &licences::Lists::read(text)?)))
+    let apart = Workspace::load_all_apart(files)?;
+    Ok(checked(&licences::check(workspace, &apart, &licences::Lists::read(text)?)))
 }
 
 fn spec(gate: &mut Gate) -> Result<Outcome> {

@@ -61,6 +61,33 @@ impl Workspace {
         Self::read(&value, &tree::root())
     }
 
+    /// Asks cargo about each package that stands in a workspace of its own.
+    ///
+    /// # Errors
+    /// A manifest is wrong, or the lock file beside it is not up to date.
+    pub fn load_all_apart(files: &[tree::File]) -> Result<Vec<Self>> {
+        files.iter().filter(|f| stands_apart(f)).map(|f| Self::load_apart(&f.path)).collect()
+    }
+
+    /// Asks cargo about the package that stands in a workspace of its own at `manifest`. The packages of ours that it uses
+    /// count as neither members nor foreign: they are looked at where they belong.
+    ///
+    /// # Errors
+    /// The manifest is wrong, or the lock file beside it is not up to date.
+    fn load_apart(manifest: &str) -> Result<Self> {
+        let host = host()?;
+        let words = ["metadata", "--format-version=1", "--locked", "--filter-platform", &host];
+        let text = process::output(process::cargo(&words).args(["--manifest-path", manifest]))
+            .with_context(|| format!("{manifest}: `cargo update --workspace` there renews its lock file"))?;
+        let value: Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;
+        let mut workspace = Self::read(&value, &tree::root())?;
+        let packages = value["packages"].as_array().into_iter().flatten();
+        let ours: BTreeSet<String> =
+            packages.filter(|p| p["source"].is_null()).map(|p| self::text(&p["name"])).collect();
+        workspace.foreign.retain(|p| !ours.contains(&p.name));
+        Ok(workspace)
+    }
+
     fn read(value: &Value, root: &Path) -> Result<Self> {
         let strings = |v: &Value| -> BTreeSet<String> {
             v.as_array().into_iter().flatten().filter_map(|s| s.as_str().map(str::to_owned)).collect()
@@ -107,6 +134,12 @@ impl Workspace {
     pub fn folder_of(&self, package: &str) -> Option<&str> {
         self.members.iter().find(|m| m.name == package).map(|m| m.folder.as_str())
     }
+}
+
+/// Whether this is the manifest of a package in a workspace of its own.
+pub fn stands_apart(file: &tree::File) -> bool {
+    let Ok(table) = file.text.parse::<toml::Table>() else { return false };
+    file.path.ends_with("/Cargo.toml") && table.contains_key("workspace")
 }
 
 fn need(d: &Value) -> Need {
