@@ -31,6 +31,8 @@ pub const COOKIE_NAME_MAX: usize = 64;
 pub const HEADER_VALUE_MAX: usize = 256;
 /// Longest graceful disable, in minutes: the API's own bound.
 pub const GRACE_MAX_MIN: u32 = 7_200;
+/// Longest grace of a server found down, in seconds.
+pub const DOWN_GRACE_MAX_S: u32 = 432_000;
 /// Requests that may wait for a server: the API's own default and a bound on memory.
 pub const QUEUE_DEPTH_MAX: u32 = 65_535;
 /// Slots of a consistent-hash table: a prime, 256 KiB, built in 2 ms, the same for every pool, because another

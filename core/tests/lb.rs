@@ -8,7 +8,7 @@ use forebay_core::lb::{
     ALGORITHMS, Algorithm, DisablePolicy, DisableType, FailAction, Grace, Health, NotOffered, Pool,
     PoolConfig, QueueConfig, ServerState, parse,
 };
-use forebay_core::units::{Micros, Minutes, Now};
+use forebay_core::units::{Micros, Minutes, Now, Seconds};
 use forebay_core::{Input, Refusal, SkipWhy, Verdict, decide};
 
 fn at(pool: &mut Pool, now: u64) -> ServerIndex {
@@ -293,7 +293,7 @@ fn a_disabled_server_takes_no_new_client() {
 #[test]
 fn the_grace_of_a_server_disabled_by_the_configuration_counts_from_the_start() {
     let boot = 90_000_000_000;
-    let grace = Grace::For(Minutes(1));
+    let grace = Grace::For(Minutes(1).seconds());
     let disable = DisablePolicy { kind: DisableType::AllowNewConnectionIfPersistencePresent, grace };
     let mut config = PoolConfig { disable, ..config(2, Algorithm::LeastConnections) };
     config.servers[0].enabled = false;
@@ -309,8 +309,8 @@ fn the_grace_of_a_server_disabled_by_the_configuration_counts_from_the_start() {
 //= test LB-DRAIN-03
 #[test]
 fn open_connections_are_cut_when_the_grace_is_over_and_not_before() {
-    let minutes = |m| (Grace::For(Minutes(m)), Some(Now(5).after(Micros::from_secs(60 * u64::from(m)))));
-    let cuts = [(Grace::Immediate, Some(Now(5))), minutes(1), minutes(7), (Grace::Unlimited, None)];
+    let seconds = |s| (Grace::For(Seconds(s)), Some(Now(5).after(Micros::from_secs(u64::from(s)))));
+    let cuts = [(Grace::Immediate, Some(Now(5))), seconds(60), seconds(7), (Grace::Unlimited, None)];
     for (i, (grace, cut)) in cuts.into_iter().enumerate() {
         // Two different times: that of a disabled server is not that of one that failed.
         let (down_grace, down_cut) = cuts[(i + 1) % cuts.len()];
@@ -327,9 +327,14 @@ fn open_connections_are_cut_when_the_grace_is_over_and_not_before() {
     }
     assert_eq!(Grace::from_minutes(0), Some(Grace::Immediate));
     assert_eq!(Grace::from_minutes(-1), Some(Grace::Unlimited));
-    assert_eq!(Grace::from_minutes(7_200), Some(Grace::For(Minutes(7_200))));
+    assert_eq!(Grace::from_minutes(7_200), Some(Grace::For(Seconds(432_000))));
     assert_eq!(Grace::from_minutes(7_201), None);
     assert_eq!(Grace::from_minutes(-2), None);
+    assert_eq!(Grace::from_seconds(0), Some(Grace::Immediate));
+    assert_eq!(Grace::from_seconds(-1), Some(Grace::Unlimited));
+    assert_eq!(Grace::from_seconds(432_000), Some(Grace::For(Seconds(432_000))));
+    assert_eq!(Grace::from_seconds(432_001), None);
+    assert_eq!(Grace::from_seconds(-2), None);
 }
 
 //= test LB-SLOW-01

@@ -335,6 +335,19 @@ fn a_group_shares_by_ratio_and_falls_through_when_a_level_is_down() {
     assert_eq!(group.choose(None, |_| 0), None);
 }
 
+//= test LB-GROUP-02
+#[test]
+fn a_pool_of_ratio_zero_serves_its_own_clients_only() {
+    let member = |pool, ratio| GroupMember { pool: PoolId(pool), ratio, priority: 1 };
+    let config = GroupConfig { members: vec![member(1, 0), member(2, 1)], servers_min: 1 };
+    let mut group = PoolGroup::new(&config).expect("good");
+    for _ in 0..10 {
+        assert_eq!(group.choose(None, |_| 1).map(|choice| choice.pool), Some(PoolId(2)));
+        assert_eq!(group.choose(Some(PoolId(1)), |_| 1).map(|choice| choice.pool), Some(PoolId(1)));
+    }
+    assert_eq!(group.choose(None, |p| u32::from(p == PoolId(1))), None, "not even when nobody else serves");
+}
+
 //= test LB-GROUP-03
 #[test]
 fn a_bound_client_stays_in_its_pool_while_that_serves() {

@@ -219,9 +219,9 @@ fn a_draining_server_serves_its_own_clients_until_the_grace_is_over_and_nobody_e
     let allow = DisableType::AllowNewConnectionIfPersistencePresent;
     let minute = 60_000_000;
     for (kind, grace, at, own) in [
-        (allow, Grace::For(Minutes(1)), 1_001, true),
-        (allow, Grace::For(Minutes(1)), 999 + minute, true),
-        (allow, Grace::For(Minutes(1)), 1_000 + minute, false),
+        (allow, Grace::For(Minutes(1).seconds()), 1_001, true),
+        (allow, Grace::For(Minutes(1).seconds()), 999 + minute, true),
+        (allow, Grace::For(Minutes(1).seconds()), 1_000 + minute, false),
         (allow, Grace::Unlimited, 1_000 + 600 * minute, true),
         (allow, Grace::Immediate, 1_001, false),
         (DisableType::DisallowNewConnection, Grace::Unlimited, 1_001, false),
@@ -250,7 +250,8 @@ fn a_draining_server_that_fails_is_down_for_its_clients_too() {
 //= test LB-DRAIN-05
 #[test]
 fn a_flap_while_draining_does_not_prolong_the_grace() {
-    let (mut pool, _) = draining(DisableType::AllowNewConnectionIfPersistencePresent, Grace::For(Minutes(1)));
+    let (mut pool, _) =
+        draining(DisableType::AllowNewConnectionIfPersistencePresent, Grace::For(Minutes(1).seconds()));
     let cut = pool.cut_at(BOUND);
     pool.set_state(BOUND, ServerState { health: Health::Down, enabled: false }, Now(30_000_000));
     pool.set_state(BOUND, ServerState::DISABLED, Now(31_000_000));

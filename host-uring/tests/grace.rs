@@ -162,7 +162,7 @@ fn what_is_open_at_a_disabled_server_is_cut_when_the_grace_is_over_and_not_befor
 //= test SE-CUT-01
 #[test]
 fn what_is_open_at_a_server_that_went_down_is_cut_when_its_grace_is_over_unless_it_comes_back() {
-    let (mut lab, ends) = lab(&document("graceful_hm_down_disable_timeout_min = 1", ""));
+    let (mut lab, ends) = lab(&document("graceful_hm_down_disable_timeout_s = 60", ""));
     lab.run(async {
         // Idle connections to it, which go as well.
         let mut client = lab.client().await;
@@ -201,7 +201,7 @@ fn without_an_end_of_the_grace_nothing_is_cut() {
 #[test]
 fn what_a_policy_sends_to_a_failed_server_after_the_cut_goes_on() {
     let keys = "server_down = \"continue_persistent_server\"";
-    let (lab, ends) = lab(&bound(keys, "graceful_hm_down_disable_timeout_min = 0", ""));
+    let (lab, ends) = lab(&bound(keys, "graceful_hm_down_disable_timeout_s = 0", ""));
     lab.run(async {
         lab.set_health(0, HealthState::Down);
         lab.sleep_ms(500).await;
@@ -226,7 +226,7 @@ fn a_worker_cuts_by_itself_whether_or_not_a_message_tells_it_of_the_change() {
     });
     let document = format!(
         "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:8080\"]\npool = \"web\"\n\
-         [[pool]]\nname = \"web\"\ngraceful_hm_down_disable_timeout_min = 0\n[[pool.server]]\n\
+         [[pool]]\nname = \"web\"\ngraceful_hm_down_disable_timeout_s = 0\n[[pool.server]]\n\
          address = \"{}\"\n",
         server.address
     );

@@ -354,3 +354,24 @@ fn a_pool_group_falls_through_to_the_next_priority() {
     pool.shared.bump();
     assert_eq!(name(&ask(&engine, "/", "")), "first");
 }
+
+//= test LB-GROUP-02
+#[test]
+fn a_pool_of_ratio_zero_takes_no_new_clients_and_keeps_its_own() {
+    let (leaving, staying) = (named("leaving"), named("staying"));
+    let document = format!(
+        "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:1\"]\npool_group = \"g\"\n\
+         [[pool_group]]\nname = \"g\"\nmember = [{{ pool = \"a\", ratio = 0 }}, {{ pool = \"b\" }}]\n\
+         [[persistence]]\nname = \"p\"\ntype = \"custom_header\"\nheader = \"X-To\"\n\
+         [[pool]]\nname = \"a\"\npersistence = \"p\"\n\
+         server = [{{ address = \"{}\", header_value = \"a\" }}]\n\
+         [[pool]]\nname = \"b\"\nserver = [{{ address = \"{}\" }}]\n",
+        leaving.address, staying.address
+    );
+    let engine = Engine::start(&document, 1);
+    for _ in 0..6 {
+        assert_eq!(name(&ask(&engine, "/", "")), "staying");
+        assert_eq!(name(&ask(&engine, "/", "X-To: a\r\n")), "leaving");
+    }
+    assert_eq!(engine.count(|m| m.pools[0].persistence.hits.get()), 6);
+}

@@ -112,7 +112,7 @@ fn profile(from: wit::Persistence) -> Profile {
 fn grace(from: wit::Grace) -> Grace {
     match from {
         wit::Grace::Immediate => Grace::Immediate,
-        wit::Grace::Minutes(minutes) => Grace::For(Minutes(minutes)),
+        wit::Grace::Seconds(seconds) => Grace::For(Seconds(seconds)),
         wit::Grace::Unlimited => Grace::Unlimited,
     }
 }

@@ -6,10 +6,12 @@ use alloc::vec::Vec;
 
 use super::{Algorithm, HashBy};
 use crate::id::{Endpoint, PoolId, ServerId, VsId};
-use crate::limits::{GRACE_MAX_MIN, HEADER_VALUE_MAX, QUEUE_DEPTH_MAX, RAMP_MAX_MIN, RATIO_MAX, SERVERS_MAX};
+use crate::limits::{
+    DOWN_GRACE_MAX_S, GRACE_MAX_MIN, HEADER_VALUE_MAX, QUEUE_DEPTH_MAX, RAMP_MAX_MIN, RATIO_MAX, SERVERS_MAX,
+};
 use crate::persist::{Kind, Profile};
 use crate::problem::Problem;
-use crate::units::{Micros, Minutes};
+use crate::units::{Micros, Minutes, Seconds};
 
 /// A pool: servers, and how to choose among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ impl PoolConfig {
             ramp: Minutes(10),
             disable: DisablePolicy {
                 kind: DisableType::DisallowNewConnection,
-                grace: Grace::For(Minutes(1)),
+                grace: Grace::For(Minutes(1).seconds()),
             },
             down_grace: Grace::Unlimited,
             connections_max: 0,
@@ -116,18 +118,27 @@ pub enum Grace {
     /// It ends at once (0 in the API).
     Immediate,
     /// It ends after this time.
-    For(Minutes),
+    For(Seconds),
     /// It goes on (-1 in the API).
     Unlimited,
 }
 
 impl Grace {
-    /// From the API's number of minutes: 0 immediate, -1 unlimited, up to 7200.
+    /// That of a disabled server, from the API's number of minutes: 0 immediate, -1 unlimited, up to 7200.
     pub fn from_minutes(minutes: i32) -> Option<Self> {
-        match minutes {
+        Self::from_number(minutes, GRACE_MAX_MIN, |m| Minutes(m).seconds())
+    }
+
+    /// That of a server found down, from the API's number of seconds: 0 immediate, -1 unlimited, up to 432000.
+    pub fn from_seconds(seconds: i32) -> Option<Self> {
+        Self::from_number(seconds, DOWN_GRACE_MAX_S, Seconds)
+    }
+
+    fn from_number(number: i32, max: u32, unit: impl Fn(u32) -> Seconds) -> Option<Self> {
+        match number {
             0 => Some(Self::Immediate),
             -1 => Some(Self::Unlimited),
-            m => u32::try_from(m).ok().filter(|m| *m <= GRACE_MAX_MIN).map(|m| Self::For(Minutes(m))),
+            n => u32::try_from(n).ok().filter(|n| *n <= max).map(|n| Self::For(unit(n))),
         }
     }
 
@@ -135,7 +146,7 @@ impl Grace {
     pub const fn micros(self) -> Option<Micros> {
         match self {
             Self::Immediate => Some(Micros(0)),
-            Self::For(m) => Some(m.micros()),
+            Self::For(s) => Some(s.micros()),
             Self::Unlimited => None,
         }
     }

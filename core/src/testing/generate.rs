@@ -128,7 +128,8 @@ fn config(
             } else {
                 DisableType::AllowNewConnectionIfPersistencePresent
             },
-            grace: [Grace::Immediate, Grace::For(Minutes(1)), Grace::Unlimited][draw.below(3) as usize],
+            grace: [Grace::Immediate, Grace::For(Minutes(1).seconds()), Grace::Unlimited]
+                [draw.below(3) as usize],
         },
         connections_max: [0, 0, 8][draw.below(3) as usize],
         queue: (draw.below(2) == 0).then_some(QueueConfig { depth: 4 }),

@@ -112,7 +112,7 @@ fn profile(from: &Profile) -> wit::Persistence {
 fn grace(from: Grace) -> wit::Grace {
     match from {
         Grace::Immediate => wit::Grace::Immediate,
-        Grace::For(minutes) => wit::Grace::Minutes(minutes.0),
+        Grace::For(seconds) => wit::Grace::Seconds(seconds.0),
         Grace::Unlimited => wit::Grace::Unlimited,
     }
 }

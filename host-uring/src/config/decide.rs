@@ -35,9 +35,10 @@ impl Pool {
                         DisableType::AllowNewConnectionIfPersistencePresent
                     }
                 },
-                grace: grace(from.graceful_disable_timeout_min),
+                grace: Grace::from_minutes(from.graceful_disable_timeout_min).expect("checked: -1 to 7200"),
             },
-            down_grace: grace(from.graceful_hm_down_disable_timeout_min),
+            down_grace: Grace::from_seconds(from.graceful_hm_down_disable_timeout_s)
+                .expect("checked: -1 to 432000"),
             connections_max: from.max_concurrent_connections_per_server,
             queue: from.request_queue.enabled.then_some(QueueConfig { depth: from.request_queue.depth }),
             fail_action: fail_action(&from.fail_action),
@@ -85,10 +86,6 @@ pub fn fail_action(from: &pool::FailAction) -> FailAction {
             location: from.location.clone().unwrap_or_default(),
         },
     }
-}
-
-fn grace(minutes: i32) -> Grace {
-    Grace::from_minutes(minutes).expect("checked: -1 to 7200")
 }
 
 fn algorithm(from: &forebay_snapshot::Pool) -> Algorithm {
@@ -192,7 +189,7 @@ mod tests {
     use forebay_core::persist::custom_header::CustomHeader;
     use forebay_core::persist::http_cookie::{self, HttpCookie};
     use forebay_core::persist::{Kind, Profile, ServerDown};
-    use forebay_core::units::{Micros, Minutes};
+    use forebay_core::units::{Micros, Minutes, Seconds};
     use forebay_http::Limits;
     use forebay_snapshot::pool::{Algorithm, HashBy};
 
@@ -267,7 +264,7 @@ mod tests {
             "algorithm = \"core_affinity\"\ncore_nonaffinity = 3\npersistence = \"p\"\nconnection_ramp_min = 13\n\
              default_server_port = 81\nmax_concurrent_connections_per_server = 9\n\
              request_queue = { enabled = true, depth = 7 }\nserver_disable = \"allow_persistent\"\n\
-             graceful_disable_timeout_min = 4\ngraceful_hm_down_disable_timeout_min = 6\n\
+             graceful_disable_timeout_min = 4\ngraceful_hm_down_disable_timeout_s = 6\n\
              fail_action = { action = \"redirect\", status = 307, location = \"https://b.example/\" }\n\
              server = [{ address = \"192.0.2.1\", ratio = 3, header_value = \"one\" }, \
              { address = \"[2001:db8::2]:8443\", enabled = false, header_value = \"two\" }]",
@@ -292,9 +289,9 @@ mod tests {
             ramp: Minutes(13),
             disable: DisablePolicy {
                 kind: DisableType::AllowNewConnectionIfPersistencePresent,
-                grace: Grace::For(Minutes(4)),
+                grace: Grace::For(Seconds(240)),
             },
-            down_grace: Grace::For(Minutes(6)),
+            down_grace: Grace::For(Seconds(6)),
             connections_max: 9,
             queue: Some(QueueConfig { depth: 7 }),
             fail_action: FailAction::Redirect { status: 307, location: "https://b.example/".into() },

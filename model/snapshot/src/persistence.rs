@@ -35,7 +35,7 @@ section! {
         cookie_name: Option<String> = None, is rules::cookie_name_if_given;
         /// Minutes that a cookie is valid; 0: as long as its key.
         timeout_min: u16 = 0, in 0..=14_400;
-        /// Let browsers keep the cookie over a restart (needs `timeout_min`); absent: if `timeout_min` is set.
+        /// Let browsers keep the cookie over a restart (needs `timeout_min`); absent: if `timeout_min` is set. Avi: `is_persistent_cookie`, by default off.
         persistent_cookie: Option<bool> = None;
         /// Send the cookie with every answer, not only when it changes.
         always_send_cookie: bool = false;
@@ -61,7 +61,7 @@ section! {
         name: String, is rules::name;
         /// What happens when the client's server cannot serve.
         server_down: ServerDown = ServerDown::PickNewServer;
-        /// Minutes that an entry lives after the client's last connection closed; 0: not at all.
+        /// Minutes that an entry lives after the client's last connection closed; 0: not at all. Avi: `ip_persistent_timeout`, from 1.
         timeout_min: u16 = 5, in 0..=720;
         /// Bits of an IPv4 address that count; 0: all clients to one server.
         ipv4_prefix_bits: u8 = 32, in 0..=32;

@@ -51,8 +51,8 @@ section! {
         server_disable: ServerDisable = ServerDisable::RefuseNew;
         /// Minutes that a disabled server keeps what is open and, under `allow_persistent`, takes its bound clients; then what is open is cut; 0: at once, -1: never.
         graceful_disable_timeout_min: i32 = 1, in -1..=7200;
-        /// Minutes that a server found down keeps what is open before it is cut; 0: none, -1: for ever.
-        graceful_hm_down_disable_timeout_min: i32 = -1, in -1..=7200;
+        /// Seconds that a server found down keeps what is open before it is cut; 0: none, -1: for ever.
+        graceful_hm_down_disable_timeout_s: i32 = -1, in -1..=432_000;
         /// Kept connections to the servers.
         connection_pool: ConnectionPool = ConnectionPool::default();
         /// The servers.
@@ -123,7 +123,7 @@ section! {
         name: String, is rules::name;
         /// The pools.
         member: Vec<PoolGroupMember>;
-        /// Servers that must be up in the highest priority, else the next one serves too.
+        /// Servers that must be up in the highest priority, else the next one serves too. Avi: `min_servers`, by default 0, which means the same as 1, and up to 65535.
         servers_up_min: u32 = 1, in 1..=5_000;
         /// What a client gets when no pool can serve it.
         fail_action: FailAction = FailAction::default();
@@ -133,8 +133,8 @@ section! {
     pub struct PoolGroupMember {
         /// The pool's name.
         pool: String;
-        /// Its share against the other pools of the same priority.
-        ratio: u16 = 1, in 1..=1000;
+        /// Its share against the other pools of the same priority; 0: no new clients, those bound to it stay.
+        ratio: u16 = 1, in 0..=1000;
         /// Pools of the highest priority that have a server up serve.
         priority: u32 = 0;
     }

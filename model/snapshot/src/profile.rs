@@ -36,13 +36,13 @@ section! {
         fields_max: u16 = 256, in 8..=1_024;
         /// Bytes of a request's body; 0: no bound.
         body_bytes_max: u64 = 0;
-        /// Requests on one client connection; 0: no limit.
+        /// Requests on one client connection; 0: no limit. Avi: `max_keepalive_requests`, by default 100.
         requests_per_connection_max: u32 = 0;
         /// Whether upgrades to WebSocket pass.
         websockets: bool = true;
-        /// What becomes of `X-Forwarded-For`.
+        /// What becomes of `X-Forwarded-For`. Avi: `xff_update`, by default `replace`.
         x_forwarded_for: ForwardedFor = ForwardedFor::Append;
-        /// Add `X-Forwarded-Proto` and `X-Forwarded-Port`.
+        /// Add `X-Forwarded-Proto` and `X-Forwarded-Port`. Avi: `x_forwarded_proto_enabled`, by default off.
         x_forwarded_proto: bool = true;
         /// Add `Forwarded` (RFC 7239).
         forwarded: bool = false;
