@@ -110,23 +110,31 @@ fn value_of<'r>(pair: &'r [u8], name: &[u8], same: impl Fn(&[u8], &[u8]) -> bool
     }
 }
 
-/// True for `Max-Age` of zero or less, and for `Expires` in the past: how applications end a session.
+/// True for `Max-Age` of zero or less, and for `Expires` in the past: how applications end a session. What cannot be
+/// read is ignored, and of several attributes of one name the last counts (RFC 6265, 5.2 and 5.3).
 //= PERS-APP-05
 fn ends_at_once(attributes: &[u8], now: UnixSeconds) -> bool {
-    let mut past = false;
-    let mut rest = attributes;
-    while !rest.is_empty() {
-        let end = cookie_line::find(rest, b';');
-        let attribute = cookie_line::trim(&rest[..end]);
-        if let Some(value) = value_of(attribute, b"max-age", <[u8]>::eq_ignore_ascii_case) {
-            // Max-Age has precedence (RFC 6265, 5.3).
-            return value[0] == b'-' || value.iter().all(|b| *b == b'0');
+    let (mut by_age, mut by_date) = (None, None);
+    for attribute in attributes.split(|b| *b == b';') {
+        let equals = cookie_line::find(attribute, b'=');
+        let name = cookie_line::trim(&attribute[..equals]);
+        let value = cookie_line::trim(attribute.get(equals + 1..).unwrap_or(&[]));
+        if name.eq_ignore_ascii_case(b"max-age") {
+            by_age = is_no_age(value).or(by_age);
+        } else if name.eq_ignore_ascii_case(b"expires") {
+            by_date = cookie_date::parse(value).map(|at| at <= now).or(by_date);
         }
-        if let Some(value) = value_of(attribute, b"expires", <[u8]>::eq_ignore_ascii_case) {
-            // What is no date is ignored; of several dates the last counts.
-            past = cookie_date::parse(value).map_or(past, |at| at <= now);
-        }
-        rest = rest.get(end + 1..).unwrap_or(&[]);
     }
-    past
+    // Max-Age has precedence.
+    by_age.or(by_date).unwrap_or(false)
+}
+
+/// Whether an age is zero or less; `None` if it is no number.
+fn is_no_age(value: &[u8]) -> Option<bool> {
+    let (is_negative, digits) = match value {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| is_negative || digits.iter().all(|b| *b == b'0'))
 }

@@ -30,17 +30,18 @@ pub fn parse(text: &[u8]) -> Option<UnixSeconds> {
         {
             month = Some(found);
         } else if year.is_none()
-            && let Some((found, digits)) = number(part, 2, 4)
+            && let Some((found, _)) = number(part, 2, 4)
         {
             year = Some(match found {
-                70..=99 if digits == 2 => found + 1900,
-                0..=69 if digits == 2 => found + 2000,
+                70..=99 => found + 1900,
+                0..=69 => found + 2000,
                 _ => found,
             });
         }
     }
     let (time, day, month, year) = (time?, day?, month?, year?);
-    if year < 1601 || day == 0 || day > days_in(month, year) {
+    let (hour, minute, second) = time;
+    if hour > 23 || minute > 59 || second > 59 || year < 1601 || day == 0 || day > days_in(month, year) {
         return None;
     }
     if year < 1970 {
@@ -49,18 +50,19 @@ pub fn parse(text: &[u8]) -> Option<UnixSeconds> {
     let leap_days = |before: u64| before / 4 - before / 100 + before / 400;
     let whole_years = 365 * (year - 1970) + leap_days(year - 1) - leap_days(1969);
     let whole_months: u64 = (0..month).map(|m| days_in(m, year)).sum();
-    Some(UnixSeconds((whole_years + whole_months + day - 1) * DAY_S + time))
+    Some(UnixSeconds((whole_years + whole_months + day - 1) * DAY_S + (hour * 60 + minute) * 60 + second))
 }
 
-/// `hours:minutes:seconds`, as seconds of the day.
-fn time_of(part: &[u8]) -> Option<u64> {
+/// `hours:minutes:seconds`, of any size: a part of this form is the time, and one that no clock shows makes the whole
+/// no date.
+fn time_of(part: &[u8]) -> Option<(u64, u64, u64)> {
     let mut fields = part.splitn(3, |b| *b == b':');
     let whole = |field: &[u8]| number(field, 1, 2).filter(|(_, digits)| *digits == field.len());
     let (hour, _) = whole(fields.next()?)?;
     let (minute, _) = whole(fields.next()?)?;
     // Behind the seconds anything may stand that is no digit.
     let (second, _) = number(fields.next()?, 1, 2)?;
-    (hour < 24 && minute < 60 && second < 60).then_some((hour * 60 + minute) * 60 + second)
+    Some((hour, minute, second))
 }
 
 fn month_of(part: &[u8]) -> Option<usize> {

@@ -4,6 +4,7 @@
 //! with libFuzzer. See `README.md`.
 
 mod chunks;
+mod dates;
 #[path = "../../../proto/http/tests/relay/lenient.rs"]
 mod lenient;
 #[path = "../../../proto/http/tests/relay/mod.rs"]
@@ -41,6 +42,11 @@ pub const TARGETS: &[Target] = &[
         name: "cookie",
         about: "a cookie is found by its whole name, and is gone after it was dropped",
         run: targets::cookie,
+    },
+    Target {
+        name: "set_cookie",
+        about: "a server's Set-Cookie and its dates are read as the algorithm of RFC 6265 says, step by step",
+        run: dates::set_cookie,
     },
     Target { name: "config", about: "configuration documents: problems, never panics", run: targets::config },
 ];

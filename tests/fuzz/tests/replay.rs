@@ -25,6 +25,11 @@ fn cookies_of_the_corpus_break_no_promise() {
 }
 
 #[test]
+fn set_cookies_of_the_corpus_break_no_promise() {
+    replay("set_cookie");
+}
+
+#[test]
 fn documents_of_the_corpus_break_no_promise() {
     replay("config");
 }
