@@ -151,6 +151,7 @@ fn a_server_that_the_file_disables_keeps_its_clients_for_the_grace_from_the_engi
     }
 }
 
+//= test OBS-LOG-06
 #[test]
 fn a_cookie_whose_server_is_down_leads_elsewhere_and_is_replaced() {
     let three = Three::new();
@@ -168,6 +169,49 @@ fn a_cookie_whose_server_is_down_leads_elsewhere_and_is_replaced() {
     pool.shared.bump();
     assert_eq!(name(&ask(&engine, "/", &cookie(&moved))), name(&moved));
     assert!(engine.count(|m| m.pools[0].persistence.server_down.get()) == 1);
+    // Of the three records only that of the move stands out, with the server that it left.
+    let mut log = Vec::new();
+    eventually("all records", || {
+        log.extend(engine.log());
+        log.len() == 3
+    });
+    let flags: Vec<_> = log.iter().map(|r| r["significant"].as_bool()).collect();
+    assert_eq!(flags, [Some(false), Some(true), Some(false)], "{log:?}");
+    let moved = &log[1];
+    assert_eq!(moved["significance"], serde_json::json!(["a persistent client was moved to another server"]));
+    let left = three.servers[at].address.to_string();
+    assert_eq!(moved["reason"]["bound_server"], left);
+    assert_eq!(
+        (&moved["reason"]["bound_server_is"], &moved["reason"]["server_down_policy"]),
+        (&"down".into(), &"pick_new_server".into())
+    );
+}
+
+//= test OBS-LOG-06
+#[test]
+fn a_client_whose_server_left_the_pool_is_moved_and_the_log_says_so() {
+    let three = Three::new();
+    let more =
+        format!("[[persistence]]\nname = \"p\"\ntype = \"http_cookie\"\ncookie_name = \"STICKY\"\n{KEY}");
+    let document = three.document("persistence = \"p\"", &more);
+    let engine = Engine::start(&document, 1);
+    let first = ask(&engine, "/", "");
+    let at = ["a", "b", "c"].iter().position(|n| *n == name(&first)).expect("one of them");
+    drop(engine);
+    let section = format!("[[pool.server]]\naddress = \"{}\"\n", three.servers[at].address);
+    assert!(document.contains(&section));
+    let engine = Engine::start(&document.replace(&section, ""), 1);
+    assert_ne!(name(&ask(&engine, "/", &cookie(&first))), name(&first));
+    let mut log = Vec::new();
+    eventually("the record", || {
+        log.extend(engine.log());
+        log.len() == 1
+    });
+    assert_eq!(
+        log[0]["significance"],
+        serde_json::json!(["a persistent client was moved to another server"])
+    );
+    assert_eq!(log[0]["reason"]["key"], "not_a_member");
 }
 
 //= test SE-PERSIST-02

@@ -1,6 +1,6 @@
 //! What is told of a request when it has ended: one access record, and counts.
 
-use forebay_core::Reason;
+use forebay_core::{ChosenBy, KeyOutcome, Reason};
 use forebay_http::Known;
 
 use super::client::Client;
@@ -10,7 +10,7 @@ use crate::rt::{Now, Rt, Stream};
 use crate::worker::Route;
 
 /// Words that say why a record deserves a look; as many as one request can earn.
-const WORDS_MAX: usize = 4;
+const WORDS_MAX: usize = 5;
 
 /// What happened to a request, collected on its way.
 #[derive(Clone, Debug, Default)]
@@ -144,6 +144,9 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace) {
         500.. => words.add("the client got a 5xx"),
         _ => {}
     }
+    if trace.reason.as_ref().is_some_and(moved) {
+        words.add("a persistent client was moved to another server");
+    }
     let (bytes, request) = (head.bytes.filled(), &head.request);
     let known = request.len > 0;
     log.push(&AccessRecord {
@@ -173,13 +176,18 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace) {
         timing: trace.timing(u64::from(client.rtt_us.get()), now),
         servers_tried: trace.servers_tried,
         server_connection_reused: trace.reused,
-        persistence_used: trace
-            .reason
-            .is_some_and(|reason| reason.chosen_by == forebay_core::ChosenBy::Persistence),
+        persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
         reason: trace.reason.as_ref(),
         request_state: if trace.state.is_empty() { "complete" } else { trace.state },
         significance: words.as_slice(),
     });
+}
+
+/// Whether a client that was bound to a server got another one: its own was down, or is no longer in the pool.
+//= OBS-LOG-06
+fn moved(reason: &Reason) -> bool {
+    reason.chosen_by == ChosenBy::Algorithm
+        && (reason.policy.is_some() || reason.key == KeyOutcome::NotAMember)
 }
 
 /// The place of a status in lists by class; `None` for none.
