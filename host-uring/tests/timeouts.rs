@@ -118,6 +118,28 @@ fn a_server_that_does_not_answer_in_time_is_a_504_and_not_asked_twice() {
     assert_eq!(lab.metrics.servers[0].connections.opened.get(), 1);
 }
 
+//= test SE-BLAME-01
+#[test]
+fn a_server_is_charged_with_an_answer_that_is_late_and_not_with_a_short_total() {
+    for (profile, charged) in [
+        ("response_timeout_ms = 5000\ntotal_timeout_ms = 60000", 1),
+        ("response_timeout_ms = 60000\ntotal_timeout_ms = 5000", 0),
+    ] {
+        let lab = Lab::new(&document(profile, ""));
+        lab.server(SERVER, |rt, mut peer| async move {
+            peer.until("\r\n\r\n").await;
+            sleep_ms(&rt, 60_000).await;
+        });
+        let answer = lab.run(async {
+            let mut client = lab.client().await;
+            client.send(GET).await;
+            client.until("\r\n\r\n").await
+        });
+        assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+        assert_eq!(lab.metrics.servers[0].aborts.get(), charged, "{profile}");
+    }
+}
+
 #[test]
 fn a_request_body_that_stands_still_is_a_408() {
     let lab = Lab::new(&document("body_timeout_ms = 4000", ""));

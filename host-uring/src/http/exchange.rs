@@ -485,7 +485,12 @@ async fn received_all<R: Rt>(
                 worker.buffers.give_back(leftover);
             }
             let retry = leg.retry(&failure);
-            let lost = matches!(failure.kind, retry::Failure::Closed | retry::Failure::BadResponse);
+            //= SE-BLAME-01
+            let lost = match failure.kind {
+                retry::Failure::Closed | retry::Failure::BadResponse => true,
+                retry::Failure::Timeout => !leg.patience.is_over(worker.rt.now()),
+                retry::Failure::Connect | retry::Failure::Status(_) => false,
+            };
             if lost && retry != Retry::SameServer {
                 worker.metrics.servers[leg.slot].aborts.inc();
             }
