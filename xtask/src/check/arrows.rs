@@ -11,11 +11,11 @@ use crate::tool::workspace::{Kind, Package, Workspace};
 const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("core/component", &["core"]),
-    ("proto/http", &["core"]),
-    ("proto/health", &["core", "proto/http"]),
+    ("proto/http", &[]),
+    ("proto/health", &["core"]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
-    ("host-uring", &["core", "proto/http", "proto/health", "model/snapshot", "host-native/sandbox"]),
+    ("host-uring", &["core", "proto/http", "proto/health", "model/snapshot"]),
     // Until `model` exists the command line writes an SE's configuration itself.
     ("cli", &["model/snapshot"]),
     ("tests/e2e", ANY),
@@ -62,6 +62,23 @@ pub fn check(workspace: &Workspace) -> Findings {
                 Some(to) => ours(&mut findings, &member.folder, to, allowed),
                 None => foreign(&mut findings, member, &need.package, need.kind),
             }
+        }
+    }
+    findings
+}
+
+/// An arrow that nobody uses is a permission that nobody decided on.
+pub fn unused(workspace: &Workspace) -> Findings {
+    let mut findings = Findings::default();
+    for member in &workspace.members {
+        let (_, allowed) = ARROWS.iter().find(|(folder, _)| *folder == member.folder).unwrap_or(&("", ANY));
+        let uses = |to: &str| member.needs.iter().any(|n| workspace.folder_of(&n.package) == Some(to));
+        for to in allowed.iter().filter(|to| **to != ANY[0] && !uses(to)) {
+            findings.problem(
+                format!("{} -> {to}", member.folder),
+                "is allowed and not used",
+                "take it out of xtask/src/check/arrows.rs and docs/architecture.md; it returns with its first use",
+            );
         }
     }
     findings
@@ -150,7 +167,7 @@ mod tests {
     #[test]
     fn the_arrows_of_the_picture_pass() {
         let core = member("core", &[("serde", Kind::Normal)]);
-        let http = member("proto/http", &[("forebay-core", Kind::Normal), ("bolero", Kind::Dev)]);
+        let http = member("proto/http", &[("bolero", Kind::Dev)]);
         let host = member("host-uring", &[("forebay-proto/http", Kind::Normal), ("monoio", Kind::Normal)]);
         assert_eq!(problems(vec![core, http, host]), Vec::<String>::new());
     }
@@ -159,6 +176,17 @@ mod tests {
     fn an_arrow_from_core_to_a_host_is_refused() {
         let core = member("core", &[("forebay-host-uring", Kind::Normal)]);
         assert_eq!(problems(vec![core, member("host-uring", &[])]), ["core -> host-uring"]);
+    }
+
+    #[test]
+    fn an_arrow_that_is_allowed_and_not_used_is_named() {
+        let members = |needs: &[(&str, Kind)]| {
+            let members = vec![member("core", &[]), member("proto/http", &[]), member("proto/health", needs)];
+            let found = unused(&Workspace { members, ..Workspace::default() });
+            found.problems.into_iter().map(|p| p.place).collect::<Vec<_>>()
+        };
+        assert_eq!(members(&[("forebay-core", Kind::Normal)]), [""; 0]);
+        assert_eq!(members(&[("forebay-proto/http", Kind::Normal)]), ["proto/health -> core"]);
     }
 
     #[test]

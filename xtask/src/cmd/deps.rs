@@ -24,6 +24,7 @@ impl Deps {
         }
         let files = tree::read_all(&tree::root())?;
         let mut findings = arrows::check(&workspace);
+        findings.join(arrows::unused(&workspace));
         findings.join(manifests::check(&workspace, &files));
         findings.join(seams::check(&files));
         Ok(super::report("deps", &findings))

@@ -54,6 +54,7 @@ fn tidy(gate: &mut Gate) -> Result<Outcome> {
 fn deps(gate: &mut Gate) -> Result<Outcome> {
     let (workspace, files) = gate.tree()?;
     let mut findings = arrows::check(workspace);
+    findings.join(arrows::unused(workspace));
     findings.join(manifests::check(workspace, files));
     findings.join(seams::check(files));
     Ok(checked(&findings))
