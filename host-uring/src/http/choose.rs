@@ -68,6 +68,7 @@ fn ask<R: Rt>(
 ) -> Asked {
     let mut pool = route.pool.borrow_mut();
     let shared = &worker.pool_of(route).shared;
+    //= LB-LC-03
     if route.servers.first().is_some_and(|server| server.limit != 0) {
         for (at, server) in route.servers.iter().enumerate() {
             let at = ServerIndex(at as u16);

@@ -19,7 +19,7 @@ section! {
         hash_by: HashBy = HashBy::SourceIp;
         /// The header that `hash_by = "custom_header"` hashes.
         hash_header: Option<String> = None, is rules::token_if_given;
-        /// Bounded load: a server's open connections stay below this percentage of its fair share under `consistent_hash`; 0: no bound.
+        /// Bounded load: a server's open connections stay below this percentage of its fair share under `consistent_hash`: 101 to 10000; 0: no bound. What lies between cannot be kept and is refused.
         hash_load_max_percent: u16 = 0, in 0..=10_000;
         /// Round robin over all workers together, not for each worker by itself.
         round_robin_per_engine: bool = false;

@@ -17,7 +17,8 @@ pub struct Limits {
     pub method_bytes: u32,
     /// One field line without its line end, in bytes; longer is 431. 12 KiB: one large cookie line.
     pub field_bytes: u32,
-    /// Field lines of one head. Browsers send about 20; 200 leaves room for chains of proxies.
+    /// Field lines of one head. Browsers send about 20; 200 leaves room for chains of proxies. The engine's profile gives
+    /// its own number, 256 unless it is configured.
     pub fields: u32,
     /// Empty lines before a request line. Some old clients send one after a body; RFC 9112 asks for at least one.
     pub empty_lines: u32,

@@ -189,6 +189,15 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
         let bad = line["response_code"].as_u64().unwrap() >= 500;
         assert_eq!(line["significant"].as_bool(), Some(bad), "{line}");
     }
+    let refused = lines.iter().find(|l| l["response_code"] == 400).expect("what is refused has a line too");
+    assert_ne!(refused["request_state"], "complete", "{refused}");
+    assert_eq!(refused["client_dest_port"], at.port(), "{refused}");
+    for half_read in ["method", "host", "uri_path", "uri_query", "user_agent"] {
+        assert_eq!(refused[half_read], "", "{half_read}: {refused}");
+    }
+    for unknown in ["pool_name", "server_ip", "reason"] {
+        assert!(refused.get(unknown).is_none(), "{unknown}: {refused}");
+    }
     let slow: Vec<_> = lines.iter().filter(|l| l["uri_path"] == "/slow").collect();
     for line in &slow {
         // Milliseconds: neither seconds nor microseconds would lie there.
