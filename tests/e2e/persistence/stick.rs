@@ -1,9 +1,11 @@
 //! The same client stays with one server, whatever its service knows it by.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
+use forebay_e2e::client::read_answer;
 use forebay_e2e::scene::tally;
-use forebay_e2e::{Client, Lab, Origin, Request, Scene, config};
+use forebay_e2e::{Client, Engine, Lab, Origin, Request, Scene, Wire, config, system};
 
 /// Requests of the one client.
 const REQUESTS: usize = 1000;
@@ -23,16 +25,16 @@ fn run(client: &mut Client, mut request: impl FnMut(usize) -> Request) -> Vec<St
         .collect()
 }
 
-fn workers_that_served(scene: &Scene) -> BTreeSet<u64> {
-    let lines = scene.engine.log_lines(REQUESTS, |_| true);
+fn workers_that_served(engine: &Engine) -> BTreeSet<u64> {
+    let lines = engine.log_lines(REQUESTS, |_| true);
     lines.iter().filter_map(|l| l["vcpu_id"].as_u64()).collect()
 }
 
 #[track_caller]
-fn all_from_one(scene: &Scene, servers: &[String]) {
+fn all_from_one(engine: &Engine, servers: &[String]) {
     let tally = tally(servers.to_vec());
     assert_eq!(tally.len(), 1, "one client, more than one server: {tally:?}");
-    assert_eq!(workers_that_served(scene).len(), 2, "both workers take part");
+    assert_eq!(workers_that_served(engine).len(), 2, "both workers take part");
 }
 
 #[test]
@@ -42,7 +44,7 @@ fn without_persistence_one_client_meets_all_servers() {
     assert_eq!(tally.len(), 3, "{tally:?}");
     // Round robin is exact within each worker; two workers may differ by one round each.
     assert!(tally.values().all(|n| n.abs_diff(REQUESTS / 3) <= 3), "{tally:?}");
-    assert_eq!(workers_that_served(&scene).len(), 2);
+    assert_eq!(workers_that_served(&scene.engine).len(), 2);
 }
 
 //= test PERS-COOKIE-01
@@ -51,7 +53,7 @@ fn an_inserted_cookie_keeps_its_client_on_one_server() {
     let profile = config::persistence("p", "http_cookie", "");
     let scene = Scene::new("algorithm = \"round_robin\"\npersistence = \"p\"", &profile);
     let servers = run(&mut scene.client(), |_| Request::get("/"));
-    all_from_one(&scene, &servers);
+    all_from_one(&scene.engine, &servers);
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn a_client_address_keeps_its_client_on_one_server() {
     let scene = Scene::new("algorithm = \"round_robin\"\npersistence = \"p\"", &profile);
     let mut client = scene.client().from(scene.lab.client_ip(1)).without_jar();
     let servers = run(&mut client, |_| Request::get("/"));
-    all_from_one(&scene, &servers);
+    all_from_one(&scene.engine, &servers);
     let others = (2..62).map(|n| {
         let mut client = scene.client().from(scene.lab.client_ip(n));
         client.get_once("/").unwrap().server().to_owned()
@@ -100,7 +102,7 @@ fn an_application_cookie_keeps_its_client_on_the_server_that_set_it() {
     let mut client = scene.client();
     let home = client.get_once("/login").unwrap().server().to_owned();
     let servers = run(&mut client, |_| Request::get("/"));
-    all_from_one(&scene, &servers);
+    all_from_one(&scene.engine, &servers);
     assert_eq!(servers[0], home);
 }
 
@@ -117,14 +119,12 @@ fn a_header_value_leads_to_the_server_that_is_configured_for_it() {
     let text = config::service("web", at)
         + &config::pool_of("web", "algorithm = \"round_robin\"\npersistence = \"p\"", &servers)
         + &config::persistence("p", "custom_header", "header = \"X-Colour\"");
-    let _engine = lab.engine(&text);
+    let engine = lab.engine(&text);
     let mut client = Client::new(at);
     for (value, server) in [("red", "a"), ("green", "b"), ("blue", "c")] {
-        for n in 0..100 {
-            let mut request = Request::get("/").field(format!("X-Colour: {value}"));
-            request.last = n % 5 == 0;
-            assert_eq!(client.send(&request).unwrap().server(), server, "{value}");
-        }
+        let servers = run(&mut client, |_| Request::get("/").field(format!("X-Colour: {value}")));
+        all_from_one(&engine, &servers);
+        assert_eq!(servers[0], server, "{value}");
     }
     let unknown = (0..30).map(|_| {
         let request = Request::get("/").field("X-Colour: purple").last();
@@ -138,7 +138,7 @@ fn hashed(keys: &str, request: impl Fn(usize) -> Request) {
     let pool = format!("algorithm = \"consistent_hash\"\n{keys}");
     let scene = Scene::new(&pool, "");
     let servers = run(&mut scene.client().without_jar(), |_| request(7));
-    all_from_one(&scene, &servers);
+    all_from_one(&scene.engine, &servers);
     let spread = run(&mut scene.client().without_jar(), request);
     let tally = tally(spread);
     assert_eq!(tally.len(), 3, "{tally:?}");
@@ -165,8 +165,11 @@ fn a_consistent_hash_of_the_call_id_keeps_each_call_on_one_server() {
 #[test]
 fn a_consistent_hash_of_the_address_keeps_each_client_on_one_server() {
     let scene = Scene::new("algorithm = \"consistent_hash\"\nhash_by = \"source_ip\"", "");
-    let mut seen = Vec::new();
-    for n in 0..60 {
+    let mut client = scene.client().from(scene.lab.client_ip(0)).without_jar();
+    let servers = run(&mut client, |_| Request::get("/"));
+    all_from_one(&scene.engine, &servers);
+    let mut seen = vec![servers[0].clone()];
+    for n in 1..60 {
         let mut client = scene.client().from(scene.lab.client_ip(n));
         let first = client.get_once("/").unwrap().server().to_owned();
         for _ in 0..5 {
@@ -178,18 +181,25 @@ fn a_consistent_hash_of_the_address_keeps_each_client_on_one_server() {
 }
 
 #[test]
-fn a_consistent_hash_of_address_and_port_keeps_a_connection_on_one_server() {
+fn a_consistent_hash_of_address_and_port_keeps_each_pair_on_one_server_over_connections() {
+    const PORTS: usize = 20;
     let scene = Scene::new("algorithm = \"consistent_hash\"\nhash_by = \"source_ip_port\"", "");
-    let mut seen = Vec::new();
-    for _ in 0..40 {
-        let mut client = scene.client();
-        let first = client.get("/").unwrap().server().to_owned();
-        for _ in 0..4 {
-            assert_eq!(client.get("/").unwrap().server(), first);
-        }
-        seen.push(first);
+    let ip = scene.lab.client_ip(1);
+    let mut homes: Vec<Option<String>> = vec![None; PORTS];
+    for n in 0..REQUESTS {
+        let from = SocketAddr::new(ip, 20_000 + (n % PORTS) as u16);
+        let stream = system::connect_from(from, scene.at).unwrap_or_else(|e| panic!("from {from}: {e}"));
+        let mut wire = Wire::from_stream(stream).unwrap();
+        wire.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", scene.at)).unwrap();
+        let (answer, _) = read_answer(&mut wire, false).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        // So that the port is free for the next connection at once.
+        wire.reset();
+        let home = homes[n % PORTS].get_or_insert_with(|| answer.server().to_owned());
+        assert_eq!(home, answer.server(), "connection {} from {from}", n / PORTS);
     }
-    assert_eq!(tally(seen).len(), 3, "one address, many ports, all servers");
+    assert_eq!(workers_that_served(&scene.engine).len(), 2);
+    assert_eq!(tally(homes.into_iter().flatten()).len(), 3, "one address, many ports, all servers");
 }
 
 //= test PERS-APP-05
