@@ -7,13 +7,11 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::mpsc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use forebay_host_uring::rt::clock::{NEVER, Now, now};
 use forebay_host_uring::rt::sockets::Socket;
-use forebay_host_uring::rt::wheel::TICK;
 use forebay_host_uring::rt::{Backend, Rt, Sockets, Stream};
 
 #[path = "support/skips.rs"]
@@ -31,68 +29,6 @@ fn runtime(backend: Backend) -> Sockets {
 
 fn in_ms(ms: u64) -> Now {
     Now(now().0 + ms * 1000)
-}
-
-//= test SE-TIMEOUT-01
-#[test]
-fn bytes_that_arrive_in_the_microsecond_of_the_time_out_are_kept() {
-    const PAIRS: usize = 1000;
-    const ROUNDS: usize = 100;
-    for backend in BACKENDS {
-        let rt = runtime(backend);
-        let (near, far): (Vec<_>, Vec<_>) =
-            (0..PAIRS).map(|_| UnixStream::pair().expect("a socket pair")).unzip();
-        let near: Vec<Rc<Socket>> = near
-            .into_iter()
-            .map(|end| Rc::new(Socket::adopt(&rt, OwnedFd::from(end)).expect("adopted")))
-            .collect();
-        let (say, heard) = mpsc::channel::<(Now, u8)>();
-        let writer = std::thread::spawn(move || {
-            for (at, byte) in heard {
-                while now() < at {
-                    std::hint::spin_loop();
-                }
-                for mut end in &far {
-                    end.write_all(&[byte]).expect("the other end is open");
-                }
-            }
-        });
-        let (late, early) = rt.block_on(async {
-            let (late, early) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-            for round in 0..ROUNDS {
-                let deadline = Now(((now().0 / TICK) + 2) * TICK);
-                // From 3 ms before the time-out to 0.5 ms after it, in steps: a round's writes take about 1 ms.
-                let offset = (round * 35) as u64;
-                say.send((Now(deadline.0 - 3000 + offset), round as u8)).expect("the writer lives");
-                let all = Countdown::new(PAIRS);
-                for socket in &near {
-                    let (socket, all) = (socket.clone(), all.clone());
-                    let (late, early) = (late.clone(), early.clone());
-                    rt.spawn(async move {
-                        match socket.readable(deadline).await {
-                            Ok(()) => early.set(early.get() + 1),
-                            Err(error) => {
-                                assert_eq!(error.kind(), ErrorKind::TimedOut);
-                                late.set(late.get() + 1);
-                                socket.readable(NEVER).await.expect("bytes after the time-out");
-                            }
-                        }
-                        let mut got = [0; 2];
-                        assert_eq!(socket.try_read(&mut got).expect("a byte"), 1);
-                        assert_eq!(got[0], round as u8, "each byte once and in order");
-                        all.one_less();
-                    });
-                }
-                all.wait().await;
-            }
-            (late.get(), early.get())
-        });
-        drop(say);
-        writer.join().expect("the writer ends");
-        eprintln!("{backend:?}: {late} waits timed out, {early} had their byte");
-        assert_eq!(late + early, PAIRS * ROUNDS);
-        assert!(late > 0 && early > 0, "the moments never met: {late} late, {early} early");
-    }
 }
 
 //= test SE-TIMEOUT-02

@@ -10,8 +10,8 @@
 //!   finish at once. So an operation that is pending never owns bytes or memory.
 //! - **A time-out never drops a pending operation.** The deadline's timer asks the kernel to cancel
 //!   it, and the wait goes on until the kernel has answered: with the cancellation
-//!   ([`ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)), or with readiness that came in the
-//!   same moment, which wins. The stream stays usable in both cases.
+//!   ([`ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)), or with readiness that it saw first,
+//!   which wins. In both cases what arrived stays to be read, and the stream stays usable.
 //! - Deadlines are coarse: a wait ends at its deadline or up to [`wheel::TICK`] later.
 //! - One thread. Nothing here is `Send`.
 
