@@ -1,5 +1,6 @@
 //! `forebay up` and the other commands of the command line.
 
+mod installed;
 mod live;
 mod once;
 mod readme;
