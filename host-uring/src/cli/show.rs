@@ -98,6 +98,17 @@ pub fn status(data: &Value) -> String {
                 once(millis(&service["duration"]["p50_us"])),
                 once(millis(&service["duration"]["p99_us"])),
             ]);
+            for server in list(&pool["disabled"]) {
+                let rest = format!(
+                    "{} of pool {} is disabled: {} connections open\n",
+                    text(&server["server"]),
+                    text(&pool["name"]),
+                    server["connections_open"],
+                );
+                if !causes.contains(&rest) {
+                    causes.push_str(&rest);
+                }
+            }
             for server in list(&pool["not_up"]) {
                 let cause = format!(
                     "{} of pool {} is {}: {}\n",
@@ -130,6 +141,7 @@ pub fn servers(data: &Value) -> String {
         "RATIO",
         "OPEN",
         "ACTIVE",
+        "CLIENTS",
         "RESPONSES",
         "5XX",
         "FAILURES",
@@ -147,6 +159,7 @@ pub fn servers(data: &Value) -> String {
             text(&server["ratio"]),
             text(&server["connections_open"]),
             text(&server["requests_active"]),
+            text(&server["clients_bound"]),
             text(&server["responses"]),
             text(&server["responses_5xx"]),
             text(&server["failures"]),
@@ -155,7 +168,12 @@ pub fn servers(data: &Value) -> String {
             text(&server["why"]),
         ]);
     }
-    table.render()
+    let mut out = table.render();
+    let by_clients = |s: &Value| s["clients_bound"].is_null() && !s["persistence"].is_null();
+    if list(&data["servers"]).iter().any(by_clients) {
+        out.push_str("\nCLIENTS -: the clients keep their binding themselves (cookie, header); nobody can count them\n");
+    }
+    out
 }
 
 /// `forebay-se persistence`

@@ -214,7 +214,7 @@ async fn answer(line: &[u8], state: &State, peek: Option<&dyn Peek>, faults: Opt
     };
     let answered = match request {
         Request::Status {} => Ok(answers::status(state)),
-        Request::Servers { pool } => answers::servers(state, pool.as_deref()),
+        Request::Servers { pool } => answers::servers(state, pool.as_deref()).await,
         Request::Persistence(filter) => answers::persistence(state, &filter).await,
         Request::Explain(question) => explain::answer(state, peek, &question),
         Request::Fault { worker, stall_ms } => fault(state, faults, worker, stall_ms).await,

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::admin::{Code, Refused};
-use super::tables::{TableEntry, Tables};
-use crate::config::{HealthState, Pool, Server};
+use super::tables::{self, Clients, TableEntry, Tables};
+use crate::config::{HealthState, Pool, PoolIndex, Server};
 use crate::limits::ADMIN_ENTRIES_MAX;
 use crate::metrics::page::{VERSION, histogram, sum};
 use crate::metrics::{Counter, HistogramSum, Process};
@@ -109,6 +109,14 @@ fn pool_line(state: &State, pool: &Pool) -> Value {
             json!({ "server": s.address.to_string(), "state": report.state.word(), "why": report.why })
         })
         .collect();
+    let open = |s: &Server| sum(&state.workers, |w| w.servers[s.slot].connections.now());
+    let disabled: Vec<Value> = pool
+        .servers
+        .iter()
+        .filter(|s| !s.config.enabled)
+        .take(8)
+        .map(|s| json!({ "server": s.address.to_string(), "connections_open": open(s) }))
+        .collect();
     json!({
         "name": pool.name,
         "algorithm": pool.config.algorithm.word(),
@@ -116,6 +124,7 @@ fn pool_line(state: &State, pool: &Pool) -> Value {
         "servers": pool.servers.len(),
         "servers_up": usable(pool),
         "not_up": down,
+        "disabled": disabled,
     })
 }
 
@@ -129,22 +138,32 @@ fn latency(sum: &HistogramSum) -> Value {
 }
 
 /// Servers, each with its state and why.
-pub(super) fn servers(state: &State, pool: Option<&str>) -> Result<Value, Refused> {
+pub(super) async fn servers(state: &State, pool: Option<&str>) -> Result<Value, Refused> {
     let tree = &state.tree;
     if let Some(name) = pool
         && !tree.pools.iter().any(|p| p.name == name)
     {
         return Err(no_such("pool", name, tree.pools.iter().map(|p| p.name.as_str())));
     }
-    let list: Vec<Value> = tree
-        .servers()
-        .filter(|(p, _)| pool.is_none_or(|name| p.name == name))
-        .map(|(p, server)| server_line(state, p, server))
+    let wanted = |p: &Pool| pool.is_none_or(|name| p.name == name);
+    let pools = || (0..).map(PoolIndex).zip(&tree.pools).filter(|(_, p)| wanted(p));
+    let keeps = |index| state.tables.as_ref().is_some_and(|tables| tables.keeps(index));
+    let clients = match &state.tables {
+        Some(tables) if pools().any(|(index, _)| keeps(index)) => tables::clients(tables.as_ref()).await,
+        _ => Clients::new(),
+    };
+    let list: Vec<Value> = pools()
+        .flat_map(|(index, p)| p.servers.iter().map(move |server| (index, p, server)))
+        .map(|(index, p, server)| {
+            let bound = clients.get(&(index, server.id)).copied().unwrap_or(0);
+            server_line(state, p, server, keeps(index).then_some(bound))
+        })
         .collect();
     Ok(json!({ "servers": list }))
 }
 
-fn server_line(state: &State, pool: &Pool, server: &Server) -> Value {
+//= OBS-DRAIN-01
+fn server_line(state: &State, pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Value {
     let report = state.board.lock()[server.slot].clone();
     let count =
         |of: fn(&crate::metrics::ServerMetrics) -> u64| sum(&state.workers, |w| of(&w.servers[server.slot]));
@@ -162,6 +181,8 @@ fn server_line(state: &State, pool: &Pool, server: &Server) -> Value {
         "ratio": server.config.ratio,
         "connections_open": count(|s| s.connections.now()),
         "requests_active": count(|s| s.active.now()),
+        "clients_bound": clients_bound,
+        "persistence": pool.persistence.as_ref().map(|p| p.type_word()),
         "responses": count(|s| s.responses.iter().map(Counter::get).sum()),
         "responses_5xx": count(|s| s.responses[4].get()),
         "failures": count(|s| s.connect_failures.get() + s.aborts.get()),

@@ -95,7 +95,7 @@ async fn control(
         tokio::spawn(web::serve(listener, Arc::clone(state)));
     }
     if let Some(tables) = &state.tables {
-        tokio::spawn(full::watch(Arc::clone(tables)));
+        tokio::spawn(full::watch(Arc::clone(tables), Arc::clone(&state.tree)));
     }
     let (orders, taken) = Orders::new();
     let socket = PathBuf::from(&engine.admin_socket);

@@ -1,10 +1,28 @@
 //! How the control thread looks at the persistence tables, which the workers' side owns.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use forebay_core::id::ServerId;
 use serde::Serialize;
 
+use crate::config::PoolIndex;
 use crate::metrics::page::TableView;
+
+/// How many clients the tables bind to each server of a pool.
+pub type Clients = BTreeMap<(PoolIndex, ServerId), u64>;
+
+/// Counts the clients of all tables, partition by partition, so that neither a worker nor this thread's other
+/// duties wait for the whole walk.
+//= OBS-DRAIN-01
+pub async fn clients(tables: &dyn Tables) -> Clients {
+    let mut clients = Clients::new();
+    for partition in 0..tables.partitions() {
+        tables.count(partition, &mut clients);
+        tokio::task::yield_now().await;
+    }
+    clients
+}
 
 /// The persistence tables as the control thread may see them.
 ///
@@ -19,6 +37,13 @@ pub trait Tables: Send + Sync {
 
     /// How the key of an application cookie of this value reads in [`TableEntry::key`].
     fn cookie_key(&self, value: &str) -> String;
+
+    /// Whether a table remembers the clients of the pool. Those that keep a cookie of ours, or name their server in
+    /// a header, are remembered nowhere.
+    fn keeps(&self, pool: PoolIndex) -> bool;
+
+    /// Adds the clients that one partition binds; the lock is held for a slice of its buckets at a time.
+    fn count(&self, partition: usize, clients: &mut Clients);
 
     /// Calls `each` for the entries of one partition.
     fn entries(&self, partition: usize, each: &mut dyn FnMut(TableEntry));

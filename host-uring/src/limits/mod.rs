@@ -51,6 +51,10 @@ pub const ADMIN_EXCHANGE_S: u64 = 10;
 pub const ADMIN_ENTRIES_MAX: usize = 10_000;
 /// Milliseconds between two looks at the persistence table's counts: each takes every partition's lock once.
 pub const TABLE_LOOK_MS: u64 = 1_000;
+/// Percent of the persistence table's room from which it is told that it fills up: before entries are lost.
+pub const TABLE_HIGH_PERCENT: u64 = 90;
+/// Percent below which it has to fall before that is told again.
+pub const TABLE_HIGH_OVER_PERCENT: u64 = 80;
 /// Seconds before a full table is told again.
 pub const TABLE_FULL_TELL_S: u64 = 60;
 /// Milliseconds that a listening address may stay taken at the start: the kernel gives back the sockets in a

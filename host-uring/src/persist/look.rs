@@ -1,5 +1,7 @@
 //! How the control thread looks into the store: counts, entries, what a request would find.
 
+use std::collections::BTreeMap;
+
 use forebay_core::persist::{ClientKey, Found, Kind, Profile};
 use forebay_core::table::{EntryView, Stats};
 use forebay_core::units::Now;
@@ -9,10 +11,13 @@ use super::{Binding, Remembered};
 use forebay_snapshot::Persistence;
 
 use crate::config::{PoolIndex, ServiceIndex};
-use crate::control::tables::TableEntry;
+use crate::control::tables::{Clients, TableEntry};
 use crate::control::{Peek, Tables};
 use crate::metrics::page::TableView;
 use crate::rt::clock;
+
+/// Buckets that one hold of a partition's lock counts: well below 0.1 ms.
+const COUNT_SLICE_BUCKETS: u32 = 256;
 
 impl Tables for Store {
     fn view(&self) -> TableView {
@@ -34,6 +39,29 @@ impl Tables for Store {
 
     fn cookie_key(&self, value: &str) -> String {
         text(&forebay_core::table::KeyBytes(self.table_key(ClientKey::Opaque(value.as_bytes())).0))
+    }
+
+    fn keeps(&self, pool: PoolIndex) -> bool {
+        self.keeps_clients_of(pool)
+    }
+
+    fn count(&self, partition: usize, clients: &mut Clients) {
+        let (now, mut next) = (clock::now(), 0);
+        let mut found = BTreeMap::new();
+        while next < self.buckets() {
+            self.with_partition(partition, |partition, catalog| {
+                let slice = next..next.saturating_add(COUNT_SLICE_BUCKETS);
+                for entry in partition.entries(catalog, slice, now).filter(|e| !e.record.tombstone) {
+                    *found.entry((entry.table, entry.record.server)).or_insert(0_u64) += 1;
+                }
+            });
+            next += COUNT_SLICE_BUCKETS;
+        }
+        for ((table, slot), count) in found {
+            if let (Some((_, pool)), Some(server)) = (self.owner(table), self.server_of(slot)) {
+                *clients.entry((pool, server)).or_insert(0) += count;
+            }
+        }
     }
 
     fn entries(&self, partition: usize, each: &mut dyn FnMut(TableEntry)) {

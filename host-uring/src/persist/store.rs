@@ -241,6 +241,16 @@ impl Store {
         self.geometry.map_or(0, |geometry| geometry.limit())
     }
 
+    /// Buckets of each partition.
+    pub(super) fn buckets(&self) -> u32 {
+        self.geometry.map_or(0, |geometry| geometry.buckets())
+    }
+
+    /// Whether some service keeps the clients of this pool in a table.
+    pub(super) fn keeps_clients_of(&self, pool: PoolIndex) -> bool {
+        self.tables.iter().any(|(_, kept, _)| *kept == pool)
+    }
+
     /// The service and pool of a table.
     pub(super) fn owner(&self, table: TableId) -> Option<(ServiceIndex, PoolIndex)> {
         self.tables.iter().find(|(.., id)| *id == table).map(|(service, pool, _)| (*service, *pool))
@@ -288,6 +298,37 @@ fn group_now() -> GroupMillis {
 mod tests {
     use super::*;
     use crate::control::Tables;
+
+    //= test OBS-DRAIN-01
+    #[test]
+    fn the_clients_of_a_disabled_server_are_counted_down_to_none() {
+        let text = "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:80\"]\npool = \"web\"\n\
+                    [[pool]]\nname = \"web\"\npersistence = \"ip\"\nserver = [\
+                    { address = \"127.0.0.1:81\", enabled = false }, { address = \"127.0.0.1:82\" }]\n\
+                    [[persistence]]\nname = \"ip\"\ntype = \"client_ip\"\n";
+        let tree = Arc::new(Tree::build(forebay_snapshot::check(text).expect("it is valid")));
+        let now = crate::rt::clock::now();
+        let store = Store::build(&tree, 1 << 20, [7; 16], now).expect("a table");
+        let table = store.table(ServiceIndex(0), PoolIndex(0)).expect("the pool has one");
+        let [leaving, staying] = [0, 1].map(|n| tree.pools[0].servers[n].id);
+        let key = |n: u64| store.key(table, store.table_key(ClientKey::Opaque(&n.to_le_bytes())));
+        let counted = || {
+            let mut clients = crate::control::tables::Clients::new();
+            (0..Tables::partitions(&store)).for_each(|partition| store.count(partition, &mut clients));
+            [leaving, staying].map(|id| clients.get(&(PoolIndex(0), id)).copied().unwrap_or(0))
+        };
+        assert!(store.keeps(PoolIndex(0)));
+        for n in 0..500 {
+            store.put(&key(n), if n < 300 { leaving } else { staying }, false, now);
+        }
+        assert_eq!(counted(), [300, 200]);
+        (0..100).for_each(|n| store.remove(&key(n), now));
+        assert_eq!(counted(), [200, 200]);
+        for n in 100..300 {
+            store.put(&key(n), staying, true, now);
+        }
+        assert_eq!(counted(), [0, 400]);
+    }
 
     //= test OBS-PERSIST-02
     #[test]

@@ -1,5 +1,7 @@
 //! What the admin socket answers: exact counts, filters, bounds.
 
+use std::io::{Read, Write};
+
 use serde_json::Value;
 
 use crate::rig::{Engine, Origin, SILENT, address, eventually, secs, service, through};
@@ -92,4 +94,52 @@ fn explain_takes_no_turn_and_makes_and_renews_no_entry() {
     from(listen, "192.0.2.2");
     let made = entries().into_iter().find(|e| e["key"] == "192.0.2.2").expect("an entry");
     assert_eq!(made["server"], first, "the turn that was explained is still the next one");
+}
+
+//= test OBS-DRAIN-01
+#[test]
+fn servers_show_how_many_clients_remain_and_what_a_disabled_one_has_open() {
+    let (origins, by_address, by_header) = ([Origin::start(), Origin::start()], address(), address());
+    let addresses = origins.each_ref().map(|s| s.address);
+    // One that keeps its connections.
+    let keeps = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let leaving = keeps.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let (mut stream, _) = keeps.accept().expect("a connection");
+        let mut head = [0; 4096];
+        while stream.read(&mut head).is_ok_and(|n| n > 0) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").expect("sent");
+        }
+    });
+    let ends = [leaving, addresses[1]];
+    let named = format!("\"{leaving}\"");
+    let pool = "persistence = \"to\"\nserver_disable = \"allow_persistent\"\n\
+                graceful_disable_timeout_min = -1\nconnection_pool = { idle_ms = 2000 }";
+    let rest = service("a", by_address, "persistence = \"ip\"\nalgorithm = \"round_robin\"", &addresses)
+        + &service("b", by_header, pool, &ends)
+            .replace(&named, &format!("{named}, enabled = false, header_value = \"one\""))
+        + "[[persistence]]\nname = \"to\"\ntype = \"custom_header\"\nheader = \"X-To\"\n"
+        + BY_ADDRESS;
+    let engine = Engine::start("", &rest);
+    for n in 1..=6 {
+        from(by_address, &format!("192.0.2.{n}"));
+    }
+    let servers = |pool: &str| engine.json(&["servers", "--pool", pool])["servers"].clone();
+    let bound = |pool: &str| [0, 1].map(|n| servers(pool)[n]["clients_bound"].clone());
+    let all = bound("a").map(|n| n.as_u64().expect("a number"));
+    assert_eq!((all[0] + all[1], all[0].min(all[1]) > 0), (6, true), "{all:?}");
+    assert_eq!(bound("b"), [Value::Null, Value::Null], "these clients remember by themselves");
+    // A client of the disabled server, and what remains open when it has gone.
+    let answer = through(by_header, "/", "X-To: one\r\n").expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let open = || {
+        let status = engine.json(&["status"]);
+        let disabled = status["virtual_services"][1]["pools"][0]["disabled"].clone();
+        assert_eq!(disabled[0]["server"], leaving.to_string());
+        assert_eq!(disabled.as_array().map(Vec::len), Some(1), "{disabled}");
+        assert_eq!(servers("b")[0]["enabled"], false);
+        disabled[0]["connections_open"].as_u64()
+    };
+    assert_eq!(open(), Some(1));
+    eventually("nothing remains", secs(10), || open() == Some(0));
 }
