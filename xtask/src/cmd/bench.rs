@@ -69,3 +69,42 @@ impl Bench {
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tool::tree;
+
+    /// What others call it with, and what their own peers say of themselves.
+    const OPTIONS: &[&str] = &[
+        "--quick",
+        "--peers",
+        "--base",
+        "--scenes",
+        "--rounds",
+        "--secs",
+        "--idle",
+        "--proxy-core",
+        "--gen-core",
+        "--json",
+        "--budget",
+        "--more",
+    ];
+    const PEERS: &[&str] = &["forebay", "haproxy", "haproxy-full", "nginx"];
+
+    #[test]
+    fn the_harness_keeps_its_options_and_every_peer_its_form() {
+        let bench = tree::root().join("tests/bench");
+        let text = std::fs::read_to_string(bench.join("load/run.py")).unwrap();
+        for option in OPTIONS {
+            assert!(text.contains(&format!("add_argument(\"{option}\"")), "{option} is gone");
+        }
+        for peer in PEERS {
+            let text = std::fs::read_to_string(bench.join("peers").join(peer).join("peer.json")).unwrap();
+            let peer: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let commands = peer["cmds"].as_array().expect("a list of commands");
+            assert!(commands[0].as_str().unwrap().starts_with("{bin}"), "{peer}");
+            assert!(peer["bin"].is_string() && peer["conf"].is_string(), "{peer}");
+            assert!(peer["has"].as_array().unwrap().contains(&"h1".into()), "{peer}");
+        }
+    }
+}
