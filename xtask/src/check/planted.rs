@@ -1,7 +1,7 @@
 //! The list of planted faults, `tests/planted.toml`: each takes a feature out or reverses a rule and names
 //! the test that must turn red. Here the list itself is checked; `cargo xtask planted` plants them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
@@ -16,10 +16,13 @@ pub const LIST: &str = "tests/planted.toml";
 /// Where `cargo xtask planted` writes its result.
 pub const RECORD: &str = "docs/acceptance/planted-faults.md";
 
+/// Whose sections are to have a fault each.
+const DEMANDS: &str = "docs/acceptance/first-slice.md";
+
 /// One fault.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// The page of `docs/spec` whose promise it breaks.
+    /// The page of `docs/spec` whose promise it breaks, or the part of the work that no page describes.
     pub area: String,
     /// What the fault does, as a sentence.
     pub what: String,
@@ -29,7 +32,7 @@ pub struct Fault {
     pub package: String,
     /// The test that must fail, as libtest names it.
     pub test: String,
-    /// The test target, where it is not the library's own tests.
+    /// The test target, where it is not the library's own tests; `bins` for those of a program.
     pub target: Option<String>,
 }
 
@@ -41,6 +44,17 @@ pub fn read(text: &str) -> Result<Vec<Fault>> {
         .enumerate()
         .map(|(n, f)| one(f).with_context(|| format!("{LIST}: fault {}", n + 1)))
         .collect()
+}
+
+/// The section of the demands that each area belongs to: the table `[sections]` of the list.
+pub fn sections(text: &str) -> Result<BTreeMap<String, String>> {
+    let table: toml::Table = text.parse().context(LIST)?;
+    let sections = table.get("sections").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let text = |area: &str, section: toml::Value| {
+        let section = section.as_str().map(str::to_owned);
+        section.with_context(|| format!("{LIST}: the section of {area} is no text"))
+    };
+    sections.into_iter().map(|(area, section)| Ok((area.clone(), text(&area, section)?))).collect()
 }
 
 fn one(value: &toml::Value) -> Result<Fault> {
@@ -111,6 +125,42 @@ fn has_test(files: &[File], folder: &str, test: &str) -> bool {
     })
 }
 
+/// Each area belongs to a section of the demands, and each section has a fault.
+pub fn check_sections(faults: &[Fault], sections: &BTreeMap<String, String>, files: &[File]) -> Findings {
+    let mut findings = Findings::of("areas");
+    findings.looked_at = sections.len();
+    let demands = files.iter().find(|f| f.path == DEMANDS).map_or("", |f| f.text.as_str());
+    let asked: BTreeSet<&str> = demands.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let mut shown = BTreeSet::new();
+    for fault in faults {
+        match sections.get(&fault.area) {
+            Some(section) => {
+                shown.insert(section.as_str());
+            }
+            None => findings.problem(
+                format!("{LIST}: {} ({})", fault.area, fault.what),
+                "the area belongs to no section",
+                "name its section in [sections]",
+            ),
+        }
+    }
+    for (area, section) in sections.iter().filter(|(_, section)| !asked.contains(section.as_str())) {
+        findings.problem(
+            LIST,
+            format!("{area} belongs to {section}, which is no section of {DEMANDS}"),
+            "name it as it stands there",
+        );
+    }
+    for section in asked.difference(&shown) {
+        findings.problem(
+            LIST,
+            format!("no fault for the section {section}"),
+            "plant one whose test turns red",
+        );
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +213,28 @@ mod tests {
     #[test]
     fn an_area_without_a_fault_is_refused() {
         assert_eq!(problems(""), ["no fault for the area lb"]);
+    }
+
+    fn section_problems(head: &str) -> Vec<String> {
+        let list = format!("{head}{}", fault("one();", "it_turns_red"));
+        let files = [File::new(DEMANDS, "# Demands\n## Decisions\n## Cost\n")];
+        let faults = read(&list).expect("the list is well formed");
+        let sections = sections(&list).expect("and its sections");
+        check_sections(&faults, &sections, &files).problems.into_iter().map(|p| p.what).collect()
+    }
+
+    #[test]
+    fn a_section_of_the_demands_without_a_fault_is_refused() {
+        let found = section_problems("[sections]\nlb = \"Decisions\"\ncost = \"Cost\"\n");
+        assert_eq!(found, ["no fault for the section Cost"]);
+    }
+
+    #[test]
+    fn an_area_of_no_section_or_of_one_that_nobody_asked_for_is_refused() {
+        let found = section_problems("[sections]\nlb = \"Elsewhere\"\n");
+        assert_eq!(found[0], format!("lb belongs to Elsewhere, which is no section of {DEMANDS}"));
+        assert_eq!(section_problems("")[0], "the area belongs to no section");
+        assert!(sections("[sections]\nlb = 1\n").is_err());
     }
 
     #[test]

@@ -156,6 +156,7 @@ fn run_test(fault: &Fault, copy: &Path, build: &Path) -> Result<String> {
     let mut test = cargo(&["test", "--profile=gate", "--package", &fault.package]);
     match fault.target.as_deref() {
         None => test.arg("--lib"),
+        Some("bins") => test.arg("--bins"),
         Some(target) => test.args(["--test", target]),
     };
     let out = test.args(["--", &fault.test]).output().context("starting cargo test")?;

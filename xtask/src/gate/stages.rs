@@ -79,7 +79,10 @@ fn acceptance(gate: &mut Gate) -> Result<Outcome> {
 fn planted(gate: &mut Gate) -> Result<Outcome> {
     let (workspace, files) = gate.tree()?;
     let text = files.iter().find(|f| f.path == planted::LIST).map_or("", |f| f.text.as_str());
-    Ok(checked(&planted::check(&planted::read(text)?, workspace, files)))
+    let faults = planted::read(text)?;
+    let mut findings = planted::check(&faults, workspace, files);
+    findings.join(planted::check_sections(&faults, &planted::sections(text)?, files));
+    Ok(checked(&findings))
 }
 
 fn build(gate: &mut Gate) -> Result<Outcome> {
