@@ -41,6 +41,9 @@ pub struct Client<R: Rt> {
     pub requests: Cell<u32>,
     /// Round-trip time, microseconds.
     pub rtt_us: Cell<u32>,
+    /// An answer whose end is the connection's close has begun and is not whole: until it is, whatever ends the
+    /// connection has to be a reset.
+    pub open_ended: Cell<bool>,
     /// Table entries of the peer's address that this connection keeps alive: one for each table that it came to.
     held: RefCell<Vec<Key>>,
     /// The entry of an address that a proxy named, kept alive by the request that is under way.
@@ -72,6 +75,7 @@ impl<R: Rt> Client<R> {
             local,
             requests: Cell::new(0),
             rtt_us: Cell::new(0),
+            open_ended: Cell::new(false),
             held: RefCell::default(),
             named: Cell::new(None),
             dismissed: Cell::new(false),
@@ -111,6 +115,10 @@ impl<R: Rt> Client<R> {
 
 impl<R: Rt> Drop for Client<R> {
     fn drop(&mut self) {
+        //= SE-CUT-02
+        if self.open_ended.get() {
+            self.stream.reset_on_close();
+        }
         let now = self.worker.rt.now();
         self.let_go(now);
         for key in self.held.borrow().iter() {

@@ -557,11 +557,7 @@ async fn received_all<R: Rt>(
             work.trace.ended(GRACE_OVER);
             Ended { outcome: Outcome::Reset, consumed, leftover }
         }
-        Received::ClientGone => Ended { outcome: Outcome::Close, consumed, leftover },
-        Received::Cut { reset } => {
-            let outcome = if reset { Outcome::Reset } else { Outcome::Close };
-            Ended { outcome, consumed, leftover }
-        }
+        Received::ClientGone | Received::Cut => Ended { outcome: Outcome::Close, consumed, leftover },
     };
     Talk::Ended(ended)
 }

@@ -37,10 +37,7 @@ pub enum Received {
     /// The client left or stood still in the middle of the answer.
     ClientGone,
     /// The server left, stood still or broke a rule in the middle of the answer.
-    Cut {
-        /// The client cannot tell a cut answer from a whole one but by a reset.
-        reset: bool,
-    },
+    Cut,
 }
 
 /// How a server failed before the client got anything of a final answer.
@@ -337,7 +334,8 @@ async fn pass_answer<R: Rt>(
     down.decoder.reset(down.response.framing, limits);
     down.trace.status = down.response.status;
     let mut offset = down.response.len;
-    let reset = sent.framing == Framing::UntilClose;
+    // What an upgraded connection carries has ends of its own.
+    let open_ended = sent.framing == Framing::UntilClose && down.response.status != 101;
     let step = leg.service.time_outs.body;
     let mut burst = Burst::default();
     loop {
@@ -355,9 +353,10 @@ async fn pass_answer<R: Rt>(
             }
             worker.metrics.servers[leg.slot].aborts.inc();
             down.trace.ended("the answer's content is garbled");
-            return Received::Cut { reset };
+            return Received::Cut;
         };
         leg.progress.said.set(true);
+        client.open_ended.set(open_ended);
         let used = offset + taken.consumed;
         let halted = match write_some(&client.stream, down.gather, filled) {
             Ok(bytes) => {
@@ -406,6 +405,7 @@ async fn pass_answer<R: Rt>(
                 down.trace.significant("the server sent more than it announced");
             }
             worker.buffers.give_back(buffer);
+            client.open_ended.set(false);
             return Received::Whole {
                 client_keeps: sent.keep_alive,
                 server_keeps: down.response.keep_alive && !extra && whole_request,
@@ -427,12 +427,13 @@ async fn pass_answer<R: Rt>(
                         Ok(bytes) => down.trace.tx_bytes += bytes,
                         Err(halt) => return client_halt(leg, halt, down.trace),
                     }
+                    client.open_ended.set(false);
                     return Received::Whole { client_keeps: sent.keep_alive, server_keeps: false };
                 }
                 Err(_) => {
                     worker.metrics.servers[leg.slot].aborts.inc();
                     down.trace.ended("the server closed the connection in the middle of the answer");
-                    return Received::Cut { reset };
+                    return Received::Cut;
                 }
             },
             Err(Stalled::Client(halt)) => return client_halt(leg, halt, down.trace),
@@ -449,7 +450,7 @@ async fn pass_answer<R: Rt>(
                 } else {
                     down.trace.ended("the server reset the connection in the middle of the answer");
                 }
-                return Received::Cut { reset };
+                return Received::Cut;
             }
         };
     }

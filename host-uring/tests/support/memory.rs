@@ -197,6 +197,11 @@ impl Peer {
         (text, reset)
     }
 
+    /// Says whether the other end has reset the connection.
+    pub fn is_reset(&self) -> bool {
+        matches!(self.stream.try_read(&mut []), Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset)
+    }
+
     /// Reads exactly `count` bytes.
     pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.rest.len() < count && self.more().await {}

@@ -1,0 +1,86 @@
+//! Answers that end before they are whole, and clients that go away in the middle: nobody takes a part for the whole.
+
+#[path = "support/memory.rs"]
+mod memory;
+
+use memory::{Lab, sleep_ms};
+
+const SERVER: &str = "10.0.0.1:80";
+
+fn document(profile: &str, server: &str) -> String {
+    format!(
+        "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"192.0.2.1:80\"]\npool = \"web\"\n\
+         http_profile = \"p\"\n[[http_profile]]\nname = \"p\"\n{profile}\n[[pool]]\nname = \"web\"\n\
+         {server}\n[[pool.server]]\naddress = \"{SERVER}\"\n"
+    )
+}
+
+/// From a client that knows no chunks: the end of content of unknown length is the connection's.
+const OLD_GET: &str = "GET / HTTP/1.0\r\nHost: x\r\n\r\n";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// A server that sends a piece of `size` bytes every `pause_ms`, `count` of them, and the end.
+fn streaming(lab: &Lab, size: usize, pause_ms: u64, count: usize) {
+    lab.server(SERVER, move |rt, mut peer| async move {
+        peer.until("\r\n\r\n").await;
+        peer.send(CHUNKED).await;
+        for _ in 0..count {
+            peer.send(format!("{size:x}\r\n{}\r\n", "x".repeat(size))).await;
+            sleep_ms(&rt, pause_ms).await;
+        }
+        peer.send("0\r\n\r\n").await;
+        peer.all().await;
+    });
+}
+
+//= test SE-CUT-02
+#[test]
+fn a_client_that_pauses_too_long_gets_a_reset_and_not_an_end() {
+    let bounds = ["body_timeout_ms = 4000", "total_timeout_ms = 4000"];
+    for (bound, pause_ms) in bounds.into_iter().flat_map(|bound| [(bound, 2_000), (bound, 10_000)]) {
+        let cut = pause_ms > 4_000;
+        let lab = Lab::new(&document(bound, ""));
+        streaming(&lab, 100_000, 0, 10);
+        let (answer, reset) = lab.run(async {
+            let mut client = lab.client().await;
+            client.send(OLD_GET).await;
+            lab.sleep_ms(pause_ms).await;
+            client.all_and_reset().await
+        });
+        assert_eq!((reset, answer.len() < 1_000_000), (cut, cut), "{bound}: {} bytes", answer.len());
+    }
+}
+
+//= test SE-CUT-02
+#[test]
+fn an_answer_whose_total_time_is_over_ends_by_a_reset() {
+    for (total_ms, cut) in [(60_000, false), (3_000, true)] {
+        let lab = Lab::new(&document(&format!("total_timeout_ms = {total_ms}"), ""));
+        streaming(&lab, 10, 500, 20);
+        let (answer, reset) = lab.run(async {
+            let mut client = lab.client().await;
+            client.send(OLD_GET).await;
+            client.all_and_reset().await
+        });
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(reset, cut, "{answer}");
+    }
+}
+
+//= test SE-CUT-02
+#[test]
+fn an_answer_that_the_end_of_its_worker_cuts_ends_by_a_reset_and_a_whole_one_does_not() {
+    for (wait_ms, cut) in [(1_000, true), (20_000, false)] {
+        let lab = Lab::new(&document("", ""));
+        streaming(&lab, 10, 500, 10);
+        // When the run ends, all tasks are dropped: a stop does that, and a panic.
+        let client = lab.run(async {
+            let mut client = lab.client().await;
+            client.send(OLD_GET).await;
+            client.until("xxx").await;
+            lab.sleep_ms(wait_ms).await;
+            client
+        });
+        assert_eq!(client.is_reset(), cut, "after {wait_ms} ms");
+    }
+}
