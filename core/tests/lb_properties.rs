@@ -6,8 +6,8 @@ use common::*;
 use forebay_core::hash::mix64;
 use forebay_core::id::{PoolId, ServerIndex};
 use forebay_core::lb::{
-    ALGORITHMS, Algorithm, GroupConfig, GroupMember, HashBy, Health, Maglev, Pool, PoolConfig, PoolGroup,
-    ServerConfig, ServerState,
+    ALGORITHMS, Algorithm, Bound, GroupConfig, GroupMember, HashBy, Health, Maglev, Pool, PoolConfig,
+    PoolGroup, ServerConfig, ServerState,
 };
 use forebay_core::units::{Micros, Minutes, Now};
 use forebay_core::{Input, Verdict, decide};
@@ -343,7 +343,7 @@ fn a_pool_of_ratio_zero_serves_its_own_clients_only() {
     let mut group = PoolGroup::new(&config).expect("good");
     for _ in 0..10 {
         assert_eq!(group.choose(None, |_| 1).map(|choice| choice.pool), Some(PoolId(2)));
-        assert_eq!(group.choose(Some(PoolId(1)), |_| 1).map(|choice| choice.pool), Some(PoolId(1)));
+        assert_eq!(group.choose(bound(1), |_| 1).map(|choice| choice.pool), Some(PoolId(1)));
     }
     assert_eq!(group.choose(None, |p| u32::from(p == PoolId(1))), None, "not even when nobody else serves");
 }
@@ -354,10 +354,18 @@ fn a_bound_client_stays_in_its_pool_while_that_serves() {
     let member = |pool, priority| GroupMember { pool: PoolId(pool), ratio: 1, priority };
     let config = GroupConfig { members: vec![member(1, 5), member(2, 10)], servers_min: 1 };
     let mut group = PoolGroup::new(&config).expect("good");
-    let choice = group.choose(Some(PoolId(1)), |_| 1).expect("it serves");
+    let choice = group.choose(bound(1), |_| 1).expect("it serves");
     assert!(choice.bound && choice.pool == PoolId(1));
-    let choice = group.choose(Some(PoolId(1)), |p| u32::from(p == PoolId(2))).expect("the other serves");
+    let choice = group.choose(bound(1), |p| u32::from(p == PoolId(2))).expect("the other serves");
     assert!(!choice.bound && choice.pool == PoolId(2));
-    let choice = group.choose(Some(PoolId(9)), |_| 1).expect("a foreign pool binds nobody");
+    let choice = group.choose(bound(9), |_| 1).expect("a foreign pool binds nobody");
     assert!(!choice.bound);
+    // Its pool takes nobody new, and its own server serves it on.
+    let kept = Some(Bound { pool: PoolId(1), keeps: true });
+    let choice = group.choose(kept, |p| u32::from(p == PoolId(2))).expect("its own pool");
+    assert!(choice.bound && choice.pool == PoolId(1));
+}
+
+fn bound(pool: u32) -> Option<Bound> {
+    Some(Bound { pool: PoolId(pool), keeps: false })
 }

@@ -229,6 +229,7 @@ fn a_draining_server_serves_its_own_clients_until_the_grace_is_over_and_nobody_e
         let (mut pool, input) = draining(kind, grace);
         let d = decide(&mut pool, &Input { now: Now(at), ..input });
         assert_eq!(served(&d) == BOUND, own, "{kind:?} {grace:?} at {at}");
+        assert_eq!(pool.keeps(BOUND), own, "what a pool group is told: {kind:?} {grace:?} at {at}");
         for c in 0..20 {
             let new = decide(
                 &mut pool,

@@ -419,3 +419,30 @@ fn a_pool_of_ratio_zero_takes_no_new_clients_and_keeps_its_own() {
     }
     assert_eq!(engine.count(|m| m.pools[0].persistence.hits.get()), 6);
 }
+
+//= test LB-GROUP-03
+#[test]
+fn a_pool_that_drains_keeps_its_own_clients_in_a_group() {
+    let (leaving, staying) = (named("leaving"), named("staying"));
+    let document = format!(
+        "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:1\"]\npool_group = \"g\"\n\
+         [[pool_group]]\nname = \"g\"\n[[pool_group.member]]\npool = \"a\"\npriority = 10\n\
+         [[pool_group.member]]\npool = \"b\"\npriority = 5\n\
+         [[persistence]]\nname = \"p\"\ntype = \"custom_header\"\nheader = \"X-To\"\n\
+         [[pool]]\nname = \"a\"\npersistence = \"p\"\nserver_disable = \"allow_persistent\"\n\
+         graceful_disable_timeout_min = -1\n\
+         server = [{{ address = \"{}\", header_value = \"a\", enabled = false }}]\n\
+         [[pool]]\nname = \"b\"\nserver = [{{ address = \"{}\" }}]\n",
+        leaving.address, staying.address
+    );
+    let engine = Engine::start(&document, 1);
+    for _ in 0..4 {
+        assert_eq!(name(&ask(&engine, "/", "X-To: a\r\n")), "leaving", "its own server serves it on");
+        assert_eq!(name(&ask(&engine, "/", "")), "staying", "nobody new");
+        assert_eq!(name(&ask(&engine, "/", "X-To: b\r\n")), "staying");
+    }
+    // Down, it serves nobody, and its client goes where the others are.
+    engine.tree.pools[0].servers[0].shared.publish(HealthState::Down);
+    engine.tree.pools[0].shared.bump();
+    assert_eq!(name(&ask(&engine, "/", "X-To: a\r\n")), "staying");
+}

@@ -2,7 +2,8 @@
 //!
 //! The pools of the highest priority share the requests by ratio. A level falls through to the next lower one
 //! when it has fewer usable servers than asked for; then both serve. A client that is bound to a pool of the
-//! group (its cookie names it, or the table's entry does) stays there as long as that pool has a usable server.
+//! group (its cookie names it, or the table's entry does) stays there as long as that pool has a usable server, and
+//! also without one while its own server serves it on or the policy keeps it there.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -31,6 +32,16 @@ pub struct GroupMember {
     pub ratio: u16,
     /// The priority label; the higher number is used first.
     pub priority: u32,
+}
+
+/// The pool that a client is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The pool.
+    pub pool: PoolId,
+    /// Its own server keeps it whether or not the pool takes new clients
+    /// ([`Pool::keeps`](super::Pool::keeps)).
+    pub keeps: bool,
 }
 
 /// Why a pool of the group was chosen.
@@ -93,14 +104,14 @@ impl PoolGroup {
         Ok(Self { members, servers_min: config.servers_min.max(1) })
     }
 
-    /// Chooses a pool. `bound`: the pool that the client is bound to; `usable`: how many servers of a pool
+    /// Chooses a pool. `bound`: where the client is bound to; `usable`: how many servers of a pool
     /// take new clients ([`Pool::usable`](super::Pool::usable)).
     ///
     /// `None` if no pool of the group has a usable server and a ratio.
     //= LB-GROUP-01
     //= LB-GROUP-02
     //= LB-GROUP-03
-    pub fn choose(&mut self, bound: Option<PoolId>, usable: impl Fn(PoolId) -> u32) -> Option<GroupChoice> {
+    pub fn choose(&mut self, bound: Option<Bound>, usable: impl Fn(PoolId) -> u32) -> Option<GroupChoice> {
         let end = self.active(&usable);
         let fell_through = |priority: u32, members: &[(GroupMember, i64)]| {
             let mut levels = 0u16;
@@ -113,8 +124,9 @@ impl PoolGroup {
             }
             levels
         };
-        let own = bound.and_then(|b| self.members.iter().find(|(m, _)| m.pool == b)).map(|(m, _)| *m);
-        if let Some(own) = own.filter(|m| usable(m.pool) > 0) {
+        let own = bound.filter(|b| b.keeps || usable(b.pool) > 0);
+        let own = own.and_then(|b| self.members.iter().find(|(m, _)| m.pool == b.pool));
+        if let Some((own, _)) = own.copied() {
             let fell_through = fell_through(own.priority, &self.members);
             return Some(GroupChoice { pool: own.pool, bound: true, priority: own.priority, fell_through });
         }

@@ -22,7 +22,7 @@ mod server;
 
 pub use algorithms::{ALGORITHMS, Algorithm, AlgorithmEntry, HashBy, Name, NotOffered, Scope, parse};
 pub use config::{DisablePolicy, DisableType, FailAction, Grace, PoolConfig, QueueConfig, ServerConfig};
-pub use group::{GroupChoice, GroupConfig, GroupMember, PoolGroup};
+pub use group::{Bound, GroupChoice, GroupConfig, GroupMember, PoolGroup};
 pub use hash_key::{HashKey, hash_key};
 pub use maglev::Maglev;
 pub use pool::Pool;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::schedule::Schedule;
 use super::server::{Cold, Health, Server, ServerState};
-use super::{Algorithm, DisableType, FailAction, Maglev, Name, PoolConfig};
+use super::{Algorithm, DisableType, FailAction, Gate, Maglev, Name, PoolConfig};
 use crate::id::{Endpoint, PoolId, ServerId, ServerIndex, SiteId, VsId};
 use crate::limits::RAMP_START_MILLI;
 use crate::persist::{Profile, ServerDown};
@@ -412,6 +412,16 @@ impl Pool {
     /// How many servers take new clients, limits aside: what a pool group asks.
     pub fn usable(&self) -> u32 {
         self.servers.iter().filter(|s| s.refuses.is_none() && s.weight != 0).count() as u32
+    }
+    /// True if a client that is bound to the server at `at` belongs there whether or not the pool takes new clients:
+    /// the server serves it on, or the policy sends it nowhere else.
+    ///
+    /// # Panics
+    /// If the pool has no such index.
+    //= LB-GROUP-03
+    pub fn keeps(&self, at: ServerIndex) -> bool {
+        self.server_down() != ServerDown::PickNewServer
+            || Gate::new(&[], &[]).refuses_bound(self, at).is_none()
     }
     /// The server's stable id.
     ///

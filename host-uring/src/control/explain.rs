@@ -19,7 +19,7 @@ use crate::config::{Group, HealthState, PoolIndex, Service, ServiceIndex, Target
 use crate::http::view::{View, client_of};
 use crate::log::write_reason;
 use crate::metrics::page::sum;
-use crate::persist::{Remembered, is_bound};
+use crate::persist::{Remembered, bound_to};
 use crate::rt::clock;
 
 /// A request that is to be explained.
@@ -224,10 +224,8 @@ fn of_group(
         .filter(|pool| group.pools.contains(pool))
         .filter_map(|pool| Some((tree.pool(*pool).id, case.copy(*pool).ok()?)))
         .collect();
-    let bound = members
-        .iter()
-        .find(|(_, member)| is_bound(&member.pool, &member.found, &member.known.stored))
-        .map(|(id, _)| *id);
+    let bound =
+        members.iter().find_map(|(_, member)| bound_to(&member.pool, &member.found, &member.known.stored));
     let usable = |id| members.iter().find(|(of, _)| *of == id).map_or(0, |(_, member)| member.pool.usable());
     let Some(choice) = copy.choose(bound, usable) else {
         steps.push(format!("no pool of its group {:?} has a server that is up", group.name));
@@ -273,7 +271,7 @@ fn decide(
         (Some(p), Found::Absent | Found::Off, _) => {
             format!("persistence {} finds no key in the request", p.kind.name())
         }
-        (Some(p), ..) if is_bound(&copy, &found, &known.stored) => {
+        (Some(p), ..) if bound_to(&copy, &found, &known.stored).is_some() => {
             format!("persistence {} finds a key that leads to a server", p.kind.name())
         }
         (Some(p), ..) => {

@@ -1,6 +1,7 @@
 //! Before a server is chosen: the service's rules, and which pool.
 
 use forebay_core::id::PoolId;
+use forebay_core::lb::Bound;
 use forebay_core::persist;
 use forebay_core::policy::{Edit, End, On, Outcome, Rewritten};
 use forebay_http::h1::write::FieldEdit;
@@ -9,7 +10,7 @@ use super::client::Client;
 use super::limits::EDITS_INLINE;
 use super::view::View;
 use crate::config::{GroupIndex, Target};
-use crate::persist::is_bound;
+use crate::persist::bound_to;
 use crate::rt::Rt;
 use crate::worker::{Route, Worker};
 
@@ -106,9 +107,7 @@ fn pick_member<R: Rt>(client: &Client<R>, group: GroupIndex, view: &View<'_>) ->
         let of = |at: &&usize| members.contains(&worker.routes[**at].pool_index);
         client.service().routes.iter().filter(of).copied()
     };
-    let bound = routes()
-        .find(|at| binds(worker, &worker.routes[*at], view))
-        .map(|at| worker.pool_of(&worker.routes[at]).id);
+    let bound = routes().find_map(|at| binds(worker, &worker.routes[at], view));
     let usable = |pool: PoolId| {
         let at = routes().find(|at| worker.pool_of(&worker.routes[*at]).id == pool);
         at.map_or(0, |at| {
@@ -122,10 +121,11 @@ fn pick_member<R: Rt>(client: &Client<R>, group: GroupIndex, view: &View<'_>) ->
 }
 
 /// Says whether the client is bound to a server of this pool.
-fn binds<R: Rt>(worker: &Worker<R>, route: &Route, view: &View<'_>) -> bool {
+fn binds<R: Rt>(worker: &Worker<R>, route: &Route, view: &View<'_>) -> Option<Bound> {
+    route.follow_states(&worker.tree, worker.rt.now());
     let pool = route.pool.borrow();
-    let Some(profile) = pool.profile() else { return false };
+    let profile = pool.profile()?;
     let found = persist::find(profile, view);
     let known = worker.store.remembered(route.binding.as_ref(), route.table, &found, worker.rt.now());
-    is_bound(&pool, &found, &known.stored)
+    bound_to(&pool, &found, &known.stored)
 }

@@ -1,6 +1,7 @@
 //! What we remember of the key that a request carries: one look for traffic, pool groups and `explain`.
 
-use forebay_core::lb;
+use forebay_core::id::ServerIndex;
+use forebay_core::lb::{self, Bound};
 use forebay_core::persist::{Found, Stored, TableKey};
 use forebay_core::table::{Key, TableId};
 use forebay_core::units::Now;
@@ -49,11 +50,19 @@ impl Store {
     }
 }
 
-/// Says whether the client is bound to a server of this pool.
-pub fn is_bound(pool: &lb::Pool, found: &Found<'_>, stored: &Stored) -> bool {
-    match found {
-        Found::Sealed(_) | Found::Key(_) => !matches!(stored, Stored::Nothing),
-        Found::Header(value) => pool.config().servers.iter().any(|server| server.header_value == *value),
-        _ => false,
-    }
+/// Says whether the client is bound to a server of this pool, and whether that server keeps it.
+pub fn bound_to(pool: &lb::Pool, found: &Found<'_>, stored: &Stored) -> Option<Bound> {
+    let server = match (found, stored) {
+        (Found::Sealed(_), Stored::Cookie(payload)) => pool.index_of_endpoint(payload.server),
+        (Found::Key(_), Stored::Entry { server, .. }) => pool.index_of(*server),
+        (Found::Sealed(_) | Found::Key(_), Stored::Nothing) => return None,
+        (Found::Sealed(_) | Found::Key(_), _) => None,
+        (Found::Header(value), _) => {
+            let servers = &pool.config().servers;
+            let at = servers.iter().position(|server| server.header_value == *value)?;
+            u16::try_from(at).ok().map(ServerIndex)
+        }
+        _ => return None,
+    };
+    Some(Bound { pool: pool.id(), keeps: server.is_some_and(|at| pool.keeps(at)) })
 }

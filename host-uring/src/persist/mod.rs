@@ -8,5 +8,5 @@ mod look;
 pub mod store;
 
 pub use cookie::{Binding, Sealer};
-pub use found::{Remembered, is_bound};
+pub use found::{Remembered, bound_to};
 pub use store::{Store, StoreProblem};
