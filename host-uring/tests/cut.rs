@@ -84,3 +84,57 @@ fn an_answer_that_the_end_of_its_worker_cuts_ends_by_a_reset_and_a_whole_one_doe
         assert_eq!(client.is_reset(), cut, "after {wait_ms} ms");
     }
 }
+
+/// A client that goes away in the middle, how, and whether its server goes on for it.
+const LEAVERS: [(&str, bool); 2] = [("resets", false), ("ends its side", true)];
+
+//= test SE-GONE-01
+#[test]
+fn a_client_that_resets_leaves_its_place_at_a_silent_server_and_one_that_ends_its_side_does_not() {
+    // The server is silent before its answer, or in the middle of it.
+    for begun in [false, true] {
+        for (how, waits) in LEAVERS {
+            let mut lab = Lab::new(&document("", "max_concurrent_connections_per_server = 1"));
+            lab.server(SERVER, move |rt, mut peer| async move {
+                let head = peer.until("\r\n\r\n").await;
+                if head.starts_with("GET /slow ") {
+                    if begun {
+                        peer.send(CHUNKED).await;
+                    }
+                    sleep_ms(&rt, 20_000).await;
+                    if !begun {
+                        peer.send(CHUNKED).await;
+                    }
+                }
+                let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                peer.send(if head.starts_with("GET /slow ") { "2\r\nok\r\n0\r\n\r\n" } else { ok }).await;
+                peer.all().await;
+            });
+            let (answer, status) = lab.run(async {
+                let mut client = lab.client().await;
+                client.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
+                lab.sleep_ms(100).await;
+                let left = if waits {
+                    client.end();
+                    Some(client)
+                } else {
+                    client.reset();
+                    None
+                };
+                lab.sleep_ms(1_100).await;
+                let mut other = lab.client().await;
+                other.send("GET /fast HTTP/1.1\r\nHost: x\r\n\r\n").await;
+                let status = other.until("\r\n\r\n").await.get(9..12).unwrap_or_default().to_owned();
+                match left {
+                    Some(mut client) => (client.until("0\r\n\r\n").await, status),
+                    None => (String::new(), status),
+                }
+            });
+            assert_eq!(status, if waits { "503" } else { "200" }, "{how}, {begun}");
+            assert_eq!(answer.contains("\r\nok\r\n"), waits, "{how}, {begun}: {answer}");
+            assert_eq!(lab.metrics.client_aborts.get(), u64::from(!waits), "{how}, {begun}");
+            let said = lab.log()[0]["request_state"].as_str().map(str::to_owned);
+            assert_eq!(said.as_deref() == Some("the client closed the connection"), !waits, "{said:?}");
+        }
+    }
+}

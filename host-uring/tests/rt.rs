@@ -198,11 +198,13 @@ fn a_hang_up_is_noticed_behind_unread_bytes_and_a_wait_for_it_can_be_given_up() 
                 });
                 rt.sleep_until(in_ms(20)).await;
                 assert!(!noticed.get(), "bytes are no hang-up");
+                assert!(!near.is_reset(), "nor a reset");
                 if resets {
                     socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("an option");
                 }
                 drop(far);
                 all.wait().await;
+                assert_eq!(near.is_reset(), resets, "an end is no reset");
                 if !resets {
                     let mut got = [0; 10];
                     near.readable(in_ms(1000)).await.expect("bytes");

@@ -39,6 +39,10 @@ pub const LINGER_LOOK_US: u64 = 100_000;
 pub const DRAIN_IDLE_US: u64 = 1_000_000;
 /// A response that waits beside a request body looks at its own deadline this often, microseconds.
 pub const DUPLEX_LOOK_US: u64 = 500_000;
+/// While a server is silent, a client's connection is looked at this often, microseconds: nothing is read from it then,
+/// so that a reset shows nowhere else. An answer that comes sooner pays for no look; one that
+/// does not, for a few system calls each time.
+pub const CLIENT_LOOK_US: u64 = 1_000_000;
 /// Requests that wait for a server look again this often, microseconds: a place may come free on another worker.
 pub const QUEUE_LOOK_US: u64 = 32_000;
 /// Connections accepted between two looks at the other tasks, so that a flood of new ones starves nobody.

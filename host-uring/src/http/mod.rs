@@ -17,6 +17,7 @@ pub mod record;
 mod refuse;
 mod room;
 pub mod send;
+mod silence;
 pub mod steer;
 pub mod tunnel;
 pub mod view;

@@ -12,9 +12,10 @@ use forebay_http::h1::{Framing, Parse, RequestContext, ResponseHead, parse_respo
 use super::buffer::Buffer;
 use super::choose::learn;
 use super::gather::Gather;
-use super::limits::{DUPLEX_LOOK_US, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
+use super::limits::{SLOW_READ_BYTES, TEXT_KEPT_BYTES};
 use super::record::{Trace, class_of};
 use super::send::{Leg, takes_interims};
+use super::silence::{Unanswered, Unheard, await_answer, lost, server_readable};
 use super::wait::{Burst, Halt, others_turn, write_all, write_some};
 use crate::rt::{Now, Rt, Stream};
 use crate::upstream::ServerConn;
@@ -76,14 +77,15 @@ pub async fn receive<R: Rt>(
     let mut context = RequestContext::of(leg.request);
     let mut buffer = match first_bytes(leg, conn, down.trace).await {
         Ok(buffer) => buffer,
-        Err(failure) => return Received::Failed(failure),
+        Err(unanswered) => return nothing(leg, unanswered, down.trace),
     };
     loop {
         down.response.reset();
         let answered = &mut down.trace.answered;
-        if let Err(failure) = read_head(leg, conn, &mut buffer, &context, down.response, answered).await {
+        let read = read_head(leg, conn, &mut buffer, &context, down.response, answered).await;
+        if let Err(unanswered) = read {
             leg.worker.buffers.give_back(buffer);
-            return Received::Failed(failure);
+            return nothing(leg, unanswered, down.trace);
         }
         if !down.response.is_interim() {
             break;
@@ -114,6 +116,14 @@ pub async fn receive<R: Rt>(
     pass_answer(leg, conn, buffer, down).await
 }
 
+/// There is no answer to pass on.
+fn nothing<R: Rt>(leg: &Leg<'_, R>, unanswered: Unanswered, trace: &mut Trace) -> Received {
+    match unanswered {
+        Unanswered::Failed(failure) => Received::Failed(failure),
+        Unanswered::ClientGone => client_halt(leg, Halt::Gone(ErrorKind::ConnectionReset), trace),
+    }
+}
+
 /// Counts the head of the final answer.
 fn account<R: Rt>(leg: &Leg<'_, R>, down: &mut Downward<'_>) {
     let status = down.response.status;
@@ -134,7 +144,7 @@ async fn first_bytes<R: Rt>(
     leg: &Leg<'_, R>,
     conn: &ServerConn<R::Stream>,
     trace: &mut Trace,
-) -> Result<Buffer, Failure> {
+) -> Result<Buffer, Unanswered> {
     let worker = leg.worker;
     loop {
         await_answer(leg, conn).await?;
@@ -142,7 +152,7 @@ async fn first_bytes<R: Rt>(
         match conn.stream.try_read(buffer.space()) {
             Ok(0) => {
                 worker.buffers.give_back(buffer);
-                return Err(lost(conn));
+                return Err(lost(conn).into());
             }
             Ok(count) => {
                 leg.got(count as u64);
@@ -153,60 +163,9 @@ async fn first_bytes<R: Rt>(
             Err(error) => {
                 worker.buffers.give_back(buffer);
                 if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
-                    return Err(lost(conn));
+                    return Err(lost(conn).into());
                 }
             }
-        }
-    }
-}
-
-fn lost<S>(conn: &ServerConn<S>) -> Failure {
-    Failure {
-        status: 502,
-        kind: retry::Failure::Closed,
-        // The count includes this request.
-        reused: conn.requests > 1,
-        why: "the server closed the connection without an answer",
-    }
-}
-
-/// Waits until the server says something. The time for it runs from the request's last byte, or from the moment
-/// the server took no more of it; while the request is still on its way, its own time-outs hold.
-//= SE-TIMEOUT-05
-async fn await_answer<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<R::Stream>) -> Result<(), Failure> {
-    let rt = &leg.worker.rt;
-    loop {
-        let now = rt.now();
-        let deadline = match leg.progress.answer_due_from() {
-            Some(sent) => leg.patience.step(sent, leg.service.time_outs.response),
-            None => leg.patience.step(now, DUPLEX_LOOK_US),
-        };
-        match conn.stream.readable(deadline).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::TimedOut => {
-                let now = rt.now();
-                let over = leg.patience.is_over(now);
-                let late = leg
-                    .progress
-                    .answer_due_from()
-                    .is_some_and(|sent| now >= leg.patience.step(sent, leg.service.time_outs.response));
-                if !over && !late {
-                    continue;
-                }
-                let counters = &leg.worker.metrics.timeouts;
-                if over {
-                    counters.total.inc()
-                } else {
-                    counters.response.inc()
-                }
-                return Err(Failure {
-                    status: 504,
-                    kind: retry::Failure::Timeout,
-                    reused: conn.requests > 1,
-                    why: if over { "the request took too long" } else { "the server did not answer in time" },
-                });
-            }
-            Err(_) => return Err(lost(conn)),
         }
     }
 }
@@ -218,10 +177,11 @@ async fn read_head<R: Rt>(
     context: &RequestContext,
     response: &mut ResponseHead,
     answered: &mut Option<Now>,
-) -> Result<(), Failure> {
+) -> Result<(), Unanswered> {
     let limits = &leg.service.server_limits;
     let reused = conn.requests > 1;
-    let bad = |why| Failure { status: 502, kind: retry::Failure::BadResponse, reused, why };
+    let bad =
+        |why| Unanswered::Failed(Failure { status: 502, kind: retry::Failure::BadResponse, reused, why });
     loop {
         if !buffer.is_empty() {
             match parse_response(buffer.filled(), context, limits, response) {
@@ -235,7 +195,7 @@ async fn read_head<R: Rt>(
         }
         match conn.stream.try_read(buffer.space()) {
             // After an interim answer.
-            Ok(0) if buffer.is_empty() => return Err(lost(conn)),
+            Ok(0) if buffer.is_empty() => return Err(lost(conn).into()),
             Ok(0) => return Err(bad("the server closed the connection in the middle of a head")),
             Ok(count) => {
                 leg.got(count as u64);
@@ -501,8 +461,11 @@ async fn more_content<R: Rt>(
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 worker.buffers.give_back(buffer);
                 let deadline = leg.patience.step(worker.rt.now(), step);
-                let readable = conn.stream.readable(deadline).await;
-                readable.map_err(|error| Stalled::Server(error.into()))?;
+                server_readable(leg, conn, deadline).await.map_err(|unheard| match unheard {
+                    Unheard::ClientGone => Stalled::Client(Halt::Gone(ErrorKind::ConnectionReset)),
+                    Unheard::Late => Stalled::Server(Halt::TimedOut),
+                    Unheard::ServerGone(kind) => Stalled::Server(Halt::Gone(kind)),
+                })?;
                 buffer = worker.buffers.body();
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

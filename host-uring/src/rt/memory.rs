@@ -381,6 +381,10 @@ impl Stream for MemoryStream {
         self.incoming.ended.get() || self.incoming.reset.get() || !self.incoming.bytes.borrow().is_empty()
     }
 
+    fn is_reset(&self) -> bool {
+        self.incoming.reset.get()
+    }
+
     fn room(&self) -> Option<usize> {
         Some(self.outgoing.capacity.get().saturating_sub(self.outgoing.bytes.borrow().len()))
     }

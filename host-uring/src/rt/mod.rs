@@ -131,6 +131,10 @@ pub trait Stream: 'static {
     /// which this is true must not be used.
     fn is_spent(&self) -> bool;
 
+    /// Says whether the connection is gone in both directions: the peer reset it, or answers no more. Of a peer that
+    /// has only ended its side this is false.
+    fn is_reset(&self) -> bool;
+
     /// How many bytes a write would take without waiting, where that can be told.
     fn room(&self) -> Option<usize>;
 

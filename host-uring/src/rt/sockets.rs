@@ -482,6 +482,10 @@ impl Stream for Socket {
         sys::is_spent(self.fd.as_fd())
     }
 
+    fn is_reset(&self) -> bool {
+        sys::is_reset(self.fd.as_fd())
+    }
+
     fn room(&self) -> Option<usize> {
         sys::send_room(self.fd.as_fd())
     }

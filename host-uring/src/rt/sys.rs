@@ -51,6 +51,15 @@ pub(super) fn is_spent(fd: BorrowedFd<'_>) -> bool {
     !matches!(got, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
+/// True when the connection is gone in both directions: a reset, an error, or both ends closed.
+pub(super) fn is_reset(fd: BorrowedFd<'_>) -> bool {
+    // No events are asked for: failure and hang-up are told in any case, a half-close is not.
+    let mut look = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one pollfd that lives for the call, which does not wait.
+    unsafe { libc::poll(&mut look, 1, 0) };
+    look.revents & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
 pub(super) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) {
     let how = match how {
         Shutdown::Read => libc::SHUT_RD,

@@ -202,6 +202,16 @@ impl Peer {
         matches!(self.stream.try_read(&mut []), Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset)
     }
 
+    /// Goes away as a program does that was killed in the middle.
+    pub fn reset(self) {
+        self.stream.reset_on_close();
+    }
+
+    /// Says nothing more, and goes on listening.
+    pub fn end(&self) {
+        self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
     /// Reads exactly `count` bytes.
     pub async fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.rest.len() < count && self.more().await {}

@@ -1,0 +1,118 @@
+//! Waiting for a silent server, as long as its client is there.
+
+use std::io::ErrorKind;
+
+use forebay_core::retry;
+
+use super::limits::{CLIENT_LOOK_US, DUPLEX_LOOK_US};
+use super::receive::Failure;
+use super::send::Leg;
+use crate::rt::{Now, Rt, Stream};
+use crate::upstream::ServerConn;
+use crate::worker::TimeOuts;
+
+/// Why nothing came from a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unheard {
+    /// The deadline came.
+    Late,
+    /// The server's connection failed.
+    ServerGone(ErrorKind),
+    /// The client's connection was reset: nobody waits any more.
+    ClientGone,
+}
+
+/// Why there is no answer.
+pub(super) enum Unanswered {
+    /// The server failed.
+    Failed(Failure),
+    /// The client reset its connection.
+    ClientGone,
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Unanswered::Failed(failure)
+    }
+}
+
+/// The connection ended before an answer.
+pub(super) fn lost<S>(conn: &ServerConn<S>) -> Failure {
+    Failure {
+        status: 502,
+        kind: retry::Failure::Closed,
+        // The count includes this request.
+        reused: conn.requests > 1,
+        why: "the server closed the connection without an answer",
+    }
+}
+
+/// Waits until there is something to read from the server. A client that has only ended its side waits for its answer.
+//= SE-GONE-01
+pub(super) async fn server_readable<R: Rt>(
+    leg: &Leg<'_, R>,
+    conn: &ServerConn<R::Stream>,
+    deadline: Now,
+) -> Result<(), Unheard> {
+    let rt = &leg.worker.rt;
+    loop {
+        let look = deadline.min(TimeOuts::at(rt.now(), CLIENT_LOOK_US));
+        match conn.stream.readable(look).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                if leg.client.stream.is_reset() {
+                    return Err(Unheard::ClientGone);
+                }
+                if rt.now() >= deadline {
+                    return Err(Unheard::Late);
+                }
+            }
+            Err(error) => return Err(Unheard::ServerGone(error.kind())),
+        }
+    }
+}
+
+/// Waits until the server says something. The time for it runs from the request's last byte, or from the moment
+/// the server took no more of it; while the request is still on its way, its own time-outs hold.
+//= SE-TIMEOUT-05
+pub(super) async fn await_answer<R: Rt>(
+    leg: &Leg<'_, R>,
+    conn: &ServerConn<R::Stream>,
+) -> Result<(), Unanswered> {
+    let rt = &leg.worker.rt;
+    loop {
+        let now = rt.now();
+        let deadline = match leg.progress.answer_due_from() {
+            Some(sent) => leg.patience.step(sent, leg.service.time_outs.response),
+            None => leg.patience.step(now, DUPLEX_LOOK_US),
+        };
+        match server_readable(leg, conn, deadline).await {
+            Ok(()) => return Ok(()),
+            Err(Unheard::Late) => {}
+            Err(Unheard::ServerGone(_)) => return Err(lost(conn).into()),
+            Err(Unheard::ClientGone) => return Err(Unanswered::ClientGone),
+        }
+        let now = rt.now();
+        let over = leg.patience.is_over(now);
+        let late = leg
+            .progress
+            .answer_due_from()
+            .is_some_and(|sent| now >= leg.patience.step(sent, leg.service.time_outs.response));
+        if !over && !late {
+            continue;
+        }
+        let counters = &leg.worker.metrics.timeouts;
+        if over {
+            counters.total.inc()
+        } else {
+            counters.response.inc()
+        }
+        let failure = Failure {
+            status: 504,
+            kind: retry::Failure::Timeout,
+            reused: conn.requests > 1,
+            why: if over { "the request took too long" } else { "the server did not answer in time" },
+        };
+        return Err(failure.into());
+    }
+}
