@@ -138,3 +138,39 @@ fn a_client_that_resets_leaves_its_place_at_a_silent_server_and_one_that_ends_it
         }
     }
 }
+
+//= test SE-EARLY-01
+#[test]
+fn an_early_answer_goes_on_although_the_client_sends_no_more_of_its_content() {
+    for version in ["1.0", "1.1"] {
+        for expects in [true, false] {
+            for ends in [true, false] {
+                let lab = Lab::new(&document("body_timeout_ms = 2000", ""));
+                streaming(&lab, 10, 1_000, 8);
+                let (answer, reset) = lab.run(async {
+                    let mut client = lab.client().await;
+                    let expect = if expects { "Expect: 100-continue\r\n" } else { "" };
+                    let head =
+                        format!("POST / HTTP/{version}\r\nHost: x\r\n{expect}Content-Length: 100\r\n\r\n");
+                    client.send(head).await;
+                    if !expects {
+                        client.send("some").await;
+                    }
+                    let begin = client.until("xxx").await;
+                    if ends {
+                        client.end();
+                    }
+                    let (rest, reset) = client.all_and_reset().await;
+                    (begin + &rest, reset)
+                });
+                let case = format!("{version}, {expects}, {ends}: {answer}");
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{case}");
+                assert_eq!(answer.matches("xxxxxxxxxx").count(), 8, "{case}");
+                assert!(answer.ends_with("0\r\n\r\n") == (version == "1.1") && !reset, "{case}");
+                assert!(answer.contains("Connection: close\r\n"), "{case}");
+                assert_eq!(lab.metrics.timeouts.body.get(), 0, "{case}");
+                assert_eq!(lab.metrics.client_aborts.get(), 0, "{case}");
+            }
+        }
+    }
+}

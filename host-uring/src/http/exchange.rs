@@ -389,7 +389,8 @@ async fn talk<R: Rt>(
         } else {
             let upload = pin!(upload(&leg, &conn.stream, &mut work.upward, &mut work.to_server));
             let receive = pin!(receive(&leg, &conn, &mut down));
-            beside(upload, receive, Uploaded::is_hopeless).await
+            let answering = &leg.progress.answering;
+            beside(upload, receive, |uploaded| uploaded.is_hopeless(answering.get())).await
         }
     });
     let (uploaded, received) = exchanged.await.unwrap_or((None, Some(Received::Withdrawn)));

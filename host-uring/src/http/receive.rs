@@ -316,6 +316,7 @@ async fn pass_answer<R: Rt>(
             return Received::Cut;
         };
         leg.progress.said.set(true);
+        leg.progress.answering.set(true);
         client.open_ended.set(open_ended);
         let used = offset + taken.consumed;
         let halted = match write_some(&client.stream, down.gather, filled) {

@@ -112,6 +112,8 @@ pub struct Progress {
     pub interim: Cell<bool>,
     /// The client has part of a head, or the final one: nothing but a close can follow.
     pub said: Cell<bool>,
+    /// The final head has begun to go out: the server has judged the request, whole or not.
+    pub answering: Cell<bool>,
     /// Content was read that is not kept: the request cannot be repeated.
     pub beyond: Cell<bool>,
     /// Bytes exchanged with the server that its pool was not told of yet.
@@ -191,7 +193,9 @@ pub fn compose<R: Rt>(
 pub enum Uploaded {
     /// All of it went out. What was read behind it is the client's next request.
     Whole(Option<Buffer>),
-    /// The client left.
+    /// The client ended its side.
+    ClientEnded,
+    /// The client's connection failed.
     ClientGone,
     /// The client stood still.
     ClientLate,
@@ -204,9 +208,15 @@ pub enum Uploaded {
 }
 
 impl Uploaded {
-    /// Says whether there is no use in waiting for an answer: the request will never be whole.
-    pub fn is_hopeless(&self) -> bool {
-        matches!(self, Uploaded::ClientGone | Uploaded::ClientLate | Uploaded::Rejected(_))
+    /// Says whether there is no use in waiting for an answer: the request will never be whole. Once the final
+    /// answer has begun (`answering`), the client need not send what the server did not wait for.
+    //= SE-EARLY-01
+    pub fn is_hopeless(&self, answering: bool) -> bool {
+        match self {
+            Uploaded::ClientEnded | Uploaded::ClientLate => !answering,
+            Uploaded::ClientGone | Uploaded::Rejected(_) => true,
+            Uploaded::Whole(_) | Uploaded::ServerGone | Uploaded::ServerLate => false,
+        }
     }
 }
 
@@ -308,7 +318,7 @@ async fn read_content<R: Rt>(
         match leg.client.stream.try_read(&mut space[..most]) {
             Ok(0) => {
                 worker.buffers.give_back(buffer);
-                return Err(Uploaded::ClientGone);
+                return Err(Uploaded::ClientEnded);
             }
             Ok(count) => {
                 leg.progress.beyond.set(true);
