@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use forebay_host_uring::rt::clock::{NEVER, Now, now};
 use forebay_host_uring::rt::sockets::Socket;
-use forebay_host_uring::rt::{Backend, Rt, Sockets, Stream};
+use forebay_host_uring::rt::{Backend, Rt, Sockets, Stream, give_way};
 
 #[path = "support/skips.rs"]
 mod skips;
@@ -243,5 +243,98 @@ impl Countdown {
             if self.left() == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+}
+
+/// Each task always has more to do; all of them once take far longer than a turn of the loop may.
+//= test SE-FAIR-02
+#[test]
+fn the_clockwork_turns_however_many_tasks_have_something_to_do() {
+    const BUSY: usize = 400;
+    const SHARE_US: u64 = 500;
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let polled = Rc::new(RefCell::new(vec![0_u32; BUSY]));
+        let (late, polled) = rt.block_on(async {
+            for task in 0..BUSY {
+                let polled = polled.clone();
+                rt.spawn(async move {
+                    loop {
+                        let until = now().0 + SHARE_US;
+                        while now().0 < until {
+                            std::hint::spin_loop();
+                        }
+                        polled.borrow_mut()[task] += 1;
+                        give_way().await;
+                    }
+                });
+            }
+            while polled.borrow().contains(&0) {
+                rt.sleep_until(in_ms(1)).await;
+            }
+            // From here on each of them is one that gave way.
+            polled.borrow_mut().fill(0);
+            let mut late = Vec::new();
+            for _ in 0..5 {
+                let at = in_ms(20);
+                rt.sleep_until(at).await;
+                late.push(now().0.saturating_sub(at.0));
+            }
+            (late, polled.take())
+        });
+        // The best of them: a loaded machine may spoil the others.
+        let (best, round) = (late.iter().min().expect("pauses"), BUSY as u64 * SHARE_US);
+        assert!(*best < round / 2, "{backend:?}: late by {late:?} us, a round takes {round}");
+        let (most, least) = (polled.iter().max().expect("tasks"), polled.iter().min().expect("tasks"));
+        assert!(most - least <= 1, "{backend:?}: who was left is served first, in order: {least} to {most}");
+    }
+}
+
+/// Two ends of a pair that answer each other, beside tasks that always have more to do.
+//= test SE-FAIR-02
+#[test]
+fn who_waits_for_bytes_goes_before_those_who_used_their_share_up() {
+    const BUSY: usize = 400;
+    const SHARE_US: u64 = 250;
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (near, far) = UnixStream::pair().expect("a socket pair");
+        let near = Socket::adopt(&rt, OwnedFd::from(near)).expect("adopted");
+        let far = Socket::adopt(&rt, OwnedFd::from(far)).expect("adopted");
+        let polled = Rc::new(Cell::new(0_usize));
+        let took = rt.block_on(async {
+            for _ in 0..BUSY {
+                let polled = polled.clone();
+                rt.spawn(async move {
+                    loop {
+                        let until = now().0 + SHARE_US;
+                        while now().0 < until {
+                            std::hint::spin_loop();
+                        }
+                        polled.set(polled.get() + 1);
+                        give_way().await;
+                    }
+                });
+            }
+            rt.spawn(async move {
+                while far.readable(NEVER).await.is_ok() {
+                    let mut byte = [0];
+                    if far.try_read(&mut byte).is_ok() {
+                        far.try_write(&[IoSlice::new(&byte)]).expect("there is room");
+                    }
+                }
+            });
+            // All of them have begun, so what follows is told from the burst of the beginning.
+            rt.sleep_until(in_ms(200)).await;
+            let before = polled.get();
+            for _ in 0..10 {
+                near.try_write(&[IoSlice::new(b"x")]).expect("there is room");
+                near.readable(NEVER).await.expect("an answer");
+                near.try_read(&mut [0]).expect("a byte");
+            }
+            polled.get() - before
+        });
+        assert!(took > 0, "{backend:?}: those who go on have their turns, too");
+        assert!(took < 10 * BUSY / 4, "{backend:?}: {took} shares of others in ten answers");
     }
 }

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -18,9 +19,14 @@ pub(super) type Thrown = Box<dyn Any + Send>;
 
 #[derive(Default)]
 struct Queue {
-    /// Per slot: generation, and whether it stands in `ready`.
+    /// Per slot: generation, and whether it stands in `ready` or `later`.
     slots: Vec<(u32, bool)>,
-    ready: Vec<u64>,
+    /// Woken by what they wait for.
+    ready: VecDeque<u64>,
+    /// Woken by themselves: they gave way, and would go on at once.
+    later: VecDeque<u64>,
+    /// The task being polled.
+    running: Option<u64>,
     main: bool,
 }
 
@@ -45,7 +51,8 @@ fn wake(id: u64) {
             && !slot.1
         {
             slot.1 = true;
-            queue.ready.push(id);
+            let gave_way = queue.running == Some(id);
+            if gave_way { queue.later.push_back(id) } else { queue.ready.push_back(id) }
         }
     });
 }
@@ -64,13 +71,15 @@ fn waker(id: u64) -> Waker {
     unsafe { Waker::from_raw(RawWaker::new(id as usize as *const (), &VTABLE)) }
 }
 
+/// Tasks that are polled between two looks at whether the turn is over: a stream's share takes some tens of
+/// microseconds, so a turn is over late by less than a millisecond.
+const TASKS_PER_LOOK: usize = 8;
+
 /// The executor of one thread; at most one per thread at a time.
 #[derive(Default)]
 pub(super) struct Exec {
     tasks: RefCell<Vec<Option<Task>>>,
     free: RefCell<Vec<u32>>,
-    /// The batch being polled; kept for its capacity.
-    batch: RefCell<Vec<u64>>,
 }
 
 impl Exec {
@@ -97,44 +106,70 @@ impl Exec {
     pub(super) fn has_work(&self) -> bool {
         QUEUE.with(|queue| {
             let queue = queue.borrow();
+            queue.main || !queue.ready.is_empty() || !queue.later.is_empty()
+        })
+    }
+
+    /// Says whether there is work for anybody but those who gave way.
+    pub(super) fn is_urgent(&self) -> bool {
+        QUEUE.with(|queue| {
+            let queue = queue.borrow();
             queue.main || !queue.ready.is_empty()
         })
     }
 
-    /// Polls every task that was ready at the call once.
+    /// Polls the tasks that were woken by what they waited for before the call, each once and in their order, until
+    /// `is_over` says that this is enough for now; it is asked after each [`TASKS_PER_LOOK`] of them. What is left stays
+    /// in front.
     ///
     /// # Errors
-    /// What the first panicking task threw; the rest of the batch is left unpolled.
-    pub(super) fn run_ready(&self) -> Result<(), Thrown> {
-        let mut batch = self.batch.take();
-        QUEUE.with(|queue| std::mem::swap(&mut queue.borrow_mut().ready, &mut batch));
-        let mut outcome = Ok(());
-        for id in batch.drain(..) {
-            outcome = self.run_one(id);
-            if outcome.is_err() {
-                break;
-            }
-        }
-        batch.clear();
-        *self.batch.borrow_mut() = batch;
-        outcome
+    /// What the first panicking task threw; the rest is left unpolled.
+    pub(super) fn run_ready(&self, is_over: impl FnMut() -> bool) -> Result<(), Thrown> {
+        self.run(|queue| &mut queue.ready, is_over)
     }
 
-    fn run_one(&self, id: u64) -> Result<(), Thrown> {
-        let index = id as u32 as usize;
-        let live = QUEUE.with(|queue| {
-            let slot = &mut queue.borrow_mut().slots[index];
-            slot.1 = false;
-            slot.0 == (id >> 32) as u32
-        });
-        if !live {
-            return Ok(());
+    /// The same for those who gave way; some of them are polled however soon it is over.
+    ///
+    /// # Errors
+    /// As of [`Exec::run_ready`].
+    pub(super) fn run_later(&self, is_over: impl FnMut() -> bool) -> Result<(), Thrown> {
+        self.run(|queue| &mut queue.later, is_over)
+    }
+
+    fn run(
+        &self,
+        which: fn(&mut Queue) -> &mut VecDeque<u64>,
+        mut is_over: impl FnMut() -> bool,
+    ) -> Result<(), Thrown> {
+        let count = QUEUE.with(|queue| which(&mut queue.borrow_mut()).len());
+        for polled in 0..count {
+            if polled > 0 && polled.is_multiple_of(TASKS_PER_LOOK) && is_over() {
+                break;
+            }
+            self.run_next(which)?;
         }
+        Ok(())
+    }
+
+    fn run_next(&self, which: fn(&mut Queue) -> &mut VecDeque<u64>) -> Result<(), Thrown> {
+        let next = QUEUE.with(|queue| {
+            let mut queue = queue.borrow_mut();
+            let id = which(&mut queue).pop_front()?;
+            let slot = &mut queue.slots[id as u32 as usize];
+            slot.1 = false;
+            let is_live = slot.0 == (id >> 32) as u32;
+            queue.running = is_live.then_some(id);
+            queue.running
+        });
+        let Some(id) = next else { return Ok(()) };
+        let index = id as u32 as usize;
         let Some(mut task) = self.tasks.borrow_mut()[index].take() else {
             return Ok(());
         };
         let waker = waker(id);
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&waker))));
+        // Whoever it wakes from here on, as by being dropped, is not it.
+        QUEUE.with(|queue| queue.borrow_mut().running = None);
         match polled {
             Ok(Poll::Pending) => self.tasks.borrow_mut()[index] = Some(task),
             Ok(Poll::Ready(())) => {

@@ -140,7 +140,9 @@ impl Memory {
                 Ok(None) => {}
                 Err(thrown) => break Err(thrown),
             }
-            if let Err(thrown) = self.world.exec.run_ready() {
+            if let Err(thrown) =
+                self.world.exec.run_ready(|| false).and_then(|()| self.world.exec.run_later(|| false))
+            {
                 break Err(thrown);
             }
             if self.world.exec.has_work() {

@@ -40,6 +40,25 @@ impl Backend {
 const BATCH: usize = 1024;
 /// Tasks that are ready may run this many times between two looks at the sockets.
 const ROUNDS_MAX: usize = 4;
+/// Microseconds that ready tasks may run between two looks at the sockets and the clock, however many there are: a
+/// hundred small requests' worth, so that the look's system call does not count.
+const TURN_US: u64 = 1_000;
+
+/// One turn of the loop: its time runs from its first look at the clock, so a turn of few tasks costs none.
+#[derive(Default)]
+struct Turn {
+    until: Option<Now>,
+    over: bool,
+}
+
+impl Turn {
+    //= SE-FAIR-02
+    fn is_over(&mut self) -> bool {
+        let now = clock::now();
+        self.over = now >= *self.until.get_or_insert(Now(now.0 + TURN_US));
+        self.over
+    }
+}
 
 /// A handle on the thread's runtime; clones are the same runtime.
 #[derive(Clone)]
@@ -188,15 +207,19 @@ impl Sockets {
         let mut answers: Vec<Answer> = Vec::with_capacity(BATCH);
         let mut fired: Vec<Timer> = Vec::with_capacity(BATCH);
         loop {
+            let mut turn = Turn::default();
             for _ in 0..ROUNDS_MAX {
                 if let Some(value) = self.inner.exec.run_main(main.as_mut())? {
                     return Ok(value);
                 }
-                self.inner.exec.run_ready()?;
-                if !self.inner.exec.has_work() {
+                self.inner.exec.run_ready(|| turn.is_over())?;
+                if turn.over || !self.inner.exec.is_urgent() {
                     break;
                 }
             }
+            // After all others, so that a crowd of streams that always have more delays no small request; and always a
+            // few, so that a crowd of small requests stops no stream.
+            self.inner.exec.run_later(|| turn.is_over())?;
             let timeout = if self.inner.exec.has_work() {
                 Some(0)
             } else {
