@@ -12,15 +12,15 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
 use super::explain::{self, Question};
 use super::mailbox::Message;
+use super::places::{Mark, Places};
 use super::supervisor::{Order, Orders};
 use super::{Peek, State, answers};
-use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_EXCHANGE_S, ADMIN_REQUEST_BYTES_MAX};
+use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_EXCHANGE_S, ADMIN_REQUEST_BYTES_MAX, PLACE_LOOK_MS};
 
 /// What the engine is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,17 +120,20 @@ pub async fn serve(
     peek: Option<Arc<dyn Peek>>,
     faults: Option<Orders>,
 ) {
-    let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    let mut places = Places::new(ADMIN_CONNECTIONS_MAX);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
+                while !places.make_room() {
+                    tokio::time::sleep(Duration::from_millis(PLACE_LOOK_MS)).await;
+                }
                 let (state, peek, faults) = (Arc::clone(&state), peek.clone(), faults.clone());
-                tokio::spawn(async move {
-                    let _place = place;
+                places.take(|mark| async move {
                     // Whoever goes away in the middle gets nothing more; there is nobody to tell.
-                    let _ = talk(stream, &state, peek.as_deref(), faults.as_ref()).await;
+                    let _ = talk(stream, &mark, &state, peek.as_deref(), faults.as_ref()).await;
                 });
+                // It reads what has come with the connection before the next one could take its place.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 tracing::debug!(%error, "admin client not accepted");
@@ -143,6 +146,7 @@ pub async fn serve(
 //= OBS-ADMIN-02
 async fn talk(
     mut stream: UnixStream,
+    mark: &Mark,
     state: &State,
     peek: Option<&dyn Peek>,
     faults: Option<&Orders>,
@@ -153,6 +157,7 @@ async fn talk(
         let Some(line) = tokio::time::timeout(patience, line(&mut stream, &mut waiting)).await?? else {
             return Ok(());
         };
+        mark.asked();
         let (answer, go_on) = match line {
             Line::Request(line) => (answer(&line, state, peek, faults).await, true),
             Line::TooLong => (
@@ -166,10 +171,11 @@ async fn talk(
         };
         let mut bytes = answer.to_string().into_bytes();
         bytes.push(b'\n');
-        tokio::time::timeout(patience, stream.write_all(&bytes)).await??;
+        tokio::time::timeout(patience, mark.write(&mut stream, &bytes)).await??;
         if !go_on {
             return Ok(());
         }
+        mark.waits();
     }
 }
 

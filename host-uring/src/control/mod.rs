@@ -10,6 +10,7 @@ pub mod explain;
 mod full;
 mod html;
 pub mod mailbox;
+mod places;
 mod run;
 mod seat;
 pub mod sockets;

@@ -1,5 +1,6 @@
 //! The control thread from start to stop.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,10 @@ async fn control(
 ) -> anyhow::Result<Ended> {
     let mut stop = Stop::new()?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
+    let mut user = (
+        signal(SignalKind::user_defined1()).context("SIGUSR1 cannot be awaited")?,
+        signal(SignalKind::user_defined2()).context("SIGUSR2 cannot be awaited")?,
+    );
     let engine = &state.tree.engine;
     if let Some(address) = engine.metrics_listen {
         let listener = web::bind(address).await.map_err(|error| {
@@ -100,7 +105,7 @@ async fn control(
     let (orders, taken) = Orders::new();
     let socket = PathBuf::from(&engine.admin_socket);
     let listener = admin::bind(&socket)?;
-    let _remove = RemoveAtEnd(socket);
+    let _remove = RemoveAtEnd::new(socket);
     tokio::spawn(admin::serve(listener, Arc::clone(state), peek, start.allow_faults.then(|| orders.clone())));
     let wake = orders.clone();
     let driver = Driver::new(
@@ -124,6 +129,8 @@ async fn control(
                 }
                 tracing::info!("the access log is opened anew");
             }
+            _ = user.0.recv() => say_ignored("SIGUSR1"),
+            _ = user.1.recv() => say_ignored("SIGUSR2"),
         }
     }
     let ended = end(state, &orders, supervisor, &mut stop).await;
@@ -182,13 +189,33 @@ impl Stop {
     }
 }
 
-struct RemoveAtEnd(PathBuf);
+/// Removes our socket; another engine may have made one in its place, which is then not ours to remove.
+//= OBS-ADMIN-01
+struct RemoveAtEnd {
+    path: PathBuf,
+    ours: Option<(u64, u64)>,
+}
+
+impl RemoveAtEnd {
+    fn new(path: PathBuf) -> Self {
+        let ours = file_id(&path);
+        Self { path, ours }
+    }
+}
 
 impl Drop for RemoveAtEnd {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = std::fs::remove_file(Path::new(&self.0));
+        if self.ours.is_some() && file_id(&self.path) == self.ours {
+            // Somebody may have removed it in this moment.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Which file a path leads to: device and inode.
+fn file_id(path: &Path) -> Option<(u64, u64)> {
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 /// How many workers the engine has: as configured, else one for each core.
@@ -226,8 +253,25 @@ fn open_log(tree: &Tree) -> anyhow::Result<Option<Writer>> {
         "-" => Target::Stdout,
         path => Target::File(PathBuf::from(path)),
     };
+    //= OBS-LOG-08
+    target.try_open().map_err(|error| {
+        let path = &tree.engine.access_log.path;
+        anyhow!(
+            "engine.access_log.path: {path} cannot be opened: {error}; make its folder, give the engine's user the \
+             right to write there, name another path, or write \"off\""
+        )
+    })?;
     let writer = Writer::start(target).context("the access log's thread cannot be started")?;
     Ok(Some(writer))
+}
+
+/// Without a handler these signals end a process at once; other programs open their logs anew at one of them.
+//= OBS-SIGNAL-01
+fn say_ignored(signal: &'static str) {
+    tracing::warn!(
+        signal,
+        "a signal that means nothing here; SIGHUP opens the access log anew, SIGTERM stops"
+    );
 }
 
 fn say_start(state: &State) {

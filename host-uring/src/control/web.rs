@@ -5,29 +5,34 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::places::{Mark, Places};
 use super::{State, html};
-use crate::limits::{WEB_CONNECTIONS_MAX, WEB_EXCHANGE_S, WEB_HEAD_BYTES_MAX, WEB_HEAD_S, WEB_PLACE_LOOK_MS};
+use crate::limits::{PLACE_LOOK_MS, WEB_CONNECTIONS_MAX, WEB_EXCHANGE_S, WEB_HEAD_BYTES_MAX, WEB_HEAD_S};
 
 /// Accepts clients until dropped.
 ///
-/// When all places are taken, the oldest client that has not sent its request goes: a request follows its connection at
-/// once, so whoever is silent is of no use to anybody, and a crowd of them keeps no scraper out.
-//= OBS-WEB-04
+/// When all places are taken, whoever holds one for nothing goes: silent ones (a request follows its connection at once)
+/// and those that do not read, so a crowd of either keeps no scraper out.
 pub async fn serve(listener: TcpListener, state: Arc<State>) {
-    let mut places = Places::default();
+    let mut places = Places::new(WEB_CONNECTIONS_MAX);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 while !places.make_room() {
-                    tokio::time::sleep(Duration::from_millis(WEB_PLACE_LOOK_MS)).await;
+                    tokio::time::sleep(Duration::from_millis(PLACE_LOOK_MS)).await;
                 }
-                places.take(stream, Arc::clone(&state));
+                let state = Arc::clone(&state);
+                places.take(|mark| async move {
+                    let exchange = exchange(stream, &state, &mark);
+                    // Whoever is too slow or goes away gets nothing more; there is nobody to tell.
+                    let done = tokio::time::timeout(Duration::from_secs(WEB_EXCHANGE_S), exchange).await;
+                    tracing::trace!(in_time = done.is_ok(), "metrics client served");
+                });
                 // It reads what has come with the connection before the next one could take its place.
                 tokio::task::yield_now().await;
             }
@@ -40,43 +45,6 @@ pub async fn serve(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-/// The clients, the oldest first.
-#[derive(Default)]
-struct Places(Vec<Place>);
-
-struct Place {
-    task: tokio::task::JoinHandle<()>,
-    /// Its request has come.
-    asked: Arc<AtomicBool>,
-}
-
-impl Places {
-    /// Sees to it that one more fits; `false` if all are being answered, which ends within the exchange's time.
-    fn make_room(&mut self) -> bool {
-        self.0.retain(|place| !place.task.is_finished());
-        if self.0.len() < WEB_CONNECTIONS_MAX {
-            return true;
-        }
-        let silent = self.0.iter().position(|place| !place.asked.load(Ordering::Relaxed));
-        silent.is_some_and(|at| {
-            self.0.remove(at).task.abort();
-            true
-        })
-    }
-
-    fn take(&mut self, stream: TcpStream, state: Arc<State>) {
-        let asked = Arc::new(AtomicBool::new(false));
-        let mark = Arc::clone(&asked);
-        let task = tokio::spawn(async move {
-            let exchange = exchange(stream, &state, &mark);
-            // Whoever is too slow or goes away gets nothing more; there is nobody to tell.
-            let done = tokio::time::timeout(Duration::from_secs(WEB_EXCHANGE_S), exchange).await;
-            tracing::trace!(in_time = done.is_ok(), "metrics client served");
-        });
-        self.0.push(Place { task, asked });
-    }
-}
-
 /// Binds the address of the metrics.
 ///
 /// # Errors
@@ -85,22 +53,23 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-async fn exchange(mut stream: TcpStream, state: &State, asked: &AtomicBool) -> std::io::Result<()> {
+async fn exchange(mut stream: TcpStream, state: &State, mark: &Mark) -> std::io::Result<()> {
     let mut head = Vec::with_capacity(1_024);
     let limit = Duration::from_secs(WEB_HEAD_S);
     let Ok(end) = tokio::time::timeout(limit, read_head(&mut stream, &mut head)).await else { return Ok(()) };
-    asked.store(true, Ordering::Relaxed);
+    mark.asked();
     let answer = match end? {
         Head::Whole(end) => answer(&head[..end], state),
         Head::TooLong => Answer::text(431, "the head is too long\n"),
         Head::Cut => return Ok(()),
     };
     let head_only = head.starts_with(b"HEAD ");
-    stream.write_all(answer.head().as_bytes()).await?;
+    mark.write(&mut stream, answer.head().as_bytes()).await?;
     if !head_only {
-        stream.write_all(answer.body.as_bytes()).await?;
+        mark.write(&mut stream, answer.body.as_bytes()).await?;
     }
     stream.shutdown().await?;
+    mark.done();
     // Read what is still coming, so that closing does not reset the connection before the answer is read.
     let mut rest = [0; 1_024];
     let mut left = 16;

@@ -28,15 +28,20 @@ pub const LOG_WRITE_BYTES: usize = 256 << 10;
 pub const LOG_COMPLAINT_S: u64 = 60;
 /// Milliseconds between two attempts to open a log that cannot be written.
 pub const LOG_RETRY_MS: u64 = 1_000;
-/// Clients of the metrics address at the same time; a further one takes the place of the oldest that has not sent its
-/// request. Scrapers and people, not traffic.
+/// Clients of the metrics address at the same time; a further one takes the place of one that holds it for nothing.
+/// Scrapers and people, not traffic.
 pub const WEB_CONNECTIONS_MAX: usize = 32;
 /// Seconds in which a request on the metrics address must come: scrapers send it at once.
 pub const WEB_HEAD_S: u64 = 2;
 /// Seconds for one exchange on the metrics address, reading and writing: a slow client holds a place no longer.
 pub const WEB_EXCHANGE_S: u64 = 10;
-/// Milliseconds between two looks for a place while all clients of the metrics address are being answered.
-pub const WEB_PLACE_LOOK_MS: u64 = 50;
+/// Seconds that a client of the metrics address or the admin socket may take nothing of its answer.
+pub const CONTROL_WRITE_S: u64 = 2;
+/// Milliseconds without progress of such a client before another one may have its place, when all are taken: some
+/// round trips, as a new client's first look must not cost one that reads its place.
+pub const CONTROL_DISPLACE_MS: u64 = 100;
+/// Milliseconds between two looks for a place while all clients are being answered.
+pub const PLACE_LOOK_MS: u64 = 50;
 /// Seconds before it is said again that connections cannot be accepted.
 pub const ACCEPT_TELL_S: u64 = 60;
 /// Bytes of a request's head on the metrics address.
@@ -62,6 +67,8 @@ pub const TABLE_FULL_TELL_S: u64 = 60;
 pub const BIND_WAIT_MS: u64 = 1_500;
 /// Milliseconds between two tries to bind.
 pub const BIND_LOOK_MS: u64 = 20;
+/// Milliseconds for the question whether somebody listens on a taken port: a local one answers at once.
+pub const BIND_ASK_MS: u64 = 200;
 /// Milliseconds between two looks of the supervisor at the workers' ticks; a worker has to tick more often than
 /// `stuck_worker_s`, of which the least is one second.
 pub const SUPERVISOR_LOOK_MS: u64 = 100;

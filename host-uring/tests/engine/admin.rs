@@ -110,3 +110,36 @@ fn a_socket_left_by_a_dead_engine_is_replaced() {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(said.contains("SE_UP"), "{said}");
 }
+
+//= test OBS-ADMIN-02
+#[test]
+fn silent_clients_keep_nobody_from_the_admin_socket() {
+    let (engine, _origin) = engine();
+    let silent: Vec<UnixStream> = (0..40)
+        .map(|n| {
+            let mut stream = open(&engine);
+            if n % 2 == 1 {
+                stream.write_all(b"{\"command\":").expect("it takes half a request");
+            }
+            stream
+        })
+        .collect();
+    let began = std::time::Instant::now();
+    assert_eq!(engine.json(&["status"])["ready"], true);
+    assert!(began.elapsed() < secs(3), "{:?}", began.elapsed());
+    drop(silent);
+}
+
+/// Somebody has removed the file, and another engine has made its own in its place.
+//= test OBS-ADMIN-01
+#[test]
+fn an_engine_that_stops_leaves_the_socket_of_another_one() {
+    let (mut engine, _origin) = engine();
+    let socket = engine.folder.join("a.sock");
+    std::fs::remove_file(&socket).expect("it is there");
+    let other = std::os::unix::net::UnixListener::bind(&socket).expect("the place is free");
+    engine.signal(libc::SIGTERM);
+    assert_eq!(engine.ended(secs(10)), Some(0));
+    assert!(UnixStream::connect(&socket).is_ok(), "it is still there");
+    drop(other);
+}

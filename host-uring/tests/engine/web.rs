@@ -138,6 +138,30 @@ fn silent_clients_keep_nobody_from_the_metrics_address() {
     assert!(began.elapsed() < secs(6), "{:?}", began.elapsed());
 }
 
+/// They have asked, and take nothing of the answer, nor do they close.
+//= test OBS-WEB-04
+#[test]
+fn clients_that_do_not_read_keep_nobody_from_the_metrics_address() {
+    let (origin, listen) = (Origin::start(), address());
+    let engine = Engine::start("", &service("web", listen, "", &[origin.address]));
+    let greedy: Vec<socket2::Socket> = (0..80)
+        .map(|_| {
+            let socket =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+            socket.set_recv_buffer_size(2_048).expect("the option is known");
+            socket.connect(&engine.metrics.into()).expect("it accepts");
+            (&socket).write_all(b"GET /metrics HTTP/1.1\r\nHost: m\r\n\r\n").expect("it takes bytes");
+            socket
+        })
+        .collect();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let began = std::time::Instant::now();
+        assert!(engine.get(path).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")), "{path}");
+        assert!(began.elapsed() < secs(2), "{path}: {:?}", began.elapsed());
+    }
+    drop(greedy);
+}
+
 //= test OBS-WEB-02
 #[test]
 fn an_engine_is_ready_when_it_knows_its_servers_and_not_once_it_stops() {
