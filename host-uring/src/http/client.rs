@@ -18,7 +18,7 @@ use super::gather::Gather;
 use super::limits::REQUESTS_PER_TURN;
 use super::record::{Trace, finish, sample_rtt};
 use super::wait::{Patience, others_turn};
-use super::work::Head;
+use super::work::{Head, Work};
 use crate::config::ServiceIndex;
 use crate::rt::{Now, Rt, Stream};
 use crate::worker::{Service, TimeOuts, Worker};
@@ -281,7 +281,10 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
         worker.metrics.services[client.service.0].requests.inc();
         let mut work = worker.works.work();
         work.trace.begin = begin;
-        let outcome = exchange(client, head, &mut work).await;
+        let mut told = Told { client, head: &mut *head, work: &mut work, is_over: false };
+        let outcome = exchange(client, told.head, told.work).await;
+        told.is_over = true;
+        drop(told);
         client.let_go(worker.rt.now());
         worker.works.give_back(work);
         match outcome {
@@ -297,6 +300,30 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
                 return After::End;
             }
         }
+    }
+}
+
+/// A request under way: where its task is dropped in the middle of it, it is told all the same.
+struct Told<'c, R: Rt> {
+    client: &'c Client<R>,
+    head: &'c mut Head,
+    work: &'c mut Work,
+    /// It has ended by itself, and has been told.
+    is_over: bool,
+}
+
+impl<R: Rt> Drop for Told<'_, R> {
+    //= OBS-LOG-07
+    fn drop(&mut self) {
+        // Of the task that panics itself nothing is certain any more; its panic is in the process log.
+        if self.is_over || std::thread::panicking() {
+            return;
+        }
+        let is_stop = self.client.worker.draining.get();
+        let work = &mut *self.work;
+        work.trace.ended(if is_stop { "cut: the engine stopped" } else { "cut: its worker failed" });
+        work.trace.rx_bytes = work.trace.rx_bytes.max(self.head.request.len as u64);
+        finish(self.client, self.head, &work.trace);
     }
 }
 

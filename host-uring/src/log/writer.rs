@@ -5,8 +5,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -33,6 +33,35 @@ pub enum Target {
     Stdout,
     /// A file.
     File(PathBuf),
+}
+
+impl Target {
+    /// Opens the log and closes it again, so that one that cannot be written is known before the first request. A named
+    /// pipe whose reader has not come yet is none.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn try_open(&self) -> io::Result<()> {
+        let Target::File(path) = self else { return Ok(()) };
+        match open(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) && is_pipe(path) => Ok(()),
+            opened => opened.map(|_| ()),
+        }
+    }
+}
+
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo())
+}
+
+/// Non-blocking, so that a named pipe without a reader fails at once instead of hanging the thread.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
 }
 
 /// The writer as the control thread holds it.
@@ -123,8 +152,12 @@ impl Output {
             // Read before draining, so that what was pushed before the stop is still written.
             let stopping = shared.stop.load(Ordering::Acquire);
             if shared.reopen.swap(false, Ordering::AcqRel) {
-                self.to = None;
-                self.opened_at = None;
+                (self.to, self.opened_at, self.complained) = (None, None, None);
+                // Now rather than with the next line: whoever sent the signal is still looking.
+                //= OBS-LOG-06
+                if let Err(error) = self.open() {
+                    self.complain(&error);
+                }
             }
             buffer.clear();
             let lines = collect(shared, &mut buffer);
@@ -202,15 +235,7 @@ impl Output {
         self.opened_at = Some(Instant::now());
         self.to = Some(match &self.target {
             Target::Stdout => To::Stdout(io::stdout()),
-            // Non-blocking, so that a named pipe without a reader fails at once instead of hanging the thread.
-            Target::File(path) => To::File(
-                OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .mode(0o640)
-                    .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-                    .open(path)?,
-            ),
+            Target::File(path) => To::File(open(path)?),
         });
         Ok(())
     }

@@ -47,24 +47,68 @@ fn a_full_disk_costs_log_lines_and_no_request() {
     assert_eq!(said.matches("the access log cannot be written").count(), 1, "said once a minute: {said}");
 }
 
+//= test OBS-LOG-06
 #[test]
-fn a_log_folder_that_appears_later_is_used_from_then_on() {
+fn a_log_whose_folder_is_gone_at_a_hangup_is_told_at_once_and_used_when_it_is_back() {
     let (one, listen) = (Origin::start(), address());
-    let engine = Engine::start(
-        "access_log = { path = \"logs/access.log\" }",
-        &service("web", listen, "", &[one.address]),
-    );
+    let rest = service("web", listen, "", &[one.address]);
+    let logs = std::env::temp_dir().join(format!("forebay-logs-{}", std::process::id()));
+    std::fs::create_dir_all(&logs).expect("a folder");
+    let path = logs.join("access.log");
+    let engine = Engine::start(&format!("access_log = {{ path = \"{}\" }}", path.display()), &rest);
+    let away = logs.with_extension("away");
+    std::fs::rename(&logs, &away).expect("the folder is there");
+    engine.signal(libc::SIGHUP);
+    eventually("it is told before any request came", secs(5), || {
+        engine.said().contains("the access log cannot be written")
+    });
     through(listen, "/", "").expect("an answer");
     eventually("a line is lost", secs(5), || {
         engine.metric("forebay_access_log_lines_total", &["lost"]) == 1.0
     });
-    std::fs::create_dir(engine.folder.join("logs")).expect("a folder");
+    std::fs::create_dir(&logs).expect("a folder");
     eventually("a line is written", secs(10), || {
         through(listen, "/", "").expect("an answer");
         engine.metric("forebay_access_log_lines_total", &["written"]) >= 1.0
     });
-    assert!(engine.access_log("logs/access.log").lines().all(|l| serde_json::from_str::<Value>(l).is_ok()));
-    assert!(engine.said().contains("the access log is written again"));
+    let written = std::fs::read_to_string(&path).expect("the log");
+    assert!(written.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{written}");
+    eventually("it says so", secs(5), || engine.said().contains("the access log is written again"));
+    for folder in [logs, away] {
+        std::fs::remove_dir_all(folder).expect("the folder is ours");
+    }
+}
+
+//= test OBS-LOG-06
+#[test]
+fn a_log_that_cannot_be_opened_refuses_the_start() {
+    let rest = service("web", address(), "", &[address()]);
+    let mut engine = Engine::spawn("access_log = { path = \"nowhere/access.log\" }", &rest, &[]);
+    assert_eq!(engine.ended(secs(10)), Some(1));
+    let said = engine.said();
+    assert!(said.contains("engine.access_log.path: ") && said.contains("nowhere/access.log"), "{said}");
+}
+
+//= test OBS-LOG-07
+#[test]
+fn a_request_that_the_stop_cuts_has_its_line() {
+    let (listen, server) = (address(), address());
+    let silent = std::net::TcpListener::bind(server).expect("the address is free");
+    let mut engine = Engine::start("stop_grace_s = 0", &service("web", listen, "", &[server]));
+    let client = std::thread::spawn(move || through(listen, "/waits?a=1", ""));
+    let (server_side, _) = silent.accept().expect("the request comes");
+    eventually("it is under way", secs(5), || engine.metric("forebay_server_requests_active", &[]) == 1.0);
+    engine.signal(libc::SIGTERM);
+    assert_eq!(engine.ended(secs(10)), Some(6), "a connection was cut");
+    drop(server_side);
+    assert_eq!(client.join().expect("no panic"), None);
+    let log = engine.access_log("access.log");
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [line] = &lines[..] else { panic!("one line is wanted: {log}") };
+    assert_eq!((&line["uri_path"], &line["uri_query"]), (&"/waits".into(), &"a=1".into()));
+    assert_eq!(line["request_state"], "cut: the engine stopped");
+    assert_eq!(line["server_dest_port"], server.port());
+    assert_eq!(line["response_code"], 0);
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     same_id(reader, "pool_group", &groups.names);
 
     listening(reader, snapshot);
+    own_files(reader, snapshot);
     rules(reader, snapshot, &pools, &groups);
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
         let at = format!("virtual_service[{index}]");
@@ -201,6 +202,21 @@ fn rules(reader: &mut Reader, snapshot: &Snapshot, pools: &Names<'_>, groups: &N
                 reader.report(&path, ours(problem.reason), ours(problem.fix));
             }
         }
+    }
+}
+
+/// Reports a path that the engine wants for two things.
+//= CFG-PATH-01
+fn own_files(reader: &mut Reader, snapshot: &Snapshot) {
+    let (socket, log) = (&snapshot.engine.admin_socket, &snapshot.engine.access_log.path);
+    let steps = |path: &'_ str| -> Vec<String> {
+        path.split('/').filter(|step| !matches!(*step, "" | ".")).map(str::to_owned).collect()
+    };
+    let is_same = socket.starts_with('/') == log.starts_with('/') && steps(socket) == steps(log);
+    if is_same && !reader.is_bad("engine.admin_socket") && !reader.is_bad("engine.access_log.path") {
+        let line = reader.line_of("engine.admin_socket").map(|l| format!(", line {l}")).unwrap_or_default();
+        let reason = format!("{log:?} is the admin socket already (see engine.admin_socket{line})");
+        reader.report("engine.access_log.path", reason, "name another file");
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use forebay_snapshot::{Snapshot, check};
 
 /// How many documents stand in `tests/golden`: one that gets lost is missed.
-const CASES: usize = 20;
+const CASES: usize = 21;
 
 fn problems(text: &str) -> String {
     match check(text) {
@@ -24,6 +24,7 @@ fn problems(text: &str) -> String {
 //= test CFG-REF-01
 //= test CFG-CONFLICT-01
 //= test CFG-LISTEN-01
+//= test CFG-PATH-01
 //= test CFG-MONITOR-01
 //= test CFG-COOKIE-01
 //= test CFG-IGNORED-01
