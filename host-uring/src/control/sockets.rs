@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::SeatListener;
 use crate::config::Tree;
-use crate::limits::{BIND_LOOK_MS, BIND_WAIT_MS, LISTEN_BACKLOG};
+use crate::limits::{BIND_ASK_MS, BIND_LOOK_MS, BIND_WAIT_MS, LISTEN_BACKLOG};
 
 /// An address that could not be listened on.
 #[derive(Debug)]
@@ -20,13 +20,22 @@ pub struct BindProblem {
     pub service: String,
     /// What the system said.
     pub error: io::Error,
+    /// Nobody listens there: something else has the port.
+    pub is_unheard: bool,
 }
 
 impl fmt::Display for BindProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, service, error } = self;
+        let Self { address, service, error, is_unheard } = self;
         write!(f, "virtual_service \"{service}\": cannot listen on {address}: ")?;
         match error.kind() {
+            io::ErrorKind::AddrInUse if *is_unheard => write!(
+                f,
+                "nobody listens there, but a connection of this machine has the port (ss -tanp 'sport = :{0}' names it); \
+                 wait for its end, change the port, or keep it from outgoing connections \
+                 (sysctl net.ipv4.ip_local_reserved_ports={0})",
+                address.port()
+            ),
             io::ErrorKind::AddrInUse => write!(
                 f,
                 "another process listens there; stop it (ss -ltnp 'sport = :{}' names it) or change the port",
@@ -70,6 +79,7 @@ pub fn bind(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<B
             Err(error) => problems.push(BindProblem {
                 address: listener.address,
                 service: tree.service(listener.service).name.clone(),
+                is_unheard: error.kind() == io::ErrorKind::AddrInUse && is_unheard(listener.address),
                 error,
             }),
         }
@@ -100,6 +110,12 @@ fn alone(address: SocketAddr) -> io::Result<()> {
     }
     probe.bind(&address.into())?;
     probe.listen(1)
+}
+
+/// Says whether nobody listens there for sure.
+fn is_unheard(address: SocketAddr) -> bool {
+    let tried = TcpStream::connect_timeout(&address, Duration::from_millis(BIND_ASK_MS));
+    tried.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -194,3 +194,30 @@ fn what_keeps_an_engine_from_starting_is_said_with_its_remedy() {
     assert_eq!(engine.ended(secs(10)), Some(1));
     assert!(engine.said().contains("64 file descriptors are allowed and"), "{}", engine.said());
 }
+
+//= test OBS-SIGNAL-01
+#[test]
+fn a_signal_that_means_nothing_to_the_engine_does_not_end_it() {
+    let (one, listen) = (Origin::start(), address());
+    let engine = Engine::start("", &service("web", listen, "", &[one.address]));
+    for (signal, name) in [(libc::SIGUSR1, "SIGUSR1"), (libc::SIGUSR2, "SIGUSR2")] {
+        engine.signal(signal);
+        eventually("it is told", secs(5), || engine.said().contains(&format!("signal=\"{name}\"")));
+    }
+    assert!(through(listen, "/", "").is_some_and(|answer| answer.contains(" 200 ")));
+}
+
+//= test OBS-BIND-01
+#[test]
+fn a_port_that_an_outgoing_connection_holds_is_not_said_to_be_listened_on() {
+    let server = std::net::TcpListener::bind(address()).expect("a free address");
+    let wanted = address();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&wanted.into()).expect("a free address");
+    socket.connect(&server.local_addr().expect("it is bound").into()).expect("it listens");
+    let mut engine = Engine::spawn("", &service("web", wanted, "", &[address()]), &[]);
+    assert_eq!(engine.ended(secs(10)), Some(1));
+    let said = engine.said();
+    assert!(said.contains("nobody listens there, but a connection of this machine has the port"), "{said}");
+    assert!(said.contains("ip_local_reserved_ports"), "the remedy: {said}");
+}
