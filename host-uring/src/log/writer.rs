@@ -154,7 +154,7 @@ impl Output {
             if shared.reopen.swap(false, Ordering::AcqRel) {
                 (self.to, self.opened_at, self.complained) = (None, None, None);
                 // Now rather than with the next line: whoever sent the signal is still looking.
-                //= OBS-LOG-06
+                //= OBS-LOG-08
                 if let Err(error) = self.open() {
                     self.complain(&error);
                 }

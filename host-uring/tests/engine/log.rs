@@ -47,7 +47,7 @@ fn a_full_disk_costs_log_lines_and_no_request() {
     assert_eq!(said.matches("the access log cannot be written").count(), 1, "said once a minute: {said}");
 }
 
-//= test OBS-LOG-06
+//= test OBS-LOG-08
 #[test]
 fn a_log_whose_folder_is_gone_at_a_hangup_is_told_at_once_and_used_when_it_is_back() {
     let (one, listen) = (Origin::start(), address());
@@ -79,7 +79,7 @@ fn a_log_whose_folder_is_gone_at_a_hangup_is_told_at_once_and_used_when_it_is_ba
     }
 }
 
-//= test OBS-LOG-06
+//= test OBS-LOG-08
 #[test]
 fn a_log_that_cannot_be_opened_refuses_the_start() {
     let rest = service("web", address(), "", &[address()]);
