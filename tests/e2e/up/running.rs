@@ -8,10 +8,12 @@ use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Lab, Process, bin, eventually, eventually_some};
 use serde_json::Value;
 
-/// Starts `up` and waits for what it says when it is ready.
-fn start(lab: &Lab, name: &str) -> (Process, Value) {
+/// Starts `up` and waits for what it says when it is ready. Each test has its own `port`, below those that the system
+/// gives to connections: what one test frees must not be taken by another that runs beside it.
+fn start(lab: &Lab, name: &str, port: u16) -> (Process, Value) {
     let mut command = Command::new(bin::path("forebay"));
-    command.args(["up", "--output", "json", "--port", "48080", "--data"]).arg(lab.folder().join(name));
+    let port = port.to_string();
+    command.args(["up", "--output", "json", "--port", &port, "--data"]).arg(lab.folder().join(name));
     let process = Process::start(name, command, lab.folder());
     let ready = eventually_some("it says that it is ready", secs(20), || {
         process.printed().lines().find_map(|l| serde_json::from_str::<Value>(l).ok())
@@ -40,7 +42,7 @@ fn address(url: &Value) -> SocketAddr {
 fn an_interrupt_ends_all_of_it_and_leaves_only_the_data_folder() {
     for signal in [libc::SIGINT, libc::SIGTERM] {
         let lab = Lab::new();
-        let (mut process, ready) = start(&lab, "up");
+        let (mut process, ready) = start(&lab, "up", 28_180);
         assert_eq!(ready["services"].as_array().unwrap().len(), 4, "{ready}");
         for service in ready["services"].as_array().unwrap() {
             assert_eq!(Client::new(address(&service["url"])).get_once("/").unwrap().status, 200, "{service}");
@@ -66,7 +68,7 @@ fn an_interrupt_ends_all_of_it_and_leaves_only_the_data_folder() {
 #[test]
 fn nothing_survives_even_if_it_is_killed() {
     let lab = Lab::new();
-    let (mut process, ready) = start(&lab, "up");
+    let (mut process, ready) = start(&lab, "up", 28_280);
     let pids = pids(&ready);
     process.kill();
     eventually("its children die with it", secs(5), || !pids.iter().any(|p| lives(*p)));
@@ -75,8 +77,8 @@ fn nothing_survives_even_if_it_is_killed() {
 #[test]
 fn a_second_one_works_beside_the_first_and_a_used_folder_is_refused() {
     let lab = Lab::new();
-    let (_first, one) = start(&lab, "one");
-    let (_second, two) = start(&lab, "two");
+    let (_first, one) = start(&lab, "one", 28_380);
+    let (_second, two) = start(&lab, "two", 28_380);
     for ready in [&one, &two] {
         for service in ready["services"].as_array().unwrap() {
             assert_eq!(Client::new(address(&service["url"])).get_once("/").unwrap().status, 200, "{service}");
@@ -97,7 +99,7 @@ fn a_second_one_works_beside_the_first_and_a_used_folder_is_refused() {
 fn the_greeting_names_addresses_lines_to_try_and_the_folder_in_few_lines() {
     let lab = Lab::new();
     let mut command = Command::new(bin::path("forebay"));
-    command.args(["up", "--port", "58080", "--data"]).arg(lab.folder().join("up"));
+    command.args(["up", "--port", "28480", "--data"]).arg(lab.folder().join("up"));
     let process = Process::start("up", command, lab.folder());
     let text = eventually_some("it greets", secs(20), || {
         Some(process.printed()).filter(|t| t.contains("Ctrl-C stops all of it"))
