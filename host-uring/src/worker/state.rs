@@ -134,7 +134,7 @@ pub struct Route {
     pub pool_index: PoolIndex,
     /// The decision core's pool.
     pub pool: RefCell<Pool>,
-    /// Its servers, by [`ServerIndex`].
+    /// Its servers, by [`ServerIndex`](forebay_core::id::ServerIndex).
     pub servers: Vec<RouteServer>,
     /// Requests that wait for one of them.
     pub queue: Queue,
