@@ -281,11 +281,16 @@ async fn connect<R: Rt>(
                 why: "no descriptor, memory or port left to connect to a server",
             });
         }
-        worker.metrics.servers[target.slot].connect_failures.inc();
         let late = error.kind() == std::io::ErrorKind::TimedOut;
-        if late {
-            let counters = &worker.metrics.timeouts;
-            if patience.is_over(worker.rt.now()) { counters.total.inc() } else { counters.connect.inc() }
+        let counters = &worker.metrics.timeouts;
+        //= SE-BLAME-01
+        if late && patience.is_over(worker.rt.now()) {
+            counters.total.inc();
+        } else {
+            worker.metrics.servers[target.slot].connect_failures.inc();
+            if late {
+                counters.connect.inc();
+            }
         }
         Unconnected::Failed(Failure {
             status: if late { 504 } else { 502 },
