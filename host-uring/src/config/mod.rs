@@ -14,7 +14,8 @@ use std::sync::Arc;
 use forebay_core::id::{Endpoint, GroupId, PoolId, ServerId, VsId};
 use forebay_core::policy::{Action, Names, Policy, PolicyConfig};
 use forebay_core::units::Now;
-use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Snapshot};
+use forebay_snapshot::profile::{TcpProfile, UdpProfile};
+use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Protocol, Snapshot};
 
 use crate::rt::clock;
 
@@ -79,8 +80,14 @@ pub struct Service {
     pub pools: Vec<PoolIndex>,
     /// Its rules, compiled; empty if it has none.
     pub policy: Policy,
+    /// What its clients speak.
+    pub protocol: Protocol,
     /// Time-outs, limits, header habits.
     pub http: HttpProfile,
+    /// Time-outs of a TCP service.
+    pub tcp: TcpProfile,
+    /// Bounds of a UDP service.
+    pub udp: UdpProfile,
 }
 
 /// What serves a virtual service.
@@ -150,6 +157,8 @@ impl Tree {
             persistence,
             cookie_key,
             http_profile,
+            tcp_profile,
+            udp_profile,
             health_monitor,
             string_group,
             address_group,
@@ -195,6 +204,8 @@ impl Tree {
                 .or(group.map(|i| Target::Group(GroupIndex(i))))
                 .expect("checked: a service names what serves it");
             let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
+            let tcp = tcp_profile.iter().find(|p| p.name == vs.tcp_profile).cloned().unwrap_or_default();
+            let udp = udp_profile.iter().find(|p| p.name == vs.udp_profile).cloned().unwrap_or_default();
             let service = ServiceIndex(services.len());
             listeners.extend(vs.listen.iter().map(|address| Listener { address: *address, service }));
             let policy = compile(&vs.policy(&string_group, &address_group), &by_name, &groups);
@@ -221,7 +232,10 @@ impl Tree {
                 target,
                 pools,
                 policy,
+                protocol: vs.protocol,
                 http,
+                tcp,
+                udp,
             });
         }
         let server_slots = pools.iter().map(|pool| pool.servers.len()).sum();

@@ -1,15 +1,16 @@
 //! Asking the decision core for a server, and carrying out what it wants remembered.
 
+use std::net::IpAddr;
+
 use forebay_core::id::ServerIndex;
 use forebay_core::lb::{Algorithm, hash_key};
 use forebay_core::persist::{self, Found, Kind, Learned, Stored};
+use forebay_core::request::RequestView;
 use forebay_core::table::Key;
 use forebay_core::{Decision, Effect, Input, KeyOutcome, Verdict};
 use forebay_http::Known;
 use forebay_http::h1::ResponseHead;
 
-use super::client::Client;
-use super::view::View;
 use crate::metrics::PersistenceCounters;
 use crate::persist::Remembered;
 use crate::rt::{Now, Rt};
@@ -27,17 +28,23 @@ pub struct Circumstances<'a> {
     pub hash_key: Option<&'a [u8]>,
 }
 
-/// Decides where a request goes, and carries out the decision's effects; the value of our `Set-Cookie`, if
-/// there is one, is left in `set_cookie`.
+/// Keeps the table entry of a client's address alive.
+pub trait Holds {
+    /// As long as it is connected, or its request runs.
+    fn hold(&self, key: Key, who: IpAddr, now: Now);
+}
+
+/// Decides where a request or a connection goes, and carries out the decision's effects; the value of our
+/// `Set-Cookie`, if there is one, is left in `set_cookie`.
 //= SE-PERSIST-03
 pub fn choose<R: Rt>(
-    client: &Client<R>,
+    worker: &Worker<R>,
+    client: &impl Holds,
     route: &Route,
-    view: &View<'_>,
+    view: &impl RequestView,
     circumstances: &Circumstances<'_>,
     set_cookie: &mut Vec<u8>,
 ) -> Decision {
-    let worker = &*client.worker;
     let now = worker.rt.now();
     set_cookie.clear();
     route.follow_states(&worker.tree, now);
@@ -45,7 +52,7 @@ pub fn choose<R: Rt>(
     // first write holds, and the next look finds it.
     for _ in 0..2 {
         let asked = ask(worker, route, view, circumstances, now);
-        if let Some(done) = carry_out(client, route, view, asked, now, set_cookie) {
+        if let Some(done) = carry_out(worker, client, route, view, asked, now, set_cookie) {
             return done;
         }
     }
@@ -62,7 +69,7 @@ struct Asked {
 fn ask<R: Rt>(
     worker: &Worker<R>,
     route: &Route,
-    view: &View<'_>,
+    view: &impl RequestView,
     circumstances: &Circumstances<'_>,
     now: Now,
 ) -> Asked {
@@ -89,7 +96,7 @@ fn ask<R: Rt>(
         wall: worker.unix_seconds(now),
         seed: worker.random(),
         ticket: if per_engine { worker.store.ticket(route.pool_index) } else { 0 },
-        client: view.client,
+        client: view.client(),
         hash_key: by.as_ref().map(|key| key.bytes()),
         found,
         key: table_key,
@@ -104,20 +111,21 @@ fn ask<R: Rt>(
 
 /// Carries the effects out; `None` if another connection was faster and the decision must be made anew.
 fn carry_out<R: Rt>(
-    client: &Client<R>,
+    worker: &Worker<R>,
+    client: &impl Holds,
     route: &Route,
-    view: &View<'_>,
+    view: &impl RequestView,
     asked: Asked,
     now: Now,
     set_cookie: &mut Vec<u8>,
 ) -> Option<Decision> {
     let Asked { decision, key, bound } = asked;
-    let store = &client.worker.store;
+    let store = &worker.store;
     for effect in decision.effects.iter() {
         match effect {
             Effect::SetCookie(payload) => {
                 let mut sealed = Vec::new();
-                std::mem::swap(&mut sealed, &mut *client.worker.sealed.borrow_mut());
+                std::mem::swap(&mut sealed, &mut *worker.sealed.borrow_mut());
                 sealed.clear();
                 if let (Some(binding), Some(Kind::HttpCookie(cookie))) =
                     (&route.binding, route.pool.borrow().profile().map(|profile| &profile.kind))
@@ -125,7 +133,7 @@ fn carry_out<R: Rt>(
                 {
                     cookie.write_set_cookie(&sealed, false, set_cookie);
                 }
-                *client.worker.sealed.borrow_mut() = sealed;
+                *worker.sealed.borrow_mut() = sealed;
             }
             Effect::Write { server, .. } => {
                 if let Some(key) = &key
@@ -148,9 +156,9 @@ fn carry_out<R: Rt>(
     if route.counts_connections
         && let (Some(key), Verdict::Server(_)) = (key, decision.verdict)
     {
-        client.hold(key, view.client.ip, now);
+        client.hold(key, view.client().ip, now);
     }
-    count(&client.worker.metrics.pools[route.pool_index.0].persistence, &decision);
+    count(&worker.metrics.pools[route.pool_index.0].persistence, &decision);
     Some(decision)
 }
 

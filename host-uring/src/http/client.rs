@@ -13,6 +13,7 @@ use forebay_http::h1::{Parse, parse_request};
 
 use super::answer::{Saying, linger, say};
 use super::buffer::Grown;
+use super::choose::Holds;
 use super::exchange::{Outcome, exchange};
 use super::gather::Gather;
 use super::limits::REQUESTS_PER_TURN;
@@ -88,11 +89,20 @@ impl<R: Rt> Client<R> {
         self.worker.service(self.service)
     }
 
+    /// The request is over: the countdown of a client that a proxy named begins.
+    fn let_go(&self, now: Now) {
+        if let Some(key) = self.named.take() {
+            self.worker.store.close(&key, now);
+        }
+    }
+}
+
+impl<R: Rt> Holds for Client<R> {
     /// Keeps the table entry of the client at `who` alive: as long as this connection is open if that is the peer, as
     /// long as the request if a proxy named it. A proxy's connection says nothing of how long its clients stay, and it
     /// would gather an entry of every one that ever came.
     //= SE-PERSIST-04
-    pub fn hold(&self, key: Key, who: IpAddr, now: Now) {
+    fn hold(&self, key: Key, who: IpAddr, now: Now) {
         let store = &self.worker.store;
         if who == self.peer.ip().to_canonical() {
             let mut held = self.held.borrow_mut();
@@ -102,13 +112,6 @@ impl<R: Rt> Client<R> {
         } else if self.named.get() != Some(key) {
             self.let_go(now);
             self.named.set(store.open(&key, now).then_some(key));
-        }
-    }
-
-    /// The request is over: the countdown of a client that a proxy named begins.
-    fn let_go(&self, now: Now) {
-        if let Some(key) = self.named.take() {
-            self.worker.store.close(&key, now);
         }
     }
 }

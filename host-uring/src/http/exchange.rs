@@ -146,7 +146,7 @@ async fn try_servers<R: Rt>(
         let behind = waiting.is_none() && !route.queue.is_empty();
         let circumstances =
             Circumstances { tried: &work.tried, full: &work.full, queued: waiting.is_some(), hash_key };
-        let decision = choose(client, route, view, &circumstances, &mut work.set_cookie);
+        let decision = choose(worker, &**client, route, view, &circumstances, &mut work.set_cookie);
         work.trace.reason = Some(decision.reason);
         let server = match decision.verdict {
             Verdict::Server(server) if !behind => server,
@@ -156,7 +156,7 @@ async fn try_servers<R: Rt>(
                     waiting = Waiting::enter(worker, route);
                 }
                 let waited = match &waiting {
-                    Some(place) => Some(place.wait(client, patience).await),
+                    Some(place) => Some(place.wait(&worker.rt, &client.stream, patience).await),
                     None => None,
                 };
                 if waited == Some(Waited::Turn) {

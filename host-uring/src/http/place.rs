@@ -6,25 +6,24 @@ use std::task::Poll;
 
 use forebay_core::id::ServerIndex;
 
-use super::client::Client;
 use super::wait::Patience;
 use super::work::Work;
 use crate::rt::{Now, Rt, Stream};
 use crate::worker::{Route, Ticket, TimeOuts, Worker};
 
 /// A server that works on a request: counted with the pool, and, if it is limited, over all workers.
-pub(super) struct Busy<'w, R: Rt> {
+pub(crate) struct Busy<'w, R: Rt> {
     worker: &'w Worker<R>,
     route: &'w Route,
     server: ServerIndex,
     /// Ends the work if the server's grace is over.
-    pub(super) ticket: Ticket<'w>,
+    pub(crate) ticket: Ticket<'w>,
 }
 
 impl<'w, R: Rt> Busy<'w, R> {
     /// Takes a place at the server; `None` if its limit leaves none.
     //= SE-LIMIT-01
-    pub(super) fn take(worker: &'w Worker<R>, route: &'w Route, server: ServerIndex) -> Option<Self> {
+    pub(crate) fn take(worker: &'w Worker<R>, route: &'w Route, server: ServerIndex) -> Option<Self> {
         let target = &route.servers[server.at()];
         if target.limit != 0 && !target.shared.try_open(target.limit) {
             return None;
@@ -48,7 +47,7 @@ impl<R: Rt> Drop for Busy<'_, R> {
 }
 
 /// A request's place in its pool's queue.
-pub(super) struct Waiting<'w> {
+pub(crate) struct Waiting<'w> {
     place: crate::worker::Place<'w>,
     shared: &'w crate::config::PoolShared,
     since: Now,
@@ -57,7 +56,7 @@ pub(super) struct Waiting<'w> {
 
 /// How a request's wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waited {
+pub(crate) enum Waited {
     /// It is the first one, and a place may have come free.
     Turn,
     /// The time for it is over.
@@ -68,7 +67,7 @@ pub(super) enum Waited {
 
 impl<'w> Waiting<'w> {
     /// Takes a place; `None` if all are taken.
-    pub(super) fn enter<R: Rt>(worker: &'w Worker<R>, route: &'w Route) -> Option<Self> {
+    pub(crate) fn enter<R: Rt>(worker: &'w Worker<R>, route: &'w Route) -> Option<Self> {
         let pool = worker.pool_of(route);
         let queue = &pool.config.request_queue;
         if !queue.enabled || !pool.shared.try_queue(queue.depth) {
@@ -80,11 +79,15 @@ impl<'w> Waiting<'w> {
         Some(Waiting { place: route.queue.enter(), shared: &pool.shared, since, until })
     }
 
+    /// How long it has waited, microseconds.
+    pub(crate) fn waited_us<R: Rt>(&self, rt: &R) -> u64 {
+        rt.now().0.saturating_sub(self.since.0)
+    }
+
     /// Waits for a turn, as long as the client does.
     //= SE-QUEUE-02
-    pub(super) async fn wait<R: Rt>(&self, client: &Client<R>, patience: Patience) -> Waited {
-        let rt = &client.worker.rt;
-        let mut gone = pin!(client.stream.hung_up());
+    pub(crate) async fn wait<R: Rt>(&self, rt: &R, client: &R::Stream, patience: Patience) -> Waited {
+        let mut gone = pin!(client.hung_up());
         let mut turn = pin!(self.turn(rt, patience));
         poll_fn(|context| match gone.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Waited::Gone),
@@ -93,7 +96,8 @@ impl<'w> Waiting<'w> {
         .await
     }
 
-    async fn turn<R: Rt>(&self, rt: &R, patience: Patience) -> Waited {
+    /// Waits for a turn, whatever the client does meanwhile.
+    pub(crate) async fn turn<R: Rt>(&self, rt: &R, patience: Patience) -> Waited {
         loop {
             self.place.wait(rt, patience.step(self.since, 0).min(self.until)).await;
             let now = rt.now();
@@ -115,6 +119,6 @@ impl Drop for Waiting<'_> {
 
 pub(super) fn leave<R: Rt>(waiting: &mut Option<Waiting<'_>>, worker: &Worker<R>, work: &mut Work) {
     if let Some(waiting) = waiting.take() {
-        work.trace.queue_us += worker.rt.now().0.saturating_sub(waiting.since.0);
+        work.trace.queue_us += waiting.waited_us(&worker.rt);
     }
 }

@@ -4,6 +4,7 @@ use forebay_core::id::PoolId;
 use forebay_core::lb::Bound;
 use forebay_core::persist;
 use forebay_core::policy::{Edit, End, On, Outcome, Rewritten};
+use forebay_core::request::RequestView;
 use forebay_http::h1::write::FieldEdit;
 
 use super::client::Client;
@@ -12,7 +13,7 @@ use super::view::View;
 use crate::config::{GroupIndex, Target};
 use crate::persist::bound_to;
 use crate::rt::Rt;
-use crate::worker::{Route, Worker};
+use crate::worker::{Route, Service, Worker};
 
 /// What the rules want.
 pub struct Steer<'p> {
@@ -84,28 +85,41 @@ pub fn pick_route<R: Rt>(client: &Client<R>, steer: &Steer<'_>, view: &View<'_>)
     let worker = &*client.worker;
     let chosen = steer.outcome.as_ref().map(|outcome| (outcome.pool, outcome.group));
     let group = match chosen {
-        Some((Some(pool), _)) => return route_of(worker, client, pool),
+        Some((Some(pool), _)) => return route_of(worker, client.service(), pool),
         Some((None, Some(group))) => worker.tree.group_by_id(group)?,
-        _ => match worker.tree.service(client.service).target {
-            // The target's own pools stand first.
-            Target::Pool(_) => return client.service().routes.first().copied(),
-            Target::Group(group) => group,
-        },
+        // The target's own pools stand first.
+        _ => return plain_route(worker, client.service(), view),
     };
-    pick_member(client, group, view)
+    pick_member(worker, client.service(), group, view)
 }
 
-fn route_of<R: Rt>(worker: &Worker<R>, client: &Client<R>, pool: PoolId) -> Option<usize> {
-    let mut routes = client.service().routes.iter();
+/// The route of what no rule was asked about.
+pub(crate) fn plain_route<R: Rt>(
+    worker: &Worker<R>,
+    service: &Service,
+    view: &impl RequestView,
+) -> Option<usize> {
+    match worker.tree.service(service.index).target {
+        Target::Pool(_) => service.routes.first().copied(),
+        Target::Group(group) => pick_member(worker, service, group, view),
+    }
+}
+
+fn route_of<R: Rt>(worker: &Worker<R>, service: &Service, pool: PoolId) -> Option<usize> {
+    let mut routes = service.routes.iter();
     routes.find(|at| worker.pool_of(&worker.routes[**at]).id == pool).copied()
 }
 
-fn pick_member<R: Rt>(client: &Client<R>, group: GroupIndex, view: &View<'_>) -> Option<usize> {
-    let worker = &*client.worker;
+fn pick_member<R: Rt>(
+    worker: &Worker<R>,
+    service: &Service,
+    group: GroupIndex,
+    view: &impl RequestView,
+) -> Option<usize> {
     let members = &worker.tree.groups[group.0].pools;
     let routes = || {
         let of = |at: &&usize| members.contains(&worker.routes[**at].pool_index);
-        client.service().routes.iter().filter(of).copied()
+        service.routes.iter().filter(of).copied()
     };
     let bound = routes().find_map(|at| binds(worker, &worker.routes[at], view));
     let usable = |pool: PoolId| {
@@ -117,11 +131,11 @@ fn pick_member<R: Rt>(client: &Client<R>, group: GroupIndex, view: &View<'_>) ->
         })
     };
     let choice = worker.groups[group.0].borrow_mut().choose(bound, usable)?;
-    route_of(worker, client, choice.pool)
+    route_of(worker, service, choice.pool)
 }
 
 /// Says whether the client is bound to a server of this pool.
-fn binds<R: Rt>(worker: &Worker<R>, route: &Route, view: &View<'_>) -> Option<Bound> {
+fn binds<R: Rt>(worker: &Worker<R>, route: &Route, view: &impl RequestView) -> Option<Bound> {
     route.follow_states(&worker.tree, worker.rt.now());
     let pool = route.pool.borrow();
     let profile = pool.profile()?;

@@ -12,6 +12,7 @@ use forebay_core::table::TableId;
 use forebay_core::units::UnixSeconds;
 use forebay_http::Limits;
 use forebay_http::h1::write::{Forwarding, Policy};
+use forebay_snapshot::Protocol;
 use forebay_snapshot::profile::ForwardedFor;
 
 use super::queue::Queue;
@@ -120,6 +121,10 @@ pub struct Service {
     pub websockets: bool,
     /// Requests on one connection; 0: no bound.
     pub requests_max: u32,
+    /// What its clients speak.
+    pub protocol: Protocol,
+    /// Microseconds without a byte before a TCP connection ends.
+    pub tcp_idle_us: u64,
     /// Its routes: places in [`Worker::routes`]; those of its own target first, then those that rules name.
     pub routes: Vec<usize>,
     /// Rate limits of its rules.
@@ -303,14 +308,17 @@ impl<R: Rt> Worker<R> {
 
 impl Service {
     fn new(tree: &Tree, index: ServiceIndex, routes: Vec<usize>, workers: usize) -> Self {
-        let http = &tree.service(index).http;
+        let config::Service { http, tcp, protocol, .. } = tree.service(index);
         let us = |ms: u32| u64::from(ms) * 1000;
         let limits = config::head_limits(http);
         let added = |on: bool| if on { Policy::Replace } else { Policy::Keep };
         Service {
             index,
             time_outs: TimeOuts {
-                connect: us(http.connect_timeout_ms),
+                connect: us(match protocol {
+                    Protocol::Http => http.connect_timeout_ms,
+                    Protocol::Tcp | Protocol::Udp => tcp.connect_timeout_ms,
+                }),
                 header: us(http.header_timeout_ms),
                 body: us(http.body_timeout_ms),
                 response: us(http.response_timeout_ms),
@@ -334,6 +342,8 @@ impl Service {
             via: (!http.via.is_empty()).then(|| http.via.clone().into_bytes()),
             websockets: http.websockets,
             requests_max: http.requests_per_connection_max,
+            protocol: *protocol,
+            tcp_idle_us: us(tcp.idle_timeout_ms),
             routes,
             policy_state: RefCell::new(tree.service(index).policy.state(workers as u16)),
         }

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::persistence::Persistence;
 use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool};
 use crate::read::{Reader, printable};
+use crate::service::Protocol;
 use crate::{Snapshot, name_id, nearest};
 
 /// The names of one kind of object, for references.
@@ -34,6 +35,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     let mut profiles =
         Names::unique(reader, "http_profile", snapshot.http_profile.iter().map(|p| p.name.as_str()));
     profiles.names.push("default");
+    let mut tcp = Names::unique(reader, "tcp_profile", snapshot.tcp_profile.iter().map(|p| p.name.as_str()));
+    let mut udp = Names::unique(reader, "udp_profile", snapshot.udp_profile.iter().map(|p| p.name.as_str()));
+    tcp.names.push("default");
+    udp.names.push("default");
     let services: Vec<&str> = snapshot.virtual_service.iter().map(|vs| vs.name.as_str()).collect();
     Names::unique(reader, "virtual_service", services.iter().copied());
     same_id(reader, "virtual_service", &services);
@@ -56,6 +61,8 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
             (None, None) => reader.report(&at, "nothing serves it", "add pool = the name of a [[pool]]"),
         }
         profiles.resolve(reader, &format!("{at}.http_profile"), &service.http_profile);
+        tcp.resolve(reader, &format!("{at}.tcp_profile"), &service.tcp_profile);
+        udp.resolve(reader, &format!("{at}.udp_profile"), &service.udp_profile);
     }
     for (index, group) in snapshot.pool_group.iter().enumerate() {
         let at = format!("pool_group[{index}]");
@@ -90,6 +97,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         monitor_problems(reader, &format!("health_monitor[{index}]"), monitor);
     }
     crate::ignored::find(reader, snapshot);
+    crate::l4::find(reader, snapshot);
     cookies(reader, snapshot);
     let mut aes = BTreeMap::new();
     for (index, key) in snapshot.cookie_key.iter().enumerate() {
@@ -223,7 +231,7 @@ fn own_files(reader: &mut Reader, snapshot: &Snapshot) {
 /// Reports addresses that two listeners want.
 //= CFG-LISTEN-01
 fn listening(reader: &mut Reader, snapshot: &Snapshot) {
-    let mut wanted: Vec<(String, SocketAddr)> = Vec::new();
+    let mut wanted: Vec<(String, SocketAddr, bool)> = Vec::new();
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
         let at = format!("virtual_service[{index}].listen");
         if service.listen.is_empty() {
@@ -234,12 +242,15 @@ fn listening(reader: &mut Reader, snapshot: &Snapshot) {
                 format!("{} addresses, at most {} are taken", service.listen.len(), limits::LISTEN_MAX);
             reader.report(&at, reason, "split the service");
         }
-        wanted.extend(service.listen.iter().enumerate().map(|(n, address)| (format!("{at}[{n}]"), *address)));
+        let is_udp = service.protocol == Protocol::Udp;
+        let own = service.listen.iter().enumerate();
+        wanted.extend(own.map(|(n, address)| (format!("{at}[{n}]"), *address, is_udp)));
     }
-    wanted
-        .extend(snapshot.engine.metrics_listen.map(|address| ("engine.metrics_listen".to_owned(), address)));
-    let mut by_port: BTreeMap<u16, Vec<(String, IpAddr)>> = BTreeMap::new();
-    for (path, address) in wanted {
+    let metrics = snapshot.engine.metrics_listen;
+    wanted.extend(metrics.map(|address| ("engine.metrics_listen".to_owned(), address, false)));
+    // Ports of TCP and of UDP are not the same ports.
+    let mut by_port: BTreeMap<(u16, bool), Vec<(String, IpAddr)>> = BTreeMap::new();
+    for (path, address, is_udp) in wanted {
         if reader.is_bad(&path) {
             continue;
         }
@@ -247,7 +258,7 @@ fn listening(reader: &mut Reader, snapshot: &Snapshot) {
             reader.report(&path, "port 0 is no port to connect to", "name the port");
             continue;
         }
-        let same_port = by_port.entry(address.port()).or_default();
+        let same_port = by_port.entry((address.port(), is_udp)).or_default();
         let overlaps = |other: &IpAddr| {
             *other == address.ip()
                 || (other.is_ipv4() == address.ip().is_ipv4()

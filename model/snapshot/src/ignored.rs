@@ -35,7 +35,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     rules(reader, snapshot);
 }
 
-fn report(reader: &mut Reader, path: &str, reason: &str, fix: &str) {
+pub(crate) fn report(reader: &mut Reader, path: &str, reason: &str, fix: &str) {
     if !reader.is_bad(path) {
         reader.report(path, reason, fix);
     }
@@ -111,7 +111,7 @@ fn fail_action(reader: &mut Reader, at: &str, action: &FailAction) {
 }
 
 /// The pools that may serve a service: its own, those of its group, and those that its rules name.
-fn reach<'s>(service: &'s VirtualService, snapshot: &'s Snapshot) -> BTreeSet<&'s str> {
+pub(crate) fn reach<'s>(service: &'s VirtualService, snapshot: &'s Snapshot) -> BTreeSet<&'s str> {
     let actions = || service.rules.iter().flat_map(|rule| &rule.then);
     let groups: BTreeSet<&str> = actions()
         .filter_map(|action| match action {

@@ -12,6 +12,7 @@ mod conflicts;
 pub mod engine;
 pub mod health;
 mod ignored;
+mod l4;
 pub mod limits;
 pub mod persistence;
 pub mod pool;
@@ -29,11 +30,11 @@ pub use health::HealthMonitor;
 pub use persistence::{CookieKey, Persistence};
 pub use pool::{Pool, PoolGroup, Server, ServerAddress};
 pub use problem::Problem;
-pub use profile::HttpProfile;
+pub use profile::{HttpProfile, TcpProfile, UdpProfile};
 pub use read::FieldDoc;
 pub use reference::reference;
 pub use secret::{Secret, SecretProblem};
-pub use service::VirtualService;
+pub use service::{Protocol, VirtualService};
 pub use suggest::nearest;
 
 use read::{Reader, Section, section};
@@ -67,6 +68,10 @@ section! {
         address_group: Vec<forebay_core::policy::AddressGroup> = Vec::new();
         /// Time-outs, limits and header habits.
         http_profile: Vec<HttpProfile> = Vec::new();
+        /// Time-outs of TCP services.
+        tcp_profile: Vec<TcpProfile> = Vec::new();
+        /// Bounds of UDP services.
+        udp_profile: Vec<UdpProfile> = Vec::new();
     }
 }
 

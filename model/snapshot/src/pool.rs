@@ -55,6 +55,8 @@ section! {
         graceful_hm_down_disable_timeout_s: i32 = -1, in -1..=432_000;
         /// Kept connections to the servers.
         connection_pool: ConnectionPool = ConnectionPool::default();
+        /// Begin each connection to a server with a header of the PROXY protocol that names the client; no connection is kept for another request then.
+        send_proxy_protocol: SendProxy = SendProxy::Off;
         /// The servers.
         server: Vec<Server>;
     }
@@ -187,6 +189,16 @@ words! {
         LocalResponse = "local_response",
         /// A redirect.
         Redirect = "redirect",
+    }
+
+    /// The header of the PROXY protocol that servers get.
+    pub enum SendProxy {
+        /// None.
+        Off = "off",
+        /// A line of text.
+        V1 = "v1",
+        /// The binary form.
+        V2 = "v2",
     }
 
     /// What a disabled server still accepts.

@@ -1,4 +1,4 @@
-//! Time-outs, limits and header habits of an HTTP service.
+//! Time-outs, limits and habits of a service.
 
 use core::fmt;
 use core::str::FromStr;
@@ -50,6 +50,26 @@ section! {
         via: String = "forebay".to_owned(), is rules::via;
         /// Senders whose `X-Forwarded-For` names the client.
         trusted_proxies: Vec<Network> = Vec::new();
+    }
+
+    /// Time-outs of a TCP service.
+    pub struct TcpProfile {
+        /// Its name.
+        name: String = "default".to_owned(), is rules::name;
+        /// Milliseconds to connect to a server.
+        connect_timeout_ms: u32 = 5_000, in 1..=3_600_000;
+        /// Milliseconds without a byte in either direction before both connections are reset.
+        idle_timeout_ms: u32 = 600_000, in 1..=86_400_000;
+    }
+
+    /// Bounds of a UDP service's flows. A flow is one address and port of a client, with one server.
+    pub struct UdpProfile {
+        /// Its name.
+        name: String = "default".to_owned(), is rules::name;
+        /// Milliseconds without a datagram in either direction before a flow ends.
+        idle_timeout_ms: u32 = 10_000, in 10..=3_600_000;
+        /// Datagrams of the server after which a flow ends: 1 for DNS and the like; 0: no bound.
+        answers_per_flow: u32 = 0;
     }
 }
 

@@ -14,6 +14,7 @@ pub fn reference() -> String {
     part("engine.access_log", engine::AccessLog::docs());
     part("engine.process_log", engine::ProcessLog::docs());
     part("[[virtual_service]]", service::VirtualService::docs());
+    part("virtual_service.proxy_protocol", service::ProxyProtocol::docs());
     part("[[pool]]", pool::Pool::docs());
     part("[[pool.server]]", pool::Server::docs());
     part("pool.request_queue", pool::RequestQueue::docs());
@@ -30,6 +31,8 @@ pub fn reference() -> String {
         part(&format!("[[health_monitor]] type = \"{word}\""), fields);
     }
     part("[[http_profile]]", profile::HttpProfile::docs());
+    part("[[tcp_profile]]", profile::TcpProfile::docs());
+    part("[[udp_profile]]", profile::UdpProfile::docs());
     out
 }
 

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use forebay_core::policy::{AddressGroup, PolicyConfig, StringGroup};
 
-use crate::read::section;
+use crate::profile::Network;
+use crate::read::{section, words};
 use crate::rules;
 
 section! {
@@ -14,16 +15,44 @@ section! {
         name: String, is rules::name;
         /// Addresses and ports that it listens on.
         listen: Vec<SocketAddr>;
+        /// What its clients speak: `http`; `tcp` for any byte stream, `udp` for any datagrams, both passed on unread.
+        protocol: Protocol = Protocol::Http;
         /// The pool that serves it; either this or `pool_group`.
         pool: Option<String> = None;
         /// The pool group that serves it; either this or `pool`.
         pool_group: Option<String> = None;
         /// The `[[http_profile]]` with its time-outs and limits; `default` needs no section of its own.
         http_profile: String = "default".to_owned();
+        /// The `[[tcp_profile]]` with the time-outs of `protocol = "tcp"`; `default` needs no section of its own.
+        tcp_profile: String = "default".to_owned();
+        /// The `[[udp_profile]]` with the bounds of `protocol = "udp"`; `default` needs no section of its own.
+        udp_profile: String = "default".to_owned();
+        /// Connections begin with a header of the PROXY protocol that names the client.
+        proxy_protocol: ProxyProtocol = ProxyProtocol::default();
         /// Rules that are asked for each request, in order.
         rules: Vec<forebay_core::policy::Rule> = Vec::new();
         /// Whether it accepts connections.
         enabled: bool = true;
+    }
+
+    /// Connections that begin with a header of the PROXY protocol, version 1 or 2.
+    pub struct ProxyProtocol {
+        /// Proxies that send one; everybody else's connection is closed. Empty: no connection begins with one.
+        from: Vec<Network> = Vec::new();
+        /// Milliseconds for the header, from the accept.
+        header_timeout_ms: u32 = 5_000, in 1..=3_600_000;
+    }
+}
+
+words! {
+    /// What a service's clients speak.
+    pub enum Protocol {
+        /// HTTP/1.1.
+        Http = "http",
+        /// A stream of bytes, passed on unread.
+        Tcp = "tcp",
+        /// Datagrams, passed on unread.
+        Udp = "udp",
     }
 }
 
