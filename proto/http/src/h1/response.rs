@@ -223,8 +223,12 @@ impl ResponseHead {
             true => connection::options(buf, &mut self.fields)?,
             false => connection::Options::default(),
         };
-        self.keep_alive =
-            !options.close && (!http_1_0 || options.keep_alive) && self.framing != Framing::UntilClose;
+        //= H1-RESP-11
+        let may_lie = self.framing == Framing::None && announced.is_some_and(Framing::has_content);
+        self.keep_alive = !options.close
+            && (!http_1_0 || options.keep_alive)
+            && self.framing != Framing::UntilClose
+            && !may_lie;
         self.upgrade = if upgrade && options.upgrade { connection::upgrade(buf, &self.fields) } else { None };
         //= H1-RESP-04
         if self.status == 101 && (self.upgrade.is_none() || self.upgrade != context.upgrade || http_1_0) {
