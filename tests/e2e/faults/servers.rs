@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Client, Lab, Options, Origin, Request, Scene, Wire, config, eventually, long_or, system};
+use forebay_e2e::{Client, Lab, Options, Origin, Request, Scene, Wire, config, eventually, system};
 
 /// Round robin is exact within one worker: three requests meet three servers.
 fn one_worker() -> Scene {
@@ -127,7 +127,7 @@ fn with_all_servers_down_every_client_hears_so_at_once_and_service_returns_by_it
 fn thousands_of_connections_to_a_server_that_never_answers_all_end_at_their_time_out() {
     let files = system::raise_file_limit();
     // Two descriptors of each connection are in this process, two in the engine.
-    let count = long_or(9_000, 2_000).min((files as usize - 200) / 2);
+    let count = 9_000.min((files as usize - 200) / 2);
     let lab = Lab::new();
     let silent = Origin::silent(lab.address());
     let at = lab.address();

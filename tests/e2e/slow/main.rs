@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Client, Engine, Lab, Options, Scene, Wire, bin, config, eventually, long_or, system};
+use forebay_e2e::{Client, Engine, Lab, Options, Scene, Wire, bin, config, eventually, system};
 
 /// Attackers at a time.
 const ATTACKERS: usize = 200;
@@ -102,7 +102,7 @@ fn standstill(scene: &Scene) {
 /// The time that 99 % of a healthy client's requests stay below.
 fn healthy_p99(scene: &Scene) -> Duration {
     let mut client = Client::new(scene.at);
-    let mut times: Vec<Duration> = (0..long_or(10_000, 6000))
+    let mut times: Vec<Duration> = (0..10_000)
         .map(|n| {
             let began = Instant::now();
             let answer = client.get("/health").unwrap_or_else(|e| panic!("healthy request {n}: {e}"));
@@ -158,7 +158,7 @@ fn healthy_clients_hardly_notice(kind: &Slow) {
 fn costs_little_memory(kind: &Slow) {
     let (_alone, scene) = scene();
     // Large heads have a bound together, which is another test's subject.
-    let count = if kind.first.len() > 8192 { 800 } else { long_or(4000, 800) };
+    let count = if kind.first.len() > 8192 { 800 } else { 4000 };
     system::raise_file_limit();
     // Everything that is made at first use is made now, at the width of this attack's start.
     drop((0..50).map(|_| kind.connect(&scene)).collect::<Vec<_>>());

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Lab, config, eventually, long_or, system};
+use forebay_e2e::{Lab, config, eventually, system};
 
 use crate::{KIB_PER_CONNECTION_MAX, healthy_p99, scene_with};
 
@@ -75,7 +75,7 @@ fn costs_little_memory_stalled(request: &str, both_ways: bool) {
     let server_side = Stalling::start(server);
     let sections = config::service("stalled", at) + &config::pool("stalled", "", &[server]);
     let (_alone, scene) = scene_with(lab, &sections);
-    let count = long_or(2000, 400);
+    let count = 2000;
     let stall = |count: usize| {
         let clients: Vec<TcpStream> = (0..count)
             .map(|_| {
