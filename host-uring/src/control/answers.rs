@@ -178,6 +178,7 @@ fn server_line(state: &State, pool: &Pool, server: &Server, clients_bound: Optio
         "state_changes": report.changes,
         "probes_passed": report.probes_passed,
         "probes_failed": report.probes_failed,
+        "probes_not_made": report.probes_not_made,
         "ratio": server.config.ratio,
         "connections_open": count(|s| s.connections.now()),
         "requests_active": count(|s| s.active.now()),

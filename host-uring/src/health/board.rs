@@ -19,6 +19,8 @@ pub struct ServerReport {
     pub probes_passed: u64,
     /// Probes that failed or found maintenance.
     pub probes_failed: u64,
+    /// Probes that could not be made, for want of something of ours.
+    pub probes_not_made: u64,
     /// Until when flap damping holds it down, in seconds since 1970.
     pub held_until_unix_s: Option<u64>,
 }
@@ -37,6 +39,7 @@ impl Board {
             changes: 0,
             probes_passed: 0,
             probes_failed: 0,
+            probes_not_made: 0,
             held_until_unix_s: None,
         };
         Self(Mutex::new(tree.servers().map(|(_, server)| report(server.shared.state())).collect()))

@@ -1,6 +1,6 @@
 //! Monitors of the document as `forebay-health` knows them.
 
-use forebay_health::{Http, Kind, Monitor, StatusSet, Tcp, Timing};
+use forebay_health::{External, Http, Kind, Monitor, StatusSet, Tcp, Timing, Udp};
 use forebay_snapshot::HealthMonitor;
 use forebay_snapshot::health::StatusRange;
 
@@ -21,6 +21,13 @@ pub fn monitor(from: &HealthMonitor) -> Monitor {
             maintenance_codes: http.maintenance_codes.clone(),
             maintenance_response: bytes(&http.maintenance_match),
         }),
+        HealthMonitor::Udp(udp) => Kind::Udp(Udp {
+            request: bytes(&udp.send),
+            response: bytes(&udp.expect),
+            maintenance_response: bytes(&udp.maintenance_match),
+        }),
+        HealthMonitor::Ping(_) => Kind::Ping,
+        HealthMonitor::External(external) => Kind::External(External { command: external.command.clone() }),
     };
     let timing = Timing {
         send_interval_s: u32::from(*from.send_interval_s()),

@@ -5,6 +5,7 @@
 //! server is asked once. Each change of state is published to the workers (an atomic and the pool's
 //! generation), noted on the [`Board`], logged as an event, and counted.
 
+mod able;
 mod board;
 mod convert;
 mod probe;
@@ -16,11 +17,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::units::Now;
 use forebay_health::{
-    Action, Attempt, Event, Failure, Kind, Monitor, Outcome, PassiveRule, ServerHealth, State, Traffic, Why,
+    Action, Attempt, Event, Failure, Monitor, Outcome, PassiveRule, ServerHealth, State, Traffic, Why,
 };
 use forebay_snapshot::HealthMonitor;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+pub use able::unable;
 pub use board::{Board, ServerReport};
 pub use convert::monitor;
 
@@ -39,7 +41,7 @@ pub struct Driver {
     /// The target of each server slot, with what was counted when it was last looked at.
     seen: Vec<Seen>,
     started: Instant,
-    permits: Arc<Semaphore>,
+    places: probe::Places,
     results: mpsc::Sender<Ended>,
     ended: mpsc::Receiver<Ended>,
     /// Told after each publication, to wake the workers.
@@ -86,7 +88,7 @@ impl Driver {
             targets: Vec::new(),
             due: BTreeSet::new(),
             started: Instant::now(),
-            permits: Arc::new(Semaphore::new(PROBES_AT_ONCE_MAX)),
+            places: probe::Places::default(),
             tree,
             board,
             workers,
@@ -104,7 +106,7 @@ impl Driver {
         let monitors: BTreeMap<&str, Arc<Monitor>> =
             tree.monitors.iter().map(|m| (m.name().as_str(), Arc::new(convert::monitor(m)))).collect();
         let ports: BTreeMap<&str, Option<u16>> =
-            tree.monitors.iter().map(|m: &HealthMonitor| (m.name().as_str(), *m.port())).collect();
+            tree.monitors.iter().map(|m: &HealthMonitor| (m.name().as_str(), m.port())).collect();
         let mut known: BTreeMap<(SocketAddr, Vec<&str>, bool), usize> = BTreeMap::new();
         let now = self.now();
         for (pool, server) in tree.servers() {
@@ -195,6 +197,13 @@ impl Driver {
                         }
                     }
                     Outcome::Maintenance(_) => report.probes_failed += 1,
+                    Outcome::NotMade => {
+                        report.probes_not_made += 1;
+                        if report.state == HealthState::Checking {
+                            report.why =
+                                "not checked yet: no descriptor, port or place for a probe".to_owned();
+                        }
+                    }
                 }
             }
         }
@@ -273,11 +282,9 @@ impl Driver {
         let (address, what) = (*address, Arc::clone(what));
         let (sender, abandon) = oneshot::channel();
         target.running.insert((monitor, attempt), sender);
-        let (results, permits) = (self.results.clone(), Arc::clone(&self.permits));
+        let (results, places) = (self.results.clone(), self.places.clone());
         tokio::spawn(async move {
-            let _permit = permits.acquire().await;
-            let kind: &Kind = &what.kind;
-            let outcome = probe::run(address, kind, abandon).await;
+            let outcome = probe::run(address, what, places, abandon).await;
             // The driver is gone only when the engine ends.
             let _ = results.send(Ended { target: index, monitor, attempt, outcome }).await;
         });

@@ -340,11 +340,21 @@ fn servers(page: &mut Page, view: &View<'_>) {
     });
     page.family("forebay_server_state_changes", Kind::Counter, "", "Changes of the server's state.");
     each_server(view, |server, labels| page.sample(labels, view.health[server.slot].changes));
-    page.family("forebay_health_probes", Kind::Counter, "", "Probes of the server by result.");
+    page.family(
+        "forebay_health_probes",
+        Kind::Counter,
+        "",
+        "Probes of the server by result; not_made: for want of something of our own.",
+    );
     each_server(view, |server, labels| {
         let [pool, address] = *labels;
         let report = &view.health[server.slot];
-        for (result, count) in [("passed", report.probes_passed), ("failed", report.probes_failed)] {
+        let counts = [
+            ("passed", report.probes_passed),
+            ("failed", report.probes_failed),
+            ("not_made", report.probes_not_made),
+        ];
+        for (result, count) in counts {
             page.sample(&[pool, address, ("result", result)], count);
         }
     });

@@ -13,6 +13,12 @@ by_type! {
         Tcp(TcpMonitor) = "tcp",
         /// A request is sent and its answer judged.
         Http(HttpMonitor) = "http",
+        /// A datagram is sent and its answer judged.
+        Udp(UdpMonitor) = "udp",
+        /// An ICMP echo request is sent.
+        Ping(PingMonitor) = "ping",
+        /// A command is run.
+        External(ExternalMonitor) = "external",
     }
     common {
         /// Its name.
@@ -25,8 +31,19 @@ by_type! {
         failed_checks: u8;
         /// Successes in a row that make a server up.
         successful_checks: u8;
-        /// The port that is probed; absent: the server's own.
-        port: Option<u16>;
+    }
+}
+
+impl HealthMonitor {
+    /// The port that is probed; `None`: the server's own, or a monitor that asks no port.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(monitor) => monitor.port,
+            Self::Http(monitor) => monitor.port,
+            Self::Udp(monitor) => monitor.port,
+            Self::External(monitor) => monitor.port,
+            Self::Ping(_) => None,
+        }
     }
 }
 
@@ -79,6 +96,60 @@ section! {
         maintenance_codes: Vec<u16> = Vec::new();
         /// A text within the first 2 KiB that means maintenance.
         maintenance_match: Option<String> = None, is rules::sought_if_given;
+    }
+
+    /// A datagram is sent; a refusal of the port is a failure, silence only where an answer is expected.
+    pub struct UdpMonitor {
+        /// Its name.
+        name: String, is rules::name;
+        /// Seconds between two probes.
+        send_interval_s: u16 = 10, in 1..=3600;
+        /// Seconds that a probe may take; below `send_interval_s`.
+        receive_timeout_s: u16 = 4, in 1..=2400;
+        /// Failures in a row that make a server down.
+        failed_checks: u8 = 2, in 1..=50;
+        /// Successes in a row that make a server up.
+        successful_checks: u8 = 2, in 1..=50;
+        /// The port that is probed; absent: the server's own.
+        port: Option<u16> = None, in 1..=65_535;
+        /// The text of the datagram; absent: an empty one.
+        send: Option<String> = None, is rules::datagram_if_given;
+        /// A text that must stand within the first 2 KiB of an answer; absent: silence passes too.
+        expect: Option<String> = None, is rules::sought_if_given;
+        /// A text there that means maintenance.
+        maintenance_match: Option<String> = None, is rules::sought_if_given;
+    }
+
+    /// An ICMP echo request is sent; its answer is a success.
+    pub struct PingMonitor {
+        /// Its name.
+        name: String, is rules::name;
+        /// Seconds between two probes.
+        send_interval_s: u16 = 10, in 1..=3600;
+        /// Seconds that a probe may take; below `send_interval_s`.
+        receive_timeout_s: u16 = 4, in 1..=2400;
+        /// Failures in a row that make a server down.
+        failed_checks: u8 = 2, in 1..=50;
+        /// Successes in a row that make a server up.
+        successful_checks: u8 = 2, in 1..=50;
+    }
+
+    /// A command is run; exit status 0 is a success.
+    pub struct ExternalMonitor {
+        /// Its name.
+        name: String, is rules::name;
+        /// Seconds between two probes.
+        send_interval_s: u16 = 10, in 1..=3600;
+        /// Seconds that a probe may take; below `send_interval_s`.
+        receive_timeout_s: u16 = 4, in 1..=2400;
+        /// Failures in a row that make a server down.
+        failed_checks: u8 = 2, in 1..=50;
+        /// Successes in a row that make a server up.
+        successful_checks: u8 = 2, in 1..=50;
+        /// The port that `FOREBAY_SERVER_PORT` names; absent: the server's own.
+        port: Option<u16> = None, in 1..=65_535;
+        /// The program's full path and its arguments; no shell reads them. It finds the server in `FOREBAY_SERVER_ADDRESS` and `FOREBAY_SERVER_PORT`.
+        command: Vec<String>, is rules::command;
     }
 }
 

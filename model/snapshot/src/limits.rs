@@ -16,6 +16,10 @@ pub const NAME_CHARS_MAX: usize = 128;
 pub const PROBE_REQUEST_BYTES_MAX: usize = 1_024;
 /// Bytes of a text sought in an answer: it fits the searched 2 KiB with room for a head before it.
 pub const PROBE_MATCH_BYTES_MAX: usize = 512;
+/// Words of a monitor's command, its program included: more is a script that was not written.
+pub const COMMAND_WORDS_MAX: usize = 64;
+/// Bytes of one of them, for the same reason.
+pub const COMMAND_WORD_BYTES_MAX: usize = 4_096;
 /// Maintenance codes of a monitor, as in the public limits.
 pub const MAINTENANCE_CODES_MAX: usize = 4;
 /// Cookie keys: the one that seals and those that still open; each unknown key name costs one comparison.

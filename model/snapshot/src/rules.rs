@@ -1,6 +1,8 @@
 //! Rules for texts in a document.
 
-use crate::limits::{NAME_CHARS_MAX, PROBE_MATCH_BYTES_MAX, PROBE_REQUEST_BYTES_MAX};
+use crate::limits::{
+    COMMAND_WORD_BYTES_MAX, COMMAND_WORDS_MAX, NAME_CHARS_MAX, PROBE_MATCH_BYTES_MAX, PROBE_REQUEST_BYTES_MAX,
+};
 
 type Kept = Result<(), (String, String)>;
 
@@ -88,6 +90,38 @@ pub(crate) fn sought_if_given(text: &Option<String>) -> Kept {
         }
         _ => Ok(()),
     }
+}
+
+/// A datagram's text.
+pub(crate) fn datagram_if_given(text: &Option<String>) -> Kept {
+    match text {
+        Some(text) if text.is_empty() => broken("the text is empty", "remove the key, or write the text"),
+        Some(text) if text.len() > PROBE_REQUEST_BYTES_MAX => {
+            Err(("the text is too long".to_owned(), format!("use at most {PROBE_REQUEST_BYTES_MAX} bytes")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A command: a program's full path and its arguments.
+pub(crate) fn command(words: &[String]) -> Kept {
+    let fix = "write a list such as [\"/usr/local/bin/check\", \"--quick\"]";
+    match words.first() {
+        None => return broken("it names no program", fix),
+        Some(program) if !program.starts_with('/') => {
+            return broken("the program is not named by its full path; nothing searches for it", fix);
+        }
+        Some(_) => {}
+    }
+    if words.iter().any(|word| word.contains('\0')) {
+        return broken("no program takes a NUL in its arguments", "remove it");
+    }
+    if words.len() > COMMAND_WORDS_MAX || words.iter().any(|word| word.len() > COMMAND_WORD_BYTES_MAX) {
+        let fix =
+            format!("use at most {COMMAND_WORDS_MAX} words of {COMMAND_WORD_BYTES_MAX} bytes, or a script");
+        return Err(("the command is too long".to_owned(), fix));
+    }
+    Ok(())
 }
 
 /// A file's path.

@@ -31,6 +31,9 @@ pub const MONITORS_MAX: usize = 50;
 /// Interim (1xx) answers before the real one. More is a server that never answers.
 pub const INTERIM_MAX: u8 = 8;
 
+/// Bytes that a command may print: what does not end is not read for ever.
+pub const COMMAND_OUTPUT_BYTES_MAX: usize = 64 << 10;
+
 /// Events waiting for the driver. One per input is drained at once by a correct driver; the oldest goes first.
 pub const EVENTS_MAX: usize = 16;
 

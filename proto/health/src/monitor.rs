@@ -1,6 +1,6 @@
 //! What a monitor is: its kind, its timing, and the bounds of both.
 //!
-//! Kinds beyond TCP and HTTP (ping, UDP, DNS, HTTPS, mail, LDAP, external scripts) join [`Kind`] as variants.
+//! Further kinds (DNS, mail, LDAP) join [`Kind`] as variants.
 
 use alloc::{format, string::String, vec::Vec};
 
@@ -62,6 +62,12 @@ pub enum Kind {
     Tcp(Tcp),
     /// Sends a request and judges the answer.
     Http(Http),
+    /// Sends a datagram; see [`Udp`].
+    Udp(Udp),
+    /// Sends an ICMP echo request; its answer is a success.
+    Ping,
+    /// Runs a command; its exit status decides.
+    External(External),
 }
 
 /// A TCP monitor: with neither text, a completed connection is a success.
@@ -73,6 +79,24 @@ pub struct Tcp {
     pub response: Vec<u8>,
     /// If it occurs there, the server is in maintenance; empty: never.
     pub maintenance_response: Vec<u8>,
+}
+
+/// A UDP monitor: without a text to expect, any answer and silence pass, and only a refusal fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Udp {
+    /// The datagram that is sent; empty: one without content.
+    pub request: Vec<u8>,
+    /// Must occur in the first 2 KB of a datagram received; empty: nothing is expected.
+    pub response: Vec<u8>,
+    /// If it occurs there, the server is in maintenance; empty: never.
+    pub maintenance_response: Vec<u8>,
+}
+
+/// A command that judges the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct External {
+    /// The program's path and its arguments; no shell reads them.
+    pub command: Vec<String>,
 }
 
 /// An HTTP monitor.
@@ -245,6 +269,26 @@ impl Monitor {
                 );
             }
             Kind::Http(http) => http_problems(&mut out, http),
+            Kind::Udp(udp) => {
+                length(&mut out, "request", udp.request.len(), limits::REQUEST_BYTES_MAX);
+                length(&mut out, "response", udp.response.len(), limits::MATCH_BYTES_MAX);
+                length(
+                    &mut out,
+                    "maintenance_response",
+                    udp.maintenance_response.len(),
+                    limits::MATCH_BYTES_MAX,
+                );
+            }
+            Kind::Ping => {}
+            Kind::External(external) => {
+                if !external.command.first().is_some_and(|program| program.starts_with('/')) {
+                    out.push(Problem {
+                        field: "command",
+                        reason: String::from("it names no program by its full path"),
+                        fix: String::from("write a list such as [\"/usr/local/bin/check\", \"--quick\"]"),
+                    });
+                }
+            }
         }
         out
     }

@@ -22,6 +22,8 @@ pub enum Outcome {
     Fail(Failure),
     /// It said that it is in maintenance.
     Maintenance(Excerpt),
+    /// The probe could not be made for want of something of our own: it says nothing about the server.
+    NotMade,
 }
 
 impl Outcome {
@@ -153,6 +155,15 @@ impl Probe {
             return false;
         };
         self.running = None;
+        //= HM-OWN-01
+        if *outcome == Outcome::NotMade {
+            let wait = match self.state {
+                ProbeState::Checking => QUICK_RETRY_US.min(self.timing.send_interval_us()),
+                _ => self.jitter.around(self.timing.send_interval_us()),
+            };
+            self.next_at = after(running.started, wait).max(now);
+            return true;
+        }
         match outcome {
             Outcome::Pass => {
                 self.failures = 0;
@@ -177,6 +188,7 @@ impl Probe {
                 self.hurry = false;
                 self.state = ProbeState::Maintenance;
             }
+            Outcome::NotMade => {}
         }
         let is_unknown = self.timing.quick_start && self.state == ProbeState::Checking;
         if is_unknown {

@@ -188,6 +188,7 @@ impl ServerHealth {
             Outcome::Pass => Why::Passed,
             Outcome::Fail(failure) => Why::Failed { monitor, failure },
             Outcome::Maintenance(seen) => Why::Maintenance { monitor, seen },
+            Outcome::NotMade => return,
         };
         self.settle(now, why);
     }

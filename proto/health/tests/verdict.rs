@@ -11,9 +11,13 @@ fn http(change: impl FnOnce(&mut Http)) -> Kind {
     Kind::Http(http)
 }
 
+fn evaluator(kind: &Kind) -> Evaluator {
+    Evaluator::new(kind).expect("a kind whose answer is bytes")
+}
+
 /// Feeds the whole answer, then the end.
 fn judge(kind: &Kind, answer: &[u8], end: End) -> Verdict {
-    let mut evaluator = Evaluator::new(kind);
+    let mut evaluator = evaluator(kind);
     match evaluator.connected() {
         Verdict::NeedMore => {}
         verdict => return verdict,
@@ -130,11 +134,11 @@ fn a_kept_connection_is_judged_when_the_answer_is_complete() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndead\r\n0\r\n\r\n",
         "HTTP/1.1 204 No Content\r\n\r\n",
     ] {
-        let verdict = Evaluator::new(&kind).receive(answer.as_bytes());
+        let verdict = evaluator(&kind).receive(answer.as_bytes());
         assert!(matches!(verdict, Verdict::Fail(Failure::NoMatch(_))), "{answer:?}: {verdict:?}");
     }
     let open = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\ndead";
-    assert_eq!(Evaluator::new(&kind).receive(open.as_bytes()), Verdict::NeedMore);
+    assert_eq!(evaluator(&kind).receive(open.as_bytes()), Verdict::NeedMore);
 }
 
 //= test HM-HTTP-05
@@ -148,16 +152,16 @@ fn what_follows_a_complete_answer_is_not_judged_with_it() {
         "HTTP/1.1 204 No Content\r\nContent-Length: 500\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\ndead\r\n0\r\nX-Sum: 1\r\n\r\n",
     ] {
-        let with = |text: &str| Evaluator::new(&alive).receive(format!("{answer}{text}").as_bytes());
+        let with = |text: &str| evaluator(&alive).receive(format!("{answer}{text}").as_bytes());
         assert!(matches!(with("alive"), Verdict::Fail(Failure::NoMatch(_))), "{answer:?}");
-        let late = Evaluator::new(&soon).receive(format!("{answer}back soon").as_bytes());
+        let late = evaluator(&soon).receive(format!("{answer}back soon").as_bytes());
         assert_eq!(late, Verdict::Pass, "{answer:?}");
     }
     // Data that looks like the last chunk is data.
     let inner = "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5\n0\r\n\r\n\r\nA\r\nhello";
-    assert_eq!(Evaluator::new(&alive).receive(inner.as_bytes()), Verdict::NeedMore);
+    assert_eq!(evaluator(&alive).receive(inner.as_bytes()), Verdict::NeedMore);
     let whole = format!("{inner}alive\r\n0\r\n\r\n");
-    assert_eq!(Evaluator::new(&alive).receive(whole.as_bytes()), Verdict::Pass);
+    assert_eq!(evaluator(&alive).receive(whole.as_bytes()), Verdict::Pass);
     assert_eq!(
         closed(&alive, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk: alive"),
         Verdict::Pass
@@ -199,7 +203,7 @@ fn a_maintenance_code_or_text_wins_over_every_other_judgement() {
 //= test HM-TCP-01
 #[test]
 fn a_tcp_monitor_without_texts_passes_by_connecting() {
-    assert_eq!(Evaluator::new(&Kind::Tcp(Tcp::default())).connected(), Verdict::Pass);
+    assert_eq!(evaluator(&Kind::Tcp(Tcp::default())).connected(), Verdict::Pass);
 }
 
 //= test HM-TCP-02
@@ -327,7 +331,7 @@ proptest! {
         let answer = parts.concat();
         let end = if timed_out { End::TimedOut } else { End::Closed };
         let whole = judge(&kind, &answer, end);
-        let mut evaluator = Evaluator::new(&kind);
+        let mut evaluator = evaluator(&kind);
         let mut pieces = evaluator.connected();
         let mut rest = answer.as_slice();
         for cut in cuts.iter().cycle() {
@@ -358,5 +362,7 @@ fn kind_of(verdict: &Verdict) -> (u8, u16) {
         Verdict::Fail(Failure::NotHttp(_)) => (6, 0),
         Verdict::Fail(Failure::Status(status, _)) => (7, *status),
         Verdict::Fail(Failure::NoMatch(_)) => (8, 0),
+        Verdict::Fail(Failure::Unreachable(_)) => (9, 0),
+        Verdict::Fail(Failure::Command(..)) => (10, 0),
     }
 }

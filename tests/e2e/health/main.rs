@@ -1,5 +1,9 @@
 //! Health monitors on real servers.
 
+mod commands;
+mod datagrams;
+mod ping;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -171,6 +171,17 @@ impl Engine {
         text
     }
 
+    /// What it says of the state of this server, and why.
+    ///
+    /// # Panics
+    /// If it does not know the server.
+    pub fn why(&self, server: SocketAddr) -> String {
+        let answer: Value = serde_json::from_str(&self.ask(&["servers", "--output", "json"])).expect("JSON");
+        let servers = answer["servers"].as_array().expect("a list of servers");
+        let line = servers.iter().find(|s| s["server"] == server.to_string().as_str()).expect("the server");
+        line["why"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// Sends one line to its admin socket and returns the answer.
     ///
     /// # Panics

@@ -63,6 +63,14 @@ impl Lab {
         IpAddr::V4(Ipv4Addr::new(127, 220 + lab % 30, (n >> 8) as u8, n as u8))
     }
 
+    /// Gives the folder to the user without rights (65534), for an engine that runs as that one. Only root can.
+    ///
+    /// # Panics
+    /// If the folder cannot be given away.
+    pub fn give_to_nobody(&self) {
+        std::os::unix::fs::chown(&self.folder, Some(65_534), Some(65_534)).expect("root gives folders away");
+    }
+
     /// A demo server as a process of its own.
     pub fn demo(&self, name: &str) -> Demo {
         self.demo_at(name, self.address())

@@ -43,6 +43,15 @@ impl Network {
         }
     }
 
+    /// Takes an IPv4 or IPv6 address from the loopback interface again.
+    ///
+    /// # Panics
+    /// If it has no such address.
+    pub fn remove(&self, address: IpAddr) {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        self.ip(&format!("addr del {address}/{bits} dev lo"));
+    }
+
     fn ip(&self, words: &str) {
         let done = Command::new(bin::foreign("ip", "iproute2")).args(words.split(' ')).output();
         let done = done.expect("the program starts");

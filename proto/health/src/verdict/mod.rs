@@ -1,10 +1,14 @@
 //! Judges what a probed server sends, byte by byte as it arrives.
 
+pub mod command;
 pub mod http;
 pub mod tcp;
+pub mod udp;
 
 use alloc::{string::String, vec::Vec};
 use core::fmt;
+
+pub use command::Exit;
 
 use crate::{
     limits::{EXCERPT_BYTES, WINDOW_BYTES},
@@ -38,6 +42,8 @@ pub enum End {
 pub enum Failure {
     /// No connection came about; the text is the system's.
     Connect(String),
+    /// The network or the server's system said that nobody is there to answer; the text is the system's.
+    Unreachable(String),
     /// The receive time-out passed; the excerpt shows what had arrived.
     TimedOut(Excerpt),
     /// The connection ended before the answer could be judged.
@@ -48,12 +54,15 @@ pub enum Failure {
     Status(u16, Excerpt),
     /// The expected text does not occur where it is looked for.
     NoMatch(Excerpt),
+    /// A command that did not end well; the excerpt shows what it had printed.
+    Command(Exit, Excerpt),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::Unreachable(why) => write!(f, "unreachable: {why}"),
             Self::TimedOut(seen) if seen.is_empty() => f.write_str("no answer within the receive time-out"),
             Self::TimedOut(seen) => write!(f, "no complete answer within the receive time-out, only {seen}"),
             Self::Closed(seen) if seen.is_empty() => f.write_str("closed without an answer"),
@@ -61,6 +70,8 @@ impl fmt::Display for Failure {
             Self::NotHttp(seen) => write!(f, "not an HTTP answer: {seen}"),
             Self::Status(status, seen) => write!(f, "status {status} is not expected: {seen}"),
             Self::NoMatch(seen) => write!(f, "the expected text is not in the first 2 KB: {seen}"),
+            Self::Command(exit, seen) if seen.is_empty() => write!(f, "{exit} and printed nothing"),
+            Self::Command(exit, seen) => write!(f, "{exit} and printed {seen}"),
         }
     }
 }
@@ -93,21 +104,27 @@ impl fmt::Display for Excerpt {
     }
 }
 
-/// Judges the answer to one probe of either kind. Its memory is bounded by [`WINDOW_BYTES`].
+/// Judges the answer to one probe that sends bytes and gets bytes. Its memory is bounded by [`WINDOW_BYTES`].
+///
+/// Ping and commands have no such answer: [`crate::ping::is_reply`] and [`command::Evaluator`] judge them.
 #[derive(Clone, Debug)]
 pub enum Evaluator {
     /// For a TCP monitor.
     Tcp(tcp::Evaluator),
     /// For an HTTP monitor.
     Http(http::Evaluator),
+    /// For a UDP monitor.
+    Udp(udp::Evaluator),
 }
 
 impl Evaluator {
-    /// Starts for one probe of a monitor of this kind.
-    pub fn new(kind: &Kind) -> Self {
+    /// Starts for one probe of a monitor of this kind; `None` for the kinds whose answer is no bytes.
+    pub fn new(kind: &Kind) -> Option<Self> {
         match kind {
-            Kind::Tcp(tcp) => Self::Tcp(tcp::Evaluator::new(tcp)),
-            Kind::Http(http) => Self::Http(http::Evaluator::new(http)),
+            Kind::Tcp(tcp) => Some(Self::Tcp(tcp::Evaluator::new(tcp))),
+            Kind::Http(http) => Some(Self::Http(http::Evaluator::new(http))),
+            Kind::Udp(udp) => Some(Self::Udp(udp::Evaluator::new(udp))),
+            Kind::Ping | Kind::External(_) => None,
         }
     }
 
@@ -115,15 +132,16 @@ impl Evaluator {
     pub fn connected(&mut self) -> Verdict {
         match self {
             Self::Tcp(tcp) => tcp.connected(),
-            Self::Http(_) => Verdict::NeedMore,
+            Self::Http(_) | Self::Udp(_) => Verdict::NeedMore,
         }
     }
 
-    /// Judges with `bytes` more of the answer.
+    /// Judges with `bytes` more of the answer; for UDP with one more datagram.
     pub fn receive(&mut self, bytes: &[u8]) -> Verdict {
         match self {
             Self::Tcp(tcp) => tcp.receive(bytes),
             Self::Http(http) => http.receive(bytes),
+            Self::Udp(udp) => udp.receive(bytes),
         }
     }
 
@@ -132,6 +150,7 @@ impl Evaluator {
         match self {
             Self::Tcp(tcp) => tcp.finish(end),
             Self::Http(http) => http.finish(end),
+            Self::Udp(udp) => udp.finish(end),
         }
     }
 }

@@ -1,0 +1,111 @@
+//! One probe, from its start to what it says about the server.
+//!
+//! A probe that we could not make for want of something of our own (a descriptor, a port, a free place) says nothing
+//! about the server: [`Outcome::NotMade`].
+
+mod command;
+mod datagram;
+mod ping;
+mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use forebay_health::{End, Evaluator, Failure, Kind, Monitor, Outcome, Verdict};
+use tokio::sync::{Semaphore, oneshot};
+
+pub use command::can_start;
+pub use ping::can_ping;
+
+use crate::limits::{COMMANDS_AT_ONCE_MAX, PROBES_AT_ONCE_MAX};
+
+/// Between two tries to get what we are short of.
+const SHORTAGE_LOOK: Duration = Duration::from_millis(100);
+
+/// How many probes run at the same time.
+#[derive(Clone)]
+pub struct Places {
+    sockets: Arc<Semaphore>,
+    commands: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            sockets: Arc::new(Semaphore::new(PROBES_AT_ONCE_MAX)),
+            commands: Arc::new(Semaphore::new(COMMANDS_AT_ONCE_MAX)),
+        }
+    }
+}
+
+/// Probes `address` until there is a verdict or `abandon` resolves (the receive time-out passed).
+///
+/// What the probe opened is closed when this returns; a command that hangs has been sent its end by then. Memory is
+/// bounded by the evaluator's window.
+//= HM-OWN-01
+pub async fn run(
+    address: SocketAddr,
+    monitor: Arc<Monitor>,
+    places: Places,
+    mut abandon: oneshot::Receiver<()>,
+) -> Outcome {
+    let places = match monitor.kind {
+        Kind::External(_) => places.commands,
+        _ => places.sockets,
+    };
+    let place = tokio::select! {
+        Ok(place) = places.acquire_owned() => place,
+        _ = &mut abandon => return Outcome::NotMade,
+    };
+    let verdict = match &monitor.kind {
+        Kind::External(_) => command::run(address, Arc::clone(&monitor), place, abandon).await,
+        Kind::Ping => {
+            let short = AtomicBool::new(false);
+            let verdict = tokio::select! {
+                verdict = ping::talk(address, &short) => Some(verdict),
+                _ = abandon => None,
+            };
+            verdict.or_else(|| {
+                (!short.load(Ordering::Relaxed)).then(|| Verdict::Fail(Failure::TimedOut(Default::default())))
+            })
+        }
+        kind => talk(address, kind, abandon).await,
+    };
+    verdict.and_then(Outcome::of).unwrap_or(Outcome::NotMade)
+}
+
+/// Sends bytes and judges what comes; `None`: the probe could not be made.
+async fn talk(address: SocketAddr, kind: &Kind, abandon: oneshot::Receiver<()>) -> Option<Verdict> {
+    let mut evaluator = Evaluator::new(kind)?;
+    let short = AtomicBool::new(false);
+    let talking = async {
+        match kind {
+            Kind::Udp(udp) => datagram::talk(address, udp, &mut evaluator, &short).await,
+            _ => stream::talk(address, kind, &mut evaluator, &short).await,
+        }
+    };
+    let verdict = tokio::select! {
+        verdict = talking => Some(verdict),
+        _ = abandon => None,
+    };
+    verdict.or_else(|| (!short.load(Ordering::Relaxed)).then(|| evaluator.finish(End::TimedOut)))
+}
+
+/// Says that a probe waits for something of ours, and waits a little.
+async fn wait_for_our_own(address: SocketAddr, error: &io::Error, short: &AtomicBool) {
+    short.store(true, Ordering::Relaxed);
+    tracing::debug!(%address, %error, "a probe waits for a descriptor or port");
+    tokio::time::sleep(SHORTAGE_LOOK).await;
+}
+
+fn said(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        _ => error.to_string(),
+    }
+}
