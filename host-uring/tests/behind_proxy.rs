@@ -46,7 +46,7 @@ async fn ask(proxy: &mut memory::Peer, path: &str, client: &str) -> String {
 
 /// Entries that are left when everything that has expired is swept away.
 fn entries(lab: &Lab) -> u64 {
-    let store = &lab.worker.store;
+    let store = &lab.worker.current().store;
     store.sweep(store.partitions(), forebay_core::units::Now(lab.now_us()));
     store.view().entries
 }

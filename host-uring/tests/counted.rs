@@ -62,7 +62,7 @@ fn each_look_at_a_cookie_is_a_hit_a_miss_or_invalid_and_only_that() {
         client.send(GET).await;
         client.until("\r\n\r\nok").await;
     });
-    let counted = &lab.metrics.pools[0].persistence;
+    let counted = &lab.of_pool(0).persistence;
     let counted = [&counted.hits, &counted.misses, &counted.invalid, &counted.server_down].map(|c| c.get());
     assert_eq!(counted, [2, 2, 3, 0], "hits, misses, invalid, server down");
 }
@@ -106,8 +106,8 @@ fn a_server_that_closed_its_kept_connection_is_asked_anew_and_was_tried_once() {
     });
     let log = lab.log();
     assert_eq!((&log[0]["servers_tried"], &log[1]["servers_tried"]), (&1.into(), &1.into()), "{log:?}");
-    assert_eq!(lab.metrics.servers[0].connections.opened.get(), 2, "it did come to that");
-    assert_eq!((lab.metrics.pools[0].retries.get(), lab.metrics.servers[0].aborts.get()), (0, 0));
+    assert_eq!(lab.of_server(0).connections.opened.get(), 2, "it did come to that");
+    assert_eq!((lab.of_pool(0).retries.get(), lab.of_server(0).aborts.get()), (0, 0));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn the_bytes_of_a_tunnel_stand_in_its_record() {
     let log = lab.log();
     assert_eq!(log[0]["request_length"], UPGRADE.len() + 300_000, "{log:?}");
     assert_eq!(log[0]["response_length"], down, "{log:?}");
-    let service = &lab.metrics.services[0];
+    let service = &lab.of_service(0);
     assert_eq!(service.rx_bytes.get(), (UPGRADE.len() + 300_000) as u64);
     assert_eq!(service.tx_bytes.get(), down as u64);
 }
@@ -236,7 +236,7 @@ fn a_client_that_leaves_in_the_middle_of_a_head_is_an_abort_and_no_request() {
         lab.sleep_ms(1).await;
     });
     assert_eq!(lab.metrics.client_aborts.get(), 1);
-    assert_eq!((lab.metrics.services[0].requests.get(), lab.metrics.requests_rejected.get()), (0, 0));
+    assert_eq!((lab.of_service(0).requests.get(), lab.metrics.requests_rejected.get()), (0, 0));
 }
 
 #[test]
@@ -248,15 +248,15 @@ fn each_request_that_nobody_can_serve_is_counted_at_its_pool() {
         let mut client = lab.client().await;
         client.send(GET).await;
         client.until("ok").await;
-        assert_eq!(lab.metrics.pools[0].no_server.get(), 0);
+        assert_eq!(lab.of_pool(0).no_server.get(), 0);
         lab.set_health(0, HealthState::Down);
         for n in 1..=3 {
             client.send(GET).await;
             assert!(client.until("none").await.starts_with("HTTP/1.1 503 "));
-            assert_eq!(lab.metrics.pools[0].no_server.get(), n);
+            assert_eq!(lab.of_pool(0).no_server.get(), n);
         }
     });
-    assert_eq!(lab.metrics.pools[0].requests.get(), 4);
+    assert_eq!(lab.of_pool(0).requests.get(), 4);
     let log = lab.log();
     assert!(log[1..].iter().all(|r| r["server_ip"].is_null() && r["servers_tried"] == 0), "{log:?}");
 }
@@ -280,7 +280,7 @@ fn a_request_for_which_no_pool_of_the_group_can_serve_is_counted_and_answered_as
         let mut client = lab.client().await;
         client.send(GET).await;
         assert!(client.until("ok").await.starts_with("HTTP/1.1 200 "));
-        for pool in &lab.worker.tree.pools {
+        for pool in &lab.worker.current().tree.pools {
             pool.servers[0].shared.publish(HealthState::Down);
             pool.shared.bump();
         }
@@ -289,8 +289,9 @@ fn a_request_for_which_no_pool_of_the_group_can_serve_is_counted_and_answered_as
             assert!(client.until("none").await.starts_with("HTTP/1.1 503 "));
         }
     });
-    assert_eq!(lab.metrics.pools.iter().map(|pool| pool.no_server.get()).sum::<u64>(), 3);
-    assert_eq!(lab.metrics.pools.iter().map(|pool| pool.requests.get()).sum::<u64>(), 1, "none was sent on");
+    let pools = || (0..lab.worker.current().tree.pools.len()).map(|at| lab.of_pool(at));
+    assert_eq!(pools().map(|pool| pool.no_server.get()).sum::<u64>(), 3);
+    assert_eq!(pools().map(|pool| pool.requests.get()).sum::<u64>(), 1, "none was sent on");
     let log = lab.log();
     assert!(log[1..].iter().all(|r| r["request_state"] == "no pool of the group can serve"), "{log:?}");
 }

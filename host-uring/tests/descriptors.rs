@@ -24,7 +24,8 @@ async fn get(client: &mut Peer) {
 
 /// Connections to clients and to servers.
 fn open(lab: &Lab) -> u64 {
-    let servers: u64 = lab.metrics.servers.iter().map(|server| server.connections.now()).sum();
+    let slots = lab.worker.current().tree.server_slots;
+    let servers: u64 = (0..slots).map(|at| lab.of_server(at).connections.now()).sum();
     lab.metrics.connections.now() + servers
 }
 

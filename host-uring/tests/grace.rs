@@ -125,9 +125,9 @@ fn assert_cut(lab: &mut Lab, ends: &Ends, at_ms: u64) {
         assert!(got.starts_with(begins), "{name}: {got}");
         assert!(!got.contains("\r\n0\r\n\r\n"), "{name}: a cut answer does not look whole");
     }
-    assert_eq!((lab.metrics.servers[0].cuts.get(), lab.metrics.servers[1].cuts.get()), (5, 0));
-    assert_eq!(lab.metrics.servers[0].aborts.get(), 0, "it is not the server's fault");
-    assert_eq!(lab.metrics.servers[0].connections.now(), 0, "idle ones included");
+    assert_eq!((lab.of_server(0).cuts.get(), lab.of_server(1).cuts.get()), (5, 0));
+    assert_eq!(lab.of_server(0).aborts.get(), 0, "it is not the server's fault");
+    assert_eq!(lab.of_server(0).connections.now(), 0, "idle ones included");
     assert_eq!(lab.log().iter().filter(|record| record["request_state"] == CUT).count(), 4);
 }
 
@@ -195,7 +195,7 @@ fn without_an_end_of_the_grace_nothing_is_cut() {
         lab.sleep_ms(1_800_000).await;
     });
     assert!(ends.borrow().is_empty(), "{:?}", ends.borrow());
-    assert_eq!(lab.metrics.servers[0].cuts.get(), 0);
+    assert_eq!(lab.of_server(0).cuts.get(), 0);
 }
 
 #[test]
@@ -250,6 +250,6 @@ fn a_worker_cuts_by_itself_whether_or_not_a_message_tells_it_of_the_change() {
         for client in &mut clients {
             assert_eq!(client.read(&mut [0; 100]).unwrap_or(0), 0, "its end, within the time-out");
         }
-        eventually("all are counted", || engine.count(|worker| worker.servers[0].cuts.get()) == 8);
+        eventually("all are counted", || engine.servers(0, |one| one.cuts.get()) == 8);
     }
 }

@@ -56,7 +56,7 @@ fn a_client_that_pipelines_what_we_answer_ourselves_does_not_keep_the_worker() {
         let mut sink = vec![0; 1 << 20];
         while reader.read(&mut sink).is_ok_and(|n| n > 0) {}
     });
-    eventually("the flood runs", || engine.count(|m| m.services[0].requests.get()) > 2000);
+    eventually("the flood runs", || engine.services(0, |one| one.requests.get()) > 2000);
     let mut client = engine.connect();
     let mut rest = Vec::new();
     for _ in 0..20 {

@@ -47,7 +47,8 @@ fn a_server_that_dies_after_its_100_is_a_502_and_the_request_is_not_sent_again()
     let answer = lab.run(async { upload(&lab, POST, "hello").await });
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer:?}");
     assert!(answer.contains("Connection: close\r\n"), "{answer}");
-    let opened: u64 = lab.metrics.servers.iter().map(|server| server.connections.opened.get()).sum();
+    let servers = lab.worker.current().tree.server_slots;
+    let opened: u64 = (0..servers).map(|at| lab.of_server(at).connections.opened.get()).sum();
     assert_eq!(opened, 1, "it may have run");
     let log = lab.log();
     assert_eq!(log[0]["response_code"], 502);
@@ -126,7 +127,7 @@ fn the_response_time_is_that_of_the_final_answer_and_not_of_an_interim_one() {
             assert!(client.until("ok").await.starts_with("HTTP/1.1 200 "));
         });
         let mut times = HistogramSum::default();
-        times.add(&lab.metrics.servers[0].response_time);
+        times.add(&lab.of_server(0).response_time);
         let took = times.percentile_us(50).expect("one was observed");
         assert!(took >= 2_000_000, "{uploads}: {took} us");
         let log = lab.log();
@@ -187,12 +188,13 @@ fn an_upload_and_a_tunnel_are_load_while_they_go_on() {
             }
             busy.send(vec![b'x'; MANY]).await;
             lab.sleep_ms(10).await;
-            let loaded = lab.metrics.servers.iter().position(|server| server.active.now() > 0);
+            let servers = lab.worker.current().tree.server_slots;
+            let loaded = (0..servers).find(|at| lab.of_server(*at).active.now() > 0);
             (who_serves(&lab).await, loaded)
         });
         let free = if loaded == Some(0) { OTHER } else { SERVER };
         assert_eq!(names, vec![format!("{free};"); 6], "tunnel: {tunnel}");
-        let sent = lab.metrics.servers[loaded.expect("one is busy")].tx_bytes.get();
+        let sent = lab.of_server(loaded.expect("one is busy")).tx_bytes.get();
         assert!(sent >= MANY as u64, "{sent}");
     }
 }

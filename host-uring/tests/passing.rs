@@ -198,7 +198,7 @@ fn beyond_the_number_of_kept_connections_the_one_that_was_idle_longest_goes() {
             seen.borrow_mut().push(name);
         }
     });
-    let connections = &lab.metrics.servers[0].connections;
+    let connections = &lab.of_server(0).connections;
     lab.run(async {
         let mut clients = Vec::new();
         for n in 1..=3 {

@@ -393,8 +393,8 @@ fn a_server_that_is_down_is_passed_over_and_the_client_sees_nothing_of_it() {
         let answer = engine.talk(LAST);
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
-    assert!(engine.count(|m| m.pools[0].retries.get()) >= 10);
-    assert!(engine.count(|m| m.servers[2].connect_failures.get()) >= 10);
+    assert!(engine.pools(0, |one| one.retries.get()) >= 10);
+    assert!(engine.servers(2, |one| one.connect_failures.get()) >= 10);
     let log = engine.log();
     assert!(log.iter().any(|r| r["servers_tried"] == 2 && r["reason"]["attempt"] == 2), "{log:?}");
 }
@@ -433,7 +433,7 @@ fn an_answer_that_is_cut_or_too_long_never_reaches_the_next_client() {
                 None => assert!(got.is_none_or(|got| got.status == 502), "a cut answer looks whole"),
             }
         }
-        eventually("spoilt connections are closed", || engine.count(|m| m.servers[0].connections.now()) == 0);
+        eventually("spoilt connections are closed", || engine.servers(0, |one| one.connections.now()) == 0);
     }
 }
 
@@ -541,7 +541,8 @@ fn a_limit_of_one_on_four_workers_never_shows_two() {
     }
     assert_eq!(most.load(Ordering::SeqCst), 1);
     assert!(
-        engine.metrics.iter().filter(|m| m.services[0].requests.get() > 0).count() > 1,
+        (0..4).filter(|worker| engine.tree.services[0].shared.counts.of(*worker).requests.get() > 0).count()
+            > 1,
         "several workers"
     );
 }
@@ -563,12 +564,11 @@ fn draining_ends_idle_connections_and_lets_requests_finish() {
     let mut rest = Vec::new();
     idle.write_all(GET.as_bytes()).expect("sent");
     read_answer(&mut idle, &mut rest, false).expect("an answer");
-    eventually("the first request is over", || engine.count(|m| m.servers[0].active.now()) == 0);
+    eventually("the first request is over", || engine.servers(0, |one| one.active.now()) == 0);
     let mut busy = engine.connect();
     busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     eventually("the slow request is under way", || {
-        engine.count(|m| m.services[0].requests.get()) == 2
-            && engine.count(|m| m.servers[0].active.now()) == 1
+        engine.services(0, |one| one.requests.get()) == 2 && engine.servers(0, |one| one.active.now()) == 1
     });
     engine.drain();
     idle.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out above zero");

@@ -168,7 +168,7 @@ fn a_cookie_whose_server_is_down_leads_elsewhere_and_is_replaced() {
     pool.servers[at].shared.publish(HealthState::Up);
     pool.shared.bump();
     assert_eq!(name(&ask(&engine, "/", &cookie(&moved))), name(&moved));
-    assert!(engine.count(|m| m.pools[0].persistence.server_down.get()) == 1);
+    assert!(engine.pools(0, |one| one.persistence.server_down.get()) == 1);
     // Of the three records only that of the move stands out, with the server that it left.
     let mut log = Vec::new();
     eventually("all records", || {
@@ -417,7 +417,7 @@ fn a_pool_of_ratio_zero_takes_no_new_clients_and_keeps_its_own() {
         assert_eq!(name(&ask(&engine, "/", "")), "staying");
         assert_eq!(name(&ask(&engine, "/", "X-To: a\r\n")), "leaving");
     }
-    assert_eq!(engine.count(|m| m.pools[0].persistence.hits.get()), 6);
+    assert_eq!(engine.pools(0, |one| one.persistence.hits.get()), 6);
 }
 
 //= test LB-GROUP-03

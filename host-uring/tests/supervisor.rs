@@ -67,7 +67,7 @@ impl Rig {
         let sockets = sockets::bind(&tree, workers).expect("the port is free");
         let needs = Needs { workers: workers as u64, listeners: 1, probes: 0 };
         let sizes = sizes::derive(&tree.engine, 4_096, needs).expect("files enough");
-        let metrics = (0..workers).map(|_| Arc::new(WorkerMetrics::new(&tree))).collect();
+        let metrics = (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect();
         let state = Arc::new(State::new(tree, metrics, sizes, None, None));
         let (orders, taken) = Orders::new();
         let theirs = Arc::clone(&state);
@@ -195,7 +195,7 @@ fn cowardly(seat: &WorkerSeat) {
 #[test]
 fn a_port_that_another_engine_has_is_refused_although_both_could_share_it() {
     let rig = Rig::start(Arc::new(|seat| body(&seat)));
-    let problems = sockets::bind(&rig.state.tree, 1).expect_err("the port is taken");
+    let problems = sockets::bind(&rig.state.tree(), 1).expect_err("the port is taken");
     assert!(problems[0].to_string().contains("another process listens there"), "{}", problems[0]);
     rig.stop();
 }

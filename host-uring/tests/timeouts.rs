@@ -81,7 +81,7 @@ fn a_connect_that_is_not_answered_ends_in_time_and_another_server_serves() {
     });
     assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200 ")), "{answers:?}");
     assert!(lab.metrics.timeouts.connect.get() >= 1);
-    assert!(lab.metrics.pools[0].retries.get() >= 1);
+    assert!(lab.of_pool(0).retries.get() >= 1);
     let tried = lab.log().iter().map(|r| r["servers_tried"].as_u64().expect("a number")).max();
     assert_eq!(tried, Some(2));
 }
@@ -115,7 +115,7 @@ fn a_server_that_does_not_answer_in_time_is_a_504_and_not_asked_twice() {
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     assert!((5_000_000..5_100_000).contains(&took), "{took}");
     assert_eq!(lab.metrics.timeouts.response.get(), 1);
-    assert_eq!(lab.metrics.servers[0].connections.opened.get(), 1);
+    assert_eq!(lab.of_server(0).connections.opened.get(), 1);
 }
 
 //= test SE-BLAME-01
@@ -136,7 +136,7 @@ fn a_server_is_charged_with_an_answer_that_is_late_and_not_with_a_short_total() 
             client.until("\r\n\r\n").await
         });
         assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
-        assert_eq!(lab.metrics.servers[0].aborts.get(), charged, "{profile}");
+        assert_eq!(lab.of_server(0).aborts.get(), charged, "{profile}");
     }
 }
 
@@ -261,7 +261,7 @@ fn a_request_that_waits_too_long_for_a_server_is_a_503() {
         assert!(first.until("ok").await.starts_with("HTTP/1.1 200 "));
     });
     assert_eq!(lab.metrics.timeouts.queue.get(), 1);
-    assert_eq!((lab.metrics.pools[0].queued.get(), lab.metrics.pools[0].queue_full.get()), (1, 1));
+    assert_eq!((lab.of_pool(0).queued.get(), lab.of_pool(0).queue_full.get()), (1, 1));
 }
 
 //= test SE-QUEUE-01
@@ -295,7 +295,7 @@ fn a_request_that_waits_is_served_when_a_place_comes_free() {
         let took = lab.now_us() - begin;
         assert!((4_500_000..5_600_000).contains(&took), "{took}");
     });
-    assert_eq!(lab.metrics.pools[0].queued.get(), 4);
+    assert_eq!(lab.of_pool(0).queued.get(), 4);
 }
 
 #[test]
@@ -325,5 +325,5 @@ fn an_upgraded_connection_that_stands_still_is_closed() {
     });
     assert!((9_000_000..9_100_000).contains(&took), "{took}");
     assert_eq!(lab.metrics.timeouts.upgraded_idle.get(), 1);
-    assert_eq!(lab.metrics.services[0].upgrades.get(), 1);
+    assert_eq!(lab.of_service(0).upgrades.get(), 1);
 }

@@ -41,7 +41,10 @@ fn others_are_served_while_an_answer_or_a_tunnel_always_has_more() {
             });
         }
         let moved = || {
-            lab.metrics.servers.iter().map(|server| server.rx_bytes.get()).max().expect("servers") as usize
+            (0..lab.worker.current().tree.server_slots)
+                .map(|at| lab.of_server(at).rx_bytes.get())
+                .max()
+                .expect("servers") as usize
         };
         lab.run(async {
             let mut other = lab.client().await;

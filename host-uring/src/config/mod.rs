@@ -20,7 +20,7 @@ use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistenc
 use crate::rt::clock;
 
 pub use decide::{fail_action, head_limits};
-pub use shared::{HealthState, PoolShared, ServerShared};
+pub use shared::{HealthState, PoolShared, ServerShared, ServiceShared};
 
 /// A service engine's configuration with its references resolved; indexes below refer to its lists.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ pub struct Service {
     pub tcp: TcpProfile,
     /// Bounds of a UDP service.
     pub udp: UdpProfile,
+    /// What changes while it runs.
+    pub shared: Arc<ServiceShared>,
 }
 
 /// What serves a virtual service.
@@ -236,6 +238,7 @@ impl Tree {
                 http,
                 tcp,
                 udp,
+                shared: Arc::default(),
             });
         }
         let server_slots = pools.iter().map(|pool| pool.servers.len()).sum();
@@ -249,6 +252,19 @@ impl Tree {
             monitors: health_monitor,
             server_slots,
             started: clock::now(),
+        }
+    }
+
+    /// Closes what a worker had open that has panicked. Only between its end and its new start: then there is no
+    /// other writer.
+    pub fn settle_after_panic(&self, worker: usize) {
+        for service in &self.services {
+            service.shared.counts.of(worker).connections.settle();
+        }
+        for (_, server) in self.servers() {
+            let counts = server.shared.counts.of(worker);
+            counts.connections.settle();
+            counts.active.settle();
         }
     }
 

@@ -1,6 +1,10 @@
 //! What changes while a tree runs: written by few, read by every worker.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::health::ServerReport;
+use crate::metrics::{PerWorker, PoolMetrics, ServerMetrics, ServiceMetrics};
 
 /// Whether new work may go to a server, as the control thread last found.
 ///
@@ -46,12 +50,21 @@ pub struct ServerShared {
     state: AtomicU8,
     /// Open connections over all workers; kept only where the pool limits them.
     open: AtomicU32,
+    /// What is known of its health, for people. Workers never touch it.
+    report: Mutex<ServerReport>,
+    /// What the workers count for it.
+    pub counts: PerWorker<ServerMetrics>,
 }
 
 impl ServerShared {
     /// A server that starts in `state`.
     pub fn new(state: HealthState) -> Self {
-        Self { state: AtomicU8::new(state as u8), open: AtomicU32::new(0) }
+        Self {
+            state: AtomicU8::new(state as u8),
+            open: AtomicU32::new(0),
+            report: Mutex::new(ServerReport::new(state)),
+            counts: PerWorker::default(),
+        }
     }
 
     /// The state as last published; a worker reads it when the pool's generation has changed.
@@ -62,6 +75,12 @@ impl ServerShared {
     /// Publishes a state. Only the control thread does, and then bumps the pool's generation.
     pub fn publish(&self, state: HealthState) {
         self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// What is known of its health, for people.
+    pub fn report(&self) -> MutexGuard<'_, ServerReport> {
+        // A report is written field by field; one half written is still one that can be shown.
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one of `limit` connections; `false` if all are taken. Exact over all workers.
@@ -90,6 +109,15 @@ pub struct PoolShared {
     generation: AtomicU32,
     /// Requests waiting in the pool's queue, over all workers.
     queued: AtomicU32,
+    /// What the workers count for it.
+    pub counts: PerWorker<PoolMetrics>,
+}
+
+/// What changes about a virtual service.
+#[derive(Debug, Default)]
+pub struct ServiceShared {
+    /// What the workers count for it.
+    pub counts: PerWorker<ServiceMetrics>,
 }
 
 impl PoolShared {

@@ -10,7 +10,7 @@ use super::admin::{Code, Refused};
 use super::tables::{self, Clients, TableEntry, Tables};
 use crate::config::{HealthState, Pool, PoolIndex, Server};
 use crate::limits::ADMIN_ENTRIES_MAX;
-use crate::metrics::page::{VERSION, histogram, sum};
+use crate::metrics::page::VERSION;
 use crate::metrics::{Counter, HistogramSum, Process};
 
 /// Which persistence entries are wanted; all conditions that are given must hold.
@@ -31,7 +31,7 @@ pub struct Filter {
 
 /// The engine, its services and pools.
 pub(super) fn status(state: &State) -> Value {
-    let tree = &state.tree;
+    let tree = &state.tree();
     let supervised = state.supervised().clone();
     let process = Process::read();
     let services: Vec<Value> = tree
@@ -46,17 +46,17 @@ pub(super) fn status(state: &State) -> Value {
                 .map(|l| l.address.to_string())
                 .collect();
             let pools: Vec<Value> =
-                tree.pools_of(service).iter().map(|pool| pool_line(state, tree.pool(*pool))).collect();
+                tree.pools_of(service).iter().map(|pool| pool_line(tree.pool(*pool))).collect();
             let up = tree.pools_of(service).iter().any(|pool| usable(tree.pool(*pool)) > 0);
-            let of = |class: usize| sum(&state.workers, |w| w.services[index].responses[class].get());
+            let counts = &service.shared.counts;
             json!({
                 "name": service.name,
                 "state": if up { "up" } else { "down" },
                 "listen": listen,
-                "requests": sum(&state.workers, |w| w.services[index].requests.get()),
-                "responses_5xx": of(4),
-                "connections_open": sum(&state.workers, |w| w.services[index].connections.now()),
-                "duration": latency(&histogram(&state.workers, |w| &w.services[index].duration)),
+                "requests": counts.sum(|s| s.requests.get()),
+                "responses_5xx": counts.sum(|s| s.responses[4].get()),
+                "connections_open": counts.sum(|s| s.connections.now()),
+                "duration": latency(&counts.histogram(|s| &s.duration)),
                 "pools": pools,
             })
         })
@@ -71,7 +71,7 @@ pub(super) fn status(state: &State) -> Value {
                 "stuck": worker.is_stuck,
                 "panics": worker.panics,
                 "connections_open": metrics.connections.now(),
-                "requests": metrics.services.iter().map(|s| s.requests.get()).sum::<u64>(),
+                "requests": tree.services.iter().map(|s| s.shared.counts.of(index).requests.get()).sum::<u64>(),
             })
         })
         .collect();
@@ -98,18 +98,18 @@ fn usable(pool: &Pool) -> usize {
     pool.servers.iter().filter(|s| s.config.enabled && s.shared.state() == HealthState::Up).count()
 }
 
-fn pool_line(state: &State, pool: &Pool) -> Value {
+fn pool_line(pool: &Pool) -> Value {
     let down: Vec<Value> = pool
         .servers
         .iter()
         .filter(|s| s.shared.state() != HealthState::Up)
         .take(8)
         .map(|s| {
-            let report = &state.board.lock()[s.slot];
+            let report = s.shared.report();
             json!({ "server": s.address.to_string(), "state": report.state.word(), "why": report.why })
         })
         .collect();
-    let open = |s: &Server| sum(&state.workers, |w| w.servers[s.slot].connections.now());
+    let open = |s: &Server| s.shared.counts.sum(|c| c.connections.now());
     let disabled: Vec<Value> = pool
         .servers
         .iter()
@@ -139,7 +139,7 @@ fn latency(sum: &HistogramSum) -> Value {
 
 /// Servers, each with its state and why.
 pub(super) async fn servers(state: &State, pool: Option<&str>) -> Result<Value, Refused> {
-    let tree = &state.tree;
+    let tree = &state.tree();
     if let Some(name) = pool
         && !tree.pools.iter().any(|p| p.name == name)
     {
@@ -147,8 +147,8 @@ pub(super) async fn servers(state: &State, pool: Option<&str>) -> Result<Value, 
     }
     let wanted = |p: &Pool| pool.is_none_or(|name| p.name == name);
     let pools = || (0..).map(PoolIndex).zip(&tree.pools).filter(|(_, p)| wanted(p));
-    let keeps = |index| state.tables.as_ref().is_some_and(|tables| tables.keeps(index));
-    let clients = match &state.tables {
+    let keeps = |index| state.tables().is_some_and(|tables| tables.keeps(index));
+    let clients = match state.tables() {
         Some(tables) if pools().any(|(index, _)| keeps(index)) => tables::clients(tables.as_ref()).await,
         _ => Clients::new(),
     };
@@ -156,17 +156,17 @@ pub(super) async fn servers(state: &State, pool: Option<&str>) -> Result<Value, 
         .flat_map(|(index, p)| p.servers.iter().map(move |server| (index, p, server)))
         .map(|(index, p, server)| {
             let bound = clients.get(&(index, server.id)).copied().unwrap_or(0);
-            server_line(state, p, server, keeps(index).then_some(bound))
+            server_line(p, server, keeps(index).then_some(bound))
         })
         .collect();
     Ok(json!({ "servers": list }))
 }
 
 //= OBS-DRAIN-01
-fn server_line(state: &State, pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Value {
-    let report = state.board.lock()[server.slot].clone();
-    let count =
-        |of: fn(&crate::metrics::ServerMetrics) -> u64| sum(&state.workers, |w| of(&w.servers[server.slot]));
+fn server_line(pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Value {
+    let report = server.shared.report().clone();
+    let counts = &server.shared.counts;
+    let count = |of: fn(&crate::metrics::ServerMetrics) -> u64| counts.sum(of);
     json!({
         "pool": pool.name,
         "server": server.address.to_string(),
@@ -187,7 +187,7 @@ fn server_line(state: &State, pool: &Pool, server: &Server, clients_bound: Optio
         "responses": count(|s| s.responses.iter().map(Counter::get).sum()),
         "responses_5xx": count(|s| s.responses[4].get()),
         "failures": count(|s| s.connect_failures.get() + s.aborts.get()),
-        "response_time": latency(&histogram(&state.workers, |w| &w.servers[server.slot].response_time)),
+        "response_time": latency(&counts.histogram(|s| &s.response_time)),
     })
 }
 
@@ -204,14 +204,15 @@ pub(super) fn no_such<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'
 /// duties wait for the whole walk.
 //= OBS-PERSIST-01
 pub(super) async fn persistence(state: &State, filter: &Filter) -> Result<Value, Refused> {
-    let Some(tables) = &state.tables else {
+    let Some(tables) = state.tables() else {
         let fix = "configure persistence of type client_ip or app_cookie; cookies that we make are kept by the clients";
         return Err(Refused::new(Code::NotFound, "this engine keeps no persistence table", fix));
     };
+    let tree = state.tree();
     if let Some(name) = &filter.pool
-        && !state.tree.pools.iter().any(|p| p.name == *name)
+        && !tree.pools.iter().any(|p| p.name == *name)
     {
-        return Err(no_such("pool", name, state.tree.pools.iter().map(|p| p.name.as_str())));
+        return Err(no_such("pool", name, tree.pools.iter().map(|p| p.name.as_str())));
     }
     let wanted = Wanted::new(filter, tables.as_ref())?;
     let limit = filter.limit.unwrap_or(100).min(ADMIN_ENTRIES_MAX);

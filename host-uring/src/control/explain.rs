@@ -18,7 +18,6 @@ use super::answers::no_such;
 use crate::config::{Group, HealthState, PoolIndex, Service, ServiceIndex, Target, Tree, head_limits};
 use crate::http::view::{View, client_of};
 use crate::log::write_reason;
-use crate::metrics::page::sum;
 use crate::persist::{Remembered, bound_to};
 use crate::rt::clock;
 
@@ -71,7 +70,7 @@ pub trait Peek: Send + Sync {
 
 /// What an explanation has to go by.
 struct Case<'c> {
-    state: &'c State,
+    tree: &'c Tree,
     peek: Option<&'c dyn Peek>,
     at: ServiceIndex,
     service: &'c Service,
@@ -90,13 +89,14 @@ struct Copied<'c> {
 //= OBS-EXPLAIN-01
 pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question) -> Result<Value, Refused> {
     let asked = Asked::of(question)?;
-    let at = service(state, question, &asked)?;
-    let service = state.tree.service(at);
+    let tree = &*state.tree();
+    let at = service(tree, question, &asked)?;
+    let service = tree.service(at);
     let mut steps = vec![format!("virtual service {:?} takes the request", service.name)];
     let ends = |verdict: String, steps: Vec<String>| {
         Ok(json!({ "virtual_service": service.name, "verdict": verdict, "steps": steps }))
     };
-    let own = state.tree.listeners.iter().find(|l| l.service == at).map(|l| l.address.to_string());
+    let own = tree.listeners.iter().find(|l| l.service == at).map(|l| l.address.to_string());
     let bytes = asked.bytes(question, &own.unwrap_or_else(|| "localhost".to_owned()));
     let mut head = RequestHead::default();
     match parse_request(&bytes, &head_limits(&service.http), &mut head) {
@@ -113,21 +113,21 @@ pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question
         steps.push(format!("{} is a trusted proxy and asks for {}", peer.ip(), client.ip));
     }
     let view = View { bytes: &bytes, head: &head, client };
-    let case = Case { state, peek, at, service, view, now: clock::now() };
+    let case = Case { tree, peek, at, service, view, now: clock::now() };
     let mut own = service.policy.state(1);
     let (named, by_rule) = match rules(&case, &mut own, &mut steps) {
         Ruled::Goes(named, by_rule) => (named, by_rule),
         Ruled::Ends(verdict) => return ends(verdict, steps),
     };
-    let target = named.map_or(Some(service.target), |named| named.resolve(&state.tree));
+    let target = named.map_or(Some(service.target), |named| named.resolve(tree));
     let mut turn = None;
     let pool = match target {
         Some(Target::Pool(index)) => {
-            steps.push(format!("pool {:?} serves it", state.tree.pool(index).name));
+            steps.push(format!("pool {:?} serves it", tree.pool(index).name));
             index
         }
         Some(Target::Group(index)) => {
-            let Some((pool, note)) = of_group(&case, &state.tree.groups[index.0], &mut steps) else {
+            let Some((pool, note)) = of_group(&case, &tree.groups[index.0], &mut steps) else {
                 return ends("no pool".to_owned(), steps);
             };
             turn = note;
@@ -194,10 +194,10 @@ fn rules<'c>(case: &'c Case<'_>, own: &mut policy::State, steps: &mut Vec<String
 impl<'c> Case<'c> {
     /// Copies a pool's state and finds what the request carries for it.
     fn copy(&'c self, at: PoolIndex) -> Result<Copied<'c>, Refused> {
-        let from = self.state.tree.pool(at);
+        let from = self.tree.pool(at);
         let mut pool = lb::Pool::new(from.decision_config(self.service))
             .map_err(|_| Refused::new(Code::Failed, "the pool cannot be read", "run forebay-se check"))?;
-        pool.started(self.state.tree.started);
+        pool.started(self.tree.started);
         from.read_states(&mut pool, self.now);
         let profile = pool.profile();
         let found = profile.map_or(Found::Off, |profile| persist::find(profile, &self.view));
@@ -215,7 +215,7 @@ fn of_group(
     group: &Group,
     steps: &mut Vec<String>,
 ) -> Option<(PoolIndex, Option<&'static str>)> {
-    let tree = &case.state.tree;
+    let tree = case.tree;
     let mut copy = lb::PoolGroup::new(&group.decision_config(tree)).ok()?;
     // In the order of the service's routes, as a worker looks for the client's own pool.
     let members: Vec<(PoolId, Copied<'_>)> = tree
@@ -251,17 +251,16 @@ fn decide(
     turn: Option<&'static str>,
     mut steps: Vec<String>,
 ) -> Result<Value, Refused> {
-    let state = case.state;
-    let pool = state.tree.pool(at);
+    let pool = case.tree.pool(at);
     let Copied { pool: mut copy, found, known } = case.copy(at)?;
     for (index, server) in pool.servers.iter().enumerate() {
         let at = ServerIndex(u16::try_from(index).unwrap_or(u16::MAX));
         let open = match copy.config().connections_max {
-            0 => sum(&state.workers, |w| w.servers[server.slot].active.now()),
+            0 => server.shared.counts.sum(|s| s.active.now()),
             _ => u64::from(server.shared.open()),
         };
         copy.set_open_elsewhere(at, u32::try_from(open).unwrap_or(u32::MAX));
-        let report = &state.board.lock()[server.slot];
+        let report = server.shared.report();
         if report.state != HealthState::Up {
             steps.push(format!("server {} is {}: {}", server.address, report.state.word(), report.why));
         }
@@ -355,8 +354,8 @@ fn note(algorithm: lb::Name, chosen_by: ChosenBy, per_engine: bool) -> Option<&'
     }
 }
 
-fn service(state: &State, question: &Question, asked: &Asked) -> Result<ServiceIndex, Refused> {
-    let services = &state.tree.services;
+fn service(tree: &Tree, question: &Question, asked: &Asked) -> Result<ServiceIndex, Refused> {
+    let services = &tree.services;
     if let Some(name) = &question.virtual_service {
         return services
             .iter()
@@ -365,7 +364,7 @@ fn service(state: &State, question: &Question, asked: &Asked) -> Result<ServiceI
             .ok_or_else(|| no_such("virtual service", name, services.iter().map(|s| s.name.as_str())));
     }
     let by_port =
-        |port: u16| state.tree.listeners.iter().filter(move |l| l.address.port() == port).map(|l| l.service);
+        |port: u16| tree.listeners.iter().filter(move |l| l.address.port() == port).map(|l| l.service);
     if let Some(port) = asked.port {
         let mut found = by_port(port);
         if let (Some(only), None) = (found.next(), found.next()) {

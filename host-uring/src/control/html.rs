@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::State;
 use crate::config::{HealthState, Pool, PoolIndex, Server, Service, Tree};
-use crate::metrics::page::{VERSION, histogram, sum};
+use crate::metrics::page::{VERSION, sum};
 
 /// The page's style sheet.
 const STYLE: &str = ":root{color-scheme:light dark}\
@@ -35,7 +35,7 @@ const PAGE_BYTES_MAX: usize = 50 << 10;
 /// Renders the page.
 //= OBS-WEB-03
 pub(super) fn page(state: &State) -> String {
-    let tree = &state.tree;
+    let tree = &*state.tree();
     let mut out = String::with_capacity(16 << 10);
     // Writing to a text cannot fail, here and below.
     let _ = write!(
@@ -50,7 +50,7 @@ pub(super) fn page(state: &State) -> String {
     let mut left_out = 0;
     for (index, service) in tree.services.iter().enumerate() {
         let whole = out.len();
-        one_service(&mut out, state, index, service);
+        one_service(&mut out, tree, index, service);
         if out.len() > PAGE_BYTES_MAX - 1_024 {
             out.truncate(whole);
             left_out += 1;
@@ -88,14 +88,14 @@ fn workers(out: &mut String, state: &State) {
     }
 }
 
-fn one_service(out: &mut String, state: &State, index: usize, service: &Service) {
-    let tree = &state.tree;
+fn one_service(out: &mut String, tree: &Tree, index: usize, service: &Service) {
     let up = tree.pools_of(service).iter().any(|pool| is_up(tree.pool(*pool)));
     let word = if up { "up" } else { "down" };
-    let requests = sum(&state.workers, |w| w.services[index].requests.get());
-    let failed = sum(&state.workers, |w| w.services[index].responses[4].get());
-    let duration = histogram(&state.workers, |w| &w.services[index].duration);
-    let open = sum(&state.workers, |w| w.services[index].connections.now());
+    let counts = &service.shared.counts;
+    let requests = counts.sum(|s| s.requests.get());
+    let failed = counts.sum(|s| s.responses[4].get());
+    let duration = counts.histogram(|s| &s.duration);
+    let open = counts.sum(|s| s.connections.now());
     let _ = write!(out, "<h2 class=\"{word}\">{} <small>{word}", Text(&service.name));
     for listener in tree.listeners.iter().filter(|l| l.service.0 == index) {
         let _ = write!(out, ", {}", listener.address);
@@ -108,7 +108,7 @@ fn one_service(out: &mut String, state: &State, index: usize, service: &Service)
         }
     }
     for pool in tree.pools_of(service) {
-        one_pool(out, state, tree, *pool);
+        one_pool(out, tree, *pool);
     }
 }
 
@@ -116,7 +116,7 @@ fn is_up(pool: &Pool) -> bool {
     pool.servers.iter().any(|s| s.config.enabled && s.shared.state() == HealthState::Up)
 }
 
-fn one_pool(out: &mut String, state: &State, tree: &Tree, index: PoolIndex) {
+fn one_pool(out: &mut String, tree: &Tree, index: PoolIndex) {
     let pool = tree.pool(index);
     let kind = pool.persistence.as_ref().map_or("no persistence", |p| p.type_word());
     let _ = write!(
@@ -126,22 +126,20 @@ fn one_pool(out: &mut String, state: &State, tree: &Tree, index: PoolIndex) {
         pool.config.algorithm
     );
     // Not all of them were answered with a 5xx: a pool may close the connection instead.
-    let unserved = sum(&state.workers, |w| w.pools[index.0].no_server.get());
+    let unserved = pool.shared.counts.sum(|p| p.no_server.get());
     if unserved > 0 {
         let _ = write!(out, "<tr class=\"down\"><td colspan=\"10\">found no server: {unserved} requests");
     }
-    let board = state.board.lock();
     let mut ordered: Vec<&Server> = pool.servers.iter().collect();
     // Those that need a look come first, since a long list is cut.
     ordered.sort_by_key(|server| server.shared.state() == HealthState::Up);
     let shown = ordered.len().min(if tree.server_slots > 100 { 10 } else { 100 });
     for server in &ordered[..shown] {
-        let report = &board[server.slot];
+        let report = server.shared.report().clone();
+        let counts = &server.shared.counts;
         let word = if server.config.enabled { report.state.word() } else { "disabled" };
-        let count = |of: fn(&crate::metrics::ServerMetrics) -> u64| {
-            sum(&state.workers, |w| of(&w.servers[server.slot]))
-        };
-        let p99 = histogram(&state.workers, |w| &w.servers[server.slot].response_time).percentile_us(99);
+        let count = |of: fn(&crate::metrics::ServerMetrics) -> u64| counts.sum(of);
+        let p99 = counts.histogram(|s| &s.response_time).percentile_us(99);
         let _ = write!(
             out,
             "<tr class=\"{word}\"><td>{}<td>{word}<td>{}<td class=\"why\">{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",

@@ -16,7 +16,6 @@ use crate::health::{self, Driver};
 use crate::limits::STOP_NOW_S;
 use crate::limits::sizes::{self, Needs, Sizes};
 use crate::log::{Target, Writer};
-use crate::metrics::WorkerMetrics;
 
 /// What runs on the workers' side, made once the configuration is known.
 pub struct Workers {
@@ -69,7 +68,7 @@ pub fn run(
     }
     let made = make(&tree, &sizes)?;
     let log = open_log(&tree)?.map(Arc::new);
-    let metrics = (0..workers).map(|_| Arc::new(WorkerMetrics::new(&tree))).collect();
+    let metrics = (0..workers).map(|_| Arc::default()).collect();
     let state = Arc::new(State::new(Arc::clone(&tree), metrics, sizes, made.tables, log));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -97,15 +96,16 @@ async fn control(
         signal(SignalKind::user_defined1()).context("SIGUSR1 cannot be awaited")?,
         signal(SignalKind::user_defined2()).context("SIGUSR2 cannot be awaited")?,
     );
-    let engine = &state.tree.engine;
+    let tree = state.tree();
+    let engine = &tree.engine;
     if let Some(address) = engine.metrics_listen {
         let listener = web::bind(address).await.map_err(|error| {
             anyhow!("engine.metrics_listen: cannot listen on {address}: {error}; change the port or stop who listens there")
         })?;
         tokio::spawn(web::serve(listener, Arc::clone(state)));
     }
-    if let Some(tables) = &state.tables {
-        tokio::spawn(full::watch(Arc::clone(tables), Arc::clone(&state.tree)));
+    if let Some(tables) = state.tables() {
+        tokio::spawn(full::watch(tables, state.tree()));
     }
     let (orders, taken) = Orders::new();
     let socket = PathBuf::from(&engine.admin_socket);
@@ -113,12 +113,7 @@ async fn control(
     let _remove = RemoveAtEnd::new(socket);
     tokio::spawn(admin::serve(listener, Arc::clone(state), peek, start.allow_faults.then(|| orders.clone())));
     let wake = orders.clone();
-    let driver = Driver::new(
-        Arc::clone(&state.tree),
-        Arc::clone(&state.board),
-        state.workers.clone(),
-        Box::new(move || wake.give(Order::PoolsChanged)),
-    );
+    let driver = Driver::new(state.tree(), Box::new(move || wake.give(Order::PoolsChanged)));
     let monitors = tokio::spawn(driver.run());
     say_start(state);
     let supervisor = tokio::spawn(Supervisor::new(Arc::clone(state), body, seats).run(taken));
@@ -153,7 +148,7 @@ async fn end(
 ) -> Ended {
     state.shutdown.raise(ShutdownStage::Draining);
     orders.give_surely(Order::Shutdown).await;
-    let grace = Duration::from_secs(state.tree.engine.stop_grace_s.into());
+    let grace = Duration::from_secs(state.tree().engine.stop_grace_s.into());
     tokio::select! {
         _ = &mut supervisor => {
             tracing::info!(event = "SE_STOPPED", connections_cut = 0, "stopped: every request ended");
@@ -280,11 +275,12 @@ fn say_ignored(signal: &'static str) {
 }
 
 fn say_start(state: &State) {
-    for listener in &state.tree.listeners {
-        let service = &state.tree.service(listener.service).name;
+    let tree = state.tree();
+    for listener in &tree.listeners {
+        let service = &tree.service(listener.service).name;
         tracing::info!(event = "VS_LISTENING", virtual_service = %service, address = %listener.address, "listening");
     }
-    let engine = &state.tree.engine;
+    let engine = &tree.engine;
     let metrics = engine.metrics_listen.map(|address| format!("http://{address}/"));
     tracing::info!(event = "SE_UP", engine = engine.name, admin = engine.admin_socket, metrics, "started");
 }

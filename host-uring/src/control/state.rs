@@ -7,7 +7,6 @@ use std::time::Instant;
 use super::ShutdownFlag;
 use crate::config::{HealthState, Tree};
 use crate::control::Tables;
-use crate::health::Board;
 use crate::limits::READY_PATIENCE_MS;
 use crate::limits::sizes::Sizes;
 use crate::log::{LogCounts, Writer};
@@ -16,18 +15,14 @@ use crate::metrics::{Process, WorkerMetrics};
 
 /// What the control thread knows. Workers never touch it.
 pub struct State {
-    /// The configuration.
-    pub tree: Arc<Tree>,
+    tree: Arc<Tree>,
     /// Every worker's counters.
     pub workers: Vec<Arc<WorkerMetrics>>,
-    /// What is known of each server's health.
-    pub board: Arc<Board>,
     /// What the process may use.
     pub sizes: Sizes,
     /// How far the stop has come.
     pub shutdown: Arc<ShutdownFlag>,
-    /// The persistence tables, if the workers have any.
-    pub tables: Option<Arc<dyn Tables>>,
+    tables: Option<Arc<dyn Tables>>,
     /// The access log's writer; `None`: the log is off.
     pub log: Option<Arc<Writer>>,
     supervised: Mutex<Vec<Supervised>>,
@@ -47,7 +42,6 @@ impl State {
     ) -> Self {
         let now = crate::health::unix_s();
         Self {
-            board: Arc::new(Board::new(&tree, now)),
             supervised: Mutex::new(vec![Supervised::default(); workers.len()]),
             shutdown: Arc::default(),
             tree,
@@ -61,6 +55,16 @@ impl State {
         }
     }
 
+    /// The configuration.
+    pub fn tree(&self) -> Arc<Tree> {
+        Arc::clone(&self.tree)
+    }
+
+    /// The persistence tables, if the workers have any.
+    pub fn tables(&self) -> Option<Arc<dyn Tables>> {
+        self.tables.clone()
+    }
+
     /// What the supervisor knows of each worker.
     pub fn supervised(&self) -> MutexGuard<'_, Vec<Supervised>> {
         // Counters and a flag: half an update can still be shown.
@@ -71,9 +75,11 @@ impl State {
     /// where to send the first request.
     //= OBS-WEB-02
     pub fn health_is_known(&self) -> bool {
-        let board = self.board.lock();
         self.uptime_ms() > READY_PATIENCE_MS
-            || board.iter().all(|report| report.state != HealthState::Checking || report.probes_failed > 0)
+            || self.tree().servers().all(|(_, server)| {
+                let report = server.shared.report();
+                report.state != HealthState::Checking || report.probes_failed > 0
+            })
     }
 
     /// Says that every worker has its sockets and the servers' health is known.
@@ -104,12 +110,10 @@ impl State {
     /// The metrics page.
     pub fn metrics_page(&self) -> String {
         let supervised = self.supervised().clone();
-        let health = self.board.lock().clone();
         crate::metrics::page::render(&View {
-            tree: &self.tree,
+            tree: &self.tree(),
             workers: &self.workers,
             supervised: &supervised,
-            health: &health,
             log: self.log_counts(),
             process: Process::read(),
             uptime_ms: self.uptime_ms(),
@@ -120,6 +124,6 @@ impl State {
 
     /// The persistence tables' counts.
     pub fn table_view(&self) -> Option<TableView> {
-        self.tables.as_ref().map(|tables| tables.view())
+        self.tables().map(|tables| tables.view())
     }
 }

@@ -203,6 +203,7 @@ impl Supervisor {
             // The thread has sent its end as its last act; its panic was caught before.
             let _ = thread.join();
             self.state.workers[end.worker].settle_after_panic();
+            self.state.tree().settle_after_panic(end.worker);
         }
         if end.panicked {
             self.state.supervised()[end.worker].panics += 1;
@@ -226,7 +227,7 @@ impl Supervisor {
     fn look(&mut self) {
         self.start_due();
         let now = Instant::now();
-        let patience = Duration::from_secs(self.state.tree.engine.stuck_worker_s.into());
+        let patience = Duration::from_secs(self.state.tree().engine.stuck_worker_s.into());
         for worker in 0..self.seats.len() {
             let ticks = self.state.workers[worker].ticks.load(Ordering::Relaxed);
             let seat = &mut self.seats[worker];
@@ -331,11 +332,11 @@ impl Supervisor {
     fn start(&mut self, worker: usize) -> std::io::Result<()> {
         let state = &self.state;
         let (mail, receiver) = mailbox()?;
-        let ring_bytes = state.tree.engine.access_log.ring_kib as usize * 1_024;
+        let ring_bytes = state.tree().engine.access_log.ring_kib as usize * 1_024;
         let (sink, drain) = log::ring(ring_bytes, state.log.is_some());
         let seat = WorkerSeat {
             index: worker,
-            tree: Arc::clone(&state.tree),
+            tree: state.tree(),
             listeners: duplicate(&self.seats[worker].listeners)?,
             metrics: Arc::clone(&state.workers[worker]),
             log: sink,

@@ -1,8 +1,7 @@
 //! What is known about each server's health, for people.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use crate::config::{HealthState, Tree};
+use super::unix_s;
+use crate::config::HealthState;
 
 /// What is known about one server's health.
 #[derive(Clone, Debug)]
@@ -25,29 +24,18 @@ pub struct ServerReport {
     pub held_until_unix_s: Option<u64>,
 }
 
-/// All servers' reports, by [`Server::slot`](crate::config::Server::slot). Not touched by workers.
-#[derive(Debug)]
-pub struct Board(Mutex<Vec<ServerReport>>);
-
-impl Board {
-    /// A board on which every server has its first state.
-    pub fn new(tree: &Tree, now_unix_s: u64) -> Self {
-        let report = |state| ServerReport {
+impl ServerReport {
+    /// The report of a server that is in its first state since now.
+    pub fn new(state: HealthState) -> Self {
+        Self {
             state,
-            since_unix_s: now_unix_s,
+            since_unix_s: unix_s(),
             why: if state == HealthState::Up { "no monitor" } else { "not checked yet" }.to_owned(),
             changes: 0,
             probes_passed: 0,
             probes_failed: 0,
             probes_not_made: 0,
             held_until_unix_s: None,
-        };
-        Self(Mutex::new(tree.servers().map(|(_, server)| report(server.shared.state())).collect()))
-    }
-
-    /// The reports.
-    pub fn lock(&self) -> MutexGuard<'_, Vec<ServerReport>> {
-        // A report is written field by field; one half written is still one that can be shown.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
     }
 }

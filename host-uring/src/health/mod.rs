@@ -3,7 +3,7 @@
 //! One task on the control thread keeps a `ServerHealth` for each *target*: an address with the monitors
 //! that judge it. Two pools that send the same monitors to the same address share one target, so the
 //! server is asked once. Each change of state is published to the workers (an atomic and the pool's
-//! generation), noted on the [`Board`], logged as an event, and counted.
+//! generation), noted in the server's [`ServerReport`], logged as an event, and counted.
 
 mod able;
 mod board;
@@ -23,18 +23,16 @@ use forebay_snapshot::HealthMonitor;
 use tokio::sync::{mpsc, oneshot};
 
 pub use able::unable;
-pub use board::{Board, ServerReport};
+pub use board::ServerReport;
 pub use convert::monitor;
 
 use crate::config::{HealthState, Pool, Server, Tree};
 use crate::limits::{PASSIVE_LOOK_MS, PROBES_AT_ONCE_MAX};
-use crate::metrics::WorkerMetrics;
+use crate::metrics::Counter;
 
 /// Drives all monitors of a tree; runs until dropped.
 pub struct Driver {
     tree: Arc<Tree>,
-    board: Arc<Board>,
-    workers: Vec<Arc<WorkerMetrics>>,
     targets: Vec<Target>,
     /// Targets by the time they want to be called.
     due: BTreeSet<(Now, usize)>,
@@ -76,12 +74,7 @@ struct Seen {
 
 impl Driver {
     /// Prepares the monitors of `tree`; `changed` is called after a change was published.
-    pub fn new(
-        tree: Arc<Tree>,
-        board: Arc<Board>,
-        workers: Vec<Arc<WorkerMetrics>>,
-        changed: Box<dyn FnMut() + Send>,
-    ) -> Self {
+    pub fn new(tree: Arc<Tree>, changed: Box<dyn FnMut() + Send>) -> Self {
         let (results, ended) = mpsc::channel(PROBES_AT_ONCE_MAX);
         let mut this = Self {
             seen: vec![Seen::default(); tree.server_slots],
@@ -90,8 +83,6 @@ impl Driver {
             started: Instant::now(),
             places: probe::Places::default(),
             tree,
-            board,
-            workers,
             results,
             ended,
             changed,
@@ -185,9 +176,9 @@ impl Driver {
         let target = &mut self.targets[ended.target];
         target.running.remove(&(ended.monitor, ended.attempt));
         {
-            let mut board = self.board.lock();
-            for slot in &target.slots {
-                let report = &mut board[*slot];
+            let servers = target.slots.iter().filter_map(|slot| self.tree.server_at(*slot));
+            for (_, server) in servers {
+                let mut report = server.shared.report();
                 match &ended.outcome {
                     Outcome::Pass => report.probes_passed += 1,
                     Outcome::Fail(failure) => {
@@ -214,14 +205,13 @@ impl Driver {
     /// Feeds the passive monitors with what the workers have counted since the last look.
     fn look_at_traffic(&mut self) {
         let now = self.now();
-        for slot in 0..self.seen.len() {
-            let (mut ok, mut failed, mut status_5xx) = (0, 0, 0);
-            for worker in &self.workers {
-                let server = &worker.servers[slot];
-                ok += server.responses[..4].iter().map(crate::metrics::Counter::get).sum::<u64>();
-                status_5xx += server.responses[4].get();
-                failed += server.connect_failures.get() + server.aborts.get();
-            }
+        let tree = Arc::clone(&self.tree);
+        for (_, server) in tree.servers() {
+            let slot = server.slot;
+            let counts = &server.shared.counts;
+            let ok = counts.sum(|s| s.responses[..4].iter().map(Counter::get).sum());
+            let status_5xx = counts.sum(|s| s.responses[4].get());
+            let failed = counts.sum(|s| s.connect_failures.get() + s.aborts.get());
             let last = self.is_last_up(slot);
             let seen = &mut self.seen[slot];
             let mut traffic = Traffic {
@@ -310,12 +300,13 @@ impl Driver {
             }
             server.shared.publish(state);
             pool.shared.bump();
-            let report = &mut self.board.lock()[server.slot];
+            let mut report = server.shared.report();
             report.state = state;
             report.since_unix_s = now;
             report.why.clone_from(&why);
             report.changes += 1;
             report.held_until_unix_s = held;
+            drop(report);
             say(pool, server, before, state, &why, held);
             say_pool(&self.tree, pool, usable);
         }

@@ -11,7 +11,7 @@ use super::limits::{LINGER_BYTES_MAX, LINGER_LOOK_US, LINGER_QUEUED_US_MAX, LING
 use super::record::Trace;
 use super::wait::{Patience, write_all};
 use crate::rt::{Now, Rt, Stream};
-use crate::worker::TimeOuts;
+use crate::worker::{Generation, TimeOuts};
 
 /// What to say.
 #[derive(Clone, Copy, Default)]
@@ -31,6 +31,7 @@ pub struct Saying<'a> {
 /// Says it to the client, as answer to `request` if one was read. Gives whether all of it was written.
 pub async fn say<R: Rt>(
     client: &Client<R>,
+    plan: &Generation,
     request: Option<&RequestHead>,
     saying: Saying<'_>,
     gather: &mut Gather,
@@ -63,7 +64,7 @@ pub async fn say<R: Rt>(
         return false;
     }
     trace.status = saying.status;
-    let step = client.service().time_outs.body;
+    let step = client.service(plan).time_outs.body;
     match write_all(&worker.rt, &client.stream, gather, &[], patience, step).await {
         Ok(bytes) => {
             trace.tx_bytes += bytes;
@@ -83,6 +84,7 @@ pub async fn say<R: Rt>(
 pub async fn linger<R: Rt>(client: &Client<R>, sink: &mut super::buffer::Buffer) {
     let (rt, stream) = (&client.worker.rt, &client.stream);
     stream.shutdown(std::net::Shutdown::Write);
+    let body_us = client.service(&client.worker.current()).time_outs.body;
     let began = rt.now();
     let (short, long) = (Now(began.0 + LINGER_US), Now(began.0 + LINGER_QUEUED_US_MAX));
     let mut left = LINGER_BYTES_MAX;
@@ -93,7 +95,7 @@ pub async fn linger<R: Rt>(client: &Client<R>, sink: &mut super::buffer::Buffer)
         if queued < before {
             moved = now;
         }
-        let late = TimeOuts::at(moved, client.service().time_outs.body).min(long);
+        let late = TimeOuts::at(moved, body_us).min(long);
         let is_over = if queued == 0 { left == 0 || now >= short } else { now >= late };
         if is_over {
             return;

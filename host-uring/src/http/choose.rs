@@ -14,7 +14,7 @@ use forebay_http::h1::ResponseHead;
 use crate::metrics::PersistenceCounters;
 use crate::persist::Remembered;
 use crate::rt::{Now, Rt};
-use crate::worker::{Route, Worker};
+use crate::worker::{Generation, Route, Worker};
 
 /// What is asked beside the request itself.
 pub struct Circumstances<'a> {
@@ -39,6 +39,7 @@ pub trait Holds {
 //= SE-PERSIST-03
 pub fn choose<R: Rt>(
     worker: &Worker<R>,
+    plan: &Generation,
     client: &impl Holds,
     route: &Route,
     view: &impl RequestView,
@@ -47,16 +48,16 @@ pub fn choose<R: Rt>(
 ) -> Decision {
     let now = worker.rt.now();
     set_cookie.clear();
-    route.follow_states(&worker.tree, now);
+    route.follow_states(&plan.tree, now);
     // A second connection of the client may bind it in the moment between look-up and write: the
     // first write holds, and the next look finds it.
     for _ in 0..2 {
-        let asked = ask(worker, route, view, circumstances, now);
-        if let Some(done) = carry_out(worker, client, route, view, asked, now, set_cookie) {
+        let asked = ask(worker, plan, route, view, circumstances, now);
+        if let Some(done) = carry_out(worker, plan, client, route, view, asked, now, set_cookie) {
             return done;
         }
     }
-    let asked = ask(worker, route, view, circumstances, now);
+    let asked = ask(worker, plan, route, view, circumstances, now);
     asked.decision
 }
 
@@ -68,13 +69,14 @@ struct Asked {
 
 fn ask<R: Rt>(
     worker: &Worker<R>,
+    plan: &Generation,
     route: &Route,
     view: &impl RequestView,
     circumstances: &Circumstances<'_>,
     now: Now,
 ) -> Asked {
     let mut pool = route.pool.borrow_mut();
-    let shared = &worker.pool_of(route).shared;
+    let shared = &plan.pool_of(route).shared;
     //= LB-LC-03
     if route.servers.first().is_some_and(|server| server.limit != 0) {
         for (at, server) in route.servers.iter().enumerate() {
@@ -85,7 +87,7 @@ fn ask<R: Rt>(
     }
     let found = pool.profile().map_or(Found::Off, |profile| persist::find(profile, view));
     let Remembered { table_key, key, stored } =
-        worker.store.remembered(route.binding.as_ref(), route.table, &found, now);
+        plan.store.remembered(route.binding.as_ref(), route.table, &found, now);
     let by = match &pool.config().algorithm {
         Algorithm::ConsistentHash { by, .. } => Some(hash_key(by, view, circumstances.hash_key)),
         _ => None,
@@ -95,7 +97,7 @@ fn ask<R: Rt>(
         now,
         wall: worker.unix_seconds(now),
         seed: worker.random(),
-        ticket: if per_engine { worker.store.ticket(route.pool_index) } else { 0 },
+        ticket: if per_engine { plan.store.ticket(route.pool_index) } else { 0 },
         client: view.client(),
         hash_key: by.as_ref().map(|key| key.bytes()),
         found,
@@ -110,8 +112,10 @@ fn ask<R: Rt>(
 }
 
 /// Carries the effects out; `None` if another connection was faster and the decision must be made anew.
+#[expect(clippy::too_many_arguments, reason = "the end of `choose`, with what that was given")]
 fn carry_out<R: Rt>(
     worker: &Worker<R>,
+    plan: &Generation,
     client: &impl Holds,
     route: &Route,
     view: &impl RequestView,
@@ -120,7 +124,7 @@ fn carry_out<R: Rt>(
     set_cookie: &mut Vec<u8>,
 ) -> Option<Decision> {
     let Asked { decision, key, bound } = asked;
-    let store = &worker.store;
+    let store = &plan.store;
     for effect in decision.effects.iter() {
         match effect {
             Effect::SetCookie(payload) => {
@@ -158,7 +162,7 @@ fn carry_out<R: Rt>(
     {
         client.hold(key, view.client().ip, now);
     }
-    count(&worker.metrics.pools[route.pool_index.0].persistence, &decision);
+    count(&route.counts.persistence, &decision);
     Some(decision)
 }
 
@@ -183,6 +187,7 @@ fn count(counters: &PersistenceCounters, decision: &Decision) {
 //= SE-PERSIST-02
 pub fn learn<R: Rt>(
     worker: &Worker<R>,
+    plan: &Generation,
     route: &Route,
     server: ServerIndex,
     bytes: &[u8],
@@ -199,12 +204,12 @@ pub fn learn<R: Rt>(
         match persist::learn_from_response(profile, value, worker.unix_seconds(now)) {
             Learned::Nothing => {}
             Learned::Key { key, .. } => {
-                let key = worker.store.key(table, worker.store.table_key(key));
-                worker.store.put(&key, pool.id_of(server), true, now);
+                let key = plan.store.key(table, plan.store.table_key(key));
+                plan.store.put(&key, pool.id_of(server), true, now);
             }
             Learned::Ended(key) => {
-                let key = worker.store.key(table, worker.store.table_key(key));
-                worker.store.remove(&key, now);
+                let key = plan.store.key(table, plan.store.table_key(key));
+                plan.store.remove(&key, now);
             }
         }
     }

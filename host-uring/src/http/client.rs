@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use forebay_core::table::Key;
@@ -21,8 +22,9 @@ use super::record::{Trace, finish, sample_rtt};
 use super::wait::{Patience, others_turn};
 use super::work::{Head, Work};
 use crate::config::ServiceIndex;
+use crate::metrics::ServiceMetrics;
 use crate::rt::{Now, Rt, Stream};
-use crate::worker::{Service, TimeOuts, Worker};
+use crate::worker::{Generation, Service, TimeOuts, Worker};
 
 /// A client's connection.
 pub struct Client<R: Rt> {
@@ -53,6 +55,8 @@ pub struct Client<R: Rt> {
     dismissed: Cell<bool>,
     /// Its task, while it waits for a request.
     waiting: RefCell<Option<Waker>>,
+    /// Where it is counted: with the service that accepted it.
+    counts: Arc<ServiceMetrics>,
 }
 
 impl<R: Rt> Client<R> {
@@ -66,7 +70,8 @@ impl<R: Rt> Client<R> {
     ) -> Rc<Self> {
         worker.connections.set(worker.connections.get() + 1);
         worker.metrics.connections.opened.inc();
-        worker.metrics.services[service.0].connections.opened.inc();
+        let counts = worker.current().service(service).counts.clone();
+        counts.connections.opened.inc();
         Rc::new(Client {
             worker: worker.clone(),
             service,
@@ -81,18 +86,19 @@ impl<R: Rt> Client<R> {
             named: Cell::new(None),
             dismissed: Cell::new(false),
             waiting: RefCell::default(),
+            counts,
         })
     }
 
-    /// The service's settings.
-    pub fn service(&self) -> &Service {
-        self.worker.service(self.service)
+    /// Its service's settings.
+    pub fn service<'g>(&self, plan: &'g Generation) -> &'g Service {
+        plan.service(self.service)
     }
 
     /// The request is over: the countdown of a client that a proxy named begins.
     fn let_go(&self, now: Now) {
         if let Some(key) = self.named.take() {
-            self.worker.store.close(&key, now);
+            self.worker.current().store.close(&key, now);
         }
     }
 }
@@ -103,7 +109,7 @@ impl<R: Rt> Holds for Client<R> {
     /// would gather an entry of every one that ever came.
     //= SE-PERSIST-04
     fn hold(&self, key: Key, who: IpAddr, now: Now) {
-        let store = &self.worker.store;
+        let store = &self.worker.current().store;
         if who == self.peer.ip().to_canonical() {
             let mut held = self.held.borrow_mut();
             if !held.contains(&key) && store.open(&key, now) {
@@ -125,11 +131,11 @@ impl<R: Rt> Drop for Client<R> {
         let now = self.worker.rt.now();
         self.let_go(now);
         for key in self.held.borrow().iter() {
-            self.worker.store.close(key, now);
+            self.worker.current().store.close(key, now);
         }
         self.worker.connections.set(self.worker.connections.get() - 1);
         self.worker.metrics.connections.closed.inc();
-        self.worker.metrics.services[self.service.0].connections.closed.inc();
+        self.counts.connections.closed.inc();
     }
 }
 
@@ -193,11 +199,11 @@ enum After {
 //= SE-IDLE-01
 pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
     let worker = &client.worker;
-    let time_outs = client.service().time_outs;
-    let mut first_head = Some(TimeOuts::at(worker.rt.now(), time_outs.header));
+    let time_outs = || client.service(&worker.current()).time_outs;
+    let mut first_head = Some(TimeOuts::at(worker.rt.now(), time_outs().header));
     loop {
         let now = worker.rt.now();
-        let deadline = first_head.unwrap_or_else(|| TimeOuts::at(now, time_outs.idle));
+        let deadline = first_head.unwrap_or_else(|| TimeOuts::at(now, time_outs().idle));
         let waited = {
             let _place = worker.parked.enter(&client);
             request_or_dismissal(&client, deadline).await
@@ -258,9 +264,10 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
             others_turn().await;
         }
         let begin = worker.rt.now();
-        let deadline =
-            first_head.take().unwrap_or_else(|| TimeOuts::at(begin, client.service().time_outs.header));
-        match read_head(client, head, deadline).await {
+        let plan = &*worker.current();
+        let service = client.service(plan);
+        let deadline = first_head.take().unwrap_or_else(|| TimeOuts::at(begin, service.time_outs.header));
+        match read_head(client, service, head, deadline).await {
             HeadRead::Request => {}
             HeadRead::Nothing => return After::End,
             HeadRead::Cut => {
@@ -270,22 +277,22 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
             //= SE-TIMEOUT-02
             HeadRead::Late => {
                 worker.metrics.timeouts.header.inc();
-                refuse(client, head, begin, 408, "the request's head did not come in time").await;
+                refuse(client, plan, head, begin, 408, "the request's head did not come in time").await;
                 return After::End;
             }
             HeadRead::Refused(status, why) => {
                 worker.metrics.requests_rejected.inc();
-                refuse(client, head, begin, status, why).await;
+                refuse(client, plan, head, begin, status, why).await;
                 return After::End;
             }
         }
         client.requests.set(client.requests.get() + 1);
         sample_rtt(client);
-        worker.metrics.services[client.service.0].requests.inc();
+        service.counts.requests.inc();
         let mut work = worker.works.work();
         work.trace.begin = begin;
-        let mut told = Told { client, head: &mut *head, work: &mut work, is_over: false };
-        let outcome = exchange(client, told.head, told.work).await;
+        let mut told = Told { client, plan, head: &mut *head, work: &mut work, is_over: false };
+        let outcome = exchange(client, plan, told.head, told.work).await;
         told.is_over = true;
         drop(told);
         client.let_go(worker.rt.now());
@@ -309,6 +316,7 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
 /// A request under way: where its task is dropped in the middle of it, it is told all the same.
 struct Told<'c, R: Rt> {
     client: &'c Client<R>,
+    plan: &'c Generation,
     head: &'c mut Head,
     work: &'c mut Work,
     /// It has ended by itself, and has been told.
@@ -326,7 +334,7 @@ impl<R: Rt> Drop for Told<'_, R> {
         let work = &mut *self.work;
         work.trace.ended(if is_stop { "cut: the engine stopped" } else { "cut: its worker failed" });
         work.trace.rx_bytes = work.trace.rx_bytes.max(self.head.request.len as u64);
-        finish(self.client, self.head, &work.trace);
+        finish(self.client, self.plan, self.head, &work.trace);
     }
 }
 
@@ -343,8 +351,8 @@ enum HeadRead {
     Refused(u16, &'static str),
 }
 
-async fn read_head<R: Rt>(client: &Client<R>, head: &mut Head, deadline: Now) -> HeadRead {
-    let limits = &client.service().limits;
+async fn read_head<R: Rt>(client: &Client<R>, service: &Service, head: &mut Head, deadline: Now) -> HeadRead {
+    let limits = &service.limits;
     // One byte more than a head may have, so that the parser sees that it is too long.
     let capacity_max = limits.head_bytes as usize + 1;
     loop {
@@ -382,15 +390,22 @@ async fn read_head<R: Rt>(client: &Client<R>, head: &mut Head, deadline: Now) ->
 }
 
 /// Answers what cannot be served, and closes.
-async fn refuse<R: Rt>(client: &Client<R>, head: &mut Head, begin: Now, status: u16, why: &'static str) {
+async fn refuse<R: Rt>(
+    client: &Client<R>,
+    plan: &Generation,
+    head: &mut Head,
+    begin: Now,
+    status: u16,
+    why: &'static str,
+) {
     let mut trace = Trace { begin, rx_bytes: head.bytes.len() as u64, ..Trace::default() };
     trace.ended(why);
     let mut gather = Gather::default();
     let saying = Saying { status, ..Saying::default() };
-    let said = say(client, None, saying, &mut gather, &mut trace, Patience::endless()).await;
+    let said = say(client, plan, None, saying, &mut gather, &mut trace, Patience::endless()).await;
     // What was understood of it is not logged: its positions may be half-way.
     head.request.reset();
-    finish(client, head, &trace);
+    finish(client, plan, head, &trace);
     if said {
         linger(client, &mut head.bytes).await;
     }

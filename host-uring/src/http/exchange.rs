@@ -25,7 +25,7 @@ use super::work::{Head, Work};
 use crate::limits::is_shortage;
 use crate::rt::{Rt, Stream};
 use crate::upstream::ServerConn;
-use crate::worker::{Route, TimeOuts, Worker};
+use crate::worker::{Generation, Route, TimeOuts, Worker};
 
 /// What the log says of what was cut.
 const GRACE_OVER: &str = "cut: the grace of its disabled or failed server is over";
@@ -59,14 +59,19 @@ impl Ended {
 }
 
 /// Serves one request.
-pub async fn exchange<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, work: &mut Work) -> Outcome {
+pub async fn exchange<R: Rt>(
+    client: &Rc<Client<R>>,
+    plan: &Generation,
+    head: &mut Head,
+    work: &mut Work,
+) -> Outcome {
     let worker = &client.worker;
-    let service = client.service();
+    let service = client.service(plan);
     let patience = Patience::until(TimeOuts::at(work.trace.begin, service.time_outs.total));
     if !service.websockets {
         head.request.upgrade = None;
     }
-    let trusted = &worker.tree.service(client.service).http.trusted_proxies;
+    let trusted = &plan.tree.service(client.service).http.trusted_proxies;
     let who = client_of(client.peer, trusted, head.bytes.filled(), &head.request);
     client.shown.set((who.ip, who.port).into());
     let view = View { bytes: head.bytes.filled(), head: &head.request, client: who };
@@ -75,19 +80,19 @@ pub async fn exchange<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, work: &mut
         Some(0) => {
             // We are the last one that this request wants to reach (RFC 9110 7.6.2).
             let status = if head.request.method == Method::Options { 204 } else { 405 };
-            answer(client, head, work, Saying { status, ..Saying::default() }, patience).await
+            answer(client, plan, head, work, Saying { status, ..Saying::default() }, patience).await
         }
         _ => {
-            let steer = steer(client, &view, &mut work.text);
+            let steer = steer(client, plan, &view, &mut work.text);
             match steer.end() {
-                Some(end) => ruled(client, head, &view, work, end, patience).await,
-                None => attempts(client, head, &view, &steer, work, patience).await,
+                Some(end) => ruled(client, plan, head, &view, work, end, patience).await,
+                None => attempts(client, plan, head, &view, &steer, work, patience).await,
             }
         }
     };
     let trace = &mut work.trace;
     trace.rx_bytes += ended.consumed.max(head.request.len) as u64;
-    finish(client, head, trace);
+    finish(client, plan, head, trace);
     if ended.outcome == Outcome::Keep {
         head.next_message(ended.consumed);
         if let Some(leftover) = ended.leftover {
@@ -100,18 +105,19 @@ pub async fn exchange<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, work: &mut
 /// Sends a request to one server after another, until one answers or none is left.
 async fn attempts<R: Rt>(
     client: &Rc<Client<R>>,
+    plan: &Generation,
     head: &Head,
     view: &View<'_>,
     steer: &Steer<'_>,
     work: &mut Work,
     patience: Patience,
 ) -> Ended {
-    let Some(route_at) = pick_route(client, steer, view) else {
-        return no_pool(client, head, work, patience).await;
+    let Some(route_at) = pick_route(client, plan, steer, view) else {
+        return no_pool(client, plan, head, work, patience).await;
     };
     // Kept beside the working set, which the tries fill anew.
     let target = std::mem::take(&mut work.text);
-    let ended = try_servers(client, head, view, steer, &target, route_at, work, patience).await;
+    let ended = try_servers(client, plan, head, view, steer, &target, route_at, work, patience).await;
     work.text = target;
     ended
 }
@@ -123,6 +129,7 @@ async fn attempts<R: Rt>(
 )]
 async fn try_servers<R: Rt>(
     client: &Rc<Client<R>>,
+    plan: &Generation,
     head: &Head,
     view: &View<'_>,
     steer: &Steer<'_>,
@@ -133,8 +140,8 @@ async fn try_servers<R: Rt>(
 ) -> Ended {
     let worker = &*client.worker;
     let hash_key = steer.outcome.as_ref().and_then(|outcome| outcome.hash_key(view));
-    let route = &worker.routes[route_at];
-    let pool_metrics = &worker.metrics.pools[route.pool_index.0];
+    let route = &plan.routes[route_at];
+    let pool_metrics = &route.counts;
     pool_metrics.requests.inc();
     work.trace.route = Some(route_at);
     let mut last: Option<Failure> = None;
@@ -146,14 +153,14 @@ async fn try_servers<R: Rt>(
         let behind = waiting.is_none() && !route.queue.is_empty();
         let circumstances =
             Circumstances { tried: &work.tried, full: &work.full, queued: waiting.is_some(), hash_key };
-        let decision = choose(worker, &**client, route, view, &circumstances, &mut work.set_cookie);
+        let decision = choose(worker, plan, &**client, route, view, &circumstances, &mut work.set_cookie);
         work.trace.reason = Some(decision.reason);
         let server = match decision.verdict {
             Verdict::Server(server) if !behind => server,
             Verdict::Server(_) | Verdict::Queue => {
                 work.full.clear();
                 if waiting.is_none() {
-                    waiting = Waiting::enter(worker, route);
+                    waiting = Waiting::enter(worker, plan, route);
                 }
                 let waited = match &waiting {
                     Some(place) => Some(place.wait(&worker.rt, &client.stream, patience).await),
@@ -178,12 +185,19 @@ async fn try_servers<R: Rt>(
                         work.trace.ended("the queue for a server is full");
                     }
                 }
-                return answer(client, head, work, Saying { status: 503, ..Saying::default() }, patience)
-                    .await;
+                return answer(
+                    client,
+                    plan,
+                    head,
+                    work,
+                    Saying { status: 503, ..Saying::default() },
+                    patience,
+                )
+                .await;
             }
             Verdict::Close | Verdict::Reject { .. } | Verdict::Site(_) => {
                 leave(&mut waiting, worker, work);
-                return refused(client, head, work, route, decision.verdict, last, patience).await;
+                return refused(client, plan, head, work, route, decision.verdict, last, patience).await;
             }
         };
         let Some(busy) = Busy::take(worker, route, server) else {
@@ -194,7 +208,7 @@ async fn try_servers<R: Rt>(
         leave(&mut waiting, worker, work);
         sent_to = sent_to.saturating_add(1);
         work.trace.asks(server.at());
-        let failure = match connect(worker, route, server, fresh, patience).await {
+        let failure = match connect(worker, plan, route, server, fresh, patience).await {
             Err(Unconnected::Short(failure)) => {
                 // Another server's connection would want the same.
                 Failed { retry: Retry::No(retry::WhyNot::Exhausted), failure }
@@ -213,7 +227,8 @@ async fn try_servers<R: Rt>(
             }
             Ok(conn) => {
                 let target = steer.rewritten.then_some(target);
-                let try_ = Try { client, head, steer, target, route, server, attempts: sent_to, patience };
+                let try_ =
+                    Try { client, plan, head, steer, target, route, server, attempts: sent_to, patience };
                 match talk(&try_, work, conn, &busy).await {
                     Talk::Ended(ended) => return ended,
                     Talk::Failed(failed) => failed,
@@ -241,7 +256,7 @@ async fn try_servers<R: Rt>(
             Retry::No(_) => {
                 work.trace.ended(failure.why);
                 let saying = Saying { status: failure.status, ..Saying::default() };
-                return answer(client, head, work, saying, patience).await;
+                return answer(client, plan, head, work, saying, patience).await;
             }
         }
     }
@@ -257,6 +272,7 @@ enum Unconnected {
 
 async fn connect<R: Rt>(
     worker: &Worker<R>,
+    plan: &Generation,
     route: &Route,
     server: ServerIndex,
     fresh: bool,
@@ -264,13 +280,13 @@ async fn connect<R: Rt>(
 ) -> Result<ServerConn<R::Stream>, Unconnected> {
     let target = &route.servers[server.at()];
     if !fresh && let Some(conn) = worker.upstreams.kept(target.slot, &route.keep) {
-        worker.metrics.servers[target.slot].reused.inc();
+        target.counts.reused.inc();
         return Ok(conn);
     }
-    let us = worker.service(route.service).time_outs.connect;
+    let us = plan.service(route.service).time_outs.connect;
     let deadline = patience.step(worker.rt.now(), us);
     let clients = worker.connections.get();
-    worker.upstreams.open(target.slot, target.address, clients, deadline).await.map_err(|error| {
+    worker.upstreams.open(target, clients, deadline).await.map_err(|error| {
         //= SE-UPSTREAM-05
         if is_shortage(&error) {
             worker.metrics.connect_shortages.inc();
@@ -287,7 +303,7 @@ async fn connect<R: Rt>(
         if late && patience.is_over(worker.rt.now()) {
             counters.total.inc();
         } else {
-            worker.metrics.servers[target.slot].connect_failures.inc();
+            target.counts.connect_failures.inc();
             if late {
                 counters.connect.inc();
             }
@@ -308,6 +324,7 @@ async fn connect<R: Rt>(
 /// What one try of a request works with.
 struct Try<'a, R: Rt> {
     client: &'a Client<R>,
+    plan: &'a Generation,
     head: &'a Head,
     steer: &'a Steer<'a>,
     target: Option<&'a [u8]>,
@@ -333,18 +350,18 @@ async fn talk<R: Rt>(
     try_: &Try<'_, R>,
     work: &mut Work,
     mut conn: ServerConn<R::Stream>,
-    busy: &Busy<'_, R>,
+    busy: &Busy<'_>,
 ) -> Talk {
-    let Try { client, head, steer, target, route, server, attempts, patience } = *try_;
+    let Try { client, plan, head, steer, target, route, server, attempts, patience } = *try_;
     let worker = &*client.worker;
-    let slot = route.servers[server.at()].slot;
     let leg = Leg {
         worker,
         client,
-        service: client.service(),
+        plan,
+        service: client.service(plan),
         route,
         server,
-        slot,
+        counts: &route.servers[server.at()].counts,
         request: &head.request,
         bytes: head.bytes.filled(),
         patience,
@@ -365,7 +382,7 @@ async fn talk<R: Rt>(
             worker.metrics.requests_rejected.inc();
             work.trace.ended(why);
             let saying = Saying { status, ..Saying::default() };
-            let mut ended = answer(client, head, work, saying, patience).await;
+            let mut ended = answer(client, plan, head, work, saying, patience).await;
             if ended.outcome == Outcome::Keep {
                 ended.outcome = Outcome::Linger;
             }
@@ -405,7 +422,7 @@ async fn talk<R: Rt>(
     match received {
         None => {
             let said = leg.progress.said.get();
-            Talk::Ended(hopeless(client, head, work, uploaded, said, patience).await)
+            Talk::Ended(hopeless(client, plan, head, work, uploaded, said, patience).await)
         }
         Some(received) => received_all(&leg, busy, head, work, conn, uploaded, received, consumed).await,
     }
@@ -431,6 +448,7 @@ async fn send_whole<R: Rt>(
 /// The client spoilt its own request: tells it so, if no other answer has begun.
 async fn hopeless<R: Rt>(
     client: &Client<R>,
+    plan: &Generation,
     head: &Head,
     work: &mut Work,
     uploaded: Option<Uploaded>,
@@ -462,7 +480,7 @@ async fn hopeless<R: Rt>(
         return Ended::with(Outcome::Close);
     }
     let saying = Saying { status, ..Saying::default() };
-    let mut ended = answer(client, head, work, saying, Patience::endless()).await;
+    let mut ended = answer(client, plan, head, work, saying, Patience::endless()).await;
     if ended.outcome == Outcome::Keep {
         ended.outcome = Outcome::Linger;
     }
@@ -472,7 +490,7 @@ async fn hopeless<R: Rt>(
 #[expect(clippy::too_many_arguments, reason = "called once: the end of `talk`")]
 async fn received_all<R: Rt>(
     leg: &Leg<'_, R>,
-    busy: &Busy<'_, R>,
+    busy: &Busy<'_>,
     head: &Head,
     work: &mut Work,
     conn: ServerConn<R::Stream>,
@@ -498,7 +516,7 @@ async fn received_all<R: Rt>(
                 retry::Failure::Connect | retry::Failure::Status(_) => false,
             };
             if lost && retry != Retry::SameServer {
-                worker.metrics.servers[leg.slot].aborts.inc();
+                leg.counts.aborts.inc();
             }
             return Talk::Failed(Failed { failure, retry });
         }
@@ -524,7 +542,7 @@ async fn received_all<R: Rt>(
             Ended { outcome, consumed, leftover }
         }
         Received::Upgraded(first_down) => {
-            worker.metrics.services[client.service.0].upgrades.inc();
+            leg.service.counts.upgrades.inc();
             let mut first_up = worker.buffers.head();
             first_up.append(head.bytes.filled().get(consumed..).unwrap_or(&[]));
             let carried = Carried::default();
@@ -533,7 +551,7 @@ async fn received_all<R: Rt>(
                 buffers: &worker.buffers,
                 client: &client.stream,
                 server: &conn.stream,
-                idle_us: client.service().time_outs.upgraded,
+                idle_us: leg.service.time_outs.upgraded,
                 carried: &carried,
                 gave: &|bytes| leg.gave(bytes),
                 got: &|bytes| leg.got(bytes),
@@ -546,7 +564,7 @@ async fn received_all<R: Rt>(
                 Some(true) => worker.metrics.timeouts.upgraded_idle.inc(),
                 Some(false) => {}
                 None => {
-                    worker.metrics.servers[leg.slot].cuts.inc();
+                    leg.counts.cuts.inc();
                     work.trace.ended(GRACE_OVER);
                 }
             }
@@ -554,7 +572,7 @@ async fn received_all<R: Rt>(
         }
         //= SE-CUT-01
         Received::Withdrawn => {
-            worker.metrics.servers[leg.slot].cuts.inc();
+            leg.counts.cuts.inc();
             if !leg.progress.said.get() {
                 let (status, kind) = (503, retry::Failure::Closed);
                 let failure = Failure { status, kind, reused: false, why: GRACE_OVER };

@@ -9,36 +9,35 @@ use forebay_core::id::ServerIndex;
 use super::wait::Patience;
 use super::work::Work;
 use crate::rt::{Now, Rt, Stream};
-use crate::worker::{Route, Ticket, TimeOuts, Worker};
+use crate::worker::{Generation, Route, Ticket, TimeOuts, Worker};
 
 /// A server that works on a request: counted with the pool, and, if it is limited, over all workers.
-pub(crate) struct Busy<'w, R: Rt> {
-    worker: &'w Worker<R>,
+pub(crate) struct Busy<'w> {
     route: &'w Route,
     server: ServerIndex,
     /// Ends the work if the server's grace is over.
     pub(crate) ticket: Ticket<'w>,
 }
 
-impl<'w, R: Rt> Busy<'w, R> {
+impl<'w> Busy<'w> {
     /// Takes a place at the server; `None` if its limit leaves none.
     //= SE-LIMIT-01
-    pub(crate) fn take(worker: &'w Worker<R>, route: &'w Route, server: ServerIndex) -> Option<Self> {
+    pub(crate) fn take<R: Rt>(worker: &'w Worker<R>, route: &'w Route, server: ServerIndex) -> Option<Self> {
         let target = &route.servers[server.at()];
         if target.limit != 0 && !target.shared.try_open(target.limit) {
             return None;
         }
         route.pool.borrow_mut().connection_opened(server);
-        worker.metrics.servers[target.slot].active.opened.inc();
-        Some(Busy { worker, route, server, ticket: worker.underway.enter(target.slot) })
+        target.counts.active.opened.inc();
+        Some(Busy { route, server, ticket: worker.underway.enter(target.slot) })
     }
 }
 
-impl<R: Rt> Drop for Busy<'_, R> {
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let target = &self.route.servers[self.server.at()];
         self.route.pool.borrow_mut().connection_closed(self.server);
-        self.worker.metrics.servers[target.slot].active.closed.inc();
+        target.counts.active.closed.inc();
         if target.limit != 0 {
             target.shared.close();
             self.route.queue.call();
@@ -67,13 +66,13 @@ pub(crate) enum Waited {
 
 impl<'w> Waiting<'w> {
     /// Takes a place; `None` if all are taken.
-    pub(crate) fn enter<R: Rt>(worker: &'w Worker<R>, route: &'w Route) -> Option<Self> {
-        let pool = worker.pool_of(route);
+    pub(crate) fn enter<R: Rt>(worker: &Worker<R>, plan: &'w Generation, route: &'w Route) -> Option<Self> {
+        let pool = plan.pool_of(route);
         let queue = &pool.config.request_queue;
         if !queue.enabled || !pool.shared.try_queue(queue.depth) {
             return None;
         }
-        worker.metrics.pools[route.pool_index.0].queued.inc();
+        route.counts.queued.inc();
         let since = worker.rt.now();
         let until = TimeOuts::at(since, route.queue_us);
         Some(Waiting { place: route.queue.enter(), shared: &pool.shared, since, until })

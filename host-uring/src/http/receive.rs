@@ -112,7 +112,7 @@ pub async fn receive<R: Rt>(
         leg.worker.buffers.give_back(buffer);
         return Received::Failed(failure);
     }
-    learn(leg.worker, leg.route, leg.server, buffer.filled(), down.response);
+    learn(leg.worker, leg.plan, leg.route, leg.server, buffer.filled(), down.response);
     pass_answer(leg, conn, buffer, down).await
 }
 
@@ -128,7 +128,7 @@ fn nothing<R: Rt>(leg: &Leg<'_, R>, unanswered: Unanswered, trace: &mut Trace) -
 fn account<R: Rt>(leg: &Leg<'_, R>, down: &mut Downward<'_>) {
     let status = down.response.status;
     down.trace.server_status = status;
-    let metrics = &leg.worker.metrics.servers[leg.slot];
+    let metrics = leg.counts;
     if let Some(class) = class_of(status) {
         metrics.responses[class].inc();
     }
@@ -311,7 +311,7 @@ async fn pass_answer<R: Rt>(
                     why: "the answer's content is garbled",
                 });
             }
-            worker.metrics.servers[leg.slot].aborts.inc();
+            leg.counts.aborts.inc();
             down.trace.ended("the answer's content is garbled");
             return Received::Cut;
         };
@@ -392,14 +392,14 @@ async fn pass_answer<R: Rt>(
                     return Received::Whole { client_keeps: sent.keep_alive, server_keeps: false };
                 }
                 Err(_) => {
-                    worker.metrics.servers[leg.slot].aborts.inc();
+                    leg.counts.aborts.inc();
                     down.trace.ended("the server closed the connection in the middle of the answer");
                     return Received::Cut;
                 }
             },
             Err(Stalled::Client(halt)) => return client_halt(leg, halt, down.trace),
             Err(Stalled::Server(halt)) => {
-                worker.metrics.servers[leg.slot].aborts.inc();
+                leg.counts.aborts.inc();
                 if halt == Halt::TimedOut {
                     let counters = &worker.metrics.timeouts;
                     if leg.patience.is_over(worker.rt.now()) {

@@ -7,7 +7,7 @@ use super::client::Client;
 use super::work::Head;
 use crate::log::{AccessRecord, Timing};
 use crate::rt::{Now, Rt, Stream};
-use crate::worker::Route;
+use crate::worker::{Generation, Route};
 
 /// Words that say why a record deserves a look; as many as one request can earn.
 const WORDS_MAX: usize = 5;
@@ -118,10 +118,10 @@ impl Trace {
 }
 
 /// Counts a request and logs it.
-pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace) {
+pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: &Trace) {
     let worker = &client.worker;
     let now = worker.rt.now();
-    let metrics = &worker.metrics.services[client.service.0];
+    let metrics = &client.service(plan).counts;
     metrics.rx_bytes.add(trace.rx_bytes);
     metrics.tx_bytes.add(trace.tx_bytes);
     if let Some(class) = class_of(trace.status) {
@@ -133,7 +133,7 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace) {
     if !log.enabled() {
         return;
     }
-    let route: Option<&Route> = trace.route.map(|at| &worker.routes[at]);
+    let route: Option<&Route> = trace.route.map(|at| &plan.routes[at]);
     let server = match (route, trace.server) {
         (Some(route), Some(at)) => route.servers.get(at).map(|server| server.address),
         _ => None,
@@ -151,11 +151,11 @@ pub fn finish<R: Rt>(client: &Client<R>, head: &Head, trace: &Trace) {
     let known = request.len > 0;
     log.push(&AccessRecord {
         at_unix_us: worker.unix_us(trace.begin),
-        service_engine: &worker.tree.engine.name,
+        service_engine: &plan.tree.engine.name,
         worker: worker.index,
         request_id: worker.request_id(),
-        virtual_service: &worker.tree.service(client.service).name,
-        pool: route.map(|route| worker.pool_of(route)),
+        virtual_service: &plan.tree.service(client.service).name,
+        pool: route.map(|route| plan.pool_of(route)),
         client: client.shown.get(),
         client_dest: client.local,
         server,

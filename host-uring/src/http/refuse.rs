@@ -13,30 +13,31 @@ use super::wait::Patience;
 use super::work::{Head, Work};
 use crate::config::Target;
 use crate::rt::Rt;
-use crate::worker::Route;
+use crate::worker::{Generation, Route};
 
 /// No pool of the service's group can serve: the group's way of saying so.
 pub(super) async fn no_pool<R: Rt>(
     client: &Client<R>,
+    plan: &Generation,
     head: &Head,
     work: &mut Work,
     patience: Patience,
 ) -> Ended {
-    let worker = &client.worker;
     work.trace.ended("no pool of the group can serve");
-    let action = match worker.tree.service(client.service).target {
-        Target::Group(group) => crate::config::fail_action(&worker.tree.groups[group.0].config.fail_action),
+    let action = match plan.tree.service(client.service).target {
+        Target::Group(group) => crate::config::fail_action(&plan.tree.groups[group.0].config.fail_action),
         Target::Pool(_) => FailAction::CloseConnection,
     };
-    if let Some(route) = client.service().routes.first() {
-        worker.metrics.pools[worker.routes[*route].pool_index.0].no_server.inc();
+    if let Some(route) = client.service(plan).routes.first() {
+        plan.routes[*route].counts.no_server.inc();
     }
-    failed_by(client, head, work, &action, patience).await
+    failed_by(client, plan, head, work, &action, patience).await
 }
 
 /// Does what a pool or group does when nobody can serve.
 pub(super) async fn failed_by<R: Rt>(
     client: &Client<R>,
+    plan: &Generation,
     head: &Head,
     work: &mut Work,
     action: &FailAction,
@@ -53,13 +54,14 @@ pub(super) async fn failed_by<R: Rt>(
             Saying { status: *status, location: Some(location.as_bytes()), ..Saying::default() }
         }
     };
-    answer(client, head, work, saying, patience).await
+    answer(client, plan, head, work, saying, patience).await
 }
 
 /// A rule ends the request.
 //= SE-RULES-01
 pub(super) async fn ruled<R: Rt>(
     client: &Client<R>,
+    plan: &Generation,
     head: &Head,
     view: &View<'_>,
     work: &mut Work,
@@ -73,7 +75,7 @@ pub(super) async fn ruled<R: Rt>(
             let location = std::mem::take(&mut work.text);
             let saying = Saying { status: redirect.status, location: Some(&location), ..Saying::default() };
             work.trace.ended("a rule redirects");
-            let ended = answer(client, head, work, saying, patience).await;
+            let ended = answer(client, plan, head, work, saying, patience).await;
             work.text = location;
             return ended;
         }
@@ -85,7 +87,7 @@ pub(super) async fn ruled<R: Rt>(
                 content_type: respond.content_type.as_deref().map(str::as_bytes),
                 ..Saying::default()
             };
-            return answer(client, head, work, saying, patience).await;
+            return answer(client, plan, head, work, saying, patience).await;
         }
         End::Close | End::RateLimited(0) => {
             work.trace.ended("a rule closes the connection");
@@ -101,12 +103,14 @@ pub(super) async fn ruled<R: Rt>(
         }
         End::Proceed => unreachable!("a request that goes on is not ended"),
     };
-    answer(client, head, work, Saying { status, ..Saying::default() }, patience).await
+    answer(client, plan, head, work, Saying { status, ..Saying::default() }, patience).await
 }
 
 /// The core found no server: the pool's way of saying so.
+#[expect(clippy::too_many_arguments, reason = "called once: the end of the loop over servers")]
 pub(super) async fn refused<R: Rt>(
     client: &Client<R>,
+    plan: &Generation,
     head: &Head,
     work: &mut Work,
     route: &Route,
@@ -114,12 +118,12 @@ pub(super) async fn refused<R: Rt>(
     last: Option<Failure>,
     patience: Patience,
 ) -> Ended {
-    let pool_metrics = &client.worker.metrics.pools[route.pool_index.0];
+    let pool_metrics = &route.counts;
     if let Some(failure) = last {
         // A server was asked and failed: that is what the client learns.
         work.trace.ended(failure.why);
         let saying = Saying { status: failure.status, ..Saying::default() };
-        return answer(client, head, work, saying, patience).await;
+        return answer(client, plan, head, work, saying, patience).await;
     }
     pool_metrics.no_server.inc();
     let status = match verdict {
@@ -144,27 +148,29 @@ pub(super) async fn refused<R: Rt>(
         FailAction::LocalResponse { status: own, .. } | FailAction::Redirect { status: own, .. }
             if *own == status =>
         {
-            failed_by(client, head, work, &action, patience).await
+            failed_by(client, plan, head, work, &action, patience).await
         }
-        _ => answer(client, head, work, Saying { status, ..Saying::default() }, patience).await,
+        _ => answer(client, plan, head, work, Saying { status, ..Saying::default() }, patience).await,
     }
 }
 
 /// Answers in place of a server; keeps the connection if the request had no content.
 pub(super) async fn answer<R: Rt>(
     client: &Client<R>,
+    plan: &Generation,
     head: &Head,
     work: &mut Work,
     saying: Saying<'_>,
     patience: Patience,
 ) -> Ended {
     let request = &head.request;
-    let more = client.service().requests_max == 0 || client.requests.get() < client.service().requests_max;
+    let requests_max = client.service(plan).requests_max;
+    let more = requests_max == 0 || client.requests.get() < requests_max;
     let keep = request.keep_alive && !request.framing.has_content() && more && !client.worker.draining.get();
     // The time for the whole request may be over; the answer that says so gets time of its own.
     let patience = if patience.is_over(client.worker.rt.now()) { Patience::endless() } else { patience };
     let saying = Saying { keep, ..saying };
-    let said = say(client, Some(request), saying, &mut work.to_client, &mut work.trace, patience).await;
+    let said = say(client, plan, Some(request), saying, &mut work.to_client, &mut work.trace, patience).await;
     let outcome = match (said, keep) {
         (true, true) => Outcome::Keep,
         (true, false) => Outcome::Linger,

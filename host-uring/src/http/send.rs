@@ -20,8 +20,9 @@ use super::receive::Failure;
 use super::room::Room;
 use super::steer::Steer;
 use super::wait::{Burst, Halt, Patience, others_turn, write_all, write_some};
+use crate::metrics::ServerMetrics;
 use crate::rt::{Now, Rt, Stream};
-use crate::worker::{Route, Service, Worker};
+use crate::worker::{Generation, Route, Service, Worker};
 
 /// One try of a request at one server: what both directions need to know.
 pub struct Leg<'a, R: Rt> {
@@ -29,14 +30,16 @@ pub struct Leg<'a, R: Rt> {
     pub worker: &'a Worker<R>,
     /// The client.
     pub client: &'a Client<R>,
+    /// The configuration that the request began with.
+    pub plan: &'a Generation,
     /// The virtual service's settings.
     pub service: &'a Service,
     /// The route.
     pub route: &'a Route,
     /// The server.
     pub server: ServerIndex,
-    /// The server's place in per-server lists.
-    pub slot: usize,
+    /// What is counted for the server.
+    pub counts: &'a ServerMetrics,
     /// The request.
     pub request: &'a RequestHead,
     /// Its bytes, and what was read behind it.
@@ -71,13 +74,13 @@ impl<R: Rt> Leg<'_, R> {
 
     /// Counts bytes that went to the server.
     pub fn gave(&self, bytes: u64) {
-        self.worker.metrics.servers[self.slot].tx_bytes.add(bytes);
+        self.counts.tx_bytes.add(bytes);
         self.load(bytes);
     }
 
     /// Counts bytes that came from the server.
     pub fn got(&self, bytes: u64) {
-        self.worker.metrics.servers[self.slot].rx_bytes.add(bytes);
+        self.counts.rx_bytes.add(bytes);
         self.load(bytes);
     }
 

@@ -13,7 +13,7 @@ use super::view::View;
 use crate::config::{GroupIndex, Target};
 use crate::persist::bound_to;
 use crate::rt::Rt;
-use crate::worker::{Route, Service, Worker};
+use crate::worker::{Generation, Route, Service, Worker};
 
 /// What the rules want.
 pub struct Steer<'p> {
@@ -66,14 +66,18 @@ fn field_edit(edit: &Edit, on: On) -> Option<FieldEdit<'_>> {
 
 /// Asks the service's rules; a rewritten target is left in `text`.
 //= SE-RULES-01
-pub fn steer<'w, R: Rt>(client: &'w Client<R>, view: &View<'_>, text: &mut Vec<u8>) -> Steer<'w> {
-    let worker = &*client.worker;
-    let policy = &worker.tree.service(client.service).policy;
+pub fn steer<'p, R: Rt>(
+    client: &Client<R>,
+    plan: &'p Generation,
+    view: &View<'_>,
+    text: &mut Vec<u8>,
+) -> Steer<'p> {
+    let policy = &plan.tree.service(client.service).policy;
     if policy.is_empty() {
         return Steer { outcome: None, rewritten: false };
     }
-    let mut state = client.service().policy_state.borrow_mut();
-    let outcome = policy.evaluate(&mut state, view, worker.rt.now());
+    let mut state = client.service(plan).policy_state.borrow_mut();
+    let outcome = policy.evaluate(&mut state, view, client.worker.rt.now());
     text.clear();
     let rewritten = outcome.rewrite(view, text) == Rewritten::Yes;
     Steer { outcome: Some(outcome), rewritten }
@@ -81,65 +85,78 @@ pub fn steer<'w, R: Rt>(client: &'w Client<R>, view: &View<'_>, text: &mut Vec<u
 
 /// The route of a request: the pool or group that a rule chose, else the service's own. `None` if no pool of
 /// a group can serve.
-pub fn pick_route<R: Rt>(client: &Client<R>, steer: &Steer<'_>, view: &View<'_>) -> Option<usize> {
+pub fn pick_route<R: Rt>(
+    client: &Client<R>,
+    plan: &Generation,
+    steer: &Steer<'_>,
+    view: &View<'_>,
+) -> Option<usize> {
     let worker = &*client.worker;
+    let service = client.service(plan);
     let chosen = steer.outcome.as_ref().map(|outcome| (outcome.pool, outcome.group));
     let group = match chosen {
-        Some((Some(pool), _)) => return route_of(worker, client.service(), pool),
-        Some((None, Some(group))) => worker.tree.group_by_id(group)?,
+        Some((Some(pool), _)) => return route_of(plan, service, pool),
+        Some((None, Some(group))) => plan.tree.group_by_id(group)?,
         // The target's own pools stand first.
-        _ => return plain_route(worker, client.service(), view),
+        _ => return plain_route(worker, plan, service, view),
     };
-    pick_member(worker, client.service(), group, view)
+    pick_member(worker, plan, service, group, view)
 }
 
 /// The route of what no rule was asked about.
 pub(crate) fn plain_route<R: Rt>(
     worker: &Worker<R>,
+    plan: &Generation,
     service: &Service,
     view: &impl RequestView,
 ) -> Option<usize> {
-    match worker.tree.service(service.index).target {
+    match plan.tree.service(service.index).target {
         Target::Pool(_) => service.routes.first().copied(),
-        Target::Group(group) => pick_member(worker, service, group, view),
+        Target::Group(group) => pick_member(worker, plan, service, group, view),
     }
 }
 
-fn route_of<R: Rt>(worker: &Worker<R>, service: &Service, pool: PoolId) -> Option<usize> {
+fn route_of(plan: &Generation, service: &Service, pool: PoolId) -> Option<usize> {
     let mut routes = service.routes.iter();
-    routes.find(|at| worker.pool_of(&worker.routes[**at]).id == pool).copied()
+    routes.find(|at| plan.pool_of(&plan.routes[**at]).id == pool).copied()
 }
 
 fn pick_member<R: Rt>(
     worker: &Worker<R>,
+    plan: &Generation,
     service: &Service,
     group: GroupIndex,
     view: &impl RequestView,
 ) -> Option<usize> {
-    let members = &worker.tree.groups[group.0].pools;
+    let members = &plan.tree.groups[group.0].pools;
     let routes = || {
-        let of = |at: &&usize| members.contains(&worker.routes[**at].pool_index);
+        let of = |at: &&usize| members.contains(&plan.routes[**at].pool_index);
         service.routes.iter().filter(of).copied()
     };
-    let bound = routes().find_map(|at| binds(worker, &worker.routes[at], view));
+    let bound = routes().find_map(|at| binds(worker, plan, &plan.routes[at], view));
     let usable = |pool: PoolId| {
-        let at = routes().find(|at| worker.pool_of(&worker.routes[*at]).id == pool);
+        let at = routes().find(|at| plan.pool_of(&plan.routes[*at]).id == pool);
         at.map_or(0, |at| {
-            let route = &worker.routes[at];
-            route.follow_states(&worker.tree, worker.rt.now());
+            let route = &plan.routes[at];
+            route.follow_states(&plan.tree, worker.rt.now());
             route.pool.borrow().usable()
         })
     };
-    let choice = worker.groups[group.0].borrow_mut().choose(bound, usable)?;
-    route_of(worker, service, choice.pool)
+    let choice = plan.groups[group.0].borrow_mut().choose(bound, usable)?;
+    route_of(plan, service, choice.pool)
 }
 
 /// Says whether the client is bound to a server of this pool.
-fn binds<R: Rt>(worker: &Worker<R>, route: &Route, view: &impl RequestView) -> Option<Bound> {
-    route.follow_states(&worker.tree, worker.rt.now());
+fn binds<R: Rt>(
+    worker: &Worker<R>,
+    plan: &Generation,
+    route: &Route,
+    view: &impl RequestView,
+) -> Option<Bound> {
+    route.follow_states(&plan.tree, worker.rt.now());
     let pool = route.pool.borrow();
     let profile = pool.profile()?;
     let found = persist::find(profile, view);
-    let known = worker.store.remembered(route.binding.as_ref(), route.table, &found, worker.rt.now());
+    let known = plan.store.remembered(route.binding.as_ref(), route.table, &found, worker.rt.now());
     bound_to(&pool, &found, &known.stored)
 }

@@ -5,6 +5,7 @@
 
 mod histogram;
 pub mod page;
+mod per_worker;
 mod process;
 mod text;
 mod worker;
@@ -12,6 +13,7 @@ mod worker;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use histogram::{BOUNDS_US, Histogram, HistogramSum};
+pub use per_worker::PerWorker;
 pub use process::Process;
 pub use worker::{
     PersistenceCounters, PoolMetrics, ServerMetrics, ServiceMetrics, TimeoutCounters, WorkerMetrics,
@@ -55,5 +57,10 @@ impl Open {
     pub fn now(&self) -> u64 {
         let closed = self.closed.get();
         self.opened.get().saturating_sub(closed)
+    }
+
+    /// Ends what has not ended: its worker is gone, and nobody else writes.
+    pub fn settle(&self) {
+        self.closed.add(self.now());
     }
 }

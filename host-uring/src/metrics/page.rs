@@ -6,12 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::histogram::{Histogram, HistogramSum};
 use super::process::Process;
 use super::text::{Kind, Page};
 use super::{Counter, PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use crate::config::{HealthState, Pool, Server, Service, Tree};
-use crate::health::ServerReport;
 use crate::log::LogCounts;
 
 /// All that a page shows.
@@ -22,8 +20,6 @@ pub struct View<'a> {
     pub workers: &'a [Arc<WorkerMetrics>],
     /// What the supervisor knows of each worker.
     pub supervised: &'a [Supervised],
-    /// Health reports by server slot.
-    pub health: &'a [ServerReport],
     /// What became of the access log's lines.
     pub log: LogCounts,
     /// The process.
@@ -210,16 +206,6 @@ pub(crate) fn sum(workers: &[Arc<WorkerMetrics>], of: impl Fn(&WorkerMetrics) ->
     workers.iter().map(|worker| of(worker)).sum()
 }
 
-/// Adds up one histogram over the workers.
-pub(crate) fn histogram(
-    workers: &[Arc<WorkerMetrics>],
-    of: impl Fn(&WorkerMetrics) -> &Histogram,
-) -> HistogramSum {
-    let mut sum = HistogramSum::default();
-    workers.iter().for_each(|worker| sum.add(of(worker)));
-    sum
-}
-
 type OfService = (&'static str, &'static str, &'static str, fn(&ServiceMetrics) -> u64);
 
 fn services(page: &mut Page, view: &View<'_>) {
@@ -229,16 +215,16 @@ fn services(page: &mut Page, view: &View<'_>) {
     ];
     for (name, unit, help, of) in per_worker {
         page.family(name, Kind::Counter, unit, help);
-        each_service(view, |index, service| {
-            for (worker, metrics) in view.workers.iter().enumerate() {
+        each_service(view, |service| {
+            for worker in 0..view.workers.len() {
                 let labels = [("virtual_service", service.name.as_str()), ("worker", &worker.to_string())];
-                page.sample(&labels, of(&metrics.services[index]));
+                page.sample(&labels, of(&service.shared.counts.of(worker)));
             }
         });
     }
     page.family("forebay_client_connections_open", Kind::Gauge, "", "Client connections that are open.");
-    each_service(view, |index, service| {
-        let open = sum(view.workers, |w| w.services[index].connections.now());
+    each_service(view, |service| {
+        let open = service.shared.counts.sum(|s| s.connections.now());
         page.sample(&[("virtual_service", &service.name)], open);
     });
     let counters: [OfService; 3] = [
@@ -248,14 +234,14 @@ fn services(page: &mut Page, view: &View<'_>) {
     ];
     for (name, unit, help, of) in counters {
         page.family(name, Kind::Counter, unit, help);
-        each_service(view, |index, service| {
-            page.sample(&[("virtual_service", &service.name)], sum(view.workers, |w| of(&w.services[index])));
+        each_service(view, |service| {
+            page.sample(&[("virtual_service", &service.name)], service.shared.counts.sum(of));
         });
     }
     page.family("forebay_responses", Kind::Counter, "", "Answers to clients by class.");
-    each_service(view, |index, service| {
+    each_service(view, |service| {
         for (class, word) in CLASSES.iter().enumerate() {
-            let count = sum(view.workers, |w| w.services[index].responses[class].get());
+            let count = service.shared.counts.sum(|s| s.responses[class].get());
             page.sample(&[("virtual_service", &service.name), ("class", word)], count);
         }
     });
@@ -265,16 +251,14 @@ fn services(page: &mut Page, view: &View<'_>) {
         "seconds",
         "From a request's first byte to its answer's last.",
     );
-    each_service(view, |index, service| {
-        page.histogram(
-            &[("virtual_service", &service.name)],
-            &histogram(view.workers, |w| &w.services[index].duration),
-        );
+    each_service(view, |service| {
+        let durations = service.shared.counts.histogram(|s| &s.duration);
+        page.histogram(&[("virtual_service", &service.name)], &durations);
     });
 }
 
-fn each_service(view: &View<'_>, mut of: impl FnMut(usize, &Service)) {
-    view.tree.services.iter().enumerate().for_each(|(index, service)| of(index, service));
+fn each_service(view: &View<'_>, of: impl FnMut(&Service)) {
+    view.tree.services.iter().for_each(of);
 }
 
 type OfPool = (&'static str, &'static str, fn(&PoolMetrics) -> u64);
@@ -292,8 +276,8 @@ fn pools(page: &mut Page, view: &View<'_>) {
     ];
     for (name, help, of) in counters {
         page.family(name, Kind::Counter, "", help);
-        for (index, pool) in view.tree.pools.iter().enumerate() {
-            page.sample(&[("pool", &pool.name)], sum(view.workers, |w| of(&w.pools[index])));
+        for pool in &view.tree.pools {
+            page.sample(&[("pool", &pool.name)], pool.shared.counts.sum(of));
         }
     }
     page.family("forebay_pool_queue_length", Kind::Gauge, "", "Requests that wait for a server now.");
@@ -313,12 +297,9 @@ fn pools(page: &mut Page, view: &View<'_>) {
         ("invalid", |p| p.persistence.invalid.get()),
         ("server_down", |p| p.persistence.server_down.get()),
     ];
-    for (index, pool) in view.tree.pools.iter().enumerate().filter(|(_, pool)| pool.persistence.is_some()) {
+    for pool in view.tree.pools.iter().filter(|pool| pool.persistence.is_some()) {
         for (result, of) in results {
-            page.sample(
-                &[("pool", &pool.name), ("result", result)],
-                sum(view.workers, |w| of(&w.pools[index])),
-            );
+            page.sample(&[("pool", &pool.name), ("result", result)], pool.shared.counts.sum(of));
         }
     }
 }
@@ -339,7 +320,7 @@ fn servers(page: &mut Page, view: &View<'_>) {
         }
     });
     page.family("forebay_server_state_changes", Kind::Counter, "", "Changes of the server's state.");
-    each_server(view, |server, labels| page.sample(labels, view.health[server.slot].changes));
+    each_server(view, |server, labels| page.sample(labels, server.shared.report().changes));
     page.family(
         "forebay_health_probes",
         Kind::Counter,
@@ -348,7 +329,7 @@ fn servers(page: &mut Page, view: &View<'_>) {
     );
     each_server(view, |server, labels| {
         let [pool, address] = *labels;
-        let report = &view.health[server.slot];
+        let report = server.shared.report().clone();
         let counts = [
             ("passed", report.probes_passed),
             ("failed", report.probes_failed),
@@ -401,15 +382,13 @@ fn servers(page: &mut Page, view: &View<'_>) {
     ];
     for (name, unit, kind, help, of) in families {
         page.family(name, kind, unit, help);
-        each_server(view, |server, labels| {
-            page.sample(labels, sum(view.workers, |w| of(&w.servers[server.slot])))
-        });
+        each_server(view, |server, labels| page.sample(labels, server.shared.counts.sum(of)));
     }
     page.family("forebay_server_responses", Kind::Counter, "", "Answers of the server by class.");
     each_server(view, |server, labels| {
         let [pool, address] = *labels;
         for (class, word) in CLASSES.iter().enumerate() {
-            let count = sum(view.workers, |w| w.servers[server.slot].responses[class].get());
+            let count = server.shared.counts.sum(|s| s.responses[class].get());
             page.sample(&[pool, address, ("class", word)], count);
         }
     });
@@ -420,7 +399,7 @@ fn servers(page: &mut Page, view: &View<'_>) {
         "From a request's last byte to the first byte of the server's answer.",
     );
     each_server(view, |server, labels| {
-        page.histogram(labels, &histogram(view.workers, |w| &w.servers[server.slot].response_time));
+        page.histogram(labels, &server.shared.counts.histogram(|s| &s.response_time));
     });
 }
 

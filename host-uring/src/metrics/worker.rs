@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Counter, Histogram, Open};
-use crate::config::Tree;
 
-/// All that one worker counts. Lists have the lengths of the tree's lists.
-#[derive(Debug)]
+/// What one worker counts for the engine as a whole. Services, pools and servers have counts of their own
+/// ([`PerWorker`](super::PerWorker)), which live as long as they do.
+#[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WorkerMetrics {
     /// Turns of the worker's loop; the control thread calls a worker stuck when it stands still.
@@ -29,12 +29,6 @@ pub struct WorkerMetrics {
     pub client_aborts: Counter,
     /// Time-outs, each kind by itself.
     pub timeouts: TimeoutCounters,
-    /// By [`ServiceIndex`](crate::config::ServiceIndex).
-    pub services: Box<[ServiceMetrics]>,
-    /// By [`PoolIndex`](crate::config::PoolIndex).
-    pub pools: Box<[PoolMetrics]>,
-    /// By [`Server::slot`](crate::config::Server::slot).
-    pub servers: Box<[ServerMetrics]>,
 }
 
 /// Time-outs, each kind by itself.
@@ -60,6 +54,7 @@ pub struct TimeoutCounters {
 
 /// What a worker counts for a virtual service.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct ServiceMetrics {
     /// Client connections.
     pub connections: Open,
@@ -79,6 +74,7 @@ pub struct ServiceMetrics {
 
 /// What a worker counts for a pool.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct PoolMetrics {
     /// Requests that came to the pool.
     pub requests: Counter,
@@ -111,6 +107,7 @@ pub struct PersistenceCounters {
 ///
 /// The passive monitor judges by these counts as well: the control thread reads them ten times a second.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct ServerMetrics {
     /// Connections to it, idle ones included.
     pub connections: Open,
@@ -135,28 +132,6 @@ pub struct ServerMetrics {
 }
 
 impl WorkerMetrics {
-    /// Counters at zero, for the lists of `tree`.
-    pub fn new(tree: &Tree) -> Self {
-        fn list<T: Default>(len: usize) -> Box<[T]> {
-            std::iter::repeat_with(T::default).take(len).collect()
-        }
-        Self {
-            ticks: AtomicU64::new(0),
-            connections: Open::default(),
-            connections_refused_limit: Counter::default(),
-            accept_errors: Counter::default(),
-            connect_shortages: Counter::default(),
-            upstream_evictions: Counter::default(),
-            requests_rejected: Counter::default(),
-            heads_refused_memory: Counter::default(),
-            client_aborts: Counter::default(),
-            timeouts: TimeoutCounters::default(),
-            services: list(tree.services.len()),
-            pools: list(tree.pools.len()),
-            servers: list(tree.server_slots),
-        }
-    }
-
     /// Says that the worker's loop has turned.
     #[inline]
     pub fn tick(&self) {
@@ -166,10 +141,6 @@ impl WorkerMetrics {
     /// Closes what a panicked worker had open. Only for the control thread, between the worker's end and its new start:
     /// then there is no other writer.
     pub fn settle_after_panic(&self) {
-        let services = self.services.iter().map(|s| &s.connections);
-        let servers = self.servers.iter().flat_map(|s| [&s.connections, &s.active]);
-        for open in std::iter::once(&self.connections).chain(services).chain(servers) {
-            open.closed.add(open.now());
-        }
+        self.connections.settle();
     }
 }

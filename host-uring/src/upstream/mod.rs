@@ -14,8 +14,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::limits::{GIVEN_UP_AT_ONCE_MAX, is_shortage};
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{ServerMetrics, WorkerMetrics};
 use crate::rt::{NEVER, Now, Rt, Stream};
+use crate::worker::RouteServer;
 
 /// One connection to a server.
 pub struct ServerConn<S> {
@@ -30,7 +31,7 @@ pub struct ServerConn<S> {
     opened: Now,
     idle_since: Now,
     slot: usize,
-    metrics: Arc<WorkerMetrics>,
+    counts: Arc<ServerMetrics>,
     _counted: Counted,
 }
 
@@ -54,7 +55,7 @@ impl<S> ServerConn<S> {
 
 impl<S> Drop for ServerConn<S> {
     fn drop(&mut self) {
-        self.metrics.servers[self.slot].connections.closed.inc();
+        self.counts.connections.closed.inc();
     }
 }
 
@@ -132,8 +133,7 @@ impl<R: Rt> Upstreams<R> {
     //= SE-UPSTREAM-05
     pub async fn open(
         &self,
-        slot: usize,
-        to: SocketAddr,
+        target: &RouteServer,
         clients: usize,
         deadline: Now,
     ) -> io::Result<ServerConn<R::Stream>> {
@@ -142,7 +142,7 @@ impl<R: Rt> Upstreams<R> {
         self.make_room(clients);
         let mut given_up = 0;
         let stream = loop {
-            match self.rt.connect(to, deadline).await {
+            match self.rt.connect(target.address, deadline).await {
                 Ok(stream) => break stream,
                 Err(error)
                     if is_shortage(&error) && given_up < GIVEN_UP_AT_ONCE_MAX && self.give_up_oldest() =>
@@ -153,7 +153,7 @@ impl<R: Rt> Upstreams<R> {
             }
         };
         let now = self.rt.now();
-        self.metrics.servers[slot].connections.opened.inc();
+        target.counts.connections.opened.inc();
         Ok(ServerConn {
             local: stream.local_addr().ok(),
             rtt_us: stream.rtt_us().unwrap_or(0),
@@ -161,8 +161,8 @@ impl<R: Rt> Upstreams<R> {
             requests: 0,
             opened: now,
             idle_since: NEVER,
-            slot,
-            metrics: self.metrics.clone(),
+            slot: target.slot,
+            counts: target.counts.clone(),
             _counted: counted,
         })
     }

@@ -32,7 +32,7 @@ fn act<R: Rt>(worker: &Rc<Worker<R>>, acceptors: &Rc<Acceptors<R>>, message: Mes
     match message {
         Message::PoolsChanged => {
             worker.follow_servers();
-            for route in &worker.routes {
+            for route in &worker.current().routes {
                 // A server that came up may have room for one that waits.
                 route.queue.call();
             }

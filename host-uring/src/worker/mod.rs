@@ -14,6 +14,7 @@ use crate::listen::Acceptors;
 use crate::persist::Store;
 use crate::rt::{Backend, Now, Rt, Sockets};
 
+mod generation;
 mod mail;
 mod make;
 mod queue;
@@ -21,9 +22,10 @@ mod state;
 mod time;
 mod underway;
 
+pub use generation::{Generation, Route, RouteServer, Service, TimeOuts};
 pub use make::make;
 pub use queue::{Place, Queue};
-pub use state::{Route, RouteServer, Service, TimeOuts, Worker};
+pub use state::Worker;
 pub use underway::{Ticket, Underway};
 
 /// How a worker runs, for the log.

@@ -18,7 +18,7 @@ pub(super) async fn keep<R: Rt>(
     shutdown: &ShutdownFlag,
 ) {
     let mut sweep_at = from_now(&worker.rt, UPSTREAM_SWEEP_US);
-    let share = worker.store.partitions().div_ceil(SWEEP_TICKS.saturating_mul(workers.max(1)));
+    let share = worker.current().store.partitions().div_ceil(SWEEP_TICKS.saturating_mul(workers.max(1)));
     loop {
         worker.metrics.tick();
         worker.read_wall_clock();
@@ -29,12 +29,13 @@ pub(super) async fn keep<R: Rt>(
         let now = worker.rt.now();
         // The hand is shared and each worker moves it by its share: one that is stuck does not stop it.
         if share > 0 {
-            worker.store.sweep(share, now);
+            worker.current().store.sweep(share, now);
         }
         if now >= sweep_at {
             sweep_at = from_now(&worker.rt, UPSTREAM_SWEEP_US);
+            let current = worker.current();
             worker.upstreams.sweep(|slot| {
-                let mut routes = worker.routes.iter();
+                let mut routes = current.routes.iter();
                 routes
                     .find(|route| route.servers.iter().any(|server| server.slot == slot))
                     .map(|route| route.keep)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use forebay_host_uring::config::{HealthState, ServiceIndex, Tree};
 use forebay_host_uring::http::client::{Client, serve};
 use forebay_host_uring::log::{self, Drain};
-use forebay_host_uring::metrics::WorkerMetrics;
+use forebay_host_uring::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use forebay_host_uring::persist::Store;
 use forebay_host_uring::rt::memory::{Memory, MemoryStream};
 use forebay_host_uring::rt::{NEVER, Now, Rt, Stream};
@@ -46,7 +46,7 @@ impl Lab {
         tree.started = memory.now();
         let tree = Arc::new(tree);
         let store = Store::build(&tree, 16 << 20, [7; 16], memory.now()).expect("a store");
-        let metrics = Arc::new(WorkerMetrics::new(&tree));
+        let metrics = Arc::new(WorkerMetrics::default());
         let (sink, drain) = log::ring(1 << 20, true);
         let store = Arc::new(store);
         let rt = memory.clone();
@@ -60,6 +60,23 @@ impl Lab {
             }
         });
         Lab { memory, worker, metrics, drain }
+    }
+
+    /// What the worker counts for a service.
+    pub fn of_service(&self, service: usize) -> Arc<ServiceMetrics> {
+        self.worker.current().tree.services[service].shared.counts.of(0)
+    }
+
+    /// What the worker counts for a pool.
+    pub fn of_pool(&self, pool: usize) -> Arc<PoolMetrics> {
+        self.worker.current().tree.pools[pool].shared.counts.of(0)
+    }
+
+    /// What the worker counts for a server; servers of all pools are counted through.
+    pub fn of_server(&self, server: usize) -> Arc<ServerMetrics> {
+        let current = self.worker.current();
+        let (_, server) = current.tree.servers().nth(server).expect("there is such a server");
+        server.shared.counts.of(0)
     }
 
     /// Starts a server that runs `script` with each connection.
@@ -90,7 +107,7 @@ impl Lab {
 
     /// What the health driver does when a server's state changes.
     pub fn set_health(&self, server: usize, state: HealthState) {
-        let pool = &self.worker.tree.pools[0];
+        let pool = &self.worker.current().tree.pools[0];
         pool.servers[server].shared.publish(state);
         pool.shared.bump();
     }

@@ -12,7 +12,7 @@ use forebay_host_uring::config::Tree;
 use forebay_host_uring::control::mailbox::{Mailbox, mailbox};
 use forebay_host_uring::control::{SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
 use forebay_host_uring::log::{self, Drain};
-use forebay_host_uring::metrics::WorkerMetrics;
+use forebay_host_uring::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use forebay_host_uring::persist::Store;
 use forebay_host_uring::rt::{Backend, clock};
 use forebay_host_uring::worker::{self, Common, Started};
@@ -95,7 +95,7 @@ impl Engine {
             may_panic: false,
         };
         for (index, listeners) in sockets.into_iter().enumerate() {
-            let metrics = Arc::new(WorkerMetrics::new(&tree));
+            let metrics = Arc::new(WorkerMetrics::default());
             let (mail, receiver) = mailbox().expect("a mailbox");
             let (log, drain) = log::ring(1 << 20, true);
             let seat = WorkerSeat {
@@ -154,6 +154,22 @@ impl Engine {
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).expect("each line is JSON"))
             .collect()
+    }
+
+    /// The sum of a service's counter over all workers.
+    pub fn services(&self, service: usize, of: impl Fn(&ServiceMetrics) -> u64) -> u64 {
+        self.tree.services[service].shared.counts.sum(of)
+    }
+
+    /// The sum of a pool's counter over all workers.
+    pub fn pools(&self, pool: usize, of: impl Fn(&PoolMetrics) -> u64) -> u64 {
+        self.tree.pools[pool].shared.counts.sum(of)
+    }
+
+    /// The sum of a server's counter over all workers; servers of all pools are counted through.
+    pub fn servers(&self, server: usize, of: impl Fn(&ServerMetrics) -> u64) -> u64 {
+        let (_, server) = self.tree.servers().nth(server).expect("there is such a server");
+        server.shared.counts.sum(of)
     }
 
     /// The sum of a counter over all workers.
