@@ -105,6 +105,127 @@ fn of_an_answer_that_the_client_does_not_read_nothing_is_held() {
     assert!(lab.worker.buffers.held_bytes() <= 200, "{}", lab.worker.buffers.held_bytes());
 }
 
+//= test SE-HEAD-02
+#[test]
+fn what_came_of_a_servers_head_waits_for_its_rest_in_little_memory() {
+    for begin in [1, 1_000, 20_000] {
+        let lab = Lab::new(&document(""));
+        let fields = format!("X-A: {}\r\n", "v".repeat(5_000)).repeat(6);
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\n");
+        let expected = head.len();
+        lab.server(SERVER, move |rt, mut peer| {
+            let head = head.clone();
+            async move {
+                peer.until("\r\n\r\n").await;
+                peer.send(&head[..begin]).await;
+                sleep_ms(&rt, 1_000).await;
+                peer.send(&head[begin..]).await;
+                peer.send("ok").await;
+                peer.all().await;
+            }
+        });
+        lab.run(async {
+            let mut client = lab.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            lab.sleep_ms(500).await;
+            assert_eq!(lab.worker.buffers.unused_large(), 1, "after {begin} bytes a large buffer is held");
+            assert_eq!(lab.worker.buffers.held_bytes(), begin);
+            let answer = client.until("ok").await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.len() > expected, "{begin}");
+        });
+        assert_eq!(lab.worker.buffers.held_bytes(), 0);
+    }
+}
+
+//= test SE-HEAD-02
+//= test SE-INTERIM-01
+#[test]
+fn an_interim_answer_that_its_client_does_not_take_holds_no_large_buffer() {
+    for behind in ["", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"] {
+        let lab = Lab::new(&document(""));
+        lab.memory.pipe_capacity(6_000);
+        lab.server(SERVER, move |_, mut peer| async move {
+            peer.until("\r\n\r\n").await;
+            let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "v".repeat(4_000));
+            peer.send(hint.repeat(2) + behind).await;
+            if behind.is_empty() {
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await;
+            }
+            peer.send("ok").await;
+            peer.all().await;
+        });
+        lab.run(async {
+            let mut client = lab.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            lab.sleep_ms(100).await;
+            assert_eq!(lab.worker.buffers.unused_large(), 1, "a large buffer is held");
+            let held = lab.worker.buffers.held_bytes();
+            assert!((2_000..6_000).contains(&held), "{held} bytes wait");
+            let answer = client.until("ok").await;
+            assert_eq!(answer.matches("HTTP/1.1 103 Early Hints\r\n").count(), 2, "{answer}");
+            assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 1, "{answer}");
+        });
+        assert_eq!(lab.worker.buffers.held_bytes(), 0);
+    }
+}
+
+//= test SE-BODY-02
+#[test]
+fn bytes_behind_an_answer_hold_no_large_buffer_while_its_client_does_not_read() {
+    let mut lab = Lab::new(&document(""));
+    lab.memory.pipe_capacity(6_000);
+    lab.server(SERVER, |_, mut peer| async move {
+        peer.until("\r\n\r\n").await;
+        let head = format!("HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 3000\r\n\r\n", "v".repeat(4_000));
+        peer.send(format!("{head}{}too much", "x".repeat(3_000))).await;
+        peer.all().await;
+    });
+    lab.run(async {
+        let mut client = lab.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        lab.sleep_ms(100).await;
+        assert_eq!(lab.worker.buffers.unused_large(), 1, "a large buffer is held");
+        let answer = client.until(&"x".repeat(3_000)).await;
+        assert!(answer.ends_with("x") && !answer.contains("too much"), "{answer}");
+        lab.sleep_ms(10).await;
+    });
+    assert_eq!(lab.log()[0]["significance"][0], "the server sent more than it announced");
+}
+
+//= test SE-HELD-01
+#[test]
+fn while_much_is_held_the_first_read_of_an_answer_is_small_too() {
+    const SMALL: usize = 4_096;
+    for scarce in [true, false] {
+        let lab = Lab::new(&document(""));
+        lab.memory.pipe_capacity(40_000);
+        lab.server(SERVER, |_, mut peer| async move {
+            // The first answer fills the client's socket, the second one finds no room there.
+            for size in [38_500, 30_000] {
+                peer.until("\r\n\r\n").await;
+                let content = "x".repeat(size);
+                peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{content}")).await;
+            }
+            peer.all().await;
+        });
+        let much = lab.worker.buffers.hold(if scarce { 3 << 20 } else { 0 });
+        let before = lab.worker.buffers.held_bytes();
+        lab.run(async {
+            let mut client = lab.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2)).await;
+            lab.sleep_ms(100).await;
+            let held = lab.worker.buffers.held_bytes() - before;
+            assert_eq!(held <= SMALL, scarce, "{held} bytes are held");
+            assert!(held > 1_000, "{held}: something waits");
+            for size in [38_500, 30_000] {
+                client.until("\r\n\r\n").await;
+                assert_eq!(client.exactly(size).await.len(), size);
+            }
+        });
+        drop(much);
+    }
+}
+
 //= test SE-BODY-01
 //= test SE-TUNNEL-02
 #[test]

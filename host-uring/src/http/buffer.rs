@@ -5,9 +5,11 @@
 //! processor's cache.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use super::limits::{
     BODY_BUFFER_BYTES, BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HEAD_GROWTH_BYTES, HELD_BYTES_MAX,
+    SLOW_READ_BYTES,
 };
 
 /// Bytes between `start` and `end` of an owned piece of memory.
@@ -16,8 +18,20 @@ pub struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// Bytes of it that stand in the worker's account of large heads.
-    charged: usize,
+    /// What of it stands in the worker's account of large heads.
+    charged: Option<Charge>,
+}
+
+/// Bytes in the worker's account of large heads while this lives: a buffer may end with a task that is given up.
+struct Charge {
+    large: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.large.set(self.large.get() - self.bytes);
+    }
 }
 
 /// What came of asking for more room for a head.
@@ -34,7 +48,7 @@ pub enum Grown {
 impl Buffer {
     /// An empty buffer of `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
-        Buffer { bytes: vec![0; capacity], start: 0, end: 0, charged: 0 }
+        Buffer { bytes: vec![0; capacity], start: 0, end: 0, charged: None }
     }
 
     /// The bytes that are there.
@@ -150,7 +164,7 @@ impl Drop for Held<'_> {
 pub struct Buffers {
     held: Cell<usize>,
     /// Bytes by which heads are larger than their first buffer.
-    large: Cell<usize>,
+    large: Rc<Cell<usize>>,
     large_max: usize,
     heads: RefCell<Vec<Buffer>>,
     bodies: RefCell<Vec<Buffer>>,
@@ -162,7 +176,7 @@ impl Buffers {
         // The lists' own memory is taken once.
         Buffers {
             held: Cell::new(0),
-            large: Cell::new(0),
+            large: Rc::default(),
             large_max,
             heads: RefCell::new(Vec::with_capacity(BUFFERS_KEPT_MAX)),
             bodies: RefCell::new(Vec::with_capacity(BUFFERS_KEPT_MAX)),
@@ -210,8 +224,14 @@ impl Buffers {
     }
 
     fn charge(&self, buffer: &mut Buffer, bytes: usize) {
-        buffer.charged += bytes;
+        if bytes == 0 {
+            return;
+        }
         self.large.set(self.large.get() + bytes);
+        match &mut buffer.charged {
+            Some(charge) => charge.bytes += bytes,
+            none => *none = Some(Charge { large: self.large.clone(), bytes }),
+        }
     }
 
     /// Counts bytes that are held for a slow receiver.
@@ -231,10 +251,36 @@ impl Buffers {
         self.held.get() > HELD_BYTES_MAX || self.large.get() > self.large_max
     }
 
+    /// How much to read at once for anybody.
+    pub fn read_max(&self) -> usize {
+        if self.are_scarce() { SLOW_READ_BYTES } else { BODY_BUFFER_BYTES }
+    }
+
+    /// Puts what a large buffer has into no more memory than it needs for as long as somebody is waited for, and counts
+    /// it while the guard lives.
+    pub fn fold(&self, buffer: &mut Buffer) -> Held<'_> {
+        let mut small = if buffer.is_empty() { Buffer::default() } else { self.head() };
+        small.append(buffer.filled());
+        self.give_back(std::mem::replace(buffer, small));
+        self.hold(buffer.len())
+    }
+
+    /// Puts what was folded into a large buffer again.
+    pub fn unfold(&self, buffer: &mut Buffer) {
+        let mut large = self.body();
+        large.append(buffer.filled());
+        self.give_back(std::mem::replace(buffer, large));
+    }
+
+    /// Large buffers that nobody uses.
+    pub fn unused_large(&self) -> usize {
+        self.bodies.borrow().len()
+    }
+
     /// Takes a buffer back. One that had to grow, or one too many, is freed.
     pub fn give_back(&self, mut buffer: Buffer) {
         buffer.clear();
-        self.large.set(self.large.get() - std::mem::take(&mut buffer.charged));
+        buffer.charged = None;
         let list = match buffer.capacity() {
             HEAD_BUFFER_BYTES => &self.heads,
             BODY_BUFFER_BYTES => &self.bodies,
@@ -293,6 +339,10 @@ mod tests {
         assert_eq!(buffers.grow_head(&mut buffer, 49_153), Grown::TooLong);
         buffers.give_back(buffer);
         assert_eq!(buffers.large.get(), 0);
+        let given_up = buffers.leftover(&[1; HEAD_BUFFER_BYTES + 1]);
+        assert_eq!(buffers.large.get(), 1);
+        drop(given_up);
+        assert_eq!(buffers.large.get(), 0, "a task that is given up takes nothing from the account for ever");
     }
 
     //= test SE-HEAD-01

@@ -91,11 +91,10 @@ pub async fn receive<R: Rt>(
             break;
         }
         context.interims += 1;
-        if let Err(halt) = pass_interim(leg, &buffer, down).await {
+        if let Err(halt) = pass_interim(leg, &mut buffer, down).await {
             leg.worker.buffers.give_back(buffer);
             return client_halt(leg, halt, down.trace);
         }
-        buffer.consume(down.response.len);
         // The time that counts is that of the final answer.
         if buffer.is_empty() {
             down.trace.answered = None;
@@ -149,7 +148,7 @@ async fn first_bytes<R: Rt>(
     loop {
         await_answer(leg, conn).await?;
         let mut buffer = worker.buffers.body();
-        match conn.stream.try_read(buffer.space()) {
+        match conn.stream.try_read(piece(leg, &mut buffer)) {
             Ok(0) => {
                 worker.buffers.give_back(buffer);
                 return Err(lost(conn).into());
@@ -170,6 +169,15 @@ async fn first_bytes<R: Rt>(
     }
 }
 
+/// Room for what is read next.
+//= SE-HELD-01
+fn piece<'b, R: Rt>(leg: &Leg<'_, R>, buffer: &'b mut Buffer) -> &'b mut [u8] {
+    let space = buffer.space();
+    let most = space.len().min(leg.worker.buffers.read_max());
+    &mut space[..most]
+}
+
+/// Reads the rest of a head, or the one behind an interim answer.
 async fn read_head<R: Rt>(
     leg: &Leg<'_, R>,
     conn: &ServerConn<R::Stream>,
@@ -193,7 +201,7 @@ async fn read_head<R: Rt>(
         if !buffer.make_room(limits.head_bytes as usize + 1) {
             return Err(bad("the answer's head is too long"));
         }
-        match conn.stream.try_read(buffer.space()) {
+        match conn.stream.try_read(piece(leg, buffer)) {
             // After an interim answer.
             Ok(0) if buffer.is_empty() => return Err(lost(conn).into()),
             Ok(0) => return Err(bad("the server closed the connection in the middle of a head")),
@@ -202,31 +210,54 @@ async fn read_head<R: Rt>(
                 answered.get_or_insert_with(|| leg.worker.rt.now());
                 buffer.commit(count);
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => await_answer(leg, conn).await?,
+            //= SE-HEAD-02
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let held = leg.worker.buffers.fold(buffer);
+                await_answer(leg, conn).await?;
+                drop(held);
+                leg.worker.buffers.unfold(buffer);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return Err(bad("the server reset the connection in the middle of a head")),
         }
     }
 }
 
-/// Passes a 1xx answer on to a client that understands it. Once it is whole, a final answer of ours may follow.
+/// Passes the 1xx answer that `buffer` begins with on to a client that understands it, and takes it out of there. Once
+/// it is whole, a final answer of ours may follow.
 //= SE-INTERIM-01
-async fn pass_interim<R: Rt>(leg: &Leg<'_, R>, buffer: &Buffer, down: &mut Downward<'_>) -> Result<(), Halt> {
-    if !takes_interims(leg.request) {
-        return Ok(());
-    }
-    let edits = ResponseEdits { via: leg.service.via.as_deref(), ..ResponseEdits::of(leg.request) };
-    let filled = buffer.filled();
+async fn pass_interim<R: Rt>(
+    leg: &Leg<'_, R>,
+    buffer: &mut Buffer,
+    down: &mut Downward<'_>,
+) -> Result<(), Halt> {
     down.gather.clear();
-    if down.gather.text(|own| write::response(filled, down.response, &edits, own)).is_err() {
-        // Our own `Via` is checked when the configuration is read.
-        down.gather.clear();
+    if takes_interims(leg.request) {
+        let edits = ResponseEdits { via: leg.service.via.as_deref(), ..ResponseEdits::of(leg.request) };
+        let head = buffer.filled();
+        if down.gather.text(|own| write::response(head, down.response, &edits, own)).is_err() {
+            // Our own `Via` is checked when the configuration is read.
+            down.gather.clear();
+        }
+    }
+    buffer.consume(down.response.len);
+    if down.gather.is_empty() {
         return Ok(());
     }
     leg.progress.said.set(true);
-    let step = leg.service.time_outs.body;
-    let rt = &leg.worker.rt;
-    let bytes = write_all(rt, &leg.client.stream, down.gather, filled, leg.patience, step).await?;
+    let (worker, to) = (leg.worker, &leg.client.stream);
+    let mut bytes = write_some(to, down.gather, &[])?;
+    //= SE-HEAD-02
+    if !down.gather.is_empty() {
+        let behind = worker.buffers.fold(buffer);
+        down.gather.hold(&[]);
+        let held = worker.buffers.hold(down.gather.len());
+        let step = leg.service.time_outs.body;
+        bytes += write_all(&worker.rt, to, down.gather, &[], leg.patience, step).await?;
+        down.gather.shrink(TEXT_KEPT_BYTES);
+        drop((behind, held));
+        worker.buffers.unfold(buffer);
+    }
     leg.progress.said.set(false);
     leg.progress.interim.set(true);
     down.trace.tx_bytes += bytes;
@@ -326,23 +357,23 @@ async fn pass_answer<R: Rt>(
             }
             Err(halt) => Some(halt),
         };
-        let slow = halted.is_none() && !down.gather.is_empty();
-        // Bytes behind the message's end stay where they are: they say that the connection is spent.
-        let freed = slow && used == filled.len();
-        if freed {
-            down.gather.hold(filled);
-            worker.buffers.give_back(std::mem::take(&mut buffer));
-        }
         let written = match halted {
             Some(halt) => Err(halt),
-            None if slow => {
-                let _held = worker.buffers.hold(down.gather.len());
-                let (rt, to) = (&worker.rt, &client.stream);
-                let rest = write_all(rt, to, down.gather, buffer.filled(), leg.patience, step).await;
+            None if down.gather.is_empty() => {
+                buffer.consume(used);
+                Ok(0)
+            }
+            None => {
+                down.gather.hold(filled);
+                // Bytes behind the message's end are kept: they say that the connection is spent.
+                buffer.consume(used);
+                let held = (worker.buffers.hold(down.gather.len()), worker.buffers.fold(&mut buffer));
+                let rest = write_all(&worker.rt, &client.stream, down.gather, &[], leg.patience, step).await;
                 down.gather.shrink(TEXT_KEPT_BYTES);
+                drop(held);
+                worker.buffers.unfold(&mut buffer);
                 rest
             }
-            None => Ok(0),
         };
         match written {
             Ok(bytes) => down.trace.tx_bytes += bytes,
@@ -350,11 +381,6 @@ async fn pass_answer<R: Rt>(
                 worker.buffers.give_back(buffer);
                 return client_halt(leg, halt, down.trace);
             }
-        }
-        if freed {
-            buffer = worker.buffers.body();
-        } else {
-            buffer.consume(used);
         }
         offset = 0;
         if down.response.status == 101 {
@@ -445,8 +471,7 @@ async fn more_content<R: Rt>(
                 let space = buffer.space();
                 most = space.len().min(SLOW_READ_BYTES);
             } else {
-                let scarce = worker.buffers.are_scarce();
-                most = most.min(if scarce { SLOW_READ_BYTES } else { room });
+                most = most.min(room).min(worker.buffers.read_max());
             }
         }
         match conn.stream.try_read(&mut buffer.space()[..most]) {

@@ -22,8 +22,7 @@ impl Room {
                 return None;
             }
         }
-        let most = if buffers.are_scarce() { SLOW_READ_BYTES } else { BODY_BUFFER_BYTES };
-        Some(self.bytes.min(most))
+        Some(self.bytes.min(buffers.read_max()))
     }
 
     /// How many bytes to read at most for `to`, which was waited for and says that it takes some: it may mean few.
