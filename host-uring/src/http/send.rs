@@ -175,7 +175,7 @@ pub fn compose<R: Rt>(
             port: leg.client.local.port(),
             tls: false,
         }),
-        forwarding: leg.service.forwarding,
+        forwarding: leg.service.forwarding_of(leg.client.peer.ip()),
         via: leg.service.via.as_deref(),
         drop_cookies: cookie.as_slice(),
         ..RequestEdits::default()

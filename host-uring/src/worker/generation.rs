@@ -4,6 +4,7 @@
 //! half-way is what it began with.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use forebay_core::lb::{Pool, PoolGroup};
@@ -13,8 +14,8 @@ use forebay_core::retry::{RetryConfig, Statuses};
 use forebay_core::table::TableId;
 use forebay_http::Limits;
 use forebay_http::h1::write::{Forwarding, Policy};
-use forebay_snapshot::Protocol;
-use forebay_snapshot::profile::ForwardedFor;
+use forebay_snapshot::profile::{ForwardedFor, Network};
+use forebay_snapshot::{HttpProfile, Protocol};
 
 use super::queue::Queue;
 use crate::config::{self, PoolIndex, ServerShared, ServiceIndex, Tree};
@@ -109,8 +110,12 @@ pub struct Service {
     pub limits: Limits,
     /// Bounds of what servers send: heads as large as the client's bound, bodies of any size.
     pub server_limits: Limits,
-    /// What happens to forwarding fields.
-    pub forwarding: Forwarding,
+    /// What happens to forwarding fields of strangers.
+    forwarding: Forwarding,
+    /// What happens to those of a trusted proxy.
+    forwarding_by_proxy: Forwarding,
+    /// Senders who are believed.
+    trusted_proxies: Vec<Network>,
     /// Our name in `Via`.
     pub via: Option<Vec<u8>>,
     /// Upgrades pass.
@@ -182,7 +187,6 @@ impl Service {
         let config::Service { http, tcp, protocol, .. } = tree.service(index);
         let us = |ms: u32| u64::from(ms) * 1000;
         let limits = config::head_limits(http);
-        let added = |on: bool| if on { Policy::Replace } else { Policy::Keep };
         Service {
             index,
             time_outs: TimeOuts {
@@ -199,17 +203,9 @@ impl Service {
             },
             limits,
             server_limits: Limits { body_bytes: u64::MAX, ..limits },
-            forwarding: Forwarding {
-                x_forwarded_for: match http.x_forwarded_for {
-                    ForwardedFor::Append => Policy::Append,
-                    ForwardedFor::Replace => Policy::Replace,
-                    ForwardedFor::Keep => Policy::Keep,
-                    ForwardedFor::Remove => Policy::Remove,
-                },
-                x_forwarded_proto: added(http.x_forwarded_proto),
-                x_forwarded_port: added(http.x_forwarded_proto),
-                forwarded: if http.forwarded { Policy::Append } else { Policy::Extend },
-            },
+            forwarding: forwarding(http, false),
+            forwarding_by_proxy: forwarding(http, true),
+            trusted_proxies: http.trusted_proxies.clone(),
             via: (!http.via.is_empty()).then(|| http.via.clone().into_bytes()),
             websockets: http.websockets,
             requests_max: http.requests_per_connection_max,
@@ -218,6 +214,44 @@ impl Service {
             routes,
             policy_state: RefCell::new(tree.service(index).policy.state(workers as u16)),
             counts: tree.service(index).shared.counts.of(worker),
+        }
+    }
+}
+
+/// What happens to forwarding fields, of somebody who is believed or of a stranger: what a stranger says of scheme and port
+/// is not believed, and what he says of addresses is treated alike in both fields that can hold it.
+//= SE-FORWARD-01
+fn forwarding(http: &HttpProfile, is_trusted: bool) -> Forwarding {
+    let scheme = match (http.x_forwarded_proto, is_trusted) {
+        (true, true) => Policy::Append,
+        (true, false) => Policy::Replace,
+        (false, _) => Policy::Keep,
+    };
+    Forwarding {
+        x_forwarded_for: match http.x_forwarded_for {
+            ForwardedFor::Append => Policy::Append,
+            ForwardedFor::Replace => Policy::Replace,
+            ForwardedFor::Keep => Policy::Keep,
+            ForwardedFor::Remove => Policy::Remove,
+        },
+        x_forwarded_proto: scheme,
+        x_forwarded_port: scheme,
+        forwarded: match (http.forwarded, http.x_forwarded_for) {
+            (true, ForwardedFor::Append | ForwardedFor::Keep) => Policy::Append,
+            (true, ForwardedFor::Replace | ForwardedFor::Remove) => Policy::Replace,
+            (false, ForwardedFor::Append) => Policy::Extend,
+            (false, ForwardedFor::Keep) => Policy::Keep,
+            (false, ForwardedFor::Replace | ForwardedFor::Remove) => Policy::Remove,
+        },
+    }
+}
+
+impl Service {
+    /// What happens to the forwarding fields that `peer` sent.
+    pub fn forwarding_of(&self, peer: IpAddr) -> Forwarding {
+        match self.trusted_proxies.iter().any(|network| network.contains(peer)) {
+            true => self.forwarding_by_proxy,
+            false => self.forwarding,
         }
     }
 }

@@ -42,13 +42,13 @@ section! {
         websockets: bool = true;
         /// What becomes of `X-Forwarded-For`. Avi: `xff_update`, by default `replace`.
         x_forwarded_for: ForwardedFor = ForwardedFor::Append;
-        /// Add `X-Forwarded-Proto` and `X-Forwarded-Port`. Avi: `x_forwarded_proto_enabled`, by default off.
+        /// Write `X-Forwarded-Proto` and `X-Forwarded-Port`; what a trusted proxy says of them stays. Avi: `x_forwarded_proto_enabled`, by default off.
         x_forwarded_proto: bool = true;
-        /// Add `Forwarded` (RFC 7239).
+        /// Add our element to `Forwarded` (RFC 7239); without, what came is treated as `x_forwarded_for` says.
         forwarded: bool = false;
         /// Our name in `Via`; empty: no `Via`.
         via: String = "forebay".to_owned(), is rules::via;
-        /// Senders whose `X-Forwarded-For` names the client.
+        /// Senders whose `X-Forwarded-For` names the client, and who are believed about scheme and port.
         trusted_proxies: Vec<Network> = Vec::new();
     }
 

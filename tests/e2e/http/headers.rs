@@ -66,6 +66,47 @@ fn forwarded_for_follows_its_profile() {
     }
 }
 
+/// What a server gets of these fields under a profile.
+fn forwarded_under(profile: &str, fields: &[&str]) -> Vec<String> {
+    let p = Proxied::one(&config::profile(profile), |_| Some(origin::ok("hi")));
+    let request = fields.iter().fold(Request::get("/"), |request, field| request.field(*field));
+    p.client().from(p.lab.client_ip(9)).send(&request).unwrap();
+    let (ip, port) = (p.lab.client_ip(9).to_string(), p.at.port().to_string());
+    let mut got: Vec<String> = lines(&p.heads()[0])
+        .into_iter()
+        .filter(|l| l.starts_with("x-forwarded-p") || l.starts_with("forwarded:"))
+        .map(|l| l.replace(&ip, "IP").replace(&port, "PORT"))
+        .collect();
+    got.sort();
+    got
+}
+
+//= test SE-FORWARD-01
+#[test]
+fn a_stranger_is_not_believed_about_anything_that_the_profile_replaces() {
+    let claims = ["Forwarded: for=6.6.6.6;proto=https", "X-Forwarded-Proto: https", "X-Forwarded-Port: 443"];
+    let ours = ["x-forwarded-port: PORT", "x-forwarded-proto: http"];
+    for (profile, forwarded) in [
+        ("", Some("forwarded: for=6.6.6.6;proto=https, for=IP;proto=http")),
+        ("x_forwarded_for = \"replace\"", None),
+        ("x_forwarded_for = \"remove\"", None),
+        ("x_forwarded_for = \"keep\"", Some("forwarded: for=6.6.6.6;proto=https")),
+        ("x_forwarded_for = \"replace\"\nforwarded = true", Some("forwarded: for=IP;proto=http")),
+        ("forwarded = true", Some("forwarded: for=6.6.6.6;proto=https, for=IP;proto=http")),
+    ] {
+        let want: Vec<&str> = forwarded.into_iter().chain(ours).collect();
+        assert_eq!(forwarded_under(profile, &claims), want, "{profile}");
+    }
+    assert_eq!(forwarded_under("", &["Forwarded: for=\""]), ours, "nothing stands behind an open quotation");
+    let proxy = "trusted_proxies = [\"127.0.0.0/8\"]";
+    assert_eq!(
+        forwarded_under(proxy, &claims[1..]),
+        ["x-forwarded-port: 443", "x-forwarded-proto: https"],
+        "a trusted proxy ends the TLS before us"
+    );
+    assert_eq!(forwarded_under(proxy, &[]), ours);
+}
+
 #[test]
 fn a_trusted_proxy_names_the_client() {
     let profile = config::profile("trusted_proxies = [\"127.0.0.0/8\"]");

@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 use core::net::IpAddr;
 
 use super::edit::{self, FieldEdit};
-use super::line;
+use super::{elements, line};
 use crate::Known;
 use crate::h1::fields::Fields;
 
@@ -17,7 +17,7 @@ pub enum Policy {
     /// Our part is added behind what came: the sender is believed. `X-Forwarded-Proto` and `-Port` have room for
     /// one value only: there ours is written if none came.
     Append,
-    /// As [`Policy::Append`] if the field came, else nothing is written.
+    /// As [`Policy::Append`] if the field came and can be read, else nothing is written.
     Extend,
     /// Only our part is written: the sender is not believed.
     Replace,
@@ -99,6 +99,7 @@ impl Plan {
     /// Writes our lines.
     //= H1-FWD-01
     //= H1-FWD-02
+    //= H1-FWD-03
     pub(super) fn write(&self, buf: &[u8], fields: &Fields, hop: &Hop, out: &mut Vec<u8>) {
         for &(known, policy) in &self.policies {
             if matches!(policy, Policy::Keep | Policy::Remove) {
@@ -107,6 +108,12 @@ impl Plan {
             let mut came = fields.iter().filter(|f| f.known == known && !f.drop).map(|f| f.value.of(buf));
             let believed = policy != Policy::Replace;
             let mut first = came.next().filter(|_| believed);
+            if known == Known::Forwarded
+                && first
+                    .is_some_and(|value| !elements::is_list(value) || !came.clone().all(elements::is_list))
+            {
+                first = None;
+            }
             if policy == Policy::Extend && first.is_none() {
                 continue;
             }

@@ -6,6 +6,7 @@
 mod answer;
 mod cookies;
 mod edit;
+mod elements;
 mod forwarded;
 mod request;
 mod response;
