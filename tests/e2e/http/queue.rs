@@ -60,7 +60,7 @@ fn without_a_queue_what_exceeds_the_limit_is_refused() {
 }
 
 #[test]
-fn a_full_queue_refuses_and_a_long_wait_ends() {
+fn a_full_queue_refuses() {
     let most = Arc::new(AtomicUsize::new(0));
     let p = limited(
         "max_concurrent_connections_per_server = 1\nrequest_queue = { enabled = true, depth = 4, timeout_ms = 60000 }\nfail_action = { action = \"local_response\", status = 503 }",

@@ -39,8 +39,16 @@ fn a_refused_upgrade_opens_no_tunnel() {
         Ok((answer, _)) => assert_eq!(answer.status, 200),
         Err(_) => assert!(wire.closes_within(ms(100))),
     }
-    for head in p.heads() {
-        assert_eq!(head.matches("HTTP/1.1\r\n").count(), 1, "two requests in one: {head}");
+    each_is_a_request_of_ours(&p);
+}
+
+/// Nothing reached the server as bytes of a tunnel: each head is one that the engine wrote.
+#[track_caller]
+fn each_is_a_request_of_ours(p: &Proxied) {
+    let heads = p.heads();
+    assert!(!heads.is_empty());
+    for head in heads {
+        assert!(head.to_ascii_lowercase().contains("\r\nx-forwarded-for: "), "passed on unread: {head}");
     }
 }
 
@@ -52,8 +60,7 @@ fn bytes_sent_before_the_101_wait_for_it() {
     let (answer, _) = read_answer(&mut wire, false).unwrap();
     assert_eq!(answer.status, 200);
     let _ = wire.closes_within(secs(1));
-    let heads = p.heads();
-    assert!(!heads[0].contains("smuggled"), "{}", heads[0]);
+    each_is_a_request_of_ours(&p);
 }
 
 #[test]

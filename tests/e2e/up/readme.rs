@@ -173,6 +173,12 @@ fn every_command_of_the_readme_works_as_it_stands() {
             }
             // What was built is what `bin::path` found; here it lands where a shell finds it.
             "cargo build gate" => {
+                let words: Vec<&str> = command.split_whitespace().collect();
+                let packages = words.windows(2).filter(|pair| pair[0] == "-p").map(|pair| pair[1]);
+                assert_eq!(packages.clone().count(), 2, "{command}");
+                for package in packages {
+                    desk.run(&format!("cargo pkgid --package {package}"));
+                }
                 desk.run(&command);
                 for program in ["forebay", "forebay-se"] {
                     let said = desk.run(&format!("~/.local/bin/{program} --version"));
