@@ -80,6 +80,30 @@ fn of_a_tunnel_that_nobody_reads_nothing_is_held() {
     assert!(lab.worker.buffers.held_bytes() <= 2 * LEAST, "{}", lab.worker.buffers.held_bytes());
 }
 
+//= test SE-BODY-01
+#[test]
+fn no_more_is_read_than_the_receiver_has_room_for() {
+    let lab = Lab::new(&document(""));
+    lab.server(SERVER, |rt, mut peer| async move {
+        peer.until("\r\n\r\n").await;
+        peer.send(SWITCH).await;
+        sleep_ms(&rt, 1_000).await;
+        // A quarter of what waits for it.
+        peer.exactly(PIPE / 4).await;
+        sleep_ms(&rt, 20_000).await;
+    });
+    lab.run(async {
+        let mut client = lab.client().await;
+        client.send(UPGRADE).await;
+        client.until("\r\n\r\n").await;
+        client.fill(&lab.memory).await;
+        lab.sleep_ms(2_000).await;
+        let more = client.fill(&lab.memory).await;
+        assert!((PIPE / 4 - LEAST..=PIPE / 4 + LEAST).contains(&more), "{more} bytes went on");
+        assert!(lab.worker.buffers.held_bytes() <= LEAST, "{}", lab.worker.buffers.held_bytes());
+    });
+}
+
 //= test SE-BODY-02
 #[test]
 fn of_an_answer_that_the_client_does_not_read_nothing_is_held() {
