@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod health;
 pub mod http;
+pub mod l4;
 pub mod limits;
 pub mod listen;
 pub mod log;

@@ -18,7 +18,7 @@ use super::record::finish;
 use super::refuse::{answer, no_pool, refused, ruled};
 use super::send::{Composed, Leg, Progress, Uncomposed, Uploaded, compose, upload};
 use super::steer::{Steer, pick_route, steer};
-use super::tunnel::{Carried, Tunnel};
+use super::tunnel::{Carried, End, Tunnel};
 use super::view::{View, client_of};
 use super::wait::{Halt, Patience, beside, write_all};
 use super::work::{Head, Work};
@@ -556,13 +556,13 @@ async fn received_all<R: Rt>(
                 gave: &|bytes| leg.gave(bytes),
                 got: &|bytes| leg.got(bytes),
             };
-            let idle = busy.ticket.unless_cut(tunnel.carry(first_up, first_down)).await;
+            let ended = busy.ticket.unless_cut(tunnel.carry(Some(first_up), Some(first_down))).await;
             leg.settle_load();
             work.trace.rx_bytes += carried.up.get();
             work.trace.tx_bytes += carried.down.get();
-            match idle {
-                Some(true) => worker.metrics.timeouts.upgraded_idle.inc(),
-                Some(false) => {}
+            match ended {
+                Some(End::Idle) => worker.metrics.timeouts.upgraded_idle.inc(),
+                Some(_) => {}
                 None => {
                     leg.counts.cuts.inc();
                     work.trace.ended(GRACE_OVER);

@@ -1,4 +1,4 @@
-//! After an upgrade: bytes both ways, until both sides have ended or nothing moves any more.
+//! After an upgrade, or on a TCP service: bytes both ways, until both sides have ended or nothing moves any more.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, IoSlice};
@@ -42,34 +42,59 @@ pub struct Tunnel<'a, R: Rt> {
 
 impl<R: Rt> Tunnel<'_, R> {
     /// Carries bytes until both sides have ended; `first_up` and `first_down` came before the tunnel began. An end of
-    /// one side's data is passed on, and the other direction goes on. `true`: nothing moved for too long.
+    /// one side's data is passed on, and the other direction goes on.
     //= SE-TUNNEL-01
-    pub async fn carry(&self, first_up: Buffer, first_down: Buffer) -> bool {
+    //= L4-HALF-01
+    pub async fn carry(&self, first_up: Option<Buffer>, first_down: Option<Buffer>) -> End {
         let Tunnel { rt, buffers, client, server, idle_us, carried, gave, got } = *self;
         let moved = Cell::new(rt.now());
-        let idle = Cell::new(false);
         let (up, down) = (&carried.up, &carried.down);
-        let upward =
-            Flow { rt, buffers, from: client, to: server, moved: &moved, bytes: up, count: gave, idle_us };
-        let downward =
-            Flow { rt, buffers, from: server, to: client, moved: &moved, bytes: down, count: got, idle_us };
-        let mut upward = pin!(upward.carry(first_up, &idle));
-        let mut downward = pin!(downward.carry(first_down, &idle));
+        let upward = Flow {
+            rt,
+            buffers,
+            from: client,
+            to: server,
+            is_up: true,
+            moved: &moved,
+            bytes: up,
+            count: gave,
+            idle_us,
+        };
+        let downward = Flow {
+            rt,
+            buffers,
+            from: server,
+            to: client,
+            is_up: false,
+            moved: &moved,
+            bytes: down,
+            count: got,
+            idle_us,
+        };
+        let mut upward = pin!(upward.carry(first_up));
+        let mut downward = pin!(downward.carry(first_down));
         // The first one's failure ends both; its proper end leaves the second one to go on.
-        let (early, late) = beside(upward.as_mut(), downward.as_mut(), |end| *end == End::Failed).await;
-        if early.is_none() && late == Some(End::Ended) {
-            upward.await;
-        }
-        idle.get()
+        let (early, late) = beside(upward.as_mut(), downward.as_mut(), |end| end.is_err()).await;
+        let both = match (early, late) {
+            (Some(early), late) => early.and(late.unwrap_or(Ok(()))),
+            (None, Some(Ok(()))) => upward.await,
+            (None, late) => late.unwrap_or(Ok(())),
+        };
+        both.err().unwrap_or(End::Whole)
     }
 }
 
+/// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The sender's data ended, and the receiver knows.
-    Ended,
-    /// A connection failed, or nothing moved for too long.
-    Failed,
+pub enum End {
+    /// Both sides' data ended, and both know.
+    Whole,
+    /// Nothing moved for too long.
+    Idle,
+    /// The client's connection failed.
+    ClientFailed,
+    /// The server's connection failed.
+    ServerFailed,
 }
 
 struct Flow<'a, R: Rt> {
@@ -77,6 +102,8 @@ struct Flow<'a, R: Rt> {
     buffers: &'a Buffers,
     from: &'a R::Stream,
     to: &'a R::Stream,
+    /// From the client to the server.
+    is_up: bool,
     /// When bytes last moved, in either direction.
     moved: &'a Cell<Now>,
     bytes: &'a Cell<u64>,
@@ -85,28 +112,27 @@ struct Flow<'a, R: Rt> {
 }
 
 impl<R: Rt> Flow<'_, R> {
-    async fn carry(&self, first: Buffer, idle: &Cell<bool>) -> End {
-        let mut first = Some(first);
+    /// Until the sender's data has ended and the receiver knows.
+    async fn carry(&self, mut first: Option<Buffer>) -> Result<(), End> {
         let mut burst = Burst::default();
         let mut room = Room::default();
+        // The last read brought all that was there: the next one would bring nothing.
+        let mut dry = false;
         loop {
             let buffer = match first.take() {
                 Some(buffer) => buffer,
-                None => match self.read(&mut room, idle).await {
-                    Ok(Some(buffer)) => buffer,
-                    Ok(None) => {
+                None => match self.read(&mut room, &mut dry).await? {
+                    Some(buffer) => buffer,
+                    None => {
                         self.to.shutdown(Shutdown::Write);
-                        return End::Ended;
+                        return Ok(());
                     }
-                    Err(()) => return End::Failed,
                 },
             };
             let bytes = buffer.len();
-            let passed = self.pass(buffer, &mut room, idle).await;
+            let passed = self.pass(buffer, &mut room).await;
             (self.count)(bytes as u64);
-            if passed.is_err() {
-                return End::Failed;
-            }
+            passed?;
             room.took(bytes);
             if burst.is_over(bytes as u64) {
                 others_turn().await;
@@ -114,15 +140,23 @@ impl<R: Rt> Flow<'_, R> {
         }
     }
 
+    fn failed(&self, sender: bool) -> End {
+        if sender == self.is_up { End::ClientFailed } else { End::ServerFailed }
+    }
+
     /// Reads what the receiver has room for; `None` is the end. No buffer is held while one side is silent or the other
     /// one takes nothing.
     //= SE-TUNNEL-02
-    async fn read(&self, room: &mut Room, idle: &Cell<bool>) -> Result<Option<Buffer>, ()> {
+    //= L4-MEMORY-01
+    async fn read(&self, room: &mut Room, dry: &mut bool) -> Result<Option<Buffer>, End> {
         loop {
+            if std::mem::take(dry) {
+                self.wait(self.from, true).await?;
+            }
             let most = match room.for_read(self.to, self.buffers) {
                 Some(most) => most,
                 None => {
-                    self.wait(self.to, false, idle).await?;
+                    self.wait(self.to, false).await?;
                     room.after_wait(self.to)
                 }
             };
@@ -133,6 +167,7 @@ impl<R: Rt> Flow<'_, R> {
                     return Ok(None);
                 }
                 Ok(count) => {
+                    *dry = count < most;
                     buffer.commit(count);
                     self.moved.set(self.rt.now());
                     return Ok(Some(buffer));
@@ -140,9 +175,9 @@ impl<R: Rt> Flow<'_, R> {
                 Err(error) => {
                     self.buffers.give_back(buffer);
                     match error.kind() {
-                        ErrorKind::WouldBlock => self.wait(self.from, true, idle).await?,
+                        ErrorKind::WouldBlock => *dry = true,
                         ErrorKind::Interrupted => {}
-                        _ => return Err(()),
+                        _ => return Err(self.failed(true)),
                     }
                 }
             }
@@ -150,11 +185,11 @@ impl<R: Rt> Flow<'_, R> {
     }
 
     /// Writes all of it. What the receiver does not take now waits in no more memory than it needs, and is counted.
-    async fn pass(&self, buffer: Buffer, room: &mut Room, idle: &Cell<bool>) -> Result<(), ()> {
+    async fn pass(&self, buffer: Buffer, room: &mut Room) -> Result<(), End> {
         let written = self.write_some(buffer.filled());
         let rest = match written {
             Ok(written) => buffer.filled()[written..].to_vec(),
-            Err(()) => Vec::new(),
+            Err(_) => Vec::new(),
         };
         self.buffers.give_back(buffer);
         written?;
@@ -165,21 +200,21 @@ impl<R: Rt> Flow<'_, R> {
         let _held = self.buffers.hold(rest.len());
         let mut at = 0;
         while at < rest.len() {
-            self.wait(self.to, false, idle).await?;
+            self.wait(self.to, false).await?;
             at += self.write_some(&rest[at..])?;
         }
         Ok(())
     }
 
     /// Writes what the receiver takes now, and gives the number of bytes.
-    fn write_some(&self, bytes: &[u8]) -> Result<usize, ()> {
+    fn write_some(&self, bytes: &[u8]) -> Result<usize, End> {
         let mut at = 0;
         while at < bytes.len() {
             match self.to.try_write(&[IoSlice::new(&bytes[at..])]) {
                 Ok(count) => at += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(()),
+                Err(_) => return Err(self.failed(false)),
             }
         }
         if at > 0 {
@@ -189,7 +224,9 @@ impl<R: Rt> Flow<'_, R> {
         Ok(at)
     }
 
-    async fn wait(&self, stream: &R::Stream, readable: bool, idle: &Cell<bool>) -> Result<(), ()> {
+    /// Waits for one side as long as the other direction moves.
+    //= L4-IDLE-01
+    async fn wait(&self, stream: &R::Stream, readable: bool) -> Result<(), End> {
         loop {
             let deadline = TimeOuts::at(self.moved.get(), self.idle_us);
             let waited = match readable {
@@ -201,11 +238,10 @@ impl<R: Rt> Flow<'_, R> {
                 // The other direction may have moved meanwhile.
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     if self.rt.now() >= TimeOuts::at(self.moved.get(), self.idle_us) {
-                        idle.set(true);
-                        return Err(());
+                        return Err(End::Idle);
                     }
                 }
-                Err(_) => return Err(()),
+                Err(_) => return Err(self.failed(readable)),
             }
         }
     }

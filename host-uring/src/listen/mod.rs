@@ -9,10 +9,13 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use forebay_snapshot::Protocol;
+
 use crate::config::ServiceIndex;
 use crate::control::SeatListener;
 use crate::http::client::{Client, serve};
 use crate::http::limits::{ACCEPT_PAUSE_US, ACCEPTS_PER_TURN};
+use crate::l4::tcp::{self, Connection};
 use crate::limits::ACCEPT_TELL_S;
 use crate::rt::{Now, Rt, Stream, give_way};
 use crate::worker::Worker;
@@ -120,7 +123,7 @@ async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
 
 /// Serves a new connection, or refuses it at the engine's limit.
 //= SE-LIMIT-02
-fn admit<R: Rt>(
+pub fn admit<R: Rt>(
     worker: &Rc<Worker<R>>,
     service: ServiceIndex,
     stream: R::Stream,
@@ -133,8 +136,16 @@ fn admit<R: Rt>(
         return;
     }
     worker.upstreams.make_room(worker.connections.get() + 1);
-    let client = Client::new(worker, service, stream, peer, local);
-    worker.rt.spawn(serve(client));
+    match worker.current().service(service).protocol {
+        Protocol::Tcp => {
+            let connection = Connection::new(worker, service, stream, peer, local);
+            worker.rt.spawn(tcp::serve(connection));
+        }
+        Protocol::Http | Protocol::Udp => {
+            let client = Client::new(worker, service, stream, peer, local);
+            worker.rt.spawn(serve(client));
+        }
+    }
 }
 
 /// Says whether the socket listens no more.

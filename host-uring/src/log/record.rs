@@ -91,11 +91,16 @@ pub struct Timing {
     pub first_byte_us: u64,
 }
 
-impl AccessRecord<'_> {
+/// What becomes one line of the access log.
+pub trait Line {
     /// Appends the record as one line of JSON, well below
     /// [`LOG_LINE_BYTES_MAX`](crate::limits::LOG_LINE_BYTES_MAX) bytes whatever the request was.
+    fn write_json(&self, out: &mut Vec<u8>);
+}
+
+impl Line for AccessRecord<'_> {
     //= OBS-LOG-03
-    pub fn write_json(&self, out: &mut Vec<u8>) {
+    fn write_json(&self, out: &mut Vec<u8>) {
         let mut o = Object::begin(out);
         o.shown("report_timestamp", Rfc3339(self.at_unix_us));
         o.text("service_engine", self.service_engine.as_bytes(), TEXT);
@@ -159,7 +164,7 @@ impl AccessRecord<'_> {
 }
 
 /// Shows microseconds since 1970 as in RFC 3339, in UTC.
-struct Rfc3339(u64);
+pub(super) struct Rfc3339(pub(super) u64);
 
 impl core::fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::record::AccessRecord;
+use super::record::Line;
 use crate::limits::LOG_LINE_BYTES_MAX;
 
 /// Words rather than bytes, so that copying needs no unsafe code and eight bytes cost one store.
@@ -60,7 +60,7 @@ impl Sink {
 
     /// Writes one record, or drops and counts it if the ring is full. Never waits.
     //= OBS-LOG-01
-    pub fn push(&mut self, record: &AccessRecord<'_>) {
+    pub fn push(&mut self, record: &impl Line) {
         if !self.enabled {
             return;
         }

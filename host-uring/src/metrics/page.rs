@@ -6,10 +6,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use forebay_snapshot::Protocol;
+
 use super::process::Process;
 use super::text::{Kind, Page};
 use super::{Counter, PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use crate::config::{HealthState, Pool, Server, Service, Tree};
+use crate::l4::record::End;
 use crate::log::LogCounts;
 
 /// All that a page shows.
@@ -182,7 +185,7 @@ fn workers(page: &mut Page, view: &View<'_>) {
         page.sample(&[("worker", &index.to_string())], worker.is_stuck.into());
     }
     //= OBS-TIMEOUT-01
-    page.family("forebay_timeouts", Kind::Counter, "", "Time-outs by kind: connect, header, body, response, idle (the ordinary end of a kept connection), total, queue, upgraded_idle.");
+    page.family("forebay_timeouts", Kind::Counter, "", "Time-outs by kind: connect, header, body, response, idle (the ordinary end of a kept connection), total, queue, upgraded_idle, tcp_idle.");
     for (kind, of) in TIMEOUTS {
         page.sample(&[("kind", kind)], view.workers.iter().map(|w| of(w).get()).sum());
     }
@@ -190,7 +193,7 @@ fn workers(page: &mut Page, view: &View<'_>) {
 
 type TimeoutOf = (&'static str, fn(&WorkerMetrics) -> &Counter);
 
-const TIMEOUTS: [TimeoutOf; 8] = [
+const TIMEOUTS: [TimeoutOf; 9] = [
     ("connect", |w| &w.timeouts.connect),
     ("header", |w| &w.timeouts.header),
     ("body", |w| &w.timeouts.body),
@@ -199,6 +202,7 @@ const TIMEOUTS: [TimeoutOf; 8] = [
     ("total", |w| &w.timeouts.total),
     ("queue", |w| &w.timeouts.queue),
     ("upgraded_idle", |w| &w.timeouts.upgraded_idle),
+    ("tcp_idle", |w| &w.timeouts.tcp_idle),
 ];
 
 /// Adds up one counter over the workers.
@@ -252,6 +256,35 @@ fn services(page: &mut Page, view: &View<'_>) {
         "From a request's first byte to its answer's last.",
     );
     each_service(view, |service| {
+        if service.protocol == Protocol::Http {
+            let durations = service.shared.counts.histogram(|s| &s.duration);
+            page.histogram(&[("virtual_service", &service.name)], &durations);
+        }
+    });
+    unread(page, view);
+}
+
+/// Services that pass bytes on unread.
+fn unread(page: &mut Page, view: &View<'_>) {
+    page.family(
+        "forebay_connections_ended",
+        Kind::Counter,
+        "",
+        "Connections of TCP services by how they ended.",
+    );
+    each_unread(view, |service| {
+        for (place, end) in End::ALL.iter().enumerate() {
+            let count = service.shared.counts.sum(|s| s.ended[place].get());
+            page.sample(&[("virtual_service", &service.name), ("end", end.word())], count);
+        }
+    });
+    page.family(
+        "forebay_connection_duration_seconds",
+        Kind::Histogram,
+        "seconds",
+        "From the accept of a TCP service's connection to its end.",
+    );
+    each_unread(view, |service| {
         let durations = service.shared.counts.histogram(|s| &s.duration);
         page.histogram(&[("virtual_service", &service.name)], &durations);
     });
@@ -259,6 +292,14 @@ fn services(page: &mut Page, view: &View<'_>) {
 
 fn each_service(view: &View<'_>, of: impl FnMut(&Service)) {
     view.tree.services.iter().for_each(of);
+}
+
+fn each_unread(view: &View<'_>, mut of: impl FnMut(&Service)) {
+    each_service(view, |service| {
+        if service.protocol != Protocol::Http {
+            of(service);
+        }
+    });
 }
 
 type OfPool = (&'static str, &'static str, fn(&PoolMetrics) -> u64);

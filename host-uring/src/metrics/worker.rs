@@ -50,6 +50,8 @@ pub struct TimeoutCounters {
     pub queue: Counter,
     /// An upgraded connection stayed quiet.
     pub upgraded_idle: Counter,
+    /// A connection of a TCP service stayed quiet.
+    pub tcp_idle: Counter,
 }
 
 /// What a worker counts for a virtual service.
@@ -68,8 +70,11 @@ pub struct ServiceMetrics {
     pub tx_bytes: Counter,
     /// Upgrades to WebSocket.
     pub upgrades: Counter,
-    /// From a request's first byte to its answer's last.
+    /// From a request's first byte to its answer's last; from a connection's accept to its end where it is passed on
+    /// unread.
     pub duration: Histogram,
+    /// How connections that are passed on unread ended, in the order of [`End::ALL`](crate::l4::record::End).
+    pub ended: [Counter; crate::l4::record::End::ALL.len()],
 }
 
 /// What a worker counts for a pool.

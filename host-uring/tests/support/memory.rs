@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use forebay_host_uring::config::{HealthState, ServiceIndex, Tree};
-use forebay_host_uring::http::client::{Client, serve};
+use forebay_host_uring::listen::admit;
 use forebay_host_uring::log::{self, Drain};
 use forebay_host_uring::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use forebay_host_uring::persist::Store;
@@ -55,8 +55,7 @@ impl Lab {
         let listener = memory.bind(at(VIP));
         memory.spawn(async move {
             while let Ok((stream, peer)) = rt.accept(&listener).await {
-                let client = Client::new(&own, ServiceIndex(0), stream, peer, at(VIP));
-                rt.spawn(serve(client));
+                admit(&own, ServiceIndex(0), stream, peer, at(VIP));
             }
         });
         Lab { memory, worker, metrics, drain }

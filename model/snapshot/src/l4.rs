@@ -75,13 +75,9 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
 //= CFG-IGNORED-01
 fn planned(reader: &mut Reader, index: usize, service: &VirtualService) {
     let at = format!("virtual_service[{index}]");
-    if service.protocol != Protocol::Http {
-        report(
-            reader,
-            &format!("{at}.protocol"),
-            "services that pass bytes on are planned",
-            "use http until then",
-        );
+    if service.protocol == Protocol::Udp {
+        let reason = "services of datagrams are planned";
+        report(reader, &format!("{at}.protocol"), reason, "use tcp or http until then");
     }
     if service.proxy_protocol != ProxyProtocol::default() {
         report(

@@ -88,6 +88,9 @@ const NEEDS: &[Need] = &[
         "a foreign WebSocket client",
         FOREIGN,
     ),
+    need(Sign::Program("redis-server"), Cure::Package("redis-server"), "a foreign TCP service", FOREIGN),
+    need(Sign::Program("redis-cli"), Cure::Package("redis-tools"), "a foreign TCP client", FOREIGN),
+    need(Sign::Program("iperf3"), Cure::Package("iperf3"), "foreign bulk traffic", FOREIGN),
     need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", LOADING),
     need(Sign::Program("openssl"), Cure::Package("openssl"), "the load harness", LOADING),
     need(
