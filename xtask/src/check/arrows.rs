@@ -13,9 +13,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core/component", &["core"]),
     ("proto/http", &[]),
     ("proto/health", &["core"]),
+    ("proto/proxy", &[]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
-    ("host-uring", &["core", "proto/http", "proto/health", "model/snapshot"]),
+    ("host-uring", &["core", "proto/http", "proto/health", "proto/proxy", "model/snapshot"]),
     // Until `model` exists the command line writes an SE's configuration itself.
     ("cli", &["model/snapshot"]),
     ("tests/e2e", ANY),
@@ -28,12 +29,17 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ANY: &[&str] = &["*"];
 
 /// Crates whose code must run anywhere: also in a sandbox, a simulator, a browser.
-pub const PURE: &[&str] = &["core", "proto/http", "proto/health"];
+pub const PURE: &[&str] = &["core", "proto/http", "proto/health", "proto/proxy"];
 
 /// All that a pure crate takes from outside (its tests may take more).
 const PURE_EXTERNALS: &[(&str, &[&str])] =
     // postcard: only by the feature `testing`, whose outcomes are compared as bytes.
-    &[("core", &["serde", "siphasher", "postcard"]), ("proto/http", &["memchr"]), ("proto/health", &[])];
+    &[
+        ("core", &["serde", "siphasher", "postcard"]),
+        ("proto/http", &["memchr"]),
+        ("proto/health", &[]),
+        ("proto/proxy", &[]),
+    ];
 
 /// Foreign crates that shape whoever takes them, and the only folders that may.
 const RESERVED: &[(&str, &[&str])] = &[
