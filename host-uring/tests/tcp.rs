@@ -174,11 +174,7 @@ fn a_server_that_takes_no_connection_is_passed_over_and_one_that_did_is_not() {
         }
         lab.sleep_ms(10).await;
     });
-    assert_eq!(
-        lab.of_server(0).connect_failures.get(),
-        1,
-        "round robin: every second one begins there"
-    );
+    assert_eq!(lab.of_server(0).connect_failures.get(), 1, "round robin: every second one begins there");
     assert_eq!(lab.of_pool(0).retries.get(), 1);
     let log = lab.log();
     let tried: Vec<_> = log.iter().map(|line| line["servers_tried"].as_u64()).collect();
