@@ -3,6 +3,9 @@
 #[path = "support/memory.rs"]
 mod memory;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use memory::{Lab, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
@@ -82,6 +85,44 @@ fn an_answer_that_the_end_of_its_worker_cuts_ends_by_a_reset_and_a_whole_one_doe
             client
         });
         assert_eq!(client.is_reset(), cut, "after {wait_ms} ms");
+    }
+}
+
+//= test SE-CUT-02
+#[test]
+fn a_tunnel_that_the_end_of_its_worker_cuts_is_reset_at_both_ends_and_one_that_ended_is_not() {
+    for ends in [false, true] {
+        let lab = Lab::new(&document("", ""));
+        let server = Rc::new(RefCell::new(None));
+        let kept = server.clone();
+        lab.server(SERVER, move |_, mut peer| {
+            let kept = kept.clone();
+            async move {
+                peer.until("\r\n\r\n").await;
+                let upgrade =
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+                peer.send(upgrade).await;
+                if ends {
+                    peer.end();
+                }
+                *kept.borrow_mut() = Some(peer);
+            }
+        });
+        let client = lab.run(async {
+            let mut client = lab.client().await;
+            client
+                .send("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+                .await;
+            assert!(client.until("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
+            if ends {
+                client.end();
+            }
+            lab.sleep_ms(1_000).await;
+            client
+        });
+        assert_eq!(client.is_reset(), !ends, "the client's end");
+        let server = server.take().expect("a connection");
+        assert_eq!(server.is_reset(), !ends, "the server's end");
     }
 }
 

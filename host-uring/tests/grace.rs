@@ -70,7 +70,8 @@ async fn serve(rt: Memory, mut peer: Peer, name: &'static str) {
 }
 
 /// What each client got, and when its connection ended, milliseconds after the beginning.
-type Ends = Rc<RefCell<BTreeMap<String, (u64, String)>>>;
+/// And whether that end was a reset.
+type Ends = Rc<RefCell<BTreeMap<String, (u64, String, bool)>>>;
 
 /// Opens one of each kind at the server `to`; all of them move a byte each second.
 async fn open_all(lab: &Lab, to: &'static str, ends: &Ends) {
@@ -98,12 +99,13 @@ async fn open_all(lab: &Lab, to: &'static str, ends: &Ends) {
                     got = client.until("\r\n\r\n").await;
                 }
             }
-            got += &match kind {
-                "silent" => client.until("ok").await,
-                "post" => client.until("\r\n\r\n").await,
-                _ => client.all().await,
+            let (rest, reset) = match kind {
+                "silent" => (client.until("ok").await, false),
+                "post" => (client.until("\r\n\r\n").await, false),
+                _ => client.all_and_reset().await,
             };
-            ends.borrow_mut().insert(format!("{to} {kind}"), ((rt.now().0 - began) / 1_000, got));
+            got += &rest;
+            ends.borrow_mut().insert(format!("{to} {kind}"), ((rt.now().0 - began) / 1_000, got, reset));
         });
     }
 }
@@ -113,7 +115,7 @@ fn assert_cut(lab: &mut Lab, ends: &Ends, at_ms: u64) {
     let ends = ends.borrow();
     let names: Vec<&str> = ends.keys().map(String::as_str).collect();
     assert_eq!(names, ["a post", "a silent", "a stream", "a upload", "a ws"], "{ends:?}");
-    for (name, (ended, got)) in ends.iter() {
+    for (name, (ended, got, reset)) in ends.iter() {
         assert!((at_ms..=at_ms + 1_200).contains(ended), "{name} ended after {ended} ms");
         let begins = match name.as_str() {
             "a stream" => "HTTP/1.1 200 ",
@@ -124,6 +126,7 @@ fn assert_cut(lab: &mut Lab, ends: &Ends, at_ms: u64) {
         };
         assert!(got.starts_with(begins), "{name}: {got}");
         assert!(!got.contains("\r\n0\r\n\r\n"), "{name}: a cut answer does not look whole");
+        assert_eq!(*reset, name == "a stream" || name == "a ws", "{name}: what had begun is reset");
     }
     assert_eq!((lab.of_server(0).cuts.get(), lab.of_server(1).cuts.get()), (5, 0));
     assert_eq!(lab.of_server(0).aborts.get(), 0, "it is not the server's fault");
@@ -215,6 +218,31 @@ fn what_a_policy_sends_to_a_failed_server_after_the_cut_goes_on() {
 
 //= test SE-CUT-01
 #[test]
+fn a_request_whose_cut_comes_before_it_was_sent_goes_to_another_server() {
+    let mut lab = Lab::new(&document("graceful_hm_down_disable_timeout_s = 0", ""));
+    lab.memory.silence(memory::at(A));
+    lab.server(B, |rt, peer| serve(rt, peer, B));
+    lab.follow_servers();
+    let answer = lab.run(async {
+        let mut client = lab.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nX-To: a\r\nContent-Length: 0\r\n\r\n").await;
+        lab.sleep_ms(200).await;
+        lab.set_health(0, HealthState::Down);
+        lab.sleep_ms(500).await;
+        assert_eq!(lab.of_server(0).connections.opened.get(), 0, "it is still being opened");
+        lab.server(A, |_, mut peer| async move {
+            assert_eq!(peer.all().await, "", "nothing of it is sent there");
+        });
+        client.until("\r\n\r\n").await
+    });
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(lab.of_server(0).connections.opened.get(), 1, "the connection came after the cut");
+    assert_eq!(lab.of_server(0).tx_bytes.get(), 0);
+    assert_eq!(lab.log()[0]["servers_tried"], 2);
+}
+
+//= test SE-CUT-01
+#[test]
 fn a_worker_cuts_by_itself_whether_or_not_a_message_tells_it_of_the_change() {
     let server = Server::start(|mut stream| {
         let mut rest = Vec::new();
@@ -248,7 +276,8 @@ fn a_worker_cuts_by_itself_whether_or_not_a_message_tells_it_of_the_change() {
             mailbox.send(Message::PoolsChanged).expect("room");
         }
         for client in &mut clients {
-            assert_eq!(client.read(&mut [0; 100]).unwrap_or(0), 0, "its end, within the time-out");
+            let end = client.read(&mut [0; 100]).map_err(|error| error.kind());
+            assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset), "within the time-out");
         }
         eventually("all are counted", || engine.servers(0, |one| one.cuts.get()) == 8);
     }

@@ -395,7 +395,6 @@ async fn talk<R: Rt>(
     trace.server_rtt_us = conn.rtt_us;
     trace.reused = conn.requests > 1;
     trace.answered = None;
-    leg.gave(work.to_server.len() as u64);
     let mut down = Downward {
         response: &mut work.response,
         decoder: &mut work.downward,
@@ -404,6 +403,9 @@ async fn talk<R: Rt>(
         trace,
     };
     let exchanged = busy.ticket.unless_cut(async {
+        // A cut that came while the connection was being opened comes before this.
+        leg.progress.begun.set(true);
+        leg.gave(work.to_server.len() as u64);
         if whole {
             let uploaded = send_whole(&leg, &conn, &mut work.to_server).await;
             // A server that has closed may have answered before it did.

@@ -62,7 +62,7 @@ impl<R: Rt> Leg<'_, R> {
     pub fn retry(&self, failure: &Failure) -> Retry {
         let attempt = Attempt {
             failure: failure.kind,
-            sent: Sent::Something,
+            sent: if self.progress.begun.get() { Sent::Something } else { Sent::Nothing },
             idempotent: retry::is_idempotent(self.request.method_bytes(self.bytes)),
             body_held: !self.progress.beyond.get(),
             answered: self.progress.said.get() || self.progress.interim.get(),
@@ -107,6 +107,8 @@ impl<R: Rt> Leg<'_, R> {
 /// How far a try has come; both directions write it.
 #[derive(Default)]
 pub struct Progress {
+    /// Bytes of the request may have gone out.
+    pub begun: Cell<bool>,
     /// The last byte of the request went out.
     pub sent: Cell<Option<Now>>,
     /// The server took no more of the request; it may still answer, but not whenever it likes.

@@ -48,6 +48,7 @@ impl<R: Rt> Tunnel<'_, R> {
     pub async fn carry(&self, first_up: Option<Buffer>, first_down: Option<Buffer>) -> End {
         let Tunnel { rt, buffers, client, server, idle_us, carried, gave, got } = *self;
         let moved = Cell::new(rt.now());
+        let mut ends = Ends { both: [client, server], by_themselves: false };
         let (up, down) = (&carried.up, &carried.down);
         let upward = Flow {
             rt,
@@ -80,7 +81,24 @@ impl<R: Rt> Tunnel<'_, R> {
             (None, Some(Ok(()))) => upward.await,
             (None, late) => late.unwrap_or(Ok(())),
         };
+        ends.by_themselves = true;
         both.err().unwrap_or(End::Whole)
+    }
+}
+
+/// A tunnel's ends. If it is given up, by a cut or with its task, their close is a reset: nobody takes a part for the
+/// whole.
+struct Ends<'s, S: Stream> {
+    both: [&'s S; 2],
+    by_themselves: bool,
+}
+
+impl<S: Stream> Drop for Ends<'_, S> {
+    //= SE-CUT-02
+    fn drop(&mut self) {
+        if !self.by_themselves {
+            self.both.iter().for_each(|end| end.reset_on_close());
+        }
     }
 }
 

@@ -43,6 +43,8 @@ struct Port {
     acceptor: RefCell<Option<Waker>>,
     /// Connects neither succeed nor fail.
     silent: Cell<bool>,
+    /// Those who connect to a silent address.
+    callers: RefCell<Vec<Waker>>,
 }
 
 /// A listening address of the in-memory world.
@@ -114,14 +116,17 @@ impl Memory {
         self.world.capacity.set(bytes);
     }
 
-    /// Listens at an address; connects to an address where nobody listens are refused.
+    /// Listens at an address; connects to an address where nobody listens are refused, those that hang at a silent one
+    /// succeed now.
     pub fn bind(&self, at: SocketAddr) -> MemoryListener {
         let port = Rc::new(Port::default());
-        self.world.ports.borrow_mut().insert(at, port.clone());
+        if let Some(before) = self.world.ports.borrow_mut().insert(at, port.clone()) {
+            before.callers.take().into_iter().for_each(Waker::wake);
+        }
         MemoryListener { port, world: self.world.clone(), at }
     }
 
-    /// Makes an address swallow connects: they end at their deadline only.
+    /// Makes an address swallow connects: they end at their deadline, or when somebody listens there.
     pub fn silence(&self, at: SocketAddr) {
         let port = Port { silent: Cell::new(true), ..Port::default() };
         self.world.ports.borrow_mut().insert(at, Rc::new(port));
@@ -257,12 +262,21 @@ impl Rt for Memory {
     }
 
     async fn connect(&self, to: SocketAddr, deadline: Now) -> io::Result<MemoryStream> {
-        let port = self.world.ports.borrow().get(&to).cloned();
-        let port = port.ok_or(ErrorKind::ConnectionRefused)?;
-        if port.silent.get() {
-            self.timed(deadline).await;
-            return Err(ErrorKind::TimedOut.into());
-        }
+        let mut timed = self.timed(deadline);
+        let port = poll_fn(|context| {
+            let Some(port) = self.world.ports.borrow().get(&to).cloned() else {
+                return Poll::Ready(Err(ErrorKind::ConnectionRefused));
+            };
+            if !port.silent.get() {
+                return Poll::Ready(Ok(port));
+            }
+            if timed.is_over(context) {
+                return Poll::Ready(Err(ErrorKind::TimedOut));
+            }
+            port.callers.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await?;
         let client = self.world.clients.get().wrapping_add(1);
         self.world.clients.set(client);
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, client));
