@@ -282,6 +282,7 @@ fn no_walk_through_the_rules_allocates() {
         |name: &str, when: Match, then: Vec<Action>| Rule { name: name.into(), enabled: true, when, then };
     let text = |v: &str| Some(TextMatch { glob: vec![v.into()], ignore_case: true, ..TextMatch::default() });
     let config = PolicyConfig {
+        escaped_slashes: forebay_core::policy::EscapedSlashes::Compare,
         rules: vec![
             rule(
                 "a",

@@ -5,8 +5,8 @@ mod common;
 use common::*;
 use forebay_core::id::{GroupId, PoolId};
 use forebay_core::policy::{
-    Action, AddressGroup, ClientMatch, Edit, End, FieldMatch, Match, Names, On, Outcome, Part, Per, Policy,
-    PolicyConfig, Rate, Redirect, Respond, Rewritten, Rule, State, StringGroup, TextMatch,
+    Action, AddressGroup, ClientMatch, Edit, End, EscapedSlashes, FieldMatch, Match, Names, On, Outcome,
+    Part, Per, Policy, PolicyConfig, Rate, Redirect, Respond, Rewritten, Rule, State, StringGroup, TextMatch,
 };
 use forebay_core::units::{Now, Seconds};
 
@@ -25,6 +25,7 @@ fn rule(when: Match, then: Vec<Action>) -> Rule {
 
 fn config(rules: Vec<Rule>) -> PolicyConfig {
     PolicyConfig {
+        escaped_slashes: EscapedSlashes::Refuse,
         string_groups: vec![StringGroup {
             name: "files".into(),
             values: vec!["/a.css".into(), "/b.js".into()],
@@ -98,6 +99,76 @@ fn a_disguised_path_does_not_pass_a_rule_that_protects_it() {
         assert!(applies(path(begins("/admin/")), &Request::get(target)), "{target}");
     }
     assert!(!applies(path(begins("/admin/")), &Request::get("/administrator/x")));
+}
+
+//= test POL-PATH-03
+//= test POL-PATH-04
+#[test]
+fn a_path_that_servers_read_differently_is_refused_before_any_rule_is_asked() {
+    let end = |slashes, when: &Match, target: &str| {
+        let rules = vec![rule(when.clone(), vec![Action::Close])];
+        let config = PolicyConfig { escaped_slashes: slashes, ..config(rules) };
+        let policy = Policy::new(&config, &NAMES).expect("good rules");
+        let mut state = policy.state(1);
+        match policy.evaluate(&mut state, &Request::get(target), Now(0)).end {
+            End::Proceed => End::Proceed,
+            End::Close => End::Close,
+            End::PathAmbiguous => End::PathAmbiguous,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (refuse, compare) = (EscapedSlashes::Refuse, EscapedSlashes::Compare);
+    let denies = path(begins("/admin"));
+    let permits = path(TextMatch { not: true, ..begins("/public/") });
+    for target in
+        ["/%2fadmin", "/public/..%2fadmin", "/public/..;/admin", "/public%5c..%5cadmin", "/public//../admin"]
+    {
+        assert_eq!(end(refuse, &denies, target), End::PathAmbiguous, "{target}");
+        assert_eq!(end(refuse, &permits, target), End::PathAmbiguous, "{target}");
+        let wide = [end(compare, &denies, target), end(compare, &permits, target)];
+        assert!(wide.iter().all(|end| *end != End::Proceed), "{target}: {wide:?}");
+    }
+    for target in ["/admin;v=1/x", "/admin%3Bv=1"] {
+        assert_eq!(end(refuse, &denies, target), End::Close, "{target}");
+    }
+    // A name with a slash in it passes if both readings of it do.
+    assert_eq!(end(compare, &denies, "/projects/a%2Fb"), End::Proceed);
+    assert_eq!(end(compare, &permits, "/public/a%2Fb"), End::Proceed);
+    assert_eq!(end(compare, &denies, "/%2fadmin"), End::Close);
+    // Nothing is refused for the sake of rules that compare no path.
+    let other = Match { method: Some(vec!["POST".into()]), ..Match::default() };
+    assert_eq!(end(refuse, &other, "/projects/a%2Fb"), End::Proceed);
+}
+
+//= test POL-CHECK-03
+#[test]
+fn a_path_condition_that_can_never_hold_is_refused() {
+    let lists = |f: fn(&mut TextMatch) -> &mut Vec<String>, v: &str| {
+        let mut m = TextMatch::default();
+        f(&mut m).push(v.into());
+        m
+    };
+    for (m, fix) in [
+        (is("/%61dmin"), "write \"/admin\""),
+        (begins("/a b"), "write \"/a%20b\""),
+        (begins("/a;v=1"), "write \"/a\": parameters behind a ; are not compared"),
+        (is("/a?b=c"), "a path has no query: put what follows the ? under when.query"),
+        (lists(|m| &mut m.ends_with, "%2ejs"), "write \".js\""),
+        (lists(|m| &mut m.contains, "//"), "write \"/\""),
+        (lists(|m| &mut m.glob, "/?%2D*"), "write \"/?-*\""),
+    ] {
+        let problems = Policy::new(&config(vec![rule(path(m.clone()), vec![Action::Close])]), &NAMES);
+        let problems = problems.expect_err("a condition that never holds");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].fix, fix, "{m:?}");
+    }
+    let mut grouped = config(vec![rule(path(lists(|m| &mut m.in_group, "files")), vec![Action::Close])]);
+    grouped.string_groups[0].values.push("/c//d".into());
+    let problems = Policy::new(&grouped, &NAMES).expect_err("a value that no path has");
+    assert_eq!(problems[0].path, "rules[0].when.path.in_group");
+    for good in [lists(|m| &mut m.glob, "/*/?.js"), lists(|m| &mut m.contains, "/@"), begins("/a%20b/")] {
+        assert!(Policy::new(&config(vec![rule(path(good), vec![Action::Close])]), &NAMES).is_ok());
+    }
 }
 
 //= test POL-PATH-02

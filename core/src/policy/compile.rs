@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use super::addr::{Prefix, Ranges};
 use super::config::{
-    Action, ClientMatch, Edit, FieldMatch, On, Part, PolicyConfig, Rate, Redirect, Respond, Rule, TextMatch,
+    Action, ClientMatch, Edit, EscapedSlashes, FieldMatch, On, Part, PolicyConfig, Rate, Redirect, Respond,
+    Rule, TextMatch,
 };
 use super::evaluate::State;
-use super::path::normalize;
+use super::path::{self, Slash};
 use super::rate::Limiter;
 use super::text::Text;
 use crate::id::{GroupId, PoolId};
@@ -34,6 +35,8 @@ pub struct Names<'a> {
 pub struct Policy {
     pub(super) rules: Vec<Compiled>,
     pub(super) rates: Vec<Rate>,
+    /// Some if rules compare paths.
+    pub(super) paths: Option<EscapedSlashes>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,17 +98,36 @@ impl Policy {
                 rules.push(compiled);
             }
         }
-        if c.out.is_empty() { Ok(Self { rules, rates: c.rates }) } else { Err(c.out) }
+        let paths = rules.iter().any(Compiled::compares_path).then_some(config.escaped_slashes);
+        if c.out.is_empty() { Ok(Self { rules, rates: c.rates, paths }) } else { Err(c.out) }
     }
 
     /// The state of one worker of `workers`: rate limits, and room to work.
     pub fn state(&self, workers: u16) -> State {
-        State::new(self.rates.iter().map(|r| Limiter::new(r, workers)).collect())
+        State::new(self.rates.iter().map(|r| Limiter::new(r, workers)).collect(), self.paths)
+    }
+
+    /// What an escaped slash may be, at the widest reading that rules compare.
+    pub(super) fn widest(&self) -> Slash {
+        widest(self.paths.unwrap_or_default())
     }
 
     /// True without rules: nothing need be asked.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+}
+
+impl Compiled {
+    fn compares_path(&self) -> bool {
+        self.path.is_some() || self.actions.iter().any(|step| matches!(step, Step::ReplacePrefix(..)))
+    }
+}
+
+fn widest(slashes: EscapedSlashes) -> Slash {
+    match slashes {
+        EscapedSlashes::Refuse => Slash::Refused,
+        EscapedSlashes::Compare => Slash::Separator,
     }
 }
 
@@ -231,20 +253,44 @@ impl Compiler<'_> {
     }
 
     /// A value that no compared path can have is a rule that never applies: a hole, if it was to protect.
+    //= POL-CHECK-03
     fn check_paths(&mut self, m: &TextMatch, path: &str) {
-        let mut compared = Vec::new();
         for (kind, list) in [("equals", &m.equals), ("begins_with", &m.begins_with)] {
             for value in list {
-                normalize(value.as_bytes(), &mut compared);
-                if compared != value.as_bytes() {
-                    let fix = String::from_utf8_lossy(&compared).into_owned();
-                    self.problem(
-                        format!("{path}.{kind}"),
-                        format!("no path is ever compared as {value:?}"),
-                        format!("write {fix:?}"),
-                    );
+                self.check_compared(value, &format!("{path}.{kind}"));
+            }
+        }
+        for (kind, list) in [("ends_with", &m.ends_with), ("contains", &m.contains), ("glob", &m.glob)] {
+            for value in list {
+                let form = path::piece(value, kind == "glob");
+                if form != *value {
+                    let (reason, fix) = path::never(value, Some(form));
+                    self.problem(format!("{path}.{kind}"), reason, fix);
                 }
             }
+        }
+        let config = self.config;
+        for group in config.string_groups.iter().filter(|g| m.in_group.contains(&g.name)) {
+            // One is enough to say what is wrong with a long list.
+            let known = self.out.len();
+            for value in group.values.iter() {
+                if self.out.len() == known {
+                    self.check_compared(value, &format!("{path}.in_group"));
+                }
+            }
+        }
+    }
+
+    fn check_compared(&mut self, value: &str, path: &str) {
+        // Either reading of an escaped slash may be meant.
+        let (plain, wide) = match self.config.escaped_slashes {
+            EscapedSlashes::Refuse => (Slash::Refused, Slash::Refused),
+            EscapedSlashes::Compare => (Slash::Data, Slash::Separator),
+        };
+        let form = path::shown(value, plain);
+        if form.as_deref() != Some(value) {
+            let (reason, fix) = path::never(value, form.or_else(|| path::shown(value, wide)));
+            self.problem(path, reason, fix);
         }
     }
 
@@ -348,7 +394,7 @@ impl Compiler<'_> {
                 Some(Step::SetPath(p.clone()))
             }
             Action::ReplacePrefix(from, to) => {
-                self.check_path(Some(from), path);
+                self.check_compared(from, path);
                 self.check_path(Some(to), path);
                 Some(Step::ReplacePrefix(from.clone(), to.clone()))
             }

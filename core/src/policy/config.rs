@@ -17,6 +17,21 @@ pub struct PolicyConfig {
     pub address_groups: Vec<AddressGroup>,
     /// The rules, in the order in which they are asked.
     pub rules: Vec<Rule>,
+    /// What becomes of paths with an escaped slash, where rules compare paths.
+    pub escaped_slashes: EscapedSlashes,
+}
+
+/// What becomes of a request whose path has an escaped slash (`%2F`), which some servers take for a separator and some
+/// for a byte of a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum EscapedSlashes {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// Conditions are asked of both readings, and hold if they hold for one.
+    Compare,
 }
 
 /// A named list of strings.

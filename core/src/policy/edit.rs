@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::compile::Step;
 use super::config::Redirect;
 use super::evaluate::Outcome;
-use super::path::normalize;
+use super::path::{self, Slash};
 use crate::request::RequestView;
 
 /// Where a rewritten target goes.
@@ -23,14 +23,15 @@ pub enum Rewritten {
 impl Outcome<'_> {
     /// Writes the path and query for the server, if a rule changes them.
     ///
-    /// Rewriting begins from the compared form of the path, so what was matched is what is replaced.
+    /// Rewriting begins from the path without dot segments; a prefix is found as rules compare, so what was matched is
+    /// what is replaced.
     //= POL-REWRITE-01
     pub fn rewrite<R: RequestView>(&self, request: &R, out: &mut RewriteTarget) -> Rewritten {
         let touches = |s: &Step| matches!(s, Step::SetPath(_) | Step::ReplacePrefix(..) | Step::SetQuery(_));
         if !self.steps().any(touches) {
             return Rewritten::No;
         }
-        normalize(request.path(), out);
+        path::resolved(request.path(), out);
         let mut query = request.query();
         for step in self.steps() {
             match step {
@@ -38,7 +39,9 @@ impl Outcome<'_> {
                     out.clear();
                     out.extend_from_slice(path.as_bytes());
                 }
-                Step::ReplacePrefix(from, to) => replace_prefix(out, from.as_bytes(), to.as_bytes()),
+                Step::ReplacePrefix(from, to) => {
+                    replace_prefix(out, from.as_bytes(), to.as_bytes(), self.policy.widest());
+                }
                 Step::SetQuery(q) => query = Some(q.as_bytes()).filter(|q| !q.is_empty()),
                 _ => {}
             }
@@ -53,17 +56,22 @@ impl Outcome<'_> {
 
 /// Replaces `from` at the beginning of a path, whole segments only: `/api` is a prefix of `/api/x`, not of
 /// `/apix`. A doubled slash at the seam becomes one.
-fn replace_prefix(path: &mut Vec<u8>, from: &[u8], to: &[u8]) {
-    let whole = from.ends_with(b"/") || path.len() == from.len() || path.get(from.len()) == Some(&b'/');
-    if !path.starts_with(from) || !whole {
-        return;
+fn replace_prefix(path: &mut Vec<u8>, from: &[u8], to: &[u8], slash: Slash) {
+    let Some(mut keep) = path::prefix_len(path, from, slash) else { return };
+    if to.ends_with(b"/") {
+        // Parameters of a segment that is gone, with more behind it, would be an empty segment's.
+        let parameters = path.get(keep) == Some(&b';');
+        let slash = path[keep..].iter().position(|b| *b == b'/');
+        keep += slash.filter(|at| parameters || *at == 0).map_or(0, |at| at + 1);
     }
-    let mut keep = from.len();
-    if to.ends_with(b"/") && path.get(keep) == Some(&b'/') {
-        keep += 1;
-    }
-    let needs_slash = !to.ends_with(b"/") && path.len() > keep && path[keep] != b'/';
+    let separated =
+        path.get(keep).is_none_or(|b| matches!(b, b'/' | b';')) || is_escaped_slash(&path[keep..], slash);
+    let needs_slash = !to.ends_with(b"/") && !separated;
     path.splice(..keep, to.iter().copied().chain(needs_slash.then_some(b'/')));
+}
+
+fn is_escaped_slash(path: &[u8], slash: Slash) -> bool {
+    slash == Slash::Separator && path.starts_with(b"%2F")
 }
 
 impl Redirect {
@@ -105,9 +113,12 @@ mod tests {
             ("/api/x", "/api", "/", "/x"),
             ("/api/x", "/api/", "/v2", "/v2/x"),
             ("/api/x", "/", "/in", "/in/api/x"),
+            ("/api;v=1/x", "/api", "/v2", "/v2;v=1/x"),
+            ("/api;v=1/x", "/api", "/", "/x"),
+            ("/api;v=1", "/api", "/", "/;v=1"),
         ] {
             let mut p = path.as_bytes().to_vec();
-            replace_prefix(&mut p, from.as_bytes(), to.as_bytes());
+            replace_prefix(&mut p, from.as_bytes(), to.as_bytes(), Slash::Refused);
             assert_eq!(core::str::from_utf8(&p), Ok(result), "{path} {from} {to}");
         }
     }

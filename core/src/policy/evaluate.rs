@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use super::compile::{Compiled, Field, Policy, Step};
-use super::config::{Edit, Part, Redirect, Respond};
-use super::path::normalize;
+use super::config::{Edit, EscapedSlashes, Part, Redirect, Respond};
+use super::path::{Ambiguous, Slash, compared};
 use super::rate::Limiter;
+use super::text::Text;
 use crate::id::{GroupId, PoolId};
 use crate::limits::{POLICY_PATH_MAX, RULES_MAX};
 use crate::persist::cookie_line;
@@ -18,12 +19,15 @@ use crate::units::{Now, Seconds};
 pub struct State {
     limiters: Vec<Limiter>,
     path: Vec<u8>,
+    /// The path with escaped slashes as separators, where they have two readings.
+    split: Vec<u8>,
 }
 
 impl State {
-    pub(super) fn new(limiters: Vec<Limiter>) -> Self {
+    pub(super) fn new(limiters: Vec<Limiter>, paths: Option<EscapedSlashes>) -> Self {
         // The compared form is at most one byte longer than the path.
-        Self { limiters, path: Vec::with_capacity(POLICY_PATH_MAX + 1) }
+        let split = if paths == Some(EscapedSlashes::Compare) { POLICY_PATH_MAX + 1 } else { 0 };
+        Self { limiters, path: Vec::with_capacity(POLICY_PATH_MAX + 1), split: Vec::with_capacity(split) }
     }
 }
 
@@ -42,6 +46,8 @@ pub enum End<'p> {
     RateLimited(u16),
     /// The path is too long for rules: answer 414.
     PathTooLong,
+    /// Servers read different paths, so no rule can say anything of it: answer 400.
+    PathAmbiguous,
 }
 
 /// By what a rule binds a client.
@@ -88,10 +94,14 @@ impl Policy {
             outcome.end = End::PathTooLong;
             return outcome;
         }
-        let State { limiters, path } = state;
-        normalize(request.path(), path);
+        let State { limiters, path, split } = state;
+        //= POL-PATH-03
+        let Ok(paths) = self.read_path(request.path(), path, split) else {
+            outcome.end = End::PathAmbiguous;
+            return outcome;
+        };
         for (i, rule) in self.rules.iter().enumerate() {
-            if !rule.applies(request, path) {
+            if !rule.applies(request, &paths) {
                 continue;
             }
             outcome.matched[i / 64] |= 1 << (i % 64);
@@ -103,6 +113,44 @@ impl Policy {
             }
         }
         outcome
+    }
+}
+
+impl Policy {
+    /// The readings of a path, one of which must fit: both are the same unless an escaped slash has two.
+    //= POL-PATH-04
+    fn read_path<'b>(
+        &self,
+        sent: &[u8],
+        path: &'b mut Vec<u8>,
+        split: &'b mut Vec<u8>,
+    ) -> Result<Paths<'b>, Ambiguous> {
+        path.clear();
+        match self.paths {
+            None => {}
+            Some(EscapedSlashes::Refuse) => compared(sent, Slash::Refused, path)?,
+            Some(EscapedSlashes::Compare) => {
+                compared(sent, Slash::Data, path)?;
+                compared(sent, Slash::Separator, split)?;
+                if path != split {
+                    return Ok(Paths { path, split: Some(split) });
+                }
+            }
+        }
+        Ok(Paths { path, split: None })
+    }
+}
+
+/// The readings of a path.
+struct Paths<'b> {
+    path: &'b [u8],
+    split: Option<&'b [u8]>,
+}
+
+impl Paths<'_> {
+    /// Whether a condition holds for a reading: a rule that denies must not be passed by the other one.
+    fn fit(&self, text: &Text) -> bool {
+        text.holds(self.path) || self.split.is_some_and(|path| text.holds(path))
     }
 }
 
@@ -174,13 +222,13 @@ impl<'p> Outcome<'p> {
 
 impl Compiled {
     //= POL-MATCH-01
-    fn applies<R: RequestView>(&self, request: &R, path: &[u8]) -> bool {
+    fn applies<R: RequestView>(&self, request: &R, paths: &Paths<'_>) -> bool {
         let host = || {
             let host = request.host();
             host.strip_suffix(b".").unwrap_or(host)
         };
         (self.method.is_empty() || self.method.iter().any(|m| m == request.method()))
-            && self.path.as_ref().is_none_or(|t| t.holds(path))
+            && self.path.as_ref().is_none_or(|t| paths.fit(t))
             && self.host.as_ref().is_none_or(|t| t.holds(host()))
             && self.query.as_ref().is_none_or(|t| t.holds(request.query().unwrap_or(b"")))
             && self.client.as_ref().is_none_or(|(ranges, not)| ranges.contains(request.client().ip) != *not)

@@ -4,9 +4,8 @@
 //! matched rules do accumulates: the first pool chosen is the pool, edits follow each other. An action that
 //! ends the request (redirect, answer, close, an exceeded rate) ends the walk.
 //!
-//! Criteria for what is compared: the path after dot segments are removed and escaped unreserved characters
-//! are read (so that `/a/%2e%2e/admin` is `/admin`), everything else as it was sent. There are no regular
-//! expressions: a glob with `*` and `?` has a bound on its time that an attacker cannot move.
+//! What is compared: the path as servers read it (`/a/%2e%2e/admin` is `/admin`), and where they would read different
+//! paths the request is refused; everything else as it was sent. There are no regular expressions: a glob with `*` and `?` has a bound on its time that an attacker cannot move.
 //!
 //! [`PolicyConfig`] is what a user writes, [`Policy`] its compiled form in one worker.
 
@@ -22,10 +21,9 @@ mod text;
 pub use addr::Prefix;
 pub use compile::{Names, Policy};
 pub use config::{
-    Action, AddressGroup, ClientMatch, Edit, FieldMatch, Match, On, Part, Per, PolicyConfig, Rate, Redirect,
-    Respond, Rule, StringGroup, TextMatch,
+    Action, AddressGroup, ClientMatch, Edit, EscapedSlashes, FieldMatch, Match, On, Part, Per, PolicyConfig,
+    Rate, Redirect, Respond, Rule, StringGroup, TextMatch,
 };
 pub use edit::{RewriteTarget, Rewritten};
 pub use evaluate::{End, Outcome, PersistBy, State};
-pub use path::normalize;
 pub use text::glob;

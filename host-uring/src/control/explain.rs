@@ -187,6 +187,9 @@ fn rules<'c>(case: &'c Case<'_>, own: &mut policy::State, steps: &mut Vec<String
         End::Close => "close by a rule".to_owned(),
         End::RateLimited(status) => format!("answer {status}: a rule's rate is exceeded"),
         End::PathTooLong => "answer 414: the path is too long for rules".to_owned(),
+        End::PathAmbiguous => {
+            "answer 400: servers could read the path differently, so no rule can judge it".to_owned()
+        }
     };
     Ruled::Ends(verdict)
 }

@@ -101,6 +101,10 @@ pub(super) async fn ruled<R: Rt>(
             work.trace.ended("the path is too long for the service's rules");
             414
         }
+        End::PathAmbiguous => {
+            work.trace.ended("servers could read the path differently, so no rule can judge it");
+            400
+        }
         End::Proceed => unreachable!("a request that goes on is not ended"),
     };
     answer(client, plan, head, work, Saying { status, ..Saying::default() }, patience).await

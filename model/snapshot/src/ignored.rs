@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use forebay_core::policy::Action;
+use forebay_core::policy::{Action, Rule};
 
 use crate::Snapshot;
 use crate::persistence::Persistence;
 use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool};
 use crate::read::{Reader, printable};
-use crate::service::VirtualService;
+use crate::service::{EscapedSlashes, VirtualService};
 
 pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, pool) in snapshot.pool.iter().enumerate() {
@@ -164,7 +164,23 @@ fn rules(reader: &mut Reader, snapshot: &Snapshot) {
                 }
             }
         }
+        without_paths(reader, index, service);
         without_text(reader, index, service, snapshot, &pools);
+    }
+}
+
+/// A choice for paths with an escaped slash, where no rule compares a path: they pass as they are.
+//= CFG-IGNORED-02
+fn without_paths(reader: &mut Reader, index: usize, service: &VirtualService) {
+    let compares = |rule: &Rule| {
+        let replaces = |action: &Action| matches!(action, Action::ReplacePrefix(..));
+        rule.when.path.is_some() || rule.then.iter().any(replaces)
+    };
+    let unread =
+        (0..service.rules.len()).any(|r| reader.is_bad(&format!("virtual_service[{index}].rules[{r}]")));
+    if service.escaped_slashes != EscapedSlashes::Refuse && !unread && !service.rules.iter().any(compares) {
+        let reason = "no rule of the service compares a path";
+        report(reader, &format!("virtual_service[{index}].escaped_slashes"), reason, "remove it");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use forebay_core::policy::{AddressGroup, PolicyConfig, StringGroup};
+use forebay_core::policy::{self, AddressGroup, PolicyConfig, StringGroup};
 
 use crate::profile::Network;
 use crate::read::{section, words};
@@ -31,6 +31,9 @@ section! {
         proxy_protocol: ProxyProtocol = ProxyProtocol::default();
         /// Rules that are asked for each request, in order.
         rules: Vec<forebay_core::policy::Rule> = Vec::new();
+        /// What becomes of a request whose path has an escaped slash (`%2F`), where the service's rules compare paths:
+        /// `refuse` answers 400, because servers do not agree on what it is; `compare` lets it pass if both readings do.
+        escaped_slashes: EscapedSlashes = EscapedSlashes::Refuse;
         /// Whether it accepts connections.
         enabled: bool = true;
     }
@@ -56,6 +59,16 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of a request whose path has an escaped slash.
+    pub enum EscapedSlashes {
+        /// It is refused.
+        Refuse = "refuse",
+        /// Rules are asked of both readings.
+        Compare = "compare",
+    }
+}
+
 impl VirtualService {
     /// The rules with the document's groups, as the core compiles them.
     pub fn policy(&self, strings: &[StringGroup], addresses: &[AddressGroup]) -> PolicyConfig {
@@ -63,6 +76,10 @@ impl VirtualService {
             string_groups: strings.to_vec(),
             address_groups: addresses.to_vec(),
             rules: self.rules.clone(),
+            escaped_slashes: match self.escaped_slashes {
+                EscapedSlashes::Refuse => policy::EscapedSlashes::Refuse,
+                EscapedSlashes::Compare => policy::EscapedSlashes::Compare,
+            },
         }
     }
 }

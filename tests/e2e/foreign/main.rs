@@ -1,4 +1,6 @@
-//! Clients written by others: curl, wrk, h2load, a WebSocket library.
+//! Programs written by others: curl, wrk, h2load and a WebSocket library as clients, nginx as a server.
+
+mod nginx;
 
 use std::process::{Command, Output};
 
