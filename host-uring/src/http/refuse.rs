@@ -102,7 +102,7 @@ pub(super) async fn ruled<R: Rt>(
             414
         }
         End::PathAmbiguous => {
-            work.trace.ended("servers could read the path differently, so no rule can judge it");
+            work.trace.ended("servers could read the path differently: no rule can judge it");
             400
         }
         End::Proceed => unreachable!("a request that goes on is not ended"),
