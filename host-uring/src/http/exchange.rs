@@ -73,7 +73,7 @@ pub async fn exchange<R: Rt>(
     }
     let trusted = &plan.tree.service(client.service).http.trusted_proxies;
     let who = client_of(client.peer, trusted, head.bytes.filled(), &head.request);
-    client.shown.set((who.ip, who.port).into());
+    client.show((who.ip, who.port).into());
     let view = View { bytes: head.bytes.filled(), head: &head.request, client: who };
 
     let ended = match head.request.max_forwards {

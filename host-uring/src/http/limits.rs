@@ -9,6 +9,9 @@ pub const BODY_BUFFER_BYTES: usize = 64 * 1024;
 pub const BUFFERS_KEPT_MAX: usize = 32;
 /// Unused working sets (parsed heads, texts) kept per worker.
 pub const WORKS_KEPT_MAX: usize = 256;
+/// Unused conversations kept per worker: futures of some 5 KiB, 1.3 MiB together; as many as working sets, which are
+/// in use at the same times.
+pub const CONVERSATIONS_KEPT_MAX: usize = WORKS_KEPT_MAX;
 /// Text kept per working set between requests.
 pub const TEXT_KEPT_BYTES: usize = 4 * 1024;
 /// Pieces of one write: a head and a dozen chunks; the kernel's own bound is 1,024.

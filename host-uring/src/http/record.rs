@@ -156,7 +156,7 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         request_id: worker.request_id(),
         virtual_service: &plan.tree.service(client.service).name,
         pool: route.map(|route| plan.pool_of(route)),
-        client: client.shown.get(),
+        client: client.shown(),
         client_dest: client.local,
         server,
         server_src: trace.server_src,

@@ -480,8 +480,9 @@ impl Stream for Socket {
         sys::send(self.fd.as_fd(), pieces)
     }
 
-    async fn readable(&self, deadline: Now) -> io::Result<()> {
-        self.rt.wait(self.fd.as_fd(), Side::Read, deadline).await
+    // Not `async`: an idle connection waits here, and that would be a future around the wait.
+    fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> {
+        self.rt.wait(self.fd.as_fd(), Side::Read, deadline)
     }
 
     async fn writable(&self, deadline: Now) -> io::Result<()> {

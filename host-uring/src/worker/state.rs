@@ -11,6 +11,7 @@ use super::underway::Underway;
 use crate::config::Tree;
 use crate::http::buffer::Buffers;
 use crate::http::client::Parked;
+use crate::http::conversation::Conversations;
 use crate::http::date::DateCache;
 use crate::http::work::Works;
 use crate::limits::sizes::large_heads_bytes;
@@ -40,6 +41,8 @@ pub struct Worker<R: Rt> {
     pub buffers: Buffers,
     /// Working sets that are not in use.
     pub works: Works,
+    /// Conversations that serve no client.
+    pub conversations: Conversations<R>,
     /// Client connections that wait for their next request.
     pub parked: Parked<R>,
     /// Client connections.
@@ -87,6 +90,7 @@ impl<R: Rt> Worker<R> {
             underway: Underway::default(),
             buffers: Buffers::new(large_heads_bytes(connections_max)),
             works: Works::default(),
+            conversations: Conversations::default(),
             parked: Parked::default(),
             connections: Cell::new(0),
             sealed: RefCell::default(),

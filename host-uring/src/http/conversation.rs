@@ -1,0 +1,280 @@
+//! Requests of one client, one after another, as long as bytes of a next one are there.
+//!
+//! The future that leads a request from its first byte to the last one of its answer takes several KiB: the largest
+//! state of everything that can happen to a request. So it does not belong to the connection. A [`Conversation`] is
+//! such a future that serves one client, waits for the next one, and is lent out again: what it costs is bounded by
+//! the requests that are under way, and nothing is allocated, or even moved, for one.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use forebay_http::h1::{Parse, parse_request};
+
+use super::answer::{Saying, linger, say};
+use super::buffer::Grown;
+use super::client::Client;
+use super::exchange::{Outcome, exchange};
+use super::gather::Gather;
+use super::limits::{CONVERSATIONS_KEPT_MAX, REQUESTS_PER_TURN};
+use super::record::{Trace, finish, sample_rtt};
+use super::wait::{Patience, others_turn};
+use super::work::{Head, Work};
+use crate::rt::{Now, Rt, Stream};
+use crate::worker::{Generation, Service, TimeOuts};
+
+/// What a client gets a conversation for.
+pub enum Job {
+    /// Its requests; the first head of the connection has to be there at the given moment.
+    Serve(Option<Now>),
+    /// It has no request, and is to go.
+    Dismiss,
+}
+
+/// What follows after a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The client may send another request.
+    Wait,
+    /// The connection ends.
+    End,
+}
+
+/// Where a conversation finds its next client, and says how it ended.
+struct Desk<R: Rt> {
+    job: RefCell<Option<(Rc<Client<R>>, Job)>>,
+    after: Cell<Option<After>>,
+}
+
+/// A future that serves one client after another.
+pub struct Conversation<R: Rt> {
+    desk: Rc<Desk<R>>,
+    future: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl<R: Rt> Conversation<R> {
+    fn new() -> Self {
+        let desk = Rc::new(Desk { job: RefCell::default(), after: Cell::new(None) });
+        Conversation { future: Box::pin(attend(desk.clone())), desk }
+    }
+
+    /// Serves a client, in the caller's task.
+    pub fn lead(&mut self, client: &Rc<Client<R>>, job: Job) -> impl Future<Output = After> {
+        *self.desk.job.borrow_mut() = Some((client.clone(), job));
+        poll_fn(|context| {
+            // It never completes: it would wait for the next client.
+            let _ = self.future.as_mut().poll(context);
+            self.desk.after.take().map_or(Poll::Pending, Poll::Ready)
+        })
+    }
+}
+
+/// Serves clients for ever. Between two it holds nothing.
+async fn attend<R: Rt>(desk: Rc<Desk<R>>) {
+    loop {
+        let (client, job) =
+            poll_fn(|_| desk.job.borrow_mut().take().map_or(Poll::Pending, Poll::Ready)).await;
+        let worker = &client.worker;
+        let mut head = worker.works.head(&worker.buffers);
+        let after = match job {
+            Job::Serve(first_head) => converse(&client, &mut head, first_head).await,
+            Job::Dismiss => {
+                linger(&client, &mut head.bytes).await;
+                After::End
+            }
+        };
+        worker.works.give_back_head(head, &worker.buffers);
+        drop(client);
+        desk.after.set(Some(after));
+    }
+}
+
+/// A worker's conversations that serve nobody.
+pub struct Conversations<R: Rt> {
+    idle: RefCell<Vec<Conversation<R>>>,
+}
+
+impl<R: Rt> Default for Conversations<R> {
+    fn default() -> Self {
+        // The list's own memory is taken once.
+        Conversations { idle: RefCell::new(Vec::with_capacity(CONVERSATIONS_KEPT_MAX)) }
+    }
+}
+
+impl<R: Rt> Conversations<R> {
+    /// One that serves nobody: the one that has served last, as the processor may still know it.
+    pub fn take(&self) -> Conversation<R> {
+        self.idle.borrow_mut().pop().unwrap_or_else(Conversation::new)
+    }
+
+    /// Takes one back that has ended a client's job.
+    pub fn give_back(&self, conversation: Conversation<R>) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < CONVERSATIONS_KEPT_MAX {
+            idle.push(conversation);
+        }
+    }
+}
+
+/// Serves requests as long as bytes of a next one are there.
+//= SE-PIPELINE-01
+async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head: Option<Now>) -> After {
+    let worker = &client.worker;
+    let mut served = 0_u32;
+    loop {
+        // Requests that we answer ourselves never wait: a client that pipelines them must not keep the worker.
+        //= SE-FAIR-01
+        served = served.wrapping_add(1);
+        if served.is_multiple_of(REQUESTS_PER_TURN) {
+            others_turn().await;
+        }
+        let begin = worker.rt.now();
+        let plan = &*worker.current();
+        let service = client.service(plan);
+        let deadline = first_head.take().unwrap_or_else(|| TimeOuts::at(begin, service.time_outs.header));
+        match read_head(client, service, head, deadline).await {
+            HeadRead::Request => {}
+            HeadRead::Nothing => return After::End,
+            HeadRead::Cut => {
+                worker.metrics.client_aborts.inc();
+                return After::End;
+            }
+            //= SE-TIMEOUT-02
+            HeadRead::Late => {
+                worker.metrics.timeouts.header.inc();
+                refuse(client, plan, head, begin, 408, "the request's head did not come in time").await;
+                return After::End;
+            }
+            HeadRead::Refused(status, why) => {
+                worker.metrics.requests_rejected.inc();
+                refuse(client, plan, head, begin, status, why).await;
+                return After::End;
+            }
+        }
+        client.requests.set(client.requests.get() + 1);
+        sample_rtt(client);
+        service.counts.requests.inc();
+        let mut work = worker.works.work();
+        work.trace.begin = begin;
+        let mut told = Told { client, plan, head: &mut *head, work: &mut work, is_over: false };
+        let outcome = exchange(client, plan, told.head, told.work).await;
+        told.is_over = true;
+        drop(told);
+        client.let_go(worker.rt.now());
+        worker.works.give_back(work);
+        match outcome {
+            Outcome::Keep if head.bytes.is_empty() => return After::Wait,
+            Outcome::Keep => {}
+            Outcome::Linger => {
+                linger(client, &mut head.bytes).await;
+                return After::End;
+            }
+            Outcome::Close => return After::End,
+            Outcome::Reset => {
+                client.stream.reset_on_close();
+                return After::End;
+            }
+        }
+    }
+}
+
+/// A request under way: where its task is dropped in the middle of it, it is told all the same.
+struct Told<'c, R: Rt> {
+    client: &'c Client<R>,
+    plan: &'c Generation,
+    head: &'c mut Head,
+    work: &'c mut Work,
+    /// It has ended by itself, and has been told.
+    is_over: bool,
+}
+
+impl<R: Rt> Drop for Told<'_, R> {
+    //= OBS-LOG-07
+    fn drop(&mut self) {
+        // Of the task that panics itself nothing is certain any more; its panic is in the process log.
+        if self.is_over || std::thread::panicking() {
+            return;
+        }
+        let is_stop = self.client.worker.draining.get();
+        let work = &mut *self.work;
+        work.trace.ended(if is_stop { "cut: the engine stopped" } else { "cut: its worker failed" });
+        work.trace.rx_bytes = work.trace.rx_bytes.max(self.head.request.len as u64);
+        finish(self.client, self.plan, self.head, &work.trace);
+    }
+}
+
+/// How reading a head ended.
+enum HeadRead {
+    Request,
+    /// The client left, or sent nothing.
+    Nothing,
+    /// The client left in the middle of a head.
+    Cut,
+    /// It did not come in time.
+    Late,
+    /// It breaks a rule.
+    Refused(u16, &'static str),
+}
+
+async fn read_head<R: Rt>(client: &Client<R>, service: &Service, head: &mut Head, deadline: Now) -> HeadRead {
+    let limits = &service.limits;
+    // One byte more than a head may have, so that the parser sees that it is too long.
+    let capacity_max = limits.head_bytes as usize + 1;
+    loop {
+        if !head.bytes.is_empty() {
+            match parse_request(head.bytes.filled(), limits, &mut head.request) {
+                Ok(Parse::Done { .. }) => return HeadRead::Request,
+                Ok(Parse::NeedMore) => {}
+                Err(reject) => return HeadRead::Refused(reject.status, reject.rule.text()),
+            }
+        }
+        match client.worker.buffers.grow_head(&mut head.bytes, capacity_max) {
+            Grown::Room => {}
+            Grown::TooLong => return HeadRead::Refused(431, "head is too long"),
+            Grown::Scarce => {
+                client.worker.metrics.heads_refused_memory.inc();
+                return HeadRead::Refused(503, "large heads have no memory left");
+            }
+        }
+        match client.stream.try_read(head.bytes.space()) {
+            Ok(0) if head.bytes.is_empty() => return HeadRead::Nothing,
+            Ok(0) => return HeadRead::Cut,
+            Ok(count) => head.bytes.commit(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                match client.stream.readable(deadline).await {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::TimedOut => return HeadRead::Late,
+                    Err(_) => return HeadRead::Cut,
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) if head.bytes.is_empty() => return HeadRead::Nothing,
+            Err(_) => return HeadRead::Cut,
+        }
+    }
+}
+
+/// Answers what cannot be served, and closes.
+async fn refuse<R: Rt>(
+    client: &Client<R>,
+    plan: &Generation,
+    head: &mut Head,
+    begin: Now,
+    status: u16,
+    why: &'static str,
+) {
+    let mut trace = Trace { begin, rx_bytes: head.bytes.len() as u64, ..Trace::default() };
+    trace.ended(why);
+    let mut gather = Gather::default();
+    let saying = Saying { status, ..Saying::default() };
+    let said = say(client, plan, None, saying, &mut gather, &mut trace, Patience::endless()).await;
+    // What was understood of it is not logged: its positions may be half-way.
+    head.request.reset();
+    finish(client, plan, head, &trace);
+    if said {
+        linger(client, &mut head.bytes).await;
+    }
+}
