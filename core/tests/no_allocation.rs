@@ -22,7 +22,8 @@ use forebay_core::policy::{
     Action, ClientMatch, Match, Names, Per, Policy, PolicyConfig, Rate, Rule, TextMatch,
 };
 use forebay_core::table::{
-    Catalog, EngineSlot, Geometry, GroupMillis, Lifetime, Partition, TableId, TableSettings, Write, WriteKind,
+    Catalog, EngineSlot, Geometry, GroupMillis, Lifetime, Partition, TableId, TableMemory, TableSettings,
+    Write, WriteKind,
 };
 use forebay_core::units::{Micros, Minutes, Now, UnixSeconds};
 use forebay_core::{Effect, Input, Verdict, decide};
@@ -92,13 +93,14 @@ struct Table {
 impl Table {
     fn of(pool: &Pool) -> Self {
         let geometry = Geometry::for_entries(1_000).expect("a small table");
-        let mut catalog = Catalog::new(&geometry, [7; 16], EngineSlot::new(0).expect("the first"));
+        let memory = TableMemory::reserve(&geometry);
+        let mut catalog = Catalog::new(&memory, [7; 16], EngineSlot::new(0).expect("the first"));
         let lives = vec![Lifetime::For(Minutes(20).seconds())];
         let id = catalog.define(&TableSettings { name: 1, lives, synced: true }).expect("there is room");
         for at in pool.indices() {
             catalog.server(pool.id_of(at).0);
         }
-        let partition = Partition::new(&geometry, &catalog, Now(0));
+        let partition = memory.into_partitions(&catalog, Now(0)).next().expect("it has one");
         Self { catalog, partition, id }
     }
 

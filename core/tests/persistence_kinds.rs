@@ -475,9 +475,10 @@ fn a_computed_key_binds_with_its_own_lifetime_and_is_renewed_by_use() {
 //= test PERS-KEY-01
 #[test]
 fn long_values_are_hashed_under_the_secret_and_short_ones_do_not_meet() {
-    use forebay_core::table::{Catalog, EngineSlot, Geometry};
+    use forebay_core::table::{Catalog, EngineSlot, Geometry, TableMemory};
     let geometry = Geometry::for_memory(1 << 20, 0).expect("a size");
-    let catalog = |secret| Catalog::new(&geometry, secret, EngineSlot::default());
+    let memory = TableMemory::reserve(&geometry);
+    let catalog = |secret| Catalog::new(&memory, secret, EngineSlot::default());
     let (a, b) = (catalog([1; 16]), catalog([2; 16]));
     let key = |c: &Catalog, v: &[u8]| Found::Key(ClientKey::Opaque(v)).table_key(c);
     let long = [b'x'; 40];

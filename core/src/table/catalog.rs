@@ -10,9 +10,11 @@ use super::geometry::Geometry;
 use super::hash::Hasher;
 use super::key::KeyBytes;
 use super::limits::{CLASSES_MAX, TABLES_MAX};
-use super::store::Choices;
+use super::memory::{Block, TableMemory};
+use super::store::{Choices, Store};
 use super::version::EngineSlot;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Number of a table inside this engine; its name is what engines share.
@@ -139,7 +141,8 @@ pub struct Catalog {
     by_name: BTreeMap<u64, TableId>,
     servers: Vec<u64>,
     by_server: BTreeMap<u64, ServerSlot>,
-    buckets: u32,
+    block: Arc<Block>,
+    geometry: Geometry,
     cells_per_row: u32,
     cell_shift: u32,
     cell_mask: u64,
@@ -149,12 +152,13 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// An empty catalog for partitions cut by `geometry`.
+    /// An empty catalog for the partitions of `memory`.
     ///
     /// `secret` is shared by all engines of the group and known to no client; `me` is this engine's slot
     /// (0 if it is alone).
-    pub fn new(geometry: &Geometry, secret: [u8; 16], me: EngineSlot) -> Self {
+    pub fn new(memory: &TableMemory, secret: [u8; 16], me: EngineSlot) -> Self {
         let hasher = Hasher::new(secret);
+        let geometry = *memory.geometry();
         let cells_per_row = geometry.cells();
         Self {
             salts: hasher.derive(1),
@@ -162,7 +166,8 @@ impl Catalog {
             entries: hasher.derive(3),
             open_factor: hasher.derive(4).hash128(&[0]) | 1,
             hasher,
-            buckets: geometry.buckets(),
+            block: memory.block.clone(),
+            geometry,
             me,
             rows: Vec::new(),
             by_name: BTreeMap::new(),
@@ -297,11 +302,30 @@ impl Catalog {
         self.rows.get(usize::from(table.0))?.as_ref()
     }
 
-    /// Where a key may be, in its partition. From the catalog, because all partitions have equally many
-    /// buckets: the numbers are known while the partition's header is still on its way.
+    /// The buckets of the partition in which a key may be. All partitions have equally many.
     #[inline(always)]
     pub(super) fn choices(&self, hash: u64) -> Choices {
-        Choices::of(hash, self.buckets)
+        Choices::of(hash, self.geometry.buckets())
+    }
+
+    /// The number of the first bucket of a hash's partition, among the buckets of all.
+    #[inline(always)]
+    pub(super) fn first_bucket(&self, hash: u64) -> usize {
+        self.geometry.route_hash(hash) as usize * self.geometry.buckets() as usize
+    }
+
+    /// The entries of all partitions.
+    #[inline(always)]
+    pub(super) fn block(&self) -> &Block {
+        &self.block
+    }
+
+    pub(super) fn is_for(&self, block: &Arc<Block>) -> bool {
+        Arc::ptr_eq(&self.block, block)
+    }
+
+    pub(super) fn is_for_store(&self, store: &Store) -> bool {
+        store.is_of(&self.block)
     }
 
     /// The digest cell of a hash among those of one table.

@@ -88,7 +88,7 @@ impl Digests {
         }
     }
 
-    /// Asks for the cell of a hash, as [`super::store::Store::fetch`] does.
+    /// Asks for the cell of a hash, as [`super::memory::Block::fetch`] does.
     #[inline(always)]
     pub(super) fn fetch(&self, catalog: &Catalog, row: &Row, hash: u64) {
         if let Some(first) = row.cells

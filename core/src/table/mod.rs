@@ -10,7 +10,8 @@
 //!
 //! // Control thread, at start and at every change of the configuration.
 //! let geometry = Geometry::for_memory(1 << 20, 0)?;
-//! let mut catalog = Catalog::new(&geometry, *b"16 secret bytes!", EngineSlot::default());
+//! let memory = TableMemory::reserve(&geometry);
+//! let mut catalog = Catalog::new(&memory, *b"16 secret bytes!", EngineSlot::default());
 //! let clients = catalog.define(&TableSettings {
 //!     name: 7,
 //!     lives: vec![Lifetime::For(Seconds(300))],
@@ -18,8 +19,7 @@
 //! })?;
 //! let server = catalog.server(0xfeed);
 //! let now = Now(1_000_000);
-//! let mut partitions: Vec<Partition> =
-//!     (0..geometry.partitions()).map(|_| Partition::new(&geometry, &catalog, now)).collect();
+//! let mut partitions: Vec<Partition> = memory.into_partitions(&catalog, now).collect();
 //!
 //! // Worker, for a new connection.
 //! let key = catalog.key(clients, KeyBytes::of_ip("192.0.2.1".parse()?));
@@ -45,6 +45,7 @@ mod geometry;
 mod hash;
 mod key;
 pub mod limits;
+mod memory;
 mod outcome;
 mod partition;
 mod place;
@@ -59,6 +60,7 @@ pub use digest::{Digest, DigestMismatch};
 pub use geometry::{Geometry, GeometryProblem, PartitionIndex};
 pub use hash::Hasher;
 pub use key::KeyBytes;
+pub use memory::{Pages, TableMemory};
 pub use outcome::{Closed, Evicted, Opened, Outcome, Refused, Stats, Write, WriteKind, Written};
 pub use partition::Partition;
 pub use sweep::Swept;

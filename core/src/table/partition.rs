@@ -3,8 +3,8 @@
 use super::catalog::{Catalog, Key, Row, ServerSlot};
 use super::clock::{Lifetime, Tick, millis};
 use super::digest::{Digests, term_at};
-use super::geometry::Geometry;
 use super::limits::{OLDEST_KEPT, OPEN_INLINE_MAX, OVERFLOW_RESERVED};
+use super::memory::Found;
 use super::outcome::{Closed, Counters, Evicted, Opened, Outcome, Refused, Stats, Write, WriteKind, Written};
 use super::store::{At, Fields, Flag, Store};
 use super::version::{GroupMillis, Version};
@@ -42,15 +42,14 @@ pub struct Partition {
 const _: () = assert!(core::mem::offset_of!(Partition, turn) <= 56);
 
 impl Partition {
-    /// Reserves and touches all memory of a partition.
-    //= TBL-MEMORY-03
-    pub fn new(geometry: &Geometry, catalog: &Catalog, now: Now) -> Self {
+    /// An empty partition of `limit` entries at most.
+    pub(super) fn new(store: Store, limit: u32, catalog: &Catalog, now: Now) -> Self {
         let tick = Tick::at(now);
         let mut partition = Self {
-            store: Store::new(geometry.buckets()),
+            store,
             digests: Digests::new(),
             len: 0,
-            limit: geometry.partition_limit(),
+            limit,
             evictable: 0,
             hand: 0,
             turn: tick,
@@ -76,13 +75,13 @@ impl Partition {
     pub fn get(&self, catalog: &Catalog, key: &Key, now: Now) -> Option<ServerSlot> {
         let row = catalog.row(key.table)?;
         let tick = Tick::at(now);
-        let (at, value) = self.store.find_with_value(key.stored, catalog.choices(key.hash))?;
-        if self.store.is(at, Flag::Tombstone) {
+        let Found { at, value, keys } = catalog.find(key)?;
+        if Flag::Tombstone.stands(keys, at) {
             return None;
         }
         // Not flagged when the hand last came by, and since then too little time passed to end.
         let surely_alive =
-            !self.store.is(at, Flag::MayBeOver) && tick.age_of(self.turn_before) < row.half_shortest;
+            !Flag::MayBeOver.stands(keys, at) && tick.age_of(self.turn_before) < row.half_shortest;
         (surely_alive || !self.over(row, at, tick)).then_some(ServerSlot(value))
     }
 
@@ -147,7 +146,9 @@ impl Partition {
                 _ => old.switched(stamp, me),
             };
             p.store.set_version(at, version);
-            p.store.life_mut(at).set_class(write.class);
+            let mut life = p.store.life(at);
+            life.set_class(write.class);
+            p.store.set_life(at, life);
             p.store.set_value(at, write.server.0);
             p.store.set(at, Flag::Tombstone, false);
             // Unshared tables keep tombstones only for the count of connections.
@@ -213,13 +214,14 @@ impl Partition {
         let at = self.find_alive(catalog, row, key, Tick::at(now))?;
         let was_evictable = self.is_evictable(at);
         let mine = catalog.me.bit();
-        let life = self.store.life_mut(at);
+        let mut life = self.store.life(at);
         let before = life.open;
         life.open |= mine;
         match life.count() {
             OPEN_INLINE_MAX => self.overflow_one(key.stored),
             n => life.set_count(n + 1),
         }
+        self.store.set_life(at, life);
         self.store.set(at, Flag::MayBeOver, false);
         self.evictable -= u32::from(was_evictable);
         let first = before & mine == 0;
@@ -239,19 +241,20 @@ impl Partition {
         let row = catalog.row(key.table)?;
         self.fetch(catalog, row, key);
         let at = self.find(catalog, key)?;
-        let count = self.store.life(at).count();
+        let mut life = self.store.life(at);
+        let count = life.count();
         if count == 0 {
             return None;
         }
         if count == OPEN_INLINE_MAX && self.overflow_taken(key.stored) {
             return Some(Closed { last_here: false, last: false });
         }
-        self.store.life_mut(at).set_count(count - 1);
+        life.set_count(count - 1);
+        self.store.set_life(at, life);
         if count > 1 {
             return Some(Closed { last_here: false, last: false });
         }
-        let before = self.store.life(at).open;
-        let open = before & !catalog.me.bit();
+        let open = life.open & !catalog.me.bit();
         self.set_open(catalog, row, key, at, open, Tick::at(now));
         Some(Closed { last_here: true, last: open == 0 })
     }
@@ -264,7 +267,7 @@ impl Partition {
     pub fn touch(&mut self, catalog: &Catalog, key: &Key, now: Now) -> Option<ServerSlot> {
         let row = catalog.row(key.table)?;
         let tick = Tick::at(now);
-        self.store.fetch(catalog.choices(key.hash));
+        catalog.fetch(key);
         let at = self.find_alive(catalog, row, key, tick)?;
         self.used(row, at, tick);
         Some(ServerSlot(self.store.value(at)))
@@ -305,13 +308,14 @@ impl Partition {
     /// Asks for all memory that a change of an entry needs, at once.
     #[inline(always)]
     fn fetch(&self, catalog: &Catalog, row: &Row, key: &Key) {
-        self.store.fetch(catalog.choices(key.hash));
+        catalog.fetch(key);
         self.digests.fetch(catalog, row, key.hash);
     }
 
     #[inline(always)]
     pub(super) fn find(&self, catalog: &Catalog, key: &Key) -> Option<At> {
-        self.store.find(key.stored, catalog.choices(key.hash))
+        debug_assert!(catalog.is_for_store(&self.store), "a catalog of another table");
+        catalog.find(key).map(|found| found.at)
     }
 
     #[inline(always)]
@@ -353,7 +357,9 @@ impl Partition {
 
     #[inline(always)]
     pub(super) fn set_idle(&mut self, row: &Row, at: At, idle: Tick, tick: Tick) {
-        self.store.life_mut(at).idle = idle;
+        let mut life = self.store.life(at);
+        life.idle = idle;
+        self.store.set_life(at, life);
         self.mark(self.life(row, at), at, tick);
         self.idle_since(idle, tick);
     }
@@ -394,9 +400,10 @@ impl Partition {
         open: u64,
         tick: Tick,
     ) {
-        let before = self.store.life(at).open;
         let was_evictable = self.is_evictable(at);
-        self.store.life_mut(at).open = open;
+        let mut life = self.store.life(at);
+        let before = core::mem::replace(&mut life.open, open);
+        self.store.set_life(at, life);
         self.recount(was_evictable, at);
         self.digests.reopen(catalog, row, key.hash, before, open);
         if open == 0 && before != 0 {

@@ -1,46 +1,18 @@
-//! The memory of a partition: buckets of one cache line, and beside them, in lines of their own, what a look-up does not need.
+//! The slots of a partition: buckets of one cache line, and beside them, in lines of their own, what a look-up does not need.
 
 use super::catalog::{Class, TableId};
 use super::clock::Tick;
-use super::limits::{BIRTH_MAX, KEYS_PER_BUCKET, OPEN_INLINE_MAX};
+use super::limits::{BIRTH_MAX, BUCKET_BYTES, KEYS_PER_BUCKET, OPEN_INLINE_MAX};
+use super::memory::{Block, HALF, Keys, LINE};
 use super::version::{EngineSlot, Version};
-use alloc::boxed::Box;
-use alloc::vec;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const SLOTS: usize = KEYS_PER_BUCKET;
+const HIGH: u64 = 0xffff_ffff_0000_0000;
 
-/// Three keys with their values, and one word of flags: 64 bytes, one line.
+/// What changes with every connection: two words.
 #[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Bucket {
-    keys: [u128; SLOTS],
-    values: [u32; SLOTS],
-    /// Three bits of each [`Flag`].
-    meta: u32,
-}
-
-impl Bucket {
-    /// The places of a key: one bit, or none. Without a branch per key.
-    #[inline(always)]
-    fn places_of(&self, stored: u128) -> u32 {
-        let same = u32::from(self.keys[0] == stored)
-            | u32::from(self.keys[1] == stored) << 1
-            | u32::from(self.keys[2] == stored) << 2;
-        same & self.meta & USED
-    }
-
-    /// The value in the one place of `places`. All three are read, and masked by arithmetic: an address made of
-    /// the place would be known only after all comparisons, and a guess at the place would often be wrong.
-    #[inline(always)]
-    fn value_of(&self, places: u32) -> u32 {
-        let mask = |place: u32| 0u32.wrapping_sub(places >> place & 1);
-        self.values[0] & mask(0) | self.values[1] & mask(1) | self.values[2] & mask(2)
-    }
-}
-
-/// What changes with every connection.
-#[derive(Clone, Copy)]
-#[repr(C)]
 pub(super) struct Life {
     /// Which engines have connections of this key.
     pub(super) open: u64,
@@ -50,29 +22,14 @@ pub(super) struct Life {
     meta: u32,
 }
 
-/// What changes with a write only: the version.
+/// What changes with a write only: the version, in two words.
 #[derive(Clone, Copy)]
-#[repr(C)]
 struct Past {
     stamp: u64,
     /// 26 bits of birth minute, 6 bits of origin.
     born: u32,
     switches: u32,
 }
-
-/// The lives of a bucket fill three quarters of a line, so that the line that a new connection needs is known
-/// before the key is found; the first of the bucket's versions fills the rest.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Lives {
-    lives: [Life; SLOTS],
-    past: Past,
-}
-
-/// The other versions of a bucket.
-#[derive(Clone, Copy)]
-#[repr(C, align(32))]
-struct Pasts([Past; SLOTS - 1]);
 
 /// An entry without its key and value.
 #[derive(Clone, Copy)]
@@ -81,7 +38,10 @@ pub(super) struct Fields {
     past: Past,
 }
 
-const _: () = assert!(size_of::<Bucket>() == 64 && size_of::<Lives>() == 64 && size_of::<Pasts>() == 32);
+// The lives of a bucket fill three quarters of a line, so that the line that a new connection needs is known before the
+// key is found; the first of the bucket's versions fills the rest, and the others have half a line elsewhere.
+const _: () =
+    assert!(SLOTS * 2 + 2 == LINE && (SLOTS - 1) * 2 == HALF && BUCKET_BYTES == Block::bytes(1) as u64);
 const _: () = assert!(OPEN_INLINE_MAX == (1 << 12) - 1 && BIRTH_MAX == (1 << 26) - 1);
 
 /// A fact about one slot of a bucket; the number is the position of its three bits.
@@ -98,7 +58,34 @@ pub(super) enum Flag {
     Lasting = 9,
 }
 
-const USED: u32 = 0b111;
+impl Flag {
+    /// Whether it stands in the line of the slot's keys.
+    #[inline(always)]
+    pub(super) fn stands(self, keys: &Keys, at: At) -> bool {
+        flags_of(keys) >> (self as u32 + at.place) & 1 == 1
+    }
+}
+
+#[inline(always)]
+fn flags_of(keys: &Keys) -> u32 {
+    (keys[7].load(Relaxed) >> 32) as u32
+}
+
+/// The words of the `n`-th pair of a line.
+#[inline(always)]
+fn pair(line: &[AtomicU64], n: u32) -> [u64; 2] {
+    let n = 2 * n as usize;
+    [line[n].load(Relaxed), line[n + 1].load(Relaxed)]
+}
+
+#[inline(always)]
+fn set_pair(line: &[AtomicU64], n: u32, [a, b]: [u64; 2]) {
+    let n = 2 * n as usize;
+    line[n].store(a, Relaxed);
+    line[n + 1].store(b, Relaxed);
+}
+
+const USED: u32 = (1 << SLOTS) - 1;
 const MASK_30: u64 = (1 << 30) - 1;
 
 /// A slot: bucket, and place in it.
@@ -119,12 +106,12 @@ impl At {
     }
 }
 
-/// The slots of one partition. Reserved and written once at start, so that no page is touched first on the
-/// data path; never grows.
+/// The slots of one partition; never grows.
 pub(super) struct Store {
-    hot: Box<[Bucket]>,
-    lives: Box<[Lives]>,
-    pasts: Box<[Pasts]>,
+    block: Arc<Block>,
+    /// The number of the first bucket among those of all partitions.
+    first: usize,
+    buckets: u32,
 }
 
 /// The two buckets of a hash; they differ.
@@ -144,127 +131,129 @@ impl Choices {
 }
 
 impl Store {
-    pub(super) fn new(buckets: u32) -> Self {
-        let empty = Bucket { keys: [0; SLOTS], values: [0; SLOTS], meta: 0 };
-        let past = Past { stamp: 0, born: 0, switches: 0 };
-        let life = Life { open: 0, idle: Tick(0), meta: 0 };
-        let n = buckets as usize;
-        Self {
-            hot: vec![empty; n].into_boxed_slice(),
-            lives: vec![Lives { lives: [life; SLOTS], past }; n].into_boxed_slice(),
-            pasts: vec![Pasts([past; SLOTS - 1]); n].into_boxed_slice(),
-        }
+    pub(super) fn new(block: Arc<Block>, first: usize, buckets: u32) -> Self {
+        Self { block, first, buckets }
     }
 
     pub(super) fn buckets(&self) -> u32 {
-        self.hot.len() as u32
+        self.buckets
     }
 
-    /// Bytes reserved.
+    /// Whether the memory is that of this block.
+    pub(super) fn is_of(&self, block: &Arc<Block>) -> bool {
+        Arc::ptr_eq(&self.block, block)
+    }
+
+    /// Bytes of the slots.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.hot) + size_of_val(&*self.lives) + size_of_val(&*self.pasts)
+        Block::bytes(self.buckets)
     }
 
-    /// Returns where a key is.
     #[inline(always)]
-    pub(super) fn find(&self, stored: u128, choices: Choices) -> Option<At> {
-        self.find_with_value(stored, choices).map(|(at, _)| at)
+    fn keys(&self, bucket: u32) -> &Keys {
+        debug_assert!(bucket < self.buckets);
+        self.block.keys(self.first + bucket as usize)
     }
 
-    /// Returns where a key is, and its value.
-    ///
-    /// Both buckets are read, without a branch between: two misses that overlap cost one, and a guess at
-    /// which of them it is would be wrong for every seventh key.
     #[inline(always)]
-    pub(super) fn find_with_value(&self, stored: u128, choices: Choices) -> Option<(At, u32)> {
-        let Choices(first, second) = choices;
-        let other = &self.hot[second as usize];
-        core::hint::black_box(other.meta);
-        let bucket = &self.hot[first as usize];
-        let here = bucket.places_of(stored);
-        if here != 0 {
-            return Some((At { bucket: first, place: here.trailing_zeros() }, bucket.value_of(here)));
-        }
-        let there = other.places_of(stored);
-        let at = At { bucket: second, place: there.trailing_zeros() };
-        (there != 0).then(|| (at, other.value_of(there)))
-    }
-
-    /// Asks for the lives of a hash's first bucket before it is known whether the key is there: this miss
-    /// then overlaps the one of [`Store::find`]. The result is not used, so nothing waits for it.
-    #[inline(always)]
-    pub(super) fn fetch(&self, choices: Choices) {
-        let Choices(first, second) = choices;
-        core::hint::black_box(self.lives[first as usize].lives[0].meta);
-        core::hint::black_box(self.lives[second as usize].lives[0].meta);
+    fn flags(&self, bucket: u32) -> u32 {
+        flags_of(self.keys(bucket))
     }
 
     /// The lowest free place of a bucket.
     #[inline]
     pub(super) fn free(&self, bucket: u32) -> Option<At> {
-        let place = (!self.hot[bucket as usize].meta & USED).trailing_zeros();
+        let place = (!self.flags(bucket) & USED).trailing_zeros();
         (place < SLOTS as u32).then_some(At { bucket, place })
     }
 
     #[inline(always)]
     pub(super) fn is(&self, at: At, flag: Flag) -> bool {
-        self.hot[at.bucket as usize].meta >> (flag as u32 + at.place) & 1 == 1
+        flag.stands(self.keys(at.bucket), at)
     }
 
     /// Sets or clears a flag. Most of the time it is as it should be; then the line stays clean and need
     /// not be written back to memory.
     #[inline(always)]
     pub(super) fn set(&mut self, at: At, flag: Flag, to: bool) {
-        if self.is(at, flag) != to {
-            self.hot[at.bucket as usize].meta ^= 1 << (flag as u32 + at.place);
+        let word = &self.keys(at.bucket)[7];
+        let (was, bit) = (word.load(Relaxed), 1 << (32 + flag as u32 + at.place));
+        if (was & bit != 0) != to {
+            word.store(was ^ bit, Relaxed);
         }
     }
 
     /// Whether any slot of the bucket is used.
     #[inline(always)]
     pub(super) fn any(&self, bucket: u32) -> bool {
-        self.hot[bucket as usize].meta & USED != 0
+        self.flags(bucket) & USED != 0
     }
 
     #[inline(always)]
     pub(super) fn key(&self, at: At) -> u128 {
-        self.hot[at.bucket as usize].keys[at.place as usize]
+        let [low, high] = pair(self.keys(at.bucket), at.place);
+        u128::from(high) << 64 | u128::from(low)
     }
 
     #[inline(always)]
     pub(super) fn value(&self, at: At) -> u32 {
-        self.hot[at.bucket as usize].values[at.place as usize]
+        let keys = self.keys(at.bucket);
+        match at.place {
+            0 => keys[6].load(Relaxed) as u32,
+            1 => (keys[6].load(Relaxed) >> 32) as u32,
+            _ => keys[7].load(Relaxed) as u32,
+        }
     }
 
     #[inline(always)]
     pub(super) fn set_value(&mut self, at: At, value: u32) {
-        self.hot[at.bucket as usize].values[at.place as usize] = value;
+        let keys = self.keys(at.bucket);
+        let word = if at.place < 2 { &keys[6] } else { &keys[7] };
+        let (was, value) = (word.load(Relaxed), u64::from(value));
+        let now = if at.place == 1 { was & !HIGH | value << 32 } else { was & HIGH | value };
+        word.store(now, Relaxed);
     }
 
     #[inline(always)]
-    pub(super) fn life(&self, at: At) -> &Life {
-        &self.lives[at.bucket as usize].lives[at.place as usize]
+    pub(super) fn life(&self, at: At) -> Life {
+        let [open, rest] = pair(self.lives(at.bucket), at.place);
+        Life { open, idle: Tick(rest as u32), meta: (rest >> 32) as u32 }
     }
 
     #[inline(always)]
-    pub(super) fn life_mut(&mut self, at: At) -> &mut Life {
-        &mut self.lives[at.bucket as usize].lives[at.place as usize]
+    pub(super) fn set_life(&mut self, at: At, life: Life) {
+        let rest = u64::from(life.idle.0) | u64::from(life.meta) << 32;
+        set_pair(self.lives(at.bucket), at.place, [life.open, rest]);
     }
 
     #[inline(always)]
-    fn past(&self, at: At) -> &Past {
+    fn lives(&self, bucket: u32) -> &[AtomicU64; LINE] {
+        debug_assert!(bucket < self.buckets);
+        self.block.lives(self.first + bucket as usize)
+    }
+
+    #[inline(always)]
+    fn past(&self, at: At) -> Past {
+        let [stamp, rest] = match at.place {
+            0 => pair(self.lives(at.bucket), SLOTS as u32),
+            n => pair(self.pasts(at.bucket), n - 1),
+        };
+        Past { stamp, born: rest as u32, switches: (rest >> 32) as u32 }
+    }
+
+    #[inline(always)]
+    fn set_past(&mut self, at: At, past: Past) {
+        let words = [past.stamp, u64::from(past.born) | u64::from(past.switches) << 32];
         match at.place {
-            0 => &self.lives[at.bucket as usize].past,
-            n => &self.pasts[at.bucket as usize].0[n as usize - 1],
+            0 => set_pair(self.lives(at.bucket), SLOTS as u32, words),
+            n => set_pair(self.pasts(at.bucket), n - 1, words),
         }
     }
 
     #[inline(always)]
-    fn past_mut(&mut self, at: At) -> &mut Past {
-        match at.place {
-            0 => &mut self.lives[at.bucket as usize].past,
-            n => &mut self.pasts[at.bucket as usize].0[n as usize - 1],
-        }
+    fn pasts(&self, bucket: u32) -> &[AtomicU64; HALF] {
+        debug_assert!(bucket < self.buckets);
+        self.block.pasts(self.first + bucket as usize)
     }
 
     pub(super) fn version(&self, at: At) -> Version {
@@ -272,7 +261,7 @@ impl Store {
     }
 
     pub(super) fn set_version(&mut self, at: At, version: Version) {
-        *self.past_mut(at) = Past::of(version);
+        self.set_past(at, Past::of(version));
     }
 
     /// The two words of the version that a digest takes in.
@@ -285,11 +274,10 @@ impl Store {
     /// Fills a free slot.
     pub(super) fn fill(&mut self, at: At, stored: u128, value: u32, fields: Fields) {
         debug_assert!(!self.is(at, Flag::Used));
-        let b = &mut self.hot[at.bucket as usize];
-        b.keys[at.place as usize] = stored;
-        b.values[at.place as usize] = value;
-        *self.life_mut(at) = fields.life;
-        *self.past_mut(at) = fields.past;
+        set_pair(self.keys(at.bucket), at.place, [stored as u64, (stored >> 64) as u64]);
+        self.set_value(at, value);
+        self.set_life(at, fields.life);
+        self.set_past(at, fields.past);
         for flag in [Flag::MayBeOver, Flag::Tombstone, Flag::Lasting] {
             self.set(at, flag, false);
         }
@@ -305,7 +293,7 @@ impl Store {
     /// Moves an entry to the other of its buckets, where `to` is free.
     pub(super) fn shift(&mut self, from: At, to: At) {
         let flags = [Flag::MayBeOver, Flag::Tombstone, Flag::Lasting].map(|f| (f, self.is(from, f)));
-        let fields = Fields { life: *self.life(from), past: *self.past(from) };
+        let fields = Fields { life: self.life(from), past: self.past(from) };
         self.fill(to, self.key(from), self.value(from), fields);
         for (flag, on) in flags {
             self.set(to, flag, on);
@@ -363,6 +351,7 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Geometry, TableMemory};
     use super::*;
 
     #[test]
@@ -370,16 +359,22 @@ mod tests {
         let origin = EngineSlot::new(63).unwrap();
         let v = Version { birth: BIRTH_MAX, switches: u32::MAX, stamp: u64::MAX, origin };
         let (table, class) = (TableId::of(u16::MAX), Class::new(15).unwrap());
-        let mut s = Store::new(8);
+        let memory = TableMemory::reserve(&Geometry::for_entries(1).unwrap());
+        let mut s = Store::new(memory.block, 0, 8);
         for place in 0..3 {
             let at = At { bucket: 5, place };
             s.fill(at, 9, 8, Fields::new(table, class, v, Tick(7)));
-            s.life_mut(at).set_count(OPEN_INLINE_MAX);
-            let l = *s.life(at);
+            let mut l = s.life(at);
+            l.set_count(OPEN_INLINE_MAX);
+            s.set_life(at, l);
+            let l = s.life(at);
+            assert_eq!((s.key(at), s.value(at)), (9, 8));
             assert_eq!((s.version(at), l.table(), l.class(), l.count()), (v, table, class, OPEN_INLINE_MAX));
             s.set_version(at, Version::default());
-            s.life_mut(at).set_class(Class::default());
-            let l = *s.life(at);
+            let mut l = s.life(at);
+            l.set_class(Class::default());
+            s.set_life(at, l);
+            let l = s.life(at);
             assert_eq!((s.version(at), l.table(), l.class()), (Version::default(), table, Class::default()));
             assert_eq!((l.count(), l.open, l.idle), (OPEN_INLINE_MAX, 0, Tick(7)));
             s.set_version(at, Version { birth: u32::MAX, ..v });

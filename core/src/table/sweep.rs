@@ -35,7 +35,9 @@ impl Partition {
         }
         let end = self.hand.saturating_add(buckets).min(self.store.buckets());
         let before = self.counters.expired;
-        for bucket in self.hand..end {
+        // Nothing is in an empty partition, and its pages stay untouched.
+        let from = if self.len == 0 { end } else { self.hand };
+        for bucket in from..end {
             if self.store.any(bucket) {
                 for place in 0..KEYS_PER_BUCKET as u32 {
                     self.pass(catalog, At { bucket, place }, tick);
@@ -52,7 +54,7 @@ impl Partition {
         if !self.store.is(at, Flag::Used) {
             return;
         }
-        let lived = *self.store.life(at);
+        let mut lived = self.store.life(at);
         let Some(row) = catalog.row(lived.table()) else {
             // A worker wrote it while its table was being removed.
             self.drop_slot(at);
@@ -67,7 +69,8 @@ impl Partition {
         } else if age >= life / 2 {
             self.store.set(at, Flag::MayBeOver, true);
             if age > AGE_TICKS_MAX {
-                self.store.life_mut(at).idle = tick.before(AGE_TICKS_MAX);
+                lived.idle = tick.before(AGE_TICKS_MAX);
+                self.store.set_life(at, lived);
             }
         }
     }
@@ -107,7 +110,9 @@ impl Partition {
     pub fn adopt(&mut self, catalog: &Catalog, now: Now) {
         self.digests.adopt(catalog);
         let tick = Tick::at(now);
-        for number in 0..self.store.buckets() * KEYS_PER_BUCKET as u32 {
+        // An empty partition has nothing to go through, and its pages stay untouched.
+        let slots = if self.len == 0 { 0 } else { self.store.buckets() * KEYS_PER_BUCKET as u32 };
+        for number in 0..slots {
             let at = At::of_number(number);
             if !self.store.is(at, Flag::Used) {
                 continue;

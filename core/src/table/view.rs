@@ -136,9 +136,10 @@ impl Partition {
             p.store.set_value(at, record.server.0);
             p.store.set(at, Flag::Tombstone, record.tombstone);
             p.store.set_version(at, record.version);
-            let life = p.store.life_mut(at);
+            let mut life = p.store.life(at);
             life.set_class(record.class);
             life.open = life.open & mine | record.open & !mine;
+            p.store.set_life(at, life);
         })?;
         self.recount(was_evictable, at);
         let ours = self.store.life(at).idle;

@@ -11,6 +11,7 @@ mod full;
 mod html;
 pub mod mailbox;
 mod places;
+mod resident;
 mod run;
 mod seat;
 pub mod sockets;

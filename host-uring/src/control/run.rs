@@ -10,7 +10,7 @@ use forebay_snapshot::Snapshot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::supervisor::{Body, Order, Orders, Supervisor};
-use super::{Peek, ShutdownStage, State, Tables, admin, full, sockets, web};
+use super::{Peek, ShutdownStage, State, Tables, admin, full, resident, sockets, web};
 use crate::config::Tree;
 use crate::health::{self, Driver};
 use crate::limits::STOP_NOW_S;
@@ -117,6 +117,9 @@ async fn control(
     let monitors = tokio::spawn(driver.run());
     say_start(state);
     let supervisor = tokio::spawn(Supervisor::new(Arc::clone(state), body, seats).run(taken));
+    if let Some(tables) = state.tables() {
+        resident::start(tables, Arc::clone(state));
+    }
     loop {
         tokio::select! {
             name = stop.wait() => {

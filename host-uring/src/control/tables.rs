@@ -32,6 +32,9 @@ pub trait Tables: Send + Sync {
     /// Counts, without a walk.
     fn view(&self) -> TableView;
 
+    /// Makes up to `bytes` more of the tables' memory resident, without a lock; `false` if none is left.
+    fn touch_more(&self, bytes: u64) -> bool;
+
     /// How many partitions there are.
     fn partitions(&self) -> usize;
 

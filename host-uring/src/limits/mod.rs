@@ -56,6 +56,9 @@ pub const ADMIN_REQUEST_BYTES_MAX: usize = 256 << 10;
 pub const ADMIN_EXCHANGE_S: u64 = 10;
 /// Entries that one `persistence` answer holds at most; the count of what fits the filter goes on.
 pub const ADMIN_ENTRIES_MAX: usize = 10_000;
+/// Bytes of the persistence table that are made resident between two looks whether the engine stops: some tenths of a
+/// millisecond.
+pub const TABLE_TOUCH_BYTES: u64 = 1 << 20;
 /// Milliseconds between two looks at the persistence table's counts: each takes every partition's lock once.
 pub const TABLE_LOOK_MS: u64 = 1_000;
 /// Percent of the persistence table's room from which it is told that it fills up: before entries are lost.

@@ -57,6 +57,10 @@ pub struct TableView {
     pub evicted: u64,
     /// New entries that found no room: every entry in their reach had open connections.
     pub refused: u64,
+    /// Bytes of memory that are reserved for entries.
+    pub bytes: u64,
+    /// Bytes of them that the engine has made resident.
+    pub bytes_resident: u64,
 }
 
 /// The version of this build.
@@ -121,6 +125,16 @@ fn process(page: &mut Page, view: &View<'_>) {
             "New entries refused for want of room, all in reach having open connections; the client was served.",
         );
         page.sample(&[], table.refused);
+        let help = "Memory that is reserved for entries of persistence tables.";
+        page.family("forebay_persistence_memory_bytes", Kind::Gauge, "bytes", help);
+        page.sample(&[], table.bytes);
+        page.family(
+            "forebay_persistence_memory_resident_bytes",
+            Kind::Gauge,
+            "bytes",
+            "What the engine has made resident of that memory, by itself; all of it soon after the start.",
+        );
+        page.sample(&[], table.bytes_resident);
     }
 }
 

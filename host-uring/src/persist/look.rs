@@ -30,7 +30,13 @@ impl Tables for Store {
             capacity: self.capacity(),
             evicted: sum.evicted,
             refused: sum.refused,
+            bytes: self.table_bytes().0,
+            bytes_resident: self.table_bytes().1,
         }
+    }
+
+    fn touch_more(&self, bytes: u64) -> bool {
+        Store::touch_more(self, bytes)
     }
 
     fn partitions(&self) -> usize {

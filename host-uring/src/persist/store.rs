@@ -1,7 +1,7 @@
 //! The persistence table of the process, and the locks of its partitions.
 //!
-//! The whole of it is reserved and written at start from the memory setting, so nothing grows on the data
-//! path. A lock is held for one operation on one of up to 4,096 partitions (a few dozen nanoseconds), which count what
+//! The whole of it is reserved at start from the memory setting and made resident by a thread of its own soon after, so
+//! nothing grows on the data path. A lock is held for one operation on one of up to 4,096 partitions (a few dozen nanoseconds), which count what
 //! they evict and refuse. What else two workers write: here the tickets, for pools with `round_robin_per_engine`, and
 //! the hand of the sweep; and the counters of limited servers and of waiting requests (`config/shared.rs`).
 
@@ -13,8 +13,8 @@ use forebay_core::hash;
 use forebay_core::id::ServerId;
 use forebay_core::persist::{ClientKey, Kind, TableKey};
 use forebay_core::table::{
-    Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, ServerSlot, TableId,
-    TableSettings, Write,
+    Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Pages, Partition, ServerSlot,
+    TableId, TableMemory, TableSettings, Write,
 };
 use forebay_core::units::{Now, Seconds};
 
@@ -48,6 +48,9 @@ pub struct Store {
     geometry: Option<Geometry>,
     partitions: Box<[Locked]>,
     tables: Vec<(ServiceIndex, PoolIndex, TableId)>,
+    /// The memory of the partitions, and how much of it is touched; nothing without a table.
+    pages: Option<Pages>,
+    touched: AtomicU64,
     /// The partition that is swept next.
     hand: AtomicU32,
     /// By pool: turns of round robin over all workers.
@@ -60,7 +63,7 @@ pub struct Store {
 struct Ticket(AtomicU64);
 
 impl Store {
-    /// Sets up keys and table for a configuration. The table's memory is reserved and written only if
+    /// Sets up keys and table for a configuration. The table's memory is reserved only if
     /// some pool remembers its clients in it.
     ///
     /// # Errors
@@ -86,8 +89,10 @@ impl Store {
             Some(geometry)
         };
         let smallest = || Geometry::for_entries(1).expect("one entry fits the smallest table");
+        let memory = TableMemory::reserve(&geometry.unwrap_or_else(smallest));
         let me = EngineSlot::new(0).expect("the slot of an engine that is alone");
-        let mut catalog = Catalog::new(&geometry.unwrap_or_else(smallest), secret, me);
+        let pages = geometry.map(|_| memory.pages());
+        let mut catalog = Catalog::new(&memory, secret, me);
         let mut tables = Vec::new();
         for (service, pool, life) in wanted {
             let name = table_name(tree, service, pool);
@@ -100,13 +105,10 @@ impl Store {
         for (_, server) in tree.servers() {
             catalog.server(server.id.0);
         }
-        let count = geometry.map_or(0, |geometry| geometry.partitions());
-        let partitions = (0..count)
-            .map(|_| {
-                let geometry = geometry.expect("there are partitions only with a geometry");
-                Locked(Mutex::new(Partition::new(&geometry, &catalog, now)))
-            })
-            .collect();
+        let partitions = match geometry {
+            None => Box::default(),
+            Some(_) => memory.into_partitions(&catalog, now).map(|part| Locked(Mutex::new(part))).collect(),
+        };
         Ok(Store {
             tree: tree.clone(),
             sealer: Sealer::new(&tree.cookie_keys),
@@ -114,6 +116,8 @@ impl Store {
             geometry,
             partitions,
             tables,
+            pages,
+            touched: AtomicU64::new(0),
             hand: AtomicU32::new(0),
             tickets: tree.pools.iter().map(|_| Ticket::default()).collect(),
         })
@@ -154,6 +158,7 @@ impl Store {
 
     fn partition(&self, key: &Key) -> Option<MutexGuard<'_, Partition>> {
         let at = self.geometry?.route(key);
+        self.catalog.ask(key);
         // A worker that panicked while it held the lock was inside one operation of the core, which does
         // not panic half-way on purpose; an entry that it garbled expires like any other.
         Some(self.partitions[at as usize].0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -223,6 +228,21 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Makes up to `bytes` more of the table resident; `false` if all of it was. For one thread.
+    pub fn touch_more(&self, bytes: u64) -> bool {
+        let Some(pages) = &self.pages else { return false };
+        let from = self.touched.load(Ordering::Relaxed);
+        let next = pages.touch(from, bytes);
+        self.touched.store(next.unwrap_or(pages.bytes()), Ordering::Relaxed);
+        next.is_some()
+    }
+
+    /// Bytes of the table's entries, and how many of them [`Store::touch_more`] has made resident.
+    pub fn table_bytes(&self) -> (u64, u64) {
+        let all = self.pages.as_ref().map_or(0, Pages::bytes);
+        (all, self.touched.load(Ordering::Relaxed))
     }
 
     /// Partitions of the table; 0 if no pool needs one.

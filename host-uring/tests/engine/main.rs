@@ -8,5 +8,6 @@ mod health;
 mod log;
 mod openmetrics;
 mod rig;
+mod table;
 mod web;
 mod workers;

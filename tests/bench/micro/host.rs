@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// Counts allocations; with [`place`], puts the large aligned blocks (buckets and cold records) into one
+/// Counts allocations; with [`place`], puts the large blocks (the entries of tables) into one
 /// mapping of 2 MiB pages.
 pub struct HostAllocator;
 
@@ -13,8 +13,8 @@ static PLACING: AtomicBool = AtomicBool::new(false);
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 static END: AtomicUsize = AtomicUsize::new(0);
 
-/// Blocks of the table are aligned to cache lines or halves of them; nothing else here is.
-const TABLE_ALIGN: usize = 32;
+/// Only the entries of a table and the memory of the chase are as large.
+const LARGE: usize = 48 << 20;
 const HUGE: usize = 2 << 20;
 
 // SAFETY: every block comes from `System` or from the mapping of `place`, which is never unmapped and never
@@ -23,13 +23,28 @@ unsafe impl GlobalAlloc for HostAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.fetch_add(1, Relaxed);
         if PLACING.load(Relaxed)
-            && layout.align() >= TABLE_ALIGN
+            && layout.size() >= LARGE
             && let Some(p) = placed(layout)
         {
             return p;
         }
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if PLACING.load(Relaxed) && layout.size() >= LARGE {
+            // SAFETY: the caller keeps the contract. What is not placed is written too: it does no harm.
+            let p = unsafe { self.alloc(layout) };
+            if !p.is_null() {
+                // SAFETY: `alloc` gave as many bytes.
+                unsafe { p.write_bytes(0, layout.size()) };
+            }
+            return p;
+        }
+        CALLS.fetch_add(1, Relaxed);
+        // SAFETY: the caller keeps the contract. Zero pages stay untouched so.
+        unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
@@ -63,7 +78,7 @@ fn placed(layout: Layout) -> Option<*mut u8> {
     }
 }
 
-/// From now on, puts what is aligned to [`TABLE_ALIGN`] into a new mapping of `bytes` on 2 MiB pages.
+/// From now on, puts blocks of [`LARGE`] and more bytes into a new mapping of `bytes` on 2 MiB pages.
 /// Called once.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use crate::repeated::Repeated;
 use anyhow::{Context, ensure};
 use forebay_core::table::{
     Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Partition, ServerSlot, Stats,
-    TableId, TableSettings, Write,
+    TableId, TableMemory, TableSettings, Write,
 };
 use forebay_core::units::{Now, Seconds};
 use std::sync::Mutex;
@@ -54,13 +54,15 @@ impl Bench {
     /// More entries than a table can have.
     pub fn new(entries: u64) -> anyhow::Result<Self> {
         let geometry = Geometry::for_entries(entries)?;
-        let mut catalog = Catalog::new(&geometry, *b"micro bench key!", EngineSlot::default());
+        let memory = TableMemory::reserve(&geometry);
+        let pages = memory.pages();
+        pages.touch(0, pages.bytes());
+        let mut catalog = Catalog::new(&memory, *b"micro bench key!", EngineSlot::default());
         let lives = vec![Lifetime::For(Seconds(LIFE_SECONDS))];
         let table = catalog.define(&TableSettings { name: 1, lives, synced: true })?;
         let server = catalog.server(77);
-        let partitions = (0..geometry.partitions())
-            .map(|_| Slot(Mutex::new(Partition::new(&geometry, &catalog, Now(0)))))
-            .collect();
+        let partitions =
+            memory.into_partitions(&catalog, Now(0)).map(|part| Slot(Mutex::new(part))).collect();
         Ok(Self { geometry, catalog, table, partitions, server })
     }
 

@@ -35,7 +35,7 @@ pub const PURE: &[&str] = &["core", "proto/http", "proto/health", "proto/proxy"]
 const PURE_EXTERNALS: &[(&str, &[&str])] =
     // postcard: only by the feature `testing`, whose outcomes are compared as bytes.
     &[
-        ("core", &["serde", "siphasher", "postcard"]),
+        ("core", &["bytemuck", "serde", "siphasher", "postcard"]),
         ("proto/http", &["memchr"]),
         ("proto/health", &[]),
         ("proto/proxy", &[]),

@@ -10,11 +10,13 @@ use crate::units::{Now, Seconds};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// One partition of a small table, and time.
+/// A small table, and time.
 pub(super) struct Bench {
     pub(super) geometry: Geometry,
     pub(super) catalog: Catalog,
+    /// The first partition.
     pub(super) part: Partition,
+    pub(super) others: Vec<Partition>,
     /// Not shared; lives of 10 s, 60 s and unlimited.
     pub(super) own: TableId,
     /// Shared with other engines; the same lives.
@@ -38,13 +40,15 @@ impl Bench {
 
     pub(super) fn with(geometry: Geometry, engine: u8) -> Self {
         let me = EngineSlot::new(engine).unwrap();
-        let mut catalog = Catalog::new(&geometry, *b"the test secret!", me);
+        let memory = TableMemory::reserve(&geometry);
+        let mut catalog = Catalog::new(&memory, *b"the test secret!", me);
         let own = catalog.define(&settings(1, false)).unwrap();
         let shared = catalog.define(&settings(2, true)).unwrap();
         let servers = (100..105).map(|name| catalog.server(name)).collect();
         let now = Now(1_000_000_000);
-        let part = Partition::new(&geometry, &catalog, now);
-        Self { geometry, catalog, part, own, shared, servers, now }
+        let mut parts: Vec<_> = memory.into_partitions(&catalog, now).collect();
+        let part = parts.remove(0);
+        Self { geometry, catalog, part, others: parts, own, shared, servers, now }
     }
 
     pub(super) fn key(&self, table: TableId, n: u32) -> Key {

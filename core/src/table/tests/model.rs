@@ -90,7 +90,7 @@ impl Model {
     fn new(start: u64) -> Self {
         let mut bench = Bench::small();
         bench.now = Now(start * TICK);
-        bench.part = Partition::new(&bench.geometry, &bench.catalog, bench.now);
+        bench.part.adopt(&bench.catalog, bench.now);
         Self { bench, map: BTreeMap::new(), stamp: 0 }
     }
 

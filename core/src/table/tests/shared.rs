@@ -129,9 +129,9 @@ fn two_engines_of_unequal_memory_that_hold_the_same_have_the_same_digests() {
         }
         a.elsewhere(a.shared, n, 9, n % 4 == 0);
     }
-    let b = Bench::with(large, 9);
-    let mut parts_b: Vec<_> =
-        (0..large.partitions()).map(|_| Partition::new(&large, &b.catalog, b.now)).collect();
+    let mut b = Bench::with(large, 9);
+    let mut parts_b = core::mem::take(&mut b.others);
+    parts_b.insert(0, b.part);
     for e in a.part.entries(&a.catalog, 0..u32::MAX, a.now).filter(|e| e.table == a.shared) {
         let key = b.catalog.key(b.shared, e.key);
         let part = &mut parts_b[large.route(&key) as usize];
