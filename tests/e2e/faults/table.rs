@@ -26,7 +26,9 @@ fn a_full_table_drops_the_oldest_idle_entries_keeps_those_in_use_and_refuses_nob
         + &config::pool("by_address", "persistence = \"q\"", &[origin.address])
         + &config::persistence("q", "client_ip", "")
         + &config::pool("web", "persistence = \"p\"", &[origin.address])
-        + &config::persistence("p", "app_cookie", "cookie_name = \"SESSION\"");
+        + &config::persistence("p", "app_cookie", "cookie_name = \"SESSION\"")
+        // However long it takes to fill the table: the connection in use does not end meanwhile.
+        + &config::profile("idle_timeout_ms = 3600000");
     let options = Options { engine: "persistence_mem_max_bytes = 1048576".into(), ..Options::default() };
     let engine = lab.engine_with(&text, options);
     // The oldest entries of all: of two addresses, of which one keeps a connection open.

@@ -82,7 +82,7 @@ fn scene_with(lab: Lab, sections: &str) -> (MutexGuard<'static, ()>, Scene) {
     let taskset = bin::foreign("taskset", "util-linux").to_string_lossy().into_owned();
     let under = vec![taskset, "--cpu-list".into(), (cores - 1).to_string()];
     let options = Options { workers: 1, under, ..Options::default() };
-    let patient = config::profile("header_timeout_ms = 60000\nbody_timeout_ms = 60000");
+    let patient = config::profile("header_timeout_ms = 600000\nbody_timeout_ms = 600000");
     system::pin_thread(0);
     (alone, Scene::with(lab, "", &(sections.to_owned() + &patient), options))
 }
@@ -92,7 +92,7 @@ fn scene_with(lab: Lab, sections: &str) -> (MutexGuard<'static, ()>, Scene) {
 fn standstill(scene: &Scene) {
     let sent = || scene.engine.metric("forebay_client_sent_bytes", &[("virtual_service", "web")]);
     let mut before = sent();
-    eventually("the slow clients' downloads stand still", secs(30), || {
+    eventually("the slow clients' downloads stand still", secs(120), || {
         std::thread::sleep(ms(100)); // Sleep: a rate is measured over time.
         let now = sent();
         now - std::mem::replace(&mut before, now) <= TRICKLE
@@ -165,7 +165,7 @@ fn costs_little_memory(kind: &Slow) {
     healthy_p99(&scene);
     let open =
         |engine: &Engine| engine.metric("forebay_client_connections_open", &[("virtual_service", "web")]);
-    eventually("the first ones are gone", secs(10), || open(&scene.engine) <= 2.0);
+    eventually("the first ones are gone", secs(60), || open(&scene.engine) <= 2.0);
     let before = system::private_kib(scene.engine.process.pid());
     let wires: Vec<Wire> = (0..count).map(|_| kind.connect(&scene)).collect();
     eventually("all of them are being served", secs(20), || open(&scene.engine) >= count as f64);
