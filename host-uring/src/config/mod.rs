@@ -15,6 +15,7 @@ use forebay_core::id::{Endpoint, GroupId, PoolId, ServerId, VsId};
 use forebay_core::policy::{Action, Names, Policy, PolicyConfig};
 use forebay_core::units::Now;
 use forebay_snapshot::profile::{TcpProfile, UdpProfile};
+use forebay_snapshot::service::ProxyProtocol;
 use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Protocol, Snapshot};
 
 use crate::rt::clock;
@@ -82,6 +83,8 @@ pub struct Service {
     pub policy: Policy,
     /// What its clients speak.
     pub protocol: Protocol,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
     /// Time-outs, limits, header habits.
     pub http: HttpProfile,
     /// Time-outs of a TCP service.
@@ -235,6 +238,7 @@ impl Tree {
                 pools,
                 policy,
                 protocol: vs.protocol,
+                proxy_protocol: vs.proxy_protocol,
                 http,
                 tcp,
                 udp,

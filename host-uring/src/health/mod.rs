@@ -19,6 +19,7 @@ use forebay_core::units::Now;
 use forebay_health::{
     Action, Attempt, Event, Failure, Monitor, Outcome, PassiveRule, ServerHealth, State, Traffic, Why,
 };
+use forebay_proxy_protocol::Version;
 use forebay_snapshot::HealthMonitor;
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,6 +28,7 @@ pub use board::ServerReport;
 pub use convert::monitor;
 
 use crate::config::{HealthState, Pool, Server, Tree};
+use crate::l4::introduce;
 use crate::limits::{PASSIVE_LOOK_MS, PROBES_AT_ONCE_MAX};
 use crate::metrics::Counter;
 
@@ -47,6 +49,8 @@ pub struct Driver {
 }
 
 struct Target {
+    /// The PROXY header that the server wants: probes speak for the engine itself.
+    introduces: Option<Version>,
     /// Where each monitor probes.
     probes: Vec<(SocketAddr, Arc<Monitor>)>,
     health: ServerHealth,
@@ -98,12 +102,14 @@ impl Driver {
             tree.monitors.iter().map(|m| (m.name().as_str(), Arc::new(convert::monitor(m)))).collect();
         let ports: BTreeMap<&str, Option<u16>> =
             tree.monitors.iter().map(|m: &HealthMonitor| (m.name().as_str(), m.port())).collect();
-        let mut known: BTreeMap<(SocketAddr, Vec<&str>, bool), usize> = BTreeMap::new();
+        let mut known: BTreeMap<(SocketAddr, Vec<&str>, bool, Option<u8>), usize> = BTreeMap::new();
         let now = self.now();
         for (pool, server) in tree.servers() {
             let mut names: Vec<&str> = pool.config.health_monitors.iter().map(String::as_str).collect();
             names.sort_unstable();
-            let key = (server.address, names, pool.config.passive_health_monitor);
+            let introduces = introduce::version(pool.config.send_proxy_protocol);
+            let wants = introduces.map(|version| version as u8);
+            let key = (server.address, names, pool.config.passive_health_monitor, wants);
             let target = match known.get(&key) {
                 Some(target) => *target,
                 None => {
@@ -118,6 +124,7 @@ impl Driver {
                     let health = ServerHealth::new(&timings, passive, server.id.0, now);
                     let target = self.targets.len();
                     self.targets.push(Target {
+                        introduces,
                         probes,
                         health,
                         slots: Vec::new(),
@@ -272,9 +279,9 @@ impl Driver {
         let (address, what) = (*address, Arc::clone(what));
         let (sender, abandon) = oneshot::channel();
         target.running.insert((monitor, attempt), sender);
-        let (results, places) = (self.results.clone(), self.places.clone());
+        let (results, places, introduces) = (self.results.clone(), self.places.clone(), target.introduces);
         tokio::spawn(async move {
-            let outcome = probe::run(address, what, places, abandon).await;
+            let outcome = probe::run(address, what, introduces, places, abandon).await;
             // The driver is gone only when the engine ends.
             let _ = results.send(Ended { target: index, monitor, attempt, outcome }).await;
         });

@@ -22,10 +22,11 @@ use super::tunnel::{Carried, End, Tunnel};
 use super::view::{View, client_of};
 use super::wait::{Halt, Patience, beside, write_all};
 use super::work::{Head, Work};
+use crate::l4::introduce::introduce;
 use crate::limits::is_shortage;
 use crate::rt::{Rt, Stream};
 use crate::upstream::ServerConn;
-use crate::worker::{Generation, Route, TimeOuts, Worker};
+use crate::worker::{Generation, Route, TimeOuts};
 
 /// What the log says of what was cut.
 const GRACE_OVER: &str = "cut: the grace of its disabled or failed server is over";
@@ -208,7 +209,7 @@ async fn try_servers<R: Rt>(
         leave(&mut waiting, worker, work);
         sent_to = sent_to.saturating_add(1);
         work.trace.asks(server.at());
-        let failure = match connect(worker, plan, route, server, fresh, patience).await {
+        let failure = match connect(client, plan, route, server, fresh, patience).await {
             Err(Unconnected::Short(failure)) => {
                 // Another server's connection would want the same.
                 Failed { retry: Retry::No(retry::WhyNot::Exhausted), failure }
@@ -271,22 +272,30 @@ enum Unconnected {
 }
 
 async fn connect<R: Rt>(
-    worker: &Worker<R>,
+    client: &Client<R>,
     plan: &Generation,
     route: &Route,
     server: ServerIndex,
     fresh: bool,
     patience: Patience,
 ) -> Result<ServerConn<R::Stream>, Unconnected> {
+    let worker = &*client.worker;
     let target = &route.servers[server.at()];
-    if !fresh && let Some(conn) = worker.upstreams.kept(target.slot, &route.keep) {
+    // A connection that was introduced as another client's is no one else's.
+    if !fresh
+        && route.introduces.is_none()
+        && let Some(conn) = worker.upstreams.kept(target.slot, &route.keep)
+    {
         target.counts.reused.inc();
         return Ok(conn);
     }
     let us = plan.service(route.service).time_outs.connect;
     let deadline = patience.step(worker.rt.now(), us);
     let clients = worker.connections.get();
-    worker.upstreams.open(target, clients, deadline).await.map_err(|error| {
+    let opened = worker.upstreams.open(target, clients, deadline).await;
+    let introduced =
+        opened.and_then(|conn| introduce(route, &conn.stream, client.peer, client.local).map(|()| conn));
+    introduced.map_err(|error| {
         //= SE-UPSTREAM-05
         if is_shortage(&error) {
             worker.metrics.connect_shortages.inc();

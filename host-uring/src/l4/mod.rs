@@ -1,7 +1,9 @@
 //! Services that pass bytes on unread.
 //!
 //! A connection is decided once, when it comes, by the client's address ([`tcp`]); after that it is a
-//! [`Tunnel`](crate::http::tunnel::Tunnel) between two sockets. [`record`] tells how it ended.
+//! [`Tunnel`](crate::http::tunnel::Tunnel) between two sockets. [`introduce`]
+//! reads and sends headers of the PROXY protocol; [`record`] tells how it ended.
 
+pub mod introduce;
 pub mod record;
 pub mod tcp;

@@ -34,11 +34,13 @@ pub enum End {
     Stopped,
     /// Its worker failed.
     WorkerFailed,
+    /// Its PROXY header was missing or wrong, or its peer may send none.
+    ProxyHeader,
 }
 
 impl End {
     /// Every kind, in the order of [`ServiceMetrics::ended`](crate::metrics::ServiceMetrics).
-    pub const ALL: [End; 11] = [
+    pub const ALL: [End; 12] = [
         End::Whole,
         End::ClientFailed,
         End::ServerFailed,
@@ -50,6 +52,7 @@ impl End {
         End::Cut,
         End::Stopped,
         End::WorkerFailed,
+        End::ProxyHeader,
     ];
 
     /// The word in metrics.
@@ -66,6 +69,7 @@ impl End {
             End::Cut => "cut",
             End::Stopped => "stopped",
             End::WorkerFailed => "worker_failed",
+            End::ProxyHeader => "proxy_header",
         }
     }
 
@@ -83,6 +87,7 @@ impl End {
             End::Cut => "cut: the grace of its disabled or failed server is over",
             End::Stopped => "cut: the engine stopped",
             End::WorkerFailed => "cut: its worker failed",
+            End::ProxyHeader => "its PROXY header was refused",
         }
     }
 
@@ -121,6 +126,8 @@ pub struct Trace {
     pub tx_bytes: u64,
     /// How it ended.
     pub end: Option<End>,
+    /// Why its PROXY header was refused.
+    pub refused: Option<&'static str>,
 }
 
 /// Who speaks to whom.
@@ -179,7 +186,7 @@ pub fn finish<R: Rt>(
         total_us: now.0.saturating_sub(trace.begin.0),
         rx_bytes: trace.rx_bytes,
         tx_bytes: trace.tx_bytes,
-        state: end.text(),
+        state: trace.refused.unwrap_or(end.text()),
         significant: !end.is_ordinary(),
         reason: trace.reason.as_ref(),
     });

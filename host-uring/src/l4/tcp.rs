@@ -11,6 +11,7 @@ use forebay_core::table::Key;
 use forebay_core::units::Micros;
 use forebay_core::{Refusal, Verdict};
 
+use super::introduce::introduce;
 use super::record::{End, Ends, Trace, finish};
 use crate::config::ServiceIndex;
 use crate::http::choose::{Circumstances, Holds, choose};
@@ -285,7 +286,9 @@ async fn connect<R: Rt>(
     let began = worker.rt.now();
     let deadline = TimeOuts::at(began, connection.service().time_outs.connect);
     let clients = worker.connections.get();
-    match worker.upstreams.open(target, clients, deadline).await {
+    let opened = worker.upstreams.open(target, clients, deadline).await;
+    let Ends { client, local } = connection.ends;
+    match opened.and_then(|conn| introduce(route, &conn.stream, client, local).map(|()| conn)) {
         Ok(conn) => {
             let took = worker.rt.now().0.saturating_sub(began.0);
             route.pool.borrow_mut().response_time(server, Micros(took));

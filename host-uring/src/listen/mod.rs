@@ -15,6 +15,8 @@ use crate::config::ServiceIndex;
 use crate::control::SeatListener;
 use crate::http::client::{Client, serve};
 use crate::http::limits::{ACCEPT_PAUSE_US, ACCEPTS_PER_TURN};
+use crate::l4::introduce::receive;
+use crate::l4::record::Ends;
 use crate::l4::tcp::{self, Connection};
 use crate::limits::ACCEPT_TELL_S;
 use crate::rt::{Now, Rt, Stream, give_way};
@@ -136,13 +138,25 @@ pub fn admit<R: Rt>(
         return;
     }
     worker.upstreams.make_room(worker.connections.get() + 1);
+    let ends = Ends { client: peer, local };
+    if worker.current().tree.service(service).proxy_protocol.from.is_empty() {
+        take(worker, service, stream, ends);
+    } else {
+        let serve = move |worker: &Rc<Worker<R>>, stream, ends| take(worker, service, stream, ends);
+        worker.rt.spawn(receive(worker.clone(), service, stream, ends, serve));
+    }
+}
+
+/// Serves a client whose address is known.
+fn take<R: Rt>(worker: &Rc<Worker<R>>, service: ServiceIndex, stream: R::Stream, ends: Ends) {
+    let Ends { client, local } = ends;
     match worker.current().service(service).protocol {
         Protocol::Tcp => {
-            let connection = Connection::new(worker, service, stream, peer, local);
+            let connection = Connection::new(worker, service, stream, client, local);
             worker.rt.spawn(tcp::serve(connection));
         }
         Protocol::Http | Protocol::Udp => {
-            let client = Client::new(worker, service, stream, peer, local);
+            let client = Client::new(worker, service, stream, client, local);
             worker.rt.spawn(serve(client));
         }
     }

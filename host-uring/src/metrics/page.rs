@@ -12,6 +12,7 @@ use super::process::Process;
 use super::text::{Kind, Page};
 use super::{Counter, PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use crate::config::{HealthState, Pool, Server, Service, Tree};
+use crate::l4::introduce::Refused;
 use crate::l4::record::End;
 use crate::log::LogCounts;
 
@@ -199,7 +200,7 @@ fn workers(page: &mut Page, view: &View<'_>) {
         page.sample(&[("worker", &index.to_string())], worker.is_stuck.into());
     }
     //= OBS-TIMEOUT-01
-    page.family("forebay_timeouts", Kind::Counter, "", "Time-outs by kind: connect, header, body, response, idle (the ordinary end of a kept connection), total, queue, upgraded_idle, tcp_idle.");
+    page.family("forebay_timeouts", Kind::Counter, "", "Time-outs by kind: connect, header, body, response, idle (the ordinary end of a kept connection), total, queue, upgraded_idle, proxy_header, tcp_idle.");
     for (kind, of) in TIMEOUTS {
         page.sample(&[("kind", kind)], view.workers.iter().map(|w| of(w).get()).sum());
     }
@@ -207,7 +208,7 @@ fn workers(page: &mut Page, view: &View<'_>) {
 
 type TimeoutOf = (&'static str, fn(&WorkerMetrics) -> &Counter);
 
-const TIMEOUTS: [TimeoutOf; 9] = [
+const TIMEOUTS: [TimeoutOf; 10] = [
     ("connect", |w| &w.timeouts.connect),
     ("header", |w| &w.timeouts.header),
     ("body", |w| &w.timeouts.body),
@@ -216,6 +217,7 @@ const TIMEOUTS: [TimeoutOf; 9] = [
     ("total", |w| &w.timeouts.total),
     ("queue", |w| &w.timeouts.queue),
     ("upgraded_idle", |w| &w.timeouts.upgraded_idle),
+    ("proxy_header", |w| &w.timeouts.proxy_header),
     ("tcp_idle", |w| &w.timeouts.tcp_idle),
 ];
 
@@ -273,6 +275,18 @@ fn services(page: &mut Page, view: &View<'_>) {
         if service.protocol == Protocol::Http {
             let durations = service.shared.counts.histogram(|s| &s.duration);
             page.histogram(&[("virtual_service", &service.name)], &durations);
+        }
+    });
+    page.family(
+        "forebay_proxy_headers_refused",
+        Kind::Counter,
+        "",
+        "Connections closed for their PROXY header: untrusted (the peer may send none), malformed, late, cut (it ended before).",
+    );
+    each_service(view, |service| {
+        for (place, kind) in Refused::ALL.iter().enumerate() {
+            let count = service.shared.counts.sum(|s| s.proxy_refused[place].get());
+            page.sample(&[("virtual_service", &service.name), ("why", kind.word())], count);
         }
     });
     unread(page, view);

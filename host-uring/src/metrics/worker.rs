@@ -50,6 +50,8 @@ pub struct TimeoutCounters {
     pub queue: Counter,
     /// An upgraded connection stayed quiet.
     pub upgraded_idle: Counter,
+    /// A header of the PROXY protocol did not come.
+    pub proxy_header: Counter,
     /// A connection of a TCP service stayed quiet.
     pub tcp_idle: Counter,
 }
@@ -75,6 +77,9 @@ pub struct ServiceMetrics {
     pub duration: Histogram,
     /// How connections that are passed on unread ended, in the order of [`End::ALL`](crate::l4::record::End).
     pub ended: [Counter; crate::l4::record::End::ALL.len()],
+    /// Connections closed for their PROXY header, in the order of
+    /// [`Refused::ALL`](crate::l4::introduce::Refused).
+    pub proxy_refused: [Counter; crate::l4::introduce::Refused::ALL.len()],
 }
 
 /// What a worker counts for a pool.

@@ -333,6 +333,21 @@ impl Stream for MemoryStream {
         Ok(count)
     }
 
+    fn try_peek(&self, into: &mut [u8]) -> io::Result<usize> {
+        if self.incoming.reset.get() {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let bytes = self.incoming.bytes.borrow();
+        if bytes.is_empty() {
+            return if self.incoming.ended.get() { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        let count = into.len().min(bytes.len());
+        for (to, from) in into.iter_mut().zip(bytes.iter()) {
+            *to = *from;
+        }
+        Ok(count)
+    }
+
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.incoming.reset.get() {
             return Err(ErrorKind::ConnectionReset.into());

@@ -98,6 +98,12 @@ pub trait Stream: 'static {
     /// `WouldBlock` if nothing is there; the connection's own error otherwise.
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize>;
 
+    /// Copies what is there, at most `into.len()` bytes, and leaves it to be read; 0 is the end of the peer's data.
+    ///
+    /// # Errors
+    /// As [`Stream::try_read`].
+    fn try_peek(&self, into: &mut [u8]) -> io::Result<usize>;
+
     /// Writes as much of the pieces as fits now.
     ///
     /// # Errors

@@ -476,6 +476,10 @@ impl Stream for Socket {
         sys::recv(self.fd.as_fd(), into)
     }
 
+    fn try_peek(&self, into: &mut [u8]) -> io::Result<usize> {
+        sys::peek(self.fd.as_fd(), into)
+    }
+
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         sys::send(self.fd.as_fd(), pieces)
     }

@@ -19,6 +19,7 @@ use forebay_snapshot::{HttpProfile, Protocol};
 
 use super::queue::Queue;
 use crate::config::{self, PoolIndex, ServerShared, ServiceIndex, Tree};
+use crate::l4::introduce;
 use crate::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics};
 use crate::persist::{Binding, Store};
 use crate::rt::{NEVER, Now};
@@ -148,6 +149,8 @@ pub struct Route {
     pub queue: Queue,
     /// How connections to them are kept.
     pub keep: KeepRules,
+    /// The PROXY header that its servers want.
+    pub introduces: Option<forebay_proxy_protocol::Version>,
     /// Which failed requests are sent again.
     pub retry: RetryConfig,
     /// How long a request may wait for a server, microseconds.
@@ -276,6 +279,7 @@ impl Route {
         let pool = tree.pool(pool_index);
         let config = &pool.config;
         let us = |ms: u32| u64::from(ms) * 1000;
+        let introduces = introduce::version(config.send_proxy_protocol);
         let mut built = Pool::new(core).expect("checked: the snapshot's own check covers the core's");
         built.started(tree.started);
         Route {
@@ -301,11 +305,13 @@ impl Route {
                 life_us: us(config.connection_pool.life_ms),
                 reuse_max: config.connection_pool.reuse_max,
                 // A limited server counts connections: an idle one here would keep others away from it.
-                idle_max: match limit {
-                    0 => usize::from(config.connection_pool.idle_connections_max),
+                // One that was introduced as a client's is no other client's.
+                idle_max: match (limit, introduces) {
+                    (0, None) => usize::from(config.connection_pool.idle_connections_max),
                     _ => 0,
                 },
             },
+            introduces,
             retry: RetryConfig {
                 retries_max: config.server_reselect.num_retries,
                 retry_nonidempotent: config.server_reselect.retry_nonidempotent,

@@ -50,9 +50,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, pool) in snapshot.pool.iter().enumerate() {
         let Some(reached) = pools.get(pool.name.as_str()) else { continue };
         let at = format!("pool[{index}]");
-        if pool.send_proxy_protocol != SendProxy::Off {
-            let reason = "headers of the PROXY protocol are planned";
-            report(reader, &format!("{at}.send_proxy_protocol"), reason, "remove it");
+        if pool.send_proxy_protocol != SendProxy::Off && pool.connection_pool != ConnectionPool::default() {
+            let reason = "a connection with a PROXY header is one client's, and none is kept";
+            let fix = "remove it, or set send_proxy_protocol = \"off\"";
+            report(reader, &format!("{at}.connection_pool"), reason, fix);
         }
         if let Some(unread) = reached.tcp.or(reached.udp) {
             needs_a_request(reader, &at, pool, snapshot, unread);
@@ -78,14 +79,6 @@ fn planned(reader: &mut Reader, index: usize, service: &VirtualService) {
     if service.protocol == Protocol::Udp {
         let reason = "services of datagrams are planned";
         report(reader, &format!("{at}.protocol"), reason, "use tcp or http until then");
-    }
-    if service.proxy_protocol != ProxyProtocol::default() {
-        report(
-            reader,
-            &format!("{at}.proxy_protocol"),
-            "headers of the PROXY protocol are planned",
-            "remove it",
-        );
     }
 }
 

@@ -14,7 +14,7 @@ mod write;
 use core::fmt;
 use core::net::SocketAddr;
 
-pub use write::{WRITTEN_BYTES_MAX, write};
+pub use write::{WRITTEN_BYTES_MAX, write, write_own};
 
 /// Bytes of a header that is read at most. The addresses take 232 at most; the rest is for what proxies add, of which a
 /// client's certificate is the largest.

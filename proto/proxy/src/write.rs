@@ -49,6 +49,15 @@ pub fn write(
     line.len
 }
 
+/// The header of a connection that the proxy makes for itself, as for a health probe: it names nobody.
+//= PP-WRITE-01
+pub fn write_own(version: Version) -> &'static [u8] {
+    match version {
+        Version::V1 => b"PROXY UNKNOWN\r\n",
+        Version::V2 => b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    }
+}
+
 fn wide(ip: IpAddr) -> Ipv6Addr {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),

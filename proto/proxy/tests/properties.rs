@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use forebay_proxy_protocol::{Parse, Version, WRITTEN_BYTES_MAX, parse, write};
+use forebay_proxy_protocol::{Parse, Version, WRITTEN_BYTES_MAX, parse, write, write_own};
 use proptest::prelude::*;
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -84,4 +84,14 @@ fn the_longest_line_fits() {
     let line = written(Version::V1, far, far);
     assert_eq!(line.len(), 104);
     assert!(line.ends_with(b" 65535 65535\r\n"));
+}
+
+//= test PP-WRITE-01
+#[test]
+fn a_header_of_our_own_names_nobody() {
+    for version in [Version::V1, Version::V2] {
+        let bytes = write_own(version);
+        let Ok(Parse::Done(read)) = parse(bytes) else { panic!("{bytes:?}") };
+        assert_eq!((read.version, read.len, read.named), (version, bytes.len(), None));
+    }
 }

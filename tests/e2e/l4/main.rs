@@ -1,6 +1,7 @@
 //! Services that pass bytes on unread, with real processes on both sides.
 
 mod foreign;
+mod proxies;
 mod tcp;
 
 use std::net::SocketAddr;

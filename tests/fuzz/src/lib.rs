@@ -48,6 +48,11 @@ pub const TARGETS: &[Target] = &[
         about: "a server's Set-Cookie and its dates are read as the algorithm of RFC 6265 says, step by step",
         run: dates::set_cookie,
     },
+    Target {
+        name: "proxy_header",
+        about: "PROXY headers: any cuts give the same outcome, and what is named is named again",
+        run: targets::proxy_header,
+    },
     Target { name: "config", about: "configuration documents: problems, never panics", run: targets::config },
 ];
 

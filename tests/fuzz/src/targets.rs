@@ -186,3 +186,26 @@ fn pieces(bytes: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
         Some(piece)
     })
 }
+
+/// The bytes that a connection begins with.
+pub fn proxy_header(input: &[u8]) {
+    use forebay_proxy_protocol::{Parse, WRITTEN_BYTES_MAX, parse, write};
+    let whole = parse(input);
+    // As they come one by one: what is not refused asks for no byte behind its end.
+    let first = (0..=input.len()).map(|end| parse(&input[..end])).find(|read| *read != Ok(Parse::NeedMore));
+    match (whole, first) {
+        (Ok(Parse::Done(whole)), Some(Ok(Parse::Done(first)))) => assert_eq!(whole, first),
+        (Ok(Parse::NeedMore), None) | (Err(_), Some(Err(_))) => {}
+        other => panic!("{other:?}"),
+    }
+    let Ok(Parse::Done(header)) = whole else { return };
+    assert!(header.len <= input.len());
+    let Some(named) = header.named else { return };
+    let mut out = [0; WRITTEN_BYTES_MAX];
+    let len = write(header.version, named.source, named.destination, &mut out);
+    let Ok(Parse::Done(again)) = parse(&out[..len]) else { panic!("{:?}", &out[..len]) };
+    let again = again.named.expect("somebody is named");
+    let plain = |at: std::net::SocketAddr| (at.ip().to_canonical(), at.port());
+    assert_eq!(plain(again.source), plain(named.source));
+    assert_eq!(plain(again.destination), plain(named.destination));
+}

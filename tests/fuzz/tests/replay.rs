@@ -30,6 +30,11 @@ fn set_cookies_of_the_corpus_break_no_promise() {
 }
 
 #[test]
+fn proxy_headers_of_the_corpus_break_no_promise() {
+    replay("proxy_header");
+}
+
+#[test]
 fn documents_of_the_corpus_break_no_promise() {
     replay("config");
 }

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto/proxy", &[]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
-    ("host-uring", &["core", "proto/http", "proto/health", "model/snapshot"]),
+    ("host-uring", &["core", "proto/http", "proto/health", "proto/proxy", "model/snapshot"]),
     // Until `model` exists the command line writes an SE's configuration itself.
     ("cli", &["model/snapshot"]),
     ("tests/e2e", ANY),

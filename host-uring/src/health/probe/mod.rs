@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forebay_health::{End, Evaluator, Failure, Kind, Monitor, Outcome, Verdict};
+use forebay_proxy_protocol::Version;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use command::can_start;
@@ -49,6 +50,7 @@ impl Default for Places {
 pub async fn run(
     address: SocketAddr,
     monitor: Arc<Monitor>,
+    introduces: Option<Version>,
     places: Places,
     mut abandon: oneshot::Receiver<()>,
 ) -> Outcome {
@@ -72,19 +74,24 @@ pub async fn run(
                 (!short.load(Ordering::Relaxed)).then(|| Verdict::Fail(Failure::TimedOut(Default::default())))
             })
         }
-        kind => talk(address, kind, abandon).await,
+        kind => talk(address, kind, introduces, abandon).await,
     };
     verdict.and_then(Outcome::of).unwrap_or(Outcome::NotMade)
 }
 
 /// Sends bytes and judges what comes; `None`: the probe could not be made.
-async fn talk(address: SocketAddr, kind: &Kind, abandon: oneshot::Receiver<()>) -> Option<Verdict> {
+async fn talk(
+    address: SocketAddr,
+    kind: &Kind,
+    introduces: Option<Version>,
+    abandon: oneshot::Receiver<()>,
+) -> Option<Verdict> {
     let mut evaluator = Evaluator::new(kind)?;
     let short = AtomicBool::new(false);
     let talking = async {
         match kind {
             Kind::Udp(udp) => datagram::talk(address, udp, &mut evaluator, &short).await,
-            _ => stream::talk(address, kind, &mut evaluator, &short).await,
+            _ => stream::talk(address, kind, introduces, &mut evaluator, &short).await,
         }
     };
     let verdict = tokio::select! {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_health::{End, Evaluator, Failure, Kind, Verdict};
+use forebay_proxy_protocol::{Version, write_own};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -14,6 +15,7 @@ use crate::limits::is_shortage;
 pub async fn talk(
     address: SocketAddr,
     kind: &Kind,
+    introduces: Option<Version>,
     evaluator: &mut Evaluator,
     short: &AtomicBool,
 ) -> Verdict {
@@ -28,11 +30,14 @@ pub async fn talk(
     // A probe's port is not kept in TIME_WAIT: with many servers and short intervals these would use up the ports.
     let _ = stream.set_zero_linger();
     let _ = stream.set_nodelay(true);
+    //= L4-PROXY-03
+    let header = introduces.map_or(&[][..], write_own);
     let request = match kind {
         Kind::Tcp(tcp) => tcp.request.clone(),
         Kind::Http(http) => http.request_bytes(&address.to_string()),
         Kind::Udp(_) | Kind::Ping | Kind::External(_) => Vec::new(),
     };
+    let request = [header, &request].concat();
     if !request.is_empty() && stream.write_all(&request).await.is_err() {
         return evaluator.finish(End::Closed);
     }
