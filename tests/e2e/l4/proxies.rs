@@ -48,6 +48,7 @@ fn a_client_keeps_its_address_through_foreign_proxies_on_both_sides() {
             wire.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
             let answer = String::from_utf8(wire.rest().unwrap()).unwrap();
             assert!(answer.contains(&format!("client {own} at {front}\n")), "{sends}, {protocol}: {answer}");
+            drop(wire);
             let line = &engine.log_lines(1, |line| line["client_src_port"] == own.port())[0];
             assert_eq!(
                 (&line["client_ip"], &line["client_dest_port"]),
