@@ -48,6 +48,9 @@ pub struct Driver {
     changed: Box<dyn FnMut() + Send>,
 }
 
+/// Servers that agree in these are one target: address, monitors, passive monitor, version of the PROXY header.
+type Alike<'t> = (SocketAddr, Vec<&'t str>, bool, Option<u8>);
+
 struct Target {
     /// The PROXY header that the server wants: probes speak for the engine itself.
     introduces: Option<Version>,
@@ -102,7 +105,7 @@ impl Driver {
             tree.monitors.iter().map(|m| (m.name().as_str(), Arc::new(convert::monitor(m)))).collect();
         let ports: BTreeMap<&str, Option<u16>> =
             tree.monitors.iter().map(|m: &HealthMonitor| (m.name().as_str(), m.port())).collect();
-        let mut known: BTreeMap<(SocketAddr, Vec<&str>, bool, Option<u8>), usize> = BTreeMap::new();
+        let mut known: BTreeMap<Alike<'_>, usize> = BTreeMap::new();
         let now = self.now();
         for (pool, server) in tree.servers() {
             let mut names: Vec<&str> = pool.config.health_monitors.iter().map(String::as_str).collect();
