@@ -1,9 +1,11 @@
 //! TCP services: long streams, the engine's stop, disabled servers, what is told.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Instant;
 
+use forebay_e2e::spec::log_fields;
 use forebay_e2e::wait::{ms, secs};
 use forebay_e2e::{Lab, Options, Origin, Wire, eventually, eventually_some};
 
@@ -50,6 +52,12 @@ fn a_long_stream_comes_back_whole_on_either_kernel_interface() {
         assert!(got.iter().enumerate().all(|(at, byte)| *byte == pattern(at)), "bytes were changed or moved");
         let line = &engine.log_lines(1, |line| line["rx_bytes"] == bytes)[0];
         assert_eq!((&line["tx_bytes"], &line["connection_state"]), (&bytes.into(), &"complete".into()));
+        let fields: BTreeSet<String> = line.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(
+            fields,
+            log_fields("A connection of a TCP service has one line"),
+            "docs/spec/observability.md"
+        );
         assert_eq!(engine.metric("forebay_connections_ended_total", &[("end", "idle")]), 0.0);
         assert!(engine.metric("forebay_connections_ended_total", &[("end", "whole")]) >= 1.0);
         assert!(engine.metric("forebay_client_received_bytes_total", &[]) >= bytes as f64);

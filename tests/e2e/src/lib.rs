@@ -18,6 +18,7 @@ pub mod network;
 pub mod origin;
 pub mod process;
 pub mod scene;
+pub mod spec;
 pub mod system;
 pub mod terminal;
 pub mod wait;
