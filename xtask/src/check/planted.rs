@@ -97,11 +97,11 @@ pub fn check(faults: &[Fault], workspace: &Workspace, files: &[File]) -> Finding
         }
         match workspace.folder_of(&fault.package) {
             None => findings.problem(&place, format!("no package {}", fault.package), "name one of ours"),
-            Some(folder) if !has_test(files, folder, &fault.test) => {
+            Some(folder) if !has_test(files, folder, fault) => {
                 findings.problem(
                     &place,
-                    format!("no test {} in {folder}", fault.test),
-                    "name the one that guards it",
+                    format!("no test {} in {}", fault.test, target_of(folder, fault)),
+                    "name the one that guards it, and its target",
                 );
             }
             Some(_) => {}
@@ -116,13 +116,26 @@ pub fn check(faults: &[Fault], workspace: &Workspace, files: &[File]) -> Finding
     findings
 }
 
-fn has_test(files: &[File], folder: &str, test: &str) -> bool {
-    let function = test.rsplit("::").next().unwrap_or(test);
+fn target_of(folder: &str, fault: &Fault) -> String {
+    match fault.target.as_deref() {
+        None | Some("bins") => format!("{folder}/src"),
+        Some(target) => format!("{folder}, target {target}"),
+    }
+}
+
+/// Says whether the test stands in a file of the target that is run.
+fn has_test(files: &[File], folder: &str, fault: &Fault) -> bool {
+    let function = fault.test.rsplit("::").next().unwrap_or(&fault.test);
+    let is_of_target = |path: &str| match fault.target.as_deref() {
+        None | Some("bins") => path.starts_with("src/"),
+        Some(target) => path.split('/').any(|part| part.strip_suffix(".rs").unwrap_or(part) == target),
+    };
     let prefix = format!("{folder}/");
-    files.iter().filter(|f| f.is("rs") && f.path.starts_with(&prefix)).any(|f| {
-        f.text.contains(function)
-            && rust::test_functions(&rust::code_only(&f.text)).iter().any(|(_, name)| *name == function)
-    })
+    let sources =
+        files.iter().filter(|f| f.is("rs") && f.path.strip_prefix(&prefix).is_some_and(is_of_target));
+    sources
+        .filter(|f| f.text.contains(function))
+        .any(|f| rust::test_functions(&rust::code_only(&f.text)).iter().any(|(_, name)| *name == function))
 }
 
 /// Each area belongs to a section of the demands, and each section has a fault.
@@ -200,8 +213,14 @@ mod tests {
 
     #[test]
     fn a_fault_whose_test_does_not_exist_is_refused() {
-        assert_eq!(problems(&fault("one();", "it_flies")), ["no test it_flies in core"]);
-        assert_eq!(problems(&fault("one();", "sleeps")), ["no test sleeps in core"]);
+        assert_eq!(problems(&fault("one();", "it_flies")), ["no test it_flies in core/src"]);
+        assert_eq!(problems(&fault("one();", "sleeps")), ["no test sleeps in core/src"]);
+    }
+
+    #[test]
+    fn a_fault_whose_test_stands_in_another_target_is_refused() {
+        let list = fault("one();", "it_turns_red") + "target = \"lb\"\n";
+        assert_eq!(problems(&list), ["no test it_turns_red in core, target lb"]);
     }
 
     #[test]
