@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::net::SocketAddr;
+
 use common::*;
 use forebay_core::id::{GroupId, PoolId};
 use forebay_core::policy::{
@@ -266,6 +268,93 @@ fn a_disabled_rule_is_not_asked_and_a_group_can_be_chosen() {
     assert_eq!((o.end, o.group, o.pool), (End::Proceed, Some(GroupId(7)), None));
 }
 
+fn here() -> SocketAddr {
+    "192.0.2.7:8080".parse().expect("an address")
+}
+
+//= test POL-REDIRECT-02
+#[test]
+fn a_redirect_of_a_request_without_host_leads_to_the_address_it_came_to() {
+    let location = |scheme: Option<&str>, request: &Request, local: &str| {
+        let r = Redirect {
+            status: 302,
+            scheme: scheme.map(Into::into),
+            host: None,
+            path: Some("/red".into()),
+            keep_query: true,
+        };
+        let mut out = Vec::new();
+        r.write_location(request, false, local.parse().expect("an address"), &mut out);
+        String::from_utf8(out).expect("text")
+    };
+    let none = Request { host: Vec::new(), ..Request::get("/a") };
+    assert_eq!(location(None, &none, "192.0.2.7:8080"), "http://192.0.2.7:8080/red");
+    assert_eq!(location(Some("https"), &none, "192.0.2.7:8080"), "https://192.0.2.7/red");
+    assert_eq!(location(Some("https"), &none, "[2001:db8::1]:80"), "https://[2001:db8::1]/red");
+    let absolute = Request { host: b"other.example".to_vec(), ..Request::get("/a").with("host", "x:8080") };
+    assert_eq!(location(None, &absolute, "192.0.2.7:8080"), "http://other.example/red");
+}
+
+//= test POL-CHECK-04
+#[test]
+fn what_no_message_can_carry_is_refused_instead_of_answered_with_500() {
+    let redirect = |host: Option<&str>, path: Option<&str>| {
+        Action::Redirect(Redirect {
+            status: 302,
+            scheme: None,
+            host: host.map(Into::into),
+            path: path.map(Into::into),
+            keep_query: true,
+        })
+    };
+    let respond =
+        |status, body: &str| Action::Respond(Respond { status, content_type: None, body: body.into() });
+    let set = |on, name: &str, value: &str| Action::Header(Edit::Set(on, name.into(), value.into()));
+    for (action, at) in [
+        (Action::SetQuery("a b".into()), ""),
+        (Action::SetQuery("x HTTP/1.1#\u{e9}".into()), ""),
+        (Action::SetPath("/a\"<b>#frag".into()), ""),
+        (Action::ReplacePrefix("/a".into(), "/b c".into()), ""),
+        (redirect(Some("a b/c?d@e"), None), ".host"),
+        (redirect(None, Some("/a b")), ".path"),
+        (redirect(None, Some("/app#/x")), ".path"),
+        (respond(204, "body"), ".body"),
+        (respond(304, "body"), ".body"),
+        (set(On::Request, "x-a", " 1"), ""),
+        (set(On::Response, "host", "x"), ""),
+        (set(On::Response, "keep-alive", "x"), ""),
+    ] {
+        let problems = Policy::new(&config(vec![rule(Match::default(), vec![action.clone()])]), &NAMES);
+        let paths: Vec<String> = problems.err().into_iter().flatten().map(|problem| problem.path).collect();
+        assert_eq!(paths, [format!("rules[0].then[0]{at}")], "{action:?}");
+    }
+    let method = Match { method: Some(vec!["GET".into(), "B AD".into()]), ..Match::default() };
+    assert!(Policy::new(&config(vec![rule(method, vec![Action::Close])]), &NAMES).is_err());
+    for good in [
+        Action::SetQuery("a=b&c[]={d}".into()),
+        Action::SetPath("/a%20b;v=1".into()),
+        redirect(Some("[2001:db8::1]:8443"), Some("/a")),
+        respond(204, ""),
+        set(On::Request, "x-a", "\u{e9}"),
+    ] {
+        assert!(Policy::new(&config(vec![rule(Match::default(), vec![good])]), &NAMES).is_ok());
+    }
+}
+
+//= test POL-ORDER-01
+#[test]
+fn the_rule_that_ends_a_request_is_known() {
+    let mut rules: Vec<Rule> =
+        (0..70).map(|n| rule(path(begins(&format!("/{n}/"))), vec![Action::Pool("web".into())])).collect();
+    rules.push(Rule { name: "end".into(), ..rule(path(begins("/69/x")), vec![Action::Close]) });
+    let (policy, mut state) = policy(rules);
+    let ended = |state: &mut State, target: &str| {
+        policy.evaluate(state, &Request::get(target), Now(0)).ended_by().and_then(|at| policy.name_of(at))
+    };
+    assert_eq!(ended(&mut state, "/69/x"), Some("end"));
+    assert_eq!(ended(&mut state, "/69/y"), None);
+}
+
 //= test POL-REDIRECT-01
 #[test]
 fn a_redirect_keeps_what_it_does_not_name() {
@@ -275,7 +364,7 @@ fn a_redirect_keeps_what_it_does_not_name() {
         let outcome = policy.evaluate(&mut state, &request, Now(0));
         let mut out = Vec::new();
         match outcome.end {
-            End::Redirect(r) => r.write_location(&request, tls, &mut out),
+            End::Redirect(r) => r.write_location(&request, tls, here(), &mut out),
             other => panic!("{other:?}"),
         }
         String::from_utf8(out).expect("text")

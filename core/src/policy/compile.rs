@@ -5,9 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::addr::{Prefix, Ranges};
+use super::check::{self, Wrong};
 use super::config::{
-    Action, ClientMatch, Edit, EscapedSlashes, FieldMatch, On, Part, PolicyConfig, Rate, Redirect, Respond,
-    Rule, TextMatch,
+    Action, ClientMatch, Edit, EscapedSlashes, FieldMatch, Part, PolicyConfig, Rate, Redirect, Respond, Rule,
+    TextMatch,
 };
 use super::evaluate::State;
 use super::path::{self, Slash};
@@ -116,6 +117,11 @@ impl Policy {
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
+
+    /// The name of the rule at this place (see [`Outcome::ended_by`](super::Outcome::ended_by)).
+    pub fn name_of(&self, rule: usize) -> Option<&str> {
+        self.rules.get(rule).map(|rule| rule.name.as_str())
+    }
 }
 
 impl Compiled {
@@ -141,6 +147,13 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn problem(&mut self, path: impl Into<String>, reason: impl Into<String>, fix: impl Into<String>) {
         self.out.push(Problem::new(path, reason, fix));
+    }
+
+    //= POL-CHECK-04
+    fn check(&mut self, path: impl Into<String>, wrong: Wrong) {
+        if let Some((reason, fix)) = wrong {
+            self.problem(path, reason, fix);
+        }
     }
 
     fn groups(&mut self) {
@@ -188,6 +201,13 @@ impl Compiler<'_> {
         }
         if when.method.as_ref().is_some_and(|m| m.is_empty()) {
             self.problem(format!("{path}.when.method"), "no method is named", "name one, or leave it out");
+        }
+        if let Some(method) = when.method.iter().flatten().find(|m| !check::is_token(m)) {
+            self.problem(
+                format!("{path}.when.method"),
+                format!("{method:?} is no method"),
+                "write one like GET",
+            );
         }
         Compiled {
             name: rule.name.clone(),
@@ -299,7 +319,7 @@ impl Compiler<'_> {
         for (i, f) in list.iter().enumerate() {
             let path = format!("{path}[{i}]");
             let case = header && f.name.chars().any(|c| c.is_ascii_uppercase());
-            if f.name.is_empty() || !f.name.chars().all(is_token) || case {
+            if !check::is_token(&f.name) || case {
                 self.problem(
                     format!("{path}.name"),
                     format!("{:?} is not a name", f.name),
@@ -368,15 +388,17 @@ impl Compiler<'_> {
                         "write http or https",
                     );
                 }
-                self.check_path(r.path.as_deref(), &format!("{path}.path"));
-                self.check_line(r.host.as_deref(), &format!("{path}.host"));
+                let to = r.path.as_deref().and_then(|p| check::location_path(p, r.keep_query));
+                self.check(format!("{path}.path"), to);
+                self.check(format!("{path}.host"), r.host.as_deref().and_then(check::host));
                 Some(Step::Redirect(r.clone()))
             }
             Action::Respond(r) => {
                 if !(200..=599).contains(&r.status) {
                     self.problem(format!("{path}.status"), "not a final HTTP status", "write 200 to 599");
                 }
-                self.check_line(r.content_type.as_deref(), &format!("{path}.content_type"));
+                self.check(format!("{path}.content_type"), r.content_type.as_deref().and_then(check::line));
+                self.check(format!("{path}.body"), check::content(r.status, &r.body));
                 Some(Step::Respond(r.clone()))
             }
             Action::Close => Some(Step::Close),
@@ -385,21 +407,20 @@ impl Compiler<'_> {
                     Edit::Add(_, n, v) | Edit::Set(_, n, v) => (n, Some(v.as_str())),
                     Edit::Remove(_, n) => (n, None),
                 };
-                self.check_edited(edit, name, path);
-                self.check_line(value, path);
+                self.check(path, check::edited(name).or_else(|| value.and_then(check::line)));
                 Some(Step::Header(edit.clone()))
             }
             Action::SetPath(p) => {
-                self.check_path(Some(p), path);
+                self.check(path, check::path(p));
                 Some(Step::SetPath(p.clone()))
             }
             Action::ReplacePrefix(from, to) => {
                 self.check_compared(from, path);
-                self.check_path(Some(to), path);
+                self.check(path, check::path(to));
                 Some(Step::ReplacePrefix(from.clone(), to.clone()))
             }
             Action::SetQuery(q) => {
-                self.check_line(Some(q), path);
+                self.check(path, check::query(q));
                 Some(Step::SetQuery(q.clone()))
             }
             Action::RateLimit(rate) => {
@@ -433,22 +454,6 @@ impl Compiler<'_> {
         }
     }
 
-    /// Fields that frame the message or that the proxy writes itself are not for rules.
-    fn check_edited(&mut self, edit: &Edit, name: &str, path: &str) {
-        let framing =
-            ["content-length", "transfer-encoding", "connection", "host", "te", "trailer", "upgrade"];
-        let on = match edit {
-            Edit::Add(on, ..) | Edit::Set(on, ..) | Edit::Remove(on, _) => *on,
-        };
-        if name.is_empty() || !name.chars().all(is_token) {
-            self.problem(path, format!("{name:?} is not a field name"), "use letters, digits and -");
-        } else if framing.contains(&name.to_ascii_lowercase().as_str())
-            && !(name == "host" && on == On::Response)
-        {
-            self.problem(path, format!("{name} is written by the proxy itself"), "edit another field");
-        }
-    }
-
     fn check_part(&mut self, part: &Part, path: &str) {
         if let Part::Header(n) | Part::Cookie(n) | Part::Query(n) = part {
             let case = matches!(part, Part::Header(_)) && n.chars().any(|c| c.is_ascii_uppercase());
@@ -457,22 +462,4 @@ impl Compiler<'_> {
             }
         }
     }
-
-    fn check_path(&mut self, value: Option<&str>, path: &str) {
-        if value
-            .is_some_and(|v| !v.starts_with('/') || v.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'?'))
-        {
-            self.problem(path, "not a path", "begin with / and escape spaces and ?");
-        }
-    }
-
-    fn check_line(&mut self, value: Option<&str>, path: &str) {
-        if value.is_some_and(|v| v.bytes().any(|b| (b < b' ' && b != b'\t') || b == 0x7f)) {
-            self.problem(path, "a control character would end the line", "remove it");
-        }
-    }
-}
-
-fn is_token(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }

@@ -1,6 +1,9 @@
 //! Writes what rules change: the target of the request, the address of a redirect.
 
+use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 use super::compile::Step;
 use super::config::Redirect;
@@ -75,18 +78,38 @@ fn is_escaped_slash(path: &[u8], slash: Slash) -> bool {
 }
 
 impl Redirect {
-    /// Writes the value of the `Location` field; `tls`: the request came encrypted.
+    /// Writes the value of the `Location` field; `tls`: the request came encrypted; `local`: the address that the client
+    /// connected to, for a request that names no host (HTTP/1.0).
     //= POL-REDIRECT-01
-    pub fn write_location<R: RequestView>(&self, request: &R, tls: bool, out: &mut Vec<u8>) {
+    //= POL-REDIRECT-02
+    pub fn write_location<R: RequestView>(
+        &self,
+        request: &R,
+        tls: bool,
+        local: SocketAddr,
+        out: &mut Vec<u8>,
+    ) {
         let own = if tls { "https" } else { "http" };
         let scheme = self.scheme.as_deref().unwrap_or(own);
         out.extend_from_slice(scheme.as_bytes());
         out.extend_from_slice(b"://");
+        // Another scheme is another port: the request's port belongs to its own scheme.
+        let with_port = scheme == own;
+        let asked = request.host();
         match &self.host {
             Some(host) => out.extend_from_slice(host.as_bytes()),
-            // Another scheme is another port: the request's port belongs to its own scheme.
-            None if scheme != own => out.extend_from_slice(request.host()),
-            None => out.extend_from_slice(request.header("host").unwrap_or(request.host())),
+            // Rare enough to pay for the text each time.
+            None if asked.is_empty() && with_port => out.extend_from_slice(local.to_string().as_bytes()),
+            None if asked.is_empty() => match local.ip() {
+                IpAddr::V4(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
+                IpAddr::V6(ip) => out.extend_from_slice(format!("[{ip}]").as_bytes()),
+            },
+            None if with_port => {
+                // The field has the port; a host in the target takes the field's place.
+                let field = request.header("host").filter(|field| field.starts_with(asked));
+                out.extend_from_slice(field.unwrap_or(asked));
+            }
+            None => out.extend_from_slice(asked),
         }
         match &self.path {
             Some(path) => out.extend_from_slice(path.as_bytes()),

@@ -189,6 +189,18 @@ impl<'p> Outcome<'p> {
         self.matched().map(|r| r.name.as_str())
     }
 
+    /// The place of the rule that ended the request, if one did.
+    pub fn ended_by(&self) -> Option<usize> {
+        match self.end {
+            End::Proceed | End::PathTooLong | End::PathAmbiguous => None,
+            // The walk ended with it, so it is the last one that matched.
+            End::Redirect(_) | End::Respond(_) | End::Close | End::RateLimited(_) => {
+                let word = self.matched.iter().rposition(|word| *word != 0)?;
+                Some(word * 64 + self.matched[word].ilog2() as usize)
+            }
+        }
+    }
+
     /// The edits of header fields, in order.
     pub fn edits(&self) -> impl Iterator<Item = &'p Edit> {
         self.steps().filter_map(|s| match s {

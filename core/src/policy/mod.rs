@@ -10,6 +10,7 @@
 //! [`PolicyConfig`] is what a user writes, [`Policy`] its compiled form in one worker.
 
 mod addr;
+mod check;
 mod compile;
 mod config;
 mod edit;

@@ -97,21 +97,32 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Reads a file; tells what keeps it from being read.
+fn read(config: &Path) -> Result<String, ExitCode> {
+    std::fs::read_to_string(config).map_err(|error| {
+        let code = match error.kind() {
+            io::ErrorKind::NotFound => exit::NOT_FOUND,
+            io::ErrorKind::PermissionDenied => exit::NO_PERMISSION,
+            _ => exit::FAILED,
+        };
+        let fix = match error.kind() {
+            io::ErrorKind::InvalidData => "save it as UTF-8: what was found is no text in that form",
+            _ => "name the configuration with --config; an example is in docs/examples/se.toml",
+        };
+        Failure::new(code, format!("{}: {error}", config.display()), fix).tell()
+    })
+}
+
+/// All problems of a configuration, those of its own place among them.
+fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
+    let snapshot = forebay_snapshot::check(text)?;
+    let problems = paths::on_itself(config, text, &snapshot);
+    if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
+}
+
 /// Reads and checks a file; tells its problems on standard error.
 fn load(config: &Path) -> Result<Snapshot, ExitCode> {
-    let text = match std::fs::read_to_string(config) {
-        Ok(text) => text,
-        Err(error) => {
-            let code = match error.kind() {
-                io::ErrorKind::NotFound => exit::NOT_FOUND,
-                io::ErrorKind::PermissionDenied => exit::NO_PERMISSION,
-                _ => exit::FAILED,
-            };
-            let fix = "name the configuration with --config; an example is in docs/examples/se.toml";
-            return Err(Failure::new(code, format!("{}: {error}", config.display()), fix).tell());
-        }
-    };
-    forebay_snapshot::check(&text).map_err(|problems| {
+    judged(config, &read(config)?).map_err(|problems| {
         for problem in &problems {
             eprintln!("{}", told(config, problem));
         }
@@ -130,11 +141,11 @@ fn told(config: &Path, problem: &Problem) -> String {
 
 fn check(config: &Path, output: Output) -> ExitCode {
     if output == Output::Json {
-        let text = match std::fs::read_to_string(config) {
+        let text = match read(config) {
             Ok(text) => text,
-            Err(_) => return load(config).err().unwrap_or(ExitCode::FAILURE),
+            Err(code) => return code,
         };
-        let problems = forebay_snapshot::check(&text).err().unwrap_or_default();
+        let problems = judged(config, &text).err().unwrap_or_default();
         let list: Vec<_> = problems
             .iter()
             .map(|p| json!({ "line": p.line, "path": p.path, "reason": p.reason, "fix": p.fix }))

@@ -416,8 +416,13 @@ impl Asked {
         if torn(&question.url) || question.url.contains(' ') {
             return Err(bad("the address has a space or control character"));
         }
-        if torn(&question.method) || question.headers.iter().any(|(n, v)| torn(n) || torn(v)) {
-            return Err(bad("the method or a header has a control character"));
+        let is_tchar = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if question.method.is_empty() || !question.method.bytes().all(is_tchar) {
+            let reason = format!("{:?} is no method", question.method);
+            return Err(Refused::new(Code::Usage, reason, "write one like GET"));
+        }
+        if question.headers.iter().any(|(n, v)| torn(n) || torn(v)) {
+            return Err(bad("a header has a control character"));
         }
         let port =
             authority.as_deref().and_then(|a| a.rsplit_once(':')).and_then(|(_, port)| port.parse().ok());

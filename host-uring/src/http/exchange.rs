@@ -86,7 +86,10 @@ pub async fn exchange<R: Rt>(
         _ => {
             let steer = steer(client, plan, &view, &mut work.text);
             match steer.end() {
-                Some(end) => ruled(client, plan, head, &view, work, end, patience).await,
+                Some(end) => {
+                    work.trace.rule = steer.ended_by();
+                    ruled(client, plan, head, &view, work, end, patience).await
+                }
                 None => attempts(client, plan, head, &view, &steer, work, patience).await,
             }
         }

@@ -45,6 +45,8 @@ pub struct Trace {
     pub status: u16,
     /// Status of the server; 0: none.
     pub server_status: u16,
+    /// The rule that ended it, by its place among the service's.
+    pub rule: Option<usize>,
     /// How it ended; empty: complete.
     pub state: &'static str,
     /// Why the record deserves a look.
@@ -177,6 +179,7 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         servers_tried: trace.servers_tried,
         server_connection_reused: trace.reused,
         persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
+        rule: trace.rule.and_then(|at| plan.tree.service(client.service).policy.name_of(at)),
         reason: trace.reason.as_ref(),
         request_state: if trace.state.is_empty() { "complete" } else { trace.state },
         significance: words.as_slice(),

@@ -71,7 +71,7 @@ pub(super) async fn ruled<R: Rt>(
     let status = match end {
         End::Redirect(redirect) => {
             work.text.clear();
-            redirect.write_location(view, false, &mut work.text);
+            redirect.write_location(view, false, client.local, &mut work.text);
             let location = std::mem::take(&mut work.text);
             let saying = Saying { status: redirect.status, location: Some(&location), ..Saying::default() };
             work.trace.ended("a rule redirects");

@@ -29,6 +29,11 @@ impl Steer<'_> {
         self.outcome.as_ref().map(|outcome| outcome.end).filter(|end| *end != End::Proceed)
     }
 
+    /// The place of the rule that ends the request, if one does.
+    pub fn ended_by(&self) -> Option<usize> {
+        self.outcome.as_ref().and_then(Outcome::ended_by)
+    }
+
     /// Calls `with` with the rules' edits of one message, `more` behind them.
     pub fn with_edits<T>(
         &self,

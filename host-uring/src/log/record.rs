@@ -61,6 +61,8 @@ pub struct AccessRecord<'a> {
     pub server_connection_reused: bool,
     /// Whether persistence picked the server.
     pub persistence_used: bool,
+    /// The rule that ended the request, by its name.
+    pub rule: Option<&'a str>,
     /// Why this server; its indexes are places in `pool`.
     pub reason: Option<&'a Reason>,
     /// How the request ended: `complete`, or what cut it.
@@ -144,6 +146,10 @@ impl Line for AccessRecord<'_> {
         o.millis("response_time_first_byte", t.first_byte_us);
         o.millis("total_time", t.total_us);
         o.text("request_state", self.request_state.as_bytes(), 64);
+        //= OBS-LOG-09
+        if let Some(rule) = self.rule {
+            o.text("http_request_policy_rule_name", rule.as_bytes(), TEXT / 4);
+        }
         o.flag("significant", !self.significance.is_empty());
         if !self.significance.is_empty() {
             let list = o.key("significance");
@@ -215,6 +221,7 @@ mod tests {
             servers_tried: 1,
             server_connection_reused: true,
             persistence_used: false,
+            rule: None,
             reason: None,
             request_state: "complete",
             significance: &["closed without an answer"],

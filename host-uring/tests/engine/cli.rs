@@ -21,7 +21,12 @@ fn each_failure_has_its_exit_code_and_says_what_to_do() {
     std::fs::write(&bad, "version = 1\n[[pool]]\nname = \"p\"\nalgoritm = \"random\"\nserver = []\n")
         .expect("written");
     let bad = bad.to_str().expect("a path");
-    let cases: [(&[&str], i32, &str); 6] = [
+    let latin = folder.join("latin.toml");
+    std::fs::write(&latin, b"version = 1 # \xe9\n").expect("written");
+    let latin = latin.to_str().expect("a path");
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["check", "--config", latin], 1, "save it as UTF-8"),
+        (&["run", "--config", latin], 1, "save it as UTF-8"),
         (&["status", "--socket", "/nonexistent.sock"], 7, "start one with forebay-se run"),
         (&["check", "--config", "/nonexistent.toml"], 3, "name the configuration"),
         (&["check", "--config", bad], 1, "did you mean \"algorithm\"?"),
@@ -39,6 +44,28 @@ fn each_failure_has_its_exit_code_and_says_what_to_do() {
     let list: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
     assert_eq!(list["problems"][0]["line"], 4);
     assert_eq!(list["problems"][1]["path"], "pool[0].server");
+    std::fs::remove_dir_all(&folder).expect("the folder is ours");
+}
+
+//= test CFG-PATH-02
+#[test]
+fn a_configuration_is_not_its_own_log() {
+    let folder = std::env::temp_dir().join(format!("forebay-own-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("se.toml");
+    let link = folder.join("link.log");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    for named in ["se.toml", "./se.toml", link.to_str().expect("a path")] {
+        let document = format!("version = 1\n[engine]\naccess_log = {{ path = \"{named}\" }}\n");
+        std::fs::write(&file, &document).expect("written");
+        for command in ["check", "run"] {
+            let done = run(&[command, "--config", file.to_str().expect("a path")]);
+            let error = text(&done.stderr);
+            assert_eq!(done.status.code(), Some(1), "{command} {named}: {error}");
+            assert!(error.contains("se.toml:3: engine.access_log.path: "), "{command} {named}: {error}");
+        }
+        assert_eq!(std::fs::read_to_string(&file).expect("it is there"), document);
+    }
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
 }
 

@@ -80,6 +80,18 @@ fn explain_names_the_server_that_the_request_then_gets() {
 }
 
 #[test]
+fn explain_says_what_is_wrong_with_a_method() {
+    let scene = scene("http_cookie", "cookie_name = \"STICKY\"");
+    let mut command = Command::new(bin::path("forebay-se"));
+    let url = format!("http://{}/", scene.at);
+    let socket = scene.engine.config.with_extension("sock");
+    command.args(["explain", &url, "--method", "B AD", "--socket"]).arg(socket);
+    let done = command.output().unwrap();
+    let error = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success() && error.contains("\"B AD\" is no method"), "{error}");
+}
+
+#[test]
 fn an_engine_that_is_not_there_is_said_with_its_own_exit_code() {
     let mut command = Command::new(bin::path("forebay-se"));
     let done = command

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use forebay_e2e::client::read_answer;
 use forebay_e2e::scene::tally;
+use forebay_e2e::wire::exchange;
 use forebay_e2e::{Client, Demo, Engine, Lab, Request, Wire, config};
 
 /// Two pools of one server each, `main` (server a) and `other` (server b); the service has these rules.
@@ -16,11 +17,11 @@ fn ruled(rules: &str) -> Ruled {
             + &config::pool("main", "", &[servers[0].address])
             + &config::pool("other", "", &[servers[1].address]);
     let engine = lab.engine(&text);
-    Ruled { _engine: engine, _servers: servers, at, lab }
+    Ruled { engine, _servers: servers, at, lab }
 }
 
 struct Ruled {
-    _engine: Engine,
+    engine: Engine,
     _servers: Vec<Demo>,
     at: SocketAddr,
     lab: Lab,
@@ -112,6 +113,42 @@ fn a_rule_can_answer_redirect_and_close() {
     assert_eq!((answer.status, answer.field("location")), (308, Some("https://new.example/old?q=1")));
     assert!(client.get("/shut").is_err(), "closed without an answer");
     assert_eq!(client.get("/").unwrap().server(), "a");
+}
+
+//= test POL-REDIRECT-02
+#[test]
+fn a_redirect_without_a_host_leads_back_to_the_service() {
+    let scene = ruled(&rule("moved", "", "{ redirect = { status = 302, path = \"/red\" } }"));
+    let answer = exchange(scene.at, "GET /a HTTP/1.0\r\n\r\n").unwrap();
+    assert!(answer.contains(&format!("\r\nLocation: http://{}/red\r\n", scene.at)), "{answer}");
+}
+
+//= test OBS-LOG-09
+#[test]
+fn the_log_names_the_rule_that_ended_a_request() {
+    let rules = rule("mark", "", "{ header = { set = [\"request\", \"x-a\", \"1\"] } }")
+        + &rule("no admin", "path = { begins_with = [\"/admin\"] }", "{ respond = { status = 403 } }")
+        + &rule(
+            "few",
+            "path = { equals = [\"/few\"] }",
+            "{ rate_limit = { count = 1, period_ms = 3600000 } }",
+        );
+    let scene = ruled(&rules);
+    let mut client = Client::new(scene.at);
+    for target in ["/admin/x", "/few", "/few", "/"] {
+        client.get(target).unwrap();
+    }
+    let named: Vec<(u64, Option<String>)> = scene
+        .engine
+        .log_lines(4, |_| true)
+        .iter()
+        .map(|line| {
+            let rule = line["http_request_policy_rule_name"].as_str().map(str::to_owned);
+            (line["response_code"].as_u64().unwrap(), rule)
+        })
+        .collect();
+    let rule = |name: &str| Some(name.to_owned());
+    assert_eq!(named, [(403, rule("no admin")), (200, None), (429, rule("few")), (200, None)]);
 }
 
 #[test]
