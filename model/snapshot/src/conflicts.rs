@@ -15,13 +15,13 @@ use crate::persistence::Persistence;
 use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool};
 use crate::read::{Reader, printable};
 use crate::service::Protocol;
-use crate::{Snapshot, name_id, nearest};
+use crate::{Snapshot, name_id, nearest, rules};
 
 /// The names of one kind of object, for references.
 struct Names<'s> {
     kind: &'static str,
     names: Vec<&'s str>,
-    /// Whether every name could be read; if not, a reference that dangles may only seem to.
+    /// Whether every name is known; if not, a reference that dangles may only seem to.
     whole: bool,
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
 
     listening(reader, snapshot);
     own_files(reader, snapshot);
-    rules(reader, snapshot, &pools, &groups);
+    rules_of(reader, snapshot, &pools, &groups);
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
         let at = format!("virtual_service[{index}]");
         match (&service.pool, &service.pool_group) {
@@ -96,6 +96,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, monitor) in snapshot.health_monitor.iter().enumerate() {
         monitor_problems(reader, &format!("health_monitor[{index}]"), monitor);
     }
+    crate::loops::find(reader, snapshot);
     crate::ignored::find(reader, snapshot);
     crate::l4::find(reader, snapshot);
     cookies(reader, snapshot);
@@ -127,7 +128,11 @@ impl<'s> Names<'s> {
         let mut seen = BTreeMap::new();
         for (index, name) in names.iter().enumerate() {
             let path = format!("{kind}[{index}].name");
-            whole &= !reader.is_bad(&path) && !name.is_empty();
+            // A name that is against a rule is known all the same; one that is missing is not.
+            whole &= !name.is_empty();
+            if name.is_empty() {
+                continue;
+            }
             twice(reader, &mut seen, *name, &path, &format!("the name \"{}\" is taken", printable(name)));
         }
         Self { kind, names, whole }
@@ -185,30 +190,40 @@ fn same_id(reader: &mut Reader, kind: &str, names: &[&str]) {
 
 /// Lets the core compile every service's rules, and puts its problems where they stand in the document.
 //= CFG-RULE-01
-fn rules(reader: &mut Reader, snapshot: &Snapshot, pools: &Names<'_>, groups: &Names<'_>) {
+fn rules_of(reader: &mut Reader, snapshot: &Snapshot, pools: &Names<'_>, groups: &Names<'_>) {
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
-        if service.rules.is_empty() || !pools.whole || !groups.whole {
-            continue;
-        }
         let config = service.policy(&snapshot.string_group, &snapshot.address_group);
-        let pool = |name: &str| pools.names.contains(&name).then(|| PoolId(name_id(name)));
-        let group = |name: &str| groups.names.contains(&name).then(|| GroupId(name_id(name)));
-        let Err(problems) = Policy::new(&config, &policy::Names { pool: &pool, group: &group }) else {
-            continue;
+        let named = |names: &Names<'_>, name: &str| !names.whole || names.names.contains(&name);
+        let pool = |name: &str| named(pools, name).then(|| PoolId(name_id(name)));
+        let group = |name: &str| named(groups, name).then(|| GroupId(name_id(name)));
+        let problems = match Policy::new(&config, &policy::Names { pool: &pool, group: &group }) {
+            // What is wrong with groups is said once, and of no service that asks no rule.
+            Err(problems) if !service.rules.is_empty() => problems,
+            _ => Vec::new(),
         };
         for problem in problems {
             let path = match problem.path.split_once("_groups") {
                 Some((kind @ ("string" | "address"), rest)) => format!("{kind}_group{rest}"),
                 _ => format!("virtual_service[{index}].{}", problem.path),
             };
-            // A rule that could not be read is only a filler.
-            let whole = path.split(".when").next().and_then(|p| p.split(".then").next()).unwrap_or(&path);
-            if !reader.is_bad(whole) && !reader.is_bad(whole.trim_end_matches(".name")) {
+            // What could not be read is only a filler.
+            if !reader.is_bad_around(&path) {
                 let ours = |text: String| {
                     text.replace("string_groups", "string_group").replace("address_groups", "address_group")
                 };
                 reader.report(&path, ours(problem.reason), ours(problem.fix));
             }
+        }
+        let mut seen = BTreeMap::new();
+        for (r, rule) in service.rules.iter().enumerate() {
+            let at = format!("virtual_service[{index}].rules[{r}]");
+            let path = format!("{at}.name");
+            if reader.is_bad(&at) || reader.is_bad(&path) {
+                continue;
+            }
+            reader.keeps(&path, rules::name(&rule.name));
+            let what = format!("the name \"{}\" is that of another rule", printable(&rule.name));
+            twice(reader, &mut seen, rule.name.as_str(), &path, &what);
         }
     }
 }
@@ -372,7 +387,8 @@ fn choices_of(reader: &mut Reader, at: &str, pool: &Pool, snapshot: &Snapshot) {
         reader.report(&format!("{at}.request_queue.enabled"), reason, "set a limit, or switch the queue off");
     }
     let reselect = &pool.server_reselect;
-    if reselect.enabled && reselect.statuses.is_empty() {
+    let unread = reader.is_bad_within(&format!("{at}.server_reselect.statuses"));
+    if reselect.enabled && reselect.statuses.is_empty() && !unread {
         let reason = "no status leads to another try";
         reader.report(
             &format!("{at}.server_reselect.statuses"),
@@ -380,7 +396,7 @@ fn choices_of(reader: &mut Reader, at: &str, pool: &Pool, snapshot: &Snapshot) {
             "add statuses = [\"5xx\"], or switch it off",
         );
     }
-    if reselect.statuses.iter().any(|range| range.low < 400) {
+    if !unread && reselect.statuses.iter().any(|range| range.low < 400) {
         let reason = "an answer below 400 is no failure";
         reader.report(&format!("{at}.server_reselect.statuses"), reason, "name statuses from 400 to 599");
     }
@@ -406,7 +422,22 @@ fn fail_action(reader: &mut Reader, at: &str, action: &FailAction) {
     }
 }
 
+/// Whether a probe's text begins with a request line; the version may be left out.
+fn is_request(text: &str) -> bool {
+    let first = text.lines().map(str::trim_end).find(|line| !line.is_empty()).unwrap_or_default();
+    let words: Vec<&str> = first.split(' ').collect();
+    let (method, target, version) = match words[..] {
+        [method, target] => (method, target, "HTTP/1.0"),
+        [method, target, version] => (method, target, version),
+        _ => return false,
+    };
+    let is_target = target.starts_with('/') || target.starts_with("http://") || target == "*";
+    let is_plain = target.bytes().all(|b| b.is_ascii_graphic());
+    rules::token(method).is_ok() && is_target && is_plain && matches!(version, "HTTP/1.0" | "HTTP/1.1")
+}
+
 //= CFG-MONITOR-01
+//= CFG-MONITOR-02
 fn monitor_problems(reader: &mut Reader, at: &str, monitor: &HealthMonitor) {
     let (interval, timeout) = (*monitor.send_interval_s(), *monitor.receive_timeout_s());
     let path = format!("{at}.receive_timeout_s");
@@ -416,6 +447,12 @@ fn monitor_problems(reader: &mut Reader, at: &str, monitor: &HealthMonitor) {
         reader.report(&path, reason, "wait less long, or probe less often");
     }
     let HealthMonitor::Http(http) = monitor else { return };
+    let path = format!("{at}.request");
+    if !http.exact_request && !reader.is_bad(&path) && !is_request(&http.request) {
+        let reason = "its first line is no request line";
+        let fix = "begin with a method and a path, as in \"GET / HTTP/1.0\", or set exact_request = true";
+        reader.report(&path, reason, fix);
+    }
     if http.maintenance_codes.len() > limits::MAINTENANCE_CODES_MAX {
         let reason = format!(
             "{} codes, at most {} are taken",

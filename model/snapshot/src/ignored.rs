@@ -8,7 +8,7 @@ use forebay_core::policy::{Action, Rule};
 
 use crate::Snapshot;
 use crate::persistence::Persistence;
-use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool};
+use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool, RequestQueue, ServerDisable};
 use crate::read::{Reader, printable};
 use crate::service::{EscapedSlashes, VirtualService};
 
@@ -27,6 +27,13 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
                 "set enabled = true, or remove it",
             );
         }
+        without_queue(reader, &at, pool);
+        let persistent = pool.server_disable == ServerDisable::AllowPersistent;
+        if persistent && pool.persistence.is_none() && !reader.is_bad(&format!("{at}.persistence")) {
+            let reason = "no client is bound to a server, because the pool has no persistence";
+            let fix = "name a [[persistence]] in the pool, or remove it";
+            report(reader, &format!("{at}.server_disable"), reason, fix);
+        }
         fail_action(reader, &at, &pool.fail_action);
     }
     for (index, group) in snapshot.pool_group.iter().enumerate() {
@@ -38,6 +45,28 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
 pub(crate) fn report(reader: &mut Reader, path: &str, reason: &str, fix: &str) {
     if !reader.is_bad(path) {
         reader.report(path, reason, fix);
+    }
+}
+
+/// How requests wait, where none does.
+//= CFG-IGNORED-02
+fn without_queue(reader: &mut Reader, at: &str, pool: &Pool) {
+    let (queue, default) = (&pool.request_queue, RequestQueue::default());
+    if queue.enabled || reader.is_bad(&format!("{at}.request_queue.enabled")) {
+        return;
+    }
+    for (key, is_set) in
+        [("depth", queue.depth != default.depth), ("timeout_ms", queue.timeout_ms != default.timeout_ms)]
+    {
+        if is_set {
+            let fix = "set enabled = true, or remove it";
+            report(
+                reader,
+                &format!("{at}.request_queue.{key}"),
+                "no request waits while enabled = false",
+                fix,
+            );
+        }
     }
 }
 
@@ -176,8 +205,7 @@ fn without_paths(reader: &mut Reader, index: usize, service: &VirtualService) {
         let replaces = |action: &Action| matches!(action, Action::ReplacePrefix(..));
         rule.when.path.is_some() || rule.then.iter().any(replaces)
     };
-    let unread =
-        (0..service.rules.len()).any(|r| reader.is_bad(&format!("virtual_service[{index}].rules[{r}]")));
+    let unread = reader.is_bad_within(&format!("virtual_service[{index}].rules"));
     if service.escaped_slashes != EscapedSlashes::Refuse && !unread && !service.rules.iter().any(compares) {
         let reason = "no rule of the service compares a path";
         report(reader, &format!("virtual_service[{index}].escaped_slashes"), reason, "remove it");
@@ -197,8 +225,7 @@ fn without_text(
     let mut actions = service.rules.iter().filter(|rule| rule.enabled).flat_map(|rule| &rule.then);
     let gives = actions.any(|action| matches!(action, Action::HashBy(_)));
     // The rule that gives it may be one that could not be read.
-    let unread =
-        (0..service.rules.len()).any(|r| reader.is_bad(&format!("virtual_service[{index}].rules[{r}]")));
+    let unread = reader.is_bad_within(&format!("virtual_service[{index}].rules"));
     if gives || unread {
         return;
     }

@@ -14,6 +14,7 @@ pub mod health;
 mod ignored;
 mod l4;
 pub mod limits;
+mod loops;
 pub mod persistence;
 pub mod pool;
 mod problem;

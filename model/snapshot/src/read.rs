@@ -15,6 +15,7 @@ use crate::problem::Problem;
 use crate::suggest::nearest;
 
 mod declare;
+mod policy;
 mod values;
 
 pub(crate) use declare::{
@@ -28,6 +29,8 @@ pub(crate) struct Reader {
     lines: BTreeMap<String, u32>,
     marked: BTreeSet<String>,
     problems: Vec<Problem>,
+    /// The range of the number that is read next, if its key has one.
+    range: Option<RangeInclusive<i64>>,
 }
 
 impl Reader {
@@ -35,7 +38,13 @@ impl Reader {
         let line_starts = std::iter::once(0)
             .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1))
             .collect();
-        Self { line_starts, lines: BTreeMap::new(), marked: BTreeSet::new(), problems: Vec::new() }
+        Self {
+            line_starts,
+            lines: BTreeMap::new(),
+            marked: BTreeSet::new(),
+            problems: Vec::new(),
+            range: None,
+        }
     }
 
     pub(crate) fn line_at(&self, offset: usize) -> u32 {
@@ -97,7 +106,7 @@ impl Reader {
     }
 
     /// Reports what serde found wrong in a section that the core declares.
-    fn report_serde(&mut self, path: &str, error: &toml::de::Error) {
+    fn report_serde(&mut self, path: &str, form: &str, error: &toml::de::Error) {
         let reason = error.message().trim().replace('\n', "; ");
         // "unknown field `a`, expected one of `b`, `c`": the words between the ticks.
         let (found, known) = reason.split_once(", expected").unwrap_or((&reason, ""));
@@ -105,7 +114,7 @@ impl Reader {
         let near = found.split('`').nth(1).and_then(|typed| nearest(typed, known.iter().copied()));
         let fix = match near {
             Some(near) => format!("did you mean \"{}\"?", printable(near)),
-            None if known.is_empty() => "see the rules in docs/spec/configuration.md".to_owned(),
+            None if known.is_empty() => format!("write {form}; docs/spec/policy.md has every key"),
             None => format!("write one of {}", known.join(", ")),
         };
         if let Some(span) = error.span() {
@@ -117,6 +126,28 @@ impl Reader {
     /// Whether this very place was already found wrong (its value is then only a filler).
     pub(crate) fn is_bad(&self, path: &str) -> bool {
         self.marked.contains(path)
+    }
+
+    /// Whether this place or one around it was found wrong.
+    pub(crate) fn is_bad_around(&self, path: &str) -> bool {
+        let mut path = path;
+        loop {
+            if self.is_bad(path) {
+                return true;
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = &path[..end],
+                None => return false,
+            }
+        }
+    }
+
+    /// Whether this place or one within it was found wrong.
+    pub(crate) fn is_bad_within(&self, path: &str) -> bool {
+        let within = |found: &String| {
+            found.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.marked.range(path.to_owned()..).take_while(|found| found.starts_with(path)).any(within)
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {
@@ -171,11 +202,14 @@ impl Reader {
         table: &DeTable<'_>,
         name: &str,
         default: Option<T>,
+        range: Option<RangeInclusive<i64>>,
     ) -> (String, T, bool) {
         let path = join(section, name);
+        self.range = range;
         if let Some((key, value)) = table.get_key_value(name) {
             self.place(&path, key.span().start);
             let value = T::read(self, &path, value);
+            self.range = None;
             return (path, value, true);
         }
         let value = match default {

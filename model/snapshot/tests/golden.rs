@@ -9,7 +9,7 @@ use std::path::Path;
 use forebay_snapshot::{Snapshot, check};
 
 /// How many documents stand in `tests/golden`: one that gets lost is missed.
-const CASES: usize = 22;
+const CASES: usize = 26;
 
 fn problems(text: &str) -> String {
     match check(text) {
@@ -21,11 +21,14 @@ fn problems(text: &str) -> String {
 //= test CFG-CHECK-01
 //= test CFG-UNKNOWN-01
 //= test CFG-RULE-01
+//= test CFG-RULE-02
 //= test CFG-REF-01
 //= test CFG-CONFLICT-01
 //= test CFG-LISTEN-01
 //= test CFG-PATH-01
 //= test CFG-MONITOR-01
+//= test CFG-MONITOR-02
+//= test CFG-LOOP-01
 //= test CFG-COOKIE-01
 //= test CFG-IGNORED-01
 //= test CFG-IGNORED-02

@@ -32,7 +32,13 @@ macro_rules! section {
                 reader.unknown_keys(path, table, Self::KEYS, also);
                 $(
                     let (at, $field, given) =
-                        reader.field::<$ty>(path, table, stringify!($field), $crate::read::default_or_none!($($default)?));
+                        reader.field::<$ty>(
+                            path,
+                            table,
+                            stringify!($field),
+                            $crate::read::default_or_none!($($default)?),
+                            $crate::read::some_or_none!($($range)?),
+                        );
                     if given && !reader.is_bad(&at) {
                         $( reader.in_range(&at, &$field, &$range); )?
                         $( reader.keeps(&at, $rule(&$field)); )?

@@ -21,7 +21,11 @@ macro_rules! read_numbers {
                 match <$ty>::from_str_radix(&digits, number.radix()) {
                     Ok(number) => number,
                     Err(_) => {
-                        let (low, high) = (<$ty>::MIN, <$ty>::MAX);
+                        // The key's own range says more than that of the number's type.
+                        let (low, high) = match &reader.range {
+                            Some(range) => (range.start().to_string(), range.end().to_string()),
+                            None => (<$ty>::MIN.to_string(), <$ty>::MAX.to_string()),
+                        };
                         let shown = printable(number.as_str());
                         reader.report(path, format!("{shown} is outside {low}..{high}"), format!("set it to {low}..{high}"));
                         0
@@ -136,38 +140,6 @@ read_parsed! {
     crate::pool::ServerAddress, "an IP address with or without a port (names are not resolved)", "\"192.0.2.1:8080\", \"192.0.2.1\" or \"[2001:db8::1]:8080\"", crate::pool::ServerAddress::unset();
     crate::profile::Network, "an address range", "\"192.0.2.0/24\" or \"2001:db8::/32\"", crate::profile::Network::unset();
     crate::health::StatusRange, "a range of status codes", "\"2xx\", \"200\" or \"200-299\"", crate::health::StatusRange::SUCCESS;
-}
-
-/// Sections that the decision core declares: read by serde, so the first problem of each is found, at its line.
-macro_rules! read_by_serde {
-    ($($ty:ty, $form:literal, $filler:expr;)*) => {$(
-        impl Read for $ty {
-            const FORM: &'static str = $form;
-            fn read(reader: &mut Reader, path: &str, value: &Spanned<DeValue<'_>>) -> Self {
-                reader.place_within(path, value.get_ref());
-                let form = toml::de::ValueDeserializer::from(value.clone());
-                match <$ty as serde::Deserialize>::deserialize(form) {
-                    Ok(read) => read,
-                    Err(error) => {
-                        reader.report_serde(path, &error);
-                        Self::filler()
-                    }
-                }
-            }
-            fn filler() -> Self { $filler }
-        }
-    )*};
-}
-read_by_serde! {
-    forebay_core::policy::Rule, "a rule (below)", forebay_core::policy::Rule {
-        name: String::new(), enabled: false, when: forebay_core::policy::Match::default(), then: Vec::new(),
-    };
-    forebay_core::policy::StringGroup, "a table with name and values", forebay_core::policy::StringGroup {
-        name: String::new(), values: Vec::new(),
-    };
-    forebay_core::policy::AddressGroup, "a table with name and prefixes", forebay_core::policy::AddressGroup {
-        name: String::new(), prefixes: Vec::new(),
-    };
 }
 
 impl<const N: usize> Read for Secret<N> {
