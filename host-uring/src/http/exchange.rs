@@ -85,11 +85,9 @@ pub async fn exchange<R: Rt>(
         }
         _ => {
             let steer = steer(client, plan, &view, &mut work.text);
+            work.trace.rule = steer.ended_by();
             match steer.end() {
-                Some(end) => {
-                    work.trace.rule = steer.ended_by();
-                    ruled(client, plan, head, &view, work, end, patience).await
-                }
+                Some(end) => ruled(client, plan, head, &view, work, end, patience).await,
                 None => attempts(client, plan, head, &view, &steer, work, patience).await,
             }
         }
