@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use forebay_host_uring::config::Tree;
 use forebay_host_uring::control::mailbox::Message;
 use forebay_host_uring::control::supervisor::{Body, Order, Orders, Supervisor};
-use forebay_host_uring::control::{SeatListener, ShutdownStage, State, WorkerSeat, sockets};
+use forebay_host_uring::control::{Running, SeatListener, ShutdownStage, State, WorkerSeat, sockets};
 use forebay_host_uring::limits::sizes::{self, Needs};
 use forebay_host_uring::metrics::WorkerMetrics;
+use forebay_host_uring::persist::Store;
+use forebay_host_uring::rt::clock;
 
 /// A worker's loop as the supervisor sees it: each connection gets the number of the worker that accepted it.
 fn body(seat: &WorkerSeat) {
@@ -27,7 +29,7 @@ fn body(seat: &WorkerSeat) {
                     helped.extend(listeners.into_iter().map(|listener| (worker, listener)));
                 }
                 Message::StopAcceptFor { worker } => helped.retain(|(other, _)| *other != worker),
-                Message::PoolsChanged | Message::Shutdown => {}
+                Message::PoolsChanged | Message::Configure { .. } | Message::Shutdown => {}
             }
         }
         if seat.shutdown.stage() != ShutdownStage::Running {
@@ -67,8 +69,10 @@ impl Rig {
         let sockets = sockets::bind(&tree, workers).expect("the port is free");
         let needs = Needs { workers: workers as u64, listeners: 1, probes: 0 };
         let sizes = sizes::derive(&tree.engine, 4_096, needs).expect("files enough");
+        let store = Store::build(&tree, 1 << 20, [7; 16], clock::now()).expect("a store");
+        let store = Arc::new(store);
         let metrics = (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect();
-        let state = Arc::new(State::new(tree, metrics, sizes, None, None));
+        let state = Arc::new(State::new(Running { number: 1, tree, store }, metrics, sizes, None));
         let (orders, taken) = Orders::new();
         let theirs = Arc::clone(&state);
         let runtime = std::thread::spawn(move || {

@@ -87,6 +87,8 @@ pub enum Command {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Load the configuration file again; a broken one changes nothing
+    Reload(Ask),
     /// Plant a fault in a running engine (tests only; needs run --allow-faults)
     #[command(hide = true)]
     Fault {

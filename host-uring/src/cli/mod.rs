@@ -16,7 +16,7 @@ use clap::CommandFactory;
 use forebay_host_uring::control::admin::Request;
 use forebay_host_uring::control::answers::Filter;
 use forebay_host_uring::control::explain::Question;
-use forebay_host_uring::control::{self, Start};
+use forebay_host_uring::control::{self, Source, Start};
 use forebay_snapshot::engine::{LogLevel, ProcessFormat};
 use forebay_snapshot::{Problem, Snapshot};
 use serde_json::json;
@@ -54,6 +54,7 @@ pub fn run(args: Args) -> ExitCode {
                 Question { virtual_service: service, method, url, headers, client, client_port: 0 };
             ask::show(&ask, &Request::Explain(question), show::explain)
         }
+        Command::Reload(ask) => ask::show(&ask, &Request::Reload {}, show::reload),
         Command::Fault { worker, stall_ms, ask } => {
             ask::show(&ask, &Request::Fault { worker, stall_ms }, |_| "the fault is planted\n".to_owned())
         }
@@ -178,7 +179,8 @@ fn engine(config: &Path, allow_faults: bool) -> ExitCode {
     if allow_faults {
         tracing::warn!("faults may be planted through the admin socket: this is for tests only");
     }
-    match control::run(snapshot, Start { allow_faults }, forebay_host_uring::worker::make) {
+    let source = Some(Source { path: config.to_owned(), settle: paths::settle });
+    match control::run(snapshot, Start { source, allow_faults }, forebay_host_uring::worker::make) {
         Ok(ended) if ended.connections_cut == 0 => ExitCode::SUCCESS,
         // Whoever stopped it reads in the log how many; a script sees that the grace was too short.
         Ok(_) => ExitCode::from(exit::TIME_OUT),

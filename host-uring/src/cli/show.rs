@@ -41,6 +41,28 @@ fn millis(us: &Value) -> String {
     }
 }
 
+/// `forebay-se reload`
+pub fn reload(data: &Value) -> String {
+    let generation = &data["generation"];
+    if data["outcome"] == "unchanged" {
+        return format!("the configuration is what it was (generation {generation})\n");
+    }
+    let mut out = format!("the configuration is loaded (generation {generation})\n");
+    for (kind, change) in data["changes"].as_object().into_iter().flatten() {
+        for word in ["added", "removed"] {
+            let names: Vec<String> = list(&change[word]).iter().map(text).collect();
+            if !names.is_empty() {
+                let _ = writeln!(out, "  {} {word}: {}", kind.replace('_', " "), names.join(", "));
+            }
+        }
+    }
+    let late: Vec<String> = list(&data["late_workers"]).iter().map(text).collect();
+    if !late.is_empty() {
+        let _ = writeln!(out, "  workers that stand still and take it when they go on: {}", late.join(", "));
+    }
+    out
+}
+
 /// `forebay-se status`
 pub fn status(data: &Value) -> String {
     let workers = list(&data["workers"]);

@@ -5,6 +5,7 @@
 //! [`PoolShared`].
 
 mod decide;
+mod heritage;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use forebay_snapshot::service::ProxyProtocol;
 use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Protocol, Snapshot};
 
 use crate::rt::clock;
+use heritage::Heritage;
 
 pub use decide::{fail_action, head_limits};
 pub use shared::{HealthState, PoolShared, ServerShared, ServiceShared};
@@ -81,6 +83,8 @@ pub struct Service {
     pub pools: Vec<PoolIndex>,
     /// Its rules, compiled; empty if it has none.
     pub policy: Policy,
+    /// Its rules as they were compiled.
+    pub rules: Arc<PolicyConfig>,
     /// What its clients speak.
     pub protocol: Protocol,
     /// Whose connections begin with a header of the PROXY protocol.
@@ -154,6 +158,14 @@ impl Tree {
     ///
     /// Invariant: every reference of such a snapshot names something, so nothing is left out here.
     pub fn build(snapshot: Snapshot) -> Self {
+        Self::after(snapshot, &[])
+    }
+
+    /// Resolves a snapshot that comes after the `living` configurations, the newest first: what is in one of them too
+    /// keeps its counts, its limits in use and its health.
+    //= RELOAD-KEEP-01
+    pub fn after(snapshot: Snapshot, living: &[Arc<Tree>]) -> Self {
+        let heritage = Heritage::of(living);
         let Snapshot {
             engine,
             virtual_service,
@@ -183,9 +195,9 @@ impl Tree {
                     .server
                     .iter()
                     .zip(&mut slots)
-                    .map(|(server, slot)| Server::build(server, slot, &config))
+                    .map(|(server, slot)| Server::build(server, slot, &config, &heritage))
                     .collect(),
-                shared: Arc::new(PoolShared::default()),
+                shared: heritage.pool(PoolId(name_id(&config.name))),
                 config,
             })
             .collect();
@@ -213,7 +225,8 @@ impl Tree {
             let udp = udp_profile.iter().find(|p| p.name == vs.udp_profile).cloned().unwrap_or_default();
             let service = ServiceIndex(services.len());
             listeners.extend(vs.listen.iter().map(|address| Listener { address: *address, service }));
-            let policy = compile(&vs.policy(&string_group, &address_group), &by_name, &groups);
+            let rules = Arc::new(vs.policy(&string_group, &address_group));
+            let policy = compile(&rules, &by_name, &groups);
             let own = match target {
                 Target::Pool(index) => vec![index],
                 Target::Group(index) => groups[index.0].pools.clone(),
@@ -231,18 +244,20 @@ impl Tree {
                     pools.push(pool);
                 }
             }
+            let id = VsId(name_id(&vs.name));
             services.push(Service {
-                id: VsId(name_id(&vs.name)),
+                id,
                 name: vs.name,
                 target,
                 pools,
                 policy,
+                rules,
                 protocol: vs.protocol,
                 proxy_protocol: vs.proxy_protocol,
                 http,
                 tcp,
                 udp,
-                shared: Arc::default(),
+                shared: heritage.service(id),
             });
         }
         let server_slots = pools.iter().map(|pool| pool.servers.len()).sum();
@@ -312,15 +327,22 @@ impl Tree {
 }
 
 impl Server {
-    fn build(config: &forebay_snapshot::Server, slot: usize, pool: &forebay_snapshot::Pool) -> Self {
+    fn build(
+        config: &forebay_snapshot::Server,
+        slot: usize,
+        pool: &forebay_snapshot::Pool,
+        heritage: &Heritage,
+    ) -> Self {
         let address = config.address.with_default(pool.default_server_port);
         let state = if pool.health_monitors.is_empty() { HealthState::Up } else { HealthState::Checking };
+        let id = ServerId::of(Endpoint::from(address));
+        let new = || ServerShared::new(state);
         Self {
-            id: ServerId::of(Endpoint::from(address)),
+            id,
             address,
             config: config.clone(),
             slot,
-            shared: Arc::new(ServerShared::new(state)),
+            shared: heritage.server(PoolId(name_id(&pool.name)), id, new),
         }
     }
 }

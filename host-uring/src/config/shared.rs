@@ -1,6 +1,6 @@
 //! What changes while a tree runs: written by few, read by every worker.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::health::ServerReport;
@@ -111,7 +111,13 @@ pub struct PoolShared {
     queued: AtomicU32,
     /// What the workers count for it.
     pub counts: PerWorker<PoolMetrics>,
+    turns: Turns,
 }
+
+/// Turns of round robin over all workers, on a cache line of its own: workers write it with every decision.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Turns(AtomicU64);
 
 /// What changes about a virtual service.
 #[derive(Debug, Default)]
@@ -129,6 +135,16 @@ impl PoolShared {
     /// Tells the workers to read the servers' states again.
     pub fn bump(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes the next turn of a pool whose round robin goes over all workers.
+    pub fn ticket(&self) -> u64 {
+        self.turns.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The turn that [`PoolShared::ticket`] gives next.
+    pub fn next_ticket(&self) -> u64 {
+        self.turns.0.load(Ordering::Relaxed)
     }
 
     /// Takes one of `depth` places in the queue; `false` if all are taken.

@@ -18,8 +18,9 @@ use tokio::net::{UnixListener, UnixStream};
 use super::explain::{self, Question};
 use super::mailbox::Message;
 use super::places::{Mark, Places};
+use super::reload::Reloader;
 use super::supervisor::{Order, Orders};
-use super::{Peek, State, answers};
+use super::{State, answers};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_EXCHANGE_S, ADMIN_REQUEST_BYTES_MAX, PLACE_LOOK_MS};
 
 /// What the engine is asked.
@@ -38,6 +39,8 @@ pub enum Request {
     Persistence(answers::Filter),
     /// Which server a request would get, and why.
     Explain(Question),
+    /// Loads the configuration file again.
+    Reload {},
     /// Makes a worker panic or stand still; refused unless the engine was started for tests.
     Fault {
         /// The worker.
@@ -117,7 +120,7 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 pub async fn serve(
     listener: UnixListener,
     state: Arc<State>,
-    peek: Option<Arc<dyn Peek>>,
+    reloader: Arc<Reloader>,
     faults: Option<Orders>,
 ) {
     let mut places = Places::new(ADMIN_CONNECTIONS_MAX);
@@ -127,10 +130,10 @@ pub async fn serve(
                 while !places.make_room() {
                     tokio::time::sleep(Duration::from_millis(PLACE_LOOK_MS)).await;
                 }
-                let (state, peek, faults) = (Arc::clone(&state), peek.clone(), faults.clone());
+                let (state, reloader, faults) = (Arc::clone(&state), Arc::clone(&reloader), faults.clone());
                 places.take(|mark| async move {
                     // Whoever goes away in the middle gets nothing more; there is nobody to tell.
-                    let _ = talk(stream, &mark, &state, peek.as_deref(), faults.as_ref()).await;
+                    let _ = talk(stream, &mark, &state, &reloader, faults.as_ref()).await;
                 });
                 // It reads what has come with the connection before the next one could take its place.
                 tokio::task::yield_now().await;
@@ -148,7 +151,7 @@ async fn talk(
     mut stream: UnixStream,
     mark: &Mark,
     state: &State,
-    peek: Option<&dyn Peek>,
+    reloader: &Reloader,
     faults: Option<&Orders>,
 ) -> io::Result<()> {
     let patience = Duration::from_secs(ADMIN_EXCHANGE_S);
@@ -159,7 +162,7 @@ async fn talk(
         };
         mark.asked();
         let (answer, go_on) = match line {
-            Line::Request(line) => (answer(&line, state, peek, faults).await, true),
+            Line::Request(line) => (answer(&line, state, reloader, faults).await, true),
             Line::TooLong => (
                 refuse(&Refused::new(
                     Code::Usage,
@@ -210,7 +213,7 @@ fn refuse(refused: &Refused) -> Value {
     json!({ "ok": false, "error": refused })
 }
 
-async fn answer(line: &[u8], state: &State, peek: Option<&dyn Peek>, faults: Option<&Orders>) -> Value {
+async fn answer(line: &[u8], state: &State, reloader: &Reloader, faults: Option<&Orders>) -> Value {
     let request: Request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(error) => {
@@ -222,7 +225,8 @@ async fn answer(line: &[u8], state: &State, peek: Option<&dyn Peek>, faults: Opt
         Request::Status {} => Ok(answers::status(state)),
         Request::Servers { pool } => answers::servers(state, pool.as_deref()).await,
         Request::Persistence(filter) => answers::persistence(state, &filter).await,
-        Request::Explain(question) => explain::answer(state, peek, &question),
+        Request::Explain(question) => explain::answer(state, &question),
+        Request::Reload {} => reloader.load("a command").await,
         Request::Fault { worker, stall_ms } => fault(state, faults, worker, stall_ms).await,
     };
     match answered {

@@ -76,6 +76,8 @@ pub(super) fn status(state: &State) -> Value {
         })
         .collect();
     let log = state.log_counts();
+    let table = state.table_view();
+    let reload = state.reloads.view(state.running().number, &state.workers);
     json!({
         "engine": tree.engine.name,
         "version": VERSION,
@@ -87,9 +89,15 @@ pub(super) fn status(state: &State) -> Value {
         "open_files": process.open_files,
         "connections_max": state.sizes.connections_max,
         "connections_bound_by": state.sizes.bound_by.word(),
-        "persistence_entries": state.table_view().map(|t| t.entries),
-        "persistence_entries_max": state.table_view().map(|t| t.capacity),
+        "persistence_entries": table.entries,
+        "persistence_entries_max": table.capacity,
         "access_log": { "written": log.written, "dropped": log.dropped, "lost": log.lost },
+        "configuration": {
+            "generation": reload.generation,
+            "generations_live": reload.live,
+            "last_reload_unix_s": reload.last_unix_s,
+            "last_reload_problems": state.reloads.problems(),
+        },
         "virtual_services": services,
     })
 }
@@ -139,7 +147,8 @@ fn latency(sum: &HistogramSum) -> Value {
 
 /// Servers, each with its state and why.
 pub(super) async fn servers(state: &State, pool: Option<&str>) -> Result<Value, Refused> {
-    let tree = &state.tree();
+    let running = state.running();
+    let tree = &running.tree;
     if let Some(name) = pool
         && !tree.pools.iter().any(|p| p.name == name)
     {
@@ -147,10 +156,10 @@ pub(super) async fn servers(state: &State, pool: Option<&str>) -> Result<Value, 
     }
     let wanted = |p: &Pool| pool.is_none_or(|name| p.name == name);
     let pools = || (0..).map(PoolIndex).zip(&tree.pools).filter(|(_, p)| wanted(p));
-    let keeps = |index| state.tables().is_some_and(|tables| tables.keeps(index));
-    let clients = match state.tables() {
-        Some(tables) if pools().any(|(index, _)| keeps(index)) => tables::clients(tables.as_ref()).await,
-        _ => Clients::new(),
+    let keeps = |index| running.store.keeps(index);
+    let clients = match pools().any(|(index, _)| keeps(index)) {
+        true => tables::clients(running.store.as_ref()).await,
+        false => Clients::new(),
     };
     let list: Vec<Value> = pools()
         .flat_map(|(index, p)| p.servers.iter().map(move |server| (index, p, server)))
@@ -204,17 +213,14 @@ pub(super) fn no_such<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'
 /// duties wait for the whole walk.
 //= OBS-PERSIST-01
 pub(super) async fn persistence(state: &State, filter: &Filter) -> Result<Value, Refused> {
-    let Some(tables) = state.tables() else {
-        let fix = "configure persistence of type client_ip or app_cookie; cookies that we make are kept by the clients";
-        return Err(Refused::new(Code::NotFound, "this engine keeps no persistence table", fix));
-    };
-    let tree = state.tree();
+    let running = state.running();
+    let (tables, tree): (&dyn Tables, _) = (running.store.as_ref(), &running.tree);
     if let Some(name) = &filter.pool
         && !tree.pools.iter().any(|p| p.name == *name)
     {
         return Err(no_such("pool", name, tree.pools.iter().map(|p| p.name.as_str())));
     }
-    let wanted = Wanted::new(filter, tables.as_ref())?;
+    let wanted = Wanted::new(filter, tables)?;
     let limit = filter.limit.unwrap_or(100).min(ADMIN_ENTRIES_MAX);
     let mut entries = Vec::new();
     let mut matching = 0_u64;

@@ -71,7 +71,7 @@ pub trait Peek: Send + Sync {
 /// What an explanation has to go by.
 struct Case<'c> {
     tree: &'c Tree,
-    peek: Option<&'c dyn Peek>,
+    peek: &'c dyn Peek,
     at: ServiceIndex,
     service: &'c Service,
     view: View<'c>,
@@ -87,9 +87,11 @@ struct Copied<'c> {
 
 /// Explains one request: the bytes that a client would send are read and judged as a worker does it.
 //= OBS-EXPLAIN-01
-pub(super) fn answer(state: &State, peek: Option<&dyn Peek>, question: &Question) -> Result<Value, Refused> {
+pub(super) fn answer(state: &State, question: &Question) -> Result<Value, Refused> {
     let asked = Asked::of(question)?;
-    let tree = &*state.tree();
+    let running = state.running();
+    let tree = &*running.tree;
+    let peek: &dyn Peek = running.store.as_ref();
     let at = service(tree, question, &asked)?;
     let service = tree.service(at);
     let mut steps = vec![format!("virtual service {:?} takes the request", service.name)];
@@ -204,9 +206,9 @@ impl<'c> Case<'c> {
         from.read_states(&mut pool, self.now);
         let profile = pool.profile();
         let found = profile.map_or(Found::Off, |profile| persist::find(profile, &self.view));
-        let known = match (profile, self.peek) {
-            (Some(profile), Some(peek)) => peek.remembered(self.at, at, profile, &found, self.now),
-            _ => Remembered { table_key: None, key: None, stored: Stored::Nothing },
+        let known = match profile {
+            Some(profile) => self.peek.remembered(self.at, at, profile, &found, self.now),
+            None => Remembered { table_key: None, key: None, stored: Stored::Nothing },
         };
         Ok(Copied { pool, found, known })
     }
@@ -287,7 +289,7 @@ fn decide(
     let input = Input {
         now: case.now,
         wall: UnixSeconds(crate::health::unix_s()),
-        ticket: case.peek.map_or(0, |peek| peek.next_ticket(at)),
+        ticket: case.peek.next_ticket(at),
         hash_key: hash_key.as_ref().map(lb::HashKey::bytes),
         found,
         key: known.table_key,

@@ -4,25 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Tables;
 use super::tables::clients;
-use crate::config::Tree;
+use super::{State, Tables};
 use crate::limits::{TABLE_FULL_TELL_S, TABLE_HIGH_OVER_PERCENT, TABLE_HIGH_PERCENT, TABLE_LOOK_MS};
 
 /// Looks at the table now and then, and warns before it is full and while entries have to go before their time or
 /// find no room.
 //= OBS-PERSIST-02
 //= OBS-PERSIST-03
-pub async fn watch(tables: Arc<dyn Tables>, tree: Arc<Tree>) {
+pub async fn watch(state: Arc<State>) {
     let mut level = Level::default();
     let mut look = tokio::time::interval(Duration::from_millis(TABLE_LOOK_MS));
     let (mut evictions, mut refusals) = (Teller::default(), Teller::default());
     loop {
         look.tick().await;
+        let running = state.running();
+        let (tables, tree) = (running.store.as_ref(), &running.tree);
         let (view, now) = (tables.view(), Instant::now());
         if level.tells(view.entries, view.capacity, now) {
             let mut pools = BTreeMap::new();
-            for ((pool, _), clients) in clients(tables.as_ref()).await {
+            for ((pool, _), clients) in clients(tables).await {
                 *pools.entry(pool).or_insert(0_u64) += clients;
             }
             if let Some((pool, entries)) = pools.into_iter().max_by_key(|(_, entries)| *entries) {

@@ -83,9 +83,8 @@ fn workers(out: &mut String, state: &State) {
         log.dropped,
         log.lost
     );
-    if let Some(table) = state.table_view() {
-        let _ = write!(out, "; {} of {} persistence entries", table.entries, table.capacity);
-    }
+    let table = state.table_view();
+    let _ = write!(out, "; {} of {} persistence entries", table.entries, table.capacity);
 }
 
 fn one_service(out: &mut String, tree: &Tree, index: usize, service: &Service) {

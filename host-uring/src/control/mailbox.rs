@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use super::Running;
 use super::seat::SeatListener;
 use crate::limits::MAILBOX_MESSAGES_MAX;
 
@@ -16,6 +17,13 @@ use crate::limits::MAILBOX_MESSAGES_MAX;
 pub enum Message {
     /// The states of some pool's servers have changed: compare the generations.
     PoolsChanged,
+    /// Take this configuration for all requests that begin from now on.
+    Configure {
+        /// The configuration.
+        running: Arc<Running>,
+        /// All sockets that the worker has by it.
+        listeners: Vec<SeatListener>,
+    },
     /// Accept on these sockets as well: their own worker is stuck.
     AcceptFor {
         /// The stuck worker.

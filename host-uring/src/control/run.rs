@@ -9,27 +9,29 @@ use anyhow::{Context, anyhow};
 use forebay_snapshot::Snapshot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::reload::{Reloader, Source};
 use super::supervisor::{Body, Order, Orders, Supervisor};
-use super::{Peek, ShutdownStage, State, Tables, admin, full, resident, sockets, web};
+use super::{Running, ShutdownStage, State, admin, full, resident, sockets, web};
 use crate::config::Tree;
 use crate::health::{self, Driver};
 use crate::limits::STOP_NOW_S;
 use crate::limits::sizes::{self, Needs, Sizes};
 use crate::log::{Target, Writer};
+use crate::persist::Store;
 
 /// What runs on the workers' side, made once the configuration is known.
 pub struct Workers {
     /// What each worker's thread runs; again after a panic.
     pub body: Body,
-    /// The persistence tables.
-    pub tables: Option<Arc<dyn Tables>>,
-    /// What `explain` may look up.
-    pub peek: Option<Arc<dyn Peek>>,
+    /// Cookie keys and persistence tables.
+    pub store: Arc<Store>,
 }
 
 /// How the engine is started.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Start {
+    /// Where the configuration can be read again; `None`: it cannot change while the engine runs.
+    pub source: Option<Source>,
     /// Whether faults may be planted through the admin socket. Only for tests.
     pub allow_faults: bool,
 }
@@ -42,7 +44,7 @@ pub struct Ended {
 }
 
 /// Runs an engine until it is told to stop (SIGTERM, SIGINT; a second one stops at once; SIGHUP opens the access
-/// log anew).
+/// log anew and loads the configuration again).
 ///
 /// # Errors
 /// What keeps it from starting, with what to do about it.
@@ -55,7 +57,7 @@ pub fn run(
     ignore_file_size_signal();
     keep_files_to_ourselves();
     report_panics();
-    let tree = Arc::new(Tree::build(snapshot));
+    let tree = Arc::new(Tree::build(snapshot.clone()));
     let workers = worker_count(&tree);
     let sizes = sizes_of(&tree, workers)?;
     let seats = sockets::bind(&tree, workers).map_err(|problems| {
@@ -69,12 +71,12 @@ pub fn run(
     let made = make(&tree, &sizes)?;
     let log = open_log(&tree)?.map(Arc::new);
     let metrics = (0..workers).map(|_| Arc::default()).collect();
-    let state = Arc::new(State::new(Arc::clone(&tree), metrics, sizes, made.tables, log));
+    let state = Arc::new(State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the control thread's runtime cannot be made")?;
-    let result = runtime.block_on(control(&state, start, made.body, made.peek, seats));
+    let result = runtime.block_on(control(&state, start, snapshot, made.body, seats));
     // Whatever still runs on the runtime holds only clones; the log's writer ends with what is left in the rings.
     runtime.shutdown_timeout(Duration::from_millis(100));
     if let Some(log) = &state.log {
@@ -86,8 +88,8 @@ pub fn run(
 async fn control(
     state: &Arc<State>,
     start: Start,
+    snapshot: Snapshot,
     body: Body,
-    peek: Option<Arc<dyn Peek>>,
     seats: Vec<Vec<super::SeatListener>>,
 ) -> anyhow::Result<Ended> {
     let mut stop = Stop::new()?;
@@ -104,22 +106,26 @@ async fn control(
         })?;
         tokio::spawn(web::serve(listener, Arc::clone(state)));
     }
-    if let Some(tables) = state.tables() {
-        tokio::spawn(full::watch(tables, state.tree()));
-    }
+    tokio::spawn(full::watch(Arc::clone(state)));
     let (orders, taken) = Orders::new();
     let socket = PathBuf::from(&engine.admin_socket);
     let listener = admin::bind(&socket)?;
     let _remove = RemoveAtEnd::new(socket);
-    tokio::spawn(admin::serve(listener, Arc::clone(state), peek, start.allow_faults.then(|| orders.clone())));
+    let reloader = Arc::new(Reloader::new(Arc::clone(state), orders.clone(), start.source, snapshot));
+    let (asked, watching) = (Arc::clone(&reloader), Arc::clone(&reloader));
+    tokio::spawn(admin::serve(
+        listener,
+        Arc::clone(state),
+        asked,
+        start.allow_faults.then(|| orders.clone()),
+    ));
+    tokio::spawn(async move { watching.watch().await });
     let wake = orders.clone();
     let driver = Driver::new(state.tree(), Box::new(move || wake.give(Order::PoolsChanged)));
-    let monitors = tokio::spawn(driver.run());
+    let monitors = tokio::spawn(driver.run(state.follow()));
     say_start(state);
     let supervisor = tokio::spawn(Supervisor::new(Arc::clone(state), body, seats).run(taken));
-    if let Some(tables) = state.tables() {
-        resident::start(tables, Arc::clone(state));
-    }
+    resident::start(state.tables(), Arc::clone(state));
     loop {
         tokio::select! {
             name = stop.wait() => {
@@ -131,6 +137,10 @@ async fn control(
                     log.reopen();
                 }
                 tracing::info!("the access log is opened anew");
+                //= RELOAD-LOG-01
+                let reloader = Arc::clone(&reloader);
+                // What came of it is told in the log and in the metrics.
+                tokio::spawn(async move { reloader.load("SIGHUP").await.is_ok() });
             }
             _ = user.0.recv() => say_ignored("SIGUSR1"),
             _ = user.1.recv() => say_ignored("SIGUSR2"),
@@ -273,7 +283,7 @@ fn open_log(tree: &Tree) -> anyhow::Result<Option<Writer>> {
 fn say_ignored(signal: &'static str) {
     tracing::warn!(
         signal,
-        "a signal that means nothing here; SIGHUP opens the access log anew, SIGTERM stops"
+        "a signal that means nothing here; SIGHUP loads the configuration and opens the access log anew, SIGTERM stops"
     );
 }
 

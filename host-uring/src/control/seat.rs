@@ -4,8 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::Running;
 use super::mailbox::MailboxReceiver;
-use crate::config::{ServiceIndex, Tree};
+use crate::config::ServiceIndex;
 use crate::log::Sink;
 use crate::metrics::WorkerMetrics;
 
@@ -14,7 +15,7 @@ pub struct WorkerSeat {
     /// The worker's number, from 0.
     pub index: usize,
     /// The configuration.
-    pub tree: Arc<Tree>,
+    pub running: Arc<Running>,
     /// Listening sockets: duplicates of the supervisor's, non-blocking.
     pub listeners: Vec<SeatListener>,
     /// The worker's counters; this worker is their only writer.

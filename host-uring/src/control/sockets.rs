@@ -64,10 +64,23 @@ impl fmt::Display for BindProblem {
 /// # Errors
 /// All addresses that cannot be had, at once.
 pub fn bind(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
+    bind_new(tree, workers, |_| true)
+}
+
+/// Binds those addresses of `tree` that `is_new` says, once for each worker. It may wait for an address that is being
+/// given up.
+///
+/// # Errors
+/// All addresses that cannot be had, at once; none is bound then.
+pub fn bind_new(
+    tree: &Tree,
+    workers: usize,
+    is_new: impl Fn(&SocketAddr) -> bool,
+) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
     let mut seats: Vec<Vec<SeatListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut problems = Vec::new();
     let give_up = Instant::now() + Duration::from_millis(BIND_WAIT_MS);
-    for listener in &tree.listeners {
+    for listener in tree.listeners.iter().filter(|listener| is_new(&listener.address)) {
         let sockets = alone_soon(listener.address, give_up)
             .and_then(|()| (0..workers).map(|_| listen(listener.address)).collect::<io::Result<Vec<_>>>());
         match sockets {

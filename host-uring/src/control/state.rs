@@ -1,10 +1,13 @@
 //! What the control thread knows, for the pages and answers that show it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use super::ShutdownFlag;
+use tokio::sync::watch;
+
+use super::reload::Reloads;
+use super::{Running, ShutdownFlag};
 use crate::config::{HealthState, Tree};
 use crate::control::Tables;
 use crate::limits::READY_PATIENCE_MS;
@@ -15,14 +18,17 @@ use crate::metrics::{Process, WorkerMetrics};
 
 /// What the control thread knows. Workers never touch it.
 pub struct State {
-    tree: Arc<Tree>,
+    running: watch::Sender<Arc<Running>>,
+    /// Earlier configurations by which requests may still work, the newest first.
+    earlier: Mutex<Vec<Weak<Tree>>>,
+    /// What became of attempts to load a configuration.
+    pub reloads: Reloads,
     /// Every worker's counters.
     pub workers: Vec<Arc<WorkerMetrics>>,
     /// What the process may use.
     pub sizes: Sizes,
     /// How far the stop has come.
     pub shutdown: Arc<ShutdownFlag>,
-    tables: Option<Arc<dyn Tables>>,
     /// The access log's writer; `None`: the log is off.
     pub log: Option<Arc<Writer>>,
     supervised: Mutex<Vec<Supervised>>,
@@ -34,20 +40,20 @@ pub struct State {
 impl State {
     /// The state at the start.
     pub fn new(
-        tree: Arc<Tree>,
+        running: Running,
         workers: Vec<Arc<WorkerMetrics>>,
         sizes: Sizes,
-        tables: Option<Arc<dyn Tables>>,
         log: Option<Arc<Writer>>,
     ) -> Self {
         let now = crate::health::unix_s();
         Self {
             supervised: Mutex::new(vec![Supervised::default(); workers.len()]),
             shutdown: Arc::default(),
-            tree,
+            running: watch::Sender::new(Arc::new(running)),
+            earlier: Mutex::default(),
+            reloads: Reloads::new(now),
             workers,
             sizes,
-            tables,
             log,
             started: Instant::now(),
             started_unix_s: now,
@@ -55,14 +61,46 @@ impl State {
         }
     }
 
-    /// The configuration.
-    pub fn tree(&self) -> Arc<Tree> {
-        Arc::clone(&self.tree)
+    /// The configuration, with what was made for it.
+    pub fn running(&self) -> Arc<Running> {
+        Arc::clone(&self.running.borrow())
     }
 
-    /// The persistence tables, if the workers have any.
-    pub fn tables(&self) -> Option<Arc<dyn Tables>> {
-        self.tables.clone()
+    /// Tells of every configuration that takes the place of the one before.
+    pub fn follow(&self) -> watch::Receiver<Arc<Running>> {
+        self.running.subscribe()
+    }
+
+    /// The configuration.
+    pub fn tree(&self) -> Arc<Tree> {
+        Arc::clone(&self.running.borrow().tree)
+    }
+
+    /// The persistence tables.
+    pub fn tables(&self) -> Arc<dyn Tables> {
+        Arc::clone(&self.running.borrow().store) as Arc<dyn Tables>
+    }
+
+    /// All configurations by which requests may still work, the current one first.
+    pub fn living(&self) -> Vec<Arc<Tree>> {
+        let earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(self.tree()).chain(earlier.iter().filter_map(Weak::upgrade)).collect()
+    }
+
+    /// Makes a configuration the current one.
+    pub fn set_running(&self, running: Arc<Running>) {
+        let before = self.running.send_replace(running);
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|tree| tree.strong_count() > 0);
+        earlier.insert(0, Arc::downgrade(&before.tree));
+    }
+
+    /// Closes what a worker had open that has panicked.
+    pub fn settle_after_panic(&self, worker: usize) {
+        self.workers[worker].settle_after_panic();
+        for tree in self.living() {
+            tree.settle_after_panic(worker);
+        }
     }
 
     /// What the supervisor knows of each worker.
@@ -119,11 +157,12 @@ impl State {
             uptime_ms: self.uptime_ms(),
             connections_max: self.sizes.connections_max,
             table: self.table_view(),
+            reload: self.reloads.view(self.running().number, &self.workers),
         })
     }
 
     /// The persistence tables' counts.
-    pub fn table_view(&self) -> Option<TableView> {
-        self.tables().map(|tables| tables.view())
+    pub fn table_view(&self) -> TableView {
+        self.tables().view()
     }
 }

@@ -15,8 +15,8 @@ use super::closing;
 use super::mailbox::{Mailbox, Message, mailbox};
 use super::sockets::duplicate;
 use super::stand_in::{Change, Peer, StandIns};
-use super::{SeatListener, ShutdownStage, State, WorkerSeat};
-use crate::limits::{RESTART_DELAY_MS, STOP_ACCEPT_MS, SUPERVISOR_LOOK_MS};
+use super::{Running, SeatListener, ShutdownStage, State, WorkerSeat};
+use crate::limits::{LEAVE_ACCEPT_MS, RESTART_DELAY_MS, STOP_ACCEPT_MS, SUPERVISOR_LOOK_MS};
 use crate::log;
 
 /// What a worker's thread runs.
@@ -25,6 +25,8 @@ pub type Body = Arc<dyn Fn(WorkerSeat) + Send + Sync>;
 /// The workers and their sockets.
 pub struct Supervisor {
     state: Arc<State>,
+    /// The configuration that the seats' sockets belong to.
+    running: Arc<Running>,
     body: Body,
     seats: Vec<Seat>,
     ends: mpsc::Sender<End>,
@@ -35,6 +37,10 @@ pub struct Supervisor {
 
 struct Seat {
     listeners: Vec<SeatListener>,
+    /// Sockets of addresses that are gone, until nobody waits in their queues or time is up.
+    leaving: Vec<(SeatListener, Instant)>,
+    /// Number of the configuration that the worker was told last.
+    told: u64,
     mailbox: Option<Mailbox>,
     thread: Option<JoinHandle<()>>,
     started: Instant,
@@ -64,6 +70,8 @@ pub struct Orders(mpsc::Sender<Order>);
 pub enum Order {
     /// Server states have changed: wake the workers.
     PoolsChanged,
+    /// Another configuration, with the sockets of its new addresses, one list for each worker.
+    Configure(Arc<Running>, Vec<Vec<SeatListener>>),
     /// Stop: the workers look at the shutdown flag.
     Shutdown,
     /// A message for one worker (planted faults).
@@ -100,6 +108,8 @@ impl Supervisor {
             .into_iter()
             .map(|listeners| Seat {
                 listeners,
+                leaving: Vec::new(),
+                told: 0,
                 mailbox: None,
                 thread: None,
                 started: now,
@@ -111,7 +121,8 @@ impl Supervisor {
                 told_nobody: false,
             })
             .collect();
-        Self { state, body, seats, ends, ended, close_at: None }
+        let running = state.running();
+        Self { state, running, body, seats, ends, ended, close_at: None }
     }
 
     /// Runs the workers until all have ended after a stop.
@@ -138,6 +149,7 @@ impl Supervisor {
     fn obey(&mut self, order: Order) {
         match order {
             Order::PoolsChanged => self.tell_all(|| Message::PoolsChanged),
+            Order::Configure(running, added) => self.configure(running, added),
             Order::Tell(worker, message) => {
                 if let Some(mailbox) = self.seats.get(worker).and_then(|seat| seat.mailbox.as_ref()) {
                     let told = mailbox.send(message);
@@ -163,6 +175,9 @@ impl Supervisor {
         }
         if self.close_at.is_none() {
             self.close_at = Some(Instant::now() + Duration::from_millis(STOP_ACCEPT_MS));
+            for (leaving, _) in self.seats.iter_mut().flat_map(|seat| seat.leaving.drain(..)) {
+                closing::close(&leaving.socket);
+            }
             for listener in self.seats.iter().flat_map(|seat| &seat.listeners) {
                 if let Err(error) = closing::take_no_new(&listener.socket) {
                     tracing::debug!(%error, "no filter for new connections: the last to come may be reset");
@@ -170,6 +185,62 @@ impl Supervisor {
             }
         }
         self.close_when_empty();
+    }
+
+    /// Takes another configuration: sockets come and go, and every worker is told.
+    //= RELOAD-LISTEN-01
+    fn configure(&mut self, running: Arc<Running>, added: Vec<Vec<SeatListener>>) {
+        let until = Instant::now() + Duration::from_millis(LEAVE_ACCEPT_MS);
+        for (seat, added) in self.seats.iter_mut().zip(added) {
+            for mut listener in std::mem::take(&mut seat.listeners) {
+                match running.tree.listeners.iter().find(|now| now.address == listener.address) {
+                    Some(now) => {
+                        listener.service = now.service;
+                        seat.listeners.push(listener);
+                    }
+                    None => {
+                        if let Err(error) = closing::take_no_new(&listener.socket) {
+                            tracing::debug!(%error, "no filter for new connections: the last to come may be reset");
+                        }
+                        seat.leaving.push((listener, until));
+                    }
+                }
+            }
+            seat.listeners.extend(added);
+        }
+        self.running = running;
+        // Who accepts for another one has the sockets of before.
+        for worker in 0..self.seats.len() {
+            self.drive_stand_ins(worker, false);
+        }
+        self.tell_configuration();
+    }
+
+    /// Tells the workers of the configuration that they do not have yet; one whose box is full is told with the next look.
+    fn tell_configuration(&mut self) {
+        for seat in self.seats.iter_mut().filter(|seat| seat.told != self.running.number) {
+            let (Some(mailbox), Ok(listeners)) = (&seat.mailbox, duplicate(&seat.listeners)) else {
+                continue;
+            };
+            let running = Arc::clone(&self.running);
+            if mailbox.send(Message::Configure { running, listeners }).is_ok() {
+                seat.told = self.running.number;
+            }
+        }
+    }
+
+    /// Closes sockets of addresses that are gone.
+    fn close_leaving(&mut self) {
+        let now = Instant::now();
+        for seat in &mut self.seats {
+            seat.leaving.retain(|(listener, until)| {
+                let stays = now < *until && closing::waiting(&listener.socket) > 0;
+                if !stays {
+                    closing::close(&listener.socket);
+                }
+                stays
+            });
+        }
     }
 
     /// Closes the sockets once nobody waits in any queue, or time is up. All at once: until then every worker is there to
@@ -202,8 +273,7 @@ impl Supervisor {
         if let Some(thread) = seat.thread.take() {
             // The thread has sent its end as its last act; its panic was caught before.
             let _ = thread.join();
-            self.state.workers[end.worker].settle_after_panic();
-            self.state.tree().settle_after_panic(end.worker);
+            self.state.settle_after_panic(end.worker);
         }
         if end.panicked {
             self.state.supervised()[end.worker].panics += 1;
@@ -243,7 +313,9 @@ impl Supervisor {
                 self.stands_still(worker);
             }
         }
+        self.tell_configuration();
         self.stand_in();
+        self.close_leaving();
         self.close_when_empty();
         if self.seats.iter().all(|seat| seat.ticks > 0) && self.state.health_is_known() {
             self.state.set_ready();
@@ -271,23 +343,11 @@ impl Supervisor {
     fn stand_in(&mut self) {
         let stuck: Vec<bool> = self.state.supervised().iter().map(|seen| seen.is_stuck).collect();
         let stops = self.close_at.is_some();
-        for worker in 0..self.seats.len() {
-            let mut stand_ins = std::mem::take(&mut self.seats[worker].stand_ins);
-            let peers: Vec<Peer<'_>> = self
-                .seats
-                .iter()
-                .zip(&stuck)
-                .map(|(seat, stuck)| Peer {
-                    mailbox: seat.mailbox.as_ref(),
-                    life: seat.life,
-                    is_stuck: *stuck,
-                })
-                .collect();
+        for (worker, is_stuck) in stuck.into_iter().enumerate() {
             // Who has panicked is not started anew for a stop, and clients may wait in the queues of its sockets.
-            let is_away = stuck[worker] || stops && self.seats[worker].thread.is_none();
-            let change = stand_ins.drive(worker, is_away, &peers, &self.seats[worker].listeners);
+            let is_away = is_stuck || stops && self.seats[worker].thread.is_none();
+            let change = self.drive_stand_ins(worker, is_away);
             let seat = &mut self.seats[worker];
-            seat.stand_ins = stand_ins;
             match change {
                 Change::Nothing => continue,
                 Change::By(stand_in) => {
@@ -316,6 +376,25 @@ impl Supervisor {
         }
     }
 
+    /// Sees to it that somebody accepts for a worker that is away, and nobody for one that is not.
+    fn drive_stand_ins(&mut self, worker: usize, is_away: bool) -> Change {
+        let stuck: Vec<bool> = self.state.supervised().iter().map(|seen| seen.is_stuck).collect();
+        let mut stand_ins = std::mem::take(&mut self.seats[worker].stand_ins);
+        let peer = |(seat, stuck): (&'_ Seat, &bool)| (seat.mailbox.clone(), seat.life, *stuck);
+        let peers: Vec<_> = self.seats.iter().zip(&stuck).map(peer).collect();
+        let peers: Vec<Peer<'_>> = peers
+            .iter()
+            .map(|(mailbox, life, is_stuck)| Peer {
+                mailbox: mailbox.as_ref(),
+                life: *life,
+                is_stuck: *is_stuck,
+            })
+            .collect();
+        let change = stand_ins.drive(worker, is_away, &peers, &self.seats[worker].listeners);
+        self.seats[worker].stand_ins = stand_ins;
+        change
+    }
+
     fn start_due(&mut self) {
         for worker in 0..self.seats.len() {
             if self.seats[worker].restart_at.is_some_and(|at| at <= Instant::now()) {
@@ -336,7 +415,7 @@ impl Supervisor {
         let (sink, drain) = log::ring(ring_bytes, state.log.is_some());
         let seat = WorkerSeat {
             index: worker,
-            tree: state.tree(),
+            running: Arc::clone(&self.running),
             listeners: duplicate(&self.seats[worker].listeners)?,
             metrics: Arc::clone(&state.workers[worker]),
             log: sink,
@@ -359,6 +438,7 @@ impl Supervisor {
         let seat = &mut self.seats[worker];
         (seat.thread, seat.mailbox, seat.started, seat.moved) = (Some(thread), Some(mail), now, now);
         seat.life += 1;
+        seat.told = self.running.number;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod able;
 mod board;
 mod convert;
 mod probe;
+mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,26 +17,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::units::Now;
-use forebay_health::{
-    Action, Attempt, Event, Failure, Monitor, Outcome, PassiveRule, ServerHealth, State, Traffic, Why,
-};
-use forebay_proxy_protocol::Version;
-use forebay_snapshot::HealthMonitor;
-use tokio::sync::{mpsc, oneshot};
+use forebay_health::{Action, Attempt, Event, Failure, Monitor, Outcome, State, Traffic, Why};
+use targets::Target;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use able::unable;
 pub use board::ServerReport;
 pub use convert::monitor;
 
 use crate::config::{HealthState, Pool, Server, Tree};
-use crate::l4::introduce;
+use crate::control::Running;
 use crate::limits::{PASSIVE_LOOK_MS, PROBES_AT_ONCE_MAX};
 use crate::metrics::Counter;
 
 /// Drives all monitors of a tree; runs until dropped.
 pub struct Driver {
     tree: Arc<Tree>,
-    targets: Vec<Target>,
+    /// By numbers that are never given twice: a probe may end after its target.
+    targets: BTreeMap<usize, Target>,
+    targets_made: usize,
     /// Targets by the time they want to be called.
     due: BTreeSet<(Now, usize)>,
     /// The target of each server slot, with what was counted when it was last looked at.
@@ -46,21 +46,6 @@ pub struct Driver {
     ended: mpsc::Receiver<Ended>,
     /// Told after each publication, to wake the workers.
     changed: Box<dyn FnMut() + Send>,
-}
-
-/// Servers that agree in these are one target: address, monitors, passive monitor, version of the PROXY header.
-type Alike<'t> = (SocketAddr, Vec<&'t str>, bool, Option<u8>);
-
-struct Target {
-    /// The PROXY header that the server wants: probes speak for the engine itself.
-    introduces: Option<Version>,
-    /// Where each monitor probes.
-    probes: Vec<(SocketAddr, Arc<Monitor>)>,
-    health: ServerHealth,
-    /// Slots of the servers that this target stands for.
-    slots: Vec<usize>,
-    running: BTreeMap<(usize, Attempt), oneshot::Sender<()>>,
-    due: Option<Now>,
 }
 
 /// A probe that ended.
@@ -84,72 +69,29 @@ impl Driver {
     pub fn new(tree: Arc<Tree>, changed: Box<dyn FnMut() + Send>) -> Self {
         let (results, ended) = mpsc::channel(PROBES_AT_ONCE_MAX);
         let mut this = Self {
-            seen: vec![Seen::default(); tree.server_slots],
-            targets: Vec::new(),
+            seen: Vec::new(),
+            targets: BTreeMap::new(),
+            targets_made: 0,
             due: BTreeSet::new(),
             started: Instant::now(),
             places: probe::Places::default(),
-            tree,
+            tree: Arc::clone(&tree),
             results,
             ended,
             changed,
         };
-        this.make_targets();
+        this.make_targets(tree);
         this
-    }
-
-    //= OBS-HEALTH-01
-    fn make_targets(&mut self) {
-        let tree = Arc::clone(&self.tree);
-        let monitors: BTreeMap<&str, Arc<Monitor>> =
-            tree.monitors.iter().map(|m| (m.name().as_str(), Arc::new(convert::monitor(m)))).collect();
-        let ports: BTreeMap<&str, Option<u16>> =
-            tree.monitors.iter().map(|m: &HealthMonitor| (m.name().as_str(), m.port())).collect();
-        let mut known: BTreeMap<Alike<'_>, usize> = BTreeMap::new();
-        let now = self.now();
-        for (pool, server) in tree.servers() {
-            let mut names: Vec<&str> = pool.config.health_monitors.iter().map(String::as_str).collect();
-            names.sort_unstable();
-            let introduces = introduce::version(pool.config.send_proxy_protocol);
-            let wants = introduces.map(|version| version as u8);
-            let key = (server.address, names, pool.config.passive_health_monitor, wants);
-            let target = match known.get(&key) {
-                Some(target) => *target,
-                None => {
-                    let at = |name: &str| {
-                        let port = ports.get(name).copied().flatten().unwrap_or(server.address.port());
-                        Some((SocketAddr::new(server.address.ip(), port), Arc::clone(monitors.get(name)?)))
-                    };
-                    let probes: Vec<(SocketAddr, Arc<Monitor>)> =
-                        key.1.iter().filter_map(|name| at(name)).collect();
-                    let timings: Vec<_> = probes.iter().map(|(_, monitor)| monitor.timing).collect();
-                    let passive = PassiveRule { enabled: key.2, ..PassiveRule::default() };
-                    let health = ServerHealth::new(&timings, passive, server.id.0, now);
-                    let target = self.targets.len();
-                    self.targets.push(Target {
-                        introduces,
-                        probes,
-                        health,
-                        slots: Vec::new(),
-                        running: BTreeMap::new(),
-                        due: None,
-                    });
-                    known.insert(key, target);
-                    target
-                }
-            };
-            self.targets[target].slots.push(server.slot);
-            self.seen[server.slot].target = target;
-        }
     }
 
     fn now(&self) -> Now {
         Now(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// Runs the monitors.
-    pub async fn run(mut self) {
-        for target in 0..self.targets.len() {
+    /// Runs the monitors; `running` says when another configuration takes the place of the one it began with.
+    pub async fn run(mut self, mut running: watch::Receiver<Arc<Running>>) {
+        let targets: Vec<usize> = self.targets.keys().copied().collect();
+        for target in targets {
             self.turn(target);
         }
         let mut look = tokio::time::interval(Duration::from_millis(PASSIVE_LOOK_MS));
@@ -165,6 +107,10 @@ impl Driver {
                 }
                 () = tokio::time::sleep(wait) => self.call_due(),
                 _ = look.tick() => self.look_at_traffic(),
+                Ok(()) = running.changed() => {
+                    let tree = Arc::clone(&running.borrow_and_update().tree);
+                    self.follow(tree);
+                }
             }
         }
     }
@@ -176,14 +122,17 @@ impl Driver {
                 break;
             }
             self.due.pop_first();
-            self.targets[target].due = None;
+            if let Some(target) = self.targets.get_mut(&target) {
+                target.due = None;
+            }
             self.turn(target);
         }
     }
 
     fn take(&mut self, ended: Ended) {
         let now = self.now();
-        let target = &mut self.targets[ended.target];
+        // Its target may be gone with its configuration.
+        let Some(target) = self.targets.get_mut(&ended.target) else { return };
         target.running.remove(&(ended.monitor, ended.attempt));
         {
             let servers = target.slots.iter().filter_map(|slot| self.tree.server_at(*slot));
@@ -234,7 +183,9 @@ impl Driver {
             }
             if traffic != Traffic::default() {
                 let target = seen.target;
-                self.targets[target].health.handle_traffic(now, traffic);
+                if let Some(target) = self.targets.get_mut(&target) {
+                    target.health.handle_traffic(now, traffic);
+                }
                 self.turn(target);
             }
         }
@@ -254,19 +205,21 @@ impl Driver {
     /// Does what the target wants now: starts and abandons probes, publishes changes, notes its next time.
     fn turn(&mut self, index: usize) {
         let now = self.now();
-        while let Some(action) = self.targets[index].health.handle_timeout(now) {
+        while let Some(action) = self.targets.get_mut(&index).and_then(|t| t.health.handle_timeout(now)) {
             match action {
                 Action::Start { monitor, attempt } => self.start(index, monitor, attempt),
                 Action::Abandon { monitor, attempt } => {
                     // Dropping the sender tells the probe that its time is up.
-                    self.targets[index].running.remove(&(monitor, attempt));
+                    if let Some(target) = self.targets.get_mut(&index) {
+                        target.running.remove(&(monitor, attempt));
+                    }
                 }
             }
         }
-        while let Some(event) = self.targets[index].health.poll_event() {
+        while let Some(event) = self.targets.get_mut(&index).and_then(|t| t.health.poll_event()) {
             self.publish(index, &event);
         }
-        let target = &mut self.targets[index];
+        let Some(target) = self.targets.get_mut(&index) else { return };
         if let Some(before) = target.due.take() {
             self.due.remove(&(before, index));
         }
@@ -277,7 +230,7 @@ impl Driver {
     }
 
     fn start(&mut self, index: usize, monitor: usize, attempt: Attempt) {
-        let target = &mut self.targets[index];
+        let Some(target) = self.targets.get_mut(&index) else { return };
         let (address, what) = &target.probes[monitor];
         let (address, what) = (*address, Arc::clone(what));
         let (sender, abandon) = oneshot::channel();
@@ -290,38 +243,45 @@ impl Driver {
         });
     }
 
-    //= OBS-HEALTH-02
     fn publish(&mut self, index: usize, event: &Event) {
-        let target = &self.targets[index];
-        let state = match event.to {
-            State::Checking => HealthState::Checking,
-            State::Up => HealthState::Up,
-            State::Down => HealthState::Down,
-            State::Maintenance => HealthState::Maintenance,
-        };
+        let Some(target) = self.targets.get(&index) else { return };
         let why = said(&event.why, &target.probes);
-        let now = unix_s();
-        let held = event.held_until.map(|until| now + until.since(self.now()).0.div_ceil(1_000_000));
+        let held = event.held_until.map(|until| unix_s() + until.since(self.now()).0.div_ceil(1_000_000));
         for (pool, server) in target.slots.iter().filter_map(|slot| self.tree.server_at(*slot)) {
-            let usable = up_servers(pool);
-            let before = server.shared.state();
-            if before == state {
-                continue;
-            }
-            server.shared.publish(state);
-            pool.shared.bump();
-            let mut report = server.shared.report();
-            report.state = state;
-            report.since_unix_s = now;
-            report.why.clone_from(&why);
-            report.changes += 1;
-            report.held_until_unix_s = held;
-            drop(report);
-            say(pool, server, before, state, &why, held);
-            say_pool(&self.tree, pool, usable);
+            publish(&self.tree, pool, server, state_of(event.to), &why, held);
         }
         (self.changed)();
     }
+}
+
+fn state_of(state: State) -> HealthState {
+    match state {
+        State::Checking => HealthState::Checking,
+        State::Up => HealthState::Up,
+        State::Down => HealthState::Down,
+        State::Maintenance => HealthState::Maintenance,
+    }
+}
+
+/// Publishes one server's state, if it is another one than before.
+//= OBS-HEALTH-02
+fn publish(tree: &Tree, pool: &Pool, server: &Server, state: HealthState, why: &str, held: Option<u64>) {
+    let usable = up_servers(pool);
+    let before = server.shared.state();
+    if before == state {
+        return;
+    }
+    server.shared.publish(state);
+    pool.shared.bump();
+    let mut report = server.shared.report();
+    report.state = state;
+    report.since_unix_s = unix_s();
+    why.clone_into(&mut report.why);
+    report.changes += 1;
+    report.held_until_unix_s = held;
+    drop(report);
+    say(pool, server, before, state, why, held);
+    say_pool(tree, pool, usable);
 }
 
 fn grown(before: &mut u64, now: u64) -> u32 {

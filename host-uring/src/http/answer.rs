@@ -84,7 +84,7 @@ pub async fn say<R: Rt>(
 pub async fn linger<R: Rt>(client: &Client<R>, sink: &mut super::buffer::Buffer) {
     let (rt, stream) = (&client.worker.rt, &client.stream);
     stream.shutdown(std::net::Shutdown::Write);
-    let body_us = client.service(&client.worker.current()).time_outs.body;
+    let body_us = client.time_outs().body;
     let began = rt.now();
     let (short, long) = (Now(began.0 + LINGER_US), Now(began.0 + LINGER_QUEUED_US_MAX));
     let mut left = LINGER_BYTES_MAX;

@@ -16,14 +16,16 @@ use super::conversation::{After, Job};
 use crate::config::ServiceIndex;
 use crate::metrics::ServiceMetrics;
 use crate::rt::{Now, Rt, Stream};
-use crate::worker::{Generation, Service, TimeOuts, Worker};
+use crate::worker::{Door, Generation, Service, TimeOuts, Worker};
 
 /// A client's connection.
 pub struct Client<R: Rt> {
     /// The worker that serves it.
     pub worker: Rc<Worker<R>>,
-    /// The virtual service that it came to.
-    pub service: ServiceIndex,
+    /// Where it came in.
+    door: Rc<Door>,
+    /// The service of its request, by the configuration that the request began with.
+    pub service: Cell<ServiceIndex>,
     /// The socket.
     pub stream: R::Stream,
     /// The other end.
@@ -62,6 +64,7 @@ impl<R: Rt> Client<R> {
     /// Takes a connection over and counts it.
     pub fn new(
         worker: &Rc<Worker<R>>,
+        door: &Rc<Door>,
         service: ServiceIndex,
         stream: R::Stream,
         peer: SocketAddr,
@@ -73,7 +76,8 @@ impl<R: Rt> Client<R> {
         counts.connections.opened.inc();
         Rc::new(Client {
             worker: worker.clone(),
-            service,
+            door: door.clone(),
+            service: Cell::new(service),
             stream,
             peer,
             local,
@@ -87,9 +91,26 @@ impl<R: Rt> Client<R> {
         })
     }
 
-    /// Its service's settings.
+    /// Its service's settings, by the configuration that its request began with.
     pub fn service<'g>(&self, plan: &'g Generation) -> &'g Service {
-        plan.service(self.service)
+        plan.service(self.service.get())
+    }
+
+    /// The current configuration, for a request that begins; `None` if nobody listens any more where the client came in.
+    pub fn current(&self) -> Option<Rc<Generation>> {
+        self.service.set(self.door.service()?);
+        Some(self.worker.current())
+    }
+
+    /// Its service's time-outs between two requests; those of an address that is gone are short.
+    pub fn time_outs(&self) -> TimeOuts {
+        let service = |at| self.worker.current().service(at).time_outs;
+        self.door.service().map_or(TimeOuts::LEAVING, service)
+    }
+
+    /// Says whether it gets no further request: the engine stops, or the address where it came in is gone.
+    pub fn is_leaving(&self) -> bool {
+        self.worker.draining.get() || self.door.service().is_none()
     }
 
     /// The client as logs show it: the peer, or whom a trusted proxy named in the last request.
@@ -182,9 +203,9 @@ impl<R: Rt> Parked<R> {
         Place { parked: self, at }
     }
 
-    /// Ends the waiting of all of them.
-    pub fn end_all(&self) {
-        for client in self.places.borrow().iter().filter_map(Weak::upgrade) {
+    /// Ends the waiting of those that are to go.
+    pub fn end_where(&self, goes: impl Fn(&Client<R>) -> bool) {
+        for client in self.places.borrow().iter().filter_map(Weak::upgrade).filter(|client| goes(client)) {
             client.dismissed.set(true);
             if let Some(waker) = client.waiting.take() {
                 waker.wake();
@@ -206,12 +227,11 @@ impl<R: Rt> Drop for Place<'_, R> {
 /// borrowed from the worker when its first byte is there.
 //= SE-IDLE-01
 pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
-    let time_outs = || client.service(&client.worker.current()).time_outs;
-    let mut first_head = Some(TimeOuts::at(client.worker.rt.now(), time_outs().header));
+    let mut first_head = Some(TimeOuts::at(client.worker.rt.now(), client.time_outs().header));
     loop {
         let job = {
             let worker = &client.worker;
-            let idle = || TimeOuts::at(worker.rt.now(), time_outs().idle);
+            let idle = || TimeOuts::at(worker.rt.now(), client.time_outs().idle);
             let deadline = first_head.unwrap_or_else(idle);
             let _place = worker.parked.enter(&client);
             let mut readable = pin!(client.stream.readable(deadline));

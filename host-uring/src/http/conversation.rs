@@ -132,7 +132,8 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
             others_turn().await;
         }
         let begin = worker.rt.now();
-        let plan = &*worker.current();
+        let Some(plan) = client.current() else { return After::End };
+        let plan = &*plan;
         let service = client.service(plan);
         let deadline = first_head.take().unwrap_or_else(|| TimeOuts::at(begin, service.time_outs.header));
         match read_head(client, service, head, deadline).await {

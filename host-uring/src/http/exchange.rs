@@ -72,7 +72,7 @@ pub async fn exchange<R: Rt>(
     if !service.websockets {
         head.request.upgrade = None;
     }
-    let trusted = &plan.tree.service(client.service).http.trusted_proxies;
+    let trusted = &plan.tree.service(client.service.get()).http.trusted_proxies;
     let who = client_of(client.peer, trusted, head.bytes.filled(), &head.request);
     client.show((who.ip, who.port).into());
     let view = View { bytes: head.bytes.filled(), head: &head.request, client: who };
@@ -202,7 +202,7 @@ async fn try_servers<R: Rt>(
                 return refused(client, plan, head, work, route, decision.verdict, last, patience).await;
             }
         };
-        let Some(busy) = Busy::take(worker, route, server) else {
+        let Some(busy) = Busy::take(worker, plan, route, server) else {
             work.full.push(server);
             continue;
         };

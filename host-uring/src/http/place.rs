@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use forebay_core::id::ServerIndex;
+use forebay_core::lb::Pool;
 
 use super::wait::Patience;
 use super::work::Work;
@@ -22,21 +23,26 @@ pub(crate) struct Busy<'w> {
 impl<'w> Busy<'w> {
     /// Takes a place at the server; `None` if its limit leaves none.
     //= SE-LIMIT-01
-    pub(crate) fn take<R: Rt>(worker: &'w Worker<R>, route: &'w Route, server: ServerIndex) -> Option<Self> {
+    pub(crate) fn take<R: Rt>(
+        worker: &'w Worker<R>,
+        plan: &Generation,
+        route: &'w Route,
+        server: ServerIndex,
+    ) -> Option<Self> {
         let target = &route.servers[server.at()];
         if target.limit != 0 && !target.shared.try_open(target.limit) {
             return None;
         }
-        route.pool.borrow_mut().connection_opened(server);
+        route.tell_pool(server, Pool::connection_opened);
         target.counts.active.opened.inc();
-        Some(Busy { route, server, ticket: worker.underway.enter(target.slot) })
+        Some(Busy { route, server, ticket: worker.underway.enter(target.slot, plan.number) })
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let target = &self.route.servers[self.server.at()];
-        self.route.pool.borrow_mut().connection_closed(self.server);
+        self.route.tell_pool(self.server, Pool::connection_closed);
         target.counts.active.closed.inc();
         if target.limit != 0 {
             target.shared.close();

@@ -134,7 +134,7 @@ fn account<R: Rt>(leg: &Leg<'_, R>, down: &mut Downward<'_>) {
     if let (Some(sent), Some(answered)) = (leg.progress.sent.get(), down.trace.answered) {
         let took = answered.0.saturating_sub(sent.0);
         metrics.response_time.observe_us(took);
-        leg.route.pool.borrow_mut().response_time(leg.server, Micros(took));
+        leg.route.tell_pool(leg.server, |pool, at| pool.response_time(at, Micros(took)));
     }
 }
 
@@ -301,7 +301,7 @@ async fn pass_answer<R: Rt>(
     let whole_request = leg.progress.sent.get().is_some();
     let more = leg.service.requests_max == 0 || client.requests.get() < leg.service.requests_max;
     let edits = ResponseEdits {
-        keep_alive: leg.request.keep_alive && whole_request && more && !worker.draining.get(),
+        keep_alive: leg.request.keep_alive && whole_request && more && !client.is_leaving(),
         date: Some(&date),
         via: leg.service.via.as_deref(),
         ..ResponseEdits::of(leg.request)

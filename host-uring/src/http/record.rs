@@ -156,7 +156,7 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         service_engine: &plan.tree.engine.name,
         worker: worker.index,
         request_id: worker.request_id(),
-        virtual_service: &plan.tree.service(client.service).name,
+        virtual_service: &plan.tree.service(client.service.get()).name,
         pool: route.map(|route| plan.pool_of(route)),
         client: client.shown(),
         client_dest: client.local,

@@ -24,7 +24,7 @@ pub(super) async fn no_pool<R: Rt>(
     patience: Patience,
 ) -> Ended {
     work.trace.ended("no pool of the group can serve");
-    let action = match plan.tree.service(client.service).target {
+    let action = match plan.tree.service(client.service.get()).target {
         Target::Group(group) => crate::config::fail_action(&plan.tree.groups[group.0].config.fail_action),
         Target::Pool(_) => FailAction::CloseConnection,
     };
@@ -170,7 +170,7 @@ pub(super) async fn answer<R: Rt>(
     let request = &head.request;
     let requests_max = client.service(plan).requests_max;
     let more = requests_max == 0 || client.requests.get() < requests_max;
-    let keep = request.keep_alive && !request.framing.has_content() && more && !client.worker.draining.get();
+    let keep = request.keep_alive && !request.framing.has_content() && more && !client.is_leaving();
     // The time for the whole request may be over; the answer that says so gets time of its own.
     let patience = if patience.is_over(client.worker.rt.now()) { Patience::endless() } else { patience };
     let saying = Saying { keep, ..saying };

@@ -99,7 +99,8 @@ impl<R: Rt> Leg<'_, R> {
     pub fn settle_load(&self) {
         let bytes = self.progress.load.take();
         if bytes > 0 {
-            self.route.pool.borrow_mut().transferred(self.server, bytes, self.worker.rt.now());
+            let now = self.worker.rt.now();
+            self.route.tell_pool(self.server, |pool, at| pool.transferred(at, bytes, now));
         }
     }
 }

@@ -77,7 +77,7 @@ pub fn steer<'p, R: Rt>(
     view: &View<'_>,
     text: &mut Vec<u8>,
 ) -> Steer<'p> {
-    let policy = &plan.tree.service(client.service).policy;
+    let policy = &plan.tree.service(client.service.get()).policy;
     if policy.is_empty() {
         return Steer { outcome: None, rewritten: false };
     }

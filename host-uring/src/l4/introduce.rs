@@ -68,12 +68,12 @@ impl<R: Rt> Drop for Arriving<R> {
 //= L4-PROXY-01
 pub async fn receive<R: Rt>(
     worker: Rc<Worker<R>>,
+    plan: Rc<Generation>,
     service: ServiceIndex,
     stream: R::Stream,
     ends: Ends,
     serve: impl FnOnce(&Rc<Worker<R>>, R::Stream, Ends),
 ) {
-    let plan = worker.current();
     let arriving = Arriving::new(&worker);
     let begin = worker.rt.now();
     let settings = &plan.tree.service(service).proxy_protocol;

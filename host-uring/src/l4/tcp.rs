@@ -202,7 +202,7 @@ async fn find_server<R: Rt>(connection: &Connection<R>) -> Result<Served<'_, R>,
                 });
             }
         };
-        let Some(busy) = Busy::take(worker, route, server) else {
+        let Some(busy) = Busy::take(worker, plan, route, server) else {
             full.push(server);
             continue;
         };
@@ -291,7 +291,7 @@ async fn connect<R: Rt>(
     match opened.and_then(|conn| introduce(route, &conn.stream, client, local).map(|()| conn)) {
         Ok(conn) => {
             let took = worker.rt.now().0.saturating_sub(began.0);
-            route.pool.borrow_mut().response_time(server, Micros(took));
+            route.tell_pool(server, |pool, at| pool.response_time(at, Micros(took)));
             let mut trace = connection.trace.borrow_mut();
             (trace.server_src, trace.server_rtt_us) = (conn.local, conn.rtt_us);
             Ok(conn)
@@ -390,7 +390,8 @@ impl<R: Rt> Load<'_, R> {
     fn settle(&self) {
         let bytes = self.bytes.take();
         if bytes > 0 {
-            self.route.pool.borrow_mut().transferred(self.server, bytes, self.worker.rt.now());
+            let now = self.worker.rt.now();
+            self.route.tell_pool(self.server, |pool, at| pool.transferred(at, bytes, now));
         }
     }
 }

@@ -88,6 +88,19 @@ pub const STOP_NOW_S: u64 = 2;
 /// receive time-out of a monitor and a little.
 pub const READY_PATIENCE_MS: u64 = 5_000;
 
+/// Servers of all earlier configurations together by which requests still work, on each worker; the requests of the
+/// oldest are cut beyond that. Some 0.5 KiB each: WebSockets that live for days over a reload every minute hold no more
+/// than 64 MiB a worker.
+pub const RETIRED_SERVERS_MAX: usize = 131_072;
+/// Seconds that the answer to a reload waits for all workers; one that stands still takes the configuration when it goes
+/// on.
+pub const RELOAD_WAIT_S: u64 = 5;
+/// Milliseconds between two looks at the configuration file, where it is watched; it is read when two looks in a row
+/// have found it the same.
+pub const WATCH_LOOK_MS: u64 = 500;
+/// Milliseconds that clients in the queue of a removed address have to be accepted.
+pub const LEAVE_ACCEPT_MS: u64 = 300;
+
 /// Says whether a connection could not be opened for want of something of ours: descriptors, memory or ports. It
 /// says nothing about the other end.
 pub fn is_shortage(error: &std::io::Error) -> bool {

@@ -11,7 +11,6 @@ use std::rc::Rc;
 
 use forebay_snapshot::Protocol;
 
-use crate::config::ServiceIndex;
 use crate::control::SeatListener;
 use crate::http::client::{Client, serve};
 use crate::http::limits::{ACCEPT_PAUSE_US, ACCEPTS_PER_TURN};
@@ -20,7 +19,7 @@ use crate::l4::record::Ends;
 use crate::l4::tcp::{self, Connection};
 use crate::limits::ACCEPT_TELL_S;
 use crate::rt::{Now, Rt, Stream, give_way};
-use crate::worker::Worker;
+use crate::worker::{Door, Worker};
 
 /// The accept loops of a worker.
 pub struct Acceptors<R: Rt> {
@@ -35,8 +34,7 @@ impl<R: Rt> Default for Acceptors<R> {
 
 struct AcceptLoop<R: Rt> {
     listener: R::Listener,
-    address: SocketAddr,
-    service: ServiceIndex,
+    door: Rc<Door>,
     /// The stuck worker for which it accepts.
     instead_of: Option<usize>,
     stopped: Cell<bool>,
@@ -58,8 +56,7 @@ impl<R: Rt> Acceptors<R> {
     ) -> io::Result<()> {
         let one = Rc::new(AcceptLoop {
             listener: worker.rt.listen(listener.socket)?,
-            address: listener.address,
-            service: listener.service,
+            door: worker.door(listener.address, listener.service),
             instead_of,
             stopped: Cell::new(false),
             ended: Cell::new(false),
@@ -68,6 +65,25 @@ impl<R: Rt> Acceptors<R> {
         self.loops.borrow_mut().push(one.clone());
         worker.rt.spawn(accept(worker.clone(), one));
         Ok(())
+    }
+
+    /// Accepts on the sockets of addresses that are new with the current configuration; those that it knows already are
+    /// dropped. Sockets of addresses that are gone are closed by the control thread, which ends their loops.
+    pub fn follow(&self, worker: &Rc<Worker<R>>, listeners: Vec<SeatListener>) {
+        self.loops.borrow_mut().retain(|one| !one.ended.get());
+        for listener in listeners {
+            let is_own = |one: &Rc<AcceptLoop<R>>| {
+                one.instead_of.is_none()
+                    && one.door.address == listener.address
+                    && one.door.service().is_some()
+            };
+            if !self.loops.borrow().iter().any(is_own) {
+                let address = listener.address;
+                if let Err(error) = self.start(worker, listener, None) {
+                    tracing::error!(worker = worker.index, %address, %error, "a new address cannot be listened on");
+                }
+            }
+        }
     }
 
     /// Stops accepting for a worker that goes on by itself.
@@ -99,11 +115,12 @@ async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
     while !one.stopped.get() {
         match worker.rt.accept(&one.listener).await {
             Ok((stream, peer)) => {
-                let local = match one.address.ip().is_unspecified() {
-                    true => stream.local_addr().unwrap_or(one.address),
-                    false => one.address,
+                let address = one.door.address;
+                let local = match address.ip().is_unspecified() {
+                    true => stream.local_addr().unwrap_or(address),
+                    false => address,
                 };
-                admit(worker, one.service, stream, peer, local);
+                admit(worker, &one.door, stream, peer, local);
                 in_turn += 1;
                 if in_turn >= ACCEPTS_PER_TURN {
                     in_turn = 0;
@@ -111,7 +128,7 @@ async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
                 }
             }
             Err(error) => {
-                if worker.draining.get() && is_closed(&error) {
+                if (worker.draining.get() || one.door.service().is_none()) && is_closed(&error) {
                     return;
                 }
                 worker.metrics.accept_errors.inc();
@@ -127,7 +144,7 @@ async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
 //= SE-LIMIT-02
 pub fn admit<R: Rt>(
     worker: &Rc<Worker<R>>,
-    service: ServiceIndex,
+    door: &Rc<Door>,
     stream: R::Stream,
     peer: SocketAddr,
     local: SocketAddr,
@@ -138,25 +155,31 @@ pub fn admit<R: Rt>(
         return;
     }
     worker.upstreams.make_room(worker.connections.get() + 1);
+    // Who came by an address that is gone meanwhile is let go.
+    let Some(service) = door.service() else { return };
     let ends = Ends { client: peer, local };
-    if worker.current().tree.service(service).proxy_protocol.from.is_empty() {
-        take(worker, service, stream, ends);
+    let plan = worker.current();
+    if plan.tree.service(service).proxy_protocol.from.is_empty() {
+        take(worker, door, stream, ends);
     } else {
-        let serve = move |worker: &Rc<Worker<R>>, stream, ends| take(worker, service, stream, ends);
-        worker.rt.spawn(receive(worker.clone(), service, stream, ends, serve));
+        let door = door.clone();
+        let serve = move |worker: &Rc<Worker<R>>, stream, ends| take(worker, &door, stream, ends);
+        worker.rt.spawn(receive(worker.clone(), plan, service, stream, ends, serve));
     }
 }
 
 /// Serves a client whose address is known.
-fn take<R: Rt>(worker: &Rc<Worker<R>>, service: ServiceIndex, stream: R::Stream, ends: Ends) {
+fn take<R: Rt>(worker: &Rc<Worker<R>>, door: &Rc<Door>, stream: R::Stream, ends: Ends) {
     let Ends { client, local } = ends;
+    // Its address may have gone while its header was awaited.
+    let Some(service) = door.service() else { return };
     match worker.current().service(service).protocol {
         Protocol::Tcp => {
             let connection = Connection::new(worker, service, stream, client, local);
             worker.rt.spawn(tcp::serve(connection));
         }
         Protocol::Http | Protocol::Udp => {
-            let client = Client::new(worker, service, stream, client, local);
+            let client = Client::new(worker, door, service, stream, client, local);
             worker.rt.spawn(serve(client));
         }
     }
@@ -175,7 +198,7 @@ impl<R: Rt> AcceptLoop<R> {
             return;
         }
         self.silent_until.set(Now(now.0 + ACCEPT_TELL_S * 1_000_000));
-        let address = self.address;
+        let address = self.door.address;
         if is_closed(error) {
             tracing::error!(event = "SE_ACCEPT_FAILED", worker, %address, %error, "a socket cannot be listened on; tried on");
         } else {

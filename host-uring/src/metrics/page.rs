@@ -32,8 +32,10 @@ pub struct View<'a> {
     pub uptime_ms: u64,
     /// Client connections that the process takes.
     pub connections_max: u64,
-    /// Persistence entries, room for them, and evictions; `None` without tables.
-    pub table: Option<TableView>,
+    /// Persistence entries, room for them, and evictions.
+    pub table: TableView,
+    /// What became of attempts to load a configuration.
+    pub reload: ReloadView,
 }
 
 /// What the supervisor knows of a worker.
@@ -62,6 +64,25 @@ pub struct TableView {
     pub bytes: u64,
     /// Bytes of them that the engine has made resident.
     pub bytes_resident: u64,
+}
+
+/// What became of attempts to load a configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReloadView {
+    /// Number of the configuration that new requests take.
+    pub generation: u64,
+    /// Configurations by which requests still work, on the worker that has most.
+    pub live: u64,
+    /// Times that one was loaded.
+    pub loaded: u64,
+    /// Times that one was refused.
+    pub refused: u64,
+    /// Times that it was what it was.
+    pub unchanged: u64,
+    /// The last attempt was not refused.
+    pub last_ok: bool,
+    /// When it was, in seconds since 1970.
+    pub last_unix_s: u64,
 }
 
 /// The version of this build.
@@ -107,36 +128,78 @@ fn process(page: &mut Page, view: &View<'_>) {
     {
         page.sample(&[("result", result)], count);
     }
-    if let Some(table) = view.table {
-        page.family("forebay_persistence_entries", Kind::Gauge, "", "Entries of the persistence tables.");
-        page.sample(&[], table.entries);
-        page.family("forebay_persistence_entries_max", Kind::Gauge, "", "Entries that there is room for.");
-        page.sample(&[], table.capacity);
-        page.family(
-            "forebay_persistence_evictions",
-            Kind::Counter,
-            "",
-            "Entries that went before their time because there was no room.",
-        );
-        page.sample(&[], table.evicted);
-        page.family(
-            "forebay_persistence_refusals",
-            Kind::Counter,
-            "",
-            "New entries refused for want of room, all in reach having open connections; the client was served.",
-        );
-        page.sample(&[], table.refused);
-        let help = "Memory that is reserved for entries of persistence tables.";
-        page.family("forebay_persistence_memory_bytes", Kind::Gauge, "bytes", help);
-        page.sample(&[], table.bytes);
-        page.family(
-            "forebay_persistence_memory_resident_bytes",
-            Kind::Gauge,
-            "bytes",
-            "What the engine has made resident of that memory, by itself; all of it soon after the start.",
-        );
-        page.sample(&[], table.bytes_resident);
+    reload(page, &view.reload);
+    let table = view.table;
+    page.family("forebay_persistence_entries", Kind::Gauge, "", "Entries of the persistence tables.");
+    page.sample(&[], table.entries);
+    page.family("forebay_persistence_entries_max", Kind::Gauge, "", "Entries that there is room for.");
+    page.sample(&[], table.capacity);
+    page.family(
+        "forebay_persistence_evictions",
+        Kind::Counter,
+        "",
+        "Entries that went before their time because there was no room.",
+    );
+    page.sample(&[], table.evicted);
+    page.family(
+        "forebay_persistence_refusals",
+        Kind::Counter,
+        "",
+        "New entries refused for want of room, all in reach having open connections; the client was served.",
+    );
+    page.sample(&[], table.refused);
+    let help = "Memory that is reserved for entries of persistence tables.";
+    page.family("forebay_persistence_memory_bytes", Kind::Gauge, "bytes", help);
+    page.sample(&[], table.bytes);
+    page.family(
+        "forebay_persistence_memory_resident_bytes",
+        Kind::Gauge,
+        "bytes",
+        "What the engine has made resident of that memory, by itself; all of it soon after the start.",
+    );
+    page.sample(&[], table.bytes_resident);
+}
+
+fn reload(page: &mut Page, reload: &ReloadView) {
+    page.family(
+        "forebay_config_generation",
+        Kind::Gauge,
+        "",
+        "Number of the configuration that new requests take.",
+    );
+    page.sample(&[], reload.generation);
+    page.family(
+        "forebay_config_generations_live",
+        Kind::Gauge,
+        "",
+        "Configurations by which requests still work, the current one included.",
+    );
+    page.sample(&[], reload.live);
+    page.family(
+        "forebay_config_reloads",
+        Kind::Counter,
+        "",
+        "Times that the configuration was loaded again by result: loaded, refused, unchanged.",
+    );
+    for (result, count) in
+        [("loaded", reload.loaded), ("refused", reload.refused), ("unchanged", reload.unchanged)]
+    {
+        page.sample(&[("result", result)], count);
     }
+    page.family(
+        "forebay_config_last_reload_ok",
+        Kind::Gauge,
+        "",
+        "0 if the last attempt to load it was refused.",
+    );
+    page.sample(&[], reload.last_ok.into());
+    page.family(
+        "forebay_config_last_reload_timestamp_seconds",
+        Kind::Gauge,
+        "seconds",
+        "When it was last tried, or the start, since 1970.",
+    );
+    page.sample(&[], reload.last_unix_s);
 }
 
 type OfWorker = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);

@@ -11,6 +11,10 @@ use super::{Counter, Histogram, Open};
 pub struct WorkerMetrics {
     /// Turns of the worker's loop; the control thread calls a worker stuck when it stands still.
     pub ticks: AtomicU64,
+    /// Number of the configuration that new requests take.
+    pub generation: AtomicU64,
+    /// Configurations by which requests still work, the current one included.
+    pub generations: AtomicU64,
     /// Client connections.
     pub connections: Open,
     /// Connections refused because a limit of the engine was reached.

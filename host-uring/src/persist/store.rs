@@ -46,21 +46,40 @@ pub struct Store {
     sealer: Sealer,
     catalog: Catalog,
     geometry: Option<Geometry>,
+    shelves: Arc<Shelves>,
+    tables: Vec<Kept>,
+    /// What further configurations need, should they be the first with a table.
+    table_bytes: u64,
+    secret: [u8; 16],
+}
+
+/// The memory of the tables: the same for all configurations.
+struct Shelves {
     partitions: Box<[Locked]>,
-    tables: Vec<(ServiceIndex, PoolIndex, TableId)>,
     /// The memory of the partitions, and how much of it is touched; nothing without a table.
     pages: Option<Pages>,
     touched: AtomicU64,
     /// The partition that is swept next.
     hand: AtomicU32,
-    /// By pool: turns of round robin over all workers.
-    tickets: Box<[Ticket]>,
 }
 
-/// A counter that workers share, on a cache line of its own.
-#[derive(Default)]
-#[repr(align(128))]
-struct Ticket(AtomicU64);
+/// One table of a configuration.
+struct Kept {
+    service: ServiceIndex,
+    pool: PoolIndex,
+    id: TableId,
+    wanted: Wanted,
+}
+
+/// What a service's pool wants of its table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    /// The same on every engine and after a restart.
+    name: u64,
+    /// The kind of its keys.
+    kind: &'static str,
+    life: Lifetime,
+}
 
 impl Store {
     /// Sets up keys and table for a configuration. The table's memory is reserved only if
@@ -74,13 +93,7 @@ impl Store {
         secret: [u8; 16],
         now: Now,
     ) -> Result<Self, StoreProblem> {
-        let wanted: Vec<(ServiceIndex, PoolIndex, Lifetime)> = (0..tree.services.len())
-            .map(ServiceIndex)
-            .flat_map(|service| {
-                let pools = tree.pools_of(tree.service(service));
-                pools.iter().filter_map(move |pool| Some((service, *pool, table_life(tree, service, *pool)?)))
-            })
-            .collect();
+        let wanted = wanted(tree);
         let geometry = if wanted.is_empty() {
             None
         } else {
@@ -94,13 +107,8 @@ impl Store {
         let pages = geometry.map(|_| memory.pages());
         let mut catalog = Catalog::new(&memory, secret, me);
         let mut tables = Vec::new();
-        for (service, pool, life) in wanted {
-            let name = table_name(tree, service, pool);
-            let settings = TableSettings { name, lives: vec![life], synced: false };
-            let table = catalog
-                .define(&settings)
-                .map_err(|problem| StoreProblem(format!("persistence tables: {problem}")))?;
-            tables.push((service, pool, table));
+        for (service, pool, wanted) in wanted {
+            tables.push(Kept { service, pool, id: define(&mut catalog, wanted)?, wanted });
         }
         for (_, server) in tree.servers() {
             catalog.server(server.id.0);
@@ -114,23 +122,83 @@ impl Store {
             sealer: Sealer::new(&tree.cookie_keys),
             catalog,
             geometry,
-            partitions,
+            shelves: Arc::new(Shelves {
+                partitions,
+                pages,
+                touched: AtomicU64::new(0),
+                hand: AtomicU32::new(0),
+            }),
             tables,
-            pages,
-            touched: AtomicU64::new(0),
-            hand: AtomicU32::new(0),
-            tickets: tree.pools.iter().map(|_| Ticket::default()).collect(),
+            table_bytes,
+            secret,
+        })
+    }
+
+    /// Keys and tables for a configuration that takes this one's place. Tables of services and pools that stay keep
+    /// their entries; those of others lose them now, before anybody works by the new configuration.
+    ///
+    /// Takes each partition's lock for a walk of it (0.3 ms) if tables come, go or change their time-out, so it is
+    /// not for a thread that others wait for.
+    ///
+    /// # Errors
+    /// As [`Store::build`]; also too many tables since the start of the process. Nothing has changed then.
+    //= RELOAD-KEEP-02
+    pub fn next(&self, tree: &Arc<Tree>, now: Now) -> Result<Self, StoreProblem> {
+        let wanted = wanted(tree);
+        if self.geometry.is_none() && !wanted.is_empty() {
+            return Self::build(tree, self.table_bytes, self.secret, now);
+        }
+        let mut catalog = self.catalog.clone();
+        let mut changed = false;
+        for gone in self.tables.iter().map(|kept| kept.wanted) {
+            let stays = |(.., wanted): &&(_, _, Wanted)| (wanted.name, wanted.kind) == (gone.name, gone.kind);
+            if !wanted.iter().any(|one| stays(&one))
+                && let Some(id) = catalog.table(gone.name)
+            {
+                catalog.remove(id);
+                changed = true;
+            }
+        }
+        let mut tables = Vec::new();
+        for (service, pool, wanted) in wanted {
+            let same = self.tables.iter().find(|kept| kept.wanted == wanted);
+            let id = match same {
+                Some(kept) => kept.id,
+                None => {
+                    changed = true;
+                    define(&mut catalog, wanted)?
+                }
+            };
+            tables.push(Kept { service, pool, id, wanted });
+        }
+        for (_, server) in tree.servers() {
+            catalog.server(server.id.0);
+        }
+        if changed {
+            for locked in &self.shelves.partitions {
+                locked.0.lock().unwrap_or_else(PoisonError::into_inner).adopt(&catalog, now);
+            }
+        }
+        Ok(Store {
+            tree: tree.clone(),
+            sealer: Sealer::new(&tree.cookie_keys),
+            catalog,
+            geometry: self.geometry,
+            shelves: Arc::clone(&self.shelves),
+            tables,
+            table_bytes: self.table_bytes,
+            secret: self.secret,
         })
     }
 
     /// The next turn of a pool whose round robin goes over all workers.
     pub fn ticket(&self, pool: PoolIndex) -> u64 {
-        self.tickets[pool.0].0.fetch_add(1, Ordering::Relaxed)
+        self.tree.pool(pool).shared.ticket()
     }
 
     /// The turn that [`Store::ticket`] gives next.
     pub fn next_ticket(&self, pool: PoolIndex) -> u64 {
-        self.tickets[pool.0].0.load(Ordering::Relaxed)
+        self.tree.pool(pool).shared.next_ticket()
     }
 
     /// The keys of persistence cookies.
@@ -140,7 +208,7 @@ impl Store {
 
     /// The table of a service's pool, if it has one.
     pub fn table(&self, service: ServiceIndex, pool: PoolIndex) -> Option<TableId> {
-        self.tables.iter().find(|(s, p, _)| (*s, *p) == (service, pool)).map(|(.., table)| *table)
+        self.tables.iter().find(|kept| (kept.service, kept.pool) == (service, pool)).map(|kept| kept.id)
     }
 
     /// The key's bytes as the decision core takes them.
@@ -161,7 +229,7 @@ impl Store {
         self.catalog.ask(key);
         // A worker that panicked while it held the lock was inside one operation of the core, which does
         // not panic half-way on purpose; an entry that it garbled expires like any other.
-        Some(self.partitions[at as usize].0.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(self.shelves.partitions[at as usize].0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The server that a key means.
@@ -216,12 +284,12 @@ impl Store {
 
     /// Frees what has expired in the next `partitions` partitions. Any worker may call it.
     pub fn sweep(&self, partitions: u32, now: Now) {
-        let count = self.partitions.len() as u32;
+        let count = self.shelves.partitions.len() as u32;
         for _ in 0..partitions.min(count) {
-            let at = self.hand.fetch_add(1, Ordering::Relaxed) % count;
+            let at = self.shelves.hand.fetch_add(1, Ordering::Relaxed) % count;
             // In slices, so that a request on another worker waits for a slice and not for a partition.
             loop {
-                let locked = self.partitions[at as usize].0.lock();
+                let locked = self.shelves.partitions[at as usize].0.lock();
                 let mut partition = locked.unwrap_or_else(PoisonError::into_inner);
                 if partition.sweep(&self.catalog, now, SWEEP_SLICE_BUCKETS).turn_done {
                     break;
@@ -232,22 +300,22 @@ impl Store {
 
     /// Makes up to `bytes` more of the table resident; `false` if all of it was. For one thread.
     pub fn touch_more(&self, bytes: u64) -> bool {
-        let Some(pages) = &self.pages else { return false };
-        let from = self.touched.load(Ordering::Relaxed);
+        let Some(pages) = &self.shelves.pages else { return false };
+        let from = self.shelves.touched.load(Ordering::Relaxed);
         let next = pages.touch(from, bytes);
-        self.touched.store(next.unwrap_or(pages.bytes()), Ordering::Relaxed);
+        self.shelves.touched.store(next.unwrap_or(pages.bytes()), Ordering::Relaxed);
         next.is_some()
     }
 
     /// Bytes of the table's entries, and how many of them [`Store::touch_more`] has made resident.
     pub fn table_bytes(&self) -> (u64, u64) {
-        let all = self.pages.as_ref().map_or(0, Pages::bytes);
-        (all, self.touched.load(Ordering::Relaxed))
+        let all = self.shelves.pages.as_ref().map_or(0, Pages::bytes);
+        (all, self.shelves.touched.load(Ordering::Relaxed))
     }
 
     /// Partitions of the table; 0 if no pool needs one.
     pub fn partitions(&self) -> u32 {
-        self.partitions.len() as u32
+        self.shelves.partitions.len() as u32
     }
 }
 
@@ -268,12 +336,12 @@ impl Store {
 
     /// Whether some service keeps the clients of this pool in a table.
     pub(super) fn keeps_clients_of(&self, pool: PoolIndex) -> bool {
-        self.tables.iter().any(|(_, kept, _)| *kept == pool)
+        self.tables.iter().any(|kept| kept.pool == pool)
     }
 
     /// The service and pool of a table.
     pub(super) fn owner(&self, table: TableId) -> Option<(ServiceIndex, PoolIndex)> {
-        self.tables.iter().find(|(.., id)| *id == table).map(|(service, pool, _)| (*service, *pool))
+        self.tables.iter().find(|kept| kept.id == table).map(|kept| (kept.service, kept.pool))
     }
 
     /// The server in a slot.
@@ -283,21 +351,40 @@ impl Store {
 
     /// Looks at one partition under its lock.
     pub(super) fn with_partition(&self, at: usize, look: impl FnOnce(&Partition, &Catalog)) {
-        if let Some(locked) = self.partitions.get(at) {
+        if let Some(locked) = self.shelves.partitions.get(at) {
             look(&locked.0.lock().unwrap_or_else(PoisonError::into_inner), &self.catalog);
         }
     }
 }
 
-/// How long the table of a service's pool keeps an idle entry; `None` if the pool needs no table.
-fn table_life(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Lifetime> {
-    let config = tree.pool(pool).decision_config(tree.service(service));
-    let minutes = match config.persistence?.kind {
-        Kind::ClientIp(c) if c.timeout.0 > 0 => c.timeout,
-        Kind::AppCookie(c) => c.timeout,
-        _ => return None,
-    };
-    Some(Lifetime::For(Seconds(minutes.seconds().0)))
+/// The tables that a configuration needs.
+fn wanted(tree: &Tree) -> Vec<(ServiceIndex, PoolIndex, Wanted)> {
+    let services = (0..tree.services.len()).map(ServiceIndex);
+    services
+        .flat_map(|service| {
+            let pools = tree.pools_of(tree.service(service)).iter();
+            pools.filter_map(move |pool| Some((service, *pool, Wanted::by(tree, service, *pool)?)))
+        })
+        .collect()
+}
+
+fn define(catalog: &mut Catalog, wanted: Wanted) -> Result<TableId, StoreProblem> {
+    let settings = TableSettings { name: wanted.name, lives: vec![wanted.life], synced: false };
+    catalog.define(&settings).map_err(|problem| StoreProblem(format!("persistence tables: {problem}")))
+}
+
+impl Wanted {
+    /// By a service's pool; `None` if the pool needs no table.
+    fn by(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Self> {
+        let config = tree.pool(pool).decision_config(tree.service(service));
+        let (kind, minutes) = match config.persistence?.kind {
+            Kind::ClientIp(c) if c.timeout.0 > 0 => ("client_ip", c.timeout),
+            Kind::AppCookie(c) => ("app_cookie", c.timeout),
+            _ => return None,
+        };
+        let life = Lifetime::For(Seconds(minutes.seconds().0));
+        Some(Self { name: table_name(tree, service, pool), kind, life })
+    }
 }
 
 /// The same on every engine and after a restart.

@@ -81,14 +81,18 @@ impl KeepRules {
 }
 
 /// The idle connections to one server, the youngest at the end.
-type Idle<S> = RefCell<Vec<ServerConn<S>>>;
+struct Idle<S> {
+    list: Vec<ServerConn<S>>,
+    /// The server is in the current configuration: its connections are kept.
+    welcome: bool,
+}
 
 /// The connections of one worker to all servers.
 pub struct Upstreams<R: Rt> {
     rt: R,
     metrics: Arc<WorkerMetrics>,
     /// By server slot.
-    idle: Box<[Idle<R::Stream>]>,
+    idle: RefCell<Vec<Idle<R::Stream>>>,
     idle_count: Cell<usize>,
     /// All of them: being opened, in use, idle.
     open: Rc<Cell<usize>>,
@@ -98,12 +102,12 @@ pub struct Upstreams<R: Rt> {
 }
 
 impl<R: Rt> Upstreams<R> {
-    /// No connection yet, to any of `slots` servers. `descriptors_max` is the worker's share, clients included.
-    pub fn new(rt: R, metrics: Arc<WorkerMetrics>, slots: usize, descriptors_max: usize) -> Self {
+    /// No connection yet, and no server. `descriptors_max` is the worker's share, clients included.
+    pub fn new(rt: R, metrics: Arc<WorkerMetrics>, descriptors_max: usize) -> Self {
         Upstreams {
             rt,
             metrics,
-            idle: std::iter::repeat_with(RefCell::default).take(slots).collect(),
+            idle: RefCell::default(),
             idle_count: Cell::new(0),
             open: Rc::default(),
             descriptors_max,
@@ -115,8 +119,8 @@ impl<R: Rt> Upstreams<R> {
     //= SE-UPSTREAM-01
     //= SE-UPSTREAM-02
     pub fn kept(&self, slot: usize, rules: &KeepRules) -> Option<ServerConn<R::Stream>> {
-        let mut idle = self.idle[slot].borrow_mut();
-        while let Some(conn) = idle.pop() {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(conn) = idle[slot].list.pop() {
             self.idle_count.set(self.idle_count.get() - 1);
             if !rules.is_over(&conn, self.rt.now()) && !conn.stream.is_spent() {
                 return Some(conn);
@@ -181,10 +185,11 @@ impl<R: Rt> Upstreams<R> {
         if self.idle_count.get() == 0 {
             return false;
         }
-        let oldest = |idle: &Idle<R::Stream>| idle.borrow().first().map(|conn| conn.idle_since);
-        let ages = self.idle.iter().filter_map(|idle| oldest(idle).map(|since| (since, idle)));
+        let mut all = self.idle.borrow_mut();
+        let oldest = |idle: &Idle<R::Stream>| idle.list.first().map(|conn| conn.idle_since);
+        let ages = all.iter_mut().filter_map(|idle| oldest(idle).map(|since| (since, idle)));
         let Some((_, idle)) = ages.min_by_key(|(since, _)| *since) else { return false };
-        idle.borrow_mut().remove(0);
+        idle.list.remove(0);
         self.idle_count.set(self.idle_count.get() - 1);
         self.metrics.upstream_evictions.inc();
         true
@@ -198,20 +203,23 @@ impl<R: Rt> Upstreams<R> {
         if self.closing.get() || rules.idle_max == 0 || rules.is_over(&conn, now) {
             return;
         }
-        let mut idle = self.idle[conn.slot].borrow_mut();
-        if idle.len() >= rules.idle_max {
-            idle.remove(0);
+        let idle = &mut self.idle.borrow_mut()[conn.slot];
+        if !idle.welcome {
+            return;
+        }
+        if idle.list.len() >= rules.idle_max {
+            idle.list.remove(0);
         } else {
             self.idle_count.set(self.idle_count.get() + 1);
         }
-        idle.push(conn);
+        idle.list.push(conn);
     }
 
     /// Closes what has been idle too long; `rules` gives those of a server, `None` for one that is gone.
     pub fn sweep(&self, rules: impl Fn(usize) -> Option<KeepRules>) {
         let now = self.rt.now();
-        for (slot, idle) in self.idle.iter().enumerate() {
-            let mut idle = idle.borrow_mut();
+        for (slot, idle) in self.idle.borrow_mut().iter_mut().enumerate() {
+            let idle = &mut idle.list;
             let before = idle.len();
             if before > 0 {
                 match rules(slot) {
@@ -225,15 +233,32 @@ impl<R: Rt> Upstreams<R> {
 
     /// Closes all idle connections to one server.
     pub fn drop_idle(&self, slot: usize) {
-        let mut idle = self.idle[slot].borrow_mut();
+        let idle = &mut self.idle.borrow_mut()[slot].list;
         self.idle_count.set(self.idle_count.get() - idle.len());
         idle.clear();
+    }
+
+    /// The server is in the current configuration: from now on its connections are kept.
+    //= RELOAD-KEEP-03
+    pub fn welcome(&self, slot: usize) {
+        let mut idle = self.idle.borrow_mut();
+        while idle.len() <= slot {
+            idle.push(Idle { list: Vec::new(), welcome: false });
+        }
+        idle[slot].welcome = true;
+    }
+
+    /// The server is in the current configuration no more: closes its idle connections and keeps none from now on.
+    pub fn dismiss(&self, slot: usize) {
+        self.drop_idle(slot);
+        self.idle.borrow_mut()[slot].welcome = false;
     }
 
     /// Closes all idle connections, and keeps none from now on.
     pub fn close(&self) {
         self.closing.set(true);
-        for slot in 0..self.idle.len() {
+        let slots = self.idle.borrow().len();
+        for slot in 0..slots {
             self.drop_idle(slot);
         }
     }

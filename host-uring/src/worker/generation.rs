@@ -5,11 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use forebay_core::lb::{Pool, PoolGroup};
+use forebay_core::id::{GroupId, PoolId, ServerId, ServerIndex, VsId};
+use forebay_core::lb::{GroupConfig, Pool, PoolGroup};
 use forebay_core::persist::Kind;
-use forebay_core::policy;
+use forebay_core::policy::{self, PolicyConfig};
 use forebay_core::retry::{RetryConfig, Statuses};
 use forebay_core::table::TableId;
 use forebay_http::Limits;
@@ -18,7 +20,10 @@ use forebay_snapshot::profile::{ForwardedFor, Network};
 use forebay_snapshot::{HttpProfile, Protocol};
 
 use super::queue::Queue;
+use super::slots::{Slot, Slots};
 use crate::config::{self, PoolIndex, ServerShared, ServiceIndex, Tree};
+use crate::control::Running;
+use crate::http::limits::DRAIN_IDLE_US;
 use crate::l4::introduce;
 use crate::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics};
 use crate::persist::{Binding, Store};
@@ -27,6 +32,8 @@ use crate::upstream::KeepRules;
 
 /// One configuration, as one worker works by it.
 pub struct Generation {
+    /// Its number: the engine's first is 1.
+    pub number: u64,
     /// The configuration.
     pub tree: Arc<Tree>,
     /// Cookie keys and persistence table of the process.
@@ -39,9 +46,23 @@ pub struct Generation {
     pub groups: Box<[RefCell<PoolGroup>]>,
 }
 
+/// The worker that a generation is built for.
+#[derive(Clone, Copy)]
+pub(super) struct Seat<'w> {
+    /// Its number.
+    pub worker: usize,
+    /// Of how many.
+    pub workers: usize,
+    /// The numbers of its servers.
+    pub slots: &'w Slots,
+    /// Now.
+    pub now: Now,
+}
+
 impl Generation {
-    /// Builds it for `worker` of `workers`.
-    pub fn new(tree: Arc<Tree>, store: Arc<Store>, worker: usize, workers: usize) -> Self {
+    /// Builds it; what a worker knows of services, pools and servers that were there `before` goes on.
+    pub(super) fn new(running: &Running, before: Option<&Generation>, seat: Seat<'_>) -> Self {
+        let (tree, store) = (running.tree.clone(), running.store.clone());
         let mut routes = Vec::new();
         let mut services = Vec::new();
         for place in 0..tree.services.len() {
@@ -49,19 +70,54 @@ impl Generation {
             let mut own = Vec::new();
             for pool in tree.pools_of(tree.service(place)) {
                 own.push(routes.len());
-                routes.push(Route::new(&tree, &store, place, *pool, worker, workers));
+                let old = before.and_then(|before| before.route(tree.service(place).id, tree.pool(*pool).id));
+                routes.push(Route::new(&tree, &store, place, *pool, old.map(|(_, route)| route), seat));
             }
-            services.push(Service::new(&tree, place, own, worker, workers));
+            let old =
+                before.and_then(|before| before.services.iter().find(|s| s.id == tree.service(place).id));
+            services.push(Service::new(&tree, place, own, old, seat));
         }
         let groups = tree
             .groups
             .iter()
             .map(|group| {
-                let group = PoolGroup::new(&group.decision_config(&tree));
-                RefCell::new(group.expect("checked: the snapshot's own check covers the core's"))
+                let config = group.decision_config(&tree);
+                // The turns of a group that is the same go on.
+                let goes_on = before.and_then(|before| before.group(group.id, &config));
+                let new =
+                    || PoolGroup::new(&config).expect("checked: the snapshot's own check covers the core's");
+                RefCell::new(goes_on.unwrap_or_else(new))
             })
             .collect();
-        Generation { tree, store, services: services.into(), routes: routes.into(), groups }
+        Generation {
+            number: running.number,
+            tree,
+            store,
+            services: services.into(),
+            routes: routes.into(),
+            groups,
+        }
+    }
+
+    /// The route from a service to a pool, with its place.
+    pub(super) fn route(&self, service: VsId, pool: PoolId) -> Option<(usize, &Route)> {
+        let mut routes = self.routes.iter().enumerate();
+        routes.find(|(_, route)| (route.service_id, route.pool_id) == (service, pool))
+    }
+
+    /// Says where requests go that begin from now on, to those that began with this configuration.
+    pub(super) fn hand_over(&self, to: &Rc<Generation>) {
+        for route in &self.routes {
+            let heir = to.route(route.service_id, route.pool_id);
+            *route.heir.borrow_mut() = heir.map(|(at, _)| Heir { generation: Rc::downgrade(to), at });
+        }
+    }
+
+    /// The turns of a group, if it is configured like this.
+    fn group(&self, id: GroupId, config: &GroupConfig) -> Option<PoolGroup> {
+        let at = self.tree.group_by_id(id)?;
+        let same = self.tree.groups[at.0].decision_config(&self.tree) == *config;
+        same.then(|| self.groups[at.0].borrow().clone())
     }
 
     /// The service at `index`.
@@ -95,6 +151,17 @@ pub struct TimeOuts {
 }
 
 impl TimeOuts {
+    /// For clients of an address that is gone: long enough for what is on its way to them.
+    pub const LEAVING: Self = Self {
+        connect: DRAIN_IDLE_US,
+        header: DRAIN_IDLE_US,
+        body: DRAIN_IDLE_US,
+        response: DRAIN_IDLE_US,
+        idle: DRAIN_IDLE_US,
+        total: DRAIN_IDLE_US,
+        upgraded: DRAIN_IDLE_US,
+    };
+
     /// The moment `us` after `from`; never if `us` is 0.
     pub fn at(from: Now, us: u64) -> Now {
         if us == 0 { NEVER } else { Now(from.0.saturating_add(us)) }
@@ -103,6 +170,8 @@ impl TimeOuts {
 
 /// A virtual service.
 pub struct Service {
+    /// Identifies it over all configurations.
+    pub id: VsId,
     /// Its place in the tree.
     pub index: ServiceIndex,
     /// Time-outs.
@@ -130,23 +199,26 @@ pub struct Service {
     /// Its routes: places in [`Generation::routes`]; those of its own target first, then those that rules name.
     pub routes: Vec<usize>,
     /// Rate limits of its rules.
-    pub policy_state: RefCell<policy::State>,
+    pub policy_state: Rc<RefCell<policy::State>>,
     /// What this worker counts for it.
     pub counts: Arc<ServiceMetrics>,
+    rules: Arc<PolicyConfig>,
 }
 
 /// A pool as it serves one virtual service, on this worker.
 pub struct Route {
     /// The service.
     pub service: ServiceIndex,
+    service_id: VsId,
+    pool_id: PoolId,
     /// The pool's place in the tree.
     pub pool_index: PoolIndex,
     /// The decision core's pool.
     pub pool: RefCell<Pool>,
     /// Its servers, by [`ServerIndex`](forebay_core::id::ServerIndex).
     pub servers: Vec<RouteServer>,
-    /// Requests that wait for one of them.
-    pub queue: Queue,
+    /// Requests that wait for one of them, by whatever configuration.
+    pub queue: Rc<Queue>,
     /// How connections to them are kept.
     pub keep: KeepRules,
     /// The PROXY header that its servers want.
@@ -166,6 +238,14 @@ pub struct Route {
     generation: Cell<u32>,
     /// When the next server's grace is over.
     pub(super) next_cut: Cell<Now>,
+    /// Where new requests of this service and pool go, once the configuration is no longer the current one.
+    heir: RefCell<Option<Heir>>,
+}
+
+/// The route that took a route's place.
+struct Heir {
+    generation: Weak<Generation>,
+    at: usize,
 }
 
 /// A server of a route.
@@ -183,14 +263,30 @@ pub struct RouteServer {
     /// When what is open at it is cut, and whether that was done.
     pub(super) cut_at: Cell<Now>,
     pub(super) was_cut: Cell<bool>,
+    pub(super) held: Rc<Slot>,
+    /// Its stay in the pool: the same in all configurations since it came, another one if it went and came back.
+    tenure: u64,
 }
 
 impl Service {
-    fn new(tree: &Tree, index: ServiceIndex, routes: Vec<usize>, worker: usize, workers: usize) -> Self {
+    fn new(
+        tree: &Tree,
+        index: ServiceIndex,
+        routes: Vec<usize>,
+        before: Option<&Service>,
+        seat: Seat<'_>,
+    ) -> Self {
         let config::Service { http, tcp, protocol, .. } = tree.service(index);
         let us = |ms: u32| u64::from(ms) * 1000;
         let limits = config::head_limits(http);
+        let config = tree.service(index);
+        // The same rules go on counting where they are.
+        let counted =
+            before.filter(|before| before.rules == config.rules).map(|before| before.policy_state.clone());
+        let fresh = || Rc::new(RefCell::new(config.policy.state(seat.workers as u16)));
         Service {
+            id: config.id,
+            rules: config.rules.clone(),
             index,
             time_outs: TimeOuts {
                 connect: us(match protocol {
@@ -215,8 +311,8 @@ impl Service {
             protocol: *protocol,
             tcp_idle_us: us(tcp.idle_timeout_ms),
             routes,
-            policy_state: RefCell::new(tree.service(index).policy.state(workers as u16)),
-            counts: tree.service(index).shared.counts.of(worker),
+            policy_state: counted.unwrap_or_else(fresh),
+            counts: config.shared.counts.of(seat.worker),
         }
     }
 }
@@ -265,9 +361,10 @@ impl Route {
         store: &Store,
         service: ServiceIndex,
         pool_index: PoolIndex,
-        worker: usize,
-        workers: usize,
+        before: Option<&Route>,
+        seat: Seat<'_>,
     ) -> Self {
+        let Seat { worker, workers, .. } = seat;
         let core = tree.pool(pool_index).decision_config(tree.service(service));
         let limit = core.connections_max;
         let kind = core.persistence.as_ref().map(|profile| &profile.kind);
@@ -282,15 +379,25 @@ impl Route {
         let introduces = introduce::version(config.send_proxy_protocol);
         let mut built = Pool::new(core).expect("checked: the snapshot's own check covers the core's");
         built.started(tree.started);
+        let mut built = built.for_worker(worker as u16, workers as u16);
+        if let Some(before) = before {
+            built.carry_over(&before.pool.borrow(), seat.now);
+        }
+        let stays = |id: ServerId| Some(before?.servers[before?.pool.borrow().index_of(id)?.at()].tenure);
         Route {
             service,
             pool_index,
-            pool: RefCell::new(built.for_worker(worker as u16, workers as u16)),
+            service_id: tree.service(service).id,
+            pool_id: pool.id,
+            pool: RefCell::new(built),
             servers: pool
                 .servers
                 .iter()
-                .map(|server| RouteServer {
-                    slot: server.slot,
+                .map(|server| (server, seat.slots.of(&server.shared)))
+                .map(|(server, slot)| RouteServer {
+                    slot: slot.number(),
+                    held: slot,
+                    tenure: stays(server.id).unwrap_or_else(|| seat.slots.tenure()),
                     address: server.address,
                     shared: server.shared.clone(),
                     limit,
@@ -299,7 +406,7 @@ impl Route {
                     was_cut: Cell::new(false),
                 })
                 .collect(),
-            queue: Queue::default(),
+            queue: before.map(|before| before.queue.clone()).unwrap_or_default(),
             keep: KeepRules {
                 idle_us: us(config.connection_pool.idle_ms),
                 life_us: us(config.connection_pool.life_ms),
@@ -331,6 +438,24 @@ impl Route {
             counts: pool.shared.counts.of(worker),
             generation: Cell::new(pool.shared.generation()),
             next_cut: Cell::new(NEVER),
+            heir: RefCell::new(None),
+        }
+    }
+
+    /// Tells the pool of what happens at a server, and also the one that new requests ask by now.
+    pub fn tell_pool(&self, server: ServerIndex, tell: impl Fn(&mut Pool, ServerIndex)) {
+        tell(&mut self.pool.borrow_mut(), server);
+        let heir = self.heir.borrow();
+        let Some(Heir { generation, at }) = &*heir else { return };
+        let Some(generation) = generation.upgrade() else { return };
+        let route = &generation.routes[*at];
+        let id = self.pool.borrow().id_of(server);
+        let there = route.pool.borrow().index_of(id);
+        // What it knows of an earlier stay of the server it has forgotten.
+        if let Some(there) = there
+            && route.servers[there.at()].tenure == self.servers[server.at()].tenure
+        {
+            tell(&mut route.pool.borrow_mut(), there);
         }
     }
 

@@ -37,6 +37,10 @@ fn act<R: Rt>(worker: &Rc<Worker<R>>, acceptors: &Rc<Acceptors<R>>, message: Mes
                 route.queue.call();
             }
         }
+        Message::Configure { running, listeners } => {
+            worker.configure(&running);
+            acceptors.follow(worker, listeners);
+        }
         Message::AcceptFor { worker: stuck, listeners } => {
             for listener in listeners {
                 // A descriptor that cannot be listened on leaves the stuck worker's clients waiting, as they were.

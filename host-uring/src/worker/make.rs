@@ -37,7 +37,7 @@ pub fn make(tree: &Arc<Tree>, sizes: &Sizes) -> anyhow::Result<Workers> {
         Some(value) if !value.is_empty() && value != "0" => Backend::Epoll,
         _ => Backend::IoUring,
     };
-    let common = Common { store: store.clone(), workers: worker_count(tree).max(1), backend };
+    let common = Common { workers: worker_count(tree).max(1), backend };
     let body = move |seat: WorkerSeat| {
         let index = seat.index;
         let ended = run(seat, common.clone(), |started| match &started.refusal {
@@ -59,5 +59,5 @@ pub fn make(tree: &Arc<Tree>, sizes: &Sizes) -> anyhow::Result<Workers> {
             tracing::error!(worker = index, %error, "a worker cannot be set up");
         }
     };
-    Ok(Workers { body: Arc::new(body), tables: Some(store.clone()), peek: Some(store) })
+    Ok(Workers { body: Arc::new(body), store })
 }

@@ -6,22 +6,24 @@
 
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use crate::control::{ShutdownStage, WorkerSeat};
 use crate::http::limits::DRAIN_IDLE_US;
 use crate::listen::Acceptors;
-use crate::persist::Store;
 use crate::rt::{Backend, Now, Rt, Sockets};
 
+mod configure;
+mod door;
 mod generation;
 mod mail;
 mod make;
 mod queue;
+mod slots;
 mod state;
 mod time;
 mod underway;
 
+pub use door::Door;
 pub use generation::{Generation, Route, RouteServer, Service, TimeOuts};
 pub use make::make;
 pub use queue::{Place, Queue};
@@ -40,8 +42,6 @@ pub struct Started {
 /// What all workers of the process share.
 #[derive(Clone)]
 pub struct Common {
-    /// Cookie keys and persistence table.
-    pub store: Arc<Store>,
     /// How many workers there are.
     pub workers: usize,
     /// The kernel interface to use, if it is to be had.
@@ -63,10 +63,9 @@ pub fn run(seat: WorkerSeat, common: Common, started: impl FnOnce(&Started)) -> 
             rt.clone(),
             seat.index,
             common.workers,
-            seat.tree,
+            &seat.running,
             seat.metrics,
             seat.log,
-            common.store,
             seat.connections_max,
             seat.descriptors_max,
             seed(),
@@ -106,7 +105,7 @@ impl<R: Rt> Worker<R> {
             ShutdownStage::Draining => {
                 self.begin_to_drain();
                 if self.rt.now() >= self.idle_until.get() {
-                    self.parked.end_all();
+                    self.parked.end_where(|_| true);
                 }
                 self.connections.get() == 0 && acceptors.are_done()
             }

@@ -1,14 +1,20 @@
 //! What one worker knows: its configuration, its connections, its counts.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use forebay_core::units::UnixSeconds;
 
-use super::generation::Generation;
+use super::Door;
+use super::configure::Departed;
+use super::generation::{Generation, Seat};
+use super::slots::Slots;
 use super::underway::Underway;
-use crate::config::Tree;
+use crate::config::ServiceIndex;
+use crate::control::Running;
 use crate::http::buffer::Buffers;
 use crate::http::client::Parked;
 use crate::http::conversation::Conversations;
@@ -17,7 +23,6 @@ use crate::http::work::Works;
 use crate::limits::sizes::large_heads_bytes;
 use crate::log::Sink;
 use crate::metrics::WorkerMetrics;
-use crate::persist::Store;
 use crate::rt::{NEVER, Now, Rt};
 use crate::upstream::Upstreams;
 
@@ -27,8 +32,18 @@ pub struct Worker<R: Rt> {
     pub rt: R,
     /// The worker's number.
     pub index: usize,
+    /// Of how many.
+    pub workers: usize,
     /// The configuration that new requests take.
-    current: RefCell<Rc<Generation>>,
+    pub(super) current: RefCell<Rc<Generation>>,
+    /// Earlier ones by which requests still work, the oldest first.
+    pub(super) retired: RefCell<Vec<Weak<Generation>>>,
+    /// Servers that were taken out and are not done yet.
+    pub(super) departed: RefCell<Vec<Departed>>,
+    /// Where clients come in.
+    pub(super) doors: RefCell<Vec<Rc<Door>>>,
+    /// The numbers of servers.
+    pub(super) slots: Slots,
     /// The worker's counters.
     pub metrics: Arc<WorkerMetrics>,
     /// Where access records go.
@@ -70,21 +85,28 @@ impl<R: Rt> Worker<R> {
         rt: R,
         index: usize,
         workers: usize,
-        tree: Arc<Tree>,
+        running: &Running,
         metrics: Arc<WorkerMetrics>,
         log: Sink,
-        store: Arc<Store>,
         connections_max: usize,
         descriptors_max: usize,
         seed: u64,
     ) -> Rc<Self> {
-        let slots = tree.server_slots;
-        let current = RefCell::new(Rc::new(Generation::new(tree, store, index, workers)));
+        let slots = Slots::default();
+        let seat = Seat { worker: index, workers, slots: &slots, now: rt.now() };
+        let current = RefCell::new(Rc::new(Generation::new(running, None, seat)));
+        metrics.generation.store(running.number, Ordering::Release);
+        metrics.generations.store(1, Ordering::Relaxed);
         let worker = Worker {
-            upstreams: Upstreams::new(rt.clone(), metrics.clone(), slots, descriptors_max),
+            upstreams: Upstreams::new(rt.clone(), metrics.clone(), descriptors_max),
             rt,
             index,
+            workers,
             current,
+            retired: RefCell::default(),
+            departed: RefCell::default(),
+            doors: RefCell::default(),
+            slots,
             metrics,
             log: RefCell::new(log),
             underway: Underway::default(),
@@ -107,6 +129,9 @@ impl<R: Rt> Worker<R> {
         let current = worker.current();
         for route in &current.routes {
             route.read_states(&current.tree, now);
+            for server in &route.servers {
+                worker.upstreams.welcome(server.slot);
+            }
         }
         Rc::new(worker)
     }
@@ -134,6 +159,22 @@ impl<R: Rt> Worker<R> {
             }
             route.find_next_cut();
         }
+        self.follow_departed(now);
+        if !self.retired.borrow().is_empty() {
+            self.tidy_generations();
+        }
+    }
+
+    /// The door at an address: the one that is open there, or a new one to `service`. It follows every change of the
+    /// configuration.
+    pub fn door(&self, address: SocketAddr, service: ServiceIndex) -> Rc<Door> {
+        let is_there = |door: &&Rc<Door>| door.address == address && door.service().is_some();
+        if let Some(door) = self.doors.borrow().iter().find(is_there) {
+            return door.clone();
+        }
+        let door = Door::new(address, service);
+        self.doors.borrow_mut().push(door.clone());
+        door
     }
 
     /// Reads the wall clock, which may jump; between two readings it is counted on.

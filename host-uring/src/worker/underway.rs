@@ -17,6 +17,8 @@ pub struct Underway {
 struct Place {
     /// The server, by its place in per-server lists; [`NOBODY`] if the place is free.
     slot: usize,
+    /// The configuration that it works by.
+    generation: u64,
     cut: bool,
     waker: Option<Waker>,
 }
@@ -32,9 +34,9 @@ pub struct Ticket<'u> {
 
 impl Underway {
     /// Takes a place for work at the server `slot`.
-    pub fn enter(&self, slot: usize) -> Ticket<'_> {
+    pub fn enter(&self, slot: usize, generation: u64) -> Ticket<'_> {
         let mut places = self.places.borrow_mut();
-        let place = Place { slot, cut: false, waker: None };
+        let place = Place { slot, generation, cut: false, waker: None };
         let at = match self.free.borrow_mut().pop() {
             Some(at) => {
                 places[at as usize] = place;
@@ -50,7 +52,16 @@ impl Underway {
 
     /// Ends what is under way at the server now; what comes later goes on.
     pub fn cut(&self, slot: usize) {
-        for place in self.places.borrow_mut().iter_mut().filter(|place| place.slot == slot) {
+        self.cut_where(|place| place.slot == slot);
+    }
+
+    /// Ends what works by a configuration.
+    pub fn cut_generation(&self, generation: u64) {
+        self.cut_where(|place| place.slot != NOBODY && place.generation == generation);
+    }
+
+    fn cut_where(&self, is: impl Fn(&Place) -> bool) {
+        for place in self.places.borrow_mut().iter_mut().filter(|place| is(place)) {
             place.cut = true;
             if let Some(waker) = place.waker.take() {
                 waker.wake();

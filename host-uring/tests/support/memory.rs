@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use forebay_host_uring::config::{HealthState, ServiceIndex, Tree};
+use forebay_host_uring::control::Running;
 use forebay_host_uring::listen::admit;
 use forebay_host_uring::log::{self, Drain};
 use forebay_host_uring::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
@@ -49,13 +50,15 @@ impl Lab {
         let metrics = Arc::new(WorkerMetrics::default());
         let (sink, drain) = log::ring(1 << 20, true);
         let store = Arc::new(store);
+        let running = Running { number: 1, tree, store };
         let rt = memory.clone();
-        let worker = Worker::new(rt, 0, 1, tree, metrics.clone(), sink, store, 10_000, descriptors_max, 1);
+        let worker = Worker::new(rt, 0, 1, &running, metrics.clone(), sink, 10_000, descriptors_max, 1);
         let (rt, own) = (memory.clone(), worker.clone());
         let listener = memory.bind(at(VIP));
+        let door = worker.door(at(VIP), ServiceIndex(0));
         memory.spawn(async move {
             while let Ok((stream, peer)) = rt.accept(&listener).await {
-                admit(&own, ServiceIndex(0), stream, peer, at(VIP));
+                admit(&own, &door, stream, peer, at(VIP));
             }
         });
         Lab { memory, worker, metrics, drain }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use forebay_host_uring::config::Tree;
 use forebay_host_uring::control::mailbox::{Mailbox, mailbox};
-use forebay_host_uring::control::{SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
+use forebay_host_uring::control::{Running, SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
 use forebay_host_uring::log::{self, Drain};
 use forebay_host_uring::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use forebay_host_uring::persist::Store;
@@ -69,6 +69,7 @@ impl Engine {
         });
         let tree = Arc::new(Tree::build(snapshot));
         let store = Arc::new(Store::build(&tree, 64 << 20, [7; 16], clock::now()).expect("a store"));
+        let running = Arc::new(Running { number: 1, tree: tree.clone(), store: store.clone() });
         let shutdown = Arc::new(ShutdownFlag::default());
         let mut addresses = Vec::new();
         let mut sockets: Vec<Vec<SeatListener>> = (0..workers).map(|_| Vec::new()).collect();
@@ -100,7 +101,7 @@ impl Engine {
             let (log, drain) = log::ring(1 << 20, true);
             let seat = WorkerSeat {
                 index,
-                tree: tree.clone(),
+                running: running.clone(),
                 listeners,
                 metrics: metrics.clone(),
                 log,
@@ -109,7 +110,7 @@ impl Engine {
                 connections_max,
                 descriptors_max: usize::MAX,
             };
-            let common = Common { store: store.clone(), workers, backend };
+            let common = Common { workers, backend };
             let name = skips::this_test();
             engine.threads.push(std::thread::spawn(move || {
                 let began = |started: &Started| {

@@ -31,6 +31,8 @@ section! {
         table_secret: Option<Secret<16>> = None;
         /// Seconds that open requests get to end when the engine stops.
         stop_grace_s: u16 = 30, in 0..=3600;
+        /// Load this file again whenever it changes.
+        watch_config: bool = false;
         /// Seconds without progress of a worker before another one accepts for it.
         stuck_worker_s: u8 = 1, in 1..=60;
     }

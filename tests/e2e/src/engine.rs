@@ -62,6 +62,8 @@ pub struct Engine {
     pub config: PathBuf,
     folder: PathBuf,
     access_log: PathBuf,
+    /// What stands in its file before the configuration that it was started with.
+    header: String,
 }
 
 impl Engine {
@@ -89,12 +91,12 @@ impl Engine {
     pub fn spawn(lab: &Lab, config: &str, options: &Options) -> Self {
         let metrics = lab.address();
         let name = format!("forebay-se-{}", metrics.port());
-        let text = format!(
-            "version = 1\n[engine]\nworkers = {}\nmemory_gib = {}\nadmin_socket = \"{name}.sock\"\nmetrics_listen = \"{metrics}\"\naccess_log = {{ path = \"{}\" }}\n{}\n{config}",
+        let header = format!(
+            "version = 1\n[engine]\nworkers = {}\nmemory_gib = {}\nadmin_socket = \"{name}.sock\"\nmetrics_listen = \"{metrics}\"\naccess_log = {{ path = \"{}\" }}\n{}\n",
             options.workers, options.memory_gib, options.access_log, options.engine
         );
         let file = lab.folder().join(format!("{name}.toml"));
-        std::fs::write(&file, text).expect("the lab's folder can be written");
+        std::fs::write(&file, format!("{header}{config}")).expect("the lab's folder can be written");
         let program = bin::path("forebay-se");
         let mut command = match options.under.split_first() {
             Some((first, rest)) => {
@@ -112,7 +114,33 @@ impl Engine {
         command.envs(options.env.iter().map(|(n, v)| (n, v)));
         let process = Process::start(&name, command, lab.folder());
         let access_log = lab.folder().join(&options.access_log);
-        Self { process, metrics, config: file, folder: lab.folder().to_owned(), access_log }
+        Self { process, metrics, config: file, folder: lab.folder().to_owned(), access_log, header }
+    }
+
+    /// Writes another configuration into its file, in one step; its own settings stay.
+    ///
+    /// # Panics
+    /// If the lab's folder cannot be written.
+    pub fn write(&self, config: &str) {
+        let fresh = self.config.with_extension("new");
+        std::fs::write(&fresh, format!("{}{config}", self.header)).expect("the lab's folder can be written");
+        std::fs::rename(fresh, &self.config).expect("the lab's folder can be written");
+    }
+
+    /// Makes it load its file again; what it answers.
+    pub fn reload(&self) -> Value {
+        self.admin(&serde_json::json!({ "command": "reload" }))
+    }
+
+    /// Makes it work by another configuration.
+    ///
+    /// # Panics
+    /// If it does not take it.
+    #[track_caller]
+    pub fn load(&self, config: &str) {
+        self.write(config);
+        let answer = self.reload();
+        assert_eq!(answer["data"]["outcome"], "loaded", "{answer}");
     }
 
     /// Status of a GET on the metrics address; `None` without an answer.

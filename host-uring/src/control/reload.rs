@@ -1,0 +1,304 @@
+//! Loading the configuration again while the engine runs.
+//!
+//! Nothing that serves is touched before all of the new configuration stands: the file is read and checked, settings
+//! that need a new start are looked for, new addresses are bound, tables are made. Then it is published at once, and
+//! each worker takes it with its next turn. Whatever fails before that leaves everything as it was.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use forebay_snapshot::{Engine, Problem, Snapshot};
+use serde_json::{Value, json};
+
+use super::admin::{Code, Refused};
+use super::supervisor::{Order, Orders};
+use super::{Running, SeatListener, State, resident, sockets};
+use crate::config::Tree;
+use crate::health::{unable, unix_s};
+use crate::limits::{RELOAD_WAIT_S, WATCH_LOOK_MS};
+use crate::metrics::WorkerMetrics;
+use crate::metrics::page::ReloadView;
+use crate::rt::clock;
+
+/// Settings of the engine that a reload may change; all others belong to its start.
+const LIVE_SETTINGS: [&str; 4] = ["name", "stop_grace_s", "stuck_worker_s", "watch_config"];
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// Makes what stands in the file independent of the folder that the engine runs in.
+    pub settle: fn(&Path, &mut Snapshot),
+}
+
+/// What became of attempts to load a configuration.
+pub struct Reloads {
+    loaded: AtomicU64,
+    refused: AtomicU64,
+    unchanged: AtomicU64,
+    /// When the last one was, in seconds since 1970, and what was wrong with it.
+    last: Mutex<(u64, Vec<String>)>,
+}
+
+impl Reloads {
+    /// None yet but the start, at `unix_s`.
+    pub fn new(unix_s: u64) -> Self {
+        let count = AtomicU64::default;
+        Self { loaded: count(), refused: count(), unchanged: count(), last: Mutex::new((unix_s, Vec::new())) }
+    }
+
+    fn note(&self, count: &AtomicU64, problems: Vec<String>) {
+        count.fetch_add(1, Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (unix_s(), problems);
+    }
+
+    /// What the metrics page shows.
+    pub fn view(&self, generation: u64, workers: &[Arc<WorkerMetrics>]) -> ReloadView {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = workers.iter().map(|worker| worker.generations.load(Ordering::Relaxed)).max();
+        ReloadView {
+            generation,
+            live: live.unwrap_or(0),
+            loaded: self.loaded.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            unchanged: self.unchanged.load(Ordering::Relaxed),
+            last_ok: last.1.is_empty(),
+            last_unix_s: last.0,
+        }
+    }
+
+    /// What was wrong with the last one.
+    pub fn problems(&self) -> Vec<String> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+}
+
+/// Loads the configuration again.
+pub struct Reloader {
+    state: Arc<State>,
+    orders: Orders,
+    source: Option<Source>,
+    /// What the file said when it was loaded last. Held over a whole load: one at a time.
+    loaded: tokio::sync::Mutex<Snapshot>,
+}
+
+/// What a file gave.
+enum Found {
+    Unchanged,
+    Ready { snapshot: Box<Snapshot>, running: Running, added: Vec<Vec<SeatListener>> },
+}
+
+impl Reloader {
+    /// For an engine that runs by `snapshot`; without a source there is nothing to load again.
+    pub fn new(state: Arc<State>, orders: Orders, source: Option<Source>, snapshot: Snapshot) -> Self {
+        Self { state, orders, source, loaded: tokio::sync::Mutex::new(snapshot) }
+    }
+
+    /// Loads the file again; `cause` says in the log who wanted it. Gives what has changed, once every worker has it.
+    ///
+    /// # Errors
+    /// All that is wrong with the file; nothing has changed then.
+    //= RELOAD-BROKEN-01
+    pub async fn load(&self, cause: &'static str) -> Result<Value, Refused> {
+        let Some(source) = self.source.clone() else {
+            return Err(Refused::new(
+                Code::Failed,
+                "this engine was started without a file",
+                "start it anew",
+            ));
+        };
+        let mut loaded = self.loaded.lock().await;
+        let (state, before) = (Arc::clone(&self.state), loaded.clone());
+        let shown = source.path.display().to_string();
+        // Reading, binding and making tables wait for disks and locks; this thread has others to serve.
+        let found = tokio::task::spawn_blocking(move || find(&state, &source, &before)).await;
+        let reloads = &self.state.reloads;
+        let (snapshot, running, added) = match found.unwrap_or_else(|panic| Err(vec![panic.to_string()])) {
+            Ok(Found::Ready { snapshot, running, added }) => (snapshot, Arc::new(running), added),
+            Ok(Found::Unchanged) => {
+                reloads.note(&reloads.unchanged, Vec::new());
+                let generation = self.state.running().number;
+                tracing::info!(
+                    event = "CONFIG_UNCHANGED",
+                    cause,
+                    generation,
+                    "the configuration is what it was"
+                );
+                return Ok(json!({ "outcome": "unchanged", "generation": generation }));
+            }
+            Err(problems) => {
+                let reason = format!("{shown}: {}", problems.join("\n"));
+                tracing::error!(
+                    event = "CONFIG_REFUSED",
+                    cause,
+                    problems = problems.len(),
+                    "the configuration is not loaded, nothing has changed: {reason}"
+                );
+                reloads.note(&reloads.refused, problems);
+                return Err(Refused::new(
+                    Code::Failed,
+                    reason,
+                    "nothing has changed; repair it and load it again",
+                ));
+            }
+        };
+        let changes = changes(&self.state.tree(), &running.tree);
+        *loaded = *snapshot;
+        let had_tables = self.state.running().store.partitions() > 0;
+        self.state.set_running(Arc::clone(&running));
+        self.orders.give_surely(Order::Configure(Arc::clone(&running), added)).await;
+        if !had_tables && running.store.partitions() > 0 {
+            resident::start(self.state.tables(), Arc::clone(&self.state));
+        }
+        let late = self.taken(running.number).await;
+        reloads.note(&reloads.loaded, Vec::new());
+        tracing::info!(
+            event = "CONFIG_LOADED",
+            cause,
+            generation = running.number,
+            late_workers = late.len(),
+            changes = in_words(&changes),
+            "the configuration is loaded"
+        );
+        let generation = running.number;
+        Ok(json!({ "outcome": "loaded", "generation": generation, "changes": changes, "late_workers": late }))
+    }
+
+    /// Waits until the workers have taken a configuration, and gives those that have not in time.
+    async fn taken(&self, number: u64) -> Vec<usize> {
+        let until = Instant::now() + Duration::from_secs(RELOAD_WAIT_S);
+        loop {
+            let has = |worker: &WorkerMetrics| worker.generation.load(Ordering::Acquire) >= number;
+            let workers = self.state.workers.iter().enumerate();
+            let late: Vec<usize> =
+                workers.filter(|(_, worker)| !has(worker)).map(|(index, _)| index).collect();
+            let stuck: Vec<bool> = self.state.supervised().iter().map(|seen| seen.is_stuck).collect();
+            if late.iter().all(|worker| stuck[*worker]) || Instant::now() >= until {
+                return late;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Loads the file whenever it has changed, where the configuration says so; runs until dropped.
+    //= RELOAD-WATCH-01
+    pub async fn watch(&self) {
+        let Some(source) = &self.source else { return };
+        let mut loaded = signature(&source.path);
+        let mut before = loaded;
+        loop {
+            tokio::time::sleep(Duration::from_millis(WATCH_LOOK_MS)).await;
+            if !self.state.tree().engine.watch_config {
+                continue;
+            }
+            let now = signature(&source.path);
+            // Whoever writes it may be in the middle of it.
+            if now.is_some() && now == before && now != loaded {
+                loaded = now;
+                // Told in the log.
+                let _ = self.load("the file has changed").await;
+            }
+            before = now;
+        }
+    }
+}
+
+/// What tells a file from what it was: size, time of the last change, inode.
+fn signature(path: &Path) -> Option<(u64, i64, i64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+}
+
+fn find(state: &State, source: &Source, before: &Snapshot) -> Result<Found, Vec<String>> {
+    let text =
+        std::fs::read_to_string(&source.path).map_err(|error| vec![format!("it cannot be read: {error}")])?;
+    let mut snapshot =
+        forebay_snapshot::check(&text).map_err(|problems| problems.iter().map(told).collect::<Vec<_>>())?;
+    (source.settle)(&source.path, &mut snapshot);
+    if snapshot == *before {
+        return Ok(Found::Unchanged);
+    }
+    let fixed = need_a_start(&before.engine, &snapshot.engine);
+    if !fixed.is_empty() {
+        return Err(fixed);
+    }
+    let old = state.running();
+    let tree = Arc::new(Tree::after(snapshot.clone(), &state.living()));
+    let unable = unable(&tree);
+    if !unable.is_empty() {
+        return Err(unable);
+    }
+    let had: BTreeSet<_> = old.tree.listeners.iter().map(|listener| listener.address).collect();
+    //= RELOAD-LISTEN-01
+    let added = sockets::bind_new(&tree, state.workers.len(), |address| !had.contains(address))
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let store = old.store.next(&tree, clock::now()).map_err(|problem| vec![problem.to_string()])?;
+    let running = Running { number: old.number + 1, tree, store: Arc::new(store) };
+    Ok(Found::Ready { snapshot: Box::new(snapshot), running, added })
+}
+
+fn told(problem: &Problem) -> String {
+    let line = problem.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+    format!("{line}{}: {} ({})", problem.path, problem.reason, problem.fix)
+}
+
+/// Settings that differ and that only a new start can change.
+//= RELOAD-START-01
+fn need_a_start(before: &Engine, after: &Engine) -> Vec<String> {
+    let list = |engine: &Engine| match serde_json::to_value(engine) {
+        Ok(Value::Object(list)) => list,
+        _ => serde_json::Map::new(),
+    };
+    let (mut was, mut is) = (list(before), list(after));
+    // Secrets do not show what they are.
+    was.insert("table_secret".to_owned(), Value::Bool(true));
+    is.insert("table_secret".to_owned(), Value::Bool(before.table_secret == after.table_secret));
+    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let differ = keys.into_iter().filter(|key| was.get(*key) != is.get(*key));
+    differ
+        .filter(|key| !LIVE_SETTINGS.contains(&key.as_str()))
+        .map(|key| {
+            format!("engine.{key}: it cannot change while the engine runs; write it as it was, or start the engine anew")
+        })
+        .collect()
+}
+
+/// Changes as the log tells them.
+fn in_words(changes: &Value) -> String {
+    let mut words = Vec::new();
+    for (kind, change) in changes.as_object().into_iter().flatten() {
+        for word in ["added", "removed"] {
+            let names = change[word].as_array().map_or(&[][..], Vec::as_slice);
+            if !names.is_empty() {
+                let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+                words.push(format!("{} {word}: {}", kind.replace('_', " "), names.join(" ")));
+            }
+        }
+    }
+    if words.is_empty() { "settings only".to_owned() } else { words.join("; ") }
+}
+
+/// What comes and goes from one configuration to another.
+fn changes(before: &Tree, after: &Tree) -> Value {
+    fn named<T: Ord + ToString>(was: BTreeSet<T>, is: &BTreeSet<T>) -> Value {
+        let list = |of: Vec<&T>| of.into_iter().take(100).map(ToString::to_string).collect::<Vec<_>>();
+        json!({ "added": list(is.difference(&was).collect()), "removed": list(was.difference(is).collect()) })
+    }
+    let services = |tree: &Tree| tree.services.iter().map(|s| s.name.clone()).collect::<BTreeSet<_>>();
+    let pools = |tree: &Tree| tree.pools.iter().map(|p| p.name.clone()).collect::<BTreeSet<_>>();
+    let listeners = |tree: &Tree| tree.listeners.iter().map(|l| l.address).collect::<BTreeSet<_>>();
+    let servers = |tree: &Tree| {
+        tree.servers().map(|(p, s)| format!("{}/{}", p.name, s.address)).collect::<BTreeSet<_>>()
+    };
+    json!({
+        "virtual_services": named(services(before), &services(after)),
+        "pools": named(pools(before), &pools(after)),
+        "servers": named(servers(before), &servers(after)),
+        "addresses": named(listeners(before), &listeners(after)),
+    })
+}

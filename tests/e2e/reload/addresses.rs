@@ -1,0 +1,83 @@
+//! Addresses that come and go.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use forebay_e2e::wait::{eventually, secs};
+use forebay_e2e::{Client, Lab, Wire, config};
+
+use crate::web;
+
+fn refuses(at: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&at, secs(3)).is_err()
+}
+
+//= test RELOAD-LISTEN-01
+#[test]
+fn a_new_address_serves_at_once_and_one_that_is_gone_refuses_and_ends_its_clients() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let [first, second] = lab.addresses();
+    let engine = lab.engine(&web(first, "", &[a.address]));
+    let (mut idle, mut slow) = (Client::new(first), Wire::connect(first).expect("it listens"));
+    assert_eq!(idle.get("/").expect("served").status, 200);
+    let mut kept = Wire::connect(first).expect("it listens");
+    kept.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    kept.head().expect("an answer");
+    slow.send("GET /slow?ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    eventually("the slow one is under way", secs(5), || {
+        engine.metric("forebay_server_requests_active", &[]) == 1.0
+    });
+    engine.load(&web(second, "", &[a.address]));
+    assert_eq!(Client::new(second).get_once("/").expect("served").status, 200);
+    eventually("the old address refuses", secs(5), || refuses(first));
+    assert!(kept.closes_within(secs(5)), "a client without a request is let go");
+    let head = slow.head().expect("the answer that was under way");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(head.to_ascii_lowercase().contains("connection: close"), "it is the last: {head}");
+    // And back: it may be had again.
+    engine.load(&web(first, "", &[a.address]));
+    assert_eq!(Client::new(first).get_once("/").expect("served").status, 200);
+    eventually("the other one refuses", secs(5), || refuses(second));
+}
+
+//= test RELOAD-LISTEN-01
+#[test]
+fn an_address_that_cannot_be_had_changes_nothing() {
+    let lab = Lab::new();
+    let [a, b] = lab.demos(["a", "b"]);
+    let [at, free] = lab.addresses();
+    let holder = TcpListener::bind((lab.ip(), 0)).expect("a port");
+    let taken = holder.local_addr().expect("it is bound");
+    let engine = lab.engine(&web(at, "", &[a.address]));
+    engine.write(&format!(
+        "[[virtual_service]]\nname = \"web\"\nlisten = [\"{at}\", \"{free}\", \"{taken}\"]\npool = \"web\"\n{}",
+        config::pool("web", "", &[b.address])
+    ));
+    let answer = engine.reload();
+    assert_eq!(answer["ok"], false, "{answer}");
+    assert!(answer["error"]["reason"].as_str().unwrap_or_default().contains(&taken.to_string()), "{answer}");
+    assert!(refuses(free), "none of the new ones is listened on");
+    for _ in 0..4 {
+        assert_eq!(
+            Client::new(at).get_once("/").expect("served").server(),
+            "a",
+            "the old configuration serves"
+        );
+    }
+}
+
+//= test RELOAD-ROUTE-01
+#[test]
+fn a_kept_connection_goes_by_the_new_configuration_with_its_next_request() {
+    let lab = Lab::new();
+    let [a, b] = lab.demos(["a", "b"]);
+    let at = lab.address();
+    let engine = lab.engine(&web(at, "", &[a.address]));
+    let mut client = Client::new(at);
+    assert_eq!(client.get("/").expect("served").server(), "a");
+    // Another service at the same address, with a pool of another name.
+    engine.load(&(config::service("shop", at) + &config::pool("shop", "", &[b.address])));
+    assert!(client.is_connected());
+    assert_eq!(client.get("/").expect("served on the same connection").server(), "b");
+    assert!(client.is_connected());
+}

@@ -1,0 +1,144 @@
+//! Many reloads under load.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use forebay_e2e::wait::{ms, secs};
+use forebay_e2e::{Client, Lab, Options, Wire, config};
+
+use crate::{echoes, web, websocket};
+
+/// Clients that keep their connections.
+const CLIENTS: u32 = 8;
+const RELOADS: u32 = 100;
+
+/// What clients have seen until the reloads are over.
+#[derive(Default)]
+struct Seen {
+    is_over: AtomicBool,
+    requests: AtomicU64,
+}
+
+/// Asks again and again from an address of its own, and is always served by the same server.
+fn client(at: SocketAddr, from: IpAddr, server: &str, seen: &Seen) {
+    let mut client = Client::new(at).from(from).without_jar();
+    while !seen.is_over.load(Ordering::Relaxed) {
+        let answer = client.get("/").unwrap_or_else(|error| panic!("{from}: a request failed: {error}"));
+        assert_eq!(answer.status, 200, "{from}");
+        assert_eq!(answer.server(), server, "{from} lost its server");
+        seen.requests.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sends a frame now and then until the reloads are over.
+fn chat(mut wire: Wire, seen: &Seen) {
+    let mut echoed = 0;
+    while !seen.is_over.load(Ordering::Relaxed) {
+        assert!(echoes(&mut wire), "the WebSocket was cut after {echoed} frames");
+        echoed += 1;
+        // Sleep: a person types no faster.
+        std::thread::sleep(ms(20));
+    }
+    assert!(echoed > 20, "it lived through it: {echoed}");
+}
+
+/// Reads a long answer slowly until the reloads are over, then to its end.
+fn download(at: SocketAddr, seen: &Seen) {
+    const BYTES: usize = 64 << 20;
+    let mut wire = Wire::connect(at).expect("it listens");
+    wire.send(format!("GET /bytes?n={BYTES} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+        .expect("sent");
+    let head = wire.head().expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let mut read = 0;
+    while !seen.is_over.load(Ordering::Relaxed) {
+        let more = (BYTES - read).min(16 << 10);
+        read += wire.exactly(more).unwrap_or_else(|e| panic!("cut after {read} bytes: {e}")).len();
+        // Sleep: the client is slow.
+        std::thread::sleep(ms(10));
+    }
+    read += wire.rest().expect("the rest").len();
+    assert_eq!(read, BYTES, "it got all of it");
+}
+
+//= test RELOAD-ROUTE-01
+//= test RELOAD-KEEP-02
+//= test RELOAD-BROKEN-01
+#[test]
+fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() {
+    let lab = Lab::new();
+    let [a, b, c, d] = lab.demos(["a", "b", "c", "d"]);
+    let at = lab.address();
+    let sections = config::persistence("p", "client_ip", "") + &config::monitor("looks");
+    let document = |round: u32| {
+        let algorithm = ["least_connections", "round_robin", "consistent_hash"][round as usize % 3];
+        let monitor = if round % 4 == 1 { "health_monitors = [\"looks\"]\n" } else { "" };
+        let mut servers = vec![a.address, b.address];
+        servers.extend([c.address, d.address].into_iter().take(round as usize % 3));
+        let keys = format!("algorithm = \"{algorithm}\"\npersistence = \"p\"\n{monitor}");
+        web(at, &keys, &servers) + &sections
+    };
+    let options = Options { engine: "persistence_mem_max_bytes = 16777216".into(), ..Options::default() };
+    let engine = lab.engine_with(&document(0), options);
+    // Everybody is bound before servers come and go: to one that stays.
+    let bound: Vec<(IpAddr, String)> = (1..=CLIENTS)
+        .map(|n| {
+            let from = lab.client_ip(n);
+            let answer = Client::new(at).from(from).without_jar().get_once("/").expect("served");
+            (from, answer.server().to_owned())
+        })
+        .collect();
+    let seen = Seen::default();
+    let chatting = websocket(at);
+    std::thread::scope(|scope| {
+        for (from, server) in &bound {
+            scope.spawn(|| client(at, *from, server, &seen));
+        }
+        scope.spawn(|| chat(chatting, &seen));
+        scope.spawn(|| download(at, &seen));
+        // Also when a look below fails: otherwise the clients would go on for ever.
+        let over = Over(&seen);
+        let (began, mut refused) = (Instant::now(), 0);
+        for round in 1..=RELOADS {
+            if round % 2 == 0 {
+                engine.write(&document(round).replace("algorithm", "algorithn"));
+                let answer = engine.reload();
+                assert_eq!(answer["ok"], false, "{answer}");
+                refused += 1;
+            }
+            engine.load(&document(round));
+            // Sleep: traffic between two changes.
+            std::thread::sleep(ms(20));
+        }
+        let (took, requests) = (began.elapsed(), seen.requests.load(Ordering::Relaxed));
+        drop(over);
+        assert_eq!(
+            engine.metric("forebay_config_reloads_total", &[("result", "loaded")]),
+            f64::from(RELOADS)
+        );
+        assert_eq!(
+            engine.metric("forebay_config_reloads_total", &[("result", "refused")]),
+            f64::from(refused)
+        );
+        let rate = requests as f64 / took.as_secs_f64();
+        assert!(rate >= 2_000.0, "{requests} requests in {took:?}: {rate:.0} a second are no load");
+    });
+    assert_eq!(engine.metric("forebay_worker_panics_total", &[]), 0.0);
+    let page = engine.page();
+    for class in ["4xx", "5xx"] {
+        assert_eq!(page.sum("forebay_responses_total", &[("class", class)]), 0.0, "{class}");
+    }
+    forebay_e2e::eventually("old configurations are freed", secs(5), || {
+        engine.metric("forebay_config_generations_live", &[]) == 1.0
+    });
+}
+
+/// Ends the clients when it goes.
+struct Over<'s>(&'s Seen);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+}
