@@ -179,7 +179,7 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         servers_tried: trace.servers_tried,
         server_connection_reused: trace.reused,
         persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
-        rule: trace.rule.and_then(|at| plan.tree.service(client.service).policy.name_of(at)),
+        rule: trace.rule.and_then(|at| plan.tree.service(client.service.get()).policy.name_of(at)),
         reason: trace.reason.as_ref(),
         request_state: if trace.state.is_empty() { "complete" } else { trace.state },
         significance: words.as_slice(),
