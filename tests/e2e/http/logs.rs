@@ -150,7 +150,8 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
     let server = lab.demo("a");
     let at = lab.address();
     let pool = config::pool("web", &format!("{one_at_a_time}persistence = \"p\""), &[server.address]);
-    let text = [config::COOKIE_KEY, &config::service("web", at), &pool, &profile].concat();
+    let rule = "[[virtual_service.rules]]\nname = \"shut\"\nwhen = { path = { equals = [\"/shut\"] } }\nthen = [{ respond = { status = 403 } }]\n";
+    let text = [config::COOKIE_KEY, &config::service("web", at), rule, &pool, &profile].concat();
     let engine = lab.engine_with(&text, Options { workers: 1, ..Options::default() });
 
     let request = "POST /count?x=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n";
@@ -163,10 +164,11 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
         }
     });
     wire::exchange(at, "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: none\r\n\r\n").unwrap();
+    assert_eq!(Client::new(at).get_once("/shut").unwrap().status, 403);
     drop(server);
     assert_eq!(Client::new(at).get_once("/gone").unwrap().status, 502);
 
-    let lines = engine.log_lines(5, |_| true);
+    let lines = engine.log_lines(6, |_| true);
     let seen: BTreeSet<String> = lines.iter().flat_map(|l| l.as_object().unwrap().keys().cloned()).collect();
     assert_eq!(
         seen,
