@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use forebay_core::Reason;
 
-use super::json::Object;
-use super::record::{Line, Rfc3339};
+use super::json::{Object, key};
+use super::record::{Line, rfc3339};
 use crate::config::Pool;
 use crate::limits::LOG_TEXT_BYTES_MAX as TEXT;
 
@@ -66,40 +66,41 @@ impl Line for ConnectionRecord<'_> {
     //= L4-LOG-01
     fn write_json(&self, out: &mut Vec<u8>) {
         let mut o = Object::begin(out);
-        o.shown("report_timestamp", Rfc3339(self.at_unix_us));
-        o.text("service_engine", self.service_engine.as_bytes(), TEXT);
-        o.number("vcpu_id", self.worker as u64);
-        o.number("log_id", self.log_id);
-        o.text("virtualservice", self.virtual_service.as_bytes(), TEXT);
-        o.text("protocol", self.protocol.as_bytes(), 8);
-        o.shown("client_ip", self.client.ip());
-        o.number("client_src_port", self.client.port().into());
-        o.shown("client_dest_ip", self.client_dest.ip());
-        o.number("client_dest_port", self.client_dest.port().into());
+        let stamp = rfc3339(self.at_unix_us);
+        o.key(key!("report_timestamp")).extend_from_slice(&stamp);
+        o.text(key!("service_engine"), self.service_engine.as_bytes(), TEXT);
+        o.number(key!("vcpu_id"), self.worker as u64);
+        o.number(key!("log_id"), self.log_id);
+        o.text(key!("virtualservice"), self.virtual_service.as_bytes(), TEXT);
+        o.text(key!("protocol"), self.protocol.as_bytes(), 8);
+        o.ip(key!("client_ip"), self.client.ip());
+        o.number(key!("client_src_port"), self.client.port().into());
+        o.ip(key!("client_dest_ip"), self.client_dest.ip());
+        o.number(key!("client_dest_port"), self.client_dest.port().into());
         if let Some(pool) = self.pool {
-            o.text("pool_name", pool.name.as_bytes(), TEXT);
+            o.text(key!("pool_name"), pool.name.as_bytes(), TEXT);
         }
         if let Some(server) = self.server {
-            o.shown("server_ip", server.ip());
-            o.number("server_dest_port", server.port().into());
+            o.ip(key!("server_ip"), server.ip());
+            o.number(key!("server_dest_port"), server.port().into());
         }
         if let Some(source) = self.server_src {
-            o.shown("server_conn_src_ip", source.ip());
-            o.number("server_src_port", source.port().into());
+            o.ip(key!("server_conn_src_ip"), source.ip());
+            o.number(key!("server_src_port"), source.port().into());
         }
-        o.number("servers_tried", self.servers_tried.into());
-        o.flag("persistence_used", self.persistence_used);
-        o.millis("client_rtt", self.client_rtt_us);
-        o.millis("server_rtt", self.server_rtt_us);
-        o.millis("queue_time", self.queue_us);
-        o.millis("connect_time", self.connect_us);
-        o.millis("total_time", self.total_us);
-        o.number("rx_bytes", self.rx_bytes);
-        o.number("tx_bytes", self.tx_bytes);
-        o.text("connection_state", self.state.as_bytes(), 64);
-        o.flag("significant", self.significant);
+        o.number(key!("servers_tried"), self.servers_tried.into());
+        o.flag(key!("persistence_used"), self.persistence_used);
+        o.millis(key!("client_rtt"), self.client_rtt_us);
+        o.millis(key!("server_rtt"), self.server_rtt_us);
+        o.millis(key!("queue_time"), self.queue_us);
+        o.millis(key!("connect_time"), self.connect_us);
+        o.millis(key!("total_time"), self.total_us);
+        o.number(key!("rx_bytes"), self.rx_bytes);
+        o.number(key!("tx_bytes"), self.tx_bytes);
+        o.text(key!("connection_state"), self.state.as_bytes(), 64);
+        o.flag(key!("significant"), self.significant);
         if let Some(reason) = self.reason {
-            super::reason::write(reason, self.pool, o.key("reason"));
+            super::reason::write(reason, self.pool, o.key(key!("reason")));
         }
         o.end();
     }

@@ -3,49 +3,49 @@
 use forebay_core::Reason;
 use forebay_core::id::ServerIndex;
 
-use super::json::{Object, number};
+use super::json::{Key, Object, key, number};
 use crate::config::Pool;
 
 /// Appends `reason` as one JSON object; servers are named by their addresses in `pool`.
 //= OBS-REASON-01
 pub fn write(reason: &Reason, pool: Option<&Pool>, out: &mut Vec<u8>) {
     let mut o = Object::begin(out);
-    o.text("chosen_by", reason.chosen_by.as_str().as_bytes(), 64);
-    o.text("algorithm", reason.algorithm.as_str().as_bytes(), 64);
+    o.word(key!("chosen_by"), reason.chosen_by.as_str());
+    o.word(key!("algorithm"), reason.algorithm.as_str());
     if let Some(kind) = reason.persistence {
-        o.text("persistence", kind.as_str().as_bytes(), 64);
-        o.text("key", reason.key.as_str().as_bytes(), 64);
+        o.word(key!("persistence"), kind.as_str());
+        o.word(key!("key"), reason.key.as_str());
     }
     if let Some(applied) = reason.policy {
-        o.text("server_down_policy", applied.policy.as_str().as_bytes(), 64);
-        server(&mut o, "bound_server", applied.server, pool);
-        o.text("bound_server_is", applied.why.as_str().as_bytes(), 64);
+        o.word(key!("server_down_policy"), applied.policy.as_str());
+        server(&mut o, key!("bound_server"), applied.server, pool);
+        o.word(key!("bound_server_is"), applied.why.as_str());
     }
     if let Some(refusal) = reason.refusal {
-        o.text("refusal", refusal.as_str().as_bytes(), 64);
+        o.word(key!("refusal"), refusal.as_str());
     }
-    o.number("attempt", reason.attempt.into());
+    o.number(key!("attempt"), reason.attempt.into());
     if reason.skipped_count() > 0 {
-        let list = o.key("skipped");
+        let list = o.key(key!("skipped"));
         list.push(b'[');
         for (n, skipped) in reason.skipped.iter().flatten().enumerate() {
             if n > 0 {
                 list.push(b',');
             }
             let mut one = Object::begin(list);
-            server(&mut one, "server", skipped.server, pool);
-            one.text("why", skipped.why.as_str().as_bytes(), 64);
+            server(&mut one, key!("server"), skipped.server, pool);
+            one.word(key!("why"), skipped.why.as_str());
             one.close();
         }
         list.push(b']');
-        o.number("skipped_more", reason.skipped_more.into());
+        o.number(key!("skipped_more"), reason.skipped_more.into());
     }
     o.close();
 }
 
-fn server(o: &mut Object<'_>, name: &'static str, index: ServerIndex, pool: Option<&Pool>) {
+fn server(o: &mut Object<'_>, name: Key, index: ServerIndex, pool: Option<&Pool>) {
     match pool.and_then(|pool| pool.servers.get(index.at())) {
-        Some(server) => o.shown(name, server.address),
+        Some(server) => o.address(name, server.address),
         None => number(o.key(name), index.0.into()),
     }
 }

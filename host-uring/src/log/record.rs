@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use forebay_core::Reason;
 
-use super::json::Object;
+use super::json::{Object, key, two};
 use crate::config::Pool;
 use crate::limits::LOG_TEXT_BYTES_MAX as TEXT;
 
@@ -104,55 +104,56 @@ impl Line for AccessRecord<'_> {
     //= OBS-LOG-03
     fn write_json(&self, out: &mut Vec<u8>) {
         let mut o = Object::begin(out);
-        o.shown("report_timestamp", Rfc3339(self.at_unix_us));
-        o.text("service_engine", self.service_engine.as_bytes(), TEXT);
-        o.number("vcpu_id", self.worker as u64);
-        o.number("request_id", self.request_id);
-        o.text("virtualservice", self.virtual_service.as_bytes(), TEXT);
-        o.shown("client_ip", self.client.ip());
-        o.number("client_src_port", self.client.port().into());
-        o.shown("client_dest_ip", self.client_dest.ip());
-        o.number("client_dest_port", self.client_dest.port().into());
-        o.text("method", self.method, 64);
-        o.text("host", self.host, TEXT / 4);
-        o.text("uri_path", self.uri_path, TEXT);
-        o.text("uri_query", self.uri_query, TEXT / 2);
-        o.text("user_agent", self.user_agent, TEXT / 4);
-        o.shown("http_version", format_args!("1.{}", self.http_minor));
-        o.number("request_length", self.request_length);
-        o.number("response_code", self.response_code.into());
-        o.number("response_length", self.response_length);
+        let stamp = rfc3339(self.at_unix_us);
+        o.key(key!("report_timestamp")).extend_from_slice(&stamp);
+        o.text(key!("service_engine"), self.service_engine.as_bytes(), TEXT);
+        o.number(key!("vcpu_id"), self.worker as u64);
+        o.number(key!("request_id"), self.request_id);
+        o.text(key!("virtualservice"), self.virtual_service.as_bytes(), TEXT);
+        o.ip(key!("client_ip"), self.client.ip());
+        o.number(key!("client_src_port"), self.client.port().into());
+        o.ip(key!("client_dest_ip"), self.client_dest.ip());
+        o.number(key!("client_dest_port"), self.client_dest.port().into());
+        o.text(key!("method"), self.method, 64);
+        o.text(key!("host"), self.host, TEXT / 4);
+        o.text(key!("uri_path"), self.uri_path, TEXT);
+        o.text(key!("uri_query"), self.uri_query, TEXT / 2);
+        o.text(key!("user_agent"), self.user_agent, TEXT / 4);
+        o.word(key!("http_version"), if self.http_minor == 0 { "1.0" } else { "1.1" });
+        o.number(key!("request_length"), self.request_length);
+        o.number(key!("response_code"), self.response_code.into());
+        o.number(key!("response_length"), self.response_length);
         if let Some(pool) = self.pool {
-            o.text("pool_name", pool.name.as_bytes(), TEXT);
+            o.text(key!("pool_name"), pool.name.as_bytes(), TEXT);
         }
         if let Some(server) = self.server {
-            o.shown("server_ip", server.ip());
-            o.number("server_dest_port", server.port().into());
-            o.number("server_response_code", self.server_response_code.into());
-            o.flag("server_connection_reused", self.server_connection_reused);
+            o.ip(key!("server_ip"), server.ip());
+            o.number(key!("server_dest_port"), server.port().into());
+            o.number(key!("server_response_code"), self.server_response_code.into());
+            o.flag(key!("server_connection_reused"), self.server_connection_reused);
         }
         if let Some(source) = self.server_src {
-            o.shown("server_conn_src_ip", source.ip());
-            o.number("server_src_port", source.port().into());
+            o.ip(key!("server_conn_src_ip"), source.ip());
+            o.number(key!("server_src_port"), source.port().into());
         }
-        o.number("servers_tried", self.servers_tried.into());
-        o.flag("persistence_used", self.persistence_used);
+        o.number(key!("servers_tried"), self.servers_tried.into());
+        o.flag(key!("persistence_used"), self.persistence_used);
         let t = &self.timing;
-        o.millis("client_rtt", t.client_rtt_us);
-        o.millis("server_rtt", t.server_rtt_us);
-        o.millis("app_response_time", t.app_response_us);
-        o.millis("data_transfer_time", t.data_transfer_us);
-        o.millis("queue_time", t.queue_us);
-        o.millis("response_time_first_byte", t.first_byte_us);
-        o.millis("total_time", t.total_us);
-        o.text("request_state", self.request_state.as_bytes(), 64);
+        o.millis(key!("client_rtt"), t.client_rtt_us);
+        o.millis(key!("server_rtt"), t.server_rtt_us);
+        o.millis(key!("app_response_time"), t.app_response_us);
+        o.millis(key!("data_transfer_time"), t.data_transfer_us);
+        o.millis(key!("queue_time"), t.queue_us);
+        o.millis(key!("response_time_first_byte"), t.first_byte_us);
+        o.millis(key!("total_time"), t.total_us);
+        o.text(key!("request_state"), self.request_state.as_bytes(), 64);
         //= OBS-LOG-09
         if let Some(rule) = self.rule {
-            o.text("http_request_policy_rule_name", rule.as_bytes(), TEXT / 4);
+            o.text(key!("http_request_policy_rule_name"), rule.as_bytes(), TEXT / 4);
         }
-        o.flag("significant", !self.significance.is_empty());
+        o.flag(key!("significant"), !self.significance.is_empty());
         if !self.significance.is_empty() {
-            let list = o.key("significance");
+            let list = o.key(key!("significance"));
             list.push(b'[');
             for (n, word) in self.significance.iter().take(8).enumerate() {
                 if n > 0 {
@@ -163,32 +164,42 @@ impl Line for AccessRecord<'_> {
             list.push(b']');
         }
         if let Some(reason) = self.reason {
-            super::reason::write(reason, self.pool, o.key("reason"));
+            super::reason::write(reason, self.pool, o.key(key!("reason")));
         }
         o.end();
     }
 }
 
-/// Shows microseconds since 1970 as in RFC 3339, in UTC.
-pub(super) struct Rfc3339(pub(super) u64);
-
-impl core::fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let (seconds, us) = (self.0 / 1_000_000, self.0 % 1_000_000);
-        let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Civil date from days since 1970, counted in eras of 400 years that begin on 1 March of year 0.
-        let z = days + 719_468;
-        let (era, day_of_era) = (z / 146_097, z % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let m = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * m + 2) / 5 + 1;
-        let month = if m < 10 { m + 3 } else { m - 9 };
-        let year = year_of_era + era * 400 + u64::from(month <= 2);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{us:06}Z")
+/// Microseconds since 1970 as in RFC 3339, in UTC, quotes around it.
+pub(super) fn rfc3339(us: u64) -> [u8; 29] {
+    let (seconds, us) = (us / 1_000_000, us % 1_000_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Civil date from days since 1970, counted in eras of 400 years that begin on 1 March of year 0.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let m = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * m + 2) / 5 + 1;
+    let month = if m < 10 { m + 3 } else { m - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let mut text = *b"\"0000-00-00T00:00:00.000000Z\"";
+    let parts = [
+        (1, year / 100),
+        (3, year % 100),
+        (6, month),
+        (9, day),
+        (12, second / 3_600),
+        (15, second / 60 % 60),
+        (18, second % 60),
+        (21, us / 10_000),
+        (23, us / 100 % 100),
+        (25, us % 100),
+    ];
+    for (at, value) in parts {
+        text[at..at + 2].copy_from_slice(&two(value));
     }
+    text
 }
 
 #[cfg(test)]

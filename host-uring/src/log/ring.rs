@@ -47,8 +47,19 @@ pub fn ring(bytes: usize, enabled: bool) -> (Sink, Drain) {
 
 impl Ring {
     fn at(&self, position: u64) -> &AtomicU64 {
+        &self.words[self.place(position)]
+    }
+
+    fn place(&self, position: u64) -> usize {
         // A power of two long, so the mask is exact.
-        &self.words[position as usize & (self.words.len() - 1)]
+        position as usize & (self.words.len() - 1)
+    }
+
+    /// The words from `position` on: to the end of the ring, and from its start on. Walked without a look at each place.
+    fn run(&self, position: u64, words: usize) -> (&[AtomicU64], &[AtomicU64]) {
+        let at = self.place(position);
+        let first = words.min(self.words.len() - at);
+        (&self.words[at..at + first], &self.words[..words - first])
     }
 }
 
@@ -86,16 +97,12 @@ impl Sink {
             return;
         }
         ring.at(head).store(self.line.len() as u64, Ordering::Relaxed);
-        let (whole, rest) = self.line.as_chunks::<8>();
-        let mut position = head + 1;
-        for word in whole {
-            ring.at(position).store(u64::from_le_bytes(*word), Ordering::Relaxed);
-            position += 1;
-        }
-        if !rest.is_empty() {
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
-            ring.at(position).store(u64::from_le_bytes(last), Ordering::Relaxed);
+        // Whole words: what stands behind the line's end is never read.
+        self.line.resize(self.line.len().next_multiple_of(8), 0);
+        let (words, _) = self.line.as_chunks::<8>();
+        let (first, second) = ring.run(head + 1, words.len());
+        for (to, word) in first.iter().chain(second).zip(words) {
+            to.store(u64::from_le_bytes(*word), Ordering::Relaxed);
         }
         ring.written.store(ring.written.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         ring.head.store(head + need, Ordering::Release);
@@ -111,13 +118,15 @@ impl Drain {
         let mut lines = 0;
         while tail != head && out.len() < bytes_max {
             let bytes = ring.at(tail).load(Ordering::Relaxed);
-            let words = bytes.div_ceil(8);
-            let end = out.len() + bytes as usize;
-            for position in tail + 1..=tail + words {
-                out.extend_from_slice(&ring.at(position).load(Ordering::Relaxed).to_le_bytes());
+            let words = bytes.div_ceil(8) as usize;
+            let begin = out.len();
+            out.resize(begin + words * 8, 0);
+            let (first, second) = ring.run(tail + 1, words);
+            for (to, word) in out[begin..].as_chunks_mut::<8>().0.iter_mut().zip(first.iter().chain(second)) {
+                *to = word.load(Ordering::Relaxed).to_le_bytes();
             }
-            out.truncate(end);
-            tail += 1 + words;
+            out.truncate(begin + bytes as usize);
+            tail += 1 + words as u64;
             lines += 1;
         }
         ring.tail.store(tail, Ordering::Release);

@@ -162,7 +162,7 @@ impl Output {
             buffer.clear();
             let lines = collect(shared, &mut buffer);
             if lines > 0 {
-                let written = self.write(&buffer, stopping);
+                let written = self.write(&buffer, lines, stopping);
                 shared.written.fetch_add(written as u64, Ordering::Relaxed);
                 let lost = (lines - written) as u64;
                 shared.lost.fetch_add(lost, Ordering::Relaxed);
@@ -175,8 +175,8 @@ impl Output {
         }
     }
 
-    /// Writes whole lines and returns how many of them got out.
-    fn write(&mut self, bytes: &[u8], stopping: bool) -> usize {
+    /// Writes whole lines, `lines` of them, and returns how many of them got out.
+    fn write(&mut self, bytes: &[u8], lines: usize, stopping: bool) -> usize {
         if let Err(error) = self.open() {
             self.complain(&error);
             return 0;
@@ -199,7 +199,7 @@ impl Output {
             self.lost_since = 0;
             self.complained = None;
         }
-        bytes[..put].iter().filter(|b| **b == b'\n').count()
+        if put == bytes.len() { lines } else { bytes[..put].iter().filter(|b| **b == b'\n').count() }
     }
 
     fn put(&mut self, bytes: &[u8], stopping: bool) -> (usize, Option<io::Error>) {
