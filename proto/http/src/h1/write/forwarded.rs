@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use super::edit::{self, FieldEdit};
 use super::{elements, line};
@@ -138,7 +138,11 @@ impl Plan {
 
 fn own(known: Known, hop: &Hop, out: &mut Vec<u8>) {
     match known {
-        Known::XForwardedFor => text(out, format_args!("{}", hop.client)),
+        Known::XForwardedFor => match hop.client {
+            // With every request of almost every service: without the machinery of formatting.
+            IpAddr::V4(client) => dotted(client, out),
+            IpAddr::V6(client) => text(out, format_args!("{client}")),
+        },
         Known::XForwardedProto => out.extend_from_slice(hop.scheme().as_bytes()),
         Known::XForwardedPort => super::number(out, u64::from(hop.port)),
         _ => match hop.client {
@@ -146,6 +150,15 @@ fn own(known: Known, hop: &Hop, out: &mut Vec<u8>) {
             // RFC 7239 4: a colon needs quotes.
             IpAddr::V6(client) => text(out, format_args!("for=\"[{client}]\";proto={}", hop.scheme())),
         },
+    }
+}
+
+fn dotted(client: Ipv4Addr, out: &mut Vec<u8>) {
+    for (at, part) in client.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        super::number(out, u64::from(part));
     }
 }
 
