@@ -57,6 +57,110 @@ fn a_time_out_leaves_the_stream_usable_in_both_directions() {
     }
 }
 
+/// Reads what is there, bytes by bytes of room.
+async fn next(stream: &Socket, room: usize) -> Vec<u8> {
+    stream.readable(in_ms(2000)).await.expect("something comes");
+    let mut got = vec![0; room];
+    let count = stream.try_read(&mut got).expect("a wait that ended well means that a read gets something");
+    got.truncate(count);
+    got
+}
+
+#[test]
+fn an_end_that_comes_with_the_last_bytes_is_told_after_them() {
+    for backend in BACKENDS {
+        // The first wait is armed in another way than those that follow.
+        for earlier in 0..3 {
+            let rt = runtime(backend);
+            let (a, mut b) = UnixStream::pair().expect("a socket pair");
+            rt.block_on(async {
+                let a = Socket::adopt(&rt, OwnedFd::from(a)).expect("adopted");
+                for _ in 0..earlier {
+                    b.write_all(b"early").expect("room");
+                    assert_eq!(next(&a, 64).await, b"early");
+                    let error = a.readable(in_ms(20)).await.expect_err("no more than that came");
+                    assert_eq!(error.kind(), ErrorKind::TimedOut);
+                }
+                b.write_all(b"last").expect("room");
+                b.shutdown(Shutdown::Both).expect("open");
+                assert_eq!(next(&a, 64).await, b"last");
+                assert_eq!(next(&a, 64).await, b"", "{backend:?} after {earlier}");
+                assert_eq!(next(&a, 64).await, b"", "however often it is asked for");
+            });
+        }
+    }
+}
+
+#[test]
+fn bytes_that_a_read_left_are_told_of_again() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (a, mut b) = UnixStream::pair().expect("a socket pair");
+        rt.block_on(async {
+            let a = Socket::adopt(&rt, OwnedFd::from(a)).expect("adopted");
+            for _ in 0..3 {
+                b.write_all(b"one two").expect("room");
+                assert_eq!(next(&a, 4).await, b"one ");
+                assert_eq!(next(&a, 3).await, b"two");
+                let error = a.readable(in_ms(20)).await.expect_err("all of it was read");
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+            }
+        });
+    }
+}
+
+//= test SE-UPSTREAM-02
+#[test]
+fn a_watched_stream_is_known_to_be_silent_until_something_comes() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (a, mut b) = UnixStream::pair().expect("a socket pair");
+        rt.block_on(async {
+            let a = Socket::adopt(&rt, OwnedFd::from(a)).expect("adopted");
+            assert!(!a.has_spoken(), "nothing came yet");
+            for round in 0..3 {
+                b.write_all(b"answer").expect("room");
+                assert_eq!(next(&a, 64).await, b"answer");
+                assert!(!a.has_spoken(), "{backend:?}, {round}: all was read");
+                b.write_all(b"unasked").expect("room");
+                // Whatever is seen after the bytes: here a deadline, there another client's request.
+                rt.sleep_until(in_ms(1)).await;
+                assert!(a.has_spoken(), "{backend:?}, {round}");
+                assert_eq!(next(&a, 64).await, b"unasked");
+            }
+            drop(b);
+            rt.sleep_until(in_ms(1)).await;
+            assert!(a.has_spoken(), "the end counts as well");
+        });
+    }
+}
+
+//= test SE-TIMEOUT-01
+#[test]
+fn a_deadline_holds_whatever_the_one_before_it_was() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (a, mut b) = UnixStream::pair().expect("a socket pair");
+        rt.block_on(async {
+            let a = Socket::adopt(&rt, OwnedFd::from(a)).expect("adopted");
+            // Bytes end a long wait and a short one; the timers that they leave behind must not end what follows.
+            for ms in [10_000, 50] {
+                b.write_all(b"x").expect("room");
+                a.readable(in_ms(ms)).await.expect("bytes");
+                assert_eq!(a.try_read(&mut [0; 8]).expect("bytes"), 1);
+            }
+            for ms in [300, 40, 200] {
+                let begin = now();
+                let error = a.readable(in_ms(ms)).await.expect_err("nobody writes");
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                let waited = now().0 - begin.0;
+                assert!(waited >= ms * 1000, "{backend:?}: {waited} us instead of {ms} ms");
+                assert!(waited < 5_000_000, "{backend:?}: {waited} us instead of {ms} ms");
+            }
+        });
+    }
+}
+
 #[test]
 fn connections_are_accepted_and_connected() {
     for backend in BACKENDS {

@@ -1,5 +1,5 @@
 //! Readiness by epoll, for machines where io_uring is refused: the same one-shot waits, at one
-//! system call each.
+//! system call each, and the same lasting watches, at one for each connection.
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -17,6 +17,8 @@ struct Interest {
     reader: Option<u64>,
     writer: Option<u64>,
     ender: Option<u64>,
+    /// Wants to hear of everything that comes, until it is taken back.
+    watcher: Option<u64>,
 }
 
 impl Interest {
@@ -29,7 +31,7 @@ impl Interest {
     }
 
     fn take_all(&mut self) -> impl Iterator<Item = u64> + use<> {
-        [self.reader.take(), self.writer.take(), self.ender.take()].into_iter().flatten()
+        [self.reader.take(), self.writer.take(), self.ender.take(), self.watcher.take()].into_iter().flatten()
     }
 }
 
@@ -52,24 +54,42 @@ impl Epoll {
     }
 
     pub(super) fn arm(&mut self, fd: RawFd, side: Side, key: u64) -> io::Result<()> {
-        let index = fd as usize;
-        if self.interests.len() <= index {
-            self.interests.resize(index + 1, Interest::default());
-        }
-        let slot = self.interests[index].of(side);
+        let slot = self.interest(fd).of(side);
         debug_assert!(slot.is_none(), "one task waits for one side of a stream");
         *slot = Some(key);
         let result = self.tell(fd);
         if result.is_err() {
-            *self.interests[index].of(side) = None;
+            *self.interest(fd).of(side) = None;
         }
         result
     }
 
-    /// Renews the one-shot registration for what is awaited now.
+    pub(super) fn watch(&mut self, fd: RawFd, key: u64) -> io::Result<()> {
+        let slot = &mut self.interest(fd).watcher;
+        debug_assert!(slot.is_none(), "a socket is watched once");
+        *slot = Some(key);
+        let result = self.tell(fd);
+        if result.is_err() {
+            self.interest(fd).watcher = None;
+        }
+        result
+    }
+
+    fn interest(&mut self, fd: RawFd) -> &mut Interest {
+        let index = fd as usize;
+        if self.interests.len() <= index {
+            self.interests.resize(index + 1, Interest::default());
+        }
+        &mut self.interests[index]
+    }
+
+    /// Renews the registration for what is awaited now: one-shot, or for each edge if the descriptor is watched.
     fn tell(&mut self, fd: RawFd) -> io::Result<()> {
         let interest = &mut self.interests[fd as usize];
-        let mut events = libc::EPOLLONESHOT as u32;
+        let mut events = match interest.watcher {
+            Some(_) => (libc::EPOLLET | libc::EPOLLIN | libc::EPOLLRDHUP) as u32,
+            None => libc::EPOLLONESHOT as u32,
+        };
         if interest.reader.is_some() {
             events |= (libc::EPOLLIN | libc::EPOLLRDHUP) as u32;
         }
@@ -112,7 +132,7 @@ impl Epoll {
         }
     }
 
-    pub(super) fn wait(&mut self, timeout_us: Option<u64>, answers: &mut Vec<Answer>) -> io::Result<()> {
+    pub(super) fn wait(&mut self, timeout_us: Option<u64>, answers: &mut Vec<Answer>) -> io::Result<bool> {
         // Rounded up, so that a wait does not spin through the last millisecond.
         let timeout_ms = match timeout_us {
             _ if !self.cancelled.is_empty() => 0,
@@ -129,12 +149,13 @@ impl Epoll {
                 return Err(error);
             }
         };
+        let events_max = events.len();
         for event in &events[..count] {
             self.answer(event.u64 as RawFd, event.events, answers);
         }
         self.events = events;
-        answers.extend(self.cancelled.drain(..).map(|key| (key, Err(libc::ECANCELED))));
-        Ok(())
+        answers.extend(self.cancelled.drain(..).map(|key| Answer::once(key, Err(libc::ECANCELED))));
+        Ok(count < events_max)
     }
 
     fn answer(&mut self, fd: RawFd, events: u32, answers: &mut Vec<Answer>) {
@@ -146,24 +167,30 @@ impl Epoll {
         if events & READ != 0
             && let Some(key) = interest.reader.take()
         {
-            answers.push((key, Ok(())));
+            answers.push(Answer::once(key, Ok(())));
         }
         if events & WRITE != 0
             && let Some(key) = interest.writer.take()
         {
-            answers.push((key, Ok(())));
+            answers.push(Answer::once(key, Ok(())));
         }
         if events & END != 0
             && let Some(key) = interest.ender.take()
         {
-            answers.push((key, Ok(())));
+            answers.push(Answer::once(key, Ok(())));
         }
-        if (interest.reader.is_some() || interest.writer.is_some() || interest.ender.is_some())
+        if let Some(key) = interest.watcher {
+            // Every edge is told without being asked for again, after the kernel has looked whether it still holds.
+            let is_end = events & END != 0;
+            if events & READ != 0 {
+                answers.push(Answer { key, result: Ok(()), is_end, may_be_old: false, is_last: false });
+            }
+        } else if (interest.reader.is_some() || interest.writer.is_some() || interest.ender.is_some())
             && let Err(error) = self.tell(fd)
         {
             let interest = &mut self.interests[fd as usize];
             let code = error.raw_os_error().unwrap_or(libc::EIO);
-            answers.extend(interest.take_all().map(|key| (key, Err(code))));
+            answers.extend(interest.take_all().map(|key| Answer::once(key, Err(code))));
         }
     }
 }

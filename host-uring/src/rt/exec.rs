@@ -5,12 +5,14 @@
 //! is used elsewhere finds another thread's (empty) queue and wakes nobody.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use super::clock::{self, Now};
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -80,6 +82,8 @@ const TASKS_PER_LOOK: usize = 8;
 pub(super) struct Exec {
     tasks: RefCell<Vec<Option<Task>>>,
     free: RefCell<Vec<u32>>,
+    /// The time as the running task has seen it; `None`: it has not looked yet.
+    time: Cell<Option<Now>>,
 }
 
 impl Exec {
@@ -100,6 +104,21 @@ impl Exec {
         drop(tasks);
         let generation = QUEUE.with(|queue| queue.borrow().slots[index as usize].0);
         wake(u64::from(generation) << 32 | u64::from(index));
+    }
+
+    /// The clock, read at most once for each time that a task is polled and once after each [`Exec::forget_time`].
+    pub(super) fn now(&self) -> Now {
+        if let Some(now) = self.time.get() {
+            return now;
+        }
+        let now = clock::now();
+        self.time.set(Some(now));
+        now
+    }
+
+    /// Time has passed: the clock is read anew when it is asked for.
+    pub(super) fn forget_time(&self) {
+        self.time.set(None);
     }
 
     /// Says whether a task or the main future waits to be polled.
@@ -167,6 +186,7 @@ impl Exec {
             return Ok(());
         };
         let waker = waker(id);
+        self.forget_time();
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&waker))));
         // Whoever it wakes from here on, as by being dropped, is not it.
         QUEUE.with(|queue| queue.borrow_mut().running = None);
@@ -195,6 +215,7 @@ impl Exec {
             return Ok(None);
         }
         let waker = waker(MAIN);
+        self.forget_time();
         let polled = catch_unwind(AssertUnwindSafe(|| main.poll(&mut Context::from_waker(&waker))));
         match polled {
             Ok(Poll::Ready(value)) => Ok(Some(value)),

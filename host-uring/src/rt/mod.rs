@@ -8,10 +8,13 @@
 //! - **Readiness, then bytes.** A task waits with [`Stream::readable`] or [`Stream::writable`] and
 //!   holds no buffer meanwhile; bytes move by [`Stream::try_read`] and [`Stream::try_write`], which
 //!   finish at once. So an operation that is pending never owns bytes or memory.
-//! - **A time-out never drops a pending operation.** The deadline's timer asks the kernel to cancel
-//!   it, and the wait goes on until the kernel has answered: with the cancellation
-//!   ([`ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)), or with readiness that it saw first,
-//!   which wins. In both cases what arrived stays to be read, and the stream stays usable.
+//! - **A time-out loses nothing.** A stream that is read from is watched for as long as it lives: a wait that ends with
+//!   [`ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut) ends nothing else, and what comes after it is told to the next
+//!   wait. Other waits (room to write, the peer's end) are armed one by one: the deadline's timer asks the kernel to
+//!   cancel, and the wait goes on until the kernel has answered, with the cancellation or with readiness that it saw
+//!   first. Readiness that was seen wins over the deadline; what arrived stays to be read, and the stream stays usable.
+//! - **Read until less comes than was asked for**, or nothing: a stream of which that is known is waited for without a
+//!   system call. Who reads by other means than [`Stream::try_read`] would have to tell.
 //! - Deadlines are coarse: a wait ends at its deadline or up to [`wheel::TICK`] later.
 //! - One thread. Nothing here is `Send`.
 
@@ -28,6 +31,8 @@ mod poller;
 mod ring;
 pub mod sockets;
 mod sys;
+mod wait;
+mod watch;
 pub mod wheel;
 
 pub use clock::{NEVER, Now};
@@ -53,7 +58,8 @@ pub trait Rt: Clone + 'static {
     /// A listening socket.
     type Listener: 'static;
 
-    /// The monotonic clock, microseconds.
+    /// The monotonic clock, microseconds, as it was when the task was polled, or after its last write: a request asks a
+    /// dozen times, and its answer does not change by a microsecond in between.
     fn now(&self) -> Now;
 
     /// Starts a task on this thread; it runs when the current one waits.
@@ -133,9 +139,14 @@ pub trait Stream: 'static {
     /// one.
     fn reset_on_close(&self);
 
-    /// Says whether the peer has closed, failed, or sent something: an idle pooled connection of
-    /// which this is true must not be used.
+    /// Says whether the peer has closed, failed, or sent something, as the system knows it at this moment.
     fn is_spent(&self) -> bool;
+
+    /// The same as of the last look at the sockets, without a system call where the stream is watched: an idle pooled
+    /// connection of which this is true must not be used. What came before the event that woke the asking task is known.
+    fn has_spoken(&self) -> bool {
+        self.is_spent()
+    }
 
     /// Says whether the connection is gone in both directions: the peer reset it, or answers no more. Of a peer that
     /// has only ended its side this is false.

@@ -1,4 +1,4 @@
-//! What the two kernel interfaces have in common: one-shot readiness, and its cancellation.
+//! What the two kernel interfaces have in common: readiness, once or for as long as a socket lives, and its cancellation.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -15,12 +15,37 @@ pub(super) enum Side {
     End,
 }
 
-/// The answer to one armed wait: its key, and readiness or the error number.
-pub(super) type Answer = (u64, Result<(), i32>);
+/// The bit that tells the key of a watch from that of a wait.
+pub(super) const WATCH: u64 = 1 << 63;
+/// The generations of a key's slot: its bits 32 to 62.
+pub(super) const GENERATIONS: u32 = 0x7fff_ffff;
+
+/// What the kernel said of an armed wait or watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Whose it is.
+    pub(super) key: u64,
+    /// Readiness, or the error number.
+    pub(super) result: Result<(), i32>,
+    /// The peer has ended its side, or something failed: that less came than was asked for does not mean that a read would
+    /// block.
+    pub(super) is_end: bool,
+    /// The bytes may have been read since they came.
+    pub(super) may_be_old: bool,
+    /// No other answer follows for this key.
+    pub(super) is_last: bool,
+}
+
+impl Answer {
+    /// The only answer to a wait.
+    pub(super) fn once(key: u64, result: Result<(), i32>) -> Self {
+        Answer { key, result, is_end: false, may_be_old: false, is_last: true }
+    }
+}
 
 /// The kernel interface of one worker.
 ///
-/// Every armed key is answered exactly once, cancelled or not; keys are the caller's.
+/// Every armed key has exactly one last answer, cancelled or not; keys are the caller's.
 #[allow(clippy::large_enum_variant, reason = "one for each worker: a pointer would save nothing")]
 pub(super) enum Poller {
     Ring(Ring),
@@ -32,6 +57,15 @@ impl Poller {
         match self {
             Poller::Ring(ring) => ring.arm(fd, side, key),
             Poller::Epoll(epoll) => epoll.arm(fd, side, key),
+        }
+    }
+
+    /// Asks to be told of all that comes to be read from now on, and whether something is there now. `once`: one answer is
+    /// enough, if that costs less. The last answer comes after [`Poller::cancel`].
+    pub(super) fn watch(&mut self, fd: RawFd, once: bool, key: u64) -> io::Result<()> {
+        match self {
+            Poller::Ring(ring) => ring.watch(fd, once, key),
+            Poller::Epoll(epoll) => epoll.watch(fd, key),
         }
     }
 
@@ -52,8 +86,8 @@ impl Poller {
     }
 
     /// Hands the armed waits to the kernel and gives what it answered, waiting at most
-    /// `timeout_us` (`None`: until something comes) if nothing has come yet.
-    pub(super) fn wait(&mut self, timeout_us: Option<u64>, answers: &mut Vec<Answer>) -> io::Result<()> {
+    /// `timeout_us` (`None`: until something comes) if nothing has come yet. Says whether that is all that had happened.
+    pub(super) fn wait(&mut self, timeout_us: Option<u64>, answers: &mut Vec<Answer>) -> io::Result<bool> {
         match self {
             Poller::Ring(ring) => ring.wait(timeout_us, answers),
             Poller::Epoll(epoll) => epoll.wait(timeout_us, answers),

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -12,8 +12,10 @@ use std::task::{Context, Poll, Waker};
 use super::clock::{self, NEVER, Now};
 use super::epoll::Epoll;
 use super::exec::{Exec, Thrown};
-use super::poller::{Answer, Poller, Side};
+use super::poller::{Answer, Poller, Side, WATCH};
 use super::ring::Ring;
+use super::wait::{Wait, Waits};
+use super::watch::{Got, Readable, Watched, Watches};
 use super::wheel::{TimerId, Wheel};
 use super::{Rt, Stream, sys};
 
@@ -66,96 +68,19 @@ pub struct Sockets {
     inner: Rc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     exec: Exec,
-    poller: RefCell<Poller>,
-    waits: RefCell<Waits>,
-    timers: RefCell<Wheel<Timer>>,
+    pub(super) poller: RefCell<Poller>,
+    pub(super) waits: RefCell<Waits>,
+    pub(super) watches: RefCell<Watches>,
+    pub(super) timers: RefCell<Wheel<Timer>>,
     backend: Backend,
 }
 
-enum Timer {
+pub(super) enum Timer {
     Wait(u64),
+    Watch(u64),
     Sleep(Waker),
-}
-
-/// The armed waits: a slab whose index and generation are the poller's key.
-#[derive(Default)]
-struct Waits {
-    slots: Vec<WaitSlot>,
-    free: Vec<u32>,
-}
-
-struct WaitSlot {
-    generation: u32,
-    fd: RawFd,
-    state: WaitState,
-}
-
-enum WaitState {
-    Free,
-    /// The task to wake, and whether the cancellation in flight comes from the deadline.
-    Pending {
-        waker: Waker,
-        late: bool,
-    },
-    /// The waiting future is gone; the kernel's answer frees the slot.
-    Orphan,
-    Answered {
-        result: Result<(), i32>,
-        late: bool,
-    },
-}
-
-impl Waits {
-    fn key(&self, index: u32) -> u64 {
-        u64::from(self.slots[index as usize].generation) << 32 | u64::from(index)
-    }
-
-    fn get(&mut self, key: u64) -> Option<&mut WaitSlot> {
-        let slot = self.slots.get_mut(key as u32 as usize)?;
-        (slot.generation == (key >> 32) as u32).then_some(slot)
-    }
-
-    fn insert(&mut self, fd: RawFd, waker: Waker) -> u64 {
-        let state = WaitState::Pending { waker, late: false };
-        let index = match self.free.pop() {
-            Some(index) => {
-                let slot = &mut self.slots[index as usize];
-                slot.fd = fd;
-                slot.state = state;
-                index
-            }
-            None => {
-                self.slots.push(WaitSlot { generation: 0, fd, state });
-                (self.slots.len() - 1) as u32
-            }
-        };
-        self.key(index)
-    }
-
-    fn release(&mut self, key: u64) {
-        let index = key as u32;
-        let slot = &mut self.slots[index as usize];
-        slot.state = WaitState::Free;
-        // The generation stays below 2^31, so that no key is the ring's reserved one.
-        slot.generation = (slot.generation + 1) & 0x7fff_ffff;
-        self.free.push(index);
-    }
-
-    fn answer(&mut self, (key, result): Answer) {
-        let Some(slot) = self.get(key) else { return };
-        match std::mem::replace(&mut slot.state, WaitState::Free) {
-            WaitState::Pending { waker, late } => {
-                slot.state = WaitState::Answered { result, late };
-                waker.wake();
-            }
-            WaitState::Orphan => self.release(key),
-            WaitState::Free | WaitState::Answered { .. } => {
-                debug_assert!(false, "a wait is answered once");
-            }
-        }
-    }
 }
 
 impl Sockets {
@@ -177,6 +102,7 @@ impl Sockets {
             exec: Exec::new(),
             poller: RefCell::new(poller),
             waits: RefCell::default(),
+            watches: RefCell::default(),
             timers: RefCell::new(Wheel::new(clock::now())),
             backend,
         };
@@ -226,118 +152,34 @@ impl Sockets {
                 let next = self.inner.timers.borrow().next();
                 next.map(|at| at.0.saturating_sub(clock::now().0))
             };
-            let waited = self.inner.poller.borrow_mut().wait(timeout, &mut answers);
-            if let Err(error) = waited {
+            let all_told = match self.inner.poller.borrow_mut().wait(timeout, &mut answers) {
+                Ok(all_told) => all_told,
                 // The kernel interface itself is gone: the worker cannot go on, its supervisor can.
-                return Err(Box::new(format!("waiting for sockets failed: {error}")));
-            }
-            let mut waits = self.inner.waits.borrow_mut();
+                Err(error) => return Err(Box::new(format!("waiting for sockets failed: {error}"))),
+            };
             for answer in answers.drain(..) {
-                waits.answer(answer);
+                match answer.key & WATCH {
+                    0 => self.inner.waits.borrow_mut().answer(answer),
+                    _ => self.inner.watches.borrow_mut().answer(answer),
+                }
             }
-            drop(waits);
-            self.inner.timers.borrow_mut().advance(clock::now(), &mut fired);
+            if all_told {
+                self.inner.watches.borrow_mut().all_told();
+            }
+            let now = clock::now();
+            self.inner.timers.borrow_mut().advance(now, &mut fired);
             for timer in fired.drain(..) {
                 match timer {
                     Timer::Sleep(waker) => waker.wake(),
                     Timer::Wait(key) => self.inner.expire(key),
+                    Timer::Watch(key) => self.inner.watch_expires(key, now),
                 }
             }
         }
     }
 
     fn wait<'a>(&'a self, fd: BorrowedFd<'a>, side: Side, deadline: Now) -> Wait<'a> {
-        Wait { rt: &self.inner, fd, side, deadline, key: None, timer: None }
-    }
-}
-
-impl Inner {
-    /// The deadline of a wait has come: asks the kernel to cancel it. Its answer ends the wait.
-    //= SE-TIMEOUT-01
-    fn expire(&self, key: u64) {
-        if let Some(WaitSlot { fd, state: WaitState::Pending { late, .. }, .. }) =
-            self.waits.borrow_mut().get(key)
-        {
-            *late = true;
-            self.poller.borrow_mut().cancel(*fd, key);
-        }
-    }
-}
-
-/// One wait for readiness.
-struct Wait<'a> {
-    rt: &'a Inner,
-    fd: BorrowedFd<'a>,
-    side: Side,
-    deadline: Now,
-    key: Option<u64>,
-    timer: Option<TimerId>,
-}
-
-impl Future for Wait<'_> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let me = &mut *self;
-        let Some(key) = me.key else {
-            let fd = me.fd.as_raw_fd();
-            let key = me.rt.waits.borrow_mut().insert(fd, context.waker().clone());
-            if let Err(error) = me.rt.poller.borrow_mut().arm(fd, me.side, key) {
-                me.rt.waits.borrow_mut().release(key);
-                return Poll::Ready(Err(error));
-            }
-            me.key = Some(key);
-            if me.deadline != NEVER {
-                me.timer = Some(me.rt.timers.borrow_mut().arm(me.deadline, Timer::Wait(key)));
-            }
-            return Poll::Pending;
-        };
-        let mut waits = me.rt.waits.borrow_mut();
-        let slot = waits.get(key).expect("a wait's slot lives until its answer was taken");
-        match &mut slot.state {
-            WaitState::Answered { result, late } => {
-                let (result, late) = (*result, *late);
-                waits.release(key);
-                drop(waits);
-                me.key = None;
-                if let Some(timer) = me.timer.take() {
-                    me.rt.timers.borrow_mut().disarm(timer);
-                }
-                Poll::Ready(match result {
-                    Ok(()) => Ok(()),
-                    Err(libc::ECANCELED) if late => Err(io::ErrorKind::TimedOut.into()),
-                    Err(code) => Err(io::Error::from_raw_os_error(code)),
-                })
-            }
-            WaitState::Pending { waker, .. } => {
-                if !waker.will_wake(context.waker()) {
-                    waker.clone_from(context.waker());
-                }
-                Poll::Pending
-            }
-            WaitState::Orphan | WaitState::Free => unreachable!("only a drop orphans a wait"),
-        }
-    }
-}
-
-impl Drop for Wait<'_> {
-    /// A task that is torn down (its worker stops or panicked) or has something better to do drops a wait; the kernel is
-    /// asked to cancel it, and its answer frees the slot.
-    fn drop(&mut self) {
-        let Some(key) = self.key.take() else { return };
-        if let Some(timer) = self.timer.take() {
-            self.rt.timers.borrow_mut().disarm(timer);
-        }
-        let mut waits = self.rt.waits.borrow_mut();
-        let Some(slot) = waits.get(key) else { return };
-        match slot.state {
-            WaitState::Pending { .. } => {
-                slot.state = WaitState::Orphan;
-                drop(waits);
-                self.rt.poller.borrow_mut().cancel(self.fd.as_raw_fd(), key);
-            }
-            _ => waits.release(key),
-        }
+        Wait::new(&self.inner, fd, side, deadline)
     }
 }
 
@@ -391,22 +233,27 @@ impl Drop for Listener {
 pub struct Socket {
     rt: Sockets,
     fd: OwnedFd,
+    watch: Watched,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.rt.inner.poller.borrow_mut().forget(self.fd.as_raw_fd());
+        self.rt.inner.unwatch(&self.watch, self.fd.as_raw_fd());
     }
 }
 
 impl Socket {
+    fn new(rt: &Sockets, fd: OwnedFd) -> Self {
+        Socket { rt: rt.clone(), fd, watch: Watched::default() }
+    }
+
     /// Takes over a connected socket (the tests' socket pairs).
     ///
     /// # Errors
     /// It could not be made non-blocking.
     pub fn adopt(rt: &Sockets, fd: OwnedFd) -> io::Result<Self> {
         sys::set_nonblocking(fd.as_fd())?;
-        Ok(Socket { rt: rt.clone(), fd })
+        Ok(Socket::new(rt, fd))
     }
 }
 
@@ -415,7 +262,7 @@ impl Rt for Sockets {
     type Listener = Listener;
 
     fn now(&self) -> Now {
-        clock::now()
+        self.inner.exec.now()
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -441,7 +288,7 @@ impl Rt for Sockets {
                 listener.drained.set(false);
             }
             match sys::accept(listener.fd.as_fd()) {
-                Ok((fd, from)) => return Ok((Socket { rt: self.clone(), fd }, from)),
+                Ok((fd, from)) => return Ok((Socket::new(self, fd), from)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.drained.set(true);
                 }
@@ -458,7 +305,7 @@ impl Rt for Sockets {
 
     async fn connect(&self, to: SocketAddr, deadline: Now) -> io::Result<Socket> {
         let (fd, connected) = sys::connect(to)?;
-        let socket = Socket { rt: self.clone(), fd };
+        let socket = Socket::new(self, fd);
         if !connected {
             self.wait(socket.fd.as_fd(), Side::Write, deadline).await?;
             sys::take_error(socket.fd.as_fd())?;
@@ -473,7 +320,14 @@ impl Rt for Sockets {
 
 impl Stream for Socket {
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        sys::recv(self.fd.as_fd(), into)
+        let got = sys::recv(self.fd.as_fd(), into);
+        let told = match &got {
+            Ok(count) if *count < into.len() => Got::Less,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
+            _ => Got::All,
+        };
+        self.rt.inner.was_read(&self.watch, told);
+        got
     }
 
     fn try_peek(&self, into: &mut [u8]) -> io::Result<usize> {
@@ -481,12 +335,15 @@ impl Stream for Socket {
     }
 
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        sys::send(self.fd.as_fd(), pieces)
+        let put = sys::send(self.fd.as_fd(), pieces);
+        // A system call of some microseconds: what comes after it has another time.
+        self.rt.inner.exec.forget_time();
+        put
     }
 
     // Not `async`: an idle connection waits here, and that would be a future around the wait.
     fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> {
-        self.rt.wait(self.fd.as_fd(), Side::Read, deadline)
+        Readable::new(&self.rt.inner, &self.watch, self.fd.as_fd(), deadline)
     }
 
     async fn writable(&self, deadline: Now) -> io::Result<()> {
@@ -508,6 +365,13 @@ impl Stream for Socket {
 
     fn is_spent(&self) -> bool {
         sys::is_spent(self.fd.as_fd())
+    }
+
+    fn has_spoken(&self) -> bool {
+        match self.rt.inner.is_silent(&self.watch) {
+            true => false,
+            false => sys::is_spent(self.fd.as_fd()),
+        }
     }
 
     fn is_reset(&self) -> bool {

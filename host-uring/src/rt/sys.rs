@@ -22,9 +22,26 @@ pub(super) fn monotonic_us() -> Now {
     Now(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000)
 }
 
+/// Receives by the bare system call. The library's `recv` and `send` are cancellation points: with a second thread in the
+/// process each of them pays for two atomic operations on a line that nobody else needs.
+fn recvfrom(fd: BorrowedFd<'_>, into: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    // SAFETY: pointer and length are those of a live, writable slice; no address is asked for.
+    let got = unsafe {
+        libc::syscall(
+            libc::SYS_recvfrom,
+            fd.as_raw_fd(),
+            into.as_mut_ptr(),
+            into.len(),
+            flags | libc::MSG_DONTWAIT,
+            std::ptr::null_mut::<libc::sockaddr>(),
+            std::ptr::null_mut::<libc::socklen_t>(),
+        )
+    };
+    check_len(got as libc::ssize_t)
+}
+
 pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: pointer and length are those of a live, writable slice.
-    check_len(unsafe { libc::recv(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) })
+    recvfrom(fd, into, 0)
 }
 
 pub(super) fn peek(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
@@ -36,24 +53,33 @@ pub(super) fn peek(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
 pub(super) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     if let [piece] = pieces {
-        // SAFETY: pointer and length are those of a live slice.
-        return check_len(unsafe { libc::send(fd.as_raw_fd(), piece.as_ptr().cast(), piece.len(), FLAGS) });
+        // SAFETY: pointer and length are those of a live slice; no address is given.
+        let put = unsafe {
+            libc::syscall(
+                libc::SYS_sendto,
+                fd.as_raw_fd(),
+                piece.as_ptr(),
+                piece.len(),
+                FLAGS,
+                std::ptr::null::<libc::sockaddr>(),
+                0 as libc::socklen_t,
+            )
+        };
+        return check_len(put as libc::ssize_t);
     }
     // SAFETY: all-zero is a valid msghdr (no name, no control data).
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = pieces.as_ptr() as *mut libc::iovec;
     message.msg_iovlen = pieces.len() as _;
     // SAFETY: IoSlice is guaranteed to have iovec's layout on Unix; the kernel only reads it.
-    check_len(unsafe { libc::sendmsg(fd.as_raw_fd(), &message, FLAGS) })
+    let put = unsafe { libc::syscall(libc::SYS_sendmsg, fd.as_raw_fd(), &raw const message, FLAGS) };
+    check_len(put as libc::ssize_t)
 }
 
 /// True when the peer has closed or failed, or bytes are waiting.
 pub(super) fn is_spent(fd: BorrowedFd<'_>) -> bool {
-    let mut byte = 0_u8;
-    // SAFETY: one writable byte; MSG_PEEK leaves the socket's queue as it is.
-    let got = check_len(unsafe {
-        libc::recv(fd.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT | libc::MSG_PEEK)
-    });
+    // MSG_PEEK leaves the socket's queue as it is.
+    let got = recvfrom(fd, &mut [0_u8], libc::MSG_PEEK);
     !matches!(got, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 

@@ -20,6 +20,11 @@ pub struct TimerId {
     generation: u32,
 }
 
+impl TimerId {
+    /// Names no deadline.
+    pub const NONE: TimerId = TimerId { index: NIL, generation: 0 };
+}
+
 struct Entry<T> {
     what: Option<T>,
     tick: u64,

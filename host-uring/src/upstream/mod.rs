@@ -122,7 +122,7 @@ impl<R: Rt> Upstreams<R> {
         let mut idle = self.idle.borrow_mut();
         while let Some(conn) = idle[slot].list.pop() {
             self.idle_count.set(self.idle_count.get() - 1);
-            if !rules.is_over(&conn, self.rt.now()) && !conn.stream.is_spent() {
+            if !rules.is_over(&conn, self.rt.now()) && !conn.stream.has_spoken() {
                 return Some(conn);
             }
         }
