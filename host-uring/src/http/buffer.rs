@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::limits::{
-    BODY_BUFFER_BYTES, BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HEAD_GROWTH_BYTES, HELD_BYTES_MAX,
-    SLOW_READ_BYTES,
+    BODY_BUFFER_BYTES, BODY_BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HEAD_BUFFERS_KEPT_MAX, HEAD_GROWTH_BYTES,
+    HELD_BYTES_MAX, SLOW_READ_BYTES,
 };
 
 /// Bytes between `start` and `end` of an owned piece of memory.
@@ -178,8 +178,8 @@ impl Buffers {
             held: Cell::new(0),
             large: Rc::default(),
             large_max,
-            heads: RefCell::new(Vec::with_capacity(BUFFERS_KEPT_MAX)),
-            bodies: RefCell::new(Vec::with_capacity(BUFFERS_KEPT_MAX)),
+            heads: RefCell::new(Vec::with_capacity(HEAD_BUFFERS_KEPT_MAX)),
+            bodies: RefCell::new(Vec::with_capacity(BODY_BUFFERS_KEPT_MAX)),
         }
     }
 
@@ -281,13 +281,13 @@ impl Buffers {
     pub fn give_back(&self, mut buffer: Buffer) {
         buffer.clear();
         buffer.charged = None;
-        let list = match buffer.capacity() {
-            HEAD_BUFFER_BYTES => &self.heads,
-            BODY_BUFFER_BYTES => &self.bodies,
+        let (list, kept_max) = match buffer.capacity() {
+            HEAD_BUFFER_BYTES => (&self.heads, HEAD_BUFFERS_KEPT_MAX),
+            BODY_BUFFER_BYTES => (&self.bodies, BODY_BUFFERS_KEPT_MAX),
             _ => return,
         };
         let mut list = list.borrow_mut();
-        if list.len() < BUFFERS_KEPT_MAX {
+        if list.len() < kept_max {
             list.push(buffer);
         }
     }

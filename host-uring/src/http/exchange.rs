@@ -412,22 +412,26 @@ async fn talk<R: Rt>(
         set_cookie: &work.set_cookie,
         trace,
     };
-    let exchanged = busy.ticket.unless_cut(async {
-        // A cut that came while the connection was being opened comes before this.
-        leg.progress.begun.set(true);
-        leg.gave(work.to_server.len() as u64);
-        if whole {
-            let uploaded = send_whole(&leg, &conn, &mut work.to_server).await;
-            // A server that has closed may have answered before it did.
-            (Some(uploaded), Some(receive(&leg, &conn, &mut down).await))
-        } else {
-            let upload = pin!(upload(&leg, &conn.stream, &mut work.upward, &mut work.to_server));
-            let receive = pin!(receive(&leg, &conn, &mut down));
-            let answering = &leg.progress.answering;
-            beside(upload, receive, |uploaded| uploaded.is_hopeless(answering.get())).await
-        }
-    });
-    let (uploaded, received) = exchanged.await.unwrap_or((None, Some(Received::Withdrawn)));
+    // Pinned where it is made, not moved: it is most of what a request weighs.
+    let exchanged = {
+        let exchanged = pin!(async {
+            // A cut that came while the connection was being opened comes before this.
+            leg.progress.begun.set(true);
+            leg.gave(work.to_server.len() as u64);
+            if whole {
+                let uploaded = send_whole(&leg, &conn, &mut work.to_server).await;
+                // A server that has closed may have answered before it did.
+                (Some(uploaded), Some(receive(&leg, &conn, &mut down).await))
+            } else {
+                let upload = pin!(upload(&leg, &conn.stream, &mut work.upward, &mut work.to_server));
+                let receive = pin!(receive(&leg, &conn, &mut down));
+                let answering = &leg.progress.answering;
+                beside(upload, receive, |uploaded| uploaded.is_hopeless(answering.get())).await
+            }
+        });
+        busy.ticket.unless_cut(exchanged).await
+    };
+    let (uploaded, received) = exchanged.unwrap_or((None, Some(Received::Withdrawn)));
     down.trace.sent = leg.progress.sent.get();
     down.trace.rx_bytes += leg.progress.rx_bytes.get();
     leg.settle_load();
@@ -568,7 +572,8 @@ async fn received_all<R: Rt>(
                 gave: &|bytes| leg.gave(bytes),
                 got: &|bytes| leg.got(bytes),
             };
-            let ended = busy.ticket.unless_cut(tunnel.carry(Some(first_up), Some(first_down))).await;
+            let carried_on = pin!(tunnel.carry(Some(first_up), Some(first_down)));
+            let ended = busy.ticket.unless_cut(carried_on).await;
             leg.settle_load();
             work.trace.rx_bytes += carried.up.get();
             work.trace.tx_bytes += carried.down.get();

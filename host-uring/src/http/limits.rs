@@ -2,11 +2,15 @@
 
 /// A small buffer: heads of browsers are below 4 KiB, and a slow client must not cost more than 20 KiB in all.
 pub const HEAD_BUFFER_BYTES: usize = 8 * 1024;
-/// A large buffer: one read of 64 KiB costs a third less per byte than four of 16 KiB.
-pub const BODY_BUFFER_BYTES: usize = 64 * 1024;
-/// Unused buffers kept per worker and size: 32 large ones are 2 MiB, more than are ever in use at once while
-/// clients and servers keep up, and no more than a processor's cache holds.
-pub const BUFFERS_KEPT_MAX: usize = 32;
+/// A large buffer: one read of 64 KiB costs a third less per byte than four of 16 KiB. The page on top is for the head that
+/// comes with it: without it the last few hundred bytes of an answer of 64 KiB cost a read and a write of their own.
+pub const BODY_BUFFER_BYTES: usize = 68 * 1024;
+/// Unused large buffers kept per worker: 32 are 2 MiB, more than are ever in use at once while clients and servers keep
+/// up, and no more than a processor's cache holds.
+pub const BODY_BUFFERS_KEPT_MAX: usize = 32;
+/// Unused small buffers kept per worker, 1 MiB: each request under way has one, and a turn of the loop takes and gives back
+/// a hundred.
+pub const HEAD_BUFFERS_KEPT_MAX: usize = 128;
 /// Unused working sets (parsed heads, texts) kept per worker.
 pub const WORKS_KEPT_MAX: usize = 256;
 /// Unused conversations kept per worker: futures of some 5 KiB, 1.3 MiB together; as many as working sets, which are
@@ -17,7 +21,7 @@ pub const TEXT_KEPT_BYTES: usize = 4 * 1024;
 /// Pieces of one write: a head and a dozen chunks; the kernel's own bound is 1,024.
 pub const GATHER_SLICES: usize = 16;
 /// Content up to this size is copied beside its chunk's head, which costs less than a slice of its own.
-pub const GATHER_COPY_MAX: usize = 256;
+pub const GATHER_COPY_MAX: usize = 1536;
 /// A client that reads slowly has at least this much of a response in flight.
 pub const SLOW_READ_BYTES: usize = 4 * 1024;
 /// What is read at least for a receiver that takes some again: its answer may be one byte of room.

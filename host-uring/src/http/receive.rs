@@ -107,7 +107,9 @@ pub async fn receive<R: Rt>(
         reused: conn.requests > 1,
         why: "the server's status leads to another server",
     };
-    if !matches!(leg.retry(&failure), Retry::No(_)) {
+    // Of most answers the status alone says that they are none to try again for.
+    if leg.route.retry.statuses.contains(down.response.status) && !matches!(leg.retry(&failure), Retry::No(_))
+    {
         leg.worker.buffers.give_back(buffer);
         return Received::Failed(failure);
     }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 
 use forebay_core::id::ServerIndex;
@@ -337,7 +338,7 @@ async fn carry<R: Rt>(connection: &Connection<R>, served: Served<'_, R>) {
             load.moved(bytes);
         },
     };
-    let ended = busy.ticket.unless_cut(tunnel.carry(None, None)).await;
+    let ended = busy.ticket.unless_cut(pin!(tunnel.carry(None, None))).await;
     load.settle();
     let end = match ended {
         Some(tunnel::End::Whole) => End::Whole,

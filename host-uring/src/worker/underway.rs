@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Poll, Waker};
 
 /// All that a worker has under way. A place is taken and given back per try of a request: two writes into lists that
@@ -71,9 +71,9 @@ impl Underway {
 }
 
 impl Ticket<'_> {
-    /// Does a piece of work, unless it is cut: then `None`, and the rest of it is dropped.
-    pub async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
+    /// Does a piece of work, unless it is cut: then `None`, and the rest of it is the caller's to drop. It is pinned by
+    /// the caller: moved in here, an exchange would be copied, and take its memory twice.
+    pub async fn unless_cut<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         poll_fn(|context| {
             {
                 let mut places = self.underway.places.borrow_mut();
