@@ -412,8 +412,7 @@ async fn talk<R: Rt>(
         set_cookie: &work.set_cookie,
         trace,
     };
-    // Pinned where it is made, not moved: it is most of what a request weighs.
-    let exchanged = {
+    let (uploaded, received) = {
         let exchanged = pin!(async {
             // A cut that came while the connection was being opened comes before this.
             leg.progress.begun.set(true);
@@ -425,13 +424,11 @@ async fn talk<R: Rt>(
             } else {
                 let upload = pin!(upload(&leg, &conn.stream, &mut work.upward, &mut work.to_server));
                 let receive = pin!(receive(&leg, &conn, &mut down));
-                let answering = &leg.progress.answering;
-                beside(upload, receive, |uploaded| uploaded.is_hopeless(answering.get())).await
+                beside(upload, receive, |sent| sent.is_hopeless(leg.progress.answering.get())).await
             }
         });
-        busy.ticket.unless_cut(exchanged).await
+        busy.ticket.unless_cut(exchanged).await.unwrap_or((None, Some(Received::Withdrawn)))
     };
-    let (uploaded, received) = exchanged.unwrap_or((None, Some(Received::Withdrawn)));
     down.trace.sent = leg.progress.sent.get();
     down.trace.rx_bytes += leg.progress.rx_bytes.get();
     leg.settle_load();
@@ -572,8 +569,7 @@ async fn received_all<R: Rt>(
                 gave: &|bytes| leg.gave(bytes),
                 got: &|bytes| leg.got(bytes),
             };
-            let carried_on = pin!(tunnel.carry(Some(first_up), Some(first_down)));
-            let ended = busy.ticket.unless_cut(carried_on).await;
+            let ended = busy.ticket.unless_cut(pin!(tunnel.carry(Some(first_up), Some(first_down)))).await;
             leg.settle_load();
             work.trace.rx_bytes += carried.up.get();
             work.trace.tx_bytes += carried.down.get();
