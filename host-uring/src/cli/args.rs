@@ -89,6 +89,12 @@ pub enum Command {
     },
     /// Load the configuration file again; a broken one changes nothing
     Reload(Ask),
+    /// Take a server out gently: no new clients, what is under way ends within the pool's grace
+    Drain(Decision),
+    /// Let a server serve, whatever the configuration says
+    Enable(Decision),
+    /// Take a server out at once: what is under way there is cut
+    Disable(Decision),
     /// Plant a fault in a running engine (tests only; needs run --allow-faults)
     #[command(hide = true)]
     Fault {
@@ -111,6 +117,19 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },
+}
+
+/// What is decided about a server.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Decision {
+    /// The server, like web/192.0.2.1:80.
+    #[arg(value_name = "POOL/SERVER")]
+    pub server: String,
+    /// Forget what was decided: as the configuration says.
+    #[arg(long)]
+    pub reset: bool,
+    #[command(flatten)]
+    pub ask: Ask,
 }
 
 /// How a running engine is asked.

@@ -11,11 +11,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use args::{Args, Command, Output};
+use args::{Args, Command, Decision, Output};
 use clap::CommandFactory;
 use forebay_host_uring::control::admin::Request;
 use forebay_host_uring::control::answers::Filter;
 use forebay_host_uring::control::explain::Question;
+use forebay_host_uring::control::wishes::Want;
 use forebay_host_uring::control::{self, Source, Start};
 use forebay_snapshot::engine::{LogLevel, ProcessFormat};
 use forebay_snapshot::{Problem, Snapshot};
@@ -55,6 +56,9 @@ pub fn run(args: Args) -> ExitCode {
             ask::show(&ask, &Request::Explain(question), show::explain)
         }
         Command::Reload(ask) => ask::show(&ask, &Request::Reload {}, show::reload),
+        Command::Drain(decision) => decide(decision, Want::Drain),
+        Command::Enable(decision) => decide(decision, Want::Enable),
+        Command::Disable(decision) => decide(decision, Want::Disable),
         Command::Fault { worker, stall_ms, ask } => {
             ask::show(&ask, &Request::Fault { worker, stall_ms }, |_| "the fault is planted\n".to_owned())
         }
@@ -65,6 +69,12 @@ pub fn run(args: Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell(),
     }
+}
+
+fn decide(decision: Decision, want: Want) -> Result<(), Failure> {
+    let Decision { server, reset, ask } = decision;
+    let want = if reset { Want::Reset } else { want };
+    ask::show(&ask, &Request::Server { server, want }, show::decided)
 }
 
 /// Why a command failed.

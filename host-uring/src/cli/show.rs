@@ -63,6 +63,22 @@ pub fn reload(data: &Value) -> String {
     out
 }
 
+/// `forebay-se drain`, `enable`, `disable`
+pub fn decided(data: &Value) -> String {
+    let how = match data["override"].as_str() {
+        Some(word) => format!("{word}, whatever the configuration says"),
+        None if data["enabled"] == true => "enabled, as the configuration says".to_owned(),
+        None => "disabled, as the configuration says".to_owned(),
+    };
+    format!(
+        "{}/{}: {how}; {} connections open, {} requests under way\n",
+        text(&data["pool"]),
+        text(&data["server"]),
+        data["connections_open"],
+        data["requests_active"]
+    )
+}
+
 /// `forebay-se status`
 pub fn status(data: &Value) -> String {
     let workers = list(&data["workers"]);
@@ -176,7 +192,13 @@ pub fn servers(data: &Value) -> String {
         table.row(vec![
             text(&server["pool"]),
             text(&server["server"]),
-            if disabled { "disabled".to_owned() } else { text(&server["state"]) },
+            match server["override"].as_str() {
+                // By an operator, not by the document.
+                Some(word) if disabled => format!("{word}*"),
+                Some(_) => format!("{}*", text(&server["state"])),
+                None if disabled => "disabled".to_owned(),
+                None => text(&server["state"]),
+            },
             since(&server["since_unix_s"]),
             text(&server["ratio"]),
             text(&server["connections_open"]),
@@ -191,6 +213,9 @@ pub fn servers(data: &Value) -> String {
         ]);
     }
     let mut out = table.render();
+    if list(&data["servers"]).iter().any(|s| !s["override"].is_null()) {
+        out.push_str("\n*: by an operator, whatever the configuration says; enable, drain or disable with --reset ends that\n");
+    }
     let by_clients = |s: &Value| s["clients_bound"].is_null() && !s["persistence"].is_null();
     if list(&data["servers"]).iter().any(by_clients) {
         out.push_str("\nCLIENTS -: the clients keep their binding themselves (cookie, header); nobody can count them\n");

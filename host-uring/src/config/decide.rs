@@ -16,7 +16,7 @@ use forebay_snapshot::HttpProfile;
 use forebay_snapshot::persistence::{self, Persistence};
 use forebay_snapshot::pool::{self, FailKind};
 
-use super::{Group, HealthState, Pool, Service, Tree};
+use super::{Group, HealthState, Pool, Service, Tree, Wish};
 
 impl Pool {
     /// What [`forebay_core::lb::Pool::new`] takes for this pool behind `service`: cookies belong to the two together.
@@ -48,7 +48,7 @@ impl Pool {
                 .map(|server| ServerConfig {
                     endpoint: server.address.into(),
                     ratio: server.config.ratio,
-                    enabled: server.config.enabled,
+                    enabled: server.is_enabled(),
                     connections_max: 0,
                     header_value: server.config.header_value.clone().unwrap_or_default().into_bytes(),
                 })
@@ -167,7 +167,9 @@ impl Pool {
                 HealthState::Checking | HealthState::Down => lb::Health::Down,
             };
             let index = ServerIndex(place as u16);
-            let state = lb::ServerState { health, enabled: server.config.enabled };
+            // Who has it out at once wants nobody there: a server that is down keeps no clients.
+            let health = if server.shared.wish() == Wish::Disabled { lb::Health::Down } else { health };
+            let state = lb::ServerState { health, enabled: server.is_enabled() };
             if pool.state(index) != state {
                 pool.set_state(index, state, now);
             }

@@ -43,11 +43,47 @@ impl HealthState {
     }
 }
 
+/// What an operator wants of a server while the engine runs, whatever the document says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Wish {
+    /// Nothing: the document counts.
+    None = 0,
+    /// It serves.
+    Enabled = 1,
+    /// As disabled in the document: it ends well, within the pool's grace.
+    Draining = 2,
+    /// Out at once: nothing new, also of clients that are bound to it, and what is under way is cut.
+    Disabled = 3,
+}
+
+impl Wish {
+    /// The wish's word in outputs; `None`: there is none.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Enabled => Some("enabled"),
+            Self::Draining => Some("draining"),
+            Self::Disabled => Some("disabled"),
+        }
+    }
+
+    fn from_u8(value: u8) -> Self {
+        match value {
+            1 => Self::Enabled,
+            2 => Self::Draining,
+            3 => Self::Disabled,
+            _ => Self::None,
+        }
+    }
+}
+
 /// What changes about a server. A cache line of its own, so a write to one server costs no reader of another.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct ServerShared {
     state: AtomicU8,
+    wish: AtomicU8,
     /// Open connections over all workers; kept only where the pool limits them.
     open: AtomicU32,
     /// What is known of its health, for people. Workers never touch it.
@@ -61,6 +97,7 @@ impl ServerShared {
     pub fn new(state: HealthState) -> Self {
         Self {
             state: AtomicU8::new(state as u8),
+            wish: AtomicU8::new(Wish::None as u8),
             open: AtomicU32::new(0),
             report: Mutex::new(ServerReport::new(state)),
             counts: PerWorker::default(),
@@ -75,6 +112,16 @@ impl ServerShared {
     /// Publishes a state. Only the control thread does, and then bumps the pool's generation.
     pub fn publish(&self, state: HealthState) {
         self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// What an operator wants of it.
+    pub fn wish(&self) -> Wish {
+        Wish::from_u8(self.wish.load(Ordering::Acquire))
+    }
+
+    /// Sets what an operator wants. Only the control thread does, and then bumps the pool's generation.
+    pub fn set_wish(&self, wish: Wish) {
+        self.wish.store(wish as u8, Ordering::Release);
     }
 
     /// What is known of its health, for people.

@@ -20,6 +20,7 @@ use super::mailbox::Message;
 use super::places::{Mark, Places};
 use super::reload::Reloader;
 use super::supervisor::{Order, Orders};
+use super::wishes::{self, Asker, Want};
 use super::{State, answers};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_EXCHANGE_S, ADMIN_REQUEST_BYTES_MAX, PLACE_LOOK_MS};
 
@@ -41,6 +42,13 @@ pub enum Request {
     Explain(Question),
     /// Loads the configuration file again.
     Reload {},
+    /// Decides about a server, on all workers and over reloads.
+    Server {
+        /// The server, like `pool/192.0.2.1:80`.
+        server: String,
+        /// What is wanted of it.
+        want: Want,
+    },
     /// Makes a worker panic or stand still; refused unless the engine was started for tests.
     Fault {
         /// The worker.
@@ -116,12 +124,13 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers until dropped. `faults`: where planted faults go, if they are allowed.
+/// Answers until dropped. `allow_faults`: planted faults are carried out.
 pub async fn serve(
     listener: UnixListener,
     state: Arc<State>,
     reloader: Arc<Reloader>,
-    faults: Option<Orders>,
+    orders: Orders,
+    allow_faults: bool,
 ) {
     let mut places = Places::new(ADMIN_CONNECTIONS_MAX);
     loop {
@@ -130,10 +139,15 @@ pub async fn serve(
                 while !places.make_room() {
                     tokio::time::sleep(Duration::from_millis(PLACE_LOOK_MS)).await;
                 }
-                let (state, reloader, faults) = (Arc::clone(&state), Arc::clone(&reloader), faults.clone());
+                let hall = Hall {
+                    state: Arc::clone(&state),
+                    reloader: Arc::clone(&reloader),
+                    orders: orders.clone(),
+                    allow_faults,
+                };
                 places.take(|mark| async move {
                     // Whoever goes away in the middle gets nothing more; there is nobody to tell.
-                    let _ = talk(stream, &mark, &state, &reloader, faults.as_ref()).await;
+                    let _ = talk(stream, &mark, &hall).await;
                 });
                 // It reads what has come with the connection before the next one could take its place.
                 tokio::task::yield_now().await;
@@ -146,14 +160,18 @@ pub async fn serve(
     }
 }
 
+/// What requests are answered from.
+struct Hall {
+    state: Arc<State>,
+    reloader: Arc<Reloader>,
+    orders: Orders,
+    allow_faults: bool,
+}
+
 //= OBS-ADMIN-02
-async fn talk(
-    mut stream: UnixStream,
-    mark: &Mark,
-    state: &State,
-    reloader: &Reloader,
-    faults: Option<&Orders>,
-) -> io::Result<()> {
+async fn talk(mut stream: UnixStream, mark: &Mark, hall: &Hall) -> io::Result<()> {
+    let peer = stream.peer_cred().ok();
+    let asker = Asker { uid: peer.map(|peer| peer.uid()), pid: peer.and_then(|peer| peer.pid()) };
     let patience = Duration::from_secs(ADMIN_EXCHANGE_S);
     let mut waiting = Vec::new();
     loop {
@@ -162,7 +180,7 @@ async fn talk(
         };
         mark.asked();
         let (answer, go_on) = match line {
-            Line::Request(line) => (answer(&line, state, reloader, faults).await, true),
+            Line::Request(line) => (answer(&line, hall, asker).await, true),
             Line::TooLong => (
                 refuse(&Refused::new(
                     Code::Usage,
@@ -213,7 +231,8 @@ fn refuse(refused: &Refused) -> Value {
     json!({ "ok": false, "error": refused })
 }
 
-async fn answer(line: &[u8], state: &State, reloader: &Reloader, faults: Option<&Orders>) -> Value {
+async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
+    let state = &*hall.state;
     let request: Request = match serde_json::from_slice(line) {
         Ok(request) => request,
         Err(error) => {
@@ -226,8 +245,9 @@ async fn answer(line: &[u8], state: &State, reloader: &Reloader, faults: Option<
         Request::Servers { pool } => answers::servers(state, pool.as_deref()).await,
         Request::Persistence(filter) => answers::persistence(state, &filter).await,
         Request::Explain(question) => explain::answer(state, &question),
-        Request::Reload {} => reloader.load("a command").await,
-        Request::Fault { worker, stall_ms } => fault(state, faults, worker, stall_ms).await,
+        Request::Reload {} => hall.reloader.load("a command").await,
+        Request::Server { server, want } => wishes::set(state, &hall.orders, &server, want, asker),
+        Request::Fault { worker, stall_ms } => fault(hall, worker, stall_ms).await,
     };
     match answered {
         Ok(data) => json!({ "ok": true, "data": data }),
@@ -235,16 +255,12 @@ async fn answer(line: &[u8], state: &State, reloader: &Reloader, faults: Option<
     }
 }
 
-async fn fault(
-    state: &State,
-    faults: Option<&Orders>,
-    worker: usize,
-    stall_ms: Option<u64>,
-) -> Result<Value, Refused> {
-    let Some(orders) = faults else {
+async fn fault(hall: &Hall, worker: usize, stall_ms: Option<u64>) -> Result<Value, Refused> {
+    let Hall { state, orders, allow_faults, .. } = hall;
+    if !allow_faults {
         let fix = "start the engine with --allow-faults, for tests only";
         return Err(Refused::new(Code::NotAllowed, "this engine takes no planted faults", fix));
-    };
+    }
     if worker >= state.workers.len() {
         let reason = format!("there is no worker {worker}");
         return Err(Refused::new(Code::NotFound, reason, format!("name one below {}", state.workers.len())));

@@ -103,7 +103,7 @@ pub(super) fn status(state: &State) -> Value {
 }
 
 fn usable(pool: &Pool) -> usize {
-    pool.servers.iter().filter(|s| s.config.enabled && s.shared.state() == HealthState::Up).count()
+    pool.servers.iter().filter(|s| s.is_enabled() && s.shared.state() == HealthState::Up).count()
 }
 
 fn pool_line(pool: &Pool) -> Value {
@@ -121,7 +121,7 @@ fn pool_line(pool: &Pool) -> Value {
     let disabled: Vec<Value> = pool
         .servers
         .iter()
-        .filter(|s| !s.config.enabled)
+        .filter(|s| !s.is_enabled())
         .take(8)
         .map(|s| json!({ "server": s.address.to_string(), "connections_open": open(s) }))
         .collect();
@@ -179,7 +179,8 @@ fn server_line(pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Valu
     json!({
         "pool": pool.name,
         "server": server.address.to_string(),
-        "enabled": server.config.enabled,
+        "enabled": server.is_enabled(),
+        "override": server.shared.wish().word(),
         "state": report.state.word(),
         "since_unix_s": report.since_unix_s,
         "why": report.why,

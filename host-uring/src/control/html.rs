@@ -112,7 +112,7 @@ fn one_service(out: &mut String, tree: &Tree, index: usize, service: &Service) {
 }
 
 fn is_up(pool: &Pool) -> bool {
-    pool.servers.iter().any(|s| s.config.enabled && s.shared.state() == HealthState::Up)
+    pool.servers.iter().any(|s| s.is_enabled() && s.shared.state() == HealthState::Up)
 }
 
 fn one_pool(out: &mut String, tree: &Tree, index: PoolIndex) {
@@ -136,7 +136,7 @@ fn one_pool(out: &mut String, tree: &Tree, index: PoolIndex) {
     for server in &ordered[..shown] {
         let report = server.shared.report().clone();
         let counts = &server.shared.counts;
-        let word = if server.config.enabled { report.state.word() } else { "disabled" };
+        let word = if server.is_enabled() { report.state.word() } else { "disabled" };
         let count = |of: fn(&crate::metrics::ServerMetrics) -> u64| counts.sum(of);
         let p99 = counts.histogram(|s| &s.response_time).percentile_us(99);
         let _ = write!(

@@ -22,6 +22,7 @@ mod state;
 pub mod supervisor;
 pub mod tables;
 mod web;
+pub mod wishes;
 
 pub use explain::Peek;
 pub use reload::Source;

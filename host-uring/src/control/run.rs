@@ -113,12 +113,7 @@ async fn control(
     let _remove = RemoveAtEnd::new(socket);
     let reloader = Arc::new(Reloader::new(Arc::clone(state), orders.clone(), start.source, snapshot));
     let (asked, watching) = (Arc::clone(&reloader), Arc::clone(&reloader));
-    tokio::spawn(admin::serve(
-        listener,
-        Arc::clone(state),
-        asked,
-        start.allow_faults.then(|| orders.clone()),
-    ));
+    tokio::spawn(admin::serve(listener, Arc::clone(state), asked, orders.clone(), start.allow_faults));
     tokio::spawn(async move { watching.watch().await });
     let wake = orders.clone();
     let driver = Driver::new(state.tree(), Box::new(move || wake.give(Order::PoolsChanged)));

@@ -291,7 +291,7 @@ fn grown(before: &mut u64, now: u64) -> u32 {
 }
 
 fn up_servers(pool: &Pool) -> usize {
-    pool.servers.iter().filter(|s| s.config.enabled && s.shared.state() == HealthState::Up).count()
+    pool.servers.iter().filter(|s| s.is_enabled() && s.shared.state() == HealthState::Up).count()
 }
 
 fn said(why: &Why, probes: &[(SocketAddr, Arc<Monitor>)]) -> String {

@@ -419,7 +419,7 @@ fn pools(page: &mut Page, view: &View<'_>) {
     page.family("forebay_pool_servers_up", Kind::Gauge, "", "Servers that are up and enabled.");
     for pool in &view.tree.pools {
         let up =
-            pool.servers.iter().filter(|s| s.config.enabled && s.shared.state() == HealthState::Up).count();
+            pool.servers.iter().filter(|s| s.is_enabled() && s.shared.state() == HealthState::Up).count();
         page.sample(&[("pool", &pool.name)], up as u64);
     }
     page.family("forebay_persistence_lookups", Kind::Counter, "", "Persistence by result: hit, miss, invalid (not ours or damaged, ignored), server_down (the policy decided).");

@@ -21,7 +21,7 @@ use forebay_snapshot::{HttpProfile, Protocol};
 
 use super::queue::Queue;
 use super::slots::{Slot, Slots};
-use crate::config::{self, PoolIndex, ServerShared, ServiceIndex, Tree};
+use crate::config::{self, PoolIndex, ServerShared, ServiceIndex, Tree, Wish};
 use crate::control::Running;
 use crate::http::limits::DRAIN_IDLE_US;
 use crate::l4::introduce;
@@ -473,7 +473,11 @@ impl Route {
         let mut pool = self.pool.borrow_mut();
         tree.pool(self.pool_index).read_states(&mut pool, now);
         for (index, server) in pool.indices().zip(&self.servers) {
-            let cut_at = pool.cut_at(index).unwrap_or(NEVER);
+            let cut_at = match server.shared.wish() {
+                //= OBS-WISH-01
+                Wish::Disabled => Now(0),
+                _ => pool.cut_at(index).unwrap_or(NEVER),
+            };
             // A change that leaves the moment as it was (a flap of a disabled server) cuts nobody a second time.
             if server.cut_at.replace(cut_at) != cut_at {
                 server.was_cut.set(false);

@@ -1,6 +1,7 @@
 //! A configuration that is loaded again while the engine serves.
 
 mod addresses;
+mod decisions;
 mod keep;
 mod load;
 mod refused;
@@ -19,11 +20,17 @@ const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpg
 
 /// A WebSocket through the engine.
 fn websocket(at: SocketAddr) -> Wire {
+    websocket_with(at).0
+}
+
+/// A WebSocket through the engine, and the name of the server at its other end.
+fn websocket_with(at: SocketAddr) -> (Wire, String) {
     let mut wire = Wire::connect(at).expect("it listens");
     wire.send(UPGRADE).expect("sent");
     let head = wire.head().expect("an answer");
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    wire
+    let server = head.lines().find_map(|line| line.strip_prefix("X-Demo-Server: ")).expect("its name");
+    (wire, server.to_owned())
 }
 
 /// Whether a text frame comes back.
