@@ -67,7 +67,7 @@ impl Rig {
         );
         let tree = Arc::new(Tree::build(forebay_snapshot::check(&document).expect("a right document")));
         let sockets = sockets::bind(&tree, workers).expect("the port is free");
-        let needs = Needs { workers: workers as u64, listeners: 1, probes: 0 };
+        let needs = Needs { workers: workers as u64, listeners: 1, probes: 0, group_bytes: None };
         let sizes = sizes::derive(&tree.engine, 4_096, needs).expect("files enough");
         let store = Store::build(&tree, 1 << 20, [7; 16], clock::now()).expect("a store");
         let store = Arc::new(store);

@@ -48,6 +48,14 @@ pub enum Command {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Watch a running engine: rates, latencies and connections of services, pools and servers, with keys
+    Top {
+        /// Seconds between two looks.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        interval_s: u64,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Show which server each client is bound to (entries of the persistence tables)
     Persistence {
         /// Only the entry of this client address.

@@ -26,7 +26,8 @@ pub fn show(ask: &Ask, request: &Request, table: impl Fn(&Value) -> String) -> R
     }
 }
 
-fn socket(ask: &Ask) -> Result<PathBuf, Failure> {
+/// The admin socket that is asked.
+pub fn socket(ask: &Ask) -> Result<PathBuf, Failure> {
     if let Some(socket) = &ask.socket {
         return Ok(socket.clone());
     }
@@ -40,7 +41,8 @@ fn socket(ask: &Ask) -> Result<PathBuf, Failure> {
     Ok(paths::from_folder_of(config, &snapshot.engine.admin_socket))
 }
 
-fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<Value, Failure> {
+/// Asks once.
+pub fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<Value, Failure> {
     let shown = socket.display();
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => Failure::new(

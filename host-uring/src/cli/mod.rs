@@ -5,6 +5,7 @@ mod ask;
 mod paths;
 mod show;
 mod table;
+mod top;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -46,6 +47,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Check { config, output } => return check(&config, output),
         Command::Status(ask) => ask::show(&ask, &Request::Status {}, show::status),
         Command::Servers { pool, ask } => ask::show(&ask, &Request::Servers { pool }, show::servers),
+        Command::Top { interval_s, ask } => top::run(&ask, interval_s),
         Command::Persistence { client, cookie, server, pool, limit, ask } => {
             let filter = Filter { client, cookie, server, pool, limit: Some(limit) };
             ask::show(&ask, &Request::Persistence(filter), show::persistence)

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::table::Table;
 
-fn text(value: &Value) -> String {
+/// A value as people read it.
+pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -14,11 +15,13 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn list(value: &Value) -> &[Value] {
+/// The items of a list; none of what is no list.
+pub fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn seconds(s: u64) -> String {
+/// A span, to two units.
+pub fn seconds(s: u64) -> String {
     match s {
         0..60 => format!("{s}s"),
         60..3_600 => format!("{}m{:02}s", s / 60, s % 60),
@@ -32,7 +35,8 @@ fn since(unix_s: &Value) -> String {
     unix_s.as_u64().map_or("-".to_owned(), |then| seconds(now.saturating_sub(then)))
 }
 
-fn millis(us: &Value) -> String {
+/// A latency bound.
+pub fn millis(us: &Value) -> String {
     match us.as_u64() {
         None => "-".to_owned(),
         Some(u64::MAX) => ">60 s".to_owned(),

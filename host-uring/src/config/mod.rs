@@ -85,6 +85,8 @@ pub struct Service {
     pub policy: Policy,
     /// Its rules as they were compiled.
     pub rules: Arc<PolicyConfig>,
+    /// Other engines may listen on its addresses too.
+    pub shared_listener: bool,
     /// What its clients speak.
     pub protocol: Protocol,
     /// Whose connections begin with a header of the PROXY protocol.
@@ -252,6 +254,7 @@ impl Tree {
                 pools,
                 policy,
                 rules,
+                shared_listener: vs.shared_listener,
                 protocol: vs.protocol,
                 proxy_protocol: vs.proxy_protocol,
                 http,

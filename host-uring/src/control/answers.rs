@@ -56,7 +56,7 @@ pub(super) fn status(state: &State) -> Value {
                 "requests": counts.sum(|s| s.requests.get()),
                 "responses_5xx": counts.sum(|s| s.responses[4].get()),
                 "connections_open": counts.sum(|s| s.connections.now()),
-                "duration": latency(&counts.histogram(|s| &s.duration)),
+                "duration": latency_with_buckets(&counts.histogram(|s| &s.duration)),
                 "pools": pools,
             })
         })
@@ -143,6 +143,13 @@ fn latency(sum: &HistogramSum) -> Value {
         "p95_us": sum.percentile_us(95),
         "p99_us": sum.percentile_us(99),
     })
+}
+
+/// With the counts by bucket, so that who looks twice knows what was between.
+fn latency_with_buckets(sum: &HistogramSum) -> Value {
+    let mut latency = latency(sum);
+    latency["buckets"] = json!(sum.buckets);
+    latency
 }
 
 /// Servers, each with its state and why.

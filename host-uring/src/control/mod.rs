@@ -4,12 +4,15 @@
 //! get a [`WorkerSeat`] each and are spoken to through its mailbox only.
 
 pub mod admin;
+pub mod alone;
 pub mod answers;
 mod closing;
 pub mod explain;
 mod full;
 mod html;
+mod identity;
 pub mod mailbox;
+pub mod notify;
 mod places;
 mod reload;
 mod resident;

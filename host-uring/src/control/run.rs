@@ -1,5 +1,6 @@
 //! The control thread from start to stop.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,15 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use forebay_snapshot::Snapshot;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::notify::{self, Manager};
 use super::reload::{Reloader, Source};
 use super::supervisor::{Body, Order, Orders, Supervisor};
-use super::{Running, ShutdownStage, State, admin, full, resident, sockets, web};
+use super::{Running, ShutdownStage, State, admin, full, identity, resident, sockets, web};
 use crate::config::Tree;
 use crate::health::{self, Driver};
-use crate::limits::STOP_NOW_S;
 use crate::limits::sizes::{self, Needs, Sizes};
+use crate::limits::{STOP_NOW_S, cgroup};
 use crate::log::{Target, Writer};
 use crate::persist::Store;
 
@@ -57,6 +60,8 @@ pub fn run(
     ignore_file_size_signal();
     keep_files_to_ourselves();
     report_panics();
+    let manager = Arc::new(Manager::from_environment());
+    let identity = identity::wanted(&snapshot.engine)?;
     let tree = Arc::new(Tree::build(snapshot.clone()));
     let workers = worker_count(&tree);
     let sizes = sizes_of(&tree, workers)?;
@@ -64,6 +69,24 @@ pub fn run(
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow!("{}", lines.join("\n"))
     })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the control thread's runtime cannot be made")?;
+    let web = tree
+        .engine
+        .metrics_listen
+        .map(|address| runtime.block_on(listen_for_metrics(address)))
+        .transpose()?;
+    // There is no other thread yet, and from here on nothing needs rights.
+    if let Some(identity) = &identity {
+        identity::become_one(identity).with_context(|| {
+            format!(
+                "engine.user: the engine cannot become {:?}",
+                tree.engine.user.as_deref().unwrap_or_default()
+            )
+        })?;
+    }
     let problems = health::unable(&tree);
     if !problems.is_empty() {
         return Err(anyhow!("{}", problems.join("\n")));
@@ -72,11 +95,8 @@ pub fn run(
     let log = open_log(&tree)?.map(Arc::new);
     let metrics = (0..workers).map(|_| Arc::default()).collect();
     let state = Arc::new(State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the control thread's runtime cannot be made")?;
-    let result = runtime.block_on(control(&state, start, snapshot, made.body, seats));
+    let open = Open { seats, web, manager };
+    let result = runtime.block_on(control(&state, start, snapshot, made.body, open));
     // Whatever still runs on the runtime holds only clones; the log's writer ends with what is left in the rings.
     runtime.shutdown_timeout(Duration::from_millis(100));
     if let Some(log) = &state.log {
@@ -85,13 +105,27 @@ pub fn run(
     result
 }
 
+/// What was opened with the rights of who started the engine.
+struct Open {
+    seats: Vec<Vec<super::SeatListener>>,
+    web: Option<TcpListener>,
+    manager: Arc<Manager>,
+}
+
+async fn listen_for_metrics(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    web::bind(address).await.map_err(|error| {
+        anyhow!("engine.metrics_listen: cannot listen on {address}: {error}; change the port or stop who listens there")
+    })
+}
+
 async fn control(
     state: &Arc<State>,
     start: Start,
     snapshot: Snapshot,
     body: Body,
-    seats: Vec<Vec<super::SeatListener>>,
+    open: Open,
 ) -> anyhow::Result<Ended> {
+    let Open { seats, web, manager } = open;
     let mut stop = Stop::new()?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let mut user = (
@@ -100,10 +134,7 @@ async fn control(
     );
     let tree = state.tree();
     let engine = &tree.engine;
-    if let Some(address) = engine.metrics_listen {
-        let listener = web::bind(address).await.map_err(|error| {
-            anyhow!("engine.metrics_listen: cannot listen on {address}: {error}; change the port or stop who listens there")
-        })?;
+    if let Some(listener) = web {
         tokio::spawn(web::serve(listener, Arc::clone(state)));
     }
     tokio::spawn(full::watch(Arc::clone(state)));
@@ -121,21 +152,27 @@ async fn control(
     say_start(state);
     let supervisor = tokio::spawn(Supervisor::new(Arc::clone(state), body, seats).run(taken));
     resident::start(state.tables(), Arc::clone(state));
+    tokio::spawn(notify::keep_telling(Arc::clone(&manager), Arc::clone(state)));
     loop {
         tokio::select! {
             name = stop.wait() => {
+                manager.tell("STOPPING=1");
                 tracing::info!(event = "SE_STOPPING", signal = name, grace_s = engine.stop_grace_s, "stopping: no new connections, requests under way end");
                 break;
             }
             _ = hangup.recv() => {
+                manager.reloading();
                 if let Some(log) = &state.log {
                     log.reopen();
                 }
                 tracing::info!("the access log is opened anew");
                 //= RELOAD-LOG-01
-                let reloader = Arc::clone(&reloader);
-                // What came of it is told in the log and in the metrics.
-                tokio::spawn(async move { reloader.load("SIGHUP").await.is_ok() });
+                let (reloader, manager) = (Arc::clone(&reloader), Arc::clone(&manager));
+                tokio::spawn(async move {
+                    // What came of it is told in the log and in the metrics.
+                    let _ = reloader.load("SIGHUP").await;
+                    manager.ready();
+                });
             }
             _ = user.0.recv() => say_ignored("SIGUSR1"),
             _ = user.1.recv() => say_ignored("SIGUSR2"),
@@ -235,8 +272,12 @@ pub(crate) fn worker_count(tree: &Tree) -> usize {
 fn sizes_of(tree: &Tree, workers: usize) -> anyhow::Result<Sizes> {
     let files = sizes::raise_file_limit().context("the limit of file descriptors cannot be read")?;
     let probes = tree.pools.iter().map(|p| p.servers.len() * p.config.health_monitors.len()).sum::<usize>();
-    let needs =
-        Needs { workers: workers as u64, listeners: tree.listeners.len() as u64, probes: probes as u64 };
+    let needs = Needs {
+        workers: workers as u64,
+        listeners: tree.listeners.len() as u64,
+        probes: probes as u64,
+        group_bytes: cgroup::memory_limit(),
+    };
     let sizes = sizes::derive(&tree.engine, files, needs).map_err(|needed| {
         anyhow!(
             "{files} file descriptors are allowed and {needed} are needed: raise the limit (ulimit -n {needed}), \

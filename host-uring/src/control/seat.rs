@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::Running;
+use super::alone::Claim;
 use super::mailbox::MailboxReceiver;
 use crate::config::ServiceIndex;
 use crate::log::Sink;
@@ -41,6 +42,8 @@ pub struct SeatListener {
     pub service: ServiceIndex,
     /// The socket.
     pub socket: TcpListener,
+    /// That nobody else may listen there; `None`: others may.
+    pub claim: Option<Claim>,
 }
 
 /// How far the engine's stop has come.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::SeatListener;
+use super::alone::{self, Claim};
 use crate::config::Tree;
 use crate::limits::{BIND_ASK_MS, BIND_LOOK_MS, BIND_WAIT_MS, LISTEN_BACKLOG};
 
@@ -38,7 +39,8 @@ impl fmt::Display for BindProblem {
             ),
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "another process listens there; stop it (ss -ltnp 'sport = :{}' names it) or change the port",
+                "another process listens there; stop it (ss -ltnp 'sport = :{}' names it), change the port, or set \
+                 shared_listener = true for both if it is an engine of the same user",
                 address.port()
             ),
             io::ErrorKind::AddrNotAvailable => {
@@ -81,12 +83,12 @@ pub fn bind_new(
     let mut problems = Vec::new();
     let give_up = Instant::now() + Duration::from_millis(BIND_WAIT_MS);
     for listener in tree.listeners.iter().filter(|listener| is_new(&listener.address)) {
-        let sockets = alone_soon(listener.address, give_up)
-            .and_then(|()| (0..workers).map(|_| listen(listener.address)).collect::<io::Result<Vec<_>>>());
-        match sockets {
-            Ok(sockets) => {
+        let shared = tree.service(listener.service).shared_listener;
+        match sockets_at(listener.address, shared, workers, give_up) {
+            Ok((sockets, claim)) => {
                 for (seat, socket) in seats.iter_mut().zip(sockets) {
-                    seat.push(SeatListener { address: listener.address, service: listener.service, socket });
+                    let (address, service) = (listener.address, listener.service);
+                    seat.push(SeatListener { address, service, socket, claim: claim.clone() });
                 }
             }
             Err(error) => problems.push(BindProblem {
@@ -100,10 +102,30 @@ pub fn bind_new(
     if problems.is_empty() { Ok(seats) } else { Err(problems) }
 }
 
-/// Fails if somebody still listens there at `give_up`.
-fn alone_soon(address: SocketAddr, give_up: Instant) -> io::Result<()> {
+/// One socket for each worker, and the claim of an address that nobody else may have. Who claims does so before it looks
+/// for others, who shares looks for claims after it listens: whoever comes second, one of the two sees the other.
+//= OBS-BIND-02
+fn sockets_at(
+    address: SocketAddr,
+    shared: bool,
+    workers: usize,
+    give_up: Instant,
+) -> io::Result<(Vec<TcpListener>, Option<Claim>)> {
+    let listen_all = || (0..workers).map(|_| listen(address)).collect::<io::Result<Vec<_>>>();
+    if shared {
+        let sockets = listen_all()?;
+        alone::nobody_claims(address)?;
+        return Ok((sockets, None));
+    }
+    let claim = soon(give_up, || alone::claim(address))?;
+    soon(give_up, || nobody_listens(address))?;
+    Ok((listen_all()?, Some(claim)))
+}
+
+/// Fails if the address is still taken at `give_up`.
+fn soon<T>(give_up: Instant, have: impl Fn() -> io::Result<T>) -> io::Result<T> {
     loop {
-        match alone(address) {
+        match have() {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up => {
                 std::thread::sleep(Duration::from_millis(BIND_LOOK_MS));
             }
@@ -115,7 +137,7 @@ fn alone_soon(address: SocketAddr, give_up: Instant) -> io::Result<()> {
 /// Fails if somebody listens there. SO_REUSEPORT alone would share the port with another engine of the same
 /// user, and each would get half of the clients.
 //= OBS-BIND-01
-fn alone(address: SocketAddr) -> io::Result<()> {
+fn nobody_listens(address: SocketAddr) -> io::Result<()> {
     let probe = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     probe.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -151,6 +173,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn duplicate(listeners: &[SeatListener]) -> io::Result<Vec<SeatListener>> {
     listeners
         .iter()
-        .map(|l| Ok(SeatListener { address: l.address, service: l.service, socket: l.socket.try_clone()? }))
+        .map(|l| {
+            let socket = l.socket.try_clone()?;
+            Ok(SeatListener { address: l.address, service: l.service, socket, claim: l.claim.clone() })
+        })
         .collect()
 }

@@ -115,7 +115,7 @@ mod tests {
                 lives: vec![1; workers],
                 stuck: vec![false; workers],
                 ended: vec![false; workers],
-                listeners: vec![SeatListener { address, service: ServiceIndex(0), socket }],
+                listeners: vec![SeatListener { address, service: ServiceIndex(0), socket, claim: None }],
             }
         }
 

@@ -1,5 +1,6 @@
 //! Every bound of the process, each with its reason.
 
+pub mod cgroup;
 pub mod sizes;
 
 /// Idle server connections that are given up for one new one when the system has no descriptor left. More than one,
@@ -84,6 +85,8 @@ pub const RESTART_DELAY_MS: u64 = 500;
 pub const STOP_ACCEPT_MS: u64 = 300;
 /// Seconds that workers get to end after the grace is over and everything was told to stop.
 pub const STOP_NOW_S: u64 = 2;
+/// Milliseconds between two looks whether the engine is ready, for the service manager that waits for it.
+pub const READY_LOOK_MS: u64 = 50;
 /// Milliseconds after which an engine counts as ready although some server has neither passed nor failed: the usual
 /// receive time-out of a monitor and a little.
 pub const READY_PATIENCE_MS: u64 = 5_000;

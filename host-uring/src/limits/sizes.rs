@@ -47,6 +47,8 @@ pub struct Sizes {
 pub enum Bound {
     /// `memory_gib` and `connection_memory_percentage`.
     Memory,
+    /// The memory limit of the control group, which is below `memory_gib`.
+    Group,
     /// The limit of file descriptors.
     Files,
 }
@@ -56,6 +58,7 @@ impl Bound {
     pub fn word(self) -> &'static str {
         match self {
             Self::Memory => "memory_gib",
+            Self::Group => "memory limit of the control group",
             Self::Files => "file limit (ulimit -n)",
         }
     }
@@ -70,6 +73,8 @@ pub struct Needs {
     pub listeners: u64,
     /// Probes that may be under way.
     pub probes: u64,
+    /// Bytes of memory that the control group allows; `None`: as many as there are.
+    pub group_bytes: Option<u64>,
 }
 
 /// Shares out memory and file descriptors.
@@ -81,7 +86,10 @@ pub struct Needs {
 //= CFG-LIMIT-01
 //= CFG-LIMIT-02
 pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
-    let memory = u64::from(engine.memory_gib) << 30;
+    let wanted = u64::from(engine.memory_gib) << 30;
+    //= CFG-LIMIT-03
+    let memory = needs.group_bytes.map_or(wanted, |group| group.min(wanted));
+    let by = if memory < wanted { Bound::Group } else { Bound::Memory };
     let shared = memory / 100 * (100 - PROCESS_PERCENT);
     let connection_bytes = shared / 100 * u64::from(engine.connection_memory_percentage);
     let by_memory = connection_bytes / CONNECTION_BYTES;
@@ -93,7 +101,7 @@ pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
         return Err(kept + CONNECTIONS_MIN * DESCRIPTORS_PER_CONNECTION);
     }
     let (connections_max, bound_by) =
-        if by_files < by_memory { (by_files, Bound::Files) } else { (by_memory, Bound::Memory) };
+        if by_files < by_memory { (by_files, Bound::Files) } else { (by_memory.max(CONNECTIONS_MIN), by) };
     let table = shared - connection_bytes;
     let table_bytes = match engine.persistence_mem_max_bytes {
         0 => table,
@@ -138,7 +146,7 @@ pub fn raise_file_limit() -> std::io::Result<u64> {
 mod tests {
     use super::*;
 
-    const NEEDS: Needs = Needs { workers: 2, listeners: 1, probes: 2 };
+    const NEEDS: Needs = Needs { workers: 2, listeners: 1, probes: 2, group_bytes: None };
 
     fn engine(memory_gib: u16) -> Engine {
         Engine { memory_gib, ..Engine::default() }
@@ -158,6 +166,18 @@ mod tests {
         }
         let bounded = Engine { persistence_mem_max_bytes: 1 << 20, ..engine(2) };
         assert_eq!(derive(&bounded, u64::MAX, NEEDS).map(|s| s.table_bytes), Ok(1 << 20));
+    }
+
+    //= test CFG-LIMIT-03
+    #[test]
+    fn a_control_group_that_allows_less_bounds_everything_and_one_that_allows_more_nothing() {
+        let within =
+            |group_bytes| derive(&engine(2), u64::MAX, Needs { group_bytes, ..NEEDS }).expect("files");
+        let sizes = within(Some(256 << 20));
+        assert_eq!(sizes.bound_by, Bound::Group);
+        assert!(sizes.connections_max * CONNECTION_BYTES + sizes.table_bytes <= (256 << 20) * 90 / 100);
+        assert_eq!(within(Some(8 << 30)), within(None));
+        assert_eq!(within(Some(0)).connections_max, CONNECTIONS_MIN);
     }
 
     //= test CFG-LIMIT-02

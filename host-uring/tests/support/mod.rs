@@ -79,7 +79,7 @@ impl Engine {
             for own in &mut sockets {
                 let socket = listen(at);
                 at = socket.local_addr().expect("bound");
-                own.push(SeatListener { address: at, service: listener.service, socket });
+                own.push(SeatListener { address: at, service: listener.service, socket, claim: None });
             }
             addresses.push(at);
         }

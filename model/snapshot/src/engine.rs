@@ -19,6 +19,10 @@ section! {
         connection_memory_percentage: u8 = 50, in 10..=90;
         /// Bytes for persistence tables, if the share is too much; 0: no further bound.
         persistence_mem_max_bytes: u64 = 0, in 0..=33_554_432;
+        /// The user that the engine becomes once it listens: a name or a number; absent: it stays who it is.
+        user: Option<String> = None, is rules::account_if_given;
+        /// The group that it becomes then; absent: the user's own.
+        group: Option<String> = None, is rules::account_if_given;
         /// Unix socket for `forebay-se status` and its like (mode 0600); a relative path counts from the configuration's folder.
         admin_socket: String = "forebay-se.sock".to_owned(), is rules::socket_path;
         /// Address of `/metrics`, `/healthz`, `/readyz` and the status page; absent: not served.

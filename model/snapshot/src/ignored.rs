@@ -39,6 +39,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, group) in snapshot.pool_group.iter().enumerate() {
         fail_action(reader, &format!("pool_group[{index}]"), &group.fail_action);
     }
+    if snapshot.engine.group.is_some() && snapshot.engine.user.is_none() {
+        let reason = "without engine.user the engine stays who it is";
+        report(reader, "engine.group", reason, "add user = \"...\", or remove it");
+    }
     rules(reader, snapshot);
 }
 

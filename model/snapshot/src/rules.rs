@@ -124,6 +124,16 @@ pub(crate) fn command(words: &[String]) -> Kept {
     Ok(())
 }
 
+/// A user's or group's name, or its number.
+pub(crate) fn account_if_given(text: &Option<String>) -> Kept {
+    match text {
+        Some(text) if text.is_empty() || text.len() > 64 || text.contains(['\0', ':', '/']) => {
+            broken("this is no name of a user or group", "write a name such as \"forebay\", or a number")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A file's path.
 pub(crate) fn path(text: &str) -> Kept {
     if text.is_empty() || text.contains('\0') {

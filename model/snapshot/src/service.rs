@@ -15,6 +15,8 @@ section! {
         name: String, is rules::name;
         /// Addresses and ports that it listens on.
         listen: Vec<SocketAddr>;
+        /// Other engines of this machine may listen on the same addresses, if theirs set this too; the kernel shares clients out. Counts when an address is bound.
+        shared_listener: bool = false;
         /// What its clients speak: `http`; `tcp` for any byte stream, `udp` for any datagrams, both passed on unread.
         protocol: Protocol = Protocol::Http;
         /// The pool that serves it; either this or `pool_group`.

@@ -2,6 +2,8 @@
 
 mod clock;
 mod input;
+mod memory;
+mod ports;
 mod resources;
 mod servers;
 mod shortage;

@@ -8,6 +8,7 @@
 //! from `FOREBAY_BIN_DIR`; they must be newer than their sources.
 
 pub mod bin;
+pub mod cgroup;
 pub mod client;
 pub mod clock;
 pub mod config;

@@ -92,6 +92,7 @@ const NEEDS: &[Need] = &[
     need(Sign::Program("redis-cli"), Cure::Package("redis-tools"), "a foreign TCP client", FOREIGN),
     need(Sign::Program("iperf3"), Cure::Package("iperf3"), "foreign bulk traffic", FOREIGN),
     need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", LOADING),
+    need(Sign::Program("systemd-analyze"), Cure::Package("systemd"), "the unit file is checked", FOREIGN),
     need(Sign::Program("openssl"), Cure::Package("openssl"), "the load harness", LOADING),
     need(
         Sign::AnyFile(&["/usr/include/openssl/ssl.h"]),

@@ -1,0 +1,7 @@
+//! How the engine is run: as whom, beside whom, and under what.
+
+mod notify;
+mod shared;
+mod top;
+mod unit;
+mod user;

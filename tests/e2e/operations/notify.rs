@@ -1,0 +1,102 @@
+//! What systemd is told.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::{Duration, Instant};
+
+use forebay_e2e::wait::{ms, secs};
+use forebay_e2e::{Engine, Lab, Options, config};
+
+/// The span of the watchdog; a third of it is between two signs of life.
+const SPAN_US: u64 = 600_000;
+
+/// The service manager's end.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    /// The next message that comes within `wait`.
+    fn hears(&self, wait: Duration) -> Option<String> {
+        self.0.set_read_timeout(Some(wait.max(ms(1)))).expect("a time-out above zero");
+        let mut buffer = [0; 512];
+        let len = self.0.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..len]).into_owned())
+    }
+
+    /// Waits for a message that begins so.
+    fn waits_for(&self, start: &str) -> String {
+        let until = Instant::now() + secs(10);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let heard = self.hears(left).unwrap_or_else(|| panic!("no {start}"));
+            if heard.starts_with(start) {
+                return heard;
+            }
+        }
+    }
+
+    /// How long it is silent, at most `limit`.
+    fn silence(&self, limit: Duration) -> Duration {
+        let began = Instant::now();
+        self.hears(limit);
+        began.elapsed()
+    }
+}
+
+fn start(name: &str, options: Options) -> (Lab, Manager, Engine) {
+    let lab = Lab::new();
+    lab.give_to_nobody();
+    let path = lab.folder().join("manager.sock");
+    let (socket, name) = if name.starts_with('@') {
+        let name = format!("{name}{}", lab.ip());
+        let address = SocketAddr::from_abstract_name(&name[1..]).expect("a name");
+        (UnixDatagram::bind_addr(&address).expect("a name of our own"), name)
+    } else {
+        (UnixDatagram::bind(&path).expect("the lab's folder"), path.to_str().expect("a text").to_owned())
+    };
+    let manager = Manager(socket);
+    let env = vec![("NOTIFY_SOCKET".to_owned(), name), ("WATCHDOG_USEC".to_owned(), SPAN_US.to_string())];
+    let text = config::service("web", lab.address()) + &config::pool("web", "", &[lab.address()]);
+    let engine = Engine::spawn(&lab, &text, &Options { env, ..options });
+    (lab, manager, engine)
+}
+
+//= test OBS-NOTIFY-01
+#[test]
+fn systemd_hears_when_the_engine_is_ready_reloads_and_stops() {
+    // As root with another user to become: the manager's socket need not be open to that one.
+    let options = Options { engine: "user = \"65534\"\ngroup = \"65534\"".to_owned(), ..Options::default() };
+    let (_lab, manager, mut engine) = start("path", options);
+    manager.waits_for("READY=1");
+    assert_eq!(engine.get("/readyz"), Some(200), "ready is what it says");
+    engine.process.signal(libc::SIGHUP);
+    let reloading = manager.waits_for("RELOADING=1");
+    let at = reloading.split_once("MONOTONIC_USEC=").and_then(|(_, us)| us.parse::<u64>().ok());
+    assert!(at.is_some_and(|us| us > 0), "{reloading}");
+    manager.waits_for("READY=1");
+    engine.process.signal(libc::SIGTERM);
+    manager.waits_for("STOPPING=1");
+    assert_eq!(engine.process.wait(secs(10)).code(), Some(0));
+}
+
+//= test OBS-NOTIFY-02
+#[test]
+fn the_watchdog_is_fed_only_while_every_worker_moves() {
+    let options = Options { arguments: vec!["--allow-faults".to_owned()], ..Options::default() };
+    let (_lab, manager, engine) = start("@forebay-e2e-", options);
+    manager.waits_for("READY=1");
+    for _ in 0..5 {
+        manager.waits_for("WATCHDOG=1");
+    }
+    // One of two workers stands still for two seconds, which are three spans.
+    engine.ask(&["fault", "0", "--stall-ms", "2500"]);
+    let until = Instant::now() + ms(2500);
+    let mut longest = Duration::ZERO;
+    while Instant::now() < until {
+        longest = longest.max(manager.silence(secs(5)));
+    }
+    assert!(longest > Duration::from_micros(2 * SPAN_US), "fed after {longest:?}");
+    // It goes on, and so does the feeding.
+    for _ in 0..3 {
+        manager.waits_for("WATCHDOG=1");
+    }
+}
