@@ -62,7 +62,7 @@ mod tests {
              receive_timeout_s = 2400\nfailed_checks = 50\n\
              [[health_monitor]]\nname = \"b\"\ntype = \"tcp\"\nsend = '''{0}'''\nexpect = '''{1}'''\n\
              send_interval_s = 2\nreceive_timeout_s = 1\nsuccessful_checks = 1",
-            "GET /".repeat(100),
+            format!("GET /{}", "a".repeat(495)),
             "x".repeat(512)
         );
         let snapshot = forebay_snapshot::check(&document).expect("a right document");
