@@ -57,8 +57,8 @@ fn a_client_keeps_its_address_through_foreign_proxies_on_both_sides() {
             // Who is no trusted proxy gets nothing, and is not believed.
             let mut forger = Wire::connect_from(lab.client_ip(8), se).unwrap();
             let forged = "PROXY TCP4 203.0.113.9 198.51.100.2 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n";
-            let _ = forger.send(forged);
-            assert!(forger.rest().is_err(), "reset");
+            // A reset that came before the bytes were sent is told to the sender, once.
+            assert!(forger.send(forged).is_err() || forger.rest().is_err(), "reset");
             let refused = [("why", "untrusted")];
             assert_eq!(engine.metric("forebay_proxy_headers_refused_total", &refused), 1.0);
             assert!(engine.log().iter().all(|line| line["client_ip"] != "203.0.113.9"));
