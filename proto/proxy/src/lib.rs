@@ -1,6 +1,6 @@
 //! Headers of the PROXY protocol, versions 1 and 2: what a proxy says first on a connection, to name its client.
 //!
-//! [`parse`] reads one from the first bytes of a connection, [`write`] makes one. Both are pure and allocate nothing.
+//! [`parse`] reads one from the first bytes of a connection, [`write()`] makes one. Both are pure and allocate nothing.
 //! Whatever breaks a rule is refused: a header that two readers could understand differently lets a client choose its
 //! address. The rules have ids in `docs/spec/l4.md` (`PP-*`).
 #![no_std]
