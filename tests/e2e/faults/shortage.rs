@@ -68,6 +68,9 @@ fn with_no_descriptor_for_a_server_idle_ones_make_room_then_it_is_503_and_no_ser
         engine.metric("forebay_client_connections_open", &[]) >= (clients.len() + wires.len()) as f64
             && engine.metric("forebay_server_connections_open", &[]) >= SERVERS as f64
     });
+    // The log is open by now, and no descriptor is in passing: one that came or went later would spoil the count.
+    engine.log_lines(SERVERS * clients.len(), |line| line["response_code"] == 200);
+    eventually("the connections that asked for metrics are closed", secs(5), || !engine.asked_for_metrics());
     // So that what is given up has a number below the limit, silent clients take every free one.
     let mut silent: Vec<Wire> = Vec::new();
     let mut limit = 0;

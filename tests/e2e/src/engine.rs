@@ -161,6 +161,23 @@ impl Engine {
         self.page().sum(name, labels)
     }
 
+    /// Whether it has a connection open over which somebody asked for metrics (IPv4).
+    ///
+    /// # Panics
+    /// If the engine is gone.
+    pub fn asked_for_metrics(&self) -> bool {
+        const LISTEN: &str = "0A";
+        let table = format!("/proc/{}/net/tcp", self.process.pid());
+        let text = std::fs::read_to_string(table).expect("the engine runs");
+        text.lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, state, inode) = (fields.next(), fields.nth(1), fields.nth(5));
+            // The kernel writes the address in its own byte order, and the number of a closed socket as 0.
+            let at_metrics = local.is_some_and(|local| local == hexadecimal(self.metrics));
+            at_metrics && state != Some(LISTEN) && inode != Some("0")
+        })
+    }
+
     /// The lines of the access log so far.
     ///
     /// # Panics
@@ -251,6 +268,15 @@ impl Engine {
             rows.peek().is_some() && rows.all(|r| r.value == 1.0)
         });
     }
+}
+
+/// An IPv4 address and port as the kernel's tables of sockets write them.
+///
+/// # Panics
+/// If it is an IPv6 address.
+fn hexadecimal(address: SocketAddr) -> String {
+    let SocketAddr::V4(v4) = address else { panic!("{address}: metrics are asked for by IPv4 in tests") };
+    format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port())
 }
 
 fn listen_addresses(config: &str) -> Vec<SocketAddr> {
