@@ -47,19 +47,33 @@ impl HealthMonitor {
     }
 }
 
-section! {
+/// Monitors: the settings that every one has, and its own after them.
+macro_rules! monitors {
+    ($( $(#[doc = $doc:literal])* pub struct $name:ident { $($own:tt)* } )*) => {
+        section! {
+            $(
+                $(#[doc = $doc])*
+                pub struct $name {
+                    /// Its name.
+                    name: String, is rules::name;
+                    /// Seconds between two probes.
+                    send_interval_s: u16 = 10, in 1..=3600;
+                    /// Seconds that a probe may take; below `send_interval_s`.
+                    receive_timeout_s: u16 = 4, in 1..=2400;
+                    /// Failures in a row that make a server down.
+                    failed_checks: u8 = 2, in 1..=50;
+                    /// Successes in a row that make a server up.
+                    successful_checks: u8 = 2, in 1..=50;
+                    $($own)*
+                }
+            )*
+        }
+    };
+}
+
+monitors! {
     /// A connection is opened; optionally a text is sent and one awaited.
     pub struct TcpMonitor {
-        /// Its name.
-        name: String, is rules::name;
-        /// Seconds between two probes.
-        send_interval_s: u16 = 10, in 1..=3600;
-        /// Seconds that a probe may take; below `send_interval_s`.
-        receive_timeout_s: u16 = 4, in 1..=2400;
-        /// Failures in a row that make a server down.
-        failed_checks: u8 = 2, in 1..=50;
-        /// Successes in a row that make a server up.
-        successful_checks: u8 = 2, in 1..=50;
         /// The port that is probed; absent: the server's own.
         port: Option<u16> = None, in 1..=65_535;
         /// A text that is sent.
@@ -72,16 +86,6 @@ section! {
 
     /// A request is sent and its answer judged.
     pub struct HttpMonitor {
-        /// Its name.
-        name: String, is rules::name;
-        /// Seconds between two probes.
-        send_interval_s: u16 = 10, in 1..=3600;
-        /// Seconds that a probe may take; below `send_interval_s`.
-        receive_timeout_s: u16 = 4, in 1..=2400;
-        /// Failures in a row that make a server down.
-        failed_checks: u8 = 2, in 1..=50;
-        /// Successes in a row that make a server up.
-        successful_checks: u8 = 2, in 1..=50;
         /// The port that is probed; absent: the server's own.
         port: Option<u16> = None, in 1..=65_535;
         /// The request: its first line, and header lines after `\r\n` if wanted.
@@ -100,16 +104,6 @@ section! {
 
     /// A datagram is sent; a refusal of the port is a failure, silence only where an answer is expected.
     pub struct UdpMonitor {
-        /// Its name.
-        name: String, is rules::name;
-        /// Seconds between two probes.
-        send_interval_s: u16 = 10, in 1..=3600;
-        /// Seconds that a probe may take; below `send_interval_s`.
-        receive_timeout_s: u16 = 4, in 1..=2400;
-        /// Failures in a row that make a server down.
-        failed_checks: u8 = 2, in 1..=50;
-        /// Successes in a row that make a server up.
-        successful_checks: u8 = 2, in 1..=50;
         /// The port that is probed; absent: the server's own.
         port: Option<u16> = None, in 1..=65_535;
         /// The text of the datagram; absent: an empty one.
@@ -122,30 +116,10 @@ section! {
 
     /// An ICMP echo request is sent; its answer is a success.
     pub struct PingMonitor {
-        /// Its name.
-        name: String, is rules::name;
-        /// Seconds between two probes.
-        send_interval_s: u16 = 10, in 1..=3600;
-        /// Seconds that a probe may take; below `send_interval_s`.
-        receive_timeout_s: u16 = 4, in 1..=2400;
-        /// Failures in a row that make a server down.
-        failed_checks: u8 = 2, in 1..=50;
-        /// Successes in a row that make a server up.
-        successful_checks: u8 = 2, in 1..=50;
     }
 
     /// A command is run; exit status 0 is a success.
     pub struct ExternalMonitor {
-        /// Its name.
-        name: String, is rules::name;
-        /// Seconds between two probes.
-        send_interval_s: u16 = 10, in 1..=3600;
-        /// Seconds that a probe may take; below `send_interval_s`.
-        receive_timeout_s: u16 = 4, in 1..=2400;
-        /// Failures in a row that make a server down.
-        failed_checks: u8 = 2, in 1..=50;
-        /// Successes in a row that make a server up.
-        successful_checks: u8 = 2, in 1..=50;
         /// The port that `FOREBAY_SERVER_PORT` names; absent: the server's own.
         port: Option<u16> = None, in 1..=65_535;
         /// The program's full path and its arguments; no shell reads them. It finds the server in `FOREBAY_SERVER_ADDRESS` and `FOREBAY_SERVER_PORT`.
