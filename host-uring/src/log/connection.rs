@@ -73,20 +73,16 @@ impl Line for ConnectionRecord<'_> {
         o.number(key!("log_id"), self.log_id);
         o.text(key!("virtualservice"), self.virtual_service.as_bytes(), TEXT);
         o.text(key!("protocol"), self.protocol.as_bytes(), 8);
-        o.ip(key!("client_ip"), self.client.ip());
-        o.number(key!("client_src_port"), self.client.port().into());
-        o.ip(key!("client_dest_ip"), self.client_dest.ip());
-        o.number(key!("client_dest_port"), self.client_dest.port().into());
+        o.socket(key!("client_ip"), key!("client_src_port"), self.client);
+        o.socket(key!("client_dest_ip"), key!("client_dest_port"), self.client_dest);
         if let Some(pool) = self.pool {
             o.text(key!("pool_name"), pool.name.as_bytes(), TEXT);
         }
         if let Some(server) = self.server {
-            o.ip(key!("server_ip"), server.ip());
-            o.number(key!("server_dest_port"), server.port().into());
+            o.socket(key!("server_ip"), key!("server_dest_port"), server);
         }
         if let Some(source) = self.server_src {
-            o.ip(key!("server_conn_src_ip"), source.ip());
-            o.number(key!("server_src_port"), source.port().into());
+            o.socket(key!("server_conn_src_ip"), key!("server_src_port"), source);
         }
         o.number(key!("servers_tried"), self.servers_tried.into());
         o.flag(key!("persistence_used"), self.persistence_used);

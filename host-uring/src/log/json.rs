@@ -78,6 +78,13 @@ impl<'b> Object<'b> {
         out.push(b'"');
     }
 
+    /// Writes an address and its port, a field each.
+    #[inline(always)]
+    pub(super) fn socket(&mut self, ip: Key, port: Key, value: SocketAddr) {
+        self.ip(ip, value.ip());
+        self.number(port, value.port().into());
+    }
+
     /// Writes what has a text form (an address with its port).
     pub(super) fn address(&mut self, name: Key, value: SocketAddr) {
         let out = self.key(name);

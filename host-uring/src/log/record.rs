@@ -110,10 +110,8 @@ impl Line for AccessRecord<'_> {
         o.number(key!("vcpu_id"), self.worker as u64);
         o.number(key!("request_id"), self.request_id);
         o.text(key!("virtualservice"), self.virtual_service.as_bytes(), TEXT);
-        o.ip(key!("client_ip"), self.client.ip());
-        o.number(key!("client_src_port"), self.client.port().into());
-        o.ip(key!("client_dest_ip"), self.client_dest.ip());
-        o.number(key!("client_dest_port"), self.client_dest.port().into());
+        o.socket(key!("client_ip"), key!("client_src_port"), self.client);
+        o.socket(key!("client_dest_ip"), key!("client_dest_port"), self.client_dest);
         o.text(key!("method"), self.method, 64);
         o.text(key!("host"), self.host, TEXT / 4);
         o.text(key!("uri_path"), self.uri_path, TEXT);
@@ -127,14 +125,12 @@ impl Line for AccessRecord<'_> {
             o.text(key!("pool_name"), pool.name.as_bytes(), TEXT);
         }
         if let Some(server) = self.server {
-            o.ip(key!("server_ip"), server.ip());
-            o.number(key!("server_dest_port"), server.port().into());
+            o.socket(key!("server_ip"), key!("server_dest_port"), server);
             o.number(key!("server_response_code"), self.server_response_code.into());
             o.flag(key!("server_connection_reused"), self.server_connection_reused);
         }
         if let Some(source) = self.server_src {
-            o.ip(key!("server_conn_src_ip"), source.ip());
-            o.number(key!("server_src_port"), source.port().into());
+            o.socket(key!("server_conn_src_ip"), key!("server_src_port"), source);
         }
         o.number(key!("servers_tried"), self.servers_tried.into());
         o.flag(key!("persistence_used"), self.persistence_used);
