@@ -17,7 +17,7 @@ use clap::CommandFactory;
 use forebay_host_uring::control::admin::Request;
 use forebay_host_uring::control::answers::Filter;
 use forebay_host_uring::control::explain::Question;
-use forebay_host_uring::control::wishes::Want;
+use forebay_host_uring::control::overrides::Want;
 use forebay_host_uring::control::{self, Source, Start};
 use forebay_snapshot::engine::{LogLevel, ProcessFormat};
 use forebay_snapshot::{Problem, Snapshot};

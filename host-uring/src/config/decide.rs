@@ -16,7 +16,7 @@ use forebay_snapshot::HttpProfile;
 use forebay_snapshot::persistence::{self, Persistence};
 use forebay_snapshot::pool::{self, FailKind};
 
-use super::{Group, HealthState, Pool, Service, Tree, Wish};
+use super::{Group, HealthState, Override, Pool, Service, Tree};
 
 impl Pool {
     /// What [`forebay_core::lb::Pool::new`] takes for this pool behind `service`: cookies belong to the two together.
@@ -168,7 +168,8 @@ impl Pool {
             };
             let index = ServerIndex(place as u16);
             // Who has it out at once wants nobody there: a server that is down keeps no clients.
-            let health = if server.shared.wish() == Wish::Disabled { lb::Health::Down } else { health };
+            let health =
+                if server.shared.admin_override() == Override::Disabled { lb::Health::Down } else { health };
             let state = lb::ServerState { health, enabled: server.is_enabled() };
             if pool.state(index) != state {
                 pool.set_state(index, state, now);

@@ -23,7 +23,7 @@ use crate::rt::clock;
 use heritage::Heritage;
 
 pub use decide::{fail_action, head_limits};
-pub use shared::{HealthState, PoolShared, ServerShared, ServiceShared, Wish};
+pub use shared::{HealthState, Override, PoolShared, ServerShared, ServiceShared};
 
 /// A service engine's configuration with its references resolved; indexes below refer to its lists.
 #[derive(Debug)]
@@ -332,10 +332,10 @@ impl Tree {
 impl Server {
     /// Says whether it is to serve: as the operator wants, else as the document says.
     pub fn is_enabled(&self) -> bool {
-        match self.shared.wish() {
-            Wish::None => self.config.enabled,
-            Wish::Enabled => true,
-            Wish::Draining | Wish::Disabled => false,
+        match self.shared.admin_override() {
+            Override::None => self.config.enabled,
+            Override::Enabled => true,
+            Override::Draining | Override::Disabled => false,
         }
     }
 

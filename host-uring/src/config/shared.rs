@@ -43,10 +43,10 @@ impl HealthState {
     }
 }
 
-/// What an operator wants of a server while the engine runs, whatever the document says.
+/// What an operator has decided about a server while the engine runs, whatever the document says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Wish {
+pub enum Override {
     /// Nothing: the document counts.
     None = 0,
     /// It serves.
@@ -57,8 +57,8 @@ pub enum Wish {
     Disabled = 3,
 }
 
-impl Wish {
-    /// The wish's word in outputs; `None`: there is none.
+impl Override {
+    /// Its word in outputs; `None`: there is none.
     pub fn word(self) -> Option<&'static str> {
         match self {
             Self::None => None,
@@ -83,7 +83,7 @@ impl Wish {
 #[repr(align(128))]
 pub struct ServerShared {
     state: AtomicU8,
-    wish: AtomicU8,
+    admin_override: AtomicU8,
     /// Open connections over all workers; kept only where the pool limits them.
     open: AtomicU32,
     /// What is known of its health, for people. Workers never touch it.
@@ -97,7 +97,7 @@ impl ServerShared {
     pub fn new(state: HealthState) -> Self {
         Self {
             state: AtomicU8::new(state as u8),
-            wish: AtomicU8::new(Wish::None as u8),
+            admin_override: AtomicU8::new(Override::None as u8),
             open: AtomicU32::new(0),
             report: Mutex::new(ServerReport::new(state)),
             counts: PerWorker::default(),
@@ -114,14 +114,14 @@ impl ServerShared {
         self.state.store(state as u8, Ordering::Release);
     }
 
-    /// What an operator wants of it.
-    pub fn wish(&self) -> Wish {
-        Wish::from_u8(self.wish.load(Ordering::Acquire))
+    /// What an operator has decided about it.
+    pub fn admin_override(&self) -> Override {
+        Override::from_u8(self.admin_override.load(Ordering::Acquire))
     }
 
-    /// Sets what an operator wants. Only the control thread does, and then bumps the pool's generation.
-    pub fn set_wish(&self, wish: Wish) {
-        self.wish.store(wish as u8, Ordering::Release);
+    /// Sets what an operator has decided. Only the control thread does, and then bumps the pool's generation.
+    pub fn set_override(&self, to: Override) {
+        self.admin_override.store(to as u8, Ordering::Release);
     }
 
     /// What is known of its health, for people.

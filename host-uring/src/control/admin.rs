@@ -17,10 +17,10 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::explain::{self, Question};
 use super::mailbox::Message;
+use super::overrides::{self, Asker, Want};
 use super::places::{Mark, Places};
 use super::reload::Reloader;
 use super::supervisor::{Order, Orders};
-use super::wishes::{self, Asker, Want};
 use super::{State, answers};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_EXCHANGE_S, ADMIN_REQUEST_BYTES_MAX, PLACE_LOOK_MS};
 
@@ -246,7 +246,7 @@ async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
         Request::Persistence(filter) => answers::persistence(state, &filter).await,
         Request::Explain(question) => explain::answer(state, &question),
         Request::Reload {} => hall.reloader.load("a command").await,
-        Request::Server { server, want } => wishes::set(state, &hall.orders, &server, want, asker),
+        Request::Server { server, want } => overrides::set(state, &hall.orders, &server, want, asker),
         Request::Fault { worker, stall_ms } => fault(hall, worker, stall_ms).await,
     };
     match answered {

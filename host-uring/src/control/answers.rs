@@ -187,7 +187,7 @@ fn server_line(pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Valu
         "pool": pool.name,
         "server": server.address.to_string(),
         "enabled": server.is_enabled(),
-        "override": server.shared.wish().word(),
+        "override": server.shared.admin_override().word(),
         "state": report.state.word(),
         "since_unix_s": report.since_unix_s,
         "why": report.why,

@@ -13,6 +13,7 @@ mod html;
 mod identity;
 pub mod mailbox;
 pub mod notify;
+pub mod overrides;
 mod places;
 mod reload;
 mod resident;
@@ -25,7 +26,6 @@ mod state;
 pub mod supervisor;
 pub mod tables;
 mod web;
-pub mod wishes;
 
 pub use explain::Peek;
 pub use reload::Source;

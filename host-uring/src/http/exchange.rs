@@ -72,8 +72,7 @@ pub async fn exchange<R: Rt>(
     if !service.websockets {
         head.request.upgrade = None;
     }
-    let trusted = &plan.tree.service(client.service.get()).http.trusted_proxies;
-    let who = client_of(client.peer, trusted, head.bytes.filled(), &head.request);
+    let who = client_of(client.peer, &service.trusted_proxies, head.bytes.filled(), &head.request);
     client.show((who.ip, who.port).into());
     let view = View { bytes: head.bytes.filled(), head: &head.request, client: who };
 

@@ -18,15 +18,19 @@ mod generation;
 mod mail;
 mod make;
 mod queue;
+mod route;
+mod service;
 mod slots;
 mod state;
 mod time;
 mod underway;
 
 pub use door::Door;
-pub use generation::{Generation, Route, RouteServer, Service, TimeOuts};
+pub use generation::Generation;
 pub use make::make;
 pub use queue::{Place, Queue};
+pub use route::{Route, RouteServer};
+pub use service::{Service, TimeOuts};
 pub use state::Worker;
 pub use underway::{Ticket, Underway};
 

@@ -10,7 +10,7 @@ fn servers(engine: &Engine) -> Value {
     serde_json::from_str(&engine.ask(&["servers", "--output", "json"])).expect("JSON")
 }
 
-//= test OBS-WISH-01
+//= test OBS-OVERRIDE-01
 #[test]
 fn a_drained_server_keeps_who_is_there_and_gets_nobody_new_until_the_reset() {
     let lab = Lab::new();
@@ -34,7 +34,7 @@ fn a_drained_server_keeps_who_is_there_and_gets_nobody_new_until_the_reset() {
     assert!(chats.iter_mut().all(echoes));
 }
 
-//= test OBS-WISH-01
+//= test OBS-OVERRIDE-01
 #[test]
 fn a_disabled_server_is_left_at_once_also_by_clients_that_are_bound_to_it() {
     let lab = Lab::new();
@@ -63,7 +63,7 @@ fn a_disabled_server_is_left_at_once_also_by_clients_that_are_bound_to_it() {
     assert!(!again.closes_within(ms(200)));
 }
 
-//= test OBS-WISH-01
+//= test OBS-OVERRIDE-01
 #[test]
 fn a_decision_holds_over_reloads_and_is_shown_and_logged_with_who() {
     let lab = Lab::new();

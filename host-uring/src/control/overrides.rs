@@ -1,4 +1,4 @@
-//! What an operator wants of a server while the engine runs.
+//! What an operator decides about a server while the engine runs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::State;
 use super::admin::{Code, Refused};
 use super::answers::no_such;
 use super::supervisor::{Order, Orders};
-use crate::config::{Pool, Server, Wish};
+use crate::config::{Override, Pool, Server};
 
 /// What is wanted of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Asker {
 }
 
 /// Carries it out on all workers, and says what the server was and is.
-//= OBS-WISH-01
+//= OBS-OVERRIDE-01
 pub(super) fn set(
     state: &State,
     orders: &Orders,
@@ -43,15 +43,15 @@ pub(super) fn set(
 ) -> Result<Value, Refused> {
     let tree = state.tree();
     let (pool, server) = find(&tree, name)?;
-    let was = server.shared.wish();
-    let wish = match want {
-        Want::Enable => Wish::Enabled,
-        Want::Drain => Wish::Draining,
-        Want::Disable => Wish::Disabled,
-        Want::Reset => Wish::None,
+    let was = server.shared.admin_override();
+    let to = match want {
+        Want::Enable => Override::Enabled,
+        Want::Drain => Override::Draining,
+        Want::Disable => Override::Disabled,
+        Want::Reset => Override::None,
     };
-    if wish != was {
-        server.shared.set_wish(wish);
+    if to != was {
+        server.shared.set_override(to);
         pool.shared.bump();
         orders.give(Order::PoolsChanged);
         tracing::warn!(
@@ -59,7 +59,7 @@ pub(super) fn set(
             pool = pool.name,
             server = %server.address,
             from = was.word().unwrap_or("none"),
-            to = wish.word().unwrap_or("none"),
+            to = to.word().unwrap_or("none"),
             enabled = server.is_enabled(),
             uid = asker.uid,
             pid = asker.pid,
@@ -70,7 +70,7 @@ pub(super) fn set(
         "pool": pool.name,
         "server": server.address.to_string(),
         "was": was.word(),
-        "override": wish.word(),
+        "override": to.word(),
         "enabled": server.is_enabled(),
         "enabled_in_document": server.config.enabled,
         "connections_open": server.shared.counts.sum(|counts| counts.connections.now()),

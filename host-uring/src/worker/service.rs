@@ -1,0 +1,178 @@
+//! A virtual service as a worker serves it: its settings in the form that the request path reads.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use forebay_core::id::VsId;
+use forebay_core::policy::{self, PolicyConfig};
+use forebay_http::Limits;
+use forebay_http::h1::write::{Forwarding, Policy};
+use forebay_snapshot::profile::{ForwardedFor, Network};
+use forebay_snapshot::{HttpProfile, Protocol};
+
+use super::generation::Seat;
+use crate::config::{self, ServiceIndex, Tree};
+use crate::http::limits::DRAIN_IDLE_US;
+use crate::metrics::ServiceMetrics;
+use crate::rt::{NEVER, Now};
+
+/// Time-outs of a virtual service, microseconds; 0: none.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeOuts {
+    /// Connecting to a server.
+    pub connect: u64,
+    /// A request's head.
+    pub header: u64,
+    /// A body that stands still.
+    pub body: u64,
+    /// The head of an answer.
+    pub response: u64,
+    /// A kept connection's next request.
+    pub idle: u64,
+    /// A request as a whole.
+    pub total: u64,
+    /// An upgraded connection that stands still.
+    pub upgraded: u64,
+}
+
+impl TimeOuts {
+    /// For clients of an address that is gone: long enough for what is on its way to them.
+    pub const LEAVING: Self = Self {
+        connect: DRAIN_IDLE_US,
+        header: DRAIN_IDLE_US,
+        body: DRAIN_IDLE_US,
+        response: DRAIN_IDLE_US,
+        idle: DRAIN_IDLE_US,
+        total: DRAIN_IDLE_US,
+        upgraded: DRAIN_IDLE_US,
+    };
+
+    /// The moment `us` after `from`; never if `us` is 0.
+    pub fn at(from: Now, us: u64) -> Now {
+        if us == 0 { NEVER } else { Now(from.0.saturating_add(us)) }
+    }
+}
+
+/// A virtual service.
+pub struct Service {
+    /// Identifies it over all configurations.
+    pub id: VsId,
+    /// Its place in the tree.
+    pub index: ServiceIndex,
+    /// Time-outs.
+    pub time_outs: TimeOuts,
+    /// Bounds of what clients send.
+    pub limits: Limits,
+    /// Bounds of what servers send: heads as large as the client's bound, bodies of any size.
+    pub server_limits: Limits,
+    /// What happens to forwarding fields of strangers.
+    forwarding: Forwarding,
+    /// What happens to those of a trusted proxy.
+    forwarding_by_proxy: Forwarding,
+    /// Senders who are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Our name in `Via`.
+    pub via: Option<Vec<u8>>,
+    /// Upgrades pass.
+    pub websockets: bool,
+    /// Requests on one connection; 0: no bound.
+    pub requests_max: u32,
+    /// What its clients speak.
+    pub protocol: Protocol,
+    /// Microseconds without a byte before a TCP connection ends.
+    pub tcp_idle_us: u64,
+    /// Its routes: places in [`Generation::routes`]; those of its own target first, then those that rules name.
+    pub routes: Vec<usize>,
+    /// Rate limits of its rules.
+    pub policy_state: Rc<RefCell<policy::State>>,
+    /// What this worker counts for it.
+    pub counts: Arc<ServiceMetrics>,
+    rules: Arc<PolicyConfig>,
+}
+
+impl Service {
+    pub(super) fn new(
+        tree: &Tree,
+        index: ServiceIndex,
+        routes: Vec<usize>,
+        before: Option<&Service>,
+        seat: Seat<'_>,
+    ) -> Self {
+        let config::Service { http, tcp, protocol, .. } = tree.service(index);
+        let us = |ms: u32| u64::from(ms) * 1000;
+        let limits = config::head_limits(http);
+        let config = tree.service(index);
+        // The same rules go on counting where they are.
+        let counted =
+            before.filter(|before| before.rules == config.rules).map(|before| before.policy_state.clone());
+        let fresh = || Rc::new(RefCell::new(config.policy.state(seat.workers as u16)));
+        Service {
+            id: config.id,
+            rules: config.rules.clone(),
+            index,
+            time_outs: TimeOuts {
+                connect: us(match protocol {
+                    Protocol::Http => http.connect_timeout_ms,
+                    Protocol::Tcp | Protocol::Udp => tcp.connect_timeout_ms,
+                }),
+                header: us(http.header_timeout_ms),
+                body: us(http.body_timeout_ms),
+                response: us(http.response_timeout_ms),
+                idle: us(http.idle_timeout_ms),
+                total: us(http.total_timeout_ms),
+                upgraded: us(http.upgraded_idle_timeout_ms),
+            },
+            limits,
+            server_limits: Limits { body_bytes: u64::MAX, ..limits },
+            forwarding: forwarding(http, false),
+            forwarding_by_proxy: forwarding(http, true),
+            trusted_proxies: http.trusted_proxies.clone(),
+            via: (!http.via.is_empty()).then(|| http.via.clone().into_bytes()),
+            websockets: http.websockets,
+            requests_max: http.requests_per_connection_max,
+            protocol: *protocol,
+            tcp_idle_us: us(tcp.idle_timeout_ms),
+            routes,
+            policy_state: counted.unwrap_or_else(fresh),
+            counts: config.shared.counts.of(seat.worker),
+        }
+    }
+
+    /// What happens to the forwarding fields that `peer` sent.
+    pub fn forwarding_of(&self, peer: IpAddr) -> Forwarding {
+        match self.trusted_proxies.iter().any(|network| network.contains(peer)) {
+            true => self.forwarding_by_proxy,
+            false => self.forwarding,
+        }
+    }
+}
+
+/// What happens to forwarding fields, of somebody who is believed or of a stranger: what a stranger says of scheme and port
+/// is not believed, and what he says of addresses is treated alike in both fields that can hold it.
+//= SE-FORWARD-01
+fn forwarding(http: &HttpProfile, is_trusted: bool) -> Forwarding {
+    let scheme = match (http.x_forwarded_proto, is_trusted) {
+        (true, true) => Policy::Append,
+        (true, false) => Policy::Replace,
+        (false, _) => Policy::Keep,
+    };
+    Forwarding {
+        x_forwarded_for: match http.x_forwarded_for {
+            ForwardedFor::Append => Policy::Append,
+            ForwardedFor::Replace => Policy::Replace,
+            ForwardedFor::Keep => Policy::Keep,
+            ForwardedFor::Remove => Policy::Remove,
+        },
+        x_forwarded_proto: scheme,
+        x_forwarded_port: scheme,
+        forwarded: match (http.forwarded, http.x_forwarded_for) {
+            (true, ForwardedFor::Append | ForwardedFor::Keep) => Policy::Append,
+            (true, ForwardedFor::Replace | ForwardedFor::Remove) => Policy::Replace,
+            (false, ForwardedFor::Append) => Policy::Extend,
+            (false, ForwardedFor::Keep) => Policy::Keep,
+            (false, ForwardedFor::Replace | ForwardedFor::Remove) => Policy::Remove,
+        },
+    }
+}
