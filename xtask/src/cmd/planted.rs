@@ -1,3 +1,5 @@
+mod record;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,36 +17,39 @@ use crate::tool::{process, tree};
 ///
 /// Works on a copy below target/planted with a target folder of its own; the first fault waits for a full
 /// build, each further one for the crates it touches. Before that each test must be green without its fault: one
-/// that is red anyway shows nothing. The result goes to docs/acceptance/planted-faults.md
-/// when all areas were planted.
+/// that is red anyway shows nothing. docs/acceptance/planted-faults.md says of each fault at which commit
+/// its test was seen red; it is written after each one, so that a run that is ended has not been in vain.
 #[derive(Args)]
 pub struct Planted {
     /// Plant the faults of this area only
     #[arg(long)]
     area: Option<String>,
+    /// Plant only those that have not been seen red yet
+    #[arg(long)]
+    new: bool,
     /// Keep the build below target/planted for the next time
     #[arg(long)]
     keep: bool,
-}
-
-/// What a planted fault led to.
-struct Sown {
-    fault: Fault,
-    /// What the test said, where it did not turn red.
-    missed: Option<String>,
 }
 
 impl Planted {
     pub fn run(self) -> Result<ExitCode> {
         let root = tree::root();
         let text = fs::read_to_string(root.join(LIST)).with_context(|| format!("reading {LIST}"))?;
-        let faults: Vec<Fault> = planted::read(&text)?
-            .into_iter()
+        let list = planted::read(&text)?;
+        let mut seen = record::read(&fs::read_to_string(root.join(RECORD)).unwrap_or_default());
+        let faults: Vec<Fault> = list
+            .iter()
             .filter(|f| self.area.as_ref().is_none_or(|area| *area == f.area))
+            .filter(|f| !self.new || !seen.contains_key(&record::key(f)))
+            .cloned()
             .collect();
         if faults.is_empty() {
-            bail!("no fault to plant; the areas stand in {LIST}");
+            bail!("no fault to plant; the areas stand in {LIST}, and what was seen red in {RECORD}");
         }
+        let mut describe = Command::new("git");
+        describe.args(["describe", "--always", "--exclude=*", "--dirty=+"]).current_dir(&root);
+        let commit = process::output(&mut describe)?.trim().to_owned();
         let place = root.join("target").join("planted");
         let copy = place.join("tree");
         if copy.exists() {
@@ -57,28 +62,31 @@ impl Planted {
         if !red_anyway.is_empty() {
             bail!("without a fault these are not green, and would show nothing: {}", red_anyway.join(", "));
         }
-        let mut sown = Vec::new();
+        let (count, mut missed) = (faults.len(), 0);
         for (number, fault) in faults.into_iter().enumerate() {
             let begun = Instant::now();
-            print!("[{}] {}: {} ", number + 1, fault.area, fault.what);
+            print!("[{}/{count}] {}: {} ", number + 1, fault.area, fault.what);
             std::io::Write::flush(&mut std::io::stdout()).ok();
-            let missed = plant(&fault, &copy, &build)?;
-            let word = if missed.is_none() { "-> red, as it must be" } else { "-> NOT RED" };
+            let green = plant(&fault, &copy, &build)?;
+            let word = if green.is_none() { "-> red, as it must be" } else { "-> NOT RED" };
             println!("{word} ({} s)", begun.elapsed().as_secs());
-            if let Some(said) = &missed {
-                println!("{said}");
+            match green {
+                None => {
+                    seen.insert(record::key(&fault), commit.clone());
+                }
+                Some(said) => {
+                    missed += 1;
+                    seen.remove(&record::key(&fault));
+                    println!("{said}");
+                }
             }
-            sown.push(Sown { fault, missed });
-        }
-        let missed = sown.iter().filter(|s| s.missed.is_some()).count();
-        if self.area.is_none() && missed == 0 {
-            fs::write(root.join(RECORD), record(&sown)).with_context(|| format!("writing {RECORD}"))?;
-            println!("xtask: written to {RECORD}");
+            fs::write(root.join(RECORD), record::text(&list, &seen))
+                .with_context(|| format!("writing {RECORD}"))?;
         }
         if !self.keep {
             fs::remove_dir_all(&place).ok();
         }
-        println!("planted: {} of {} turned their test red", sown.len() - missed, sown.len());
+        println!("planted: {} of {count} turned their test red; the record is {RECORD}", count - missed);
         Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -178,20 +186,6 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn record(sown: &[Sown]) -> String {
-    let mut text = String::from(
-        "# Planted faults\n\n\
-         Written by `cargo xtask planted`: each fault was put into a copy of the tree, and its test turned \
-         red. The gate checks on every change that each fault still applies and that its test exists.\n\n\
-         | area | fault | file | test that turned red |\n|---|---|---|---|\n",
-    );
-    for s in sown {
-        let f = &s.fault;
-        text.push_str(&format!("| {} | {} | `{}` | `{}` {} |\n", f.area, f.what, f.file, f.package, f.test));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,12 +233,5 @@ mod tests {
         });
         assert_eq!(found.unwrap(), ["forebay-core two (Red)", "forebay-core three (NotRun)"]);
         assert_eq!(asked.get(), 3);
-    }
-
-    #[test]
-    fn the_record_names_every_fault_and_its_test() {
-        let fault = fault("a::tests::turns_are_taken");
-        let text = record(&[Sown { fault, missed: None }]);
-        assert!(text.contains("| lb | turns are not taken | `core/src/a.rs` | `forebay-core` a::tests::"));
     }
 }
