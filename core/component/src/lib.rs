@@ -22,6 +22,8 @@ mod bindings {
     export!(Component);
 }
 
+use bindings::exports::forebay::core::types as wit;
+
 struct Component;
 
 impl bindings::exports::forebay::core::decider::Guest for Component {

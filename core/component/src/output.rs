@@ -1,6 +1,8 @@
 //! The core's answers as the contract's records.
+//!
+//! Two programs are compiled from this file, each against bindings of its own that its parent calls `wit`: this
+//! component, and the host (`host-native/sandbox`), which compares a native decision with the component's.
 
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use forebay_core::{
@@ -10,12 +12,12 @@ use forebay_core::{
     persist::{KindName, ServerDown, TableKey},
 };
 
-use crate::bindings::exports::forebay::core::types as wit;
+use super::wit;
 
 /// A function from an enumeration to one with the same names.
 macro_rules! same {
     ($name:ident: $from:ident => $to:ident { $($variant:ident),* $(,)? }) => {
-        fn $name(from: $from) -> wit::$to {
+        pub(crate) fn $name(from: $from) -> wit::$to {
             match from { $($from::$variant => wit::$to::$variant),* }
         }
     };
@@ -38,12 +40,6 @@ same!(refusal: Refusal => Refusal {
     NoServerUp, AllTried, AllAtLimit, QueueFull, PersistentServerDown, PersistentServerFailed,
     PersistentServerAtLimit,
 });
-
-pub(crate) fn problems(from: Vec<forebay_core::Problem>) -> Vec<wit::Problem> {
-    from.into_iter()
-        .map(|problem| wit::Problem { path: problem.path, reason: problem.reason, fix: problem.fix })
-        .collect()
-}
 
 //= COMP-API-01
 pub(crate) fn decision(from: &Decision) -> wit::Decision {
@@ -112,19 +108,22 @@ fn reason(from: &Reason) -> wit::Reason {
     }
 }
 
-fn endpoint(from: Endpoint) -> wit::Endpoint {
-    let address = match from.ip {
+pub(crate) fn endpoint(from: Endpoint) -> wit::Endpoint {
+    wit::Endpoint { address: ip(from.ip), port: from.port }
+}
+
+pub(crate) fn ip(from: IpAddr) -> wit::IpAddress {
+    match from {
         IpAddr::V4(v4) => wit::IpAddress::V4(v4.to_bits()),
         IpAddr::V6(v6) => wit::IpAddress::V6(bytes16(v6.octets())),
-    };
-    wit::Endpoint { address, port: from.port }
+    }
 }
 
 fn table_key(from: TableKey) -> (u64, u64) {
     bytes16(from.0)
 }
 
-fn bytes16(from: [u8; 16]) -> (u64, u64) {
+pub(crate) fn bytes16(from: [u8; 16]) -> (u64, u64) {
     let all = u128::from_be_bytes(from);
     ((all >> 64) as u64, all as u64)
 }

@@ -51,7 +51,7 @@ impl GuestPool for Pool {
         let state = &mut *self.0.borrow_mut();
         let config =
             PoolConfig { servers: servers.into_iter().map(input::server).collect(), ..state.config.clone() };
-        let mut pool = lb::Pool::new(config.clone()).map_err(output::problems)?;
+        let mut pool = lb::Pool::new(config.clone()).map_err(problems)?;
         match (&state.pool, state.worker) {
             (Some(old), _) => pool.carry_over(old, Now(now)),
             (None, Some((index, count))) => pool = pool.for_worker(index, count),
@@ -121,4 +121,10 @@ pub(crate) fn indices(list: &[u16]) -> Vec<ServerIndex> {
         *to = ServerIndex(*from);
     }
     out
+}
+
+fn problems(from: Vec<forebay_core::Problem>) -> Vec<Problem> {
+    from.into_iter()
+        .map(|problem| Problem { path: problem.path, reason: problem.reason, fix: problem.fix })
+        .collect()
 }

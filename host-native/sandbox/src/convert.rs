@@ -1,18 +1,17 @@
-//! The core's types as the contract's records.
-
-use std::net::IpAddr;
+//! The core's types as the contract's records: what is asked here, what is answered in a file that the component
+//! is compiled from as well.
 
 use forebay_core::{
-    ChosenBy, Decision, Effect, Input, KeyOutcome, Reason, Refusal, SkipWhy, Verdict,
-    id::Endpoint,
-    lb::{
-        Algorithm, DisableType, FailAction, Grace, HashBy, Health, Name, PoolConfig, ServerConfig,
-        ServerState,
-    },
-    persist::{Found, Kind, KindName, Profile, ServerDown, Stored},
+    Decision, Input,
+    lb::{Algorithm, DisableType, FailAction, Grace, HashBy, Health, PoolConfig, ServerConfig, ServerState},
+    persist::{Found, Kind, Profile, Stored},
 };
 
+use self::output::{bytes16, down, endpoint, ip};
 use crate::decider::bindings::exports::forebay::core::types as wit;
+
+#[path = "../../../core/component/src/output.rs"]
+mod output;
 
 pub(crate) fn config(from: &PoolConfig) -> wit::PoolConfig {
     wit::PoolConfig {
@@ -179,110 +178,7 @@ pub(crate) fn input(from: &Input<'_>) -> wit::Input {
     }
 }
 
-/// A function from an enumeration to one with the same names.
-macro_rules! same {
-    ($name:ident: $from:ident => $to:ident { $($variant:ident),* $(,)? }) => {
-        fn $name(from: $from) -> wit::$to {
-            match from { $($from::$variant => wit::$to::$variant),* }
-        }
-    };
-}
-
-same!(name: Name => AlgorithmName {
-    LeastConnections, RoundRobin, FastestResponse, LeastLoad, FewestTasks, FewestServers, Random, CoreAffinity,
-    ConsistentHash,
-});
-same!(kind: KindName => PersistenceName {
-    HttpCookie, AppCookie, CustomHeader, ClientIp, Tls, GslbSite, KeyValue,
-});
-same!(key: KeyOutcome => KeyOutcome {
-    Off, Absent, TooLong, Miss, Hit, Invalid, Foreign, Expired, NotAMember, LocalSite, RemoteSite, RemoteSiteDown,
-});
-same!(chosen_by: ChosenBy => ChosenBy { Persistence, Algorithm, Site, Nobody });
-same!(skip: SkipWhy => SkipWhy { Down, Maintenance, Disabled, Draining, AtLimit, Tried, WeightZero });
-same!(down: ServerDown => ServerDown { PickNewServer, AbortConnection, ContinuePersistentServer });
-same!(refusal: Refusal => Refusal {
-    NoServerUp, AllTried, AllAtLimit, QueueFull, PersistentServerDown, PersistentServerFailed,
-    PersistentServerAtLimit,
-});
-
 /// Returns a native decision as the contract's record, to compare it with a component's.
 pub fn decision(from: &Decision) -> wit::Decision {
-    wit::Decision {
-        verdict: match from.verdict {
-            Verdict::Server(at) => wit::Verdict::Server(at.0),
-            Verdict::Site(site) => wit::Verdict::Site(site.0),
-            Verdict::Queue => wit::Verdict::Queue,
-            Verdict::Close => wit::Verdict::Close,
-            Verdict::Reject { status, why } => {
-                wit::Verdict::Reject(wit::Rejection { status, why: refusal(why) })
-            }
-        },
-        effects: from.effects.iter().map(effect).collect(),
-        reason: reason(&from.reason),
-    }
-}
-
-fn effect(from: &Effect) -> wit::Effect {
-    match *from {
-        Effect::SetCookie(p) => wit::Effect::SetCookie(wit::CookiePayload {
-            vs: p.vs.0,
-            pool: p.pool.0,
-            server: endpoint(p.server),
-            issued: p.issued.0,
-        }),
-        Effect::SetSiteCookie(p) => {
-            wit::Effect::SetSiteCookie(wit::SitePayload { service: p.service.0, site: p.site.0 })
-        }
-        Effect::Write { key, server, generation, lifetime } => wit::Effect::Write(wit::TableWrite {
-            key: bytes16(key.0),
-            server: server.0,
-            generation,
-            lifetime_s: lifetime.0,
-        }),
-        Effect::Touch { key, lifetime } => {
-            wit::Effect::Touch(wit::TableTouch { key: bytes16(key.0), lifetime_s: lifetime.0 })
-        }
-        Effect::SealTicket { server } => wit::Effect::SealTicket(server.0),
-    }
-}
-
-fn reason(from: &Reason) -> wit::Reason {
-    wit::Reason {
-        algorithm: name(from.algorithm),
-        persistence: from.persistence.map(kind),
-        key: key(from.key),
-        chosen_by: chosen_by(from.chosen_by),
-        policy: from.policy.map(|applied| wit::PolicyApplied {
-            policy: down(applied.policy),
-            server: applied.server.0,
-            why: skip(applied.why),
-        }),
-        site: from.site.map(|site| site.0),
-        refusal: from.refusal.map(refusal),
-        attempt: from.attempt,
-        skipped: from
-            .skipped
-            .iter()
-            .flatten()
-            .map(|skipped| wit::Skipped { server: skipped.server.0, why: skip(skipped.why) })
-            .collect(),
-        skipped_more: from.skipped_more,
-    }
-}
-
-fn endpoint(from: Endpoint) -> wit::Endpoint {
-    wit::Endpoint { address: ip(from.ip), port: from.port }
-}
-
-fn ip(from: IpAddr) -> wit::IpAddress {
-    match from {
-        IpAddr::V4(v4) => wit::IpAddress::V4(v4.to_bits()),
-        IpAddr::V6(v6) => wit::IpAddress::V6(bytes16(v6.octets())),
-    }
-}
-
-fn bytes16(from: [u8; 16]) -> (u64, u64) {
-    let all = u128::from_be_bytes(from);
-    ((all >> 64) as u64, all as u64)
+    output::decision(from)
 }
