@@ -1,18 +1,22 @@
 //! A place for one test: an address, a folder, servers.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use crate::process::Process;
 use crate::wait::{eventually, secs};
-use crate::{Engine, Options, bin};
+use crate::{Engine, Options, bin, system};
+
+/// Below the ports that the kernel gives to connections and to who binds port 0.
+const FIRST_PORT: u16 = 20_000;
 
 /// A test's own address and folder. Declare it before what lives in it.
 pub struct Lab {
     ip: Ipv4Addr,
     folder: PathBuf,
+    next_port: AtomicU16,
 }
 
 impl Default for Lab {
@@ -31,7 +35,7 @@ impl Lab {
         let ip = Ipv4Addr::new(127, 16 + (n % 200) as u8, (pid >> 8) as u8, (pid as u8).max(1));
         let folder = std::env::temp_dir().join(format!("forebay-e2e-{pid}-{n}"));
         std::fs::create_dir_all(&folder).expect("a folder for the lab");
-        Self { ip, folder }
+        Self { ip, folder, next_port: AtomicU16::new(FIRST_PORT) }
     }
 
     /// Its loopback address.
@@ -44,17 +48,26 @@ impl Lab {
         &self.folder
     }
 
-    /// An address with a free port.
+    /// An address with a free port that was given to nobody before.
+    ///
+    /// # Panics
+    /// If there is none left.
     pub fn address(&self) -> SocketAddr {
-        let probe = TcpListener::bind((self.ip, 0)).expect("a free port on loopback");
-        probe.local_addr().expect("a bound socket has an address")
+        loop {
+            let port = self.next_port.fetch_add(1, Ordering::Relaxed);
+            assert!(port >= FIRST_PORT, "no free port on {}", self.ip);
+            let address = SocketAddr::from((self.ip, port));
+            // Bound and never listening: a child of another test, between its fork and its exec, holds this socket too,
+            // and one that listened would keep the address taken meanwhile.
+            if system::bind(address).is_ok() {
+                return address;
+            }
+        }
     }
 
     /// `N` addresses, all different.
     pub fn addresses<const N: usize>(&self) -> [SocketAddr; N] {
-        let probes: [TcpListener; N] =
-            std::array::from_fn(|_| TcpListener::bind((self.ip, 0)).expect("a free port on loopback"));
-        probes.map(|p| p.local_addr().expect("a bound socket has an address"))
+        std::array::from_fn(|_| self.address())
     }
 
     /// Another loopback address of this lab's process, for the `n`th client; unlike any lab's own.

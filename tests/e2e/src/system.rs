@@ -33,6 +33,29 @@ pub fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
+/// A socket that is bound and does not listen; others that set SO_REUSEADDR may bind beside it.
+///
+/// # Errors
+/// Those of socket and bind: somebody listens there.
+pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
+    let (at, at_len) = raw(address);
+    let on: libc::c_int = 1;
+    // SAFETY: the address lives through the call and the length is its own; the descriptor is fresh and owned by nobody
+    // else.
+    unsafe {
+        let fd = libc::socket(i32::from(at.ss_family), libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = OwnedFd::from_raw_fd(fd);
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, (&raw const on).cast(), 4);
+        match libc::bind(fd, (&raw const at).cast(), at_len) {
+            0 => Ok(socket),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
 fn raw(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all zeroes is a valid sockaddr_storage.
     let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
