@@ -11,6 +11,7 @@ pub mod explain;
 mod full;
 mod html;
 mod identity;
+pub mod lock;
 pub mod mailbox;
 pub mod notify;
 pub mod overrides;

@@ -11,6 +11,7 @@ use forebay_snapshot::Snapshot;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::lock::StateLock;
 use super::notify::{self, Manager};
 use super::reload::{Reloader, Source};
 use super::supervisor::{Body, Order, Orders, Supervisor};
@@ -140,6 +141,7 @@ async fn control(
     tokio::spawn(full::watch(Arc::clone(state)));
     let (orders, taken) = Orders::new();
     let socket = PathBuf::from(&engine.admin_socket);
+    let _lock = StateLock::take(&socket)?;
     let listener = admin::bind(&socket)?;
     let _remove = RemoveAtEnd::new(socket);
     let reloader = Arc::new(Reloader::new(Arc::clone(state), orders.clone(), start.source, snapshot));

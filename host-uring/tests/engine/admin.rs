@@ -87,8 +87,53 @@ fn only_the_engines_user_may_ask_and_a_second_engine_does_not_take_the_socket() 
         .output()
         .expect("it runs");
     assert_eq!(done.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&done.stderr).contains("an engine is running with"));
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(said.contains("another engine (process "), "{said}");
     assert_eq!(engine.json(&["status"])["ready"], true);
+}
+
+/// Runs a second engine in the folder of `first`, with its admin socket, on other addresses.
+fn second_in_the_folder_of(first: &Engine) -> std::process::Child {
+    let document = format!(
+        "version = 1\n[engine]\nadmin_socket = \"a.sock\"\npersistence_mem_max_bytes = 1048576\n\
+         access_log = {{ path = \"off\" }}\n{}",
+        service("web", address(), "", &[address()])
+    );
+    std::fs::write(first.folder.join("second.toml"), document).expect("written");
+    let log = std::fs::File::create(first.folder.join("second.log")).expect("the log is made");
+    std::process::Command::new(crate::rig::PROGRAM)
+        .args(["run", "--config", "second.toml"])
+        .current_dir(&first.folder)
+        .stderr(log)
+        .spawn()
+        .expect("it runs")
+}
+
+fn second_says(first: &Engine, what: &str) -> bool {
+    std::fs::read_to_string(first.folder.join("second.log")).is_ok_and(|said| said.contains(what))
+}
+
+/// Somebody has removed the socket, so that nothing but the lock shows that an engine is there.
+//= test OBS-STATE-01
+#[test]
+fn one_state_folder_has_one_engine_at_a_time_and_is_free_when_that_one_is_killed() {
+    let (mut engine, _origin) = engine();
+    std::fs::remove_file(engine.folder.join("a.sock")).expect("it is there");
+    let mut second = second_in_the_folder_of(&engine);
+    crate::rig::eventually("the second is refused", secs(20), || {
+        second.try_wait().expect("our child").is_some_and(|status| status.code() == Some(1))
+    });
+    assert!(second_says(&engine, "another engine (process "));
+    assert!(!engine.folder.join("a.sock").exists(), "it made nothing");
+    engine.signal(libc::SIGKILL);
+    engine.ended(secs(10));
+    let mut second = second_in_the_folder_of(&engine);
+    crate::rig::eventually("the next one starts", secs(20), || second_says(&engine, "SE_UP"));
+    assert!(engine.folder.join("a.sock.lock").exists());
+    // SAFETY: kill takes two integers; the process is our own child and not yet waited for.
+    unsafe { libc::kill(second.id() as i32, libc::SIGTERM) };
+    crate::rig::eventually("it ends", secs(20), || second.try_wait().expect("our child").is_some());
+    assert!(!engine.folder.join("a.sock.lock").exists(), "nothing is left behind");
 }
 
 #[test]
@@ -102,13 +147,12 @@ fn a_socket_left_by_a_dead_engine_is_replaced() {
     crate::rig::eventually("it is dead", secs(5), || {
         UnixStream::connect(engine.folder.join("a.sock")).is_err()
     });
-    let done = std::process::Command::new("timeout")
-        .args(["-s", "TERM", "3", crate::rig::PROGRAM, "run", "--config", "se.toml"])
-        .current_dir(&engine.folder)
-        .output()
-        .expect("it runs");
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(said.contains("SE_UP"), "{said}");
+    let mut next = second_in_the_folder_of(&engine);
+    crate::rig::eventually("the next one starts", secs(20), || second_says(&engine, "SE_UP"));
+    assert!(UnixStream::connect(engine.folder.join("a.sock")).is_ok(), "with a socket of its own");
+    // SAFETY: kill takes two integers; the process is our own child and not yet waited for.
+    unsafe { libc::kill(next.id() as i32, libc::SIGTERM) };
+    crate::rig::eventually("it ends", secs(20), || next.try_wait().expect("our child").is_some());
 }
 
 //= test OBS-ADMIN-02
