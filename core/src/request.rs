@@ -2,6 +2,8 @@
 
 use core::net::IpAddr;
 
+use crate::persist::tls::TlsId;
+
 /// The client as the decision sees it: the peer, or what a trusted PROXY header or X-Forwarded-For names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -17,16 +19,6 @@ impl ClientAddr {
     pub const fn new(ip: IpAddr, port: u16) -> Self {
         Self { ip, port }
     }
-}
-
-/// What the TLS layer knows of a returning client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsId<'r> {
-    /// The ticket that the client presented, opened and accepted by
-    /// [`tls::accept`](crate::persist::tls::accept), or the one that this handshake issues.
-    Ticket(crate::persist::tls::Ticket),
-    /// The session id of a client without tickets, 1 to 32 bytes.
-    Session(&'r [u8]),
 }
 
 /// A read view of one request. Names of fields are lower case; values are bytes, without surrounding white

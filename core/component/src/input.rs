@@ -1,10 +1,11 @@
 //! The contract's records as the core's types.
 
+use alloc::{vec, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use forebay_core::{
     Input,
-    id::{Endpoint, PoolId, ServerId, SiteId, VsId},
+    id::{Endpoint, PoolId, ServerId, ServerIndex, SiteId, VsId},
     lb::{self, Algorithm, DisablePolicy, DisableType, FailAction, Grace, HashBy, PoolConfig, QueueConfig},
     persist::{
         ClientKey, Found, Kind, Profile, SealedCookies, ServerDown, Stored, TableKey, app_cookie::AppCookie,
@@ -14,7 +15,7 @@ use forebay_core::{
     units::{Micros, Minutes, Now, Seconds, UnixSeconds},
 };
 
-use crate::{bindings::exports::forebay::core::types as wit, pool::indices};
+use crate::wit;
 
 pub(crate) fn config(from: wit::PoolConfig) -> PoolConfig {
     PoolConfig {
@@ -205,4 +206,13 @@ fn ip(from: wit::IpAddress) -> IpAddr {
 
 fn bytes16((high, low): (u64, u64)) -> [u8; 16] {
     (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+}
+
+/// Indices as the core's own.
+fn indices(list: &[u16]) -> Vec<ServerIndex> {
+    let mut out = vec![ServerIndex(0); list.len()];
+    for (to, from) in out.iter_mut().zip(list) {
+        *to = ServerIndex(*from);
+    }
+    out
 }

@@ -1,6 +1,6 @@
 //! The resource `pool`.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use forebay_core::{
@@ -112,15 +112,6 @@ impl GuestPool for Pool {
         }
         Ok(input::with(&given, |input| output::decision(&forebay_core::decide(pool, input))))
     }
-}
-
-/// Indices as the core's own.
-pub(crate) fn indices(list: &[u16]) -> Vec<ServerIndex> {
-    let mut out = vec![ServerIndex(0); list.len()];
-    for (to, from) in out.iter_mut().zip(list) {
-        *to = ServerIndex(*from);
-    }
-    out
 }
 
 fn problems(from: Vec<forebay_core::Problem>) -> Vec<Problem> {

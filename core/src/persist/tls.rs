@@ -11,7 +11,6 @@ use super::{ClientKey, Found};
 use crate::id::{ServerId, VsId};
 use crate::limits::TLS_SESSION_ID_MAX;
 use crate::problem::Problem;
-use crate::request::TlsId;
 use crate::units::Seconds;
 
 /// The settings of TLS persistence.
@@ -36,6 +35,16 @@ impl Default for Tls {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AuthPolicy(pub u32);
+
+/// What the TLS layer knows of a returning client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsId<'r> {
+    /// The ticket that the client presented, opened and accepted by
+    /// [`accept`], or the one that this handshake issues.
+    Ticket(Ticket),
+    /// The session id of a client without tickets, 1 to 32 bytes.
+    Session(&'r [u8]),
+}
 
 /// What a ticket holds of ours, inside what the TLS library seals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

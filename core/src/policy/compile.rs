@@ -10,9 +10,7 @@ use super::config::{
     Action, ClientMatch, Edit, EscapedSlashes, FieldMatch, Part, PolicyConfig, Rate, Redirect, Respond, Rule,
     TextMatch,
 };
-use super::evaluate::State;
 use super::path::{self, Slash};
-use super::rate::Limiter;
 use super::text::Text;
 use crate::id::{GroupId, PoolId};
 use crate::limits::{
@@ -101,11 +99,6 @@ impl Policy {
         }
         let paths = rules.iter().any(Compiled::compares_path).then_some(config.escaped_slashes);
         if c.out.is_empty() { Ok(Self { rules, rates: c.rates, paths }) } else { Err(c.out) }
-    }
-
-    /// The state of one worker of `workers`: rate limits, and room to work.
-    pub fn state(&self, workers: u16) -> State {
-        State::new(self.rates.iter().map(|r| Limiter::new(r, workers)).collect(), self.paths)
     }
 
     /// What an escaped slash may be, at the widest reading that rules compare.

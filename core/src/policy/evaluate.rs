@@ -31,6 +31,13 @@ impl State {
     }
 }
 
+impl Policy {
+    /// The state of one worker of `workers`: rate limits, and room to work.
+    pub fn state(&self, workers: u16) -> State {
+        State::new(self.rates.iter().map(|r| Limiter::new(r, workers)).collect(), self.paths)
+    }
+}
+
 /// How the walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End<'p> {

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use forebay_core::id::{Endpoint, PoolId, ServerId, ServerIndex, VsId};
 use forebay_core::lb::{Algorithm, Pool, PoolConfig, ServerConfig};
+use forebay_core::persist::tls::TlsId;
 use forebay_core::persist::{self, Found, Kind, Profile, ServerDown, Stored, TableKey};
-use forebay_core::request::{ClientAddr, RequestView, TlsId};
+use forebay_core::request::{ClientAddr, RequestView};
 use forebay_core::units::Minutes;
 use forebay_core::{Decision, Effect, Input, Verdict, decide};
 

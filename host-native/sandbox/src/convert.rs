@@ -8,7 +8,7 @@ use forebay_core::{
 };
 
 use self::output::{bytes16, down, endpoint, ip};
-use crate::decider::bindings::exports::forebay::core::types as wit;
+use crate::bindings::exports::forebay::core::types as wit;
 
 #[path = "../../../core/component/src/output.rs"]
 mod output;

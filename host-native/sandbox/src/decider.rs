@@ -9,6 +9,10 @@ use forebay_core::{
 use wasmtime::component::ResourceAny;
 
 use crate::{
+    bindings::{
+        Decide,
+        exports::forebay::core::types::{self as wit, Decision, Problem},
+    },
     convert,
     engine::Loaded,
     errors::{Error, GuestError},
@@ -18,21 +22,6 @@ use crate::{
 /// The core itself as a component: what simulators, other hosts and the parity test run. Kept in
 /// `wasm/prebuilt` and rebuilt by `cargo xtask wasm`, so that building a host needs no WASM compiler.
 pub const CORE_COMPONENT: &[u8] = include_bytes!("../../../wasm/prebuilt/forebay-core.wasm");
-
-// The macro's own code is not documented; the contract is, in wit/core.
-#[allow(missing_docs)]
-pub(crate) mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../../wit/core",
-        world: "decide",
-        additional_derives: [PartialEq, Eq],
-    });
-}
-
-use bindings::{
-    Decide,
-    exports::forebay::core::types::{self as wit, Decision, Problem},
-};
 
 /// An instance of a decider; owned by one thread.
 pub struct Decider {

@@ -23,6 +23,7 @@
 //! # Ok::<(), forebay_sandbox::Error>(())
 //! ```
 
+mod bindings;
 mod convert;
 mod decider;
 mod engine;
@@ -37,6 +38,6 @@ pub use guest::Budget;
 
 /// The contract's types, as `wit/core` defines them.
 pub mod wit {
+    pub use crate::bindings::exports::forebay::core::types::*;
     pub use crate::convert::decision;
-    pub use crate::decider::bindings::exports::forebay::core::types::*;
 }

@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use forebay_host_uring::control::admin::{Code, Refused, Request};
+use forebay_host_uring::control::admin::Request;
+use forebay_host_uring::control::refused::{Code, Refused};
 use serde_json::Value;
 
 use super::args::{Ask, Output};

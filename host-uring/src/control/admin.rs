@@ -19,6 +19,7 @@ use super::explain::{self, Question};
 use super::mailbox::Message;
 use super::overrides::{self, Asker, Want};
 use super::places::{Mark, Places};
+use super::refused::{Code, Refused};
 use super::reload::Reloader;
 use super::supervisor::{Order, Orders};
 use super::{State, answers};
@@ -57,38 +58,6 @@ pub enum Request {
         #[serde(default)]
         stall_ms: Option<u64>,
     },
-}
-
-/// Why a request was not answered, in the words of the exit codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Code {
-    /// It cannot be done.
-    Failed,
-    /// The request makes no sense.
-    Usage,
-    /// What it names does not exist.
-    NotFound,
-    /// It is not allowed.
-    NotAllowed,
-}
-
-/// A refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// Why, in a word.
-    pub code: Code,
-    /// What is wrong.
-    pub reason: String,
-    /// What to do about it.
-    pub fix: String,
-}
-
-impl Refused {
-    /// A refusal.
-    pub fn new(code: Code, reason: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), fix: fix.into() }
-    }
 }
 
 /// Makes the socket.

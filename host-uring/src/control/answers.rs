@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::State;
-use super::admin::{Code, Refused};
+use super::refused::{Code, Refused, no_such};
 use super::tables::{self, Clients, TableEntry, Tables};
 use crate::config::{HealthState, Pool, PoolIndex, Server};
 use crate::limits::ADMIN_ENTRIES_MAX;
@@ -206,15 +206,6 @@ fn server_line(pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Valu
         "failures": count(|s| s.connect_failures.get() + s.aborts.get()),
         "response_time": latency(&counts.histogram(|s| &s.response_time)),
     })
-}
-
-/// Refuses a name, with the nearest one that exists.
-pub(super) fn no_such<'n>(kind: &str, name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Refused {
-    let fix = match forebay_snapshot::nearest(name, known.clone()) {
-        Some(near) => format!("did you mean {near:?}?"),
-        None => format!("name one of: {}", known.take(8).collect::<Vec<_>>().join(", ")),
-    };
-    Refused::new(Code::NotFound, format!("there is no {kind} {name:?}"), fix)
 }
 
 /// Entries of the persistence tables, partition by partition, so that neither a worker nor this thread's other

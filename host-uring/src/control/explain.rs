@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::State;
-use super::admin::{Code, Refused};
-use super::answers::no_such;
+use super::refused::{Code, Refused, no_such};
 use crate::config::{Group, HealthState, PoolIndex, Service, ServiceIndex, Target, Tree, head_limits};
 use crate::http::view::{View, client_of};
 use crate::log::write_reason;

@@ -16,6 +16,7 @@ pub mod mailbox;
 pub mod notify;
 pub mod overrides;
 mod places;
+pub mod refused;
 mod reload;
 mod resident;
 mod run;

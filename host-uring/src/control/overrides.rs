@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::State;
-use super::admin::{Code, Refused};
-use super::answers::no_such;
+use super::refused::{Code, Refused, no_such};
 use super::supervisor::{Order, Orders};
 use crate::config::{Override, Pool, Server};
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use forebay_snapshot::{Engine, Problem, Snapshot};
 use serde_json::{Value, json};
 
-use super::admin::{Code, Refused};
+use super::refused::{Code, Refused};
 use super::supervisor::{Order, Orders};
 use super::{Running, SeatListener, State, resident, sockets};
 use crate::config::Tree;

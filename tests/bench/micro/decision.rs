@@ -11,9 +11,10 @@ use forebay_core::lb::{
     ALGORITHMS, Algorithm, Maglev, Pool, PoolConfig, ServerConfig, ServerState, hash_key,
 };
 use forebay_core::persist::http_cookie::{HttpCookie, PAYLOAD_MAX, Payload};
+use forebay_core::persist::tls::TlsId;
 use forebay_core::persist::{self, Kind, Profile, ServerDown, Stored};
 use forebay_core::policy::{Action, Match, Names, Policy, PolicyConfig, Rule, TextMatch};
-use forebay_core::request::{ClientAddr, RequestView, TlsId};
+use forebay_core::request::{ClientAddr, RequestView};
 use forebay_core::units::{Minutes, Now, UnixSeconds};
 use forebay_core::{Input, Verdict, decide};
 use std::hint::black_box;
