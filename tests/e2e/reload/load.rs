@@ -99,19 +99,22 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
         scope.spawn(|| download(at, &seen));
         // Also when a look below fails: otherwise the clients would go on for ever.
         let over = Over(&seen);
-        let (began, mut refused) = (Instant::now(), 0);
+        let asked = || seen.requests.load(Ordering::Relaxed);
+        let rate = |requests: u64, began: Instant| requests as f64 / began.elapsed().as_secs_f64();
+        let (began, before) = (Instant::now(), asked());
+        // Sleep: what this machine and these clients can do when nothing changes.
+        std::thread::sleep(ms(1000));
+        let quiet = rate(asked() - before, began);
+        let (began, before) = (Instant::now(), asked());
         for round in 1..=RELOADS {
-            if round % 2 == 0 {
-                engine.write(&document(round).replace("algorithm", "algorithn"));
-                let answer = engine.reload();
-                assert_eq!(answer["ok"], false, "{answer}");
-                refused += 1;
-            }
+            engine.write(&document(round).replace("algorithm", "algorithn"));
+            let answer = engine.reload();
+            assert_eq!(answer["ok"], false, "{answer}");
             engine.load(&document(round));
             // Sleep: traffic between two changes.
             std::thread::sleep(ms(20));
         }
-        let (took, requests) = (began.elapsed(), seen.requests.load(Ordering::Relaxed));
+        let (requests, busy) = (asked() - before, rate(asked() - before, began));
         drop(over);
         assert_eq!(
             engine.metric("forebay_config_reloads_total", &[("result", "loaded")]),
@@ -119,10 +122,15 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
         );
         assert_eq!(
             engine.metric("forebay_config_reloads_total", &[("result", "refused")]),
-            f64::from(refused)
+            f64::from(RELOADS)
         );
-        let rate = requests as f64 / took.as_secs_f64();
-        assert!(rate >= 2_000.0, "{requests} requests in {took:?}: {rate:.0} a second are no load");
+        eprintln!("{requests} requests, {busy:.0} a second; {quiet:.0} without reloads");
+        // A machine that can do less has its own measure: reloads leave more than half of it.
+        assert!(
+            busy >= 2_000.0 || busy >= quiet / 2.0,
+            "{busy:.0} a second are no load, or reloads cost too much"
+        );
+        assert!(busy >= 200.0, "{busy:.0} requests a second are no load");
     });
     assert_eq!(engine.metric("forebay_worker_panics_total", &[]), 0.0);
     let page = engine.page();
