@@ -208,3 +208,34 @@ fn a_pool_group_shares_by_ratio_and_falls_through_by_priority() {
         assert_eq!(ask(40).into_keys().collect::<Vec<_>>(), serve, "after {} of two", n + 1);
     }
 }
+
+#[test]
+fn named_lists_of_texts_and_networks_decide() {
+    let lab = Lab::new();
+    let servers = Vec::from(lab.demos(["a", "b"]));
+    let at = lab.address();
+    let text = |hosts: &str, networks: &str| {
+        let rules = rule(
+            "both",
+            "host = { in_group = [\"tenants\"] }, client = { in_group = [\"offices\"] }",
+            "{ pool = \"other\" }",
+        );
+        format!(
+            "[[virtual_service]]\nname = \"web\"\nlisten = [\"{at}\"]\npool = \"main\"\n{rules}\n\
+             [[string_group]]\nname = \"tenants\"\nvalues = [{hosts}]\n\
+             [[address_group]]\nname = \"offices\"\nprefixes = [{networks}]\n"
+        ) + &config::pool("main", "", &[servers[0].address])
+            + &config::pool("other", "", &[servers[1].address])
+    };
+    let engine = lab.engine(&text("\"red.example\", \"blue.example\"", "\"192.0.2.0/24\", \"127.0.0.0/8\""));
+    let asked = |host: &str| {
+        let mut wire = Wire::connect(at).unwrap();
+        wire.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).unwrap();
+        read_answer(&mut wire, false).unwrap().0.server().to_owned()
+    };
+    assert_eq!(["red.example", "blue.example", "green.example"].map(asked), ["b", "b", "a"]);
+    engine.load(&text("\"green.example\"", "\"127.0.0.0/8\""));
+    assert_eq!(["red.example", "green.example"].map(asked), ["a", "b"], "the lists are loaded again");
+    engine.load(&text("\"green.example\"", "\"192.0.2.0/24\""));
+    assert_eq!(asked("green.example"), "a", "a client that stands in none of the networks");
+}
