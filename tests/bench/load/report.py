@@ -2,6 +2,8 @@
 import os
 import statistics
 
+from scenes import BARS, IDLE_BAR, P99_BAR, P99_SCENE, ROUNDS_MIN
+
 
 def median(values):
     return statistics.median(values) if values else None
@@ -17,12 +19,16 @@ def figures(peer, base, scene, unit):
     runs = good(results)
     if not runs:
         return None
-    ratios = [r["cpu_us"] / b["cpu_us"] for r, b in zip(results, of_base) if "fail" not in r and "fail" not in b]
+    pairs = [(r, b) for r, b in zip(results, of_base) if "fail" not in r and "fail" not in b]
+    ratios = [r["cpu_us"] / b["cpu_us"] for r, b in pairs]
+    slow = [r["p99_us"] / b["p99_us"] for r, b in pairs if r.get("p99_us") and b.get("p99_us")]
     return {
         "unit": unit,
         "cpu_us": round(median([r["cpu_us"] for r in runs]), 2),
         "ratio": round(median(ratios), 3) if ratios else None,
         "ratios": [round(r, 3) for r in ratios],
+        "p99_ratio": round(median(slow), 3) if slow else None,
+        "p99_ratios": [round(r, 3) for r in slow],
         "user": round(median([r["user"] for r in runs]), 2),
         "busy": round(median([r["busy"] for r in runs]), 2),
         "per_s": round(median([r.get("rps", r.get("gbit", 0)) for r in runs]), 1),
@@ -42,11 +48,34 @@ def collect(peers, base, scenes):
         rows = {name: figures(peer, base, name, scene.unit) for name, scene in scenes.items()}
         document[peer.name] = {name: row for name, row in rows.items() if row}
         document[peer.name].update(peer.memory, version=peer.version, records=peer.records())
+        if peer is not base:
+            document[peer.name]["verdicts"] = verdicts(peer, document[peer.name])
     return document
 
 
-def show(peers, base, scenes, document, left_out, run_line):
-    """Prints the tables."""
+def verdicts(peer, row):
+    """Each bar that was measured for a peer: what came out, of how many pairs, and whether that is enough."""
+    found = []
+
+    def judge(what, figure, bar, pairs):
+        met = figure <= bar.most and (pairs is None or pairs >= ROUNDS_MIN)
+        word = ("met, and so is the aim" if figure <= bar.aim else "met") if met else (
+            "missed" if figure > bar.most else f"too few rounds: {pairs} of {ROUNDS_MIN}")
+        found.append({"what": what, "figure": figure, "bar": bar.most, "aim": bar.aim, "pairs": pairs,
+                      "met": met, "word": word})
+
+    for scene, bar in BARS.items():
+        if row.get(scene, {}).get("ratio"):
+            judge(scene, row[scene]["ratio"], bar, len(row[scene]["ratios"]))
+    if row.get(P99_SCENE, {}).get("p99_ratio"):
+        judge("p99 of " + P99_SCENE, row[P99_SCENE]["p99_ratio"], P99_BAR, len(row[P99_SCENE]["p99_ratios"]))
+    if peer.memory.get("idle_bytes"):
+        judge("idle connection, bytes", round(peer.memory["idle_bytes"]), IDLE_BAR, None)
+    return found
+
+
+def show(peers, base, scenes, document, left_out, run_line, judged):
+    """Prints the tables, and how the `judged` peers stand to the bars."""
     print(f"# {run_line}, kernel {os.uname().release}; ratios are to {base.name}; below 1.00 is cheaper")
     for peer in peers:
         print(f"# {peer.name}: {peer.version}")
@@ -82,6 +111,13 @@ def show(peers, base, scenes, document, left_out, run_line):
         counts = ", ".join(f"{k} {v}" for k, v in d["records"].items()) or "logs nothing"
         cookies = sum(d[s]["cookies"] for s in scenes if s in d)
         print(f"{peer.name:<{width}} {asked} requests; {counts}; {cookies} cookies given")
+
+    for peer in peers:
+        if peer.name in judged and document[peer.name].get("verdicts"):
+            print(f"\nbars, by the median of {peer.name}'s ratios to {base.name}, each of two runs in the same round")
+            for v in document[peer.name]["verdicts"]:
+                pairs = f"{v['pairs']} pairs" if v["pairs"] is not None else "one look"
+                print(f"{v['what']:<24}{v['figure']:>8}  bar {v['bar']:<6} aim {v['aim']:<6} {pairs:<9} {v['word']}")
 
     for peer in peers:
         for scene, results in peer.results.items():

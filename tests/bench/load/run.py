@@ -7,8 +7,9 @@ of the proxy (all threads and children) per request, handshake or MiB: it holds 
 where requests per second do not. Look at the share of the proxy core used: below about 90 % the
 generator or the machine was the limit.
 
-  run.py                      full run (below 6 min)     run.py --quick   (below 60 s)
+  run.py                      every bar (below 10 min)   run.py --quick   (below 60 s)
   run.py --peers haproxy,forebay   only these rows       run.py --base haproxy
+The full run ends with the median of the paired ratios beside each bar; so does --json.
 
 A peer is a folder NAME with peer.json:
   {"bin": "haproxy",              program; PERF_BIN_<NAME> in the environment names another
@@ -36,7 +37,7 @@ import time
 import machine
 import peers as peer_list
 import report
-from scenes import QUICK, SCENES, WARM_UP, read_output
+from scenes import QUICK, ROUNDS_MIN, SCENES, USUAL, WARM_UP, read_output
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -52,15 +53,16 @@ def arguments():
     p.add_argument("--idle", type=int, help="idle connections held open to measure memory; 0: none")
     p.add_argument("--proxy-core", type=int, default=1)
     p.add_argument("--gen-core", type=int, default=0)
+    p.add_argument("--judge", default="forebay", help="peers that are held to the bars, comma-separated")
     p.add_argument("--json", help="file for all figures")
     p.add_argument("--budget", type=float, help="seconds after which no further round starts")
     p.add_argument("--more", action="append", default=[], help="a further folder that holds peer folders")
     a = p.parse_args()
-    a.rounds = a.rounds or (1 if a.quick else 3)
-    a.secs = a.secs or (1.0 if a.quick else 2.0)
+    a.rounds = a.rounds or (1 if a.quick else ROUNDS_MIN)
+    a.secs = a.secs or 1.0
     a.idle = a.idle if a.idle is not None else (1000 if a.quick else 8000)
-    a.budget = a.budget or (55 if a.quick else 345)
-    names = a.scenes.split(",") if a.scenes else QUICK if a.quick else SCENES
+    a.budget = a.budget or (55 if a.quick else 570)
+    names = a.scenes.split(",") if a.scenes else QUICK if a.quick else USUAL
     a.scenes = {n: SCENES[n] for n in names if n in SCENES}
     a.peers = a.peers.split(",") if a.peers else None
     return a
@@ -179,7 +181,7 @@ def main():
         base = next((p for p in running if p.name == options.base), running[0])
         document = report.collect(running, base, options.scenes)
         line = f"rounds {done}, {options.secs} s each, {time.time() - began:.0f} s"
-        report.show(running, base, options.scenes, document, left_out, line)
+        report.show(running, base, options.scenes, document, left_out, line, options.judge.split(","))
         if options.json:
             with open(options.json, "w") as out:
                 json.dump(document, out, indent=1)

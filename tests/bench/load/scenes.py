@@ -40,6 +40,23 @@ SCENES = {
     "l4_small": Scene("l4", "l4", "request", generate("128", "/1k", "keep")),
     "l4_bulk": Scene("l4", "l4bulk", "MiB", lambda port, secs: ["{lg}", "bulk", str(port), "4", str(secs)]),
 }
+# What a peer's cost must be of the base's in the same run, and what is aimed at: medians of the paired ratios. A scene that
+# has none is measured only if it is asked for.
+Bar = namedtuple("Bar", "most aim")
+BARS = {
+    "h1_keep": Bar(.95, .85),
+    "h1_close": Bar(.95, .85),
+    "h1_64k": Bar(.70, .60),
+    "l4_small": Bar(1.05, .90),
+    "l4_bulk": Bar(.95, .75),
+}
+# The 99th percentile of latencies at a fixed rate, in the same way.
+P99_SCENE, P99_BAR = "h1_rate", Bar(1.05, 1.05)
+# Bytes of an idle client connection.
+IDLE_BAR = Bar(1361, 520)
+# One run of one second is no figure.
+ROUNDS_MIN = 5
+USUAL = (*BARS, P99_SCENE)
 QUICK = ("h1_keep", "h1_close", "https_keep", "h2_tls", "l4_small")
 # Seconds of warm-up: pools of connections, tickets, lazy binding.
 WARM_UP = {"h1_keep": .3, "l4_small": .3, "https_keep": 1.0, "h2_tls": 1.0}
