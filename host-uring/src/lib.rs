@@ -17,5 +17,6 @@ pub mod log;
 pub mod metrics;
 pub mod persist;
 pub mod rt;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

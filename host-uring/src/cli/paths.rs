@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use forebay_snapshot::{Problem, Snapshot};
+use forebay_snapshot::health::HttpsMonitor;
+use forebay_snapshot::{HealthMonitor, Problem, Snapshot};
 
 /// A path of a configuration as this process finds it: a relative one counts from the configuration's folder.
 //= OBS-CONFIG-01
@@ -23,6 +24,11 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
     settle(&mut engine.admin_socket);
     if !matches!(engine.access_log.path.as_str(), "-" | "off") {
         settle(&mut engine.access_log.path);
+    }
+    for monitor in &mut snapshot.health_monitor {
+        if let HealthMonitor::Https(HttpsMonitor { ca_file: Some(path), .. }) = monitor {
+            settle(path);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use forebay_snapshot::HealthMonitor;
 
 use super::probe::{can_ping, can_start};
 use crate::config::Tree;
+use crate::tls::ClientProfile;
 
 /// All monitors that this process cannot run, each with the reason and the remedy; to be asked once its rights are what
 /// they will stay. A monitor that can never pass would take its pools out of service with the first look.
@@ -26,6 +27,9 @@ fn said(tree: &Tree, monitor: &HealthMonitor) -> Option<String> {
         }
         HealthMonitor::External(external) => {
             external.command.first().and_then(|program| can_start(program).err())
+        }
+        HealthMonitor::Https(https) => {
+            ClientProfile::new(https.ca_file.as_ref().map(Into::into)).config().err()
         }
         HealthMonitor::Tcp(_) | HealthMonitor::Http(_) | HealthMonitor::Udp(_) => None,
     };

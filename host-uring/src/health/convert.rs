@@ -13,14 +13,7 @@ pub fn monitor(from: &HealthMonitor) -> Monitor {
             response: bytes(&tcp.expect),
             maintenance_response: bytes(&tcp.maintenance_match),
         }),
-        HealthMonitor::Http(http) => Kind::Http(Http {
-            request: http.request.clone(),
-            exact: http.exact_request,
-            expect: statuses(&http.statuses),
-            response: bytes(&http.body_match),
-            maintenance_codes: http.maintenance_codes.clone(),
-            maintenance_response: bytes(&http.maintenance_match),
-        }),
+        HealthMonitor::Http(_) | HealthMonitor::Https(_) => Kind::Http(http(from)),
         HealthMonitor::Udp(udp) => Kind::Udp(Udp {
             request: bytes(&udp.send),
             response: bytes(&udp.expect),
@@ -37,6 +30,18 @@ pub fn monitor(from: &HealthMonitor) -> Monitor {
         quick_start: true,
     };
     Monitor { name: from.name().clone(), kind, timing }
+}
+
+fn http(from: &HealthMonitor) -> Http {
+    let bytes = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
+    from.http().map_or_else(Http::default, |http| Http {
+        request: http.request.to_owned(),
+        exact: http.exact_request,
+        expect: statuses(http.statuses),
+        response: bytes(http.body_match),
+        maintenance_codes: http.maintenance_codes.to_vec(),
+        maintenance_response: bytes(http.maintenance_match),
+    })
 }
 
 fn statuses(ranges: &[StatusRange]) -> StatusSet {

@@ -12,12 +12,12 @@ mod probe;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::units::Now;
-use forebay_health::{Action, Attempt, Event, Failure, Monitor, Outcome, State, Traffic, Why};
+use forebay_health::{Action, Attempt, Event, Failure, Outcome, State, Traffic, Why};
+use probe::Ask;
 use targets::Target;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -231,13 +231,12 @@ impl Driver {
 
     fn start(&mut self, index: usize, monitor: usize, attempt: Attempt) {
         let Some(target) = self.targets.get_mut(&index) else { return };
-        let (address, what) = &target.probes[monitor];
-        let (address, what) = (*address, Arc::clone(what));
+        let ask = Arc::clone(&target.probes[monitor]);
         let (sender, abandon) = oneshot::channel();
         target.running.insert((monitor, attempt), sender);
         let (results, places, introduces) = (self.results.clone(), self.places.clone(), target.introduces);
         tokio::spawn(async move {
-            let outcome = probe::run(address, what, introduces, places, abandon).await;
+            let outcome = probe::run(ask, introduces, places, abandon).await;
             // The driver is gone only when the engine ends.
             let _ = results.send(Ended { target: index, monitor, attempt, outcome }).await;
         });
@@ -294,8 +293,8 @@ fn up_servers(pool: &Pool) -> usize {
     pool.servers.iter().filter(|s| s.is_enabled() && s.shared.state() == HealthState::Up).count()
 }
 
-fn said(why: &Why, probes: &[(SocketAddr, Arc<Monitor>)]) -> String {
-    let name = |index: &usize| probes.get(*index).map_or("?", |(_, monitor)| monitor.name.as_str());
+fn said(why: &Why, probes: &[Arc<Ask>]) -> String {
+    let name = |index: &usize| probes.get(*index).map_or("?", |ask| ask.monitor.name.as_str());
     match why {
         Why::Unmonitored => "no monitor".to_owned(),
         Why::Passed => "every monitor passes".to_owned(),

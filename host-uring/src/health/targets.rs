@@ -13,10 +13,12 @@ use forebay_proxy_protocol::Version;
 use forebay_snapshot::HealthMonitor;
 use tokio::sync::oneshot;
 
+use super::probe::{Ask, Secure};
 use super::{Driver, Seen, convert, publish, state_of};
 use crate::config::{Server, Tree};
 use crate::l4::introduce;
 use crate::metrics::Counter;
+use crate::tls::ClientProfile;
 
 /// Servers that agree in these are one target: address, monitors, passive monitor, version of the PROXY header.
 type Alike<'t> = (SocketAddr, Vec<&'t str>, bool, Option<u8>);
@@ -25,8 +27,8 @@ type Alike<'t> = (SocketAddr, Vec<&'t str>, bool, Option<u8>);
 pub(super) struct Target {
     /// The PROXY header that the server wants: probes speak for the engine itself.
     pub(super) introduces: Option<Version>,
-    /// Where each monitor probes.
-    pub(super) probes: Vec<(SocketAddr, Arc<Monitor>)>,
+    /// What each monitor asks.
+    pub(super) probes: Vec<Arc<Ask>>,
     address: SocketAddr,
     passive: bool,
     pub(super) health: ServerHealth,
@@ -36,16 +38,54 @@ pub(super) struct Target {
     pub(super) due: Option<Now>,
 }
 
+/// A monitor of the document, made ready to ask any server.
+struct Asked<'t> {
+    from: &'t HealthMonitor,
+    monitor: Arc<Monitor>,
+    trust: Option<Arc<ClientProfile>>,
+}
+
+impl<'t> Asked<'t> {
+    fn of(from: &'t HealthMonitor) -> Self {
+        let trust = match from {
+            HealthMonitor::Https(https) => {
+                Some(Arc::new(ClientProfile::new(https.ca_file.as_ref().map(Into::into))))
+            }
+            _ => None,
+        };
+        Self { from, monitor: Arc::new(convert::monitor(from)), trust }
+    }
+
+    /// What it asks this server.
+    //= HM-HTTPS-04
+    fn at(&self, server: &Server) -> Ask {
+        let port = self.from.port().unwrap_or(server.address.port());
+        let address = SocketAddr::new(server.address.ip(), port);
+        let named = match self.from {
+            HealthMonitor::Https(https) => https.server_name.as_deref(),
+            _ => None,
+        };
+        let host = match named {
+            Some(name) if port == 443 => name.to_owned(),
+            Some(name) => format!("{name}:{port}"),
+            None => address.to_string(),
+        };
+        let secure = self.trust.as_ref().map(|trust| Secure {
+            trust: Arc::clone(trust),
+            name: named.map_or_else(|| address.ip().to_string(), str::to_owned),
+        });
+        Ask { address, host, monitor: Arc::clone(&self.monitor), secure }
+    }
+}
+
 impl Driver {
     /// Makes the targets of `tree`; those that are asked the same as before go on.
     //= OBS-HEALTH-01
     //= RELOAD-HEALTH-01
     pub(super) fn make_targets(&mut self, tree: Arc<Tree>) {
         let mut before = std::mem::take(&mut self.targets);
-        let monitors: BTreeMap<&str, Arc<Monitor>> =
-            tree.monitors.iter().map(|m| (m.name().as_str(), Arc::new(convert::monitor(m)))).collect();
-        let ports: BTreeMap<&str, Option<u16>> =
-            tree.monitors.iter().map(|m: &HealthMonitor| (m.name().as_str(), m.port())).collect();
+        let monitors: BTreeMap<&str, Asked<'_>> =
+            tree.monitors.iter().map(|m| (m.name().as_str(), Asked::of(m))).collect();
         let mut known: BTreeMap<Alike<'_>, usize> = BTreeMap::new();
         let now = self.now();
         self.seen = vec![Seen::default(); tree.server_slots];
@@ -56,12 +96,8 @@ impl Driver {
             let introduces = introduce::version(pool.config.send_proxy_protocol);
             let wants = introduces.map(|version| version as u8);
             let number = *known.entry((server.address, names.clone(), passive, wants)).or_insert_with(|| {
-                let at = |name: &str| {
-                    let port = ports.get(name).copied().flatten().unwrap_or(server.address.port());
-                    Some((SocketAddr::new(server.address.ip(), port), Arc::clone(monitors.get(name)?)))
-                };
-                let probes: Vec<(SocketAddr, Arc<Monitor>)> =
-                    names.iter().filter_map(|name| at(name)).collect();
+                let probes: Vec<Arc<Ask>> =
+                    names.iter().filter_map(|name| Some(Arc::new(monitors.get(name)?.at(server)))).collect();
                 let same = |t: &Target| {
                     t.address == server.address
                         && t.passive == passive
@@ -76,7 +112,7 @@ impl Driver {
                     self.targets.insert(number, target);
                     return number;
                 }
-                let timings: Vec<_> = probes.iter().map(|(_, monitor)| monitor.timing).collect();
+                let timings: Vec<_> = probes.iter().map(|ask| ask.monitor.timing).collect();
                 let rule = PassiveRule { enabled: passive, ..PassiveRule::default() };
                 let health = ServerHealth::new(&timings, rule, server.id.0, now);
                 let (slots, running) = (Vec::new(), BTreeMap::new());

@@ -21,6 +21,8 @@ pub const LOG_TEXT_BYTES_MAX: usize = 1_024;
 pub const PROBES_AT_ONCE_MAX: usize = 4_096;
 /// Commands of external monitors at the same time: each is a process, and more would take the workers' cores.
 pub const COMMANDS_AT_ONCE_MAX: usize = 32;
+/// Bytes of a file of authorities: some twenty times the list that browsers trust.
+pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
 /// Milliseconds between two looks of the passive monitors at the workers' counters.
 pub const PASSIVE_LOOK_MS: u64 = 100;
 /// Milliseconds between two looks of the log's writer at the rings: 4 MiB last for 200 MB/s of lines a worker.

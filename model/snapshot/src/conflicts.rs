@@ -446,9 +446,9 @@ fn monitor_problems(reader: &mut Reader, at: &str, monitor: &HealthMonitor) {
             format!("{timeout} s is not below send_interval_s = {interval} s ({at}.send_interval_s)");
         reader.report(&path, reason, "wait less long, or probe less often");
     }
-    let HealthMonitor::Http(http) = monitor else { return };
+    let Some(http) = monitor.http() else { return };
     let path = format!("{at}.request");
-    if !http.exact_request && !reader.is_bad(&path) && !is_request(&http.request) {
+    if !http.exact_request && !reader.is_bad(&path) && !is_request(http.request) {
         let reason = "its first line is no request line";
         let fix = "begin with a method and a path, as in \"GET / HTTP/1.0\", or set exact_request = true";
         reader.report(&path, reason, fix);

@@ -13,6 +13,8 @@ by_type! {
         Tcp(TcpMonitor) = "tcp",
         /// A request is sent and its answer judged.
         Http(HttpMonitor) = "http",
+        /// As `http`, over TLS.
+        Https(HttpsMonitor) = "https",
         /// A datagram is sent and its answer judged.
         Udp(UdpMonitor) = "udp",
         /// An ICMP echo request is sent.
@@ -40,9 +42,50 @@ impl HealthMonitor {
         match self {
             Self::Tcp(monitor) => monitor.port,
             Self::Http(monitor) => monitor.port,
+            Self::Https(monitor) => monitor.port,
             Self::Udp(monitor) => monitor.port,
             Self::External(monitor) => monitor.port,
             Self::Ping(_) => None,
+        }
+    }
+}
+
+/// What `http` and `https` have in common: the request, and how its answer is judged.
+pub struct HttpProbe<'m> {
+    /// The request.
+    pub request: &'m str,
+    /// Send it as it stands.
+    pub exact_request: bool,
+    /// Answers that mean success.
+    pub statuses: &'m [StatusRange],
+    /// A text that must stand in the answer.
+    pub body_match: Option<&'m str>,
+    /// Statuses that mean maintenance.
+    pub maintenance_codes: &'m [u16],
+    /// A text that means maintenance.
+    pub maintenance_match: Option<&'m str>,
+}
+
+macro_rules! http_probe {
+    ($monitor:expr) => {
+        Some(HttpProbe {
+            request: &$monitor.request,
+            exact_request: $monitor.exact_request,
+            statuses: &$monitor.statuses,
+            body_match: $monitor.body_match.as_deref(),
+            maintenance_codes: &$monitor.maintenance_codes,
+            maintenance_match: $monitor.maintenance_match.as_deref(),
+        })
+    };
+}
+
+impl HealthMonitor {
+    /// What it asks by HTTP; `None`: it asks in another way.
+    pub fn http(&self) -> Option<HttpProbe<'_>> {
+        match self {
+            Self::Http(monitor) => http_probe!(monitor),
+            Self::Https(monitor) => http_probe!(monitor),
+            Self::Tcp(_) | Self::Udp(_) | Self::Ping(_) | Self::External(_) => None,
         }
     }
 }
@@ -88,6 +131,28 @@ monitors! {
     pub struct HttpMonitor {
         /// The port that is probed; absent: the server's own.
         port: Option<u16> = None, in 1..=65_535;
+        /// The request: its first line, and header lines after `\r\n` if wanted.
+        request: String = "GET / HTTP/1.0".to_owned(), is rules::probe;
+        /// Send `request` as it stands, nothing added.
+        exact_request: bool = false;
+        /// Answers that mean success.
+        statuses: Vec<StatusRange> = vec![StatusRange::SUCCESS];
+        /// A text that must stand within the first 2 KiB of head and body.
+        body_match: Option<String> = None, is rules::sought_if_given;
+        /// Statuses that mean maintenance.
+        maintenance_codes: Vec<u16> = Vec::new();
+        /// A text within the first 2 KiB that means maintenance.
+        maintenance_match: Option<String> = None, is rules::sought_if_given;
+    }
+
+    /// A request is sent over TLS (1.2 or 1.3) and its answer judged.
+    pub struct HttpsMonitor {
+        /// The port that is probed; absent: the server's own.
+        port: Option<u16> = None, in 1..=65_535;
+        /// The authorities that may have signed the server's certificate, a file in PEM form, read again when it has changed; a relative path counts from the configuration's folder. Absent: the certificate is not judged.
+        ca_file: Option<String> = None, is rules::path_if_given;
+        /// The name that the server is asked for (SNI) and, with `ca_file`, that its certificate must have; absent: the server's own, a host name or its IP address.
+        server_name: Option<String> = None, is rules::host_if_given;
         /// The request: its first line, and header lines after `\r\n` if wanted.
         request: String = "GET / HTTP/1.0".to_owned(), is rules::probe;
         /// Send `request` as it stands, nothing added.

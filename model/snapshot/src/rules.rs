@@ -142,6 +142,35 @@ pub(crate) fn path(text: &str) -> Kept {
     Ok(())
 }
 
+/// An optional file's path.
+pub(crate) fn path_if_given(text: &Option<String>) -> Kept {
+    text.as_deref().map_or(Ok(()), path)
+}
+
+/// An optional name of a host, without a port.
+pub(crate) fn host_if_given(text: &Option<String>) -> Kept {
+    match text {
+        Some(text) if !is_host_name(text) => {
+            broken("this is no name of a host", "write one like \"app.internal\"")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a text is a host name as the DNS takes it: labels of letters, digits, '-' and '_', at most 63 bytes each and
+/// 253 together, the last one not a number (that would be a mistyped address).
+pub(crate) fn is_host_name(text: &str) -> bool {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253 && text.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// A unix socket's path, which the kernel holds in 108 bytes with the closing zero.
 pub(crate) fn socket_path(text: &str) -> Kept {
     path(text)?;

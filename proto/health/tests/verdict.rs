@@ -362,7 +362,7 @@ fn kind_of(verdict: &Verdict) -> (u8, u16) {
         Verdict::Fail(Failure::NotHttp(_)) => (6, 0),
         Verdict::Fail(Failure::Status(status, _)) => (7, *status),
         Verdict::Fail(Failure::NoMatch(_)) => (8, 0),
-        Verdict::Fail(Failure::Unreachable(_)) => (9, 0),
+        Verdict::Fail(Failure::Unreachable(_) | Failure::Tls(_)) => (9, 0),
         Verdict::Fail(Failure::Command(..)) => (10, 0),
     }
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod datagrams;
 mod ping;
+mod secure;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

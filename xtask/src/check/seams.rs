@@ -35,6 +35,12 @@ const SEAMS: &[Seam] = &[
         why: "workers never name tokio; it belongs to the control thread",
     },
     Seam {
+        words: &["rustls", "tokio_rustls"],
+        within: &["host-uring/src/"],
+        except: &["host-uring/src/tls/"],
+        why: "TLS enters through tls/ alone, so that what is trusted is decided in one place",
+    },
+    Seam {
         words: &["tokio", "monoio"],
         within: &["host-native/sandbox/"],
         except: &[],

@@ -93,7 +93,12 @@ const NEEDS: &[Need] = &[
     need(Sign::Program("iperf3"), Cure::Package("iperf3"), "foreign bulk traffic", FOREIGN),
     need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", LOADING),
     need(Sign::Program("systemd-analyze"), Cure::Package("systemd"), "the unit file is checked", FOREIGN),
-    need(Sign::Program("openssl"), Cure::Package("openssl"), "the load harness", LOADING),
+    need(
+        Sign::Program("openssl"),
+        Cure::Package("openssl"),
+        "certificates, and a foreign TLS server",
+        LOADING,
+    ),
     need(
         Sign::AnyFile(&["/usr/include/openssl/ssl.h"]),
         Cure::Package("libssl-dev"),

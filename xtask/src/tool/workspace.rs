@@ -58,7 +58,22 @@ impl Workspace {
             &host,
         ]))?;
         let value: Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;
-        Self::read(&value, &tree::root())
+        let mut workspace = Self::read(&value, &tree::root())?;
+        // Metadata also resolves what an optional part of a dependency would need if somebody took it.
+        let edges = ["tree", "--workspace", "--edges=normal,build,dev", "--prefix=none", "--format={p}"];
+        let built = process::output(process::cargo(&edges).args(["--target", &host]))?;
+        workspace.keep_only(&built);
+        Ok(workspace)
+    }
+
+    /// Forgets foreign packages that no line of `built` begins with: name and version, as `cargo tree` writes them.
+    fn keep_only(&mut self, built: &str) {
+        let built: BTreeSet<(&str, &str)> = built
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, rest)| (name, rest.split(' ').next().unwrap_or_default().trim_start_matches('v')))
+            .collect();
+        self.foreign.retain(|p| built.contains(&(p.name.as_str(), p.version.as_str())));
     }
 
     /// Asks cargo about each package that stands in a workspace of its own.
@@ -162,4 +177,23 @@ fn host() -> Result<String> {
     let out = process::output(std::process::Command::new("rustc").arg("-vV").current_dir(tree::root()))?;
     let line = out.lines().find_map(|l| l.strip_prefix("host: "));
     Ok(line.context("rustc -vV names no host")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_only_resolved_and_never_built_is_no_part_of_the_workspace() {
+        let package = |name: &str, version: &str| Package {
+            name: name.into(),
+            version: version.into(),
+            ..Package::default()
+        };
+        let foreign = vec![package("ring", "0.17.14"), package("syn", "2.0.1"), package("syn", "3.0.9")];
+        let mut workspace = Workspace { foreign, ..Workspace::default() };
+        workspace.keep_only("ours v0.1.0 (/a/folder)\nsyn v3.0.9 (*)\nserde_derive v1.0.0 (proc-macro)\n");
+        let left: Vec<_> = workspace.foreign.iter().map(|p| (p.name.as_str(), p.version.as_str())).collect();
+        assert_eq!(left, [("syn", "3.0.9")]);
+    }
 }

@@ -22,6 +22,7 @@ pub use command::can_start;
 pub use ping::can_ping;
 
 use crate::limits::{COMMANDS_AT_ONCE_MAX, PROBES_AT_ONCE_MAX};
+use crate::tls::ClientProfile;
 
 /// Between two tries to get what we are short of.
 const SHORTAGE_LOOK: Duration = Duration::from_millis(100);
@@ -42,18 +43,49 @@ impl Default for Places {
     }
 }
 
-/// Probes `address` until there is a verdict or `abandon` resolves (the receive time-out passed).
+/// What one monitor asks one server.
+#[derive(Debug, PartialEq)]
+pub struct Ask {
+    /// Where.
+    pub address: SocketAddr,
+    /// How a request names the server, where it names it.
+    pub host: String,
+    /// What is asked, and how the answer is judged.
+    pub monitor: Arc<Monitor>,
+    /// Over TLS.
+    pub secure: Option<Secure>,
+}
+
+/// How a probe over TLS is protected.
+#[derive(Debug, PartialEq)]
+pub struct Secure {
+    /// Whom the engine trusts.
+    pub trust: Arc<ClientProfile>,
+    /// The name that the server is asked for: a host's or an IP address.
+    pub name: String,
+}
+
+/// What there was when a probe's time was up.
+#[derive(Default)]
+struct Stage {
+    /// Something of ours was wanting.
+    short: AtomicBool,
+    /// The handshake of TLS was under way.
+    shakes_hands: AtomicBool,
+}
+
+/// Probes until there is a verdict or `abandon` resolves (the receive time-out passed).
 ///
 /// What the probe opened is closed when this returns; a command that hangs has been sent its end by then. Memory is
 /// bounded by the evaluator's window.
 //= HM-OWN-01
 pub async fn run(
-    address: SocketAddr,
-    monitor: Arc<Monitor>,
+    ask: Arc<Ask>,
     introduces: Option<Version>,
     places: Places,
     mut abandon: oneshot::Receiver<()>,
 ) -> Outcome {
+    let (address, monitor) = (ask.address, &ask.monitor);
     let places = match monitor.kind {
         Kind::External(_) => places.commands,
         _ => places.sockets,
@@ -63,7 +95,7 @@ pub async fn run(
         _ = &mut abandon => return Outcome::NotMade,
     };
     let verdict = match &monitor.kind {
-        Kind::External(_) => command::run(address, Arc::clone(&monitor), place, abandon).await,
+        Kind::External(_) => command::run(address, Arc::clone(monitor), place, abandon).await,
         Kind::Ping => {
             let short = AtomicBool::new(false);
             let verdict = tokio::select! {
@@ -74,31 +106,35 @@ pub async fn run(
                 (!short.load(Ordering::Relaxed)).then(|| Verdict::Fail(Failure::TimedOut(Default::default())))
             })
         }
-        kind => talk(address, kind, introduces, abandon).await,
+        _ => talk(&ask, introduces, abandon).await,
     };
     verdict.and_then(Outcome::of).unwrap_or(Outcome::NotMade)
 }
 
 /// Sends bytes and judges what comes; `None`: the probe could not be made.
-async fn talk(
-    address: SocketAddr,
-    kind: &Kind,
-    introduces: Option<Version>,
-    abandon: oneshot::Receiver<()>,
-) -> Option<Verdict> {
-    let mut evaluator = Evaluator::new(kind)?;
-    let short = AtomicBool::new(false);
+async fn talk(ask: &Ask, introduces: Option<Version>, abandon: oneshot::Receiver<()>) -> Option<Verdict> {
+    let mut evaluator = Evaluator::new(&ask.monitor.kind)?;
+    let stage = Stage::default();
     let talking = async {
-        match kind {
-            Kind::Udp(udp) => datagram::talk(address, udp, &mut evaluator, &short).await,
-            _ => stream::talk(address, kind, introduces, &mut evaluator, &short).await,
+        match &ask.monitor.kind {
+            Kind::Udp(udp) => datagram::talk(ask.address, udp, &mut evaluator, &stage.short).await,
+            _ => stream::talk(ask, introduces, &mut evaluator, &stage).await,
         }
     };
     let verdict = tokio::select! {
         verdict = talking => Some(verdict),
         _ = abandon => None,
     };
-    verdict.or_else(|| (!short.load(Ordering::Relaxed)).then(|| evaluator.finish(End::TimedOut)))
+    verdict.or_else(|| {
+        if stage.short.load(Ordering::Relaxed) {
+            return None;
+        }
+        if stage.shakes_hands.load(Ordering::Relaxed) {
+            let why = "the handshake did not end within the receive time-out".to_owned();
+            return Some(Verdict::Fail(Failure::Tls(why)));
+        }
+        Some(evaluator.finish(End::TimedOut))
+    })
 }
 
 /// Says that a probe waits for something of ours, and waits a little.

@@ -1,44 +1,72 @@
 //! A probe over TCP: a connection, a request, a verdict.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use forebay_health::{End, Evaluator, Failure, Kind, Verdict};
 use forebay_proxy_protocol::{Version, write_own};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{said, wait_for_our_own};
+use super::{Ask, Stage, said, wait_for_our_own};
 use crate::limits::is_shortage;
+use crate::tls::{self, server_name};
 
-/// Talks until there is a verdict; `short` is set while something of ours is wanting.
+/// Talks until there is a verdict; `stage` says how far it has come.
 pub async fn talk(
-    address: SocketAddr,
-    kind: &Kind,
+    ask: &Ask,
     introduces: Option<Version>,
     evaluator: &mut Evaluator,
-    short: &AtomicBool,
+    stage: &Stage,
 ) -> Verdict {
     let mut stream = loop {
-        match TcpStream::connect(address).await {
+        match TcpStream::connect(ask.address).await {
             Ok(stream) => break stream,
-            Err(error) if is_shortage(&error) => wait_for_our_own(address, &error, short).await,
+            Err(error) if is_shortage(&error) => wait_for_our_own(ask.address, &error, &stage.short).await,
             Err(error) => return Verdict::Fail(Failure::Connect(said(&error))),
         }
     };
-    short.store(false, Ordering::Relaxed);
+    stage.short.store(false, Ordering::Relaxed);
     // A probe's port is not kept in TIME_WAIT: with many servers and short intervals these would use up the ports.
     let _ = stream.set_zero_linger();
     let _ = stream.set_nodelay(true);
     //= L4-PROXY-03
     let header = introduces.map_or(&[][..], write_own);
-    let request = match kind {
+    let request = match &ask.monitor.kind {
         Kind::Tcp(tcp) => tcp.request.clone(),
-        Kind::Http(http) => http.request_bytes(&address.to_string()),
+        Kind::Http(http) => http.request_bytes(&ask.host),
         Kind::Udp(_) | Kind::Ping | Kind::External(_) => Vec::new(),
     };
-    let request = [header, &request].concat();
-    if !request.is_empty() && stream.write_all(&request).await.is_err() {
+    let Some(secure) = &ask.secure else {
+        return exchange(stream, &[header, &request].concat(), evaluator).await;
+    };
+    if stream.write_all(header).await.is_err() {
+        return evaluator.finish(End::Closed);
+    }
+    let failed = |why| Verdict::Fail(Failure::Tls(why));
+    let (config, name) = match (secure.trust.config(), server_name(&secure.name)) {
+        (Ok(config), Ok(name)) => (config, name),
+        (Err(why), _) | (_, Err(why)) => return failed(why),
+    };
+    stage.shakes_hands.store(true, Ordering::Relaxed);
+    let connected = tls::connect(config, name, stream).await;
+    stage.shakes_hands.store(false, Ordering::Relaxed);
+    match connected {
+        Ok(stream) => exchange(stream, &request, evaluator).await,
+        Err(why) => failed(why),
+    }
+}
+
+/// Sends a request and judges what comes.
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &[u8],
+    evaluator: &mut Evaluator,
+) -> Verdict {
+    let sent = async {
+        stream.write_all(request).await?;
+        stream.flush().await
+    };
+    if !request.is_empty() && sent.await.is_err() {
         return evaluator.finish(End::Closed);
     }
     let verdict = evaluator.connected();

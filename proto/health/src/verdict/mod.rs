@@ -42,6 +42,8 @@ pub enum End {
 pub enum Failure {
     /// No connection came about; the text is the system's.
     Connect(String),
+    /// No protected connection came about: what is wrong with the server's TLS or certificate.
+    Tls(String),
     /// The network or the server's system said that nobody is there to answer; the text is the system's.
     Unreachable(String),
     /// The receive time-out passed; the excerpt shows what had arrived.
@@ -62,6 +64,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::Tls(why) => write!(f, "no TLS: {why}"),
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),
             Self::TimedOut(seen) if seen.is_empty() => f.write_str("no answer within the receive time-out"),
             Self::TimedOut(seen) => write!(f, "no complete answer within the receive time-out, only {seen}"),

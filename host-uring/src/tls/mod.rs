@@ -1,0 +1,41 @@
+//! TLS: the one place that names the library.
+//!
+//! What is here today is the client's side, for health monitors: TLS 1.2 and 1.3, by the cryptography that cookies use.
+
+mod client;
+mod judge;
+
+pub use client::{ClientProfile, Connection, connect, server_name};
+pub use rustls::pki_types::ServerName;
+
+use rustls::{CertificateError, Error, PeerIncompatible};
+
+/// Why a handshake failed, in words for who runs the server.
+//= HM-HTTPS-03
+fn said(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "the server's certificate is signed by none of the authorities in ca_file".to_owned()
+        }
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "the server's certificate has expired".to_owned()
+        }
+        Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => "the server's certificate is not valid yet".to_owned(),
+        // Said by the part that follows the chain; there is no word of its own for it.
+        Error::InvalidCertificate(CertificateError::Other(why))
+            if why.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            "the server's certificate is that of an authority and not of a server".to_owned()
+        }
+        Error::InvalidCertificate(why) => format!("the server's certificate is refused: {why}"),
+        Error::InvalidMessage(_) => "what the server sent is no TLS".to_owned(),
+        Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)
+        | Error::AlertReceived(rustls::AlertDescription::ProtocolVersion) => {
+            "the server speaks neither TLS 1.2 nor TLS 1.3".to_owned()
+        }
+        Error::AlertReceived(alert) => format!("the server ended the handshake with the alert {alert:?}"),
+        other => other.to_string(),
+    }
+}

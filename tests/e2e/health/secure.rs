@@ -1,0 +1,236 @@
+//! Monitors over TLS, asked of nginx and OpenSSL.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+use forebay_e2e::wait::secs;
+use forebay_e2e::{Engine, Lab, Options, Origin, Process, bin, config, eventually};
+
+/// Runs `openssl` in a folder.
+#[track_caller]
+fn openssl(folder: &Path, words: &str) {
+    let mut command = Command::new(bin::foreign("openssl", "openssl"));
+    let done = command.args(words.split(' ')).current_dir(folder).output().expect("openssl starts");
+    assert!(done.status.success(), "{words}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// An authority: `NAME.pem` and `NAME.key`.
+fn authority(folder: &Path, name: &str) {
+    let key = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(folder, &format!("{key} -keyout {name}.key -out {name}.pem -days 2 -subj /CN={name}"));
+}
+
+/// A certificate for `app.internal` and an address, signed by an authority and good for so many days from now.
+fn certificate(folder: &Path, name: &str, authority: &str, ip: impl std::fmt::Display, days: i32) {
+    let request = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(folder, &format!("{request} -keyout {name}.key -out {name}.csr -subj /CN=app.internal"));
+    let names = format!("subjectAltName=DNS:app.internal,IP:{ip}\n");
+    std::fs::write(folder.join(format!("{name}.ext")), names).expect("the lab's folder");
+    openssl(
+        folder,
+        &format!(
+            "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days {days} \
+             -extfile {name}.ext -out {name}.pem"
+        ),
+    );
+}
+
+/// An nginx with a server for each certificate; it tells under `/` which name it was asked for.
+fn nginx(lab: &Lab, servers: &[(SocketAddr, &str)]) -> Process {
+    let servers: String = servers
+        .iter()
+        .map(|(at, name)| {
+            let tls = match *name {
+                "" => format!("listen {at};"),
+                name => {
+                    format!("listen {at} ssl; ssl_certificate {name}.pem; ssl_certificate_key {name}.key;")
+                }
+            };
+            format!("server {{ {tls} location / {{ return 200 \"asked for <$ssl_server_name>\"; }} }}\n")
+        })
+        .collect();
+    let text = format!(
+        "daemon off; master_process off; pid nginx.pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off;\n\
+         client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\n\
+         {servers}}}\n"
+    );
+    std::fs::write(lab.folder().join("nginx.conf"), text).expect("the lab's folder");
+    let mut command = Command::new(bin::foreign("nginx", "nginx"));
+    command.arg("-p").arg(lab.folder()).args(["-e", "stderr", "-c", "nginx.conf"]);
+    Process::start("nginx", command, lab.folder())
+}
+
+/// A pool of one server, judged by an HTTPS monitor of its own with these keys.
+fn watched(name: &str, server: SocketAddr, keys: &str) -> String {
+    let keys_of_pool = format!("health_monitors = [\"{name}\"]\npassive_health_monitor = false");
+    config::pool(name, &keys_of_pool, &[server])
+        + &format!(
+            "[[health_monitor]]\nname = \"{name}\"\ntype = \"https\"\nsend_interval_s = 2\nreceive_timeout_s = 1\n\
+             successful_checks = 1\nfailed_checks = 1\n{keys}\n"
+        )
+}
+
+/// Waits until a server is as it should be, and its reason has these words.
+#[track_caller]
+fn expect(engine: &Engine, server: SocketAddr, up: bool, words: &str) {
+    engine.wait_for_server(server, up);
+    eventually(&format!("{server}: {words:?}"), secs(15), || engine.why(server).contains(words));
+}
+
+//= test HM-HTTPS-01
+//= test HM-HTTPS-03
+//= test HM-HTTPS-04
+#[test]
+fn a_certificate_is_judged_by_authority_name_and_time_and_only_where_an_authority_is_named() {
+    let lab = Lab::new();
+    let folder = lab.folder();
+    authority(folder, "ca");
+    authority(folder, "stranger");
+    certificate(folder, "good", "ca", lab.ip(), 2);
+    certificate(folder, "expired", "ca", lab.ip(), -1);
+    certificate(folder, "unknown", "stranger", lab.ip(), 2);
+    let [good, byip, wrong, expired, unjudged, unknown, own] = lab.addresses();
+    let _nginx = nginx(
+        &lab,
+        &[
+            (good, "good"),
+            (byip, "good"),
+            (wrong, "good"),
+            (expired, "expired"),
+            (unjudged, "expired"),
+            (unknown, "unknown"),
+            (own, "stranger"),
+        ],
+    );
+    let ca = "ca_file = \"ca.pem\"";
+    let cases = [
+        (
+            "good",
+            good,
+            format!("{ca}\nserver_name = \"app.internal\"\nbody_match = \"<app.internal>\""),
+            true,
+            "",
+        ),
+        // By its address, which is compared and not sent.
+        ("byip", byip, format!("{ca}\nbody_match = \"asked for <>\""), true, ""),
+        (
+            "wrong",
+            wrong,
+            format!("{ca}\nserver_name = \"other.internal\""),
+            false,
+            "not valid for name \"other.internal\"",
+        ),
+        (
+            "expired",
+            expired,
+            format!("{ca}\nserver_name = \"app.internal\""),
+            false,
+            "certificate has expired",
+        ),
+        (
+            "unjudged",
+            unjudged,
+            "server_name = \"any.internal\"\nbody_match = \"<any.internal>\"".into(),
+            true,
+            "",
+        ),
+        ("unknown", unknown, ca.into(), false, "signed by none of the authorities"),
+        ("own", own, ca.into(), false, "that of an authority and not of a server"),
+    ];
+    let text = config::service("good", lab.address())
+        + &cases.iter().map(|(name, at, keys, ..)| watched(name, *at, keys)).collect::<String>();
+    let engine = lab.engine(&text);
+    for (_, server, _, up, words) in cases {
+        expect(&engine, server, up, words);
+    }
+}
+
+//= test HM-HTTPS-03
+#[test]
+fn what_is_no_tls_or_too_old_or_never_answers_is_down_and_said() {
+    let lab = Lab::new();
+    let folder = lab.folder();
+    authority(folder, "ca");
+    let [plain, old, stalls, closes] = lab.addresses();
+    let _nginx = nginx(&lab, &[(plain, "")]);
+    let mut command = Command::new(bin::foreign("openssl", "openssl"));
+    command.args([
+        "s_server",
+        "-www",
+        "-tls1_1",
+        "-cipher",
+        "ALL:@SECLEVEL=0",
+        "-key",
+        "ca.key",
+        "-cert",
+        "ca.pem",
+    ]);
+    command.args(["-accept", &old.to_string()]);
+    let _old = Process::start("openssl", command, folder);
+    let _stalls = Origin::silent(stalls);
+    let _closes = Origin::start(closes, |_, _| Ok(()));
+    eventually("OpenSSL listens", secs(10), || TcpStream::connect(old).is_ok());
+    let cases = [
+        ("plain", plain, "what the server sent is no TLS"),
+        ("old", old, "the server speaks neither TLS 1.2 nor TLS 1.3"),
+        ("stalls", stalls, "the handshake did not end within the receive time-out"),
+        ("closes", closes, "no TLS:"),
+    ];
+    let text = config::service("plain", lab.address())
+        + &cases.iter().map(|(name, at, _)| watched(name, *at, "")).collect::<String>();
+    let engine = lab.engine(&text);
+    for (_, server, words) in cases {
+        expect(&engine, server, false, words);
+    }
+}
+
+//= test HM-HTTPS-02
+#[test]
+fn a_file_of_authorities_that_has_changed_is_read_again_and_one_that_is_no_good_changes_nothing() {
+    let lab = Lab::new();
+    let folder = lab.folder();
+    authority(folder, "ca");
+    authority(folder, "stranger");
+    certificate(folder, "good", "ca", lab.ip(), 2);
+    let server = lab.address();
+    let _nginx = nginx(&lab, &[(server, "good")]);
+    let put = |bytes: &[u8]| {
+        std::fs::write(folder.join("fresh"), bytes).expect("the lab's folder");
+        std::fs::rename(folder.join("fresh"), folder.join("trusted.pem")).expect("the lab's folder");
+    };
+    let pem = |name: &str| std::fs::read(folder.join(name)).expect("a certificate");
+    put(&pem("ca.pem"));
+    let text = config::service("web", lab.address()) + &watched("web", server, "ca_file = \"trusted.pem\"");
+    let engine = lab.engine(&text);
+    engine.wait_for_server(server, true);
+    put(&pem("stranger.pem"));
+    engine.wait_for_server(server, false);
+    put(&[pem("stranger.pem"), pem("ca.pem")].concat());
+    engine.wait_for_server(server, true);
+    put(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    eventually("it is said", secs(15), || engine.process.printed().contains("TLS_FILE_REFUSED"));
+    let label = server.to_string();
+    let passed = || engine.metric("forebay_health_probes_total", &[("server", &label), ("result", "passed")]);
+    let before = passed();
+    eventually("probes go on", secs(15), || passed() > before + 1.0);
+    engine.wait_for_server(server, true);
+    assert_eq!(engine.process.printed().matches("TLS_FILE_REFUSED").count(), 1, "said once");
+}
+
+//= test HM-HTTPS-02
+#[test]
+fn a_file_of_authorities_that_is_not_there_is_said_at_the_start_and_at_a_reload() {
+    let lab = Lab::new();
+    let server = lab.address();
+    let at = lab.address();
+    let missing = config::service("web", at) + &watched("web", server, "ca_file = \"missing.pem\"");
+    let mut engine = Engine::spawn(&lab, &missing, &Options::default());
+    assert!(!engine.process.wait(secs(15)).success());
+    let said = engine.process.printed();
+    assert!(said.contains("health_monitor \"web\": ca_file") && said.contains("missing.pem"), "{said}");
+    let engine = lab.engine(&(config::service("web", at) + &watched("web", server, "")));
+    engine.write(&missing);
+    let answer = engine.admin(&serde_json::json!({ "command": "reload" })).to_string();
+    assert!(answer.contains("missing.pem"), "{answer}");
+}
