@@ -118,6 +118,47 @@ fn a_worker_in_steady_state_allocates_nothing_per_request() {
     }
 }
 
+//= test SE-IDLE-02
+#[test]
+fn a_crowd_whose_requests_are_all_under_way_at_once_allocates_nothing_when_it_comes_again() {
+    const CROWD: usize = 200;
+    static ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    static ARRIVED: AtomicU64 = AtomicU64::new(0);
+    let _alone = COUNTS.lock();
+    let server = Server::start(|mut stream| {
+        let mut rest = Vec::new();
+        while read_request(&mut stream, &mut rest).is_some() {
+            // Nobody is answered before all are there.
+            let due = ARRIVED.fetch_add(1, Ordering::SeqCst) / CROWD as u64 * CROWD as u64 + CROWD as u64;
+            eventually("the crowd is there", || ARRIVED.load(Ordering::SeqCst) >= due);
+            if stream.write_all(ANSWER).is_err() {
+                return;
+            }
+        }
+    });
+    let document = format!(
+        "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:1\"]\npool = \"web\"\n\
+         [[pool]]\nname = \"web\"\nconnection_pool = {{ idle_connections_max = {CROWD} }}\n\
+         [[pool.server]]\naddress = \"{}\"\n",
+        server.address
+    );
+    let engine = Engine::start_with(Backend::IoUring, &document, 1, 2 * CROWD, || COUNTED.set(true));
+    let mut clients: Vec<_> = (0..CROWD).map(|_| engine.connect()).collect();
+    let mut come = || {
+        for client in &mut clients {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+        }
+        for client in &mut clients {
+            assert_eq!(read_answer(client, &mut Vec::new(), false).expect("an answer").status, 200);
+        }
+    };
+    come();
+    come();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    come();
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "for {CROWD} requests at once");
+}
+
 /// A kind of request, and the configuration that it meets.
 struct Scene {
     name: &'static str,

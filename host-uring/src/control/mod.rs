@@ -27,6 +27,7 @@ mod stand_in;
 mod state;
 pub mod supervisor;
 pub mod tables;
+mod trim;
 mod web;
 
 pub use explain::Peek;

@@ -15,7 +15,7 @@ use super::lock::StateLock;
 use super::notify::{self, Manager};
 use super::reload::{Reloader, Source};
 use super::supervisor::{Body, Order, Orders, Supervisor};
-use super::{Running, ShutdownStage, State, admin, full, identity, resident, sockets, web};
+use super::{Running, ShutdownStage, State, admin, full, identity, resident, sockets, trim, web};
 use crate::config::Tree;
 use crate::health::{self, Driver};
 use crate::limits::sizes::{self, Needs, Sizes};
@@ -139,6 +139,7 @@ async fn control(
         tokio::spawn(web::serve(listener, Arc::clone(state)));
     }
     tokio::spawn(full::watch(Arc::clone(state)));
+    tokio::spawn(trim::watch(Arc::clone(state)));
     let (orders, taken) = Orders::new();
     let socket = PathBuf::from(&engine.admin_socket);
     let _lock = StateLock::take(&socket)?;

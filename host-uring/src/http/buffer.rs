@@ -8,9 +8,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::limits::{
-    BODY_BUFFER_BYTES, BODY_BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HEAD_BUFFERS_KEPT_MAX, HEAD_GROWTH_BYTES,
-    HELD_BYTES_MAX, SLOW_READ_BYTES,
+    BODY_BUFFER_BYTES, BODY_BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HEAD_GROWTH_BYTES, HELD_BYTES_MAX,
+    SLOW_READ_BYTES, SPARE_KEPT,
 };
+use super::spare::Spare;
 
 /// Bytes between `start` and `end` of an owned piece of memory.
 #[derive(Default)]
@@ -166,7 +167,7 @@ pub struct Buffers {
     /// Bytes by which heads are larger than their first buffer.
     large: Rc<Cell<usize>>,
     large_max: usize,
-    heads: RefCell<Vec<Buffer>>,
+    heads: Spare<Buffer>,
     bodies: RefCell<Vec<Buffer>>,
 }
 
@@ -178,14 +179,14 @@ impl Buffers {
             held: Cell::new(0),
             large: Rc::default(),
             large_max,
-            heads: RefCell::new(Vec::with_capacity(HEAD_BUFFERS_KEPT_MAX)),
+            heads: Spare::new(SPARE_KEPT),
             bodies: RefCell::new(Vec::with_capacity(BODY_BUFFERS_KEPT_MAX)),
         }
     }
 
     /// A small buffer, for a head.
     pub fn head(&self) -> Buffer {
-        self.heads.borrow_mut().pop().unwrap_or_else(|| Buffer::new(HEAD_BUFFER_BYTES))
+        self.heads.take().unwrap_or_else(|| Buffer::new(HEAD_BUFFER_BYTES))
     }
 
     /// A large buffer, for a body.
@@ -281,15 +282,21 @@ impl Buffers {
     pub fn give_back(&self, mut buffer: Buffer) {
         buffer.clear();
         buffer.charged = None;
-        let (list, kept_max) = match buffer.capacity() {
-            HEAD_BUFFER_BYTES => (&self.heads, HEAD_BUFFERS_KEPT_MAX),
-            BODY_BUFFER_BYTES => (&self.bodies, BODY_BUFFERS_KEPT_MAX),
-            _ => return,
-        };
-        let mut list = list.borrow_mut();
-        if list.len() < kept_max {
-            list.push(buffer);
+        match buffer.capacity() {
+            HEAD_BUFFER_BYTES => self.heads.give(buffer),
+            BODY_BUFFER_BYTES => {
+                let mut bodies = self.bodies.borrow_mut();
+                if bodies.len() < BODY_BUFFERS_KEPT_MAX {
+                    bodies.push(buffer);
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// Frees small buffers that were not needed since the last call; gives how many bytes that were.
+    pub fn release(&self) -> usize {
+        self.heads.release() * HEAD_BUFFER_BYTES
     }
 }
 
@@ -316,10 +323,10 @@ mod tests {
         let mut buffer = buffers.head();
         buffer.append(&vec![1; HEAD_BUFFER_BYTES + 1]);
         buffers.give_back(buffer);
-        assert_eq!(buffers.heads.borrow().len(), 0);
+        assert_eq!(buffers.heads.len(), 0);
         let buffer = buffers.head();
         buffers.give_back(buffer);
-        assert_eq!(buffers.heads.borrow().len(), 1);
+        assert_eq!(buffers.heads.len(), 1);
     }
 
     //= test SE-HEAD-01

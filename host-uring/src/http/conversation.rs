@@ -19,8 +19,9 @@ use super::buffer::Grown;
 use super::client::Client;
 use super::exchange::{Outcome, exchange};
 use super::gather::Gather;
-use super::limits::{CONVERSATIONS_KEPT_MAX, REQUESTS_PER_TURN};
+use super::limits::{REQUESTS_PER_TURN, SPARE_KEPT};
 use super::record::{Trace, finish, sample_rtt};
+use super::spare::Spare;
 use super::wait::{Patience, others_turn};
 use super::work::{Head, Work};
 use crate::rt::{Now, Rt, Stream};
@@ -94,29 +95,34 @@ async fn attend<R: Rt>(desk: Rc<Desk<R>>) {
 
 /// A worker's conversations that serve nobody.
 pub struct Conversations<R: Rt> {
-    idle: RefCell<Vec<Conversation<R>>>,
+    spare: Spare<Conversation<R>>,
 }
 
 impl<R: Rt> Default for Conversations<R> {
     fn default() -> Self {
-        // The list's own memory is taken once.
-        Conversations { idle: RefCell::new(Vec::with_capacity(CONVERSATIONS_KEPT_MAX)) }
+        Conversations { spare: Spare::new(SPARE_KEPT) }
     }
 }
 
 impl<R: Rt> Conversations<R> {
-    /// One that serves nobody: the one that has served last, as the processor may still know it.
+    /// One that serves nobody.
     pub fn take(&self) -> Conversation<R> {
-        self.idle.borrow_mut().pop().unwrap_or_else(Conversation::new)
+        self.spare.take().unwrap_or_else(Conversation::new)
     }
 
     /// Takes one back that has ended a client's job.
     pub fn give_back(&self, conversation: Conversation<R>) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < CONVERSATIONS_KEPT_MAX {
-            idle.push(conversation);
-        }
+        self.spare.give(conversation);
     }
+
+    /// Frees those that were not needed since the last call; gives how many bytes that were.
+    pub fn release(&self) -> usize {
+        self.spare.release() * size_of_future(attend::<R>)
+    }
+}
+
+fn size_of_future<A, F>(_: impl Fn(A) -> F) -> usize {
+    size_of::<F>()
 }
 
 /// Serves requests as long as bytes of a next one are there.

@@ -8,14 +8,11 @@ pub const BODY_BUFFER_BYTES: usize = 68 * 1024;
 /// Unused large buffers kept per worker: 32 are 2 MiB, more than are ever in use at once while clients and servers keep
 /// up, and no more than a processor's cache holds.
 pub const BODY_BUFFERS_KEPT_MAX: usize = 32;
-/// Unused small buffers kept per worker, 1 MiB: each request under way has one, and a turn of the loop takes and gives back
-/// a hundred.
-pub const HEAD_BUFFERS_KEPT_MAX: usize = 128;
-/// Unused working sets (parsed heads, texts) kept per worker.
-pub const WORKS_KEPT_MAX: usize = 256;
-/// Unused conversations kept per worker: futures of some 5 KiB, 1.3 MiB together; as many as working sets, which are
-/// in use at the same times.
-pub const CONVERSATIONS_KEPT_MAX: usize = WORKS_KEPT_MAX;
+/// What requests under way need (their future of 5 KiB, a head's buffer of 8 KiB, parsed heads and texts) and nobody uses
+/// at the moment: so many of each are kept in any case, 2 MiB a worker, so that a burst after a quiet second finds them.
+pub const SPARE_KEPT: usize = 128;
+/// Of each kind that was not needed for a second so many are freed at once: some 0.2 ms.
+pub const SPARE_RELEASED_MAX: usize = 1_024;
 /// Text kept per working set between requests.
 pub const TEXT_KEPT_BYTES: usize = 4 * 1024;
 /// Pieces of one write: a head and a dozen chunks; the kernel's own bound is 1,024.

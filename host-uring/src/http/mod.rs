@@ -19,6 +19,7 @@ mod refuse;
 pub(crate) mod room;
 pub mod send;
 mod silence;
+pub mod spare;
 pub mod steer;
 pub mod tunnel;
 pub mod view;

@@ -1,15 +1,14 @@
 //! What a request needs while it is under way, reused from request to request.
 
-use std::cell::RefCell;
-
 use forebay_core::id::ServerIndex;
 use forebay_http::h1::body::Decoder;
 use forebay_http::h1::{RequestHead, ResponseHead};
 
 use super::buffer::{Buffer, Buffers};
 use super::gather::Gather;
-use super::limits::{TEXT_KEPT_BYTES, WORKS_KEPT_MAX};
+use super::limits::{SPARE_KEPT, TEXT_KEPT_BYTES};
 use super::record::Trace;
+use super::spare::Spare;
 
 /// A client's bytes, and the request that they begin with: all that a slow head costs.
 #[derive(Default)]
@@ -78,17 +77,21 @@ impl Work {
 }
 
 /// Working sets that are not in use.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "they are handed out as boxes, so that a task holds a pointer")]
 pub struct Works {
-    heads: RefCell<Vec<Box<Head>>>,
-    works: RefCell<Vec<Box<Work>>>,
+    heads: Spare<Box<Head>>,
+    works: Spare<Box<Work>>,
+}
+
+impl Default for Works {
+    fn default() -> Self {
+        Works { heads: Spare::new(SPARE_KEPT), works: Spare::new(SPARE_KEPT) }
+    }
 }
 
 impl Works {
     /// An empty head with a buffer.
     pub fn head(&self, buffers: &Buffers) -> Box<Head> {
-        let mut head = self.heads.borrow_mut().pop().unwrap_or_default();
+        let mut head = self.heads.take().unwrap_or_default();
         head.bytes = buffers.head();
         head
     }
@@ -97,24 +100,23 @@ impl Works {
     pub fn give_back_head(&self, mut head: Box<Head>, buffers: &Buffers) {
         buffers.give_back(std::mem::take(&mut head.bytes));
         head.request.reset();
-        let mut heads = self.heads.borrow_mut();
-        if heads.len() < WORKS_KEPT_MAX {
-            heads.push(head);
-        }
+        self.heads.give(head);
     }
 
     /// An empty working set.
     //= SE-COST-01
     pub fn work(&self) -> Box<Work> {
-        self.works.borrow_mut().pop().unwrap_or_default()
+        self.works.take().unwrap_or_default()
     }
 
     /// Takes a working set back.
     pub fn give_back(&self, mut work: Box<Work>) {
         work.reset();
-        let mut works = self.works.borrow_mut();
-        if works.len() < WORKS_KEPT_MAX {
-            works.push(work);
-        }
+        self.works.give(work);
+    }
+
+    /// Frees what was not needed since the last call; gives at least how many bytes that were.
+    pub fn release(&self) -> usize {
+        self.heads.release() * size_of::<Head>() + self.works.release() * size_of::<Work>()
     }
 }

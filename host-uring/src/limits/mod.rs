@@ -62,6 +62,11 @@ pub const ADMIN_ENTRIES_MAX: usize = 10_000;
 /// Bytes of the persistence table that are made resident between two looks whether the engine stops: some tenths of a
 /// millisecond.
 pub const TABLE_TOUCH_BYTES: u64 = 1 << 20;
+/// Milliseconds between two looks at what workers have freed: as often as they free something.
+pub const TRIM_LOOK_MS: u64 = 1_000;
+/// Bytes that workers must have freed before they are given back to the system: below that it is not worth the walk
+/// through the allocator's lists.
+pub const TRIM_BYTES_MIN: u64 = 4 << 20;
 /// Milliseconds between two looks at the persistence table's counts: each takes every partition's lock once.
 pub const TABLE_LOOK_MS: u64 = 1_000;
 /// Percent of the persistence table's room from which it is told that it fills up: before entries are lost.

@@ -29,6 +29,8 @@ pub struct WorkerMetrics {
     pub requests_rejected: Counter,
     /// Requests whose head was refused because large heads had no memory left.
     pub heads_refused_memory: Counter,
+    /// Bytes of unused memory that the worker has freed, for the control thread, which gives them back to the system.
+    pub freed_bytes: Counter,
     /// Client connections that ended without a whole request or answer.
     pub client_aborts: Counter,
     /// Time-outs, each kind by itself.

@@ -33,6 +33,8 @@ pub(super) async fn keep<R: Rt>(
         }
         if now >= sweep_at {
             sweep_at = from_now(&worker.rt, UPSTREAM_SWEEP_US);
+            let freed = worker.conversations.release() + worker.works.release() + worker.buffers.release();
+            worker.metrics.freed_bytes.add(freed as u64);
             let current = worker.current();
             worker.upstreams.sweep(|slot| {
                 let mut routes = current.routes.iter();

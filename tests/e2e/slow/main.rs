@@ -216,3 +216,32 @@ fn a_slow_body_costs_little_memory() {
 fn a_slow_reader_costs_little_memory() {
     costs_little_memory(&READ);
 }
+
+//= test SE-IDLE-02
+#[test]
+fn memory_that_a_crowd_needed_goes_back_when_all_of_it_is_idle() {
+    const CROWD: usize = 800;
+    /// What an idle connection costs, and a little for its server's.
+    const KIB_EACH: u64 = 2;
+    /// What is kept for the next burst.
+    const KIB_KEPT: u64 = 4096;
+    let (_alone, scene) = scene();
+    system::raise_file_limit();
+    healthy_p99(&scene);
+    let before = system::written_kib(scene.engine.process.pid());
+    let mut wires: Vec<Wire> = (0..CROWD).map(|_| Wire::connect(scene.at).unwrap()).collect();
+    for wire in &mut wires {
+        wire.send("GET /slow?ms=2500 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    }
+    let mut busy = 0;
+    for wire in &mut wires {
+        assert!(wire.head().unwrap().starts_with("HTTP/1.1 200 "));
+        busy = busy.max(system::written_kib(scene.engine.process.pid()));
+    }
+    let bound = before + KIB_KEPT + KIB_EACH * CROWD as u64;
+    assert!(busy > bound, "{before} KiB before, {busy} busy: this crowd needs nothing that could go back");
+    let now = || system::written_kib(scene.engine.process.pid());
+    eventually("what the crowd needed is given back", secs(20), || now() <= bound);
+    println!("{before} KiB before, {busy} with {CROWD} requests under way, {} when they are idle", now());
+    drop(wires);
+}
