@@ -92,8 +92,31 @@ fn only_the_engines_user_may_ask_and_a_second_engine_does_not_take_the_socket() 
     assert_eq!(engine.json(&["status"])["ready"], true);
 }
 
+/// A second engine, which does not outlive its test.
+struct Second(std::process::Child);
+
+impl Second {
+    fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.0.try_wait().expect("our child")
+    }
+
+    fn ends_when_told(&mut self) {
+        // SAFETY: kill takes two integers; the process is our own child and not yet waited for.
+        unsafe { libc::kill(self.0.id() as i32, libc::SIGTERM) };
+        crate::rig::eventually("it ends", secs(20), || self.ended().is_some());
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Runs a second engine in the folder of `first`, with its admin socket, on other addresses.
-fn second_in_the_folder_of(first: &Engine) -> std::process::Child {
+fn second_in_the_folder_of(first: &Engine) -> Second {
     let document = format!(
         "version = 1\n[engine]\nadmin_socket = \"a.sock\"\npersistence_mem_max_bytes = 1048576\n\
          access_log = {{ path = \"off\" }}\n{}",
@@ -101,12 +124,14 @@ fn second_in_the_folder_of(first: &Engine) -> std::process::Child {
     );
     std::fs::write(first.folder.join("second.toml"), document).expect("written");
     let log = std::fs::File::create(first.folder.join("second.log")).expect("the log is made");
-    std::process::Command::new(crate::rig::PROGRAM)
+    let child = std::process::Command::new(crate::rig::PROGRAM)
         .args(["run", "--config", "second.toml"])
         .current_dir(&first.folder)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
         .stderr(log)
-        .spawn()
-        .expect("it runs")
+        .spawn();
+    Second(child.expect("it runs"))
 }
 
 fn second_says(first: &Engine, what: &str) -> bool {
@@ -121,7 +146,7 @@ fn one_state_folder_has_one_engine_at_a_time_and_is_free_when_that_one_is_killed
     std::fs::remove_file(engine.folder.join("a.sock")).expect("it is there");
     let mut second = second_in_the_folder_of(&engine);
     crate::rig::eventually("the second is refused", secs(20), || {
-        second.try_wait().expect("our child").is_some_and(|status| status.code() == Some(1))
+        second.ended().is_some_and(|status| status.code() == Some(1))
     });
     assert!(second_says(&engine, "another engine (process "));
     assert!(!engine.folder.join("a.sock").exists(), "it made nothing");
@@ -130,9 +155,7 @@ fn one_state_folder_has_one_engine_at_a_time_and_is_free_when_that_one_is_killed
     let mut second = second_in_the_folder_of(&engine);
     crate::rig::eventually("the next one starts", secs(20), || second_says(&engine, "SE_UP"));
     assert!(engine.folder.join("a.sock.lock").exists());
-    // SAFETY: kill takes two integers; the process is our own child and not yet waited for.
-    unsafe { libc::kill(second.id() as i32, libc::SIGTERM) };
-    crate::rig::eventually("it ends", secs(20), || second.try_wait().expect("our child").is_some());
+    second.ends_when_told();
     assert!(!engine.folder.join("a.sock.lock").exists(), "nothing is left behind");
 }
 
@@ -150,9 +173,7 @@ fn a_socket_left_by_a_dead_engine_is_replaced() {
     let mut next = second_in_the_folder_of(&engine);
     crate::rig::eventually("the next one starts", secs(20), || second_says(&engine, "SE_UP"));
     assert!(UnixStream::connect(engine.folder.join("a.sock")).is_ok(), "with a socket of its own");
-    // SAFETY: kill takes two integers; the process is our own child and not yet waited for.
-    unsafe { libc::kill(next.id() as i32, libc::SIGTERM) };
-    crate::rig::eventually("it ends", secs(20), || next.try_wait().expect("our child").is_some());
+    next.ends_when_told();
 }
 
 //= test OBS-ADMIN-02
