@@ -1,5 +1,6 @@
-//! Programs written by others: curl, wrk, h2load and a WebSocket library as clients, nginx as a server.
+//! Programs written by others: curl, wrk, h2load, a WebSocket library and a browser as clients, nginx as a server.
 
+mod browser;
 mod nginx;
 
 use std::process::{Command, Output};

@@ -88,6 +88,7 @@ const NEEDS: &[Need] = &[
         "a foreign WebSocket client",
         FOREIGN,
     ),
+    need(Sign::Program("chromium"), Cure::Package("chromium"), "a browser", FOREIGN),
     need(Sign::Program("redis-server"), Cure::Package("redis-server"), "a foreign TCP service", FOREIGN),
     need(Sign::Program("redis-cli"), Cure::Package("redis-tools"), "a foreign TCP client", FOREIGN),
     need(Sign::Program("iperf3"), Cure::Package("iperf3"), "foreign bulk traffic", FOREIGN),
