@@ -5,8 +5,10 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Write;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use forebay_host_uring::rt::Backend;
 use support::{Engine, Server, eventually, read_answer, read_request};
@@ -445,4 +447,57 @@ fn no_kind_of_request_allocates_in_steady_state() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+//= test SE-COST-01
+#[test]
+fn datagrams_of_flows_that_are_there_cost_no_allocation() {
+    let _alone = COUNTS.lock();
+    let echo = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let server = echo.local_addr().expect("bound");
+    let ended = Arc::new(AtomicBool::new(false));
+    let told = ended.clone();
+    echo.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
+    let serving = std::thread::spawn(move || {
+        let mut bytes = [0; 2_000];
+        while !told.load(Ordering::Relaxed) {
+            if let Ok((len, from)) = echo.recv_from(&mut bytes) {
+                echo.send_to(&bytes[..len], from).expect("sent");
+            }
+        }
+    });
+    for backend in [Backend::IoUring, Backend::Epoll] {
+        let document = format!(
+            "version = 1\n[[virtual_service]]\nname = \"dns\"\nlisten = [\"127.0.0.1:1\"]\npool = \"dns\"\n\
+             protocol = \"udp\"\nudp_profile = \"p\"\n[[udp_profile]]\nname = \"p\"\nidle_timeout_ms = 600000\n\
+             [[pool]]\nname = \"dns\"\n[[pool.server]]\naddress = \"{server}\"\n"
+        );
+        let engine = Engine::start_with(backend, &document, 1, 100, || COUNTED.set(true));
+        let client = || {
+            let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
+            client.connect(engine.addresses[0]).expect("a way");
+            client.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+            client
+        };
+        let clients: Vec<UdpSocket> = (0..20).map(|_| client()).collect();
+        let ask = |client: &UdpSocket| {
+            client.send(&[b'x'; 1_200]).expect("sent");
+            assert_eq!(client.recv(&mut [0; 2_000]).expect("an answer"), 1_200);
+        };
+        let all = |rounds: usize| (0..rounds).for_each(|_| clients.iter().for_each(ask));
+        all(20);
+        eventually("three ticks", || {
+            all(1);
+            engine.count(|m| m.ticks.load(Ordering::Relaxed)) >= 3
+        });
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        all(100);
+        let after = ALLOCATIONS.load(Ordering::Relaxed);
+        assert_eq!(after - before, 0, "{backend:?}: allocations for 2,000 datagrams and their answers");
+        // The counter counts: a new flow is a new task.
+        ask(&client());
+        assert!(ALLOCATIONS.load(Ordering::Relaxed) > after, "nothing at all is counted");
+    }
+    ended.store(true, Ordering::Relaxed);
+    serving.join().expect("no panic");
 }

@@ -36,7 +36,7 @@ fn body(seat: &WorkerSeat) {
             return;
         }
         for listener in seat.listeners.iter().chain(helped.iter().map(|(_, listener)| listener)) {
-            if let Ok((mut stream, _)) = listener.socket.accept() {
+            if let Ok((mut stream, _)) = listener.socket.stream().expect("one of TCP").accept() {
                 // The client may be gone already.
                 let _ = stream.write_all(&[b'0' + seat.index as u8]);
             }
@@ -186,7 +186,7 @@ fn cowardly(seat: &WorkerSeat) {
             return;
         }
         for listener in &seat.listeners {
-            if let Ok((mut stream, _)) = listener.socket.accept() {
+            if let Ok((mut stream, _)) = listener.socket.stream().expect("one of TCP").accept() {
                 // The client may be gone already.
                 let _ = stream.write_all(b"1");
             }

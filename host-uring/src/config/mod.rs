@@ -61,11 +61,32 @@ pub struct PoolIndex(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupIndex(pub usize);
 
+/// What comes to an address; the same port may be listened on for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Connections of TCP.
+    Stream,
+    /// Datagrams of UDP.
+    Datagrams,
+}
+
+impl Transport {
+    /// What services of a protocol take.
+    pub fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Http | Protocol::Tcp => Transport::Stream,
+            Protocol::Udp => Transport::Datagrams,
+        }
+    }
+}
+
 /// An address that is listened on.
 #[derive(Clone, Copy, Debug)]
 pub struct Listener {
     /// The address.
     pub address: SocketAddr,
+    /// What comes there.
+    pub transport: Transport,
     /// The service behind it.
     pub service: ServiceIndex,
 }
@@ -226,7 +247,12 @@ impl Tree {
             let tcp = tcp_profile.iter().find(|p| p.name == vs.tcp_profile).cloned().unwrap_or_default();
             let udp = udp_profile.iter().find(|p| p.name == vs.udp_profile).cloned().unwrap_or_default();
             let service = ServiceIndex(services.len());
-            listeners.extend(vs.listen.iter().map(|address| Listener { address: *address, service }));
+            let transport = Transport::of(vs.protocol);
+            listeners.extend(vs.listen.iter().map(|address| Listener {
+                address: *address,
+                transport,
+                service,
+            }));
             let rules = Arc::new(vs.policy(&string_group, &address_group));
             let policy = compile(&rules, &by_name, &groups);
             let own = match target {

@@ -11,7 +11,15 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as Name, UnixDatagram};
 use std::sync::Arc;
 
-const PREFIX: &str = "forebay-se/alone/";
+use crate::config::Transport;
+
+/// The name's begin; ports of TCP and of UDP are not the same ports.
+fn prefix(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Stream => "forebay-se/alone/",
+        Transport::Datagrams => "forebay-se/alone/udp/",
+    }
+}
 
 /// An address that nobody else may listen on, as long as this lives.
 #[derive(Clone, Debug)]
@@ -22,8 +30,8 @@ pub struct Claim(#[expect(dead_code, reason = "held, never used")] Arc<UnixDatag
 /// # Errors
 /// Another engine has said so.
 //= OBS-BIND-02
-pub fn claim(address: SocketAddr) -> io::Result<Claim> {
-    let name = Name::from_abstract_name(format!("{PREFIX}{address}"))?;
+pub fn claim(address: SocketAddr, transport: Transport) -> io::Result<Claim> {
+    let name = Name::from_abstract_name(format!("{}{address}", prefix(transport)))?;
     UnixDatagram::bind_addr(&name).map(|socket| Claim(Arc::new(socket)))
 }
 
@@ -32,9 +40,10 @@ pub fn claim(address: SocketAddr) -> io::Result<Claim> {
 /// # Errors
 /// It has.
 //= OBS-BIND-02
-pub fn nobody_claims(address: SocketAddr) -> io::Result<()> {
+pub fn nobody_claims(address: SocketAddr, transport: Transport) -> io::Result<()> {
     let list = fs::read_to_string("/proc/net/unix")?;
-    let claims = list.lines().filter_map(|line| line.rsplit_once(&format!("@{PREFIX}"))?.1.parse().ok());
+    let mark = format!("@{}", prefix(transport));
+    let claims = list.lines().filter_map(|line| line.rsplit_once(&mark)?.1.parse().ok());
     match claims.into_iter().find(|claimed: &SocketAddr| overlap(*claimed, address)) {
         None => Ok(()),
         Some(claimed) => Err(io::Error::other(format!(
@@ -58,12 +67,13 @@ mod tests {
     #[test]
     fn a_claim_covers_its_address_and_goes_with_its_holder() {
         let address = |text: &str| -> SocketAddr { text.parse().expect("an address") };
-        let all = claim(address("0.0.0.0:60123")).expect("nobody else has it");
-        assert!(claim(address("0.0.0.0:60123")).is_err());
-        assert!(nobody_claims(address("127.0.0.1:60123")).is_err());
-        assert!(nobody_claims(address("[::1]:60123")).is_ok(), "the families are apart");
-        assert!(nobody_claims(address("127.0.0.1:60124")).is_ok());
+        let all = claim(address("0.0.0.0:60123"), Transport::Stream).expect("nobody else has it");
+        assert!(claim(address("0.0.0.0:60123"), Transport::Stream).is_err());
+        assert!(nobody_claims(address("127.0.0.1:60123"), Transport::Stream).is_err());
+        assert!(nobody_claims(address("[::1]:60123"), Transport::Stream).is_ok(), "the families are apart");
+        assert!(nobody_claims(address("127.0.0.1:60123"), Transport::Datagrams).is_ok(), "and so is UDP");
+        assert!(nobody_claims(address("127.0.0.1:60124"), Transport::Stream).is_ok());
         drop(all);
-        assert!(nobody_claims(address("127.0.0.1:60123")).is_ok());
+        assert!(nobody_claims(address("127.0.0.1:60123"), Transport::Stream).is_ok());
     }
 }

@@ -4,17 +4,22 @@
 //! completes it in the moment of the close. So a stop takes three steps: the kernel is told to drop requests for new
 //! connections (their clients ask again, after a second by the usual clock of TCP, and are refused then), what is in the
 //! handshake or in the queue is accepted and served, and only an empty queue is closed.
+//!
+//! Datagrams know no handshake: their sockets are closed with the last duplicate.
 
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 
 use socket2::{SockFilter, SockRef};
+
+use super::ListenSocket;
 
 /// Tells the kernel to drop requests for new connections (SYN); handshakes under way go on.
 ///
 /// # Errors
 /// The kernel knows no socket filters: then connections come in until the end, and the last may be reset.
-pub(super) fn take_no_new(socket: &TcpListener) -> std::io::Result<()> {
+pub(super) fn take_no_new(socket: &ListenSocket) -> std::io::Result<()> {
+    let Some(socket) = socket.stream() else { return Ok(()) };
     // On a TCP socket a filter sees the segment from the TCP header on; its flags are byte 13.
     const FLAGS: u32 = 13;
     const SYN: u32 = 0x02;
@@ -30,7 +35,8 @@ pub(super) fn take_no_new(socket: &TcpListener) -> std::io::Result<()> {
 }
 
 /// Connections whose handshake is done and that nobody has accepted yet; 0 where that cannot be told.
-pub(super) fn waiting(socket: &TcpListener) -> u32 {
+pub(super) fn waiting(socket: &ListenSocket) -> u32 {
+    let Some(socket) = socket.stream() else { return 0 };
     // SAFETY: all-zero is a valid tcp_info.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -43,7 +49,8 @@ pub(super) fn waiting(socket: &TcpListener) -> u32 {
 
 /// Ends the listening for every duplicate of the socket, also those of a worker that stands still; who waits in an
 /// accept learns of it.
-pub(super) fn close(socket: &TcpListener) {
+pub(super) fn close(socket: &ListenSocket) {
+    let Some(socket) = socket.stream() else { return };
     // It fails only for a socket that listens no more.
     let _ = SockRef::from(socket).shutdown(Shutdown::Both);
 }
@@ -52,7 +59,7 @@ pub(super) fn close(socket: &TcpListener) {
 mod tests {
     use super::*;
     use std::io::ErrorKind;
-    use std::net::TcpStream;
+    use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
     #[test]
@@ -60,6 +67,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = socket.local_addr().expect("it is bound");
         let copy = socket.try_clone().expect("a descriptor");
+        let socket = ListenSocket::Stream(socket);
         let early = TcpStream::connect(address).expect("it listens");
         assert_eq!(waiting(&socket), 1);
         take_no_new(&socket).expect("the kernel knows filters");

@@ -35,6 +35,6 @@ pub use reload::Source;
 pub(crate) use run::worker_count;
 pub use run::{Ended, Start, Workers, run};
 pub use running::Running;
-pub use seat::{SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
+pub use seat::{ListenSocket, SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
 pub use state::State;
 pub use tables::Tables;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::refused::{Code, Refused};
 use super::supervisor::{Order, Orders};
 use super::{Running, SeatListener, State, resident, sockets};
-use crate::config::Tree;
+use crate::config::{Listener, Transport, Tree};
 use crate::health::{unable, unix_s};
 use crate::limits::{RELOAD_WAIT_S, WATCH_LOOK_MS};
 use crate::metrics::WorkerMetrics;
@@ -233,9 +233,10 @@ fn find(state: &State, source: &Source, before: &Snapshot) -> Result<Found, Vec<
     if !unable.is_empty() {
         return Err(unable);
     }
-    let had: BTreeSet<_> = old.tree.listeners.iter().map(|listener| listener.address).collect();
+    let place = |listener: &Listener| (listener.address, listener.transport);
+    let had: BTreeSet<_> = old.tree.listeners.iter().map(place).collect();
     //= RELOAD-LISTEN-01
-    let added = sockets::bind_new(&tree, state.workers.len(), |address| !had.contains(address))
+    let added = sockets::bind_new(&tree, state.workers.len(), |listener| !had.contains(&place(listener)))
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let store = old.store.next(&tree, clock::now()).map_err(|problem| vec![problem.to_string()])?;
     let running = Running { number: old.number + 1, tree, store: Arc::new(store) };
@@ -291,7 +292,13 @@ fn changes(before: &Tree, after: &Tree) -> Value {
     }
     let services = |tree: &Tree| tree.services.iter().map(|s| s.name.clone()).collect::<BTreeSet<_>>();
     let pools = |tree: &Tree| tree.pools.iter().map(|p| p.name.clone()).collect::<BTreeSet<_>>();
-    let listeners = |tree: &Tree| tree.listeners.iter().map(|l| l.address).collect::<BTreeSet<_>>();
+    let listeners = |tree: &Tree| {
+        let shown = |l: &Listener| match l.transport {
+            Transport::Stream => l.address.to_string(),
+            Transport::Datagrams => format!("udp/{}", l.address),
+        };
+        tree.listeners.iter().map(shown).collect::<BTreeSet<_>>()
+    };
     let servers = |tree: &Tree| {
         tree.servers().map(|(p, s)| format!("{}/{}", p.name, s.address)).collect::<BTreeSet<_>>()
     };

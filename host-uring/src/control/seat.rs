@@ -1,13 +1,15 @@
 //! What a worker is given when it starts, and how it speaks to the control thread.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::Running;
 use super::alone::Claim;
 use super::mailbox::MailboxReceiver;
-use crate::config::ServiceIndex;
+use crate::config::{ServiceIndex, Transport};
 use crate::log::Sink;
 use crate::metrics::WorkerMetrics;
 
@@ -41,9 +43,56 @@ pub struct SeatListener {
     /// The service behind it.
     pub service: ServiceIndex,
     /// The socket.
-    pub socket: TcpListener,
+    pub socket: ListenSocket,
     /// That nobody else may listen there; `None`: others may.
     pub claim: Option<Claim>,
+}
+
+/// A socket that clients come in by.
+#[derive(Debug)]
+pub enum ListenSocket {
+    /// One that accepts connections.
+    Stream(TcpListener),
+    /// One that takes datagrams.
+    Datagrams(UdpSocket),
+}
+
+impl ListenSocket {
+    /// What comes there.
+    pub fn transport(&self) -> Transport {
+        match self {
+            Self::Stream(_) => Transport::Stream,
+            Self::Datagrams(_) => Transport::Datagrams,
+        }
+    }
+
+    /// The one that accepts connections, if it does.
+    pub fn stream(&self) -> Option<&TcpListener> {
+        match self {
+            Self::Stream(socket) => Some(socket),
+            Self::Datagrams(_) => None,
+        }
+    }
+
+    /// Duplicates it.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Stream(socket) => socket.try_clone().map(Self::Stream),
+            Self::Datagrams(socket) => socket.try_clone().map(Self::Datagrams),
+        }
+    }
+}
+
+impl AsFd for ListenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Stream(socket) => socket.as_fd(),
+            Self::Datagrams(socket) => socket.as_fd(),
+        }
+    }
 }
 
 /// How far the engine's stop has come.

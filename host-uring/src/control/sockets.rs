@@ -1,15 +1,15 @@
-//! Listening sockets: one for each worker and address, held by the supervisor.
+//! Sockets that clients come in by, of TCP and of UDP: one for each worker and address, held by the supervisor.
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::SeatListener;
 use super::alone::{self, Claim};
-use crate::config::Tree;
+use super::{ListenSocket, SeatListener};
+use crate::config::{Listener, Transport, Tree};
 use crate::limits::{BIND_ASK_MS, BIND_LOOK_MS, BIND_WAIT_MS, LISTEN_BACKLOG};
 
 /// An address that could not be listened on.
@@ -17,6 +17,8 @@ use crate::limits::{BIND_ASK_MS, BIND_LOOK_MS, BIND_WAIT_MS, LISTEN_BACKLOG};
 pub struct BindProblem {
     /// The address.
     pub address: SocketAddr,
+    /// What was to come there.
+    pub transport: Transport,
     /// The service that wants it.
     pub service: String,
     /// What the system said.
@@ -27,8 +29,12 @@ pub struct BindProblem {
 
 impl fmt::Display for BindProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, service, error, is_unheard } = self;
-        write!(f, "virtual_service \"{service}\": cannot listen on {address}: ")?;
+        let Self { address, transport, service, error, is_unheard } = self;
+        let (udp, kind) = match transport {
+            Transport::Stream => ("", 't'),
+            Transport::Datagrams => (" for datagrams", 'u'),
+        };
+        write!(f, "virtual_service \"{service}\": cannot listen on {address}{udp}: ")?;
         match error.kind() {
             io::ErrorKind::AddrInUse if *is_unheard => write!(
                 f,
@@ -39,7 +45,7 @@ impl fmt::Display for BindProblem {
             ),
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "another process listens there; stop it (ss -ltnp 'sport = :{}' names it), change the port, or set \
+                "another process listens there; stop it (ss -l{kind}np 'sport = :{}' names it), change the port, or set \
                  shared_listener = true for both if it is an engine of the same user",
                 address.port()
             ),
@@ -77,14 +83,14 @@ pub fn bind(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<B
 pub fn bind_new(
     tree: &Tree,
     workers: usize,
-    is_new: impl Fn(&SocketAddr) -> bool,
+    is_new: impl Fn(&Listener) -> bool,
 ) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
     let mut seats: Vec<Vec<SeatListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut problems = Vec::new();
     let give_up = Instant::now() + Duration::from_millis(BIND_WAIT_MS);
-    for listener in tree.listeners.iter().filter(|listener| is_new(&listener.address)) {
+    for listener in tree.listeners.iter().filter(|listener| is_new(listener)) {
         let shared = tree.service(listener.service).shared_listener;
-        match sockets_at(listener.address, shared, workers, give_up) {
+        match sockets_at(*listener, shared, workers, give_up) {
             Ok((sockets, claim)) => {
                 for (seat, socket) in seats.iter_mut().zip(sockets) {
                     let (address, service) = (listener.address, listener.service);
@@ -93,8 +99,9 @@ pub fn bind_new(
             }
             Err(error) => problems.push(BindProblem {
                 address: listener.address,
+                transport: listener.transport,
                 service: tree.service(listener.service).name.clone(),
-                is_unheard: error.kind() == io::ErrorKind::AddrInUse && is_unheard(listener.address),
+                is_unheard: error.kind() == io::ErrorKind::AddrInUse && is_unheard(*listener),
                 error,
             }),
         }
@@ -106,19 +113,27 @@ pub fn bind_new(
 /// for others, who shares looks for claims after it listens: whoever comes second, one of the two sees the other.
 //= OBS-BIND-02
 fn sockets_at(
-    address: SocketAddr,
+    Listener { address, transport, .. }: Listener,
     shared: bool,
     workers: usize,
     give_up: Instant,
-) -> io::Result<(Vec<TcpListener>, Option<Claim>)> {
-    let listen_all = || (0..workers).map(|_| listen(address)).collect::<io::Result<Vec<_>>>();
+) -> io::Result<(Vec<ListenSocket>, Option<Claim>)> {
+    let listen = || match transport {
+        Transport::Stream => listen(address).map(ListenSocket::Stream),
+        Transport::Datagrams => datagrams(address, true).map(ListenSocket::Datagrams),
+    };
+    let listen_all = || (0..workers).map(|_| listen()).collect::<io::Result<Vec<_>>>();
     if shared {
         let sockets = listen_all()?;
-        alone::nobody_claims(address)?;
+        alone::nobody_claims(address, transport)?;
         return Ok((sockets, None));
     }
-    let claim = soon(give_up, || alone::claim(address))?;
-    soon(give_up, || nobody_listens(address))?;
+    let claim = soon(give_up, || alone::claim(address, transport))?;
+    soon(give_up, || match transport {
+        Transport::Stream => nobody_listens(address),
+        // Who shares the port with nobody gets it only if nobody has it.
+        Transport::Datagrams => datagrams(address, false).map(drop),
+    })?;
     Ok((listen_all()?, Some(claim)))
 }
 
@@ -147,8 +162,11 @@ fn nobody_listens(address: SocketAddr) -> io::Result<()> {
     probe.listen(1)
 }
 
-/// Says whether nobody listens there for sure.
-fn is_unheard(address: SocketAddr) -> bool {
+/// Says whether nobody listens there for sure. Of datagrams that cannot be told: nobody has to answer.
+fn is_unheard(Listener { address, transport, .. }: Listener) -> bool {
+    if transport == Transport::Datagrams {
+        return false;
+    }
     let tried = TcpStream::connect_timeout(&address, Duration::from_millis(BIND_ASK_MS));
     tried.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
@@ -162,6 +180,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn datagrams(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(shared)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

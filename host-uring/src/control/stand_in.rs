@@ -95,6 +95,7 @@ impl StandIns {
 mod tests {
     use super::*;
     use crate::config::ServiceIndex;
+    use crate::control::ListenSocket;
     use crate::control::mailbox::{MailboxReceiver, mailbox};
     use crate::limits::MAILBOX_MESSAGES_MAX;
 
@@ -115,7 +116,12 @@ mod tests {
                 lives: vec![1; workers],
                 stuck: vec![false; workers],
                 ended: vec![false; workers],
-                listeners: vec![SeatListener { address, service: ServiceIndex(0), socket, claim: None }],
+                listeners: vec![SeatListener {
+                    address,
+                    service: ServiceIndex(0),
+                    socket: ListenSocket::Stream(socket),
+                    claim: None,
+                }],
             }
         }
 

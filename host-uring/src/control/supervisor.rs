@@ -193,11 +193,14 @@ impl Supervisor {
         let until = Instant::now() + Duration::from_millis(LEAVE_ACCEPT_MS);
         for (seat, added) in self.seats.iter_mut().zip(added) {
             for mut listener in std::mem::take(&mut seat.listeners) {
-                match running.tree.listeners.iter().find(|now| now.address == listener.address) {
+                let here = (listener.address, listener.socket.transport());
+                match running.tree.listeners.iter().find(|now| (now.address, now.transport) == here) {
                     Some(now) => {
                         listener.service = now.service;
                         seat.listeners.push(listener);
                     }
+                    // Who sends a datagram waits in no queue: it is gone with the socket.
+                    None if listener.socket.stream().is_none() => {}
                     None => {
                         if let Err(error) = closing::take_no_new(&listener.socket) {
                             tracing::debug!(%error, "no filter for new connections: the last to come may be reset");
@@ -252,8 +255,14 @@ impl Supervisor {
         }
         let mut listeners = self.seats.iter().flat_map(|seat| &seat.listeners);
         if is_over || listeners.all(|listener| closing::waiting(&listener.socket) == 0) {
-            for listener in self.seats.iter_mut().flat_map(|seat| seat.listeners.drain(..)) {
-                closing::close(&listener.socket);
+            for seat in &mut self.seats {
+                // The kernel shares datagrams out among the sockets that there are: those of workers that are done stay, so
+                // that the others' flows do not wander.
+                //= L4-UDP-06
+                let is_done = |listener: &mut SeatListener| listener.socket.stream().is_some();
+                for listener in seat.listeners.extract_if(.., is_done) {
+                    closing::close(&listener.socket);
+                }
             }
         }
     }

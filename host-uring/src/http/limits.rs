@@ -51,6 +51,17 @@ pub const CLIENT_LOOK_US: u64 = 1_000_000;
 pub const QUEUE_LOOK_US: u64 = 32_000;
 /// Connections accepted between two looks at the other tasks, so that a flood of new ones starves nobody.
 pub const ACCEPTS_PER_TURN: usize = 32;
+/// Bytes of the longest datagram that UDP carries, over either version of IP.
+pub const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Datagrams of one socket that are passed on before the other tasks get a turn: two system calls each, some 100 us.
+pub const DATAGRAMS_PER_TURN: usize = 32;
+/// Flows of datagrams have one of so many parts of a worker's places for connections, so that a flood of them leaves room
+/// for everybody else.
+pub const FLOWS_SHARE: usize = 2;
+/// Refusals of servers that a worker remembers: each new flow looks through them.
+pub const REFUSALS_KEPT_MAX: usize = 64;
+/// How long, microseconds: resolvers ask again after 5 s.
+pub const REFUSAL_US: u64 = 10_000_000;
 /// Pause after an accept failed for want of descriptors or memory, microseconds.
 pub const ACCEPT_PAUSE_US: u64 = 50_000;
 /// Idle server connections are looked through this often, microseconds.

@@ -10,44 +10,59 @@ use forebay_core::lb::Pool;
 use super::wait::Patience;
 use super::work::Work;
 use crate::rt::{Now, Rt, Stream};
-use crate::worker::{Generation, Route, Ticket, TimeOuts, Worker};
+use crate::worker::{Generation, Route, Ticket, TimeOuts, Underway, Worker};
 
 /// A server that works on a request: counted with the pool, and, if it is limited, over all workers.
 pub(crate) struct Busy<'w> {
     route: &'w Route,
     server: ServerIndex,
     /// Ends the work if the server's grace is over.
-    pub(crate) ticket: Ticket<'w>,
+    pub(crate) ticket: Ticket<&'w Underway>,
 }
 
 impl<'w> Busy<'w> {
     /// Takes a place at the server; `None` if its limit leaves none.
-    //= SE-LIMIT-01
     pub(crate) fn take<R: Rt>(
         worker: &'w Worker<R>,
         plan: &Generation,
         route: &'w Route,
         server: ServerIndex,
     ) -> Option<Self> {
-        let target = &route.servers[server.at()];
-        if target.limit != 0 && !target.shared.try_open(target.limit) {
-            return None;
-        }
-        route.tell_pool(server, Pool::connection_opened);
-        target.counts.active.opened.inc();
-        Some(Busy { route, server, ticket: worker.underway.enter(target.slot, plan.number) })
+        let slot = route.servers[server.at()].slot;
+        take_place(route, server).then(|| Busy {
+            route,
+            server,
+            ticket: worker.underway.enter(slot, plan.number),
+        })
+    }
+}
+
+/// Counts work at a server; `false` if its limit leaves no place.
+//= SE-LIMIT-01
+pub(crate) fn take_place(route: &Route, server: ServerIndex) -> bool {
+    let target = &route.servers[server.at()];
+    if target.limit != 0 && !target.shared.try_open(target.limit) {
+        return false;
+    }
+    route.tell_pool(server, Pool::connection_opened);
+    target.counts.active.opened.inc();
+    true
+}
+
+/// Takes back what [`take_place`] counted.
+pub(crate) fn leave_place(route: &Route, server: ServerIndex) {
+    let target = &route.servers[server.at()];
+    route.tell_pool(server, Pool::connection_closed);
+    target.counts.active.closed.inc();
+    if target.limit != 0 {
+        target.shared.close();
+        route.queue.call();
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        let target = &self.route.servers[self.server.at()];
-        self.route.tell_pool(self.server, Pool::connection_closed);
-        target.counts.active.closed.inc();
-        if target.limit != 0 {
-            target.shared.close();
-            self.route.queue.call();
-        }
+        leave_place(self.route, self.server);
     }
 }
 

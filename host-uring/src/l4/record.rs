@@ -36,11 +36,15 @@ pub enum End {
     WorkerFailed,
     /// Its PROXY header was missing or wrong, or its peer may send none.
     ProxyHeader,
+    /// Its place went to a newer flow of datagrams.
+    Evicted,
+    /// The address that its client sends datagrams to is listened on no more.
+    Gone,
 }
 
 impl End {
     /// Every kind, in the order of [`ServiceMetrics::ended`](crate::metrics::ServiceMetrics).
-    pub const ALL: [End; 12] = [
+    pub const ALL: [End; 14] = [
         End::Whole,
         End::ClientFailed,
         End::ServerFailed,
@@ -53,6 +57,8 @@ impl End {
         End::Stopped,
         End::WorkerFailed,
         End::ProxyHeader,
+        End::Evicted,
+        End::Gone,
     ];
 
     /// The word in metrics.
@@ -70,6 +76,8 @@ impl End {
             End::Stopped => "stopped",
             End::WorkerFailed => "worker_failed",
             End::ProxyHeader => "proxy_header",
+            End::Evicted => "evicted",
+            End::Gone => "gone",
         }
     }
 
@@ -88,6 +96,8 @@ impl End {
             End::Stopped => "cut: the engine stopped",
             End::WorkerFailed => "cut: its worker failed",
             End::ProxyHeader => "its PROXY header was refused",
+            End::Evicted => "evicted: a newer flow took its place",
+            End::Gone => "cut: its address is listened on no more",
         }
     }
 

@@ -4,6 +4,8 @@
 //! another. When descriptors or memory run out accepting pauses, is counted, and goes on by itself; at the
 //! engine's own limit a connection is taken and closed at once, so that its client learns of it.
 
+mod entrances;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -11,7 +13,8 @@ use std::rc::Rc;
 
 use forebay_snapshot::Protocol;
 
-use crate::control::SeatListener;
+use crate::config::Transport;
+use crate::control::{ListenSocket, SeatListener};
 use crate::http::client::{Client, serve};
 use crate::http::limits::{ACCEPT_PAUSE_US, ACCEPTS_PER_TURN};
 use crate::l4::introduce::receive;
@@ -20,6 +23,8 @@ use crate::l4::tcp::{self, Connection};
 use crate::limits::ACCEPT_TELL_S;
 use crate::rt::{Now, Rt, Stream, give_way};
 use crate::worker::{Door, Worker};
+
+pub use entrances::Entrances;
 
 /// The accept loops of a worker.
 pub struct Acceptors<R: Rt> {
@@ -54,9 +59,12 @@ impl<R: Rt> Acceptors<R> {
         listener: SeatListener,
         instead_of: Option<usize>,
     ) -> io::Result<()> {
+        let ListenSocket::Stream(socket) = listener.socket else {
+            return Err(ErrorKind::InvalidInput.into());
+        };
         let one = Rc::new(AcceptLoop {
-            listener: worker.rt.listen(listener.socket)?,
-            door: worker.door(listener.address, listener.service),
+            listener: worker.rt.listen(socket)?,
+            door: worker.door(listener.address, Transport::Stream, listener.service),
             instead_of,
             stopped: Cell::new(false),
             ended: Cell::new(false),

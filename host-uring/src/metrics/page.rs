@@ -14,6 +14,7 @@ use super::{Counter, PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use crate::config::{HealthState, Pool, Server, Service, Tree};
 use crate::l4::introduce::Refused;
 use crate::l4::record::End;
+use crate::l4::udp::Dropped;
 use crate::log::LogCounts;
 
 /// All that a page shows.
@@ -353,6 +354,7 @@ fn services(page: &mut Page, view: &View<'_>) {
         }
     });
     unread(page, view);
+    datagrams(page, view);
 }
 
 /// Services that pass bytes on unread.
@@ -361,7 +363,7 @@ fn unread(page: &mut Page, view: &View<'_>) {
         "forebay_connections_ended",
         Kind::Counter,
         "",
-        "Connections of TCP services by how they ended.",
+        "Connections of TCP services and flows of UDP services by how they ended.",
     );
     each_unread(view, |service| {
         for (place, end) in End::ALL.iter().enumerate() {
@@ -373,11 +375,46 @@ fn unread(page: &mut Page, view: &View<'_>) {
         "forebay_connection_duration_seconds",
         Kind::Histogram,
         "seconds",
-        "From the accept of a TCP service's connection to its end.",
+        "From the accept of a TCP service's connection, or the first datagram of a flow, to its end.",
     );
     each_unread(view, |service| {
         let durations = service.shared.counts.histogram(|s| &s.duration);
         page.histogram(&[("virtual_service", &service.name)], &durations);
+    });
+}
+
+type OfDatagrams = (&'static str, &'static str, fn(&ServiceMetrics) -> u64);
+
+/// Services of datagrams.
+fn datagrams(page: &mut Page, view: &View<'_>) {
+    let counters: [OfDatagrams; 2] = [
+        ("forebay_client_received_datagrams", "Datagrams from clients of flows.", |s| {
+            s.datagrams_received.get()
+        }),
+        ("forebay_client_sent_datagrams", "Datagrams to clients.", |s| s.datagrams_sent.get()),
+    ];
+    for (name, help, of) in counters {
+        page.family(name, Kind::Counter, "", help);
+        each_of_datagrams(view, |service| {
+            page.sample(&[("virtual_service", &service.name)], service.shared.counts.sum(of));
+        });
+    }
+    let help = "Datagrams that went nowhere: every place for a flow was taken (flows), no_server, nothing left to reach one \
+                with (shortage), a socket took none (full), stopping, came faster than they were read (unread).";
+    page.family("forebay_datagrams_dropped", Kind::Counter, "", help);
+    each_of_datagrams(view, |service| {
+        for (place, why) in Dropped::ALL.iter().enumerate() {
+            let count = service.shared.counts.sum(|s| s.datagrams_dropped[place].get());
+            page.sample(&[("virtual_service", &service.name), ("why", why.word())], count);
+        }
+    });
+}
+
+fn each_of_datagrams(view: &View<'_>, mut of: impl FnMut(&Service)) {
+    each_service(view, |service| {
+        if service.protocol == Protocol::Udp {
+            of(service);
+        }
     });
 }
 

@@ -83,6 +83,13 @@ pub struct ServiceMetrics {
     pub duration: Histogram,
     /// How connections that are passed on unread ended, in the order of [`End::ALL`](crate::l4::record::End).
     pub ended: [Counter; crate::l4::record::End::ALL.len()],
+    /// Datagrams of clients.
+    pub datagrams_received: Counter,
+    /// Datagrams to clients.
+    pub datagrams_sent: Counter,
+    /// Datagrams of clients and servers that went nowhere, in the order of
+    /// [`Dropped::ALL`](crate::l4::udp::Dropped).
+    pub datagrams_dropped: [Counter; crate::l4::udp::Dropped::ALL.len()],
     /// Connections closed for their PROXY header, in the order of
     /// [`Refused::ALL`](crate::l4::introduce::Refused).
     pub proxy_refused: [Counter; crate::l4::introduce::Refused::ALL.len()],

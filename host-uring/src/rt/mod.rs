@@ -24,6 +24,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::task::Poll;
 
 pub mod clock;
+pub mod datagram;
 mod epoll;
 mod exec;
 pub mod memory;

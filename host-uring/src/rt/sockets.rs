@@ -65,7 +65,7 @@ impl Turn {
 /// A handle on the thread's runtime; clones are the same runtime.
 #[derive(Clone)]
 pub struct Sockets {
-    inner: Rc<Inner>,
+    pub(super) inner: Rc<Inner>,
 }
 
 pub(super) struct Inner {

@@ -281,6 +281,18 @@ pub(super) fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
     if result == 0 && bytes > 0 && !is_closed(fd) { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
+/// Datagrams that the kernel has thrown away for want of room in the socket's queue, modulo 2^32; 0 where it does not tell.
+pub(super) fn dropped(fd: BorrowedFd<'_>) -> u32 {
+    // `linux/sock_diag.h`: nine numbers, of which SK_MEMINFO_DROPS is the last.
+    let mut info = [0_u32; 9];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    let into = info.as_mut_ptr().cast();
+    // SAFETY: the numbers and their length are valid for the call to fill; the kernel cuts to the length.
+    let result =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, into, &mut len) };
+    if result == 0 { info[8] } else { 0 }
+}
+
 /// True when the connection is over for both sides: reset, or ended by a time-out of the kernel's.
 fn is_closed(fd: BorrowedFd<'_>) -> bool {
     // The state is the first byte of `tcp_info`, and TCP_CLOSE of `linux/tcp_states.h` is 7.

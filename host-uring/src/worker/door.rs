@@ -4,20 +4,22 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use crate::config::{ServiceIndex, Tree};
+use crate::config::{ServiceIndex, Transport, Tree};
 
-/// An address that clients connect to, and the service behind it by the current configuration. The accept loop and all
-/// clients that came in there share it.
+/// An address that clients connect or send to, and the service behind it by the current configuration. The accept loop
+/// and all clients that came in there share it.
 pub struct Door {
     /// The address that is listened on.
     pub address: SocketAddr,
+    /// What comes there.
+    pub transport: Transport,
     service: Cell<Option<ServiceIndex>>,
 }
 
 impl Door {
     /// A door to a service.
-    pub fn new(address: SocketAddr, service: ServiceIndex) -> Rc<Self> {
-        Rc::new(Self { address, service: Cell::new(Some(service)) })
+    pub fn new(address: SocketAddr, transport: Transport, service: ServiceIndex) -> Rc<Self> {
+        Rc::new(Self { address, transport, service: Cell::new(Some(service)) })
     }
 
     /// The service by the current configuration; `None`: nobody listens there any more, and nobody comes in again.
@@ -28,7 +30,8 @@ impl Door {
     /// Follows a new configuration. What is closed stays closed: who opens the address again gets a door of its own.
     pub fn follow(&self, before: &Tree, tree: &Tree) {
         let Some(was) = self.service.get() else { return };
-        let now = tree.listeners.iter().find(|listener| listener.address == self.address);
+        let here = (self.address, self.transport);
+        let now = tree.listeners.iter().find(|listener| (listener.address, listener.transport) == here);
         // Clients of another protocol cannot be served by it.
         let same = |at: &ServiceIndex| tree.service(*at).protocol == before.service(was).protocol;
         self.service.set(now.map(|listener| listener.service).filter(same));

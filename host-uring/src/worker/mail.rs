@@ -5,15 +5,11 @@ use std::rc::Rc;
 
 use super::Worker;
 use crate::control::mailbox::{MailboxReceiver, Message};
-use crate::listen::Acceptors;
-use crate::rt::Rt;
+use crate::listen::Entrances;
+use crate::rt::{Rt, Sockets};
 
 /// Reads the mailbox for ever.
-pub(super) async fn read<R: Rt>(
-    worker: Rc<Worker<R>>,
-    acceptors: Rc<Acceptors<R>>,
-    mailbox: MailboxReceiver,
-) {
+pub(super) async fn read(worker: Rc<Worker<Sockets>>, entrances: Rc<Entrances>, mailbox: MailboxReceiver) {
     loop {
         if worker.rt.fd_readable(mailbox.wake_fd()).await.is_err() {
             // The messages also stand in shared memory (generations, the stop flag), which is looked at anyway.
@@ -23,12 +19,12 @@ pub(super) async fn read<R: Rt>(
         // SAFETY: the buffer is eight valid bytes, and the descriptor is open as long as the mailbox.
         unsafe { libc::read(mailbox.wake_fd().as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
         while let Some(message) = mailbox.try_recv() {
-            act(&worker, &acceptors, message);
+            act(&worker, &entrances, message);
         }
     }
 }
 
-fn act<R: Rt>(worker: &Rc<Worker<R>>, acceptors: &Rc<Acceptors<R>>, message: Message) {
+fn act(worker: &Worker<Sockets>, entrances: &Entrances, message: Message) {
     match message {
         Message::PoolsChanged => {
             worker.follow_servers();
@@ -39,15 +35,15 @@ fn act<R: Rt>(worker: &Rc<Worker<R>>, acceptors: &Rc<Acceptors<R>>, message: Mes
         }
         Message::Configure { running, listeners } => {
             worker.configure(&running);
-            acceptors.follow(worker, listeners);
+            entrances.follow(listeners);
         }
         Message::AcceptFor { worker: stuck, listeners } => {
             for listener in listeners {
                 // A descriptor that cannot be listened on leaves the stuck worker's clients waiting, as they were.
-                let _ = acceptors.start(worker, listener, Some(stuck));
+                let _ = entrances.start(listener, Some(stuck));
             }
         }
-        Message::StopAcceptFor { worker: stuck } => acceptors.stop_for(stuck),
+        Message::StopAcceptFor { worker: stuck } => entrances.stop_for(stuck),
         // How far the stop has come is read with every tick; the next answer says already that it is the last.
         Message::Shutdown => worker.begin_to_drain(),
         Message::Panic => panic!("a fault was asked for: the worker panics"),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::control::{ShutdownStage, WorkerSeat};
 use crate::http::limits::DRAIN_IDLE_US;
-use crate::listen::Acceptors;
+use crate::listen::{Acceptors, Entrances};
 use crate::rt::{Backend, Now, Rt, Sockets};
 
 mod configure;
@@ -74,13 +74,13 @@ pub fn run(seat: WorkerSeat, common: Common, started: impl FnOnce(&Started)) -> 
             seat.descriptors_max,
             seed(),
         );
-        let acceptors = Rc::new(Acceptors::default());
+        let entrances = Rc::new(Entrances::new(&worker));
         for listener in seat.listeners {
-            acceptors.start(&worker, listener, None)?;
+            entrances.start(listener, None)?;
         }
         started(&told);
-        rt.spawn(mail::read(worker.clone(), acceptors.clone(), seat.mailbox));
-        time::keep(&worker, common.workers as u32, &acceptors, &seat.shutdown).await;
+        rt.spawn(mail::read(worker.clone(), entrances.clone(), seat.mailbox));
+        time::keep(&worker, common.workers as u32, &entrances, &seat.shutdown).await;
         Ok(())
     })
 }

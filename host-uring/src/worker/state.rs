@@ -13,7 +13,7 @@ use super::configure::Departed;
 use super::generation::{Generation, Seat};
 use super::slots::Slots;
 use super::underway::Underway;
-use crate::config::ServiceIndex;
+use crate::config::{ServiceIndex, Transport};
 use crate::control::Running;
 use crate::http::buffer::Buffers;
 use crate::http::client::Parked;
@@ -51,7 +51,7 @@ pub struct Worker<R: Rt> {
     /// Connections to servers.
     pub upstreams: Upstreams<R>,
     /// Requests and tunnels under way at servers.
-    pub underway: Underway,
+    pub underway: Rc<Underway>,
     /// Buffers that are not in use.
     pub buffers: Buffers,
     /// Working sets that are not in use.
@@ -109,7 +109,7 @@ impl<R: Rt> Worker<R> {
             slots,
             metrics,
             log: RefCell::new(log),
-            underway: Underway::default(),
+            underway: Rc::default(),
             buffers: Buffers::new(large_heads_bytes(connections_max)),
             works: Works::default(),
             conversations: Conversations::default(),
@@ -167,12 +167,14 @@ impl<R: Rt> Worker<R> {
 
     /// The door at an address: the one that is open there, or a new one to `service`. It follows every change of the
     /// configuration.
-    pub fn door(&self, address: SocketAddr, service: ServiceIndex) -> Rc<Door> {
-        let is_there = |door: &&Rc<Door>| door.address == address && door.service().is_some();
+    pub fn door(&self, address: SocketAddr, transport: Transport, service: ServiceIndex) -> Rc<Door> {
+        let is_there = |door: &&Rc<Door>| {
+            (door.address, door.transport) == (address, transport) && door.service().is_some()
+        };
         if let Some(door) = self.doors.borrow().iter().find(is_there) {
             return door.clone();
         }
-        let door = Door::new(address, service);
+        let door = Door::new(address, transport, service);
         self.doors.borrow_mut().push(door.clone());
         door
     }

@@ -3,18 +3,18 @@
 use super::{Worker, from_now};
 use crate::control::ShutdownFlag;
 use crate::http::limits::{TICK_US, UPSTREAM_SWEEP_US};
-use crate::listen::Acceptors;
-use crate::rt::Rt;
+use crate::listen::Entrances;
+use crate::rt::{Rt, Sockets};
 
 /// Every partition of the table is swept in this many ticks (ten seconds): expired entries cost memory until
 /// then, never a wrong answer.
 const SWEEP_TICKS: u32 = 100;
 
 /// Ticks until the engine's stop ends the worker, one of `workers`.
-pub(super) async fn keep<R: Rt>(
-    worker: &Worker<R>,
+pub(super) async fn keep(
+    worker: &Worker<Sockets>,
     workers: u32,
-    acceptors: &Acceptors<R>,
+    entrances: &Entrances,
     shutdown: &ShutdownFlag,
 ) {
     let mut sweep_at = from_now(&worker.rt, UPSTREAM_SWEEP_US);
@@ -22,10 +22,11 @@ pub(super) async fn keep<R: Rt>(
     loop {
         worker.metrics.tick();
         worker.read_wall_clock();
-        if worker.follow_stop(acceptors, shutdown.stage()) {
+        if worker.follow_stop(&entrances.acceptors, shutdown.stage()) {
             return;
         }
         worker.follow_servers();
+        entrances.inlets.count_unread();
         let now = worker.rt.now();
         // The hand is shared and each worker moves it by its share: one that is stuck does not stop it.
         if share > 0 {

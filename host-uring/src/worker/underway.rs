@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::ops::Deref;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 /// All that a worker has under way. A place is taken and given back per try of a request: two writes into lists that
@@ -25,19 +27,28 @@ struct Place {
 
 const NOBODY: usize = usize::MAX;
 
-/// One try of a request; dropped when it has ended.
+/// One try of a request, or a flow of datagrams; dropped when it has ended.
 #[derive(Debug)]
-pub struct Ticket<'u> {
-    underway: &'u Underway,
+pub struct Ticket<U: Deref<Target = Underway>> {
+    underway: U,
     at: u32,
 }
 
 impl Underway {
     /// Takes a place for work at the server `slot`.
-    pub fn enter(&self, slot: usize, generation: u64) -> Ticket<'_> {
+    pub fn enter(&self, slot: usize, generation: u64) -> Ticket<&Self> {
+        Ticket { underway: self, at: self.take_place(slot, generation) }
+    }
+
+    /// The same for work that outlives whoever begins it.
+    pub fn enter_shared(self: &Rc<Self>, slot: usize, generation: u64) -> Ticket<Rc<Self>> {
+        Ticket { underway: self.clone(), at: self.take_place(slot, generation) }
+    }
+
+    fn take_place(&self, slot: usize, generation: u64) -> u32 {
         let mut places = self.places.borrow_mut();
         let place = Place { slot, generation, cut: false, waker: None };
-        let at = match self.free.borrow_mut().pop() {
+        match self.free.borrow_mut().pop() {
             Some(at) => {
                 places[at as usize] = place;
                 at
@@ -46,8 +57,7 @@ impl Underway {
                 places.push(place);
                 (places.len() - 1) as u32
             }
-        };
-        Ticket { underway: self, at }
+        }
     }
 
     /// Ends what is under way at the server now; what comes later goes on.
@@ -61,16 +71,25 @@ impl Underway {
     }
 
     fn cut_where(&self, is: impl Fn(&Place) -> bool) {
-        for place in self.places.borrow_mut().iter_mut().filter(|place| is(place)) {
-            place.cut = true;
-            if let Some(waker) = place.waker.take() {
-                waker.wake();
-            }
+        self.places.borrow_mut().iter_mut().filter(|place| is(place)).for_each(Place::cut);
+    }
+}
+
+impl Place {
+    fn cut(&mut self) {
+        self.cut = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
         }
     }
 }
 
-impl Ticket<'_> {
+impl<U: Deref<Target = Underway>> Ticket<U> {
+    /// Ends this one now.
+    pub fn cut(&self) {
+        self.underway.places.borrow_mut()[self.at as usize].cut();
+    }
+
     /// Does a piece of work, unless it is cut: then `None`, and the rest of it is the caller's to drop. It is pinned by
     /// the caller: moved in here, an exchange would be copied, and take its memory twice.
     pub async fn unless_cut<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
@@ -91,7 +110,7 @@ impl Ticket<'_> {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl<U: Deref<Target = Underway>> Drop for Ticket<U> {
     fn drop(&mut self) {
         self.underway.places.borrow_mut()[self.at as usize].slot = NOBODY;
         self.underway.free.borrow_mut().push(self.at);

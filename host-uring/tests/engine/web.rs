@@ -50,10 +50,13 @@ fn every_metric_is_in_the_specification_with_its_unit_and_meaning() {
     let page = std::fs::read_to_string(&file).expect("the specification");
     let (head, _) = page.split_once("<!-- metrics -->\n").expect("the mark");
     let origin = Origin::start();
-    let unread =
-        service("db", address(), "", &[origin.address]).replacen("pool =", "protocol = \"tcp\"\npool =", 1);
+    let unread = |name, protocol| {
+        let keys = format!("protocol = \"{protocol}\"\npool =");
+        service(name, address(), "", &[origin.address]).replacen("pool =", &keys, 1)
+    };
     let rest = service("web", address(), "persistence = \"ip\"", &[origin.address])
-        + &unread
+        + &unread("db", "tcp")
+        + &unread("dns", "udp")
         + "[[persistence]]\nname = \"ip\"\ntype = \"client_ip\"\n";
     let engine = Engine::start("", &rest);
     let answer = engine.get("/metrics").expect("an answer");

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use forebay_host_uring::config::{HealthState, ServiceIndex, Tree};
+use forebay_host_uring::config::{HealthState, ServiceIndex, Transport, Tree};
 use forebay_host_uring::control::Running;
 use forebay_host_uring::listen::admit;
 use forebay_host_uring::log::{self, Drain};
@@ -55,7 +55,7 @@ impl Lab {
         let worker = Worker::new(rt, 0, 1, &running, metrics.clone(), sink, 10_000, descriptors_max, 1);
         let (rt, own) = (memory.clone(), worker.clone());
         let listener = memory.bind(at(VIP));
-        let door = worker.door(at(VIP), ServiceIndex(0));
+        let door = worker.door(at(VIP), Transport::Stream, ServiceIndex(0));
         memory.spawn(async move {
             while let Ok((stream, peer)) = rt.accept(&listener).await {
                 admit(&own, &door, stream, peer, at(VIP));

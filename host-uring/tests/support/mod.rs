@@ -2,15 +2,17 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use forebay_host_uring::config::Tree;
+use forebay_host_uring::config::{Transport, Tree};
 use forebay_host_uring::control::mailbox::{Mailbox, mailbox};
-use forebay_host_uring::control::{Running, SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat};
+use forebay_host_uring::control::{
+    ListenSocket, Running, SeatListener, ShutdownFlag, ShutdownStage, WorkerSeat,
+};
 use forebay_host_uring::log::{self, Drain};
 use forebay_host_uring::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use forebay_host_uring::persist::Store;
@@ -77,8 +79,14 @@ impl Engine {
             // The document's port is a placeholder: any free one serves.
             let mut at = SocketAddr::new(listener.address.ip(), 0);
             for own in &mut sockets {
-                let socket = listen(at);
-                at = socket.local_addr().expect("bound");
+                let socket = match listener.transport {
+                    Transport::Stream => ListenSocket::Stream(listen(at)),
+                    Transport::Datagrams => ListenSocket::Datagrams(UdpSocket::bind(at).expect("one worker")),
+                };
+                at = match &socket {
+                    ListenSocket::Stream(socket) => socket.local_addr().expect("bound"),
+                    ListenSocket::Datagrams(socket) => socket.local_addr().expect("bound"),
+                };
                 own.push(SeatListener { address: at, service: listener.service, socket, claim: None });
             }
             addresses.push(at);
@@ -91,7 +99,12 @@ impl Engine {
             mailboxes: Vec::new(),
             drains: Mutex::default(),
             shutdown: shutdown.clone(),
-            listening: sockets.iter().flatten().map(|own| own.socket.try_clone().expect("a copy")).collect(),
+            listening: sockets
+                .iter()
+                .flatten()
+                .filter_map(|own| own.socket.stream())
+                .map(|socket| socket.try_clone().expect("a copy"))
+                .collect(),
             threads: Vec::new(),
             may_panic: false,
         };

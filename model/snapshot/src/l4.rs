@@ -34,7 +34,6 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
         let unread = Unread { name: &service.name, protocol: service.protocol };
         own_settings(reader, index, service);
-        planned(reader, index, service);
         if let (true, Some(group)) = (service.protocol != Protocol::Http, service.pool_group.as_deref()) {
             groups.insert(group, unread);
         }
@@ -69,16 +68,6 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         if let Some(unread) = groups.get(group.name.as_str()) {
             answers(reader, &format!("pool_group[{index}]"), &group.fail_action, *unread);
         }
-    }
-}
-
-/// What is not built yet.
-//= CFG-IGNORED-01
-fn planned(reader: &mut Reader, index: usize, service: &VirtualService) {
-    let at = format!("virtual_service[{index}]");
-    if service.protocol == Protocol::Udp {
-        let reason = "services of datagrams are planned";
-        report(reader, &format!("{at}.protocol"), reason, "use tcp or http until then");
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Lab, Process, bin, eventually};
 
-use crate::tcp_service;
+use crate::{tcp_service, udp};
 
 /// Runs a program to its end and gives what it printed.
 #[track_caller]
@@ -89,4 +89,71 @@ fn iperf3_measures_both_directions_through_it() {
     let busy =
         engine.log_lines(6, |line| line["rx_bytes"].as_u64().max(line["tx_bytes"].as_u64()) > Some(1 << 20));
     assert!(busy.iter().all(|line| line["server_dest_port"] == server.port()));
+}
+
+#[test]
+fn dig_asks_a_name_server_of_others_through_it() {
+    let lab = Lab::new();
+    let [server, at] = lab.addresses();
+    let mut command = Command::new(bin::foreign("dnsmasq", "dnsmasq-base"));
+    command.args([
+        "--keep-in-foreground",
+        "--no-resolv",
+        "--no-hosts",
+        "--conf-file=/dev/null",
+        "--pid-file=",
+    ]);
+    command.args(["--bind-interfaces", "--user=root", "--address=/forebay.test/192.0.2.77"]);
+    command.arg(format!("--listen-address={}", server.ip())).arg(format!("--port={}", server.port()));
+    let _dnsmasq = Process::start("dnsmasq", command, lab.folder());
+    let dig = |at: SocketAddr| {
+        let mut command = Command::new(bin::foreign("dig", "bind9-dnsutils"));
+        command.arg(format!("@{}", at.ip())).args(["-p", &at.port().to_string()]);
+        command.args(["+short", "+tries=3", "+time=5", "www.forebay.test"]);
+        let done = command.output().expect("the program starts");
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    };
+    eventually("the name server answers", secs(20), || dig(server) == "192.0.2.77");
+    let engine = lab.engine(&udp::service(at, "answers_per_flow = 1", "", &[server]));
+    for _ in 0..20 {
+        assert_eq!(dig(at), "192.0.2.77");
+    }
+    let lines = engine.log_lines(20, |line| line["connection_state"] == "complete");
+    assert!(lines.iter().all(|line| line["server_dest_port"] == server.port()));
+}
+
+//= test L4-UDP-01
+#[test]
+fn iperf3_sends_datagrams_both_ways_through_it_beside_its_tcp_connection() {
+    let lab = Lab::new();
+    let [server, at] = lab.addresses();
+    let mut command = Command::new(bin::foreign("iperf3", "iperf3"));
+    command.args(["--server", "--bind", &server.ip().to_string(), "--port", &server.port().to_string()]);
+    let _iperf = Process::start("iperf3", command, lab.folder());
+    listens(server);
+    // What it says of a run goes by TCP to the same port.
+    let engine =
+        lab.engine(&(tcp_service("control", at, "", &[server]) + &udp::service(at, "", "", &[server])));
+    for reverse in [false, true] {
+        let mut command = Command::new(bin::foreign("iperf3", "iperf3"));
+        command.args(["--client", &at.ip().to_string(), "--port", &at.port().to_string()]);
+        command.args(["--udp", "--bitrate", "20M", "--length", "1200", "--time", "1", "--json"]);
+        if reverse {
+            command.arg("--reverse");
+        }
+        // It serves one client at a time, and needs a moment after one.
+        let mut text = String::new();
+        eventually("iperf3 runs", secs(30), || {
+            let done = command.output().expect("the program starts");
+            text = String::from_utf8_lossy(&done.stdout).into_owned();
+            done.status.success()
+        });
+        let report: serde_json::Value = serde_json::from_str(&text).expect("a report");
+        let sum = &report["end"]["sum"];
+        let (sent, lost) = (sum["packets"].as_f64(), sum["lost_packets"].as_f64());
+        // 2.5 MB in a second; a machine that is busy elsewhere loses some.
+        assert!(sent > Some(500.0) && lost < sent.map(|sent| sent / 2.0), "reverse {reverse}: {text}");
+    }
+    assert!(engine.metric("forebay_client_received_datagrams_total", &[]) > 500.0);
+    assert!(engine.metric("forebay_client_sent_datagrams_total", &[]) > 200.0);
 }

@@ -1,8 +1,10 @@
 //! Services that pass bytes on unread, with real processes on both sides.
 
+mod flows;
 mod foreign;
 mod proxies;
 mod tcp;
+mod udp;
 
 use std::net::SocketAddr;
 

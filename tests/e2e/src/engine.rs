@@ -280,8 +280,13 @@ fn hexadecimal(address: SocketAddr) -> String {
 }
 
 fn listen_addresses(config: &str) -> Vec<SocketAddr> {
+    // Nobody can connect to a service of datagrams.
+    let is_udp =
+        |section: &&str| section.split("[[").next().unwrap_or_default().contains("protocol = \"udp\"");
     config
-        .lines()
+        .split("[[virtual_service]]")
+        .filter(|section| !is_udp(section))
+        .flat_map(str::lines)
         .filter_map(|l| l.strip_prefix("listen = ["))
         .flat_map(|l| l.trim_end_matches(']').split(','))
         .filter_map(|a| a.trim().trim_matches('"').parse().ok())

@@ -91,6 +91,8 @@ const NEEDS: &[Need] = &[
     need(Sign::Program("chromium"), Cure::Package("chromium"), "a browser", FOREIGN),
     need(Sign::Program("redis-server"), Cure::Package("redis-server"), "a foreign TCP service", FOREIGN),
     need(Sign::Program("redis-cli"), Cure::Package("redis-tools"), "a foreign TCP client", FOREIGN),
+    need(Sign::Program("dig"), Cure::Package("bind9-dnsutils"), "a foreign client of datagrams", FOREIGN),
+    need(Sign::Program("dnsmasq"), Cure::Package("dnsmasq-base"), "a foreign name server", FOREIGN),
     need(Sign::Program("iperf3"), Cure::Package("iperf3"), "foreign bulk traffic", FOREIGN),
     need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", LOADING),
     need(Sign::Program("systemd-analyze"), Cure::Package("systemd"), "the unit file is checked", FOREIGN),
