@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use forebay_host_uring::config::Tree;
+use forebay_host_uring::config::{Addresses, Tree};
 use forebay_host_uring::control::Running;
 use forebay_host_uring::limits::RETIRED_SERVERS_MAX;
 use forebay_host_uring::rt::Rt;
@@ -30,7 +30,7 @@ fn document(servers: usize, keys: &str) -> String {
 fn reload(lab: &Lab, document: &str) {
     let before = lab.worker.current();
     let snapshot = forebay_snapshot::check(document).expect("it is right");
-    let mut tree = Tree::after(snapshot, std::slice::from_ref(&before.tree));
+    let mut tree = Tree::after(snapshot, std::slice::from_ref(&before.tree), &Addresses::default());
     // The real clock is none of this world's.
     tree.started = lab.memory.now();
     let tree = Arc::new(tree);

@@ -72,7 +72,8 @@ impl Rig {
         let store = Store::build(&tree, 1 << 20, [7; 16], clock::now()).expect("a store");
         let store = Arc::new(store);
         let metrics = (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect();
-        let state = Arc::new(State::new(Running { number: 1, tree, store }, metrics, sizes, None));
+        let state =
+            Arc::new(State::new(Running { number: 1, tree, store }, metrics, sizes, None, Arc::default()));
         let (orders, taken) = Orders::new();
         let theirs = Arc::clone(&state);
         let runtime = std::thread::spawn(move || {

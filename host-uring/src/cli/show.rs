@@ -195,7 +195,10 @@ pub fn servers(data: &Value) -> String {
         let disabled = server["enabled"] == false;
         table.row(vec![
             text(&server["pool"]),
-            text(&server["server"]),
+            match server["name"].as_str().filter(|name| server["server"] != *name) {
+                Some(name) => format!("{} ({name})", text(&server["server"])),
+                None => text(&server["server"]),
+            },
             match server["override"].as_str() {
                 // By an operator, not by the document.
                 Some(word) if disabled => format!("{word}*"),

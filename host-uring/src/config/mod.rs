@@ -6,6 +6,7 @@
 
 mod decide;
 mod heritage;
+mod names;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,10 @@ use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistenc
 
 use crate::rt::clock;
 use heritage::Heritage;
+use names::Placed;
 
 pub use decide::{fail_action, head_limits};
+pub use names::{Addresses, Unplaced};
 pub use shared::{HealthState, Override, PoolShared, ServerShared, ServiceShared};
 
 /// A service engine's configuration with its references resolved; indexes below refer to its lists.
@@ -142,8 +145,12 @@ pub struct Pool {
     pub config: forebay_snapshot::Pool,
     /// What keeps a client on its server.
     pub persistence: Option<Persistence>,
-    /// Its servers, in the document's order.
+    /// Its servers, in the document's order; the addresses of a name in their own.
     pub servers: Vec<Server>,
+    /// The slot of the first of them, or of the one that would be.
+    pub first_slot: usize,
+    /// What the document or a name server calls a server of the pool, and is none.
+    pub unplaced: Vec<Unplaced>,
     /// What changes while it runs.
     pub shared: Arc<PoolShared>,
 }
@@ -155,6 +162,8 @@ pub struct Server {
     pub id: ServerId,
     /// Where it listens.
     pub address: SocketAddr,
+    /// The host name and port that led to the address; `None`: the document says the address itself.
+    pub name: Option<Arc<str>>,
     /// Its section of the document.
     pub config: forebay_snapshot::Server,
     /// Its place in lists of all servers of all pools ([`Tree::server_slots`] long).
@@ -181,14 +190,15 @@ impl Tree {
     ///
     /// Invariant: every reference of such a snapshot names something, so nothing is left out here.
     pub fn build(snapshot: Snapshot) -> Self {
-        Self::after(snapshot, &[])
+        Self::after(snapshot, &[], &Addresses::default())
     }
 
     /// Resolves a snapshot that comes after the `living` configurations, the newest first: what is in one of them too
-    /// keeps its counts, its limits in use and its health.
+    /// keeps its counts, its limits in use and its health. `names` says where host names lead.
     //= RELOAD-KEEP-01
-    pub fn after(snapshot: Snapshot, living: &[Arc<Tree>]) -> Self {
+    pub fn after(snapshot: Snapshot, living: &[Arc<Tree>], names: &Addresses) -> Self {
         let heritage = Heritage::of(living);
+        let own = names::own_addresses(&snapshot);
         let Snapshot {
             engine,
             virtual_service,
@@ -205,25 +215,26 @@ impl Tree {
             version: _,
         } = snapshot;
         let mut slots = 0..;
-        let pools: Vec<Pool> = pool
-            .into_iter()
-            .map(|config| Pool {
-                id: PoolId(name_id(&config.name)),
+        let mut pools: Vec<Pool> = Vec::with_capacity(pool.len());
+        for config in pool {
+            let id = PoolId(name_id(&config.name));
+            let (placed, unplaced) = names::place(&config, names, &own);
+            let first_slot = slots.start;
+            let server = |(placed, slot)| Server::build(placed, slot, &config, &heritage);
+            pools.push(Pool {
+                id,
                 name: config.name.clone(),
                 persistence: config
                     .persistence
                     .as_ref()
                     .and_then(|name| persistence.iter().find(|p| p.name() == name).cloned()),
-                servers: config
-                    .server
-                    .iter()
-                    .zip(&mut slots)
-                    .map(|(server, slot)| Server::build(server, slot, &config, &heritage))
-                    .collect(),
-                shared: heritage.pool(PoolId(name_id(&config.name))),
+                servers: placed.into_iter().zip(&mut slots).map(server).collect(),
+                first_slot,
+                unplaced,
+                shared: heritage.pool(id),
                 config,
-            })
-            .collect();
+            });
+        }
         let by_name: BTreeMap<&str, PoolIndex> =
             pools.iter().enumerate().map(|(i, pool)| (pool.name.as_str(), PoolIndex(i))).collect();
         let groups: Vec<Group> = pool_group
@@ -343,10 +354,9 @@ impl Tree {
 
     /// The server at a slot, with its pool.
     pub fn server_at(&self, slot: usize) -> Option<(&Pool, &Server)> {
-        let after =
-            self.pools.partition_point(|pool| pool.servers.first().is_none_or(|first| first.slot <= slot));
+        let after = self.pools.partition_point(|pool| pool.first_slot <= slot);
         let pool = self.pools.get(after.checked_sub(1)?)?;
-        Some((pool, pool.servers.get(slot.checked_sub(pool.servers.first()?.slot)?)?))
+        Some((pool, pool.servers.get(slot.checked_sub(pool.first_slot)?)?))
     }
 
     /// All servers with their pools, in the order of [`Server::slot`].
@@ -365,19 +375,15 @@ impl Server {
         }
     }
 
-    fn build(
-        config: &forebay_snapshot::Server,
-        slot: usize,
-        pool: &forebay_snapshot::Pool,
-        heritage: &Heritage,
-    ) -> Self {
-        let address = config.address.with_default(pool.default_server_port);
+    fn build(placed: Placed<'_>, slot: usize, pool: &forebay_snapshot::Pool, heritage: &Heritage) -> Self {
+        let Placed { config, address, name } = placed;
         let state = if pool.health_monitors.is_empty() { HealthState::Up } else { HealthState::Checking };
         let id = ServerId::of(Endpoint::from(address));
         let new = || ServerShared::new(state);
         Self {
             id,
             address,
+            name,
             config: config.clone(),
             slot,
             shared: heritage.server(PoolId(name_id(&pool.name)), id, new),

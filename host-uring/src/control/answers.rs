@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::State;
+use super::names::Book;
 use super::refused::{Code, Refused, no_such};
 use super::tables::{self, Clients, TableEntry, Tables};
 use crate::config::{HealthState, Pool, PoolIndex, Server};
@@ -46,7 +47,7 @@ pub(super) fn status(state: &State) -> Value {
                 .map(|l| l.address.to_string())
                 .collect();
             let pools: Vec<Value> =
-                tree.pools_of(service).iter().map(|pool| pool_line(tree.pool(*pool))).collect();
+                tree.pools_of(service).iter().map(|pool| pool_line(tree.pool(*pool), &state.names)).collect();
             let up = tree.pools_of(service).iter().any(|pool| usable(tree.pool(*pool)) > 0);
             let counts = &service.shared.counts;
             json!({
@@ -106,34 +107,51 @@ fn usable(pool: &Pool) -> usize {
     pool.servers.iter().filter(|s| s.is_enabled() && s.shared.state() == HealthState::Up).count()
 }
 
-fn pool_line(pool: &Pool) -> Value {
-    let down: Vec<Value> = pool
-        .servers
-        .iter()
-        .filter(|s| s.shared.state() != HealthState::Up)
-        .take(8)
-        .map(|s| {
-            let report = s.shared.report();
-            json!({ "server": s.address.to_string(), "state": report.state.word(), "why": report.why })
-        })
-        .collect();
+fn pool_line(pool: &Pool, names: &Book) -> Value {
+    let down: Vec<Value> =
+        pool.servers
+            .iter()
+            .filter(|s| s.shared.state() != HealthState::Up)
+            .take(8)
+            .map(|s| {
+                let report = s.shared.report();
+                json!({ "server": shown(s), "state": report.state.word(), "why": report.why })
+            })
+            .chain(unresolved(pool).map(
+                |name| json!({ "server": name, "state": HealthState::Down.word(), "why": names.why(name) }),
+            ))
+            .collect();
     let open = |s: &Server| s.shared.counts.sum(|c| c.connections.now());
     let disabled: Vec<Value> = pool
         .servers
         .iter()
         .filter(|s| !s.is_enabled())
         .take(8)
-        .map(|s| json!({ "server": s.address.to_string(), "connections_open": open(s) }))
+        .map(|s| json!({ "server": shown(s), "connections_open": open(s) }))
         .collect();
     json!({
         "name": pool.name,
         "algorithm": pool.config.algorithm.word(),
         "persistence": pool.persistence.as_ref().map(|p| p.type_word()),
-        "servers": pool.servers.len(),
+        "servers": pool.servers.len() + unresolved(pool).count(),
         "servers_up": usable(pool),
         "not_up": down,
         "disabled": disabled,
     })
+}
+
+/// A server as people know it: its address, and the name that led there.
+pub(super) fn shown(server: &Server) -> String {
+    match &server.name {
+        Some(name) => format!("{} ({name})", server.address),
+        None => server.address.to_string(),
+    }
+}
+
+/// The names among a pool's servers that lead nowhere.
+//= NAME-LOST-02
+pub(super) fn unresolved(pool: &Pool) -> impl Iterator<Item = &str> {
+    pool.unplaced.iter().filter(|one| one.address.is_none()).map(|one| one.name.as_str())
 }
 
 fn latency(sum: &HistogramSum) -> Value {
@@ -168,12 +186,20 @@ pub(super) async fn servers(state: &State, pool: Option<&str>) -> Result<Value, 
         true => tables::clients(running.store.as_ref()).await,
         false => Clients::new(),
     };
+    let nowhere = pools().flat_map(|(_, p)| unresolved(p).map(move |name| (p, name)));
+    let nowhere = nowhere.map(|(p, name)| {
+        json!({
+            "pool": p.name, "server": name, "name": name, "enabled": true,
+            "state": HealthState::Down.word(), "why": state.names.why(name),
+        })
+    });
     let list: Vec<Value> = pools()
         .flat_map(|(index, p)| p.servers.iter().map(move |server| (index, p, server)))
         .map(|(index, p, server)| {
             let bound = clients.get(&(index, server.id)).copied().unwrap_or(0);
             server_line(p, server, keeps(index).then_some(bound))
         })
+        .chain(nowhere)
         .collect();
     Ok(json!({ "servers": list }))
 }
@@ -186,6 +212,7 @@ fn server_line(pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Valu
     json!({
         "pool": pool.name,
         "server": server.address.to_string(),
+        "name": server.name.as_deref(),
         "enabled": server.is_enabled(),
         "override": server.shared.admin_override().word(),
         "state": report.state.word(),
@@ -281,9 +308,7 @@ impl<'f> Wanted<'f> {
 
     fn takes(&self, entry: &TableEntry) -> bool {
         let server = |wanted: &forebay_snapshot::ServerAddress| {
-            entry.server.is_some_and(|s: SocketAddr| {
-                s.ip() == wanted.ip && wanted.port.is_none_or(|port| port == s.port())
-            })
+            entry.server.is_some_and(|s: SocketAddr| wanted.means(s))
         };
         self.key.as_ref().is_none_or(|key| entry.key == *key)
             && self.kind.is_none_or(|kind| entry.kind == kind)

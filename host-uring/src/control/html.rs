@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::State;
+use super::answers::{shown as server_shown, unresolved};
+use super::names::Book;
 use crate::config::{HealthState, Pool, PoolIndex, Server, Service, Tree};
 use crate::metrics::page::{VERSION, sum};
 
@@ -50,7 +52,7 @@ pub(super) fn page(state: &State) -> String {
     let mut left_out = 0;
     for (index, service) in tree.services.iter().enumerate() {
         let whole = out.len();
-        one_service(&mut out, tree, index, service);
+        one_service(&mut out, tree, index, service, &state.names);
         if out.len() > PAGE_BYTES_MAX - 1_024 {
             out.truncate(whole);
             left_out += 1;
@@ -87,7 +89,7 @@ fn workers(out: &mut String, state: &State) {
     let _ = write!(out, "; {} of {} persistence entries", table.entries, table.capacity);
 }
 
-fn one_service(out: &mut String, tree: &Tree, index: usize, service: &Service) {
+fn one_service(out: &mut String, tree: &Tree, index: usize, service: &Service, names: &Book) {
     let up = tree.pools_of(service).iter().any(|pool| is_up(tree.pool(*pool)));
     let word = if up { "up" } else { "down" };
     let counts = &service.shared.counts;
@@ -107,7 +109,7 @@ fn one_service(out: &mut String, tree: &Tree, index: usize, service: &Service) {
         }
     }
     for pool in tree.pools_of(service) {
-        one_pool(out, tree, *pool);
+        one_pool(out, tree, *pool, names);
     }
 }
 
@@ -115,7 +117,7 @@ fn is_up(pool: &Pool) -> bool {
     pool.servers.iter().any(|s| s.is_enabled() && s.shared.state() == HealthState::Up)
 }
 
-fn one_pool(out: &mut String, tree: &Tree, index: PoolIndex) {
+fn one_pool(out: &mut String, tree: &Tree, index: PoolIndex, names: &Book) {
     let pool = tree.pool(index);
     let kind = pool.persistence.as_ref().map_or("no persistence", |p| p.type_word());
     let _ = write!(
@@ -142,7 +144,7 @@ fn one_pool(out: &mut String, tree: &Tree, index: PoolIndex) {
         let _ = write!(
             out,
             "<tr class=\"{word}\"><td>{}<td>{word}<td>{}<td class=\"why\">{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
-            server.address,
+            Text(&server_shown(server)),
             Age(crate::health::unix_s().saturating_sub(report.since_unix_s)),
             Text(report.why.get(..200).unwrap_or(&report.why)),
             count(|s| s.responses.iter().map(crate::metrics::Counter::get).sum()),
@@ -151,6 +153,15 @@ fn one_pool(out: &mut String, tree: &Tree, index: PoolIndex) {
             count(|s| s.active.now()),
             count(|s| s.connections.now()),
             p99.map_or("–".to_owned(), |us| format!("≤ {}", Millis(us)))
+        );
+    }
+    for name in unresolved(pool).take(10) {
+        let why = names.why(name);
+        let _ = write!(
+            out,
+            "<tr class=\"down\"><td>{}<td>down<td><td class=\"why\">{}",
+            Text(name),
+            Text(why.get(..200).unwrap_or(&why))
         );
     }
     let rest = ordered.len() - shown;

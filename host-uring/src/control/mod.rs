@@ -13,6 +13,7 @@ mod html;
 mod identity;
 pub mod lock;
 pub mod mailbox;
+pub mod names;
 pub mod notify;
 pub mod overrides;
 mod places;

@@ -88,9 +88,7 @@ fn find<'t>(tree: &'t crate::config::Tree, name: &str) -> Result<(&'t Pool, &'t 
     };
     let wanted: forebay_snapshot::ServerAddress =
         server_name.parse().map_err(|_| usage(format!("{server_name:?} is no address")))?;
-    let is = |server: &&Server| {
-        server.address.ip() == wanted.ip && wanted.port.is_none_or(|port| port == server.address.port())
-    };
+    let is = |server: &&Server| wanted.means(server.address);
     let found: Vec<&Server> = pool.servers.iter().filter(is).collect();
     match found.as_slice() {
         [only] => Ok((pool, only)),

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::refused::{Code, Refused};
 use super::supervisor::{Order, Orders};
-use super::{Running, SeatListener, State, resident, sockets};
+use super::{Running, SeatListener, State, names, resident, sockets};
 use crate::config::{Listener, Transport, Tree};
 use crate::health::{unable, unix_s};
 use crate::limits::{RELOAD_WAIT_S, WATCH_LOOK_MS};
@@ -24,7 +24,7 @@ use crate::metrics::page::ReloadView;
 use crate::rt::clock;
 
 /// Settings of the engine that a reload may change; all others belong to its start.
-const LIVE_SETTINGS: [&str; 4] = ["name", "stop_grace_s", "stuck_worker_s", "watch_config"];
+const LIVE_SETTINGS: [&str; 5] = ["dns", "name", "stop_grace_s", "stuck_worker_s", "watch_config"];
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -86,11 +86,8 @@ pub struct Reloader {
     loaded: tokio::sync::Mutex<Snapshot>,
 }
 
-/// What a file gave.
-enum Found {
-    Unchanged,
-    Ready { snapshot: Box<Snapshot>, running: Running, added: Vec<Vec<SeatListener>> },
-}
+/// A configuration that is ready to take the place of the one before, with sockets for its new addresses.
+type Ready = (Running, Vec<Vec<SeatListener>>);
 
 impl Reloader {
     /// For an engine that runs by `snapshot`; without a source there is nothing to load again.
@@ -112,14 +109,19 @@ impl Reloader {
             ));
         };
         let mut loaded = self.loaded.lock().await;
-        let (state, before) = (Arc::clone(&self.state), loaded.clone());
         let shown = source.path.display().to_string();
-        // Reading, binding and making tables wait for disks and locks; this thread has others to serve.
-        let found = tokio::task::spawn_blocking(move || find(&state, &source, &before)).await;
         let reloads = &self.state.reloads;
-        let (snapshot, running, added) = match found.unwrap_or_else(|panic| Err(vec![panic.to_string()])) {
-            Ok(Found::Ready { snapshot, running, added }) => (snapshot, Arc::new(running), added),
-            Ok(Found::Unchanged) => {
+        let before = loaded.clone();
+        // Reading, binding and making tables wait for disks and locks; this thread has others to serve.
+        let found = off_this_thread(move || read(&source, &before)).await;
+        let ready = match found {
+            Ok(Some(snapshot)) => {
+                //= NAME-RELOAD-01
+                self.state.names.follow_too(&snapshot);
+                self.state.names.first().await;
+                self.prepared(snapshot).await
+            }
+            Ok(None) => {
                 reloads.note(&reloads.unchanged, Vec::new());
                 let generation = self.state.running().number;
                 tracing::info!(
@@ -130,7 +132,12 @@ impl Reloader {
                 );
                 return Ok(json!({ "outcome": "unchanged", "generation": generation }));
             }
+            Err(problems) => Err(problems),
+        };
+        let (snapshot, ready) = match ready {
+            Ok(ready) => ready,
             Err(problems) => {
+                self.state.names.follow(&loaded);
                 let reason = format!("{shown}: {}", problems.join("\n"));
                 tracing::error!(
                     event = "CONFIG_REFUSED",
@@ -146,26 +153,66 @@ impl Reloader {
                 ));
             }
         };
-        let changes = changes(&self.state.tree(), &running.tree);
-        *loaded = *snapshot;
+        self.state.names.follow(&snapshot);
+        *loaded = snapshot;
+        let generation = ready.0.number;
+        let (changes, late) = self.publish(ready).await;
+        reloads.note(&reloads.loaded, Vec::new());
+        tracing::info!(
+            event = "CONFIG_LOADED",
+            cause,
+            generation,
+            late_workers = late.len(),
+            changes = in_words(&changes),
+            "the configuration is loaded"
+        );
+        Ok(json!({ "outcome": "loaded", "generation": generation, "changes": changes, "late_workers": late }))
+    }
+
+    /// Makes the configuration that was loaded last anew, with the addresses that the servers' names have now.
+    //= NAME-CHANGE-01
+    pub async fn readdress(&self) {
+        let loaded = self.loaded.lock().await;
+        match self.prepared(loaded.clone()).await {
+            Ok((_, ready)) => {
+                let generation = ready.0.number;
+                let (changes, late) = self.publish(ready).await;
+                tracing::info!(
+                    event = "NAMES_APPLIED",
+                    generation,
+                    late_workers = late.len(),
+                    changes = in_words(&changes),
+                    "servers come and go as their names say"
+                );
+            }
+            Err(problems) => tracing::error!(
+                event = "NAMES_NOT_APPLIED",
+                problems = problems.join("; "),
+                "the servers stay as they were: what their names say now cannot be followed"
+            ),
+        }
+    }
+
+    /// A configuration made of a snapshot, and the snapshot.
+    async fn prepared(&self, snapshot: Snapshot) -> Result<(Snapshot, Ready), Vec<String>> {
+        let state = Arc::clone(&self.state);
+        off_this_thread(move || prepare(&state, &snapshot).map(|ready| (snapshot, ready))).await
+    }
+
+    /// Lets a configuration take the place of the one before: what has changed, and the workers that have not taken it
+    /// in time.
+    async fn publish(&self, (running, added): Ready) -> (Value, Vec<usize>) {
+        let running = Arc::new(running);
+        let before = self.state.tree();
+        let changes = changes(&before, &running.tree);
+        names::say_left_out(Some(&before), &running.tree);
         let had_tables = self.state.running().store.partitions() > 0;
         self.state.set_running(Arc::clone(&running));
         self.orders.give_surely(Order::Configure(Arc::clone(&running), added)).await;
         if !had_tables && running.store.partitions() > 0 {
             resident::start(self.state.tables(), Arc::clone(&self.state));
         }
-        let late = self.taken(running.number).await;
-        reloads.note(&reloads.loaded, Vec::new());
-        tracing::info!(
-            event = "CONFIG_LOADED",
-            cause,
-            generation = running.number,
-            late_workers = late.len(),
-            changes = in_words(&changes),
-            "the configuration is loaded"
-        );
-        let generation = running.number;
-        Ok(json!({ "outcome": "loaded", "generation": generation, "changes": changes, "late_workers": late }))
+        (changes, self.taken(running.number).await)
     }
 
     /// Waits until the workers have taken a configuration, and gives those that have not in time.
@@ -214,21 +261,31 @@ fn signature(path: &Path) -> Option<(u64, i64, i64, u64)> {
     Some((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
 }
 
-fn find(state: &State, source: &Source, before: &Snapshot) -> Result<Found, Vec<String>> {
+/// Does what waits on a thread of its own; one that panics has a problem.
+async fn off_this_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
+) -> Result<T, Vec<String>> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(vec![panic.to_string()]))
+}
+
+/// What the file says; `None`: what it said before.
+fn read(source: &Source, before: &Snapshot) -> Result<Option<Snapshot>, Vec<String>> {
     let text =
         std::fs::read_to_string(&source.path).map_err(|error| vec![format!("it cannot be read: {error}")])?;
     let mut snapshot =
         forebay_snapshot::check(&text).map_err(|problems| problems.iter().map(told).collect::<Vec<_>>())?;
     (source.settle)(&source.path, &mut snapshot);
     if snapshot == *before {
-        return Ok(Found::Unchanged);
+        return Ok(None);
     }
     let fixed = need_a_start(&before.engine, &snapshot.engine);
-    if !fixed.is_empty() {
-        return Err(fixed);
-    }
+    if fixed.is_empty() { Ok(Some(snapshot)) } else { Err(fixed) }
+}
+
+/// Makes all that may fail of a configuration that comes after the current one.
+fn prepare(state: &State, snapshot: &Snapshot) -> Result<Ready, Vec<String>> {
     let old = state.running();
-    let tree = Arc::new(Tree::after(snapshot.clone(), &state.living()));
+    let tree = Arc::new(Tree::after(snapshot.clone(), &state.living(), &state.names.addresses()));
     let unable = unable(&tree);
     if !unable.is_empty() {
         return Err(unable);
@@ -239,8 +296,7 @@ fn find(state: &State, source: &Source, before: &Snapshot) -> Result<Found, Vec<
     let added = sockets::bind_new(&tree, state.workers.len(), |listener| !had.contains(&place(listener)))
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let store = old.store.next(&tree, clock::now()).map_err(|problem| vec![problem.to_string()])?;
-    let running = Running { number: old.number + 1, tree, store: Arc::new(store) };
-    Ok(Found::Ready { snapshot: Box::new(snapshot), running, added })
+    Ok((Running { number: old.number + 1, tree, store: Arc::new(store) }, added))
 }
 
 fn told(problem: &Problem) -> String {

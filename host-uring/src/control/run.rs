@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::lock::StateLock;
+use super::names::{self, Book};
 use super::notify::{self, Manager};
 use super::reload::{Reloader, Source};
 use super::supervisor::{Body, Order, Orders, Supervisor};
@@ -88,6 +89,8 @@ pub fn run(
             )
         })?;
     }
+    let names = Arc::new(Book::default());
+    let tree = runtime.block_on(resolved(tree, &snapshot, &names));
     let problems = health::unable(&tree);
     if !problems.is_empty() {
         return Err(anyhow!("{}", problems.join("\n")));
@@ -95,7 +98,8 @@ pub fn run(
     let made = make(&tree, &sizes)?;
     let log = open_log(&tree)?.map(Arc::new);
     let metrics = (0..workers).map(|_| Arc::default()).collect();
-    let state = Arc::new(State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log));
+    let state =
+        Arc::new(State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log, names));
     let open = Open { seats, web, manager };
     let result = runtime.block_on(control(&state, start, snapshot, made.body, open));
     // Whatever still runs on the runtime holds only clones; the log's writer ends with what is left in the rings.
@@ -111,6 +115,19 @@ struct Open {
     seats: Vec<Vec<super::SeatListener>>,
     web: Option<TcpListener>,
     manager: Arc<Manager>,
+}
+
+/// The tree with the addresses that the servers' names have now, as far as they are known within a few seconds.
+//= NAME-START-01
+async fn resolved(tree: Arc<Tree>, snapshot: &Snapshot, names: &Arc<Book>) -> Arc<Tree> {
+    names.follow(snapshot);
+    if forebay_snapshot::host_names(snapshot).next().is_none() {
+        return tree;
+    }
+    names.first().await;
+    let tree = Arc::new(Tree::after(snapshot.clone(), &[], &names.addresses()));
+    names::say_left_out(None, &tree);
+    tree
 }
 
 async fn listen_for_metrics(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -149,6 +166,11 @@ async fn control(
     let (asked, watching) = (Arc::clone(&reloader), Arc::clone(&reloader));
     tokio::spawn(admin::serve(listener, Arc::clone(state), asked, orders.clone(), start.allow_faults));
     tokio::spawn(async move { watching.watch().await });
+    let (book, following) = (Arc::clone(&state.names), Arc::clone(&reloader));
+    tokio::spawn(names::keep(book, move || {
+        let reloader = Arc::clone(&following);
+        async move { reloader.readdress().await }
+    }));
     let wake = orders.clone();
     let driver = Driver::new(state.tree(), Box::new(move || wake.give(Order::PoolsChanged)));
     let monitors = tokio::spawn(driver.run(state.follow()));

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::names::Book;
 use super::reload::Reloads;
 use super::{Running, ShutdownFlag};
 use crate::config::{HealthState, Tree};
@@ -23,6 +24,8 @@ pub struct State {
     earlier: Mutex<Vec<Weak<Tree>>>,
     /// What became of attempts to load a configuration.
     pub reloads: Reloads,
+    /// Where the host names of servers lead.
+    pub names: Arc<Book>,
     /// Every worker's counters.
     pub workers: Vec<Arc<WorkerMetrics>>,
     /// What the process may use.
@@ -44,6 +47,7 @@ impl State {
         workers: Vec<Arc<WorkerMetrics>>,
         sizes: Sizes,
         log: Option<Arc<Writer>>,
+        names: Arc<Book>,
     ) -> Self {
         let now = crate::health::unix_s();
         Self {
@@ -52,6 +56,7 @@ impl State {
             running: watch::Sender::new(Arc::new(running)),
             earlier: Mutex::default(),
             reloads: Reloads::new(now),
+            names,
             workers,
             sizes,
             log,
@@ -157,6 +162,7 @@ impl State {
             uptime_ms: self.uptime_ms(),
             connections_max: self.sizes.connections_max,
             table: self.table_view(),
+            names: self.names.view(),
             reload: self.reloads.view(self.running().number, &self.workers),
         })
     }

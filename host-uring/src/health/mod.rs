@@ -310,11 +310,12 @@ fn said(why: &Why, probes: &[Arc<Ask>]) -> String {
 
 //= OBS-EVENT-01
 fn say(pool: &Pool, server: &Server, from: HealthState, to: HealthState, why: &str, held_until: Option<u64>) {
+    let name = server.name.as_deref();
     let (pool, server, from, to) = (&pool.name, server.address, from.word(), to.word());
     if to == HealthState::Up.word() {
-        tracing::info!(event = "SERVER_UP", pool, %server, from, to, why, "server state changed");
+        tracing::info!(event = "SERVER_UP", pool, %server, name, from, to, why, "server state changed");
     } else {
-        tracing::warn!(event = "SERVER_DOWN", pool, %server, from, to, why, held_until, "server state changed");
+        tracing::warn!(event = "SERVER_DOWN", pool, %server, name, from, to, why, held_until, "server state changed");
     }
 }
 

@@ -20,8 +20,9 @@ use crate::l4::introduce;
 use crate::metrics::Counter;
 use crate::tls::ClientProfile;
 
-/// Servers that agree in these are one target: address, monitors, passive monitor, version of the PROXY header.
-type Alike<'t> = (SocketAddr, Vec<&'t str>, bool, Option<u8>);
+/// Servers that agree in these are one target: address, the name that led there, monitors, passive monitor, version of the
+/// PROXY header.
+type Alike<'t> = (SocketAddr, Option<&'t str>, Vec<&'t str>, bool, Option<u8>);
 
 /// An address with the monitors that judge it.
 pub(super) struct Target {
@@ -61,12 +62,13 @@ impl<'t> Asked<'t> {
     fn at(&self, server: &Server) -> Ask {
         let port = self.from.port().unwrap_or(server.address.port());
         let address = SocketAddr::new(server.address.ip(), port);
-        let named = match self.from {
+        let given = match self.from {
             HealthMonitor::Https(https) => https.server_name.as_deref(),
             _ => None,
         };
+        let named = given.or_else(|| server.config.address.name());
         let host = match named {
-            Some(name) if port == 443 => name.to_owned(),
+            Some(name) if port == if self.trust.is_some() { 443 } else { 80 } => name.to_owned(),
             Some(name) => format!("{name}:{port}"),
             None => address.to_string(),
         };
@@ -95,7 +97,8 @@ impl Driver {
             let passive = pool.config.passive_health_monitor;
             let introduces = introduce::version(pool.config.send_proxy_protocol);
             let wants = introduces.map(|version| version as u8);
-            let number = *known.entry((server.address, names.clone(), passive, wants)).or_insert_with(|| {
+            let alike = (server.address, server.name.as_deref(), names.clone(), passive, wants);
+            let number = *known.entry(alike).or_insert_with(|| {
                 let probes: Vec<Arc<Ask>> =
                     names.iter().filter_map(|name| Some(Arc::new(monitors.get(name)?.at(server)))).collect();
                 let same = |t: &Target| {

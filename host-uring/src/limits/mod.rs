@@ -21,6 +21,29 @@ pub const LOG_TEXT_BYTES_MAX: usize = 1_024;
 pub const PROBES_AT_ONCE_MAX: usize = 4_096;
 /// Commands of external monitors at the same time: each is a process, and more would take the workers' cores.
 pub const COMMANDS_AT_ONCE_MAX: usize = 32;
+/// Addresses of one host name that become servers, the lowest first; what is more in one answer is a mistake or an attack.
+pub const NAME_ADDRESSES_MAX: usize = 64;
+/// Host names that are looked up at the same time: each takes a descriptor or two.
+pub const NAME_LOOKUPS_AT_ONCE_MAX: usize = 16;
+/// Seconds that the lookup of one name may take, over all name servers and tries: two rounds of what resolv.conf has by
+/// default.
+pub const NAME_LOOKUP_S: u64 = 20;
+/// Milliseconds that one question to a name server of the configuration may take, and how often it is put.
+pub const NAME_ASK_MS: u64 = 2_000;
+/// How often a question is put to the name servers of the configuration before the lookup has failed.
+pub const NAME_ASKS_MAX: usize = 2;
+/// Milliseconds that the start and a reload wait for names that were never looked up: longer than a slow answer, and
+/// short of what a service manager or a person takes for a hang.
+pub const NAME_FIRST_WAIT_MS: u64 = 3_000;
+/// Seconds before a lookup that failed is repeated; twice as long each time.
+pub const NAME_RETRY_FIRST_S: u64 = 1;
+/// The longest of these waits: a name server that is back is asked within this time.
+pub const NAME_RETRY_MAX_S: u64 = 30;
+/// Milliseconds between two changes of the servers by their names: names that change together change them once, and
+/// answers that differ each time cost two configurations a second at most.
+pub const NAME_PUBLISH_MS: u64 = 500;
+/// Seconds between two looks whether resolv.conf or the hosts file has changed.
+pub const NAME_FILES_LOOK_S: u64 = 2;
 /// Bytes of a file of authorities: some twenty times the list that browsers trust.
 pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
 /// Milliseconds between two looks of the passive monitors at the workers' counters.

@@ -4,6 +4,7 @@
 //! line that another core writes. Names and units as exported are in `docs/spec/observability.md`.
 
 mod histogram;
+mod names;
 pub mod page;
 mod per_worker;
 mod process;
@@ -13,6 +14,7 @@ mod worker;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use histogram::{BOUNDS_US, Histogram, HistogramSum};
+pub use names::NamesView;
 pub use per_worker::PerWorker;
 pub use process::Process;
 pub use worker::{

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use forebay_snapshot::Protocol;
 
+use super::names::NamesView;
 use super::process::Process;
 use super::text::{Kind, Page};
 use super::{Counter, PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
@@ -35,6 +36,8 @@ pub struct View<'a> {
     pub connections_max: u64,
     /// Persistence entries, room for them, and evictions.
     pub table: TableView,
+    /// The host names of servers.
+    pub names: NamesView,
     /// What became of attempts to load a configuration.
     pub reload: ReloadView,
 }
@@ -130,6 +133,8 @@ fn process(page: &mut Page, view: &View<'_>) {
         page.sample(&[("result", result)], count);
     }
     reload(page, &view.reload);
+    let unplaced = view.tree.pools.iter().flat_map(|pool| &pool.unplaced);
+    super::names::write(page, &view.names, unplaced.filter(|one| one.address.is_some()).count());
     let table = view.table;
     page.family("forebay_persistence_entries", Kind::Gauge, "", "Entries of the persistence tables.");
     page.sample(&[], table.entries);

@@ -96,6 +96,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, monitor) in snapshot.health_monitor.iter().enumerate() {
         monitor_problems(reader, &format!("health_monitor[{index}]"), monitor);
     }
+    crate::names::find(reader, snapshot);
     crate::loops::find(reader, snapshot);
     crate::ignored::find(reader, snapshot);
     crate::l4::find(reader, snapshot);
@@ -319,11 +320,22 @@ fn servers_of(reader: &mut Reader, at: &str, pool: &Pool) {
         reader.report(&path, reason, "split the pool");
     }
     let mut addresses = BTreeMap::new();
+    let mut named = BTreeMap::new();
     let mut values = BTreeMap::new();
     let mut ids = BTreeMap::new();
     for (n, server) in pool.server.iter().enumerate() {
         let path = format!("{at}.server[{n}].address");
-        let full = server.address.with_default(pool.default_server_port);
+        let Some(full) = server.address.with_default(pool.default_server_port) else {
+            let port = server.address.port.unwrap_or(pool.default_server_port);
+            let what = format!("{}:{port} is in the pool already", server.address.name().unwrap_or_default());
+            twice(reader, &mut named, (server.address.name(), port), &path, &what);
+            if server.header_value.is_some() {
+                let reason = "a name may lead to several servers, and one value means one server";
+                let path = format!("{at}.server[{n}].header_value");
+                reader.report(&path, reason, "remove it, or write the server's IP address");
+            }
+            continue;
+        };
         if !reader.is_bad(&path)
             && (full.ip().is_unspecified() || full.ip().is_multicast() || full.port() == 0)
         {

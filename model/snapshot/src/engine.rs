@@ -31,6 +31,8 @@ section! {
         access_log: AccessLog = AccessLog::default();
         /// Lines about the engine itself, on standard error.
         process_log: ProcessLog = ProcessLog::default();
+        /// How the host names of servers are looked up.
+        dns: Dns = Dns::default();
         /// Secret of the persistence tables' hash (16 bytes, base64), equal on the engines of a service; absent: random at start.
         table_secret: Option<Secret<16>> = None;
         /// Seconds that open requests get to end when the engine stops.
@@ -39,6 +41,18 @@ section! {
         watch_config: bool = false;
         /// Seconds without progress of a worker before another one accepts for it.
         stuck_worker_s: u8 = 1, in 1..=60;
+    }
+
+    /// How the host names of servers are looked up; /etc/hosts comes first.
+    pub struct Dns {
+        /// The name servers that are asked; none: those of /etc/resolv.conf, with its search list.
+        servers: Vec<SocketAddr> = Vec::new();
+        /// Which addresses of a name are taken.
+        family: Family = Family::Ipv4First;
+        /// Seconds that an answer counts at least, whatever its TTL says.
+        ttl_min_s: u16 = 5, in 1..=3600;
+        /// Seconds that an answer counts at most.
+        ttl_max_s: u32 = 3_600, in 1..=86_400;
     }
 
     /// One line for each request.
@@ -61,6 +75,16 @@ section! {
 }
 
 words! {
+    /// Which addresses of a host name are taken.
+    pub enum Family {
+        /// IPv4, and IPv6 only of a name that has no IPv4 address.
+        Ipv4First = "ipv4_first",
+        /// IPv6, and IPv4 only of a name that has no IPv6 address.
+        Ipv6First = "ipv6_first",
+        /// Both together.
+        Both = "both",
+    }
+
     /// Forms of the access log.
     pub enum AccessFormat {
         /// One JSON object a line.

@@ -15,6 +15,7 @@ mod ignored;
 mod l4;
 pub mod limits;
 mod loops;
+mod names;
 pub mod persistence;
 pub mod pool;
 mod problem;
@@ -28,8 +29,9 @@ mod suggest;
 
 pub use engine::Engine;
 pub use health::HealthMonitor;
+pub use names::host_names;
 pub use persistence::{CookieKey, Persistence};
-pub use pool::{Pool, PoolGroup, Server, ServerAddress};
+pub use pool::{Host, Pool, PoolGroup, Server, ServerAddress};
 pub use problem::Problem;
 pub use profile::{HttpProfile, TcpProfile, UdpProfile};
 pub use read::FieldDoc;

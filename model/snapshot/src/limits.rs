@@ -26,3 +26,8 @@ pub const MAINTENANCE_CODES_MAX: usize = 4;
 pub const COOKIE_KEYS_MAX: usize = 16;
 /// Pools of a group: each choice looks at all of them.
 pub const GROUP_MEMBERS_MAX: usize = 256;
+/// Different host names among the servers: each is looked up again and again, and a thousand at the shortest interval are
+/// two hundred questions a second.
+pub const HOST_NAMES_MAX: usize = 1_000;
+/// Name servers, as in resolv.conf with room to spare: each that is silent costs time.
+pub const NAME_SERVERS_MAX: usize = 8;

@@ -31,7 +31,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
                 snapshot.pool.iter().enumerate().filter(|(_, p)| reached.contains(p.name.as_str()))
             {
                 for (s, server) in pool.server.iter().enumerate() {
-                    let address = server.address.with_default(pool.default_server_port);
+                    // Where a name leads is known later; what leads back to the engine is left out then.
+                    let Some(address) = server.address.with_default(pool.default_server_port) else {
+                        continue;
+                    };
                     if let Some(service) = service_at(&listeners, (address, is_udp)) {
                         found.push((format!("pool[{p}].server[{s}].address"), service));
                     }

@@ -63,7 +63,7 @@ section! {
 
     /// One server of a pool.
     pub struct Server {
-        /// Its IP address, with a port if it is not the pool's `default_server_port`.
+        /// Its IP address or host name, with a port if it is not the pool's `default_server_port`. Each address of a name is a server of its own (docs/spec/names.md).
         address: ServerAddress;
         /// Its share against the other servers.
         ratio: u8 = 1, in 1..=20;
@@ -210,27 +210,52 @@ words! {
     }
 }
 
-/// A server's address: an IP address, with or without a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Where a server is: at an IP address, or wherever a host name leads; with or without a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerAddress {
-    /// The IP address.
-    pub ip: IpAddr,
+    /// The IP address or the name.
+    pub host: Host,
     /// The port; `None`: the pool's default.
     pub port: Option<u16>,
 }
 
+/// What stands before the port of a server's address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Host {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A host name in small letters, which the engine looks up. With a dot at its end nothing is added to it.
+    Name(String),
+}
+
 impl ServerAddress {
     pub(crate) fn unset() -> Self {
-        Self { ip: IpAddr::from([0, 0, 0, 0]), port: None }
+        Self { host: Host::Ip(IpAddr::from([0, 0, 0, 0])), port: None }
     }
 
-    /// The full address, the pool's port filled in.
-    pub fn with_default(self, port: u16) -> SocketAddr {
-        SocketAddr::new(self.ip, self.port.unwrap_or(port))
+    /// The full address, the pool's port filled in; `None`: it is a name.
+    pub fn with_default(&self, port: u16) -> Option<SocketAddr> {
+        match self.host {
+            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port.unwrap_or(port))),
+            Host::Name(_) => None,
+        }
+    }
+
+    /// The host name; `None`: it is an IP address.
+    pub fn name(&self) -> Option<&str> {
+        match &self.host {
+            Host::Ip(_) => None,
+            Host::Name(name) => Some(name),
+        }
+    }
+
+    /// Says whether a full address is one that this means; without a port, whatever the port.
+    pub fn means(&self, address: SocketAddr) -> bool {
+        self.host == Host::Ip(address.ip()) && self.port.is_none_or(|port| port == address.port())
     }
 }
 
-/// The text is no IP address with or without a port.
+/// The text is neither an IP address nor a host name, with or without a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnAddress;
 
@@ -239,18 +264,30 @@ impl FromStr for ServerAddress {
 
     fn from_str(text: &str) -> Result<Self, NotAnAddress> {
         if let Ok(full) = text.parse::<SocketAddr>() {
-            return Ok(Self { ip: full.ip(), port: Some(full.port()) });
+            return Ok(Self { host: Host::Ip(full.ip()), port: Some(full.port()) });
         }
         let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-        bare.parse().map(|ip| Self { ip, port: None }).map_err(|_| NotAnAddress)
+        if let Ok(ip) = bare.parse() {
+            return Ok(Self { host: Host::Ip(ip), port: None });
+        }
+        let (name, port) = match text.rsplit_once(':') {
+            Some((name, port)) => (name, Some(port.parse().map_err(|_| NotAnAddress)?)),
+            None => (text, None),
+        };
+        if !rules::is_host_name(name) || port.is_some_and(|port: u16| port == 0) {
+            return Err(NotAnAddress);
+        }
+        Ok(Self { host: Host::Name(name.to_ascii_lowercase()), port })
     }
 }
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            Some(port) => write!(f, "{}", SocketAddr::new(self.ip, port)),
-            None => write!(f, "{}", self.ip),
+        match (&self.host, self.port) {
+            (Host::Ip(ip), Some(port)) => write!(f, "{}", SocketAddr::new(*ip, port)),
+            (Host::Ip(ip), None) => write!(f, "{ip}"),
+            (Host::Name(name), Some(port)) => write!(f, "{name}:{port}"),
+            (Host::Name(name), None) => f.write_str(name),
         }
     }
 }

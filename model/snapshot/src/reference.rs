@@ -11,6 +11,7 @@ pub fn reference() -> String {
     let mut part = |title: &str, fields: Vec<FieldDoc>| section(&mut out, title, &fields);
     part("the document", crate::Snapshot::docs());
     part("[engine]", engine::Engine::docs());
+    part("engine.dns", engine::Dns::docs());
     part("engine.access_log", engine::AccessLog::docs());
     part("engine.process_log", engine::ProcessLog::docs());
     part("[[virtual_service]]", service::VirtualService::docs());

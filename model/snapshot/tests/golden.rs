@@ -9,7 +9,7 @@ use std::path::Path;
 use forebay_snapshot::{Snapshot, check};
 
 /// How many documents stand in `tests/golden`: one that gets lost is missed.
-const CASES: usize = 26;
+const CASES: usize = 27;
 
 fn problems(text: &str) -> String {
     match check(text) {
@@ -29,6 +29,7 @@ fn problems(text: &str) -> String {
 //= test CFG-MONITOR-01
 //= test CFG-MONITOR-02
 //= test CFG-LOOP-01
+//= test CFG-NAME-01
 //= test CFG-COOKIE-01
 //= test CFG-IGNORED-01
 //= test CFG-IGNORED-02

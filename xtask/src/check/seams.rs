@@ -35,6 +35,12 @@ const SEAMS: &[Seam] = &[
         why: "workers never name tokio; it belongs to the control thread",
     },
     Seam {
+        words: &["hickory_resolver"],
+        within: &["host-uring/src/"],
+        except: &["host-uring/src/control/names/"],
+        why: "names are looked up in the control thread, through control/names alone",
+    },
+    Seam {
         words: &["rustls", "tokio_rustls"],
         within: &["host-uring/src/"],
         except: &["host-uring/src/tls/"],

@@ -95,6 +95,7 @@ const NEEDS: &[Need] = &[
     need(Sign::Program("dnsmasq"), Cure::Package("dnsmasq-base"), "a foreign name server", FOREIGN),
     need(Sign::Program("iperf3"), Cure::Package("iperf3"), "foreign bulk traffic", FOREIGN),
     need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", LOADING),
+    need(Sign::Program("dnsmasq"), Cure::Package("dnsmasq-base"), "a foreign name server", FOREIGN),
     need(Sign::Program("systemd-analyze"), Cure::Package("systemd"), "the unit file is checked", FOREIGN),
     need(
         Sign::Program("openssl"),

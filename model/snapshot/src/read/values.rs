@@ -137,7 +137,7 @@ macro_rules! read_parsed {
 read_parsed! {
     SocketAddr, "an IP address with a port", "\"192.0.2.1:8080\" or \"[2001:db8::1]:8080\"", SocketAddr::from(([0, 0, 0, 0], 0));
     IpAddr, "an IP address", "\"192.0.2.1\" or \"2001:db8::1\"", IpAddr::from([0, 0, 0, 0]);
-    crate::pool::ServerAddress, "an IP address with or without a port (names are not resolved)", "\"192.0.2.1:8080\", \"192.0.2.1\" or \"[2001:db8::1]:8080\"", crate::pool::ServerAddress::unset();
+    crate::pool::ServerAddress, "an IP address or a host name, with or without a port", "\"192.0.2.1:8080\", \"[2001:db8::1]:8080\" or \"app.internal:8080\"", crate::pool::ServerAddress::unset();
     crate::profile::Network, "an address range", "\"192.0.2.0/24\" or \"2001:db8::/32\"", crate::profile::Network::unset();
     crate::health::StatusRange, "a range of status codes", "\"2xx\", \"200\" or \"200-299\"", crate::health::StatusRange::SUCCESS;
 }

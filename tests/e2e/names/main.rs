@@ -1,0 +1,275 @@
+//! Servers that are named by host names.
+
+mod server;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Instant;
+
+use forebay_e2e::lab::Demo;
+use forebay_e2e::wait::secs;
+use forebay_e2e::{Client, Engine, Lab, Options, Origin, Wire, config, eventually, origin};
+use server::{Dnsmasq, NameServer, Reply};
+
+const NAME: &str = "app.internal";
+
+/// Loopback addresses of this lab on which one port is free, with the port.
+fn same_port<const N: usize>(lab: &Lab) -> ([Ipv4Addr; N], u16) {
+    let ips: [Ipv4Addr; N] = std::array::from_fn(|n| match lab.client_ip(200 + n as u32) {
+        IpAddr::V4(ip) => ip,
+        IpAddr::V6(ip) => panic!("{ip} is no IPv4 address"),
+    });
+    loop {
+        let port = lab.address().port();
+        if ips.iter().all(|ip| TcpListener::bind((*ip, port)).is_ok()) {
+            return (ips, port);
+        }
+    }
+}
+
+/// Demo servers at the same port of these addresses.
+fn demos<const N: usize>(lab: &Lab, names: [&str; N], ips: [Ipv4Addr; N], port: u16) -> [Demo; N] {
+    std::array::from_fn(|n| lab.demo_at(names[n], SocketAddr::from((ips[n], port))))
+}
+
+/// An engine that asks this name server.
+fn engine(lab: &Lab, dns: SocketAddr, keys: &str, text: &str) -> Engine {
+    let mut options = Options::default();
+    options.engine += &format!("\ndns = {{ servers = [\"{dns}\"], {keys} }}\n");
+    lab.engine_with(text, options)
+}
+
+/// The service `web` before the servers of these names.
+fn web(at: SocketAddr, keys: &str, names: &[String]) -> String {
+    let servers: String =
+        names.iter().map(|name| format!("[[pool.server]]\naddress = \"{name}\"\n")).collect();
+    config::service("web", at) + &config::pool("web", keys, &[]) + &servers
+}
+
+/// The servers of the engine that have an address, each with it.
+fn servers(engine: &Engine) -> Vec<String> {
+    let page = engine.page();
+    let rows = page.rows("forebay_server_up", &[]);
+    rows.filter_map(|row| row.labels.get("server").cloned()).collect()
+}
+
+/// Waits until the pool has these servers and no others.
+#[track_caller]
+fn expect_servers(engine: &Engine, ips: &[Ipv4Addr], port: u16) {
+    let mut want: Vec<String> = ips.iter().map(|ip| format!("{ip}:{port}")).collect();
+    want.sort();
+    eventually(&format!("the servers are {want:?}"), secs(20), || {
+        let mut have = servers(engine);
+        have.sort();
+        have == want
+    });
+}
+
+fn log_has(engine: &Engine, event: &str) -> usize {
+    engine.process.printed().matches(&format!("event=\"{event}\"")).count()
+}
+
+//= test NAME-CHANGE-01
+//= test NAME-TTL-01
+#[test]
+fn an_address_that_is_added_serves_and_one_that_is_gone_drains_and_clients_stay_bound() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<2>(&lab);
+    let [_a, _b] = demos(&lab, ["a", "b"], ips, port);
+    let dns = Dnsmasq::start(&lab, lab.address(), &[(NAME, &ips[..1])]);
+    let at = lab.address();
+    let text = web(at, "algorithm = \"round_robin\"\npersistence = \"p\"", &[format!("{NAME}:{port}")])
+        + &config::persistence("p", "http_cookie", "cookie_name = \"STICKY\"")
+        + config::COOKIE_KEY;
+    let engine = engine(&lab, dns.at, "ttl_min_s = 1", &text);
+    expect_servers(&engine, &ips[..1], port);
+    let mut bound = Client::new(at);
+    let answer = bound.get("/").expect("served");
+    assert_eq!(answer.server(), "a");
+    let cookie = answer.cookie("STICKY").expect("its cookie").to_owned();
+
+    dns.set(&[(NAME, &ips)]);
+    expect_servers(&engine, &ips, port);
+    eventually("a new client gets the new one", secs(10), || {
+        Client::new(at).get_once("/").expect("served").server() == "b"
+    });
+    for _ in 0..6 {
+        assert_eq!(bound.get("/").expect("served").server(), "a", "its cookie leads there");
+    }
+
+    let mut slow = Wire::connect(at).expect("it listens");
+    let request = format!("GET /slow?ms=3000 HTTP/1.1\r\nHost: x\r\nCookie: STICKY={cookie}\r\n\r\n");
+    slow.send(request).expect("sent");
+    let label = format!("{}:{port}", ips[0]);
+    eventually("it is under way", secs(5), || {
+        engine.metric("forebay_server_requests_active", &[("server", &label)]) == 1.0
+    });
+    dns.set(&[(NAME, &ips[1..])]);
+    expect_servers(&engine, &ips[1..], port);
+    assert_eq!(bound.get("/").expect("served").server(), "b", "nothing new for the one that is gone");
+    let head = slow.head().expect("its answer");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("X-Demo-Server: a"), "{head}");
+    assert_eq!(engine.metric("forebay_server_cuts_total", &[]), 0.0, "it ended by itself");
+}
+
+//= test NAME-LOST-01
+#[test]
+fn a_name_that_is_lost_keeps_its_addresses_until_it_is_back() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<2>(&lab);
+    let [_a, _b] = demos(&lab, ["a", "b"], ips, port);
+    let mut dns = Dnsmasq::start(&lab, lab.address(), &[(NAME, &ips[..1])]);
+    let at = lab.address();
+    let engine = engine(&lab, dns.at, "ttl_min_s = 1", &web(at, "", &[format!("{NAME}:{port}")]));
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+    dns.process.kill();
+    let state = |word: &str| engine.metric("forebay_server_names", &[("state", word)]);
+    eventually("it is lost", secs(20), || state("lost") == 1.0);
+    let failed = || engine.metric("forebay_server_name_lookups_total", &[("result", "failed")]);
+    let before = failed();
+    eventually("it is tried again", secs(20), || failed() > before);
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+    expect_servers(&engine, &ips[..1], port);
+    let _dns = Dnsmasq::start(&lab, dns.at, &[(NAME, &ips[1..])]);
+    expect_servers(&engine, &ips[1..], port);
+    assert_eq!(state("resolved"), 1.0);
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "b");
+    assert_eq!((log_has(&engine, "NAME_LOST"), log_has(&engine, "NAME_BACK")), (1, 1), "said once");
+}
+
+//= test NAME-START-01
+//= test NAME-LOST-02
+#[test]
+fn an_engine_starts_although_a_name_cannot_be_resolved_and_says_so_until_it_can() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<1>(&lab);
+    let [_a] = demos(&lab, ["a"], ips, port);
+    let (dns, at) = (lab.address(), lab.address());
+    let name = format!("{NAME}:{port}");
+    let keys = "fail_action = { action = \"local_response\", status = 503 }";
+    let engine = engine(&lab, dns, "ttl_min_s = 1", &web(at, keys, std::slice::from_ref(&name)));
+    assert_eq!(Client::new(at).get_once("/").expect("an answer").status, 503);
+    assert_eq!(engine.metric("forebay_server_names", &[("state", "unresolved")]), 1.0);
+    eventually("the reason is known", secs(20), || {
+        let said = engine.ask(&["servers"]);
+        said.contains(&name) && said.contains("down") && said.contains("name not resolved: ")
+    });
+    assert!(engine.ask(&["status"]).contains("name not resolved"), "{}", engine.ask(&["status"]));
+    let page = Client::new(engine.metrics).get_once("/").expect("the status page").text();
+    assert!(page.contains(&name) && page.contains("name not resolved"), "{page}");
+    let _dns = Dnsmasq::start(&lab, dns, &[(NAME, &ips)]);
+    expect_servers(&engine, &ips, port);
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+    assert!(engine.ask(&["servers"]).contains(&format!("{}:{port} ({name})", ips[0])));
+}
+
+//= test NAME-LOST-01
+#[test]
+fn whatever_a_name_server_says_the_last_good_addresses_count() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<3>(&lab);
+    let [_a, _b, _c] = demos(&lab, ["a", "b", "c"], ips, port);
+    let dns = NameServer::start(lab.address(), Reply::Addresses(vec![ips[0]], 0));
+    let at = lab.address();
+    let engine = engine(&lab, dns.at, "ttl_min_s = 1", &web(at, "", &[format!("{NAME}:{port}")]));
+    expect_servers(&engine, &ips[..1], port);
+    let bad = [
+        Reply::Code(2),
+        Reply::Code(3),
+        Reply::Empty,
+        Reply::Garbage,
+        Reply::WrongId(ips[2]),
+        Reply::Cut(ips[2]),
+        Reply::Loop,
+        Reply::Silence,
+    ];
+    let lookups = |result| engine.metric("forebay_server_name_lookups_total", &[("result", result)]);
+    for reply in bad {
+        let before = lookups("failed");
+        dns.say(reply.clone());
+        eventually(&format!("{reply:?} is a failure"), secs(40), || lookups("failed") > before);
+        expect_servers(&engine, &ips[..1], port);
+        assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a", "{reply:?}");
+        let answered = lookups("answered");
+        dns.say(Reply::Addresses(vec![ips[0]], 0));
+        eventually("it is answered again", secs(40), || lookups("answered") > answered);
+    }
+    dns.say(Reply::Addresses(vec![ips[1]], 0));
+    expect_servers(&engine, &ips[1..2], port);
+}
+
+//= test NAME-TTL-01
+#[test]
+fn a_ttl_of_nothing_asks_no_oftener_than_the_floor_and_an_endless_one_as_often_as_the_ceiling() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<2>(&lab);
+    let [_a, _b] = demos(&lab, ["a", "b"], ips, port);
+    let dns = NameServer::start(lab.address(), Reply::Addresses(vec![ips[0]], 0));
+    let text = |at| web(at, "", &[format!("{NAME}:{port}")]);
+    let began = Instant::now();
+    let first = engine(&lab, dns.at, "ttl_min_s = 2", &text(lab.address()));
+    eventually("it was asked four times", secs(30), || dns.asked(NAME) >= 4);
+    assert!(began.elapsed() >= secs(6), "three times two seconds lie between: {:?}", began.elapsed());
+    drop(first);
+    dns.say(Reply::Addresses(vec![ips[0]], u32::MAX >> 1));
+    let engine = engine(&lab, dns.at, "ttl_min_s = 1, ttl_max_s = 1", &text(lab.address()));
+    expect_servers(&engine, &ips[..1], port);
+    dns.say(Reply::Addresses(vec![ips[1]], u32::MAX >> 1));
+    expect_servers(&engine, &ips[1..], port);
+}
+
+//= test NAME-BOUND-01
+#[test]
+fn of_a_hundred_addresses_the_first_sixty_four_are_servers() {
+    let lab = Lab::new();
+    let all: Vec<Ipv4Addr> = (1..=100).rev().map(|n| Ipv4Addr::new(127, 200, 7, n)).collect();
+    let dns = Dnsmasq::start(&lab, lab.address(), &[(NAME, &all)]);
+    let engine = engine(&lab, dns.at, "ttl_min_s = 1", &web(lab.address(), "", &[format!("{NAME}:9")]));
+    let first: Vec<Ipv4Addr> = (1..=64).map(|n| Ipv4Addr::new(127, 200, 7, n)).collect();
+    expect_servers(&engine, &first, 9);
+    assert!(engine.process.printed().contains("left_out=36"), "it is said");
+}
+
+//= test NAME-RELOAD-01
+//= test NAME-SAME-01
+#[test]
+fn a_reload_asks_for_new_names_alone_and_knows_them_when_it_takes_effect() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<1>(&lab);
+    let [_a] = demos(&lab, ["a"], ips, port);
+    let dns = NameServer::start(lab.address(), Reply::Addresses(ips.to_vec(), 3_600));
+    let at = lab.address();
+    let names = |names: &[&str]| names.iter().map(|name| format!("{name}:{port}")).collect::<Vec<_>>();
+    let engine = engine(&lab, dns.at, "", &web(at, "", &names(&[NAME])));
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+    engine.load(&web(at, "algorithm = \"round_robin\"", &names(&[NAME])));
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+    engine.load(&web(at, "", &names(&["new.internal"])));
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a", "it is known at once");
+    // Both lead to one address: it is one server, and the second is said.
+    engine.load(&web(at, "", &names(&["new.internal", "other.internal"])));
+    expect_servers(&engine, &ips, port);
+    assert_eq!(engine.metric("forebay_server_name_addresses_left_out", &[]), 1.0);
+    assert_eq!(log_has(&engine, "NAME_ADDRESS_LEFT_OUT"), 1);
+    let asked = [NAME, "new.internal", "other.internal"].map(|name| dns.asked(name));
+    assert_eq!(asked, [1, 1, 1], "once for each, whatever was loaded");
+}
+
+//= test NAME-TTL-01
+#[test]
+fn the_hosts_file_comes_first_and_a_monitor_asks_for_the_name() {
+    let lab = Lab::new();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let server = free.local_addr().expect("a bound socket has an address");
+    drop(free);
+    let origin = Origin::answering(server, |_| Some(origin::ok("hi")));
+    let dns = NameServer::start(lab.address(), Reply::Code(3));
+    let keys = "health_monitors = [\"m\"]";
+    let text = web(lab.address(), keys, &[format!("localhost:{}", server.port())]) + &config::monitor("m");
+    let engine = engine(&lab, dns.at, "", &text);
+    engine.wait_for_server(server, true);
+    assert_eq!(dns.asked("localhost"), 0);
+    let host = format!("Host: localhost:{}\r\n", server.port());
+    assert!(origin.heads().iter().any(|head| head.contains(&host)), "{:?}", origin.heads());
+    let events = engine.process.printed();
+    assert!(events.contains(&format!("name=\"localhost:{}\"", server.port())), "{events}");
+}
