@@ -313,3 +313,32 @@ fn a_side_that_does_not_read_stops_the_other_and_costs_no_buffer() {
     });
     assert_eq!(lab.worker.buffers.held_bytes(), 0);
 }
+
+//= test L4-BULK-01
+#[test]
+fn a_stream_that_fills_large_buffers_goes_through_a_larger_one_and_a_conversation_does_not() {
+    let piece = |n: usize| format!("{n:09};").repeat(100);
+    for (pieces, together) in [(2_000, true), (20, false)] {
+        let lab = Lab::new(&document("", &[ONE], ""));
+        lab.memory.pipe_capacity(1 << 20);
+        echo(&lab, ONE, "one;");
+        let sent: String = (0..pieces).map(piece).collect();
+        let came = lab.run(async {
+            let mut client = lab.client().await;
+            client.until(";").await;
+            if together {
+                client.send(&sent).await;
+            } else {
+                for n in 0..pieces {
+                    client.send(piece(n)).await;
+                    lab.sleep_ms(1).await;
+                }
+            }
+            client.end();
+            client.all().await
+        });
+        assert!(came == format!("[{sent}]"), "{} bytes came back of {}", came.len(), sent.len());
+        assert_eq!(lab.worker.buffers.has_bulk(), together, "{pieces} pieces of 1,000 bytes");
+        assert_eq!(lab.worker.buffers.held_bytes(), 0);
+    }
+}

@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::limits::{
-    BODY_BUFFER_BYTES, BODY_BUFFERS_KEPT_MAX, HEAD_BUFFER_BYTES, HEAD_GROWTH_BYTES, HELD_BYTES_MAX,
-    SLOW_READ_BYTES, SPARE_KEPT,
+    BODY_BUFFER_BYTES, BODY_BUFFERS_KEPT_MAX, BULK_BUFFER_BYTES, HEAD_BUFFER_BYTES, HEAD_GROWTH_BYTES,
+    HELD_BYTES_MAX, SLOW_READ_BYTES, SPARE_KEPT,
 };
 use super::spare::Spare;
 
@@ -169,6 +169,7 @@ pub struct Buffers {
     large_max: usize,
     heads: Spare<Buffer>,
     bodies: RefCell<Vec<Buffer>>,
+    bulk: RefCell<Option<Buffer>>,
 }
 
 impl Buffers {
@@ -181,6 +182,7 @@ impl Buffers {
             large_max,
             heads: Spare::new(SPARE_KEPT),
             bodies: RefCell::new(Vec::with_capacity(BODY_BUFFERS_KEPT_MAX)),
+            bulk: RefCell::default(),
         }
     }
 
@@ -192,6 +194,11 @@ impl Buffers {
     /// A large buffer, for a body.
     pub fn body(&self) -> Buffer {
         self.bodies.borrow_mut().pop().unwrap_or_else(|| Buffer::new(BODY_BUFFER_BYTES))
+    }
+
+    /// The worker's largest buffer, to be given back before anything is waited for.
+    pub fn bulk(&self) -> Buffer {
+        self.bulk.borrow_mut().take().unwrap_or_else(|| Buffer::new(BULK_BUFFER_BYTES))
     }
 
     /// Makes room for more of a head, up to `capacity_max` bytes in all.
@@ -273,6 +280,11 @@ impl Buffers {
         self.give_back(std::mem::replace(buffer, large));
     }
 
+    /// Says whether the largest buffer was needed, and is not in use.
+    pub fn has_bulk(&self) -> bool {
+        self.bulk.borrow().is_some()
+    }
+
     /// Large buffers that nobody uses.
     pub fn unused_large(&self) -> usize {
         self.bodies.borrow().len()
@@ -284,6 +296,7 @@ impl Buffers {
         buffer.charged = None;
         match buffer.capacity() {
             HEAD_BUFFER_BYTES => self.heads.give(buffer),
+            BULK_BUFFER_BYTES => *self.bulk.borrow_mut() = Some(buffer),
             BODY_BUFFER_BYTES => {
                 let mut bodies = self.bodies.borrow_mut();
                 if bodies.len() < BODY_BUFFERS_KEPT_MAX {

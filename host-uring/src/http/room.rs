@@ -1,7 +1,9 @@
 //! How much to read for a receiver: what its socket surely takes, so that next to nothing is held for a slow one.
 
 use super::buffer::Buffers;
-use super::limits::{BODY_BUFFER_BYTES, ROOM_ASKED_BELOW_BYTES, SLOW_READ_BYTES, SLOW_READ_BYTES_MIN};
+use super::limits::{
+    BODY_BUFFER_BYTES, BULK_BUFFER_BYTES, ROOM_ASKED_BELOW_BYTES, SLOW_READ_BYTES, SLOW_READ_BYTES_MIN,
+};
 use crate::rt::Stream;
 
 /// The room of one receiver's socket as it was when it was last asked, less what went there since. Asking is a system
@@ -16,13 +18,24 @@ impl Room {
     /// then read as [`Room::after_wait`] says.
     //= SE-BODY-01
     pub fn for_read(&mut self, to: &impl Stream, buffers: &Buffers) -> Option<usize> {
-        if self.bytes < ROOM_ASKED_BELOW_BYTES {
+        self.known(to, ROOM_ASKED_BELOW_BYTES).map(|bytes| bytes.min(buffers.read_max()))
+    }
+
+    /// The same for the next read of a stream that fills large buffers. Asking costs next to nothing of such a read.
+    //= SE-HELD-01
+    pub fn for_bulk(&mut self, to: &impl Stream, buffers: &Buffers) -> Option<usize> {
+        let most = if buffers.are_scarce() { SLOW_READ_BYTES } else { BULK_BUFFER_BYTES };
+        self.known(to, BULK_BUFFER_BYTES).map(|bytes| bytes.min(most))
+    }
+
+    fn known(&mut self, to: &impl Stream, asked_below: usize) -> Option<usize> {
+        if self.bytes < asked_below {
             self.bytes = to.room().unwrap_or(BODY_BUFFER_BYTES);
             if self.bytes < SLOW_READ_BYTES {
                 return None;
             }
         }
-        Some(self.bytes.min(buffers.read_max()))
+        Some(self.bytes)
     }
 
     /// How many bytes to read at most for `to`, which was waited for and says that it takes some: it may mean few.

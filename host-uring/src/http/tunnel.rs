@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::pin::pin;
 
 use super::buffer::{Buffer, Buffers};
+use super::limits::BODY_BUFFER_BYTES;
 use super::room::Room;
 use super::wait::{Burst, beside, others_turn};
 use crate::rt::{Now, Rt, Stream};
@@ -115,6 +116,15 @@ pub enum End {
     ServerFailed,
 }
 
+/// What the last read of a flow brought.
+#[derive(Default)]
+struct Last {
+    /// All that was there: the next one would bring nothing.
+    dry: bool,
+    /// As much as a large buffer takes.
+    bulk: bool,
+}
+
 struct Flow<'a, R: Rt> {
     rt: &'a R,
     buffers: &'a Buffers,
@@ -134,12 +144,11 @@ impl<R: Rt> Flow<'_, R> {
     async fn carry(&self, mut first: Option<Buffer>) -> Result<(), End> {
         let mut burst = Burst::default();
         let mut room = Room::default();
-        // The last read brought all that was there: the next one would bring nothing.
-        let mut dry = false;
+        let mut last = Last::default();
         loop {
             let buffer = match first.take() {
                 Some(buffer) => buffer,
-                None => match self.read(&mut room, &mut dry).await? {
+                None => match self.read(&mut room, &mut last).await? {
                     Some(buffer) => buffer,
                     None => {
                         self.to.shutdown(Shutdown::Write);
@@ -166,26 +175,30 @@ impl<R: Rt> Flow<'_, R> {
     /// one takes nothing.
     //= SE-TUNNEL-02
     //= L4-MEMORY-01
-    async fn read(&self, room: &mut Room, dry: &mut bool) -> Result<Option<Buffer>, End> {
+    //= L4-BULK-01
+    async fn read(&self, room: &mut Room, last: &mut Last) -> Result<Option<Buffer>, End> {
         loop {
-            if std::mem::take(dry) {
+            if std::mem::take(&mut last.dry) {
                 self.wait(self.from, true).await?;
             }
-            let most = match room.for_read(self.to, self.buffers) {
+            let (to, buffers) = (self.to, self.buffers);
+            let room_now = if last.bulk { room.for_bulk(to, buffers) } else { room.for_read(to, buffers) };
+            let most = match room_now {
                 Some(most) => most,
                 None => {
                     self.wait(self.to, false).await?;
                     room.after_wait(self.to)
                 }
             };
-            let mut buffer = self.buffers.body();
+            let mut buffer = if last.bulk { buffers.bulk() } else { buffers.body() };
+            let most = most.min(buffer.space().len());
             match self.from.try_read(&mut buffer.space()[..most]) {
                 Ok(0) => {
                     self.buffers.give_back(buffer);
                     return Ok(None);
                 }
                 Ok(count) => {
-                    *dry = count < most;
+                    *last = Last { dry: count < most, bulk: count >= BODY_BUFFER_BYTES };
                     buffer.commit(count);
                     self.moved.set(self.rt.now());
                     return Ok(Some(buffer));
@@ -193,7 +206,7 @@ impl<R: Rt> Flow<'_, R> {
                 Err(error) => {
                     self.buffers.give_back(buffer);
                     match error.kind() {
-                        ErrorKind::WouldBlock => *dry = true,
+                        ErrorKind::WouldBlock => last.dry = true,
                         ErrorKind::Interrupted => {}
                         _ => return Err(self.failed(true)),
                     }
