@@ -20,6 +20,8 @@ use forebay_core::id::{PoolId, VsId};
 use forebay_core::persist::http_cookie::{PAYLOAD_MAX, Payload};
 use forebay_snapshot::CookieKey;
 
+use super::opened::{self, Mark};
+
 const TAG_LEN: usize = 16;
 /// Nonces drawn at once: one call of the generator costs three seals, its bytes next to nothing.
 const NONCES_AT_ONCE: usize = 64;
@@ -30,6 +32,7 @@ const TEXT_MAX: usize = SEALED_MAX.div_ceil(3) * 4;
 #[derive(Clone, Debug)]
 pub struct Binding {
     bytes: Vec<u8>,
+    mark: Mark,
 }
 
 impl Binding {
@@ -40,7 +43,7 @@ impl Binding {
         bytes.extend_from_slice(&vs.0.to_le_bytes());
         bytes.extend_from_slice(&pool.0.to_le_bytes());
         bytes.extend_from_slice(name.as_bytes());
-        Binding { bytes }
+        Binding { bytes, mark: Mark::new() }
     }
 }
 
@@ -75,6 +78,7 @@ impl Nonces {
 /// The keys of persistence cookies.
 pub struct Sealer {
     keys: Vec<NamedKey>,
+    mark: Mark,
 }
 
 impl Sealer {
@@ -90,7 +94,7 @@ impl Sealer {
                 ),
             })
             .collect();
-        Sealer { keys }
+        Sealer { keys, mark: Mark::new() }
     }
 
     /// Appends the sealed payload to `out`; `false`, and nothing appended, if no key is configured or the
@@ -127,6 +131,10 @@ impl Sealer {
     /// Opens a cookie's value; `None` for whatever is not sealed by one of the keys for this very binding.
     //= PERS-SEAL-02
     pub fn open(&self, binding: &Binding, value: &[u8]) -> Option<Payload> {
+        opened::known_or(self.mark, binding.mark, value, || self.open_sealed(binding, value))
+    }
+
+    fn open_sealed(&self, binding: &Binding, value: &[u8]) -> Option<Payload> {
         let dot = value.iter().rposition(|b| *b == b'.')?;
         let (name, text) = (&value[..dot], &value[dot + 1..]);
         let named = self.keys.iter().find(|named| named.name.as_bytes() == name)?;
@@ -212,6 +220,11 @@ mod tests {
     fn a_cookie_of_another_service_pool_or_name_does_not_open() {
         let sealer = Sealer::new(&[key("k1", 1)]);
         let value = sealed(&sealer);
+        assert_eq!(
+            sealer.open(&binding(), &value),
+            Some(payload()),
+            "what is known now is known for this one only"
+        );
         for foreign in [
             Binding::new(VsId(8), PoolId(9), "STICKY"),
             Binding::new(VsId(7), PoolId(8), "STICKY"),
@@ -226,6 +239,7 @@ mod tests {
     fn no_forged_cookie_of_a_hundred_thousand_opens() {
         let sealer = Sealer::new(&[key("k1", 1)]);
         let value = sealed(&sealer);
+        assert_eq!(sealer.open(&binding(), &value), Some(payload()));
         let mut state = 1_u64;
         let mut random = move || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

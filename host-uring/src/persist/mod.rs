@@ -5,6 +5,7 @@
 pub mod cookie;
 pub mod found;
 mod look;
+mod opened;
 pub mod store;
 
 pub use cookie::{Binding, Sealer};
