@@ -157,7 +157,7 @@ pub fn admit<R: Rt>(
     peer: SocketAddr,
     local: SocketAddr,
 ) {
-    if worker.connections.get() >= worker.connections_max {
+    if !worker.has_place() {
         worker.metrics.connections_refused_limit.inc();
         stream.reset_on_close();
         return;

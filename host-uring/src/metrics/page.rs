@@ -123,7 +123,7 @@ fn process(page: &mut Page, view: &View<'_>) {
         "forebay_client_connections_max",
         Kind::Gauge,
         "",
-        "Client connections that are taken at the same time.",
+        "Client connections that are taken at the same time; a flow of datagrams takes half the place of one.",
     );
     page.sample(&[], view.connections_max);
     page.family("forebay_access_log_lines", Kind::Counter, "", "Access log lines: written, dropped (a worker's ring was full) or lost (the log could not be written).");

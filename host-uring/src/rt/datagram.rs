@@ -93,6 +93,11 @@ impl Datagrams {
         Readable::new(&self.rt.inner, &self.watch, self.socket.as_fd(), deadline).unlooked()
     }
 
+    /// Says whether `other` is a duplicate of this socket.
+    pub fn is_same(&self, other: &UdpSocket) -> bool {
+        sys::cookie(self.socket.as_fd()) == sys::cookie(other.as_fd())
+    }
+
     /// Datagrams that the kernel has thrown away since the socket was made, because they came faster than they were read; 0
     /// where that cannot be told.
     pub fn unread(&self) -> u32 {

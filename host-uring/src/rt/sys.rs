@@ -281,6 +281,18 @@ pub(super) fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
     if result == 0 && bytes > 0 && !is_closed(fd) { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
+/// What tells a socket from all others of this machine, whichever duplicate of it one has; 0 where the kernel does not
+/// tell.
+pub(super) fn cookie(fd: BorrowedFd<'_>) -> u64 {
+    let mut cookie = 0_u64;
+    let mut len = size_of_val(&cookie) as libc::socklen_t;
+    let into = (&raw mut cookie).cast();
+    // SAFETY: the number and its length are valid for the call to fill.
+    let result =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, into, &mut len) };
+    if result == 0 { cookie } else { 0 }
+}
+
 /// Datagrams that the kernel has thrown away for want of room in the socket's queue, modulo 2^32; 0 where it does not tell.
 pub(super) fn dropped(fd: BorrowedFd<'_>) -> u32 {
     // `linux/sock_diag.h`: nine numbers, of which SK_MEMINFO_DROPS is the last.

@@ -62,7 +62,9 @@ pub struct Worker<R: Rt> {
     pub parked: Parked<R>,
     /// Client connections.
     pub connections: Cell<usize>,
-    /// Most of them at the same time.
+    /// Those of them that are flows of datagrams.
+    pub flows: Cell<usize>,
+    /// Places for connections.
     pub connections_max: usize,
     /// Room for a sealed cookie.
     pub sealed: RefCell<Vec<u8>>,
@@ -115,6 +117,7 @@ impl<R: Rt> Worker<R> {
             conversations: Conversations::default(),
             parked: Parked::default(),
             connections: Cell::new(0),
+            flows: Cell::new(0),
             sealed: RefCell::default(),
             date: DateCache::default(),
             connections_max,
@@ -177,6 +180,12 @@ impl<R: Rt> Worker<R> {
         let door = Door::new(address, transport, service);
         self.doors.borrow_mut().push(door.clone());
         door
+    }
+
+    /// Says whether there is a place for another client. A connection takes one, with two descriptors; a flow of datagrams
+    /// has one descriptor and takes half of one.
+    pub fn has_place(&self) -> bool {
+        self.connections.get().saturating_sub(self.flows.get() / 2) < self.connections_max
     }
 
     /// Reads the wall clock, which may jump; between two readings it is counted on.

@@ -233,7 +233,8 @@ impl Flow {
 
     fn uncount(&self) {
         if self.counted.replace(false) {
-            self.shared.flows.set(self.shared.flows.get() - 1);
+            let flows = &self.shared.worker.flows;
+            flows.set(flows.get() - 1);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Services of datagrams: each address and port of a client is a flow to one server, over a socket of its own.
 //!
 //! An [`Inlet`] reads what clients send to one address; each [`Flow`] has a small task that passes its server's answers
-//! back. Flows have half of the worker's places for connections at most. When these are taken a new flow takes the place
-//! of the oldest one whose client never spoke again after an answer: a flood of forged senders displaces itself, not
+//! back. Flows have half of the worker's places for connections at most, and each takes half of one. When these are taken
+//! a new flow takes the place of the oldest one whose client never spoke again after an answer: a flood of forged senders displaces itself, not
 //! clients that talk.
 
 mod flow;
@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
@@ -78,8 +78,6 @@ pub struct Inlets {
 /// What all inlets of a worker share.
 struct Shared {
     worker: Rc<Worker<Sockets>>,
-    /// Flows that are counted: those that were given up are not, though their tasks may still run.
-    flows: Cell<usize>,
     /// Those whose clients have not spoken after an answer, the oldest first; some have ended or grown up since.
     young: RefCell<VecDeque<Weak<Flow>>>,
     refusals: RefCell<Refusals>,
@@ -95,7 +93,9 @@ struct Inlet {
     /// The stuck worker for which it reads.
     instead_of: Option<usize>,
     stopped: Cell<bool>,
-    /// The task that reads.
+    /// A task reads.
+    reads: Cell<bool>,
+    /// Wakes it.
     reader: RefCell<Option<Waker>>,
     flows: RefCell<HashMap<SocketAddr, Rc<Flow>>>,
     /// Datagrams that the kernel threw away, as of the last look.
@@ -107,7 +107,6 @@ impl Inlets {
     pub fn new(worker: &Rc<Worker<Sockets>>) -> Self {
         let shared = Shared {
             worker: worker.clone(),
-            flows: Cell::new(0),
             young: RefCell::default(),
             refusals: RefCell::default(),
             bytes: RefCell::default(),
@@ -136,11 +135,12 @@ impl Inlets {
             door: worker.door(listener.address, Transport::Datagrams, listener.service),
             instead_of,
             stopped: Cell::new(false),
+            reads: Cell::new(false),
             reader: RefCell::default(),
             flows: RefCell::default(),
         });
-        self.list.borrow_mut().push(inlet.clone());
-        worker.rt.spawn(read(inlet));
+        inlet.go_on();
+        self.list.borrow_mut().push(inlet);
         Ok(())
     }
 
@@ -160,14 +160,31 @@ impl Inlets {
         });
         for listener in listeners {
             let address = listener.address;
-            let is_own = |one: &Rc<Inlet>| one.instead_of.is_none() && one.door.address == address;
-            if !self.list.borrow().iter().any(is_own)
-                && let Err(error) = self.start(listener, None)
-            {
+            let known = match &listener.socket {
+                ListenSocket::Stream(_) => None,
+                ListenSocket::Datagrams(socket) => self.own(socket),
+            };
+            if let Some(inlet) = known {
+                inlet.go_on();
+            } else if let Err(error) = self.start(listener, None) {
                 let worker = self.shared.worker.index;
                 tracing::error!(worker, %address, %error, "a new address cannot be listened on");
             }
         }
+    }
+
+    fn own(&self, socket: &UdpSocket) -> Option<Rc<Inlet>> {
+        let list = self.list.borrow();
+        list.iter().find(|one| one.instead_of.is_none() && one.socket.is_same(socket)).cloned()
+    }
+
+    /// Reads from no socket any more, and leaves what comes to whoever else has them; flows go on to get their answers.
+    /// [`Inlets::follow`] with the same sockets goes on with all of it.
+    pub fn pause(&self) {
+        self.list.borrow_mut().retain(|inlet| {
+            inlet.stop();
+            inlet.instead_of.is_none()
+        });
     }
 
     /// Reads no more for a worker that goes on by itself; flows that began meanwhile go on to get their answers.
@@ -202,9 +219,9 @@ impl Shared {
     //= L4-UDP-03
     fn make_room(&self) -> bool {
         let worker = &self.worker;
-        let most = (worker.connections_max / FLOWS_SHARE).max(1);
-        let is_full = self.flows.get() >= most || worker.connections.get() >= worker.connections_max;
-        !is_full || self.evict()
+        // Each takes half a place.
+        let most = (2 * worker.connections_max / FLOWS_SHARE).max(1);
+        worker.flows.get() < most && worker.has_place() || self.evict()
     }
 
     /// Gives up the oldest flow whose client has not spoken after an answer; `false` if there is none.
@@ -219,10 +236,11 @@ impl Shared {
     }
 
     fn add(&self, flow: &Rc<Flow>) {
-        self.flows.set(self.flows.get() + 1);
+        let flows = &self.worker.flows;
+        flows.set(flows.get() + 1);
         let mut young = self.young.borrow_mut();
         // What is no longer young is thrown out when it is half of the list, so each flow costs one look.
-        if young.len() > 2 * self.flows.get() + 64 {
+        if young.len() > 2 * flows.get() + 64 {
             young.retain(|flow| flow.upgrade().is_some_and(|flow| flow.is_young()));
         }
         young.push_back(Rc::downgrade(flow));
@@ -234,6 +252,15 @@ impl Inlet {
         self.stopped.set(true);
         if let Some(reader) = self.reader.take() {
             reader.wake();
+        }
+    }
+
+    /// Reads again, if it does not.
+    fn go_on(self: &Rc<Self>) {
+        self.stopped.set(false);
+        if !self.reads.get() {
+            self.reads.set(true);
+            self.shared.worker.rt.spawn(read(self.clone()));
         }
     }
 
@@ -314,6 +341,7 @@ async fn read(inlet: Rc<Inlet>) {
             others_turn().await;
         }
     }
+    inlet.reads.set(false);
 }
 
 /// Passes the server's datagrams back until the flow ends.
