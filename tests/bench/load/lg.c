@@ -22,7 +22,7 @@ void die(const char *what) {
     exit(1);
 }
 
-static struct sockaddr_in loopback(int port) {
+struct sockaddr_in loopback(int port) {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return a;
@@ -78,6 +78,8 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "gen") && n >= 5) return generate(n, rest);
     if (!strcmp(what, "idle") && n >= 3) return idle(rest);
     if (!strcmp(what, "bulk") && n >= 3) return bulk(rest);
+    if (!strcmp(what, "echo")) return echo(atoi(rest[0]));
+    if (!strcmp(what, "udp") && n >= 3) return datagrams(rest);
     if (!strcmp(what, "tls") && n >= 3) return tls(rest);
     return 2;
 }

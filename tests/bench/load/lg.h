@@ -19,6 +19,7 @@ enum { REQUEST_MAX = 4096 };
 
 uint64_t now_ns(void);
 void die(const char *what);
+struct sockaddr_in loopback(int port);
 int listen_on(int port);          // non-blocking, on 127.0.0.1
 int dial(int port, int nonblock); // -1 if the connection is refused
 void watch(int ep, int fd, uint32_t events, uint64_t tag);
@@ -33,3 +34,5 @@ int generate(int argc, char **argv);
 int idle(char **argv);
 int bulk(char **argv);
 int tls(char **argv);
+int echo(int port);
+int datagrams(char **argv);

@@ -11,10 +11,11 @@ import machine
 
 BACKENDS = [5001, 5002, 5003, 5004]
 SINK = 5010
+ECHO = 5011
 FIRST_PORT = 6000
 PORTS_EACH = 10
 START_WAIT_S = 25.0
-PORT_OF = {"h1": "h1", "tls": "tls", "h2": "tls", "l4": "l4"}
+PORT_OF = {"h1": "h1", "tls": "tls", "h2": "tls", "l4": "l4", "udp": "udp"}
 
 
 class LeftOut(Exception):
@@ -30,6 +31,21 @@ def answers(port, wait_s=START_WAIT_S, processes=()):
             return True
         except OSError:
             time.sleep(.05)
+    return False
+
+
+def echoes(port, wait_s=START_WAIT_S):
+    """Whether a datagram to a loopback port is answered before the time is over."""
+    end = time.time() + wait_s
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(.2)
+        while time.time() < end:
+            try:
+                client.sendto(b"alive?", ("127.0.0.1", port))
+                client.recv(100)
+                return True
+            except OSError:
+                time.sleep(.05)
     return False
 
 
@@ -72,7 +88,7 @@ class Peer:
         base = FIRST_PORT + PORTS_EACH * number
         self.values = dict(
             files, bin=program, here=folder, dir=own, conf=f"{own}/{self.form.get('conf', 'conf')}", sink=SINK,
-            h1=base, tls=base + 1, l4=base + 2, l4bulk=base + 3, admin=base + 4,
+            h1=base, tls=base + 1, l4=base + 2, l4bulk=base + 3, admin=base + 4, udp=base + 5, echo=ECHO,
             **{f"be{i + 1}": port for i, port in enumerate(BACKENDS)})
         if "conf" in self.form:
             with open(f"{folder}/{self.form['conf']}") as template, open(self.values["conf"], "w") as out:
@@ -81,7 +97,8 @@ class Peer:
             starter.start("exec " + command.format(**self.values), core, f"{own}/log{i}")
             for i, command in enumerate(self.form["cmds"])]
         for ability in self.has:
-            if not answers(self.values[PORT_OF[ability]], processes=self.processes):
+            port = self.values[PORT_OF[ability]]
+            if not (echoes(port) if ability == "udp" else answers(port, processes=self.processes)):
                 with open(f"{own}/log0") as log:
                     raise LeftOut(f"{self.name} (no answer on {ability}: {log.read()[-300:].strip()})")
         self.pids = []
@@ -143,10 +160,15 @@ class Peer:
         return counts
 
 
-def find(folders, wanted, base):
-    """Folders of peers: the base first, then in the order wanted, else by name."""
+def abilities(folder):
+    with open(f"{folder}/peer.json") as f:
+        return set(json.load(f)["has"])
+
+
+def find(folders, wanted, base, needed):
+    """Folders of peers that can do something of what is needed: the base first, then in the order wanted, else by name."""
     found = [(name, f"{folder}/{name}") for folder in folders for name in os.listdir(folder)
-             if os.path.exists(f"{folder}/{name}/peer.json")]
+             if os.path.exists(f"{folder}/{name}/peer.json") and abilities(f"{folder}/{name}") & needed]
     if wanted:
         found = [f for f in found if f[0] in wanted]
     found.sort(key=lambda f: (f[0] != base, wanted.index(f[0]) if wanted else 0, f[0]))

@@ -15,11 +15,11 @@ A peer is a folder NAME with peer.json:
   {"bin": "haproxy",              program; PERF_BIN_<NAME> in the environment names another
    "cmds": ["{bin} -f {conf}"],   one or more commands that together are the proxy
    "conf": "haproxy.cfg",         optional template in the folder, {placeholders} filled in
-   "has": ["h1","tls","h2","l4"],
+   "has": ["h1","tls","h2","l4","udp"],
    "version": "{bin} -v",         optional
    "log": "{dir}/access.log",     optional: its lines are counted at the end
    "metrics": {"url": "http://127.0.0.1:{admin}/metrics", "sum": {"dropped": "name_total"}}}
-Placeholders: {bin} {conf} {dir} {here} {h1} {tls} {l4} {l4bulk} {admin} {be1}..{be4} {sink} {cert}
+Placeholders: {bin} {conf} {dir} {here} {h1} {tls} {l4} {l4bulk} {udp} {admin} {be1}..{be4} {sink} {echo} {cert}
 {key} {pem}. Ports are numbers; everything listens on 127.0.0.1. Templates write braces as {{ }}.
 A peer whose program is missing is left out and named.
 Needs gcc, libssl-dev, openssl; wrk and h2load for the TLS scenes; root for the namespace.
@@ -95,18 +95,23 @@ class Run:
     def measure(self, peer, name, secs):
         scene = SCENES[name]
         command = [w.replace("{lg}", self.lg) for w in scene.command(peer.port(scene.port), secs)]
-        ticks, cpu, wall = machine.cpu_ticks(peer.pids), machine.cpu_ns(peer.pids), time.monotonic_ns()
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        clocks = lambda: (machine.cpu_ticks(peer.pids), machine.cpu_ns(peer.pids), time.monotonic_ns())
+        ticks, cpu, wall = clocks()
+        generator = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, {self.o.gen_core}))
+        if scene.ready:
+            generator.stdout.readline()
+            ticks, cpu, wall = clocks()
+        out, err = generator.communicate(timeout=60)
         wall, cpu = time.monotonic_ns() - wall, machine.cpu_ns(peer.pids) - cpu
         user, system = (b - a for a, b in zip(ticks, machine.cpu_ticks(peer.pids)))
         try:
-            figures = read_output(done.stdout, command[0])
+            figures = read_output(out, command[0])
         except (ValueError, AttributeError, IndexError) as error:
-            return {"fail": (done.stdout + done.stderr)[-200:] + repr(error)}
+            return {"fail": (out + err)[-200:] + repr(error)}
         if not figures.get("done"):
-            return {"fail": done.stdout[-200:] + done.stderr[-200:]}
+            return {"fail": out[-200:] + err[-200:]}
         figures.update(cpu_us=cpu / 1e3 / figures["done"], busy=cpu / wall, user=user / max(1, user + system))
         return figures
 
@@ -161,12 +166,14 @@ def main():
         lg, files = prepare(work)
         starter.start([lg, "backend", *map(str, peer_list.BACKENDS)], options.gen_core, work + "/backend.log")
         starter.start([lg, "sink", str(peer_list.SINK)], options.gen_core, work + "/sink.log")
+        starter.start([lg, "echo", str(peer_list.ECHO)], options.gen_core, work + "/echo.log")
         for port in peer_list.BACKENDS + [peer_list.SINK]:
             if not peer_list.answers(port):
                 sys.exit(f"the backend does not listen on {port}")
         running, left_out = [], []
         folders = [os.path.join(HERE, os.pardir, "peers"), *options.more]
-        for number, folder in enumerate(peer_list.find(folders, options.peers, options.base)):
+        needed = {scene.needs for scene in options.scenes.values()}
+        for number, folder in enumerate(peer_list.find(folders, options.peers, options.base, needed)):
             try:
                 running.append(peer_list.Peer(folder, number, work, files, options.proxy_core, starter))
             except peer_list.LeftOut as why:

@@ -5,7 +5,8 @@ from collections import namedtuple
 
 # needs: ability of the peer; port: which of its ports; unit: what one measured thing is;
 # command: of the generator, given port and seconds.
-Scene = namedtuple("Scene", "needs port unit command")
+# ready: the generator says "ready" when what came before is not to be measured.
+Scene = namedtuple("Scene", "needs port unit command ready", defaults=[False])
 
 FIELDS = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
@@ -20,6 +21,10 @@ AS_ARGUMENTS = [word for field in FIELDS for word in ("-H", field)]
 
 def generate(conns, path, mode, *rate):
     return lambda port, secs: ["{lg}", "gen", str(port), conns, str(secs), path, mode, *rate]
+
+
+def datagrams(flows):
+    return lambda port, secs: ["{lg}", "udp", str(port), flows, str(secs)]
 
 
 def whole(secs):
@@ -38,6 +43,8 @@ SCENES = {
     "tls_full": Scene("tls", "tls", "handshake", lambda port, secs: ["{lg}", "tls", str(port), str(secs), "full"]),
     "tls_resume": Scene("tls", "tls", "handshake", lambda port, secs: ["{lg}", "tls", str(port), str(secs), "resume"]),
     "l4_small": Scene("l4", "l4", "request", generate("128", "/1k", "keep")),
+    "udp_100": Scene("udp", "udp", "datagram and answer", datagrams("100"), True),
+    "udp_10k": Scene("udp", "udp", "datagram and answer", datagrams("9900"), True),
     "l4_bulk": Scene("l4", "l4bulk", "MiB", lambda port, secs: ["{lg}", "bulk", str(port), "4", str(secs)]),
 }
 # What a peer's cost must be of the base's in the same run, and what is aimed at: medians of the paired ratios. A scene that
