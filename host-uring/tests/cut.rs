@@ -126,6 +126,76 @@ fn a_tunnel_that_the_end_of_its_worker_cuts_is_reset_at_both_ends_and_one_that_e
     }
 }
 
+//= test SE-CUT-02
+#[test]
+fn a_tunnel_of_which_one_side_is_reset_resets_the_other() {
+    const SWITCH: &str =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    for by_server in [false, true] {
+        let lab = Lab::new(&document("", ""));
+        let servers_end = Rc::new(RefCell::new(None));
+        let told = servers_end.clone();
+        lab.server(SERVER, move |_, mut peer| {
+            let told = told.clone();
+            async move {
+                peer.until("\r\n\r\n").await;
+                peer.send(SWITCH).await;
+                peer.send("hi;").await;
+                if by_server {
+                    peer.until("die;").await;
+                    peer.reset();
+                } else {
+                    *told.borrow_mut() = Some(peer.all_and_reset().await);
+                }
+            }
+        });
+        let clients_end = lab.run(async {
+            let mut client = lab.client().await;
+            client
+                .send("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+                .await;
+            assert!(client.until("hi;").await.starts_with("HTTP/1.1 101 "));
+            client.send("die;").await;
+            let end = if by_server {
+                Some(client.all_and_reset().await)
+            } else {
+                client.reset();
+                None
+            };
+            lab.sleep_ms(1_000).await;
+            end
+        });
+        let (said, reset) = clients_end.or_else(|| servers_end.take()).expect("the other side's end");
+        assert!(reset, "by the server: {by_server}, {said:?}: a part passes for the whole");
+    }
+}
+
+/// A server that says its last and closes at once resets when its client says something after that.
+//= test SE-CUT-02
+#[test]
+fn the_end_of_a_tunnel_arrives_although_its_server_resets_after_it() {
+    let lab = Lab::new(&document("", ""));
+    lab.server(SERVER, move |_, mut peer| async move {
+        peer.until("\r\n\r\n").await;
+        peer.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            .await;
+        peer.send("bye").await;
+        peer.end();
+        peer.until(";").await;
+        peer.reset();
+    });
+    let (said, reset) = lab.run(async {
+        let mut client = lab.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").await;
+        assert!(client.until("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
+        lab.sleep_ms(10).await;
+        client.send("one more;").await;
+        lab.sleep_ms(1_000).await;
+        client.all_and_reset().await
+    });
+    assert_eq!((said.as_str(), reset), ("bye", false));
+}
+
 /// A client that goes away in the middle, how, and whether its server goes on for it.
 const LEAVERS: [(&str, bool); 2] = [("resets", false), ("ends its side", true)];
 

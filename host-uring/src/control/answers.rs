@@ -222,6 +222,7 @@ fn server_line(pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Valu
         "state_changes": report.changes,
         "probes_passed": report.probes_passed,
         "probes_failed": report.probes_failed,
+        "probes_maintenance": report.probes_maintenance,
         "probes_not_made": report.probes_not_made,
         "ratio": server.config.ratio,
         "connections_open": count(|s| s.connections.now()),

@@ -7,6 +7,7 @@ use super::State;
 use super::refused::{Code, Refused, no_such};
 use super::supervisor::{Order, Orders};
 use crate::config::{Override, Pool, Server};
+use crate::health::events::{say_pool, up_servers};
 
 /// What is wanted of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,7 @@ pub(super) fn set(
         Want::Reset => Override::None,
     };
     if to != was {
+        let usable = up_servers(pool);
         server.shared.set_override(to);
         pool.shared.bump();
         orders.give(Order::PoolsChanged);
@@ -64,6 +66,7 @@ pub(super) fn set(
             pid = asker.pid,
             "an operator has decided about a server"
         );
+        say_pool(&tree, pool, usable);
     }
     Ok(json!({
         "pool": pool.name,

@@ -121,7 +121,7 @@ impl State {
         self.uptime_ms() > READY_PATIENCE_MS
             || self.tree().servers().all(|(_, server)| {
                 let report = server.shared.report();
-                report.state != HealthState::Checking || report.probes_failed > 0
+                report.state != HealthState::Checking || report.probes_failed + report.probes_maintenance > 0
             })
     }
 

@@ -16,8 +16,10 @@ pub struct ServerReport {
     pub changes: u64,
     /// Probes that succeeded.
     pub probes_passed: u64,
-    /// Probes that failed or found maintenance.
+    /// Probes that failed.
     pub probes_failed: u64,
+    /// Probes that found the server in maintenance.
+    pub probes_maintenance: u64,
     /// Probes that could not be made, for want of something of ours.
     pub probes_not_made: u64,
     /// Until when flap damping holds it down, in seconds since 1970.
@@ -34,6 +36,7 @@ impl ServerReport {
             changes: 0,
             probes_passed: 0,
             probes_failed: 0,
+            probes_maintenance: 0,
             probes_not_made: 0,
             held_until_unix_s: None,
         }

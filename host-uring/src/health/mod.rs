@@ -8,6 +8,7 @@
 mod able;
 mod board;
 mod convert;
+pub(crate) mod events;
 mod probe;
 mod targets;
 
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use able::unable;
 pub use board::ServerReport;
 pub use convert::monitor;
+use events::{say, say_pool, up_servers};
 
 use crate::config::{HealthState, Pool, Server, Tree};
 use crate::control::Running;
@@ -146,7 +148,7 @@ impl Driver {
                             report.why = format!("the first probe failed: {failure}");
                         }
                     }
-                    Outcome::Maintenance(_) => report.probes_failed += 1,
+                    Outcome::Maintenance(_) => report.probes_maintenance += 1,
                     Outcome::NotMade => {
                         report.probes_not_made += 1;
                         if report.state == HealthState::Checking {
@@ -289,10 +291,6 @@ fn grown(before: &mut u64, now: u64) -> u32 {
     u32::try_from(by).unwrap_or(u32::MAX)
 }
 
-fn up_servers(pool: &Pool) -> usize {
-    pool.servers.iter().filter(|s| s.is_enabled() && s.shared.state() == HealthState::Up).count()
-}
-
 fn said(why: &Why, probes: &[Arc<Ask>]) -> String {
     let name = |index: &usize| probes.get(*index).map_or("?", |ask| ask.monitor.name.as_str());
     match why {
@@ -305,51 +303,6 @@ fn said(why: &Why, probes: &[Arc<Ask>]) -> String {
         Why::Maintenance { monitor, seen } => format!("monitor {}: maintenance, {seen}", name(monitor)),
         Why::Traffic { failures, tried } => format!("traffic: {failures} of {tried} requests failed"),
         Why::TimePassed => "its pause is over: traffic tries it again".to_owned(),
-    }
-}
-
-//= OBS-EVENT-01
-fn say(pool: &Pool, server: &Server, from: HealthState, to: HealthState, why: &str, held_until: Option<u64>) {
-    let name = server.name.as_deref();
-    let (pool, server, from, to) = (&pool.name, server.address, from.word(), to.word());
-    if to == HealthState::Up.word() {
-        tracing::info!(event = "SERVER_UP", pool, %server, name, from, to, why, "server state changed");
-    } else {
-        tracing::warn!(event = "SERVER_DOWN", pool, %server, name, from, to, why, held_until, "server state changed");
-    }
-}
-
-fn say_pool(tree: &Tree, pool: &Pool, before: usize) {
-    let now = up_servers(pool);
-    let services =
-        tree.services.iter().filter(|s| tree.pools_of(s).iter().any(|i| std::ptr::eq(tree.pool(*i), pool)));
-    if now == 0 && before > 0 {
-        tracing::warn!(event = "POOL_DOWN", pool = pool.name, "no server of the pool is up");
-        for service in services.filter(|s| tree.pools_of(s).iter().all(|i| up_servers(tree.pool(*i)) == 0)) {
-            tracing::warn!(
-                event = "VS_DOWN",
-                virtual_service = service.name,
-                "no server of the service is up"
-            );
-        }
-    } else if now > 0 && before == 0 {
-        tracing::info!(
-            event = "POOL_UP",
-            pool = pool.name,
-            servers_up = now,
-            "the pool has a server that is up"
-        );
-        for service in services.filter(|s| {
-            tree.pools_of(s)
-                .iter()
-                .all(|i| std::ptr::eq(tree.pool(*i), pool) || up_servers(tree.pool(*i)) == 0)
-        }) {
-            tracing::info!(
-                event = "VS_UP",
-                virtual_service = service.name,
-                "the service has a server that is up"
-            );
-        }
     }
 }
 

@@ -51,6 +51,7 @@ impl<R: Rt> Tunnel<'_, R> {
         let moved = Cell::new(rt.now());
         let mut ends = Ends { both: [client, server], by_themselves: false };
         let (up, down) = (&carried.up, &carried.down);
+        let (up_over, down_over) = (Cell::new(false), Cell::new(false));
         let upward = Flow {
             rt,
             buffers,
@@ -59,6 +60,7 @@ impl<R: Rt> Tunnel<'_, R> {
             is_up: true,
             moved: &moved,
             bytes: up,
+            over: &up_over,
             count: gave,
             idle_us,
         };
@@ -70,6 +72,7 @@ impl<R: Rt> Tunnel<'_, R> {
             is_up: false,
             moved: &moved,
             bytes: down,
+            over: &down_over,
             count: got,
             idle_us,
         };
@@ -82,13 +85,19 @@ impl<R: Rt> Tunnel<'_, R> {
             (None, Some(Ok(()))) => upward.await,
             (None, late) => late.unwrap_or(Ok(())),
         };
-        ends.by_themselves = true;
-        both.err().unwrap_or(End::Whole)
+        let end = both.err().unwrap_or(End::Whole);
+        // Whose data had ended before, and was passed on, cut nothing: what is still queued of it must arrive.
+        ends.by_themselves = match end {
+            End::Whole | End::Idle => true,
+            End::ClientFailed => up_over.get(),
+            End::ServerFailed => down_over.get(),
+        };
+        end
     }
 }
 
-/// A tunnel's ends. If it is given up, by a cut or with its task, their close is a reset: nobody takes a part for the
-/// whole.
+/// A tunnel's ends. If it is given up, by a cut or with its task, or one side was reset, their close is a reset: nobody
+/// takes a part for the whole.
 struct Ends<'s, S: Stream> {
     both: [&'s S; 2],
     by_themselves: bool,
@@ -135,6 +144,8 @@ struct Flow<'a, R: Rt> {
     /// When bytes last moved, in either direction.
     moved: &'a Cell<Now>,
     bytes: &'a Cell<u64>,
+    /// Whether the sender's data has ended and the receiver knows.
+    over: &'a Cell<bool>,
     count: &'a dyn Fn(u64),
     idle_us: u64,
 }
@@ -152,6 +163,7 @@ impl<R: Rt> Flow<'_, R> {
                     Some(buffer) => buffer,
                     None => {
                         self.to.shutdown(Shutdown::Write);
+                        self.over.set(true);
                         return Ok(());
                     }
                 },

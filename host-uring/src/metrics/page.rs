@@ -231,9 +231,11 @@ fn workers(page: &mut Page, view: &View<'_>) {
             "Idle connections to servers that were closed to make room for others.",
             |w| w.upstream_evictions.get(),
         ),
-        ("forebay_requests_rejected", "Requests refused as malformed or over a limit.", |w| {
-            w.requests_rejected.get()
-        }),
+        (
+            "forebay_requests_rejected",
+            "Requests refused as malformed or over a limit; those whose head was whole count among the requests as well.",
+            |w| w.requests_rejected.get(),
+        ),
         (
             "forebay_heads_refused_memory",
             "Requests refused because large heads had all the memory that they may have.",
@@ -499,7 +501,7 @@ fn servers(page: &mut Page, view: &View<'_>) {
         "forebay_health_probes",
         Kind::Counter,
         "",
-        "Probes of the server by result; not_made: for want of something of our own.",
+        "Probes of the server by result: passed, failed, maintenance, not_made (for want of something of our own).",
     );
     each_server(view, |server, labels| {
         let [pool, address] = *labels;
@@ -507,6 +509,7 @@ fn servers(page: &mut Page, view: &View<'_>) {
         let counts = [
             ("passed", report.probes_passed),
             ("failed", report.probes_failed),
+            ("maintenance", report.probes_maintenance),
             ("not_made", report.probes_not_made),
         ];
         for (result, count) in counts {

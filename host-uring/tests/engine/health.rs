@@ -46,6 +46,10 @@ fn a_server_in_maintenance_is_shown_as_such() {
         engine.json(&["servers"])["servers"][0]["state"] == "maintenance"
     });
     assert!(engine.said().contains("POOL_DOWN") && engine.said().contains("VS_DOWN"));
+    let probes =
+        |result: &str| engine.metric("forebay_health_probes_total", &[&format!("result=\"{result}\"")]);
+    assert!(probes("maintenance") > 0.0);
+    assert_eq!(probes("failed"), 0.0, "a server that announces a pause has not failed");
 }
 
 //= test OBS-HEALTH-01

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Lab, Options, Origin, config, eventually};
 
+//= test OBS-PERSIST-03
 #[test]
 fn a_full_table_drops_the_oldest_idle_entries_keeps_those_in_use_and_refuses_nobody() {
     let lab = Lab::new();
@@ -39,6 +40,21 @@ fn a_full_table_drops_the_oldest_idle_entries_keeps_those_in_use_and_refuses_nob
     let mut client = Client::new(at).without_jar();
     let evicted = || engine.metric("forebay_persistence_evictions_total", &[]);
     let entries = || engine.metric("forebay_persistence_entries", &[]);
+    // Before it is full, and before anything is lost, it is told which pool fills it.
+    let room = engine.metric("forebay_persistence_entries_max", &[]);
+    while entries() < room * 0.91 {
+        for _ in 0..20 {
+            assert_eq!(client.get("/").unwrap().status, 200);
+        }
+        let made = sessions.load(Ordering::SeqCst) as f64;
+        assert!(made < room * 2.0, "{made} sessions and {} entries of {room}", entries());
+    }
+    let told = || engine.process.printed();
+    eventually("the event is told", secs(5), || told().contains("SE_PERSIST_TBL_HIGH"));
+    let high = told().lines().find(|l| l.contains("SE_PERSIST_TBL_HIGH")).unwrap().to_owned();
+    assert!(high.contains("pool=\"web\"") && high.contains("app_cookie"), "{high}");
+    assert_eq!(evicted(), 0.0, "nothing is lost yet");
+    assert!(!told().contains("TABLE_FULL"), "{}", told());
     // The full table's entries are exchanged for later ones, five times.
     while evicted() < 1.0 || evicted() < entries() * 5.0 {
         for _ in 0..1000 {

@@ -96,3 +96,23 @@ fn a_decision_holds_over_reloads_and_is_shown_and_logged_with_who() {
         assert_eq!(engine.admin(&request)["error"]["code"], code, "{name}");
     }
 }
+
+//= test OBS-EVENT-01
+#[test]
+fn a_pool_whose_last_server_is_drained_is_down_and_up_again_after_it() {
+    let lab = Lab::new();
+    let [a, b] = lab.demos(["a", "b"]);
+    let at = lab.address();
+    let engine = lab.engine(&web(at, "", &[a.address, b.address]));
+    let said = |event: &str| engine.process.printed().lines().filter(|line| line.contains(event)).count();
+    let all = |event: &str| ["POOL", "VS"].map(|what| said(&format!("event=\"{what}_{event}\"")));
+    engine.ask(&["drain", &format!("web/{}", a.address)]);
+    assert_eq!(all("DOWN"), [0, 0], "there is one more");
+    engine.ask(&["disable", &format!("web/{}", b.address)]);
+    assert_eq!(all("DOWN"), [1, 1]);
+    engine.ask(&["drain", &format!("web/{}", b.address)]);
+    assert_eq!((all("DOWN"), all("UP")), ([1, 1], [0, 0]), "nothing new");
+    engine.ask(&["enable", &format!("web/{}", a.address)]);
+    assert_eq!((all("DOWN"), all("UP")), ([1, 1], [1, 1]));
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+}

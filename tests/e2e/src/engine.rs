@@ -240,18 +240,21 @@ impl Engine {
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))
     }
 
-    /// Waits until a server of a pool is up or down, as metrics say.
+    /// Waits until a server is up in every pool, or found down or in maintenance in every one (one that is not known yet
+    /// is neither), as metrics say.
     ///
     /// # Panics
     /// If it does not within 15 s.
     pub fn wait_for_server(&self, server: SocketAddr, up: bool) {
-        let want = if up { 1.0 } else { 0.0 };
+        let states: &[&str] = if up { &["up"] } else { &["down", "maintenance"] };
         let label = server.to_string();
         eventually(&format!("{server} is {}", if up { "up" } else { "down" }), secs(15), || {
             let page = self.page();
-            let of_server = [("server", label.as_str())];
-            let mut rows = page.rows("forebay_server_up", &of_server).peekable();
-            rows.peek().is_some() && rows.all(|r| r.value == want)
+            let pools = page.rows("forebay_server_up", &[("server", &label)]).count();
+            let sum = |state: &&str| {
+                page.sum("forebay_server_state", &[("server", &label), ("forebay_server_state", state)])
+            };
+            pools > 0 && states.iter().map(sum).sum::<f64>() == pools as f64
         });
     }
 
