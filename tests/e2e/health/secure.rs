@@ -61,12 +61,17 @@ fn nginx(lab: &Lab, servers: &[(SocketAddr, &str)]) -> Process {
     Process::start("nginx", command, lab.folder())
 }
 
+/// Time enough for any answer: the reason is that of the first probe.
+const PATIENT: &str = "send_interval_s = 10\nreceive_timeout_s = 9";
+/// For what changes, or is a matter of time.
+const QUICK: &str = "send_interval_s = 2\nreceive_timeout_s = 1";
+
 /// A pool of one server, judged by an HTTPS monitor of its own with these keys.
-fn watched(name: &str, server: SocketAddr, keys: &str) -> String {
+fn watched(name: &str, server: SocketAddr, timing: &str, keys: &str) -> String {
     let keys_of_pool = format!("health_monitors = [\"{name}\"]\npassive_health_monitor = false");
     config::pool(name, &keys_of_pool, &[server])
         + &format!(
-            "[[health_monitor]]\nname = \"{name}\"\ntype = \"https\"\nsend_interval_s = 2\nreceive_timeout_s = 1\n\
+            "[[health_monitor]]\nname = \"{name}\"\ntype = \"https\"\n{timing}\n\
              successful_checks = 1\nfailed_checks = 1\n{keys}\n"
         )
 }
@@ -139,7 +144,7 @@ fn a_certificate_is_judged_by_authority_name_and_time_and_only_where_an_authorit
         ("own", own, ca.into(), false, "that of an authority and not of a server"),
     ];
     let text = config::service("good", lab.address())
-        + &cases.iter().map(|(name, at, keys, ..)| watched(name, *at, keys)).collect::<String>();
+        + &cases.iter().map(|(name, at, keys, ..)| watched(name, *at, PATIENT, keys)).collect::<String>();
     let engine = lab.engine(&text);
     for (_, server, _, up, words) in cases {
         expect(&engine, server, up, words);
@@ -178,7 +183,10 @@ fn what_is_no_tls_or_too_old_or_never_answers_is_down_and_said() {
         ("closes", closes, "no TLS:"),
     ];
     let text = config::service("plain", lab.address())
-        + &cases.iter().map(|(name, at, _)| watched(name, *at, "")).collect::<String>();
+        + &cases
+            .iter()
+            .map(|(name, at, _)| watched(name, *at, if *name == "stalls" { QUICK } else { PATIENT }, ""))
+            .collect::<String>();
     let engine = lab.engine(&text);
     for (_, server, words) in cases {
         expect(&engine, server, false, words);
@@ -201,7 +209,8 @@ fn a_file_of_authorities_that_has_changed_is_read_again_and_one_that_is_no_good_
     };
     let pem = |name: &str| std::fs::read(folder.join(name)).expect("a certificate");
     put(&pem("ca.pem"));
-    let text = config::service("web", lab.address()) + &watched("web", server, "ca_file = \"trusted.pem\"");
+    let text =
+        config::service("web", lab.address()) + &watched("web", server, QUICK, "ca_file = \"trusted.pem\"");
     let engine = lab.engine(&text);
     engine.wait_for_server(server, true);
     put(&pem("stranger.pem"));
@@ -224,12 +233,12 @@ fn a_file_of_authorities_that_is_not_there_is_said_at_the_start_and_at_a_reload(
     let lab = Lab::new();
     let server = lab.address();
     let at = lab.address();
-    let missing = config::service("web", at) + &watched("web", server, "ca_file = \"missing.pem\"");
+    let missing = config::service("web", at) + &watched("web", server, QUICK, "ca_file = \"missing.pem\"");
     let mut engine = Engine::spawn(&lab, &missing, &Options::default());
     assert!(!engine.process.wait(secs(15)).success());
     let said = engine.process.printed();
     assert!(said.contains("health_monitor \"web\": ca_file") && said.contains("missing.pem"), "{said}");
-    let engine = lab.engine(&(config::service("web", at) + &watched("web", server, "")));
+    let engine = lab.engine(&(config::service("web", at) + &watched("web", server, QUICK, "")));
     engine.write(&missing);
     let answer = engine.admin(&serde_json::json!({ "command": "reload" })).to_string();
     assert!(answer.contains("missing.pem"), "{answer}");
