@@ -2,7 +2,7 @@
 
 mod server;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Instant;
 
 use forebay_e2e::lab::Demo;
@@ -224,6 +224,85 @@ fn a_ttl_of_nothing_asks_no_oftener_than_the_floor_and_an_endless_one_as_often_a
     expect_servers(&engine, &ips[..1], port);
     dns.say(Reply::Addresses(vec![ips[1]], u32::MAX >> 1));
     expect_servers(&engine, &ips[1..], port);
+}
+
+//= test NAME-TTL-01
+#[test]
+fn the_family_and_the_name_servers_are_those_of_the_configuration_that_was_loaded_last() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<2>(&lab);
+    let [_a, _b] = demos(&lab, ["a", "b"], ips, port);
+    let one = NameServer::start(lab.address(), Reply::Both(ips[0], Ipv6Addr::LOCALHOST));
+    let other = NameServer::start(lab.address(), Reply::Both(ips[1], Ipv6Addr::LOCALHOST));
+    let at = lab.address();
+    // Long enough that nobody asks again by himself.
+    let engine = engine(&lab, one.at, "ttl_min_s = 600", &web(at, "", &[format!("{NAME}:{port}")]));
+    expect_servers(&engine, &ips[..1], port);
+    let document = std::fs::read_to_string(&engine.config).expect("its file");
+    let load = |change: &dyn Fn(String) -> String| {
+        std::fs::write(&engine.config, change(document.clone())).expect("its file");
+        let answer = engine.reload();
+        assert_eq!(answer["data"]["outcome"], "loaded", "{answer}");
+    };
+    let expect = |want: &[String]| {
+        let mut want = want.to_vec();
+        want.sort();
+        eventually(&format!("the servers are {want:?}"), secs(20), || {
+            let mut have = servers(&engine);
+            have.sort();
+            have == want
+        });
+    };
+    let (v4, v6) = (format!("{}:{port}", ips[0]), format!("[::1]:{port}"));
+    load(&|text| text.replace("ttl_min_s", "family = \"ipv6_first\", ttl_min_s"));
+    expect(std::slice::from_ref(&v6));
+    load(&|text| text.replace("ttl_min_s", "family = \"both\", ttl_min_s"));
+    expect(&[v4, v6]);
+    load(&|text| text.replace(&one.at.to_string(), &other.at.to_string()));
+    expect_servers(&engine, &ips[1..], port);
+    eventually("the other one serves", secs(10), || {
+        Client::new(at).get_once("/").is_ok_and(|answer| answer.server() == "b")
+    });
+}
+
+//= test NAME-TTL-01
+#[test]
+fn a_hosts_file_that_has_changed_is_followed_also_where_there_is_no_name_server() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<2>(&lab);
+    let [_a, _b] = demos(&lab, ["a", "b"], ips, port);
+    let (hosts, none) = (lab.folder().join("hosts"), lab.folder().join("resolv.conf"));
+    let put = |ip: Ipv4Addr, more: &str| {
+        std::fs::write(&hosts, format!("{ip} {NAME}\n{more}")).expect("the lab's folder");
+    };
+    put(ips[0], "");
+    std::fs::write(&none, "").expect("the lab's folder");
+    // A namespace of mounts in which the system's two files are ours.
+    let script = format!(
+        "mount --bind {} /etc/hosts && mount --bind {} /etc/resolv.conf && exec \"$@\"",
+        hosts.display(),
+        none.display()
+    );
+    let under = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"];
+    let possible = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "mount", "--bind"])
+        .args([&none, std::path::Path::new("/etc/resolv.conf")])
+        .status();
+    if !possible.is_ok_and(|status| status.success()) {
+        forebay_e2e::skip("this machine gives nobody a namespace of mounts");
+        return;
+    }
+    let at = lab.address();
+    let under = under.map(str::to_owned).to_vec();
+    let options = Options { under, ..Options::default() };
+    let engine = lab.engine_with(&web(at, "", &[format!("{NAME}:{port}")]), options);
+    expect_servers(&engine, &ips[..1], port);
+    assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+    put(ips[1], "# another size\n");
+    expect_servers(&engine, &ips[1..], port);
+    eventually("the other one serves", secs(10), || {
+        Client::new(at).get_once("/").is_ok_and(|answer| answer.server() == "b")
+    });
 }
 
 //= test NAME-BOUND-01

@@ -1,6 +1,6 @@
 //! Name servers: dnsmasq, and one of our own that also answers what no sound one would.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -63,11 +63,14 @@ fn answers(at: SocketAddr) -> bool {
     socket.send_to(question, at).is_ok() && socket.recv(&mut [0; 512]).is_ok()
 }
 
-/// What the own name server says of every name, asked for an IPv4 address; of IPv6 it says that there is none.
+/// What the own name server says of every name, asked for an IPv4 address; of IPv6 it says that there is none, unless
+/// there is.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// These addresses, with this TTL.
     Addresses(Vec<Ipv4Addr>, u32),
+    /// One of each family, for a second.
+    Both(Ipv4Addr, Ipv6Addr),
     /// An error: 2 is SERVFAIL, 3 NXDOMAIN.
     Code(u8),
     /// That there are no addresses.
@@ -188,7 +191,15 @@ fn answer(question: &[u8], end: usize, is_v4: bool, reply: &Reply) -> Option<Vec
             out.extend([0xc0, 12, 0, 5, 0, 1, 0, 0, 14, 16, 0, 2, 0xc0, 12]);
             Some(out)
         }
+        Reply::Both(_, address) if !is_v4 => {
+            let mut out = head(1, 0)?;
+            // The name of the question, AAAA, IN, a second.
+            out.extend([0xc0, 12, 0, 28, 0, 1, 0, 0, 0, 1, 0, 16]);
+            out.extend(address.octets());
+            Some(out)
+        }
         _ if !is_v4 => head(0, 0),
+        Reply::Both(address, _) => with(&[*address], 1),
         Reply::Empty => head(0, 0),
         Reply::Addresses(addresses, ttl) => with(addresses, *ttl),
         Reply::WrongId(address) => {

@@ -42,11 +42,16 @@ impl Resolver {
     /// By the settings of the configuration, and the system's files as they are now.
     ///
     /// # Errors
-    /// What is wrong with the system's files.
+    /// What is wrong with the settings.
     pub(super) fn new(dns: &Dns) -> Result<Self, String> {
         let provider = TokioRuntimeProvider::default;
         let mut builder = if dns.servers.is_empty() {
-            TokioResolver::builder(provider()).map_err(|error| format!("/etc/resolv.conf: {error}"))?
+            TokioResolver::builder(provider()).unwrap_or_else(|error| {
+                // The hosts file is there all the same.
+                tracing::warn!(%error, "no name servers in /etc/resolv.conf; only the hosts file is read");
+                let none = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+                TokioResolver::builder_with_config(none, provider())
+            })
         } else {
             let server = |address: &std::net::SocketAddr| {
                 let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
@@ -138,6 +143,7 @@ fn missing(error: &NetError) -> Missing {
         NetError::Dns(DnsError::ResponseCode(code)) => {
             Missing::Unknown(format!("the name server answered: {code}"))
         }
+        NetError::NoConnections => Missing::Unknown("no name server can be asked".to_owned()),
         NetError::Timeout => Missing::Unknown("no name server answered in time".to_owned()),
         other => Missing::Unknown(other.to_string()),
     }
