@@ -29,6 +29,8 @@ fn body(seat: &WorkerSeat) {
                     helped.extend(listeners.into_iter().map(|listener| (worker, listener)));
                 }
                 Message::StopAcceptFor { worker } => helped.retain(|(other, _)| *other != worker),
+                // Nobody upgrades it.
+                Message::StopAccept(_) => {}
                 Message::PoolsChanged | Message::Configure { .. } | Message::Shutdown => {}
             }
         }

@@ -25,6 +25,9 @@ pub enum Command {
         /// The configuration.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Take over from the engine that serves by this configuration, without refusing a client.
+        #[arg(long)]
+        take_over: bool,
         /// Let tests plant faults through the admin socket.
         #[arg(long, hide = true)]
         allow_faults: bool,

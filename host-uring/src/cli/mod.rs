@@ -43,7 +43,7 @@ pub mod exit {
 //= OBS-CLI-01
 pub fn run(args: Args) -> ExitCode {
     let result = match args.command {
-        Command::Run { config, allow_faults } => return engine(&config, allow_faults),
+        Command::Run { config, take_over, allow_faults } => return engine(&config, take_over, allow_faults),
         Command::Check { config, output } => return check(&config, output),
         Command::Status(ask) => ask::show(&ask, &Request::Status {}, show::status),
         Command::Servers { pool, ask } => ask::show(&ask, &Request::Servers { pool }, show::servers),
@@ -181,7 +181,7 @@ fn check(config: &Path, output: Output) -> ExitCode {
     }
 }
 
-fn engine(config: &Path, allow_faults: bool) -> ExitCode {
+fn engine(config: &Path, take_over: bool, allow_faults: bool) -> ExitCode {
     let mut snapshot = match load(config) {
         Ok(snapshot) => snapshot,
         Err(code) => return code,
@@ -192,7 +192,8 @@ fn engine(config: &Path, allow_faults: bool) -> ExitCode {
         tracing::warn!("faults may be planted through the admin socket: this is for tests only");
     }
     let source = Some(Source { path: config.to_owned(), settle: paths::settle });
-    match control::run(snapshot, Start { source, allow_faults }, forebay_host_uring::worker::make) {
+    match control::run(snapshot, Start { source, allow_faults, take_over }, forebay_host_uring::worker::make)
+    {
         Ok(ended) if ended.connections_cut == 0 => ExitCode::SUCCESS,
         // Whoever stopped it reads in the log how many; a script sees that the grace was too short.
         Ok(_) => ExitCode::from(exit::TIME_OUT),

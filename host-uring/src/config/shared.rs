@@ -33,7 +33,8 @@ impl HealthState {
         }
     }
 
-    fn from_u8(value: u8) -> Self {
+    /// The state of this number; any other is [`HealthState::Checking`].
+    pub fn from_u8(value: u8) -> Self {
         match value {
             1 => Self::Up,
             2 => Self::Down,
@@ -68,7 +69,8 @@ impl Override {
         }
     }
 
-    fn from_u8(value: u8) -> Self {
+    /// The decision of this number; any other is [`Override::None`].
+    pub fn from_u8(value: u8) -> Self {
         match value {
             1 => Self::Enabled,
             2 => Self::Draining,

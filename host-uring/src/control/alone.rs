@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as Name, UnixDatagram};
 use std::sync::Arc;
@@ -23,7 +24,28 @@ fn prefix(transport: Transport) -> &'static str {
 
 /// An address that nobody else may listen on, as long as this lives.
 #[derive(Clone, Debug)]
-pub struct Claim(#[expect(dead_code, reason = "held, never used")] Arc<UnixDatagram>);
+pub struct Claim(Arc<UnixDatagram>);
+
+impl AsFd for Claim {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Claim {
+    /// The claim of `address` that another process has handed over.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn handed(file: OwnedFd, address: SocketAddr, transport: Transport) -> io::Result<Self> {
+        let socket = UnixDatagram::from(file);
+        let name = format!("{}{address}", prefix(transport));
+        if socket.local_addr()?.as_abstract_name() != Some(name.as_bytes()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is no claim of {address}")));
+        }
+        Ok(Self(Arc::new(socket)))
+    }
+}
 
 /// Says that this engine has `address` for itself. To be called before it is looked whether anybody listens there.
 ///

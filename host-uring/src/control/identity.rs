@@ -21,6 +21,13 @@ pub struct Identity {
     name: Option<CString>,
 }
 
+impl Identity {
+    /// The user's number.
+    pub fn user(&self) -> u32 {
+        self.user
+    }
+}
+
 /// Looks up whom `[engine]` names; `None`: nobody.
 ///
 /// # Errors

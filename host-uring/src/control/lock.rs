@@ -68,6 +68,14 @@ impl StateLock {
         bail!("engine.admin_socket: {shown} comes and goes; is something removing it?")
     }
 
+    /// A copy of the open file, for a successor that may come to nothing: the lock is held here all the same.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub fn lend(&self) -> std::io::Result<OwnedFd> {
+        self.file.as_ref().expect("it goes once, by value").try_clone().map(OwnedFd::from)
+    }
+
     /// For a successor that takes the state over while this process still runs: the open file, to be passed on as a
     /// descriptor. The lock belongs to whoever has a copy of it open, so it is free at no moment; this process neither
     /// holds nor removes it any more.

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use super::Running;
@@ -36,6 +37,8 @@ pub enum Message {
         /// The worker that was stuck.
         worker: usize,
     },
+    /// Accept nothing more for now, on no socket, and count one up when that is so. What is served goes on.
+    StopAccept(Arc<AtomicUsize>),
     /// Look at [`ShutdownFlag`](super::ShutdownFlag).
     Shutdown,
     /// Panic at once: `forebay-se fault`, refused unless the engine was started with `--allow-faults`.

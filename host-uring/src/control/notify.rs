@@ -23,8 +23,9 @@ pub struct Manager {
 
 impl Manager {
     //= OBS-UNIT-01
-    /// As the environment says. Connected at once: later the engine may not be who may connect.
-    pub fn from_environment() -> Self {
+    /// As the environment says. Connected at once: later the engine may not be who may connect. A process that takes over
+    /// has the environment of the one before, and its duties (`takes_over`).
+    pub fn from_environment(takes_over: bool) -> Self {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Self::default() };
         let socket = match connect(&name) {
             Ok(socket) => socket,
@@ -34,7 +35,8 @@ impl Manager {
             }
         };
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-        let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        let is_ours =
+            takes_over || number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let watchdog = number("WATCHDOG_USEC").filter(|us| is_ours && *us > 0).map(Duration::from_micros);
         Self { socket: Some(socket), watchdog }
     }
@@ -93,6 +95,9 @@ pub async fn keep_telling(manager: Arc<Manager>, state: Arc<State>) {
         let now = ticks();
         // Workers that end because the engine stops do not move any more; the manager has its own patience for that.
         let stops = state.shutdown.stage() != ShutdownStage::Running;
+        if state.is_given() {
+            return;
+        }
         if stops || now.iter().zip(&before).all(|(now, before)| now != before) {
             manager.tell("WATCHDOG=1");
         }

@@ -95,6 +95,11 @@ impl Reloader {
         Self { state, orders, source, loaded: tokio::sync::Mutex::new(snapshot) }
     }
 
+    /// Keeps the configuration as it is for as long as the answer lives; `None` while one is being loaded.
+    pub fn hold(&self) -> Option<tokio::sync::MutexGuard<'_, Snapshot>> {
+        self.loaded.try_lock().ok()
+    }
+
     /// Loads the file again; `cause` says in the log who wanted it. Gives what has changed, once every worker has it.
     ///
     /// # Errors

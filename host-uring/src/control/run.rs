@@ -1,26 +1,28 @@
 //! The control thread from start to stop.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use forebay_snapshot::Snapshot;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
-use super::lock::StateLock;
+use super::doors::{Doors, Open};
+use super::handover::{self, Came, Giver, Heir, Legacy, Standing, Successor};
 use super::names::{self, Book};
 use super::notify::{self, Manager};
 use super::reload::{Reloader, Source};
 use super::supervisor::{Body, Order, Orders, Supervisor};
-use super::{Running, ShutdownStage, State, admin, full, identity, resident, sockets, trim, web};
+use super::{Running, ShutdownStage, State, full, identity, resident, sockets, trim, web};
 use crate::config::Tree;
 use crate::health::{self, Driver};
 use crate::limits::sizes::{self, Needs, Sizes};
-use crate::limits::{STOP_NOW_S, cgroup};
+use crate::limits::{HANDOVER_END_S, HANDOVER_LOOK_MS, STOP_NOW_S, cgroup};
 use crate::log::{Target, Writer};
 use crate::persist::Store;
 
@@ -39,6 +41,8 @@ pub struct Start {
     pub source: Option<Source>,
     /// Whether faults may be planted through the admin socket. Only for tests.
     pub allow_faults: bool,
+    /// Whether it takes over from the engine that serves by the same configuration.
+    pub take_over: bool,
 }
 
 /// How the engine ended.
@@ -57,17 +61,26 @@ pub struct Ended {
 pub fn run(
     snapshot: Snapshot,
     start: Start,
-    make: impl FnOnce(&Arc<Tree>, &Sizes) -> anyhow::Result<Workers>,
+    make: impl FnOnce(&Arc<Tree>, &Sizes, Option<Legacy>) -> anyhow::Result<Workers>,
 ) -> anyhow::Result<Ended> {
     ignore_file_size_signal();
     keep_files_to_ourselves();
     report_panics();
-    let manager = Arc::new(Manager::from_environment());
+    let manager = Arc::new(Manager::from_environment(start.take_over));
     let identity = identity::wanted(&snapshot.engine)?;
     let tree = Arc::new(Tree::build(snapshot.clone()));
     let workers = worker_count(&tree);
     let sizes = sizes_of(&tree, workers)?;
-    let seats = sockets::bind(&tree, workers).map_err(|problems| {
+    let user = identity.as_ref().map(identity::Identity::user);
+    let mut heir = start.take_over.then(|| handover::ask(&tree, user)).transpose()?;
+    let seats = match &mut heir {
+        None => sockets::bind(&tree, workers),
+        Some(heir) => {
+            let (listeners, claims) = (std::mem::take(&mut heir.listeners), std::mem::take(&mut heir.claims));
+            sockets::take_over(&tree, workers, listeners, claims)
+        }
+    };
+    let seats = seats.map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow!("{}", lines.join("\n"))
     })?;
@@ -75,10 +88,11 @@ pub fn run(
         .enable_all()
         .build()
         .context("the control thread's runtime cannot be made")?;
+    let handed = heir.as_mut().and_then(|heir| heir.metrics.take());
     let web = tree
         .engine
         .metrics_listen
-        .map(|address| runtime.block_on(listen_for_metrics(address)))
+        .map(|address| runtime.block_on(listen_for_metrics(address, handed)))
         .transpose()?;
     // There is no other thread yet, and from here on nothing needs rights.
     if let Some(identity) = &identity {
@@ -95,12 +109,15 @@ pub fn run(
     if !problems.is_empty() {
         return Err(anyhow!("{}", problems.join("\n")));
     }
-    let made = make(&tree, &sizes)?;
+    let made = make(&tree, &sizes, heir.as_ref().map(Heir::legacy))?;
+    if let Some(heir) = &mut heir {
+        heir.inherit(&tree, &made.store)?;
+    }
     let log = open_log(&tree)?.map(Arc::new);
     let metrics = (0..workers).map(|_| Arc::default()).collect();
     let state =
         Arc::new(State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log, names));
-    let open = Open { seats, web, manager };
+    let open = Opened { seats, web, manager, heir };
     let result = runtime.block_on(control(&state, start, snapshot, made.body, open));
     // Whatever still runs on the runtime holds only clones; the log's writer ends with what is left in the rings.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -111,10 +128,11 @@ pub fn run(
 }
 
 /// What was opened with the rights of who started the engine.
-struct Open {
+struct Opened {
     seats: Vec<Vec<super::SeatListener>>,
     web: Option<TcpListener>,
     manager: Arc<Manager>,
+    heir: Option<Heir>,
 }
 
 /// The tree with the addresses that the servers' names have now, as far as they are known within a few seconds.
@@ -130,7 +148,15 @@ async fn resolved(tree: Arc<Tree>, snapshot: &Snapshot, names: &Arc<Book>) -> Ar
     tree
 }
 
-async fn listen_for_metrics(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// The metrics address: the socket of the process that is taken over from, if it has that address, else a new one.
+async fn listen_for_metrics(
+    address: SocketAddr,
+    handed: Option<(SocketAddr, std::net::TcpListener)>,
+) -> anyhow::Result<TcpListener> {
+    if let Some((_, socket)) = handed.filter(|(at, _)| *at == address) {
+        return TcpListener::from_std(socket)
+            .context("engine.metrics_listen: the socket that was handed over");
+    }
     web::bind(address).await.map_err(|error| {
         anyhow!("engine.metrics_listen: cannot listen on {address}: {error}; change the port or stop who listens there")
     })
@@ -141,9 +167,9 @@ async fn control(
     start: Start,
     snapshot: Snapshot,
     body: Body,
-    open: Open,
+    open: Opened,
 ) -> anyhow::Result<Ended> {
-    let Open { seats, web, manager } = open;
+    let Opened { seats, web, manager, heir } = open;
     let mut stop = Stop::new()?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let mut user = (
@@ -152,19 +178,11 @@ async fn control(
     );
     let tree = state.tree();
     let engine = &tree.engine;
-    if let Some(listener) = web {
-        tokio::spawn(web::serve(listener, Arc::clone(state)));
-    }
     tokio::spawn(full::watch(Arc::clone(state)));
     tokio::spawn(trim::watch(Arc::clone(state)));
     let (orders, taken) = Orders::new();
-    let socket = PathBuf::from(&engine.admin_socket);
-    let _lock = StateLock::take(&socket)?;
-    let listener = admin::bind(&socket)?;
-    let _remove = RemoveAtEnd::new(socket);
     let reloader = Arc::new(Reloader::new(Arc::clone(state), orders.clone(), start.source, snapshot));
-    let (asked, watching) = (Arc::clone(&reloader), Arc::clone(&reloader));
-    tokio::spawn(admin::serve(listener, Arc::clone(state), asked, orders.clone(), start.allow_faults));
+    let watching = Arc::clone(&reloader);
     tokio::spawn(async move { watching.watch().await });
     let (book, following) = (Arc::clone(&state.names), Arc::clone(&reloader));
     tokio::spawn(names::keep(book, move || {
@@ -174,17 +192,67 @@ async fn control(
     let wake = orders.clone();
     let driver = Driver::new(state.tree(), Box::new(move || wake.give(Order::PoolsChanged)));
     let monitors = tokio::spawn(driver.run(state.follow()));
-    say_start(state);
-    let supervisor = tokio::spawn(Supervisor::new(Arc::clone(state), body, seats).run(taken));
+    let supervisor = Supervisor::new(Arc::clone(state), body, seats);
+    let (say, mut given) = mpsc::channel(1);
+    let standing: Arc<Standing> = Arc::default();
+    let giver = || {
+        let (state, orders) = (Arc::clone(state), orders.clone());
+        Giver::new(state, orders, Arc::clone(&reloader), Arc::clone(&standing), say.clone())
+    };
+    let open = |doors: Doors| {
+        say_start(state);
+        tokio::spawn(notify::keep_telling(Arc::clone(&manager), Arc::clone(state)));
+        doors.open(state, &reloader, &orders, start.allow_faults, giver())
+    };
+    let (tell, mut came) = mpsc::channel(1);
+    // Another process has the same sockets: none of them may go by a change of the configuration before that is settled.
+    let mut held = heir.as_ref().and_then(|_| reloader.hold());
+    let (supervisor, mut waiting, mut doors, before) = match heir {
+        None => (supervisor, None, Some(open(Doors::bind(engine, web)?)?), Arc::new(AtomicBool::new(true))),
+        Some(mut heir) => {
+            let (before, waiting) = (heir.over(), Doors::take_over(engine, web, &mut heir)?);
+            heir.follow(Arc::clone(state), orders.clone(), tell)
+                .context("the upgrade's thread cannot be started")?;
+            (supervisor.paused(), Some(waiting), None, before)
+        }
+    };
+    let supervisor = tokio::spawn(supervisor.run(taken));
     resident::start(state.tables(), Arc::clone(state));
-    tokio::spawn(notify::keep_telling(Arc::clone(&manager), Arc::clone(state)));
     loop {
         tokio::select! {
             name = stop.wait() => {
+                if waiting.is_some() {
+                    return Err(not_taken_over(state, &orders, supervisor, &format!("{name} came before it was done")).await);
+                }
+                standing.stop();
+                while standing.is_busy() {
+                    tokio::time::sleep(Duration::from_millis(HANDOVER_LOOK_MS)).await;
+                }
+                if standing.is_given() && let Some(successor) = given.recv().await {
+                    give_up(state, doors.as_mut(), &manager, successor);
+                    break;
+                }
                 manager.tell("STOPPING=1");
                 tracing::info!(event = "SE_STOPPING", signal = name, grace_s = engine.stop_grace_s, "stopping: no new connections, requests under way end");
                 break;
             }
+            Some(successor) = given.recv() => {
+                give_up(state, doors.as_mut(), &manager, successor);
+                break;
+            }
+            Some(came) = came.recv() => match came {
+                Came::Open => {
+                    drop(held.take());
+                    if let Some(waiting) = waiting.take() {
+                        manager.tell(&format!("MAINPID={}", std::process::id()));
+                        // Clients are served whether or not anybody can ask how.
+                        doors = open(waiting)
+                            .inspect_err(|error| tracing::error!("the engine serves, and cannot be asked: {error:#}"))
+                            .ok();
+                    }
+                }
+                Came::Failed(reason) => return Err(not_taken_over(state, &orders, supervisor, &reason).await),
+            },
             _ = hangup.recv() => {
                 manager.reloading();
                 if let Some(log) = &state.log {
@@ -203,9 +271,50 @@ async fn control(
             _ = user.1.recv() => say_ignored("SIGUSR2"),
         }
     }
-    let ended = end(state, &orders, supervisor, &mut stop).await;
+    let ended = end(state, &orders, supervisor, &mut stop, &before).await;
+    standing.finish();
+    let until = Instant::now() + Duration::from_secs(HANDOVER_END_S);
+    while !standing.is_told() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(HANDOVER_LOOK_MS)).await;
+    }
     monitors.abort();
+    drop(doors);
     Ok(ended)
+}
+
+/// Ends a process that was to take over, without touching what the other one has as well.
+//= UPG-ORDER-01
+async fn not_taken_over(
+    state: &State,
+    orders: &Orders,
+    supervisor: tokio::task::JoinHandle<()>,
+    reason: &str,
+) -> anyhow::Error {
+    state.shutdown.raise(ShutdownStage::Now);
+    orders.give_surely(Order::Shutdown).await;
+    // A worker that does not end now ends with the process.
+    let _ = tokio::time::timeout(Duration::from_secs(STOP_NOW_S), supervisor).await;
+    anyhow!("--take-over: {reason}; the engine that serves goes on")
+}
+
+/// Lets another process serve: this one answers at no door any more.
+//= UPG-DOOR-01
+fn give_up(state: &State, doors: Option<&mut Open>, manager: &Manager, successor: Successor) {
+    state.set_given();
+    if let Some(doors) = doors {
+        doors.give_up();
+    }
+    //= UPG-NOTIFY-01
+    if successor.pid > 0 {
+        manager.tell(&format!("MAINPID={}", successor.pid));
+    }
+    let grace_s = state.tree().engine.stop_grace_s;
+    tracing::info!(
+        event = "SE_STOPPING",
+        successor = successor.pid,
+        grace_s,
+        "another process serves: requests under way end"
+    );
 }
 
 /// Stops in two steps: let requests end within the grace, then end everything.
@@ -215,12 +324,20 @@ async fn end(
     orders: &Orders,
     mut supervisor: tokio::task::JoinHandle<()>,
     stop: &mut Stop,
+    before: &AtomicBool,
 ) -> Ended {
     state.shutdown.raise(ShutdownStage::Draining);
     orders.give_surely(Order::Shutdown).await;
     let grace = Duration::from_secs(state.tree().engine.stop_grace_s.into());
+    let all_end = async {
+        let _ = (&mut supervisor).await;
+        // Who serves in our place hears of the clients of the process before this one through us.
+        while !before.load(Ordering::Acquire) {
+            tokio::time::sleep(Duration::from_millis(HANDOVER_LOOK_MS)).await;
+        }
+    };
     tokio::select! {
-        _ = &mut supervisor => {
+        () = all_end => {
             tracing::info!(event = "SE_STOPPED", connections_cut = 0, "stopped: every request ended");
             return Ended { connections_cut: 0 };
         }
@@ -230,7 +347,8 @@ async fn end(
     let connections_cut = state.workers.iter().map(|worker| worker.connections.now()).sum();
     state.shutdown.raise(ShutdownStage::Now);
     orders.give_surely(Order::Shutdown).await;
-    if tokio::time::timeout(Duration::from_secs(STOP_NOW_S), supervisor).await.is_err() {
+    let all_ended = supervisor.is_finished();
+    if !all_ended && tokio::time::timeout(Duration::from_secs(STOP_NOW_S), supervisor).await.is_err() {
         // A worker that does not even end now ends with the process.
         tracing::error!(event = "SE_WORKER_STUCK", "a worker did not end; the process ends without it");
     }
@@ -257,35 +375,6 @@ impl Stop {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
-}
-
-/// Removes our socket; another engine may have made one in its place, which is then not ours to remove.
-//= OBS-ADMIN-01
-struct RemoveAtEnd {
-    path: PathBuf,
-    ours: Option<(u64, u64)>,
-}
-
-impl RemoveAtEnd {
-    fn new(path: PathBuf) -> Self {
-        let ours = file_id(&path);
-        Self { path, ours }
-    }
-}
-
-impl Drop for RemoveAtEnd {
-    fn drop(&mut self) {
-        if self.ours.is_some() && file_id(&self.path) == self.ours {
-            // Somebody may have removed it in this moment.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Which file a path leads to: device and inode.
-fn file_id(path: &Path) -> Option<(u64, u64)> {
-    let meta = std::fs::symlink_metadata(path).ok()?;
-    Some((meta.dev(), meta.ino()))
 }
 
 /// How many workers the engine has: as configured, else one for each core.

@@ -1,8 +1,10 @@
 //! Sockets that clients come in by, of TCP and of UDP: one for each worker and address, held by the supervisor.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -193,6 +195,92 @@ fn datagrams(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// What tells a socket from all others of this machine, whichever duplicate of it one has.
+pub fn identity(socket: &impl AsFd) -> u64 {
+    // It fails only for what is no socket.
+    super::handover::socket_cookie(socket.as_fd()).unwrap_or(0)
+}
+
+/// Deals the sockets that another process has handed over out to this one's workers: every one is listened on, and every
+/// worker has one to accept from. Where there are more sockets than workers, a worker has several; where there are fewer,
+/// several share one, but for datagrams: those of one client are for one worker. None is closed and none is opened: what
+/// is closed resets who waits in its queue, and what is opened before this process is sure to serve gets clients that
+/// nobody else can accept.
+//= UPG-SOCKET-02
+fn deal(
+    listener: &Listener,
+    seats: &mut [Vec<SeatListener>],
+    handed: Handed,
+    claim: Option<Claim>,
+) -> io::Result<()> {
+    let (address, service) = (listener.address, listener.service);
+    let workers = seats.len();
+    let count = handed.0.len();
+    if listener.transport == Transport::Stream {
+        for (n, seat) in seats.iter_mut().enumerate().skip(count) {
+            let socket = handed.0[n % count].try_clone()?;
+            seat.push(SeatListener { address, service, socket, claim: claim.clone() });
+        }
+    }
+    for (n, socket) in handed.0.into_iter().enumerate() {
+        seats[n % workers].push(SeatListener { address, service, socket, claim: claim.clone() });
+    }
+    Ok(())
+}
+
+/// An address, and what comes there.
+pub type Place = (SocketAddr, Transport);
+
+/// The sockets that listen at one place, of another process; no two are duplicates of one.
+#[derive(Debug, Default)]
+pub struct Handed(Vec<ListenSocket>);
+
+impl Handed {
+    /// Adds one that is not there yet.
+    pub fn add(&mut self, socket: ListenSocket) {
+        let is = identity(&socket);
+        if !self.0.iter().any(|other| identity(other) == is) {
+            self.0.push(socket);
+        }
+    }
+}
+
+/// As [`bind`], with sockets and claims of another process where it has them; those that are not needed are closed, which
+/// ends nothing there.
+///
+/// # Errors
+/// As [`bind`].
+//= UPG-SOCKET-03
+pub fn take_over(
+    tree: &Tree,
+    workers: usize,
+    mut handed: BTreeMap<Place, Handed>,
+    mut claims: BTreeMap<Place, Claim>,
+) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
+    let mut seats = bind_new(tree, workers, |one| !handed.contains_key(&(one.address, one.transport)))?;
+    let mut problems = Vec::new();
+    for listener in &tree.listeners {
+        let place = (listener.address, listener.transport);
+        let Some(sockets) = handed.remove(&place) else { continue };
+        let service = tree.service(listener.service);
+        let claim = match claims.remove(&place) {
+            _ if service.shared_listener => Ok(None),
+            Some(claim) => Ok(Some(claim)),
+            None => alone::claim(listener.address, listener.transport).map(Some),
+        };
+        if let Err(error) = claim.and_then(|claim| deal(listener, &mut seats, sockets, claim)) {
+            problems.push(BindProblem {
+                address: listener.address,
+                transport: listener.transport,
+                service: service.name.clone(),
+                is_unheard: false,
+                error,
+            });
+        }
+    }
+    if problems.is_empty() { Ok(seats) } else { Err(problems) }
 }
 
 /// Duplicates a seat's sockets, for the worker that sits there or for one that helps out.

@@ -38,6 +38,8 @@ pub struct State {
     started: Instant,
     started_unix_s: u64,
     ready: AtomicBool,
+    /// Another process serves in this one's place.
+    given: AtomicBool,
 }
 
 impl State {
@@ -63,6 +65,7 @@ impl State {
             started: Instant::now(),
             started_unix_s: now,
             ready: AtomicBool::new(false),
+            given: AtomicBool::new(false),
         }
     }
 
@@ -130,9 +133,21 @@ impl State {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// Whether it takes traffic: started, health known, not stopping.
+    /// Says that another process serves in this one's place.
+    pub fn set_given(&self) {
+        self.given.store(true, Ordering::Release);
+    }
+
+    /// Whether another process serves in this one's place.
+    pub fn is_given(&self) -> bool {
+        self.given.load(Ordering::Acquire)
+    }
+
+    /// Whether it takes traffic, or another process does in its place: started, health known, not stopping.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && self.shutdown.stage() == super::ShutdownStage::Running
+        let serves =
+            self.shutdown.stage() == super::ShutdownStage::Running || self.given.load(Ordering::Acquire);
+        self.ready.load(Ordering::Acquire) && serves
     }
 
     /// Milliseconds since the start.

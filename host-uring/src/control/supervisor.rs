@@ -3,17 +3,18 @@
 //! The listening sockets stay here, so neither a panic nor a stall closes one: what the kernel has queued
 //! for a worker waits until it is back, or until another one accepts in its place.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::closing;
 use super::mailbox::{Mailbox, Message, mailbox};
-use super::sockets::duplicate;
+use super::sockets::{Place, duplicate};
 use super::stand_in::{Change, Peer, StandIns};
 use super::{Running, SeatListener, ShutdownStage, State, WorkerSeat};
 use crate::limits::{LEAVE_ACCEPT_MS, RESTART_DELAY_MS, STOP_ACCEPT_MS, SUPERVISOR_LOOK_MS};
@@ -33,6 +34,8 @@ pub struct Supervisor {
     ended: mpsc::Receiver<End>,
     /// When listening may end, once the engine stops.
     close_at: Option<Instant>,
+    /// Nobody accepts: another process has the same sockets, and it is not settled which of the two goes on.
+    paused: bool,
 }
 
 struct Seat {
@@ -76,6 +79,15 @@ pub enum Order {
     Shutdown,
     /// A message for one worker (planted faults).
     Tell(usize, Message),
+    /// Give duplicates of all sockets, for another process.
+    Lend(oneshot::Sender<std::io::Result<Vec<SeatListener>>>),
+    /// Accept nothing for now, and count up each worker that does not; gives how many there are, or nothing if one has no
+    /// room for the message.
+    Pause(Arc<AtomicUsize>, oneshot::Sender<Option<usize>>),
+    /// Accept, again or at last.
+    Accept,
+    /// Another process accepts at these addresses from now on: forget their sockets, and touch them in no way.
+    Yield(BTreeSet<Place>, oneshot::Sender<()>),
 }
 
 impl Orders {
@@ -90,6 +102,12 @@ impl Orders {
         if let Err(error) = self.0.try_send(order) {
             tracing::debug!(%error, "the supervisor has orders enough");
         }
+    }
+
+    /// Gives an order from a thread that may wait.
+    pub fn give_from_thread(&self, order: Order) {
+        // The supervisor is gone only when the process ends.
+        let _ = self.0.blocking_send(order);
     }
 
     /// Gives an order and waits for room.
@@ -122,7 +140,12 @@ impl Supervisor {
             })
             .collect();
         let running = state.running();
-        Self { state, running, body, seats, ends, ended, close_at: None }
+        Self { state, running, body, seats, ends, ended, close_at: None, paused: false }
+    }
+
+    /// Its workers accept nothing before [`Order::Accept`].
+    pub fn paused(self) -> Self {
+        Self { paused: true, ..self }
     }
 
     /// Runs the workers until all have ended after a stop.
@@ -156,6 +179,25 @@ impl Supervisor {
                     tracing::warn!(worker, told = told.is_ok(), "a fault is planted in a worker");
                 }
             }
+            Order::Lend(to) => {
+                let all =
+                    self.seats.iter().map(|seat| duplicate(&seat.listeners)).collect::<Result<Vec<_>, _>>();
+                // Who asked may be gone; then its duplicates go as well.
+                let _ = to.send(all.map(|lists| lists.into_iter().flatten().collect()));
+            }
+            Order::Pause(done, to) => {
+                let _ = to.send(self.pause(&done));
+            }
+            Order::Accept => self.accept(),
+            Order::Yield(addresses, to) => {
+                for seat in &mut self.seats {
+                    let at = |one: &SeatListener| (one.address, one.socket.transport());
+                    seat.listeners.retain(|listener| !addresses.contains(&at(listener)));
+                }
+                // What is left is this process's alone, and closed as at any stop.
+                self.accept();
+                let _ = to.send(());
+            }
             Order::Shutdown => {
                 self.begin_to_close();
                 self.tell_all(|| Message::Shutdown);
@@ -165,6 +207,27 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Lets the workers accept on the sockets that they have.
+    fn accept(&mut self) {
+        self.paused = false;
+        for seat in &mut self.seats {
+            seat.told = 0;
+        }
+        self.tell_configuration();
+    }
+
+    /// Sees to it that nobody accepts; gives how many workers are told, if all are.
+    //= UPG-ORDER-02
+    fn pause(&mut self, done: &Arc<AtomicUsize>) -> Option<usize> {
+        self.paused = true;
+        for worker in 0..self.seats.len() {
+            self.drive_stand_ins(worker, false);
+        }
+        let boxes: Vec<&Mailbox> = self.seats.iter().filter_map(|seat| seat.mailbox.as_ref()).collect();
+        let told = |to: &&Mailbox| to.send(Message::StopAccept(Arc::clone(done))).is_ok();
+        boxes.iter().all(told).then_some(boxes.len())
     }
 
     /// From now on nobody new is let in; what the kernel has let in already is still accepted.
@@ -177,6 +240,12 @@ impl Supervisor {
             self.close_at = Some(Instant::now() + Duration::from_millis(STOP_ACCEPT_MS));
             for (leaving, _) in self.seats.iter_mut().flat_map(|seat| seat.leaving.drain(..)) {
                 closing::close(&leaving.socket);
+            }
+            if self.paused {
+                // They are another process's as well, which goes on.
+                for seat in &mut self.seats {
+                    seat.listeners.clear();
+                }
             }
             for listener in self.seats.iter().flat_map(|seat| &seat.listeners) {
                 if let Err(error) = closing::take_no_new(&listener.socket) {
@@ -221,6 +290,9 @@ impl Supervisor {
 
     /// Tells the workers of the configuration that they do not have yet; one whose box is full is told with the next look.
     fn tell_configuration(&mut self) {
+        if self.paused {
+            return;
+        }
         for seat in self.seats.iter_mut().filter(|seat| seat.told != self.running.number) {
             let (Some(mailbox), Ok(listeners)) = (&seat.mailbox, duplicate(&seat.listeners)) else {
                 continue;
@@ -354,7 +426,7 @@ impl Supervisor {
         let stops = self.close_at.is_some();
         for (worker, is_stuck) in stuck.into_iter().enumerate() {
             // Who has panicked is not started anew for a stop, and clients may wait in the queues of its sockets.
-            let is_away = is_stuck || stops && self.seats[worker].thread.is_none();
+            let is_away = !self.paused && (is_stuck || stops && self.seats[worker].thread.is_none());
             let change = self.drive_stand_ins(worker, is_away);
             let seat = &mut self.seats[worker];
             match change {
@@ -425,7 +497,7 @@ impl Supervisor {
         let seat = WorkerSeat {
             index: worker,
             running: Arc::clone(&self.running),
-            listeners: duplicate(&self.seats[worker].listeners)?,
+            listeners: if self.paused { Vec::new() } else { duplicate(&self.seats[worker].listeners)? },
             metrics: Arc::clone(&state.workers[worker]),
             log: sink,
             mailbox: receiver,

@@ -134,6 +134,37 @@ pub const WATCH_LOOK_MS: u64 = 500;
 /// Milliseconds that clients in the queue of a removed address have to be accepted.
 pub const LEAVE_ACCEPT_MS: u64 = 300;
 
+/// Bytes of one frame that two processes exchange during an upgrade: two hundred servers or fifteen thousand entries.
+pub const HANDOVER_FRAME_BYTES_MAX: usize = 1 << 20;
+/// Entries of the persistence tables in one frame; what one hold of a partition's lock gives is less.
+pub const HANDOVER_ENTRIES_MAX: usize = 8_192;
+/// Servers in one frame, each with its reason in the longest spelling of JSON.
+pub const HANDOVER_SERVERS_MAX: usize = 200;
+/// Sockets that go over in an upgrade: more than the file limit of a usual machine allows.
+pub const HANDOVER_SOCKETS_MAX: usize = 1 << 20;
+/// Bytes of what is said of why a server has its state.
+pub const HANDOVER_WHY_BYTES_MAX: usize = 500;
+/// Processes that may ask for the sockets at the same time; one gets them, the others are refused.
+pub const HANDOVER_CALLERS_MAX: usize = 4;
+/// Milliseconds between two looks of a process in an upgrade whether it has to stop waiting.
+pub const HANDOVER_LOOK_MS: u64 = 5;
+/// Seconds for each step of an upgrade that only needs the other process to act.
+pub const HANDOVER_STEP_S: u64 = 5;
+/// Seconds from the last entry to the new process's readiness: its workers start, and servers that are new to it are
+/// probed once ([`READY_PATIENCE_MS`]).
+pub const HANDOVER_READY_S: u64 = 30;
+/// Milliseconds for the workers to stop accepting; one that stands still accepts nothing anyway.
+pub const HANDOVER_PAUSE_MS: u64 = 1_000;
+/// Milliseconds that a client's answer may wait until the other process knows to which server it is bound: a hundred
+/// times what it takes.
+pub const HANDOVER_KNOWN_MS: u64 = 50;
+/// Changes of entries that wait to be told to the other process (32 bytes each). Beyond, all entries are told again.
+pub const HANDOVER_CHANGES_MAX: usize = 65_536;
+/// Entries between two lines of progress in the log.
+pub const HANDOVER_PROGRESS_ENTRIES: u64 = 1_000_000;
+/// Seconds that the end of a process waits for what it still has to tell, or to hear.
+pub const HANDOVER_END_S: u64 = 2;
+
 /// Says whether a connection could not be opened for want of something of ours: descriptors, memory or ports. It
 /// says nothing about the other end.
 pub fn is_shortage(error: &std::io::Error) -> bool {

@@ -44,6 +44,12 @@ impl Entrances {
         self.inlets.follow(datagrams);
     }
 
+    /// Listens nowhere for now; [`Entrances::follow`] says where again.
+    pub fn pause(&self) {
+        self.acceptors.stop();
+        self.inlets.pause();
+    }
+
     /// Listens no more for a worker that goes on by itself.
     pub fn stop_for(&self, worker: usize) {
         self.acceptors.stop_for(worker);

@@ -7,14 +7,17 @@
 mod entrances;
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use forebay_snapshot::Protocol;
 
 use crate::config::Transport;
-use crate::control::{ListenSocket, SeatListener};
+use crate::control::{ListenSocket, SeatListener, sockets};
 use crate::http::client::{Client, serve};
 use crate::http::limits::{ACCEPT_PAUSE_US, ACCEPTS_PER_TURN};
 use crate::l4::introduce::receive;
@@ -40,9 +43,13 @@ impl<R: Rt> Default for Acceptors<R> {
 struct AcceptLoop<R: Rt> {
     listener: R::Listener,
     door: Rc<Door>,
+    /// What tells the socket from others at the address.
+    socket: u64,
     /// The stuck worker for which it accepts.
     instead_of: Option<usize>,
     stopped: Cell<bool>,
+    /// Told when it is stopped.
+    waker: RefCell<Option<Waker>>,
     ended: Cell<bool>,
     /// Before then a failure is not told again.
     silent_until: Cell<Now>,
@@ -63,10 +70,12 @@ impl<R: Rt> Acceptors<R> {
             return Err(ErrorKind::InvalidInput.into());
         };
         let one = Rc::new(AcceptLoop {
+            socket: sockets::identity(&socket),
             listener: worker.rt.listen(socket)?,
             door: worker.door(listener.address, Transport::Stream, listener.service),
             instead_of,
             stopped: Cell::new(false),
+            waker: RefCell::default(),
             ended: Cell::new(false),
             silent_until: Cell::new(Now(0)),
         });
@@ -75,14 +84,16 @@ impl<R: Rt> Acceptors<R> {
         Ok(())
     }
 
-    /// Accepts on the sockets of addresses that are new with the current configuration; those that it knows already are
-    /// dropped. Sockets of addresses that are gone are closed by the control thread, which ends their loops.
+    /// Accepts on those sockets on which it does not already. Sockets of addresses that are gone are closed by the control
+    /// thread, which ends their loops.
     pub fn follow(&self, worker: &Rc<Worker<R>>, listeners: Vec<SeatListener>) {
         self.loops.borrow_mut().retain(|one| !one.ended.get());
         for listener in listeners {
+            let socket = sockets::identity(&listener.socket);
             let is_own = |one: &Rc<AcceptLoop<R>>| {
                 one.instead_of.is_none()
                     && one.door.address == listener.address
+                    && one.socket == socket
                     && one.door.service().is_some()
             };
             if !self.loops.borrow().iter().any(is_own) {
@@ -90,6 +101,17 @@ impl<R: Rt> Acceptors<R> {
                 if let Err(error) = self.start(worker, listener, None) {
                     tracing::error!(worker = worker.index, %address, %error, "a new address cannot be listened on");
                 }
+            }
+        }
+    }
+
+    /// Accepts on no socket any more, and leaves all of them as they are: another process accepts there.
+    //= UPG-ORDER-02
+    pub fn stop(&self) {
+        for one in self.loops.borrow_mut().drain(..) {
+            one.stopped.set(true);
+            if let Some(waker) = one.waker.take() {
+                waker.wake();
             }
         }
     }
@@ -111,8 +133,7 @@ impl<R: Rt> Acceptors<R> {
 }
 
 /// Accepts until its socket is closed, which the control thread does for all duplicates at once when the engine stops
-/// and nobody waits in the queue any more. A connection that comes to a stopped loop is served all the same: it
-/// was the kernel's choice to give it to this socket.
+/// and nobody waits in the queue any more. Once stopped it leaves the queue to whoever else has the socket.
 async fn accept<R: Rt>(worker: Rc<Worker<R>>, one: Rc<AcceptLoop<R>>) {
     accept_all(&worker, &one).await;
     one.ended.set(true);
@@ -121,7 +142,8 @@ async fn accept<R: Rt>(worker: Rc<Worker<R>>, one: Rc<AcceptLoop<R>>) {
 async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
     let mut in_turn = 0;
     while !one.stopped.get() {
-        match worker.rt.accept(&one.listener).await {
+        let Some(accepted) = one.unless_stopped(pin!(worker.rt.accept(&one.listener))).await else { return };
+        match accepted {
             Ok((stream, peer)) => {
                 let address = one.door.address;
                 let local = match address.ip().is_unspecified() {
@@ -199,6 +221,22 @@ fn is_closed(error: &io::Error) -> bool {
 }
 
 impl<R: Rt> AcceptLoop<R> {
+    /// The next connection; `None` once it is stopped.
+    async fn unless_stopped<T>(&self, mut accept: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        poll_fn(|context| {
+            if self.stopped.get() {
+                return Poll::Ready(None);
+            }
+            let mut waker = self.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                *waker = Some(context.waker().clone());
+            }
+            drop(waker);
+            accept.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+
     /// Tells that accepting failed, now and then.
     //= OBS-ACCEPT-01
     fn tell(&self, worker: usize, error: &io::Error, now: Now) {

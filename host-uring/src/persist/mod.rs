@@ -5,6 +5,7 @@
 pub mod cookie;
 pub mod found;
 mod look;
+pub mod moving;
 mod opened;
 pub mod store;
 

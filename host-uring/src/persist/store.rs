@@ -19,6 +19,7 @@ use forebay_core::table::{
 use forebay_core::units::{Now, Seconds};
 
 use super::Sealer;
+use super::moving::{Change, Journal};
 use crate::config::{PoolIndex, ServiceIndex, Tree};
 
 /// Buckets that one hold of a partition's lock sweeps: about 0.1 ms when nothing but expired entries is met.
@@ -44,10 +45,12 @@ struct Locked(Mutex<Partition>);
 pub struct Store {
     tree: Arc<Tree>,
     sealer: Sealer,
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     geometry: Option<Geometry>,
     shelves: Arc<Shelves>,
-    tables: Vec<Kept>,
+    pub(super) tables: Vec<Kept>,
+    /// Whose connections hold entries: this process's, as others know it.
+    pub(super) me: EngineSlot,
     /// What further configurations need, should they be the first with a table.
     table_bytes: u64,
     secret: [u8; 16],
@@ -61,23 +64,25 @@ struct Shelves {
     touched: AtomicU64,
     /// The partition that is swept next.
     hand: AtomicU32,
+    /// What another process that takes the tables over has to learn. On lines of its own.
+    journal: Box<Journal>,
 }
 
 /// One table of a configuration.
-struct Kept {
+pub(super) struct Kept {
     service: ServiceIndex,
     pool: PoolIndex,
-    id: TableId,
-    wanted: Wanted,
+    pub(super) id: TableId,
+    pub(super) wanted: Wanted,
 }
 
 /// What a service's pool wants of its table.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Wanted {
+pub(super) struct Wanted {
     /// The same on every engine and after a restart.
-    name: u64,
+    pub(super) name: u64,
     /// The kind of its keys.
-    kind: &'static str,
+    pub(super) kind: &'static str,
     life: Lifetime,
 }
 
@@ -93,6 +98,21 @@ impl Store {
         secret: [u8; 16],
         now: Now,
     ) -> Result<Self, StoreProblem> {
+        Self::build_as(tree, table_bytes, secret, EngineSlot::default(), now)
+    }
+
+    /// As [`Store::build`], for a process that takes tables over from another one: `me` is another place than that
+    /// one's.
+    ///
+    /// # Errors
+    /// As [`Store::build`].
+    pub fn build_as(
+        tree: &Arc<Tree>,
+        table_bytes: u64,
+        secret: [u8; 16],
+        me: EngineSlot,
+        now: Now,
+    ) -> Result<Self, StoreProblem> {
         let wanted = wanted(tree);
         let geometry = if wanted.is_empty() {
             None
@@ -103,7 +123,6 @@ impl Store {
         };
         let smallest = || Geometry::for_entries(1).expect("one entry fits the smallest table");
         let memory = TableMemory::reserve(&geometry.unwrap_or_else(smallest));
-        let me = EngineSlot::new(0).expect("the slot of an engine that is alone");
         let pages = geometry.map(|_| memory.pages());
         let mut catalog = Catalog::new(&memory, secret, me);
         let mut tables = Vec::new();
@@ -127,8 +146,10 @@ impl Store {
                 pages,
                 touched: AtomicU64::new(0),
                 hand: AtomicU32::new(0),
+                journal: Box::default(),
             }),
             tables,
+            me,
             table_bytes,
             secret,
         })
@@ -146,7 +167,7 @@ impl Store {
     pub fn next(&self, tree: &Arc<Tree>, now: Now) -> Result<Self, StoreProblem> {
         let wanted = wanted(tree);
         if self.geometry.is_none() && !wanted.is_empty() {
-            return Self::build(tree, self.table_bytes, self.secret, now);
+            return Self::build_as(tree, self.table_bytes, self.secret, self.me, now);
         }
         let mut catalog = self.catalog.clone();
         let mut changed = false;
@@ -186,6 +207,7 @@ impl Store {
             geometry: self.geometry,
             shelves: Arc::clone(&self.shelves),
             tables,
+            me: self.me,
             table_bytes: self.table_bytes,
             secret: self.secret,
         })
@@ -224,7 +246,7 @@ impl Store {
         self.catalog.key(table, KeyBytes(key.0))
     }
 
-    fn partition(&self, key: &Key) -> Option<MutexGuard<'_, Partition>> {
+    pub(super) fn partition(&self, key: &Key) -> Option<MutexGuard<'_, Partition>> {
         let at = self.geometry?.route(key);
         self.catalog.ask(key);
         // A worker that panicked while it held the lock was inside one operation of the core, which does
@@ -249,7 +271,11 @@ impl Store {
         let written = self.partition(key)?.put(&self.catalog, key, write, now, group_now());
         match written.ok()?.outcome {
             Outcome::Held(held) => self.catalog.name_of(held).map(ServerId),
-            Outcome::Created | Outcome::Replaced(_) | Outcome::Same => Some(server),
+            Outcome::Same => Some(server),
+            Outcome::Created | Outcome::Replaced(_) => {
+                self.shelves.journal.note_bound(*key);
+                Some(server)
+            }
         }
     }
 
@@ -257,6 +283,8 @@ impl Store {
     pub fn touch(&self, key: &Key, now: Now) {
         if let Some(mut partition) = self.partition(key) {
             partition.touch(&self.catalog, key, now);
+            drop(partition);
+            self.shelves.journal.note(Change::Key(*key));
         }
     }
 
@@ -264,21 +292,32 @@ impl Store {
     /// key has no entry, and then there is nothing to close.
     //= SE-PERSIST-01
     pub fn open(&self, key: &Key, now: Now) -> bool {
-        self.partition(key).is_some_and(|mut partition| partition.open(&self.catalog, key, now).is_some())
+        let opened = self.partition(key).and_then(|mut partition| partition.open(&self.catalog, key, now));
+        if opened.is_some_and(|opened| opened.first) {
+            self.shelves.journal.note(Change::Key(*key));
+        }
+        opened.is_some()
     }
 
     /// Counts the end of a connection that [`Store::open`] counted.
     pub fn close(&self, key: &Key, now: Now) {
-        if let Some(mut partition) = self.partition(key) {
-            partition.close(&self.catalog, key, now);
+        let closed = self.partition(key).and_then(|mut partition| partition.close(&self.catalog, key, now));
+        if closed.is_some_and(|closed| closed.last_here) {
+            self.shelves.journal.note(Change::Key(*key));
         }
     }
 
     /// Removes a key.
     pub fn remove(&self, key: &Key, now: Now) {
         if let Some(mut partition) = self.partition(key) {
+            let journal = &self.shelves.journal;
+            let view = if journal.is_active() { partition.entry(&self.catalog, key, now) } else { None };
             // An unknown table or an older catalog: the entry is gone for this configuration already.
             let _ = partition.remove(&self.catalog, key, now, group_now());
+            drop(partition);
+            if let Some(view) = view {
+                journal.note(Change::Gone(view.table, view.key));
+            }
         }
     }
 
@@ -320,6 +359,20 @@ impl Store {
 }
 
 impl Store {
+    pub(super) fn journal(&self) -> &Journal {
+        &self.shelves.journal
+    }
+
+    /// Whose connections hold entries: this process's place, as others know it.
+    pub fn me(&self) -> EngineSlot {
+        self.me
+    }
+
+    /// What keys are made with.
+    pub fn secret(&self) -> [u8; 16] {
+        self.secret
+    }
+
     pub(super) fn tree(&self) -> &Tree {
         &self.tree
     }

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use super::Worker;
 use crate::control::mailbox::{MailboxReceiver, Message};
@@ -44,6 +45,10 @@ fn act(worker: &Worker<Sockets>, entrances: &Entrances, message: Message) {
             }
         }
         Message::StopAcceptFor { worker: stuck } => entrances.stop_for(stuck),
+        Message::StopAccept(done) => {
+            entrances.pause();
+            done.fetch_add(1, Ordering::AcqRel);
+        }
         // How far the stop has come is read with every tick; the next answer says already that it is the last.
         Message::Shutdown => worker.begin_to_drain(),
         Message::Panic => panic!("a fault was asked for: the worker panics"),

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use forebay_core::table::EngineSlot;
 
 use super::{Common, run};
 use crate::config::Tree;
+use crate::control::handover::Legacy;
 use crate::control::{WorkerSeat, Workers, worker_count};
 use crate::limits::sizes::Sizes;
 use crate::persist::Store;
@@ -15,14 +17,16 @@ use crate::rt::{Backend, clock};
 /// The environment's word for "do not use io_uring": for kernels where it is allowed but unwelcome.
 const NO_RING: &str = "FOREBAY_NO_IO_URING";
 
-/// Sets up what all workers share, and gives what each of them runs.
+/// Sets up what all workers share, and gives what each of them runs; `legacy`: what the process begins with that takes
+/// over from another one.
 ///
 /// # Errors
 /// The persistence table does not fit its share of the memory; the system has no random numbers.
-pub fn make(tree: &Arc<Tree>, sizes: &Sizes) -> anyhow::Result<Workers> {
-    let secret = match &tree.engine.table_secret {
-        Some(secret) => *secret.expose(),
-        None => {
+pub fn make(tree: &Arc<Tree>, sizes: &Sizes, legacy: Option<Legacy>) -> anyhow::Result<Workers> {
+    let secret = match (&tree.engine.table_secret, legacy) {
+        (Some(secret), _) => *secret.expose(),
+        (None, Some(legacy)) => legacy.secret,
+        (None, None) => {
             let mut secret = [0; 16];
             SystemRandom::new()
                 .fill(&mut secret)
@@ -31,7 +35,8 @@ pub fn make(tree: &Arc<Tree>, sizes: &Sizes) -> anyhow::Result<Workers> {
             secret
         }
     };
-    let store = Store::build(tree, sizes.table_bytes, secret, clock::now())?;
+    let slot = legacy.map_or(EngineSlot::default(), |legacy| legacy.slot);
+    let store = Store::build_as(tree, sizes.table_bytes, secret, slot, clock::now())?;
     let store = Arc::new(store);
     let backend = match std::env::var_os(NO_RING) {
         Some(value) if !value.is_empty() && value != "0" => Backend::Epoll,

@@ -78,6 +78,44 @@ fn systemd_hears_when_the_engine_is_ready_reloads_and_stops() {
     assert_eq!(engine.process.wait(secs(10)).code(), Some(0));
 }
 
+//= test UPG-NOTIFY-01
+#[test]
+fn systemd_hears_which_process_serves_after_an_upgrade_and_is_never_told_of_a_stop() {
+    let options = || Options::default();
+    let (_lab, manager, mut engine) = start("path", options());
+    manager.waits_for("READY=1");
+    let path = manager.0.local_addr().expect("it is bound");
+    let path = path.as_pathname().and_then(|path| path.to_str()).expect("a path").to_owned();
+    let env = |pid: u32| {
+        let name = ("NOTIFY_SOCKET".to_owned(), path.clone());
+        vec![
+            name,
+            ("WATCHDOG_USEC".to_owned(), SPAN_US.to_string()),
+            ("WATCHDOG_PID".to_owned(), pid.to_string()),
+        ]
+    };
+    let mut old = engine.upgrade(&Options { env: env(engine.process.pid()), ..options() });
+    let pid = format!("MAINPID={}", engine.process.pid());
+    // Of both: which one is heard depends on whom the unit lets speak.
+    let (mut told, mut stops) = (0, false);
+    let until = Instant::now() + secs(10);
+    while told < 2 && Instant::now() < until {
+        let heard = manager.hears(secs(1)).unwrap_or_default();
+        told += usize::from(heard == pid);
+        stops |= heard.contains("STOPPING");
+    }
+    assert_eq!(told, 2);
+    assert_eq!(old.process.wait(secs(10)).code(), Some(0));
+    // The one that serves feeds the watchdog, although its environment was made for another one.
+    manager.waits_for("WATCHDOG=1");
+    while let Some(heard) = manager.hears(ms(1)) {
+        stops |= heard.contains("STOPPING");
+    }
+    assert!(!stops, "the unit does not stop");
+    assert_eq!(engine.process.end(secs(10)).code(), Some(0));
+    manager.waits_for("STOPPING=1");
+}
+
 //= test OBS-NOTIFY-02
 #[test]
 fn the_watchdog_is_fed_only_while_every_worker_moves() {

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -48,6 +49,20 @@ impl Default for Options {
             memory_gib: 1,
             arguments: Vec::new(),
             io_uring_error: None,
+        }
+    }
+}
+
+impl Options {
+    /// The program, started under another one where that is wanted.
+    fn started(&self, program: PathBuf) -> Command {
+        match self.under.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
         }
     }
 }
@@ -98,14 +113,7 @@ impl Engine {
         let file = lab.folder().join(format!("{name}.toml"));
         std::fs::write(&file, format!("{header}{config}")).expect("the lab's folder can be written");
         let program = bin::path("forebay-se");
-        let mut command = match options.under.split_first() {
-            Some((first, rest)) => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let mut command = options.started(program);
         command.arg("run").arg("--config").arg(&file);
         command.args(&options.arguments);
         if let Some(error) = options.io_uring_error {
@@ -115,6 +123,41 @@ impl Engine {
         let process = Process::start(&name, command, lab.folder());
         let access_log = lab.folder().join(&options.access_log);
         Self { process, metrics, config: file, folder: lab.folder().to_owned(), access_log, header }
+    }
+
+    /// Starts a process that takes over from this one by the same file, without waiting.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn successor(&self, options: &Options) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("successor-{}-{}", self.metrics.port(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let program = bin::path("forebay-se");
+        let mut command = options.started(program);
+        command.args(["run", "--take-over", "--config"]).arg(&self.config).args(&options.arguments);
+        command.envs(options.env.iter().map(|(n, v)| (n, v)));
+        let process = Process::start(&name, command, &self.folder);
+        let (config, folder) = (self.config.clone(), self.folder.clone());
+        let (access_log, header) = (self.access_log.clone(), self.header.clone());
+        Self { process, metrics: self.metrics, config, folder, access_log, header }
+    }
+
+    /// Lets a new process take over and waits until it has; gives the old one.
+    ///
+    /// # Panics
+    /// If it has not within 20 s.
+    #[track_caller]
+    pub fn upgrade(&mut self, options: &Options) -> Self {
+        let next = self.successor(options);
+        let mut old = std::mem::replace(self, next);
+        eventually("the new process serves", secs(20), || {
+            if let Some(status) = self.process.ended() {
+                panic!("the new process ended: {status}\n{}", self.process.printed());
+            }
+            assert!(old.process.ended().is_none_or(|_| old.process.printed().contains("UPGRADE_GIVEN")));
+            old.process.printed().contains("UPGRADE_GIVEN") && self.process.printed().contains("SE_UP")
+        });
+        old
     }
 
     /// Writes another configuration into its file, in one step; its own settings stay.

@@ -180,6 +180,7 @@ impl Inlets {
 
     /// Reads from no socket any more, and leaves what comes to whoever else has them; flows go on to get their answers.
     /// [`Inlets::follow`] with the same sockets goes on with all of it.
+    //= UPG-ORDER-02
     pub fn pause(&self) {
         self.list.borrow_mut().retain(|inlet| {
             inlet.stop();

@@ -1,0 +1,465 @@
+//! The old process: gives what it has, and tells of what ends.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixListener;
+use tokio::sync::{MutexGuard, mpsc, oneshot};
+
+use super::Standing;
+use super::servers;
+use super::wire::{Frame, PROTOCOL, Say, What, Wire};
+use crate::config::{Override, Transport};
+use crate::control::doors::Lent;
+use crate::control::reload::Reloader;
+use crate::control::sockets::Place;
+use crate::control::supervisor::{Order, Orders};
+use crate::control::{SeatListener, State};
+use crate::limits::{
+    HANDOVER_CALLERS_MAX, HANDOVER_ENTRIES_MAX, HANDOVER_LOOK_MS, HANDOVER_PAUSE_MS,
+    HANDOVER_PROGRESS_ENTRIES, HANDOVER_READY_S, HANDOVER_SERVERS_MAX, HANDOVER_STEP_S,
+};
+use crate::metrics::page::VERSION;
+use crate::persist::Store;
+use crate::rt::clock;
+
+/// Who serves in our place.
+#[derive(Clone, Copy, Debug)]
+pub struct Successor {
+    /// Its process, as this one's namespace numbers it.
+    pub pid: i32,
+}
+
+/// What the old process gives from.
+pub struct Giver {
+    state: Arc<State>,
+    orders: Orders,
+    reloader: Arc<Reloader>,
+    standing: Arc<Standing>,
+    given: mpsc::Sender<Successor>,
+    lent: Lent,
+}
+
+/// Why nothing came of it.
+struct Failed(String);
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::Interrupted => Self("this process stops".to_owned()),
+            _ => Self(error.to_string()),
+        }
+    }
+}
+
+/// What the two have told each other.
+#[derive(Default)]
+struct Talk {
+    /// It has said that its workers stand.
+    ready: bool,
+    /// Frames of entries that were sent, and that it has.
+    sent: u64,
+    applied: u64,
+    taken: Option<BTreeSet<Place>>,
+}
+
+/// Answers who wants to take over, until dropped.
+pub(in crate::control) async fn serve(listener: UnixListener, giver: Arc<Giver>) {
+    let callers = Arc::new(AtomicUsize::new(0));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let Ok(stream) = stream.into_std() else { continue };
+                if callers.fetch_add(1, Ordering::AcqRel) >= HANDOVER_CALLERS_MAX {
+                    // Closed: whoever it is comes again.
+                    callers.fetch_sub(1, Ordering::AcqRel);
+                    continue;
+                }
+                let (giver, theirs) = (Arc::clone(&giver), Arc::clone(&callers));
+                let started = std::thread::Builder::new().name("upgrade".to_owned()).spawn(move || {
+                    giver.answer(stream);
+                    theirs.fetch_sub(1, Ordering::AcqRel);
+                });
+                if let Err(error) = started {
+                    callers.fetch_sub(1, Ordering::AcqRel);
+                    tracing::warn!(%error, "no thread can be started for who wants to take over");
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "who wants to take over is not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn in_step() -> Instant {
+    Instant::now() + Duration::from_secs(HANDOVER_STEP_S)
+}
+
+impl Giver {
+    /// Gives to whoever may ask; `given` hears of it once another process serves.
+    pub(in crate::control) fn new(
+        state: Arc<State>,
+        orders: Orders,
+        reloader: Arc<Reloader>,
+        standing: Arc<Standing>,
+        given: mpsc::Sender<Successor>,
+    ) -> Self {
+        Self { state, orders, reloader, standing, given, lent: Lent::default() }
+    }
+
+    /// With the doors that go over as well.
+    pub(in crate::control) fn with(self, lent: Lent) -> Self {
+        Self { lent, ..self }
+    }
+
+    /// Speaks with one who has connected.
+    fn answer(&self, stream: UnixStream) {
+        let Ok(mut wire) = Wire::new(stream) else { return };
+        let Ok(peer) = wire.peer() else { return };
+        // SAFETY: the call takes nothing and cannot fail.
+        let me = unsafe { libc::geteuid() };
+        //= UPG-PEER-01
+        let greeted = if peer.uid != 0 && peer.uid != me {
+            Err(format!("user {} may not take over from this engine; only user {me} and root may", peer.uid))
+        } else {
+            match wire.read(in_step(), &|| self.standing.stops()) {
+                Ok(Frame::Said(Say::Hello { protocol: PROTOCOL, version })) => Ok(version),
+                Ok(Frame::Said(Say::Hello { protocol, version })) => Err(format!(
+                    "version {version} hands over by protocol {protocol}, this one ({VERSION}) by protocol {PROTOCOL}; stop \
+                     this engine and start the other one"
+                )),
+                // Somebody who looked whether anybody is here.
+                Ok(Frame::End) => return,
+                Ok(_) => Err("this is no greeting".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let begun =
+            greeted.and_then(|version| self.standing.begin().map(|()| version).map_err(str::to_owned));
+        let version = match begun {
+            Ok(version) => version,
+            Err(reason) => {
+                tracing::warn!(
+                    event = "UPGRADE_REFUSED",
+                    uid = peer.uid,
+                    pid = peer.pid,
+                    reason,
+                    "nobody takes over"
+                );
+                refuse(&mut wire, reason);
+                return;
+            }
+        };
+        tracing::info!(event = "UPGRADE_BEGUN", pid = peer.pid, version, "another process takes over");
+        let began = Instant::now();
+        let store = Arc::clone(&self.state.running().store);
+        let (mut talk, mut paused) = (Talk::default(), false);
+        let held = self.hold_configuration();
+        let given = held.and_then(|held| {
+            let given = self.give(&mut wire, &store, &mut talk, &mut paused);
+            given.and_then(
+                |taken| if self.standing.settle() { Ok((held, taken)) } else { Err(Failed::stops()) },
+            )
+        });
+        match given {
+            Ok((_held, taken)) => {
+                tracing::info!(
+                    event = "UPGRADE_GIVEN",
+                    pid = peer.pid,
+                    took_ms = began.elapsed().as_millis() as u64,
+                    "another process serves new clients; what is under way here ends within the grace"
+                );
+                let (done, is_done) = oneshot::channel();
+                self.orders.give_from_thread(Order::Yield(taken, done));
+                let _ = is_done.blocking_recv();
+                if let Err(error) = wire.say(&Say::Yours {}, &[], in_step(), &|| false) {
+                    tracing::error!(%error, "the new process was ready, and does not hear that it is to serve");
+                }
+                // The control thread is gone only when the process ends.
+                let _ = self.given.blocking_send(Successor { pid: peer.pid });
+                self.report(&mut wire, &store, &mut talk);
+            }
+            Err(Failed(reason)) => {
+                store.forget_changes();
+                if paused {
+                    self.orders.give_from_thread(Order::Accept);
+                }
+                tracing::error!(
+                    event = "UPGRADE_FAILED",
+                    pid = peer.pid,
+                    reason,
+                    "nobody has taken over; this process goes on as before"
+                );
+                refuse(&mut wire, reason);
+                self.standing.fail();
+            }
+        }
+    }
+
+    /// Keeps the configuration as it is: sockets and tables are those that were told of.
+    fn hold_configuration(&self) -> Result<MutexGuard<'_, impl Sized>, Failed> {
+        let until = in_step();
+        loop {
+            if let Some(held) = self.reloader.hold() {
+                return Ok(held);
+            }
+            if Instant::now() >= until {
+                return Err(Failed("a configuration is being loaded".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(HANDOVER_LOOK_MS));
+        }
+    }
+
+    /// Gives everything, up to the moment when the other process is about to accept. Gives the addresses that it has.
+    //= UPG-ORDER-01
+    fn give(
+        &self,
+        wire: &mut Wire,
+        store: &Store,
+        talk: &mut Talk,
+        paused: &mut bool,
+    ) -> Result<BTreeSet<Place>, Failed> {
+        let stops = || self.standing.stops();
+        self.give_sockets(wire, store)?;
+        let known = servers::known(&self.state.tree());
+        for list in known.chunks(HANDOVER_SERVERS_MAX) {
+            wire.say(&Say::Servers { list: list.to_vec() }, &[], in_step(), &stops)?;
+        }
+        self.give_tables(wire, store)?;
+        let until = Instant::now() + Duration::from_secs(HANDOVER_READY_S);
+        while !talk.ready {
+            self.tell_changes(wire, store, talk, Duration::ZERO)?;
+            if let Some(frame) = wire.look()? {
+                talk.hear(frame)?;
+            }
+            if stops() {
+                return Err(Failed::stops());
+            }
+            if Instant::now() >= until {
+                return Err(Failed(format!("the new process is not ready within {HANDOVER_READY_S} s")));
+            }
+        }
+        *paused = true;
+        self.pause();
+        store.tell_before_answering();
+        self.tell_changes(wire, store, talk, Duration::ZERO)?;
+        let decided: Vec<_> = servers::known(&self.state.tree())
+            .into_iter()
+            .filter(|said| said.decided != Override::None as u8)
+            .collect();
+        for list in decided.chunks(HANDOVER_SERVERS_MAX) {
+            wire.say(&Say::Servers { list: list.to_vec() }, &[], in_step(), &stops)?;
+        }
+        wire.say(&Say::Go {}, &[], in_step(), &stops)?;
+        let until = in_step();
+        loop {
+            if let Some(taken) = talk.taken.take() {
+                return Ok(taken);
+            }
+            self.tell_changes(wire, store, talk, Duration::ZERO)?;
+            if let Some(frame) = wire.look()? {
+                talk.hear(frame)?;
+            }
+            if Instant::now() >= until {
+                return Err(Failed("the new process does not say that it has all".to_owned()));
+            }
+        }
+    }
+
+    //= UPG-SOCKET-01
+    fn give_sockets(&self, wire: &mut Wire, store: &Store) -> Result<(), Failed> {
+        let stops = || self.standing.stops();
+        let (to, lent) = oneshot::channel();
+        self.orders.give_from_thread(Order::Lend(to));
+        let listeners = lent.blocking_recv().map_err(|_| Failed::stops())??;
+        let doors = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets: Vec<(What, BorrowedFd<'_>)> = Vec::new();
+        let mut claimed = HashSet::new();
+        for SeatListener { address, socket, claim, .. } in &listeners {
+            let (listens, claims) = match socket.transport() {
+                Transport::Stream => (What::Listener(*address), What::Claim(*address)),
+                Transport::Datagrams => (What::Datagrams(*address), What::DatagramsClaim(*address)),
+            };
+            sockets.push((listens, socket.as_fd()));
+            if let Some(claim) = claim.as_ref().filter(|_| claimed.insert(claims)) {
+                sockets.push((claims, claim.as_fd()));
+            }
+        }
+        sockets.extend(doors.iter().map(|(what, file)| (*what, file.as_fd())));
+        let welcome = Say::Welcome {
+            protocol: PROTOCOL,
+            version: VERSION.to_owned(),
+            slot: store.me().get(),
+            secret: store.secret(),
+            sockets: sockets.len(),
+        };
+        wire.say(&welcome, &[], in_step(), &stops)?;
+        for some in sockets.chunks(super::fds::FILES_AT_ONCE_MAX) {
+            let list = some.iter().map(|(what, _)| *what).collect();
+            let files: Vec<BorrowedFd<'_>> = some.iter().map(|(_, file)| *file).collect();
+            wire.say(&Say::Sockets { list }, &files, in_step(), &stops)?;
+        }
+        Ok(())
+    }
+
+    //= UPG-TABLE-01
+    fn give_tables(&self, wire: &mut Wire, store: &Store) -> Result<(), Failed> {
+        let stops = || self.standing.stops();
+        // Before the copy: whatever changes while it is made is told again.
+        store.follow_changes();
+        let entries = self.state.table_view().entries;
+        let patience = || Instant::now() + Duration::from_secs(HANDOVER_READY_S);
+        let say = Say::Tables { list: store.tables_for_another(), entries };
+        wire.say(&say, &[], patience(), &stops)?;
+        let (mut copied, mut said) = (0_u64, 0_u64);
+        let mut batch = Vec::with_capacity(HANDOVER_ENTRIES_MAX);
+        store.copy(clock::now, |slice| {
+            for some in slice.chunks(HANDOVER_ENTRIES_MAX / 2) {
+                if batch.len() + some.len() > HANDOVER_ENTRIES_MAX {
+                    wire.tell(&batch, patience(), &stops)?;
+                    batch.clear();
+                }
+                batch.extend_from_slice(some);
+            }
+            copied += slice.len() as u64;
+            if copied - said >= HANDOVER_PROGRESS_ENTRIES {
+                said = copied;
+                tracing::info!(copied, entries, "entries of the persistence tables are copied");
+            }
+            Ok::<_, io::Error>(())
+        })?;
+        wire.tell(&batch, patience(), &stops)?;
+        Ok(wire.say(&Say::Copied { entries: copied }, &[], patience(), &stops)?)
+    }
+
+    /// Sees to it that no worker accepts. One that stands still accepts nothing either, and finds the message when it goes
+    /// on.
+    fn pause(&self) {
+        let until = Instant::now() + Duration::from_millis(HANDOVER_PAUSE_MS);
+        while Instant::now() < until {
+            let done = Arc::new(AtomicUsize::new(0));
+            let (to, told) = oneshot::channel();
+            self.orders.give_from_thread(Order::Pause(Arc::clone(&done), to));
+            let Ok(workers) = told.blocking_recv() else { return };
+            let is_done = || workers.is_some_and(|workers| done.load(Ordering::Acquire) >= workers);
+            while !is_done() && workers.is_some() && Instant::now() < until {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            if is_done() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(HANDOVER_LOOK_MS));
+        }
+    }
+
+    /// Tells of what has changed since the last time, after waiting for a change for `wait` at most, and waits until the
+    /// other process has it.
+    fn tell_changes(
+        &self,
+        wire: &mut Wire,
+        store: &Store,
+        talk: &mut Talk,
+        wait: Duration,
+    ) -> Result<(), Failed> {
+        let never = || false;
+        loop {
+            let changes = store.changes(wait, clock::now);
+            if changes.overflowed {
+                tracing::warn!(
+                    event = "UPGRADE_CHANGES_LOST",
+                    "more entries of the persistence tables change than can be told one by one: all are told again"
+                );
+                store.copy(clock::now, |slice| {
+                    talk.sent += 1;
+                    wire.tell(slice, in_step(), &never)
+                })?;
+            }
+            for some in changes.told.chunks(HANDOVER_ENTRIES_MAX) {
+                talk.sent += 1;
+                wire.tell(some, in_step(), &never)?;
+            }
+            while talk.applied < talk.sent {
+                talk.hear(wire.read(in_step(), &never)?)?;
+            }
+            store.known(changes.number);
+            if changes.told.is_empty() && !changes.overflowed || !wait.is_zero() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells of every client that changes here, until the last connection is closed.
+    //= UPG-TABLE-02
+    fn report(&self, wire: &mut Wire, store: &Store, talk: &mut Talk) {
+        let step = Duration::from_millis(HANDOVER_LOOK_MS);
+        let reported = loop {
+            let is_done = self.standing.is_done();
+            if let Err(Failed(reason)) = self.tell_changes(wire, store, talk, step) {
+                break Err(reason);
+            }
+            match wire.look_now() {
+                Ok(None) => {}
+                Ok(Some(Frame::End)) => break Err("it is gone".to_owned()),
+                Ok(Some(_)) => break Err("it says what makes no sense".to_owned()),
+                Err(error) => break Err(error.to_string()),
+            }
+            if is_done {
+                break self.tell_changes(wire, store, talk, Duration::ZERO).map_err(|Failed(reason)| reason);
+            }
+        };
+        let late = store.forget_changes();
+        match reported {
+            Ok(()) => {
+                tracing::info!(frames = talk.sent, late, "the new process knows of every client of this one");
+                let _ = wire.say(&Say::Bye {}, &[], in_step(), &|| false);
+            }
+            Err(reason) => tracing::warn!(
+                event = "UPGRADE_REPORT_LOST",
+                reason,
+                late,
+                "the new process is not told of the clients whose connections close here from now on"
+            ),
+        }
+        self.standing.told();
+    }
+}
+
+impl Talk {
+    /// Takes in what the new process says.
+    fn hear(&mut self, frame: Frame) -> Result<(), Failed> {
+        match frame {
+            Frame::Said(Say::Ready {}) if !self.ready => self.ready = true,
+            Frame::Said(Say::Applied { frame }) if frame == self.applied + 1 && frame <= self.sent => {
+                self.applied = frame;
+            }
+            Frame::Said(Say::Taken { listeners, datagrams }) if self.ready => {
+                let streams = listeners.into_iter().map(|address| (address, Transport::Stream));
+                let datagrams = datagrams.into_iter().map(|address| (address, Transport::Datagrams));
+                self.taken = Some(streams.chain(datagrams).collect());
+            }
+            Frame::Said(Say::Refused { reason }) => return Err(Failed(reason)),
+            Frame::End => return Err(Failed("the new process is gone".to_owned())),
+            _ => return Err(Failed("the new process says what makes no sense".to_owned())),
+        }
+        Ok(())
+    }
+}
+
+impl Failed {
+    fn stops() -> Self {
+        Self("this process stops".to_owned())
+    }
+}
+
+/// Says why it will not be. Whoever does not listen learns it from the end of the connection.
+fn refuse(wire: &mut Wire, reason: String) {
+    let soon = Instant::now() + Duration::from_millis(10 * HANDOVER_LOOK_MS);
+    let _ = wire.say(&Say::Refused { reason }, &[], soon, &|| false);
+}

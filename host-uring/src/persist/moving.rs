@@ -1,0 +1,378 @@
+//! The tables on their way to another process: a copy of what is there, then every change as it happens.
+//!
+//! A change is noted as the key that it concerns. Whoever tells of it looks the entry up when it is told, so what the
+//! other process learns last is what holds, however often a key has changed in between, and nothing is undone by an order
+//! of messages. While nobody takes the tables over, this costs one look at a flag that nobody writes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use forebay_core::table::{Class, EntryView, Key, KeyBytes, Record, TableId, Version};
+use forebay_core::units::Now;
+
+use super::Store;
+use crate::limits::{HANDOVER_CHANGES_MAX, HANDOVER_KNOWN_MS};
+
+/// Buckets whose entries are copied while a partition's lock is held: well below 0.1 ms.
+const SLICE_BUCKETS: u32 = 256;
+
+/// What one process tells the next of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The table, by its place in the list that was sent.
+    pub table: u16,
+    /// The client's key, without the table's salt.
+    pub key: KeyBytes,
+    /// The server's id.
+    pub server: u64,
+    /// Which of the table's time-outs it has.
+    pub class: Class,
+    /// Its version.
+    pub version: Version,
+    /// The processes that have connections of the client.
+    pub open: u64,
+    /// Milliseconds since the last use.
+    pub age_ms: u64,
+    /// It was removed.
+    pub gone: bool,
+}
+
+/// Something that has happened to an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    /// It is another one than before.
+    Key(Key),
+    /// It was removed.
+    Gone(TableId, KeyBytes),
+}
+
+/// What has changed since it was told last.
+#[derive(Default)]
+pub(super) struct Journal {
+    active: AtomicBool,
+    pending: Mutex<Pending>,
+    more: Condvar,
+    known: Condvar,
+}
+
+#[derive(Default)]
+struct Pending {
+    changes: Vec<Change>,
+    /// Changes came that there was no room for: everything has to be told again.
+    overflowed: bool,
+    /// Changes ever noted, and how many of these the other process knows.
+    noted: u64,
+    applied: u64,
+    /// Who makes an entry waits until the other process knows it.
+    strict: bool,
+    /// How often that took too long.
+    late: u64,
+}
+
+impl Journal {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        // A list of keys and some counts: whole between any two statements.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Notes a change, if anybody wants to know.
+    #[inline]
+    pub(super) fn note(&self, change: Change) {
+        if self.is_active() {
+            self.push(change);
+        }
+    }
+
+    #[cold]
+    fn push(&self, change: Change) -> u64 {
+        let mut pending = self.pending();
+        pending.noted += 1;
+        if pending.changes.len() < HANDOVER_CHANGES_MAX {
+            pending.changes.push(change);
+        } else {
+            pending.overflowed = true;
+        }
+        self.more.notify_one();
+        pending.noted
+    }
+
+    /// Notes a client that was bound to a server. Once this process accepts no more, the client may ask the other one
+    /// next, so it is waited for until that one knows: a client is answered only by who cannot lose it.
+    //= UPG-TABLE-03
+    #[inline]
+    pub(super) fn note_bound(&self, key: Key) {
+        if self.is_active() {
+            let number = self.push(Change::Key(key));
+            self.wait_until_known(number);
+        }
+    }
+
+    fn wait_until_known(&self, number: u64) {
+        let until = Instant::now() + Duration::from_millis(HANDOVER_KNOWN_MS);
+        let mut pending = self.pending();
+        while pending.strict && pending.applied < number {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                pending.late += 1;
+                return;
+            }
+            pending = self.known.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Changes that are to be told now.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// What has changed.
+    pub told: Vec<Told>,
+    /// There were more than there is room for: everything is to be copied again.
+    pub overflowed: bool,
+    /// To be given to [`Store::known`] once the other process has applied them.
+    pub number: u64,
+}
+
+/// What became of entries that came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Taken.
+    pub taken: u64,
+    /// Of tables or servers that are not in this configuration.
+    pub unknown: u64,
+    /// No room was left.
+    pub refused: u64,
+}
+
+impl Arrived {
+    /// Adds what became of others.
+    pub fn add(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.unknown += other.unknown;
+        self.refused += other.refused;
+    }
+}
+
+impl Store {
+    /// The tables, by name and kind; entries name them by their place in this list.
+    pub fn tables_for_another(&self) -> Vec<(u64, String)> {
+        self.tables.iter().map(|kept| (kept.wanted.name, kept.wanted.kind.to_owned())).collect()
+    }
+
+    /// From now on changes are noted.
+    pub fn follow_changes(&self) {
+        *self.journal().pending() = Pending::default();
+        self.journal().active.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on who binds a client waits until the other process knows of it.
+    pub fn tell_before_answering(&self) {
+        self.journal().pending().strict = true;
+    }
+
+    /// Nobody wants to know any more. Gives how often a client was answered before the other process knew of it.
+    pub fn forget_changes(&self) -> u64 {
+        let journal = self.journal();
+        journal.active.store(false, Ordering::SeqCst);
+        let before = std::mem::take(&mut *journal.pending());
+        journal.known.notify_all();
+        before.late
+    }
+
+    /// What has changed since the last call; waits for a change for `wait` at most.
+    pub fn changes(&self, wait: Duration, now: impl Fn() -> Now) -> Changes {
+        let journal = self.journal();
+        let mut pending = journal.pending();
+        if pending.changes.is_empty() && !wait.is_zero() {
+            pending = journal.more.wait_timeout(pending, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let changes = std::mem::take(&mut pending.changes);
+        let overflowed = std::mem::take(&mut pending.overflowed);
+        let number = pending.noted;
+        drop(pending);
+        let told = changes.into_iter().filter_map(|change| self.told_of(change, now())).collect();
+        Changes { told, overflowed, number }
+    }
+
+    /// The other process has applied the changes of this number and all before.
+    pub fn known(&self, number: u64) {
+        let journal = self.journal();
+        let mut pending = journal.pending();
+        pending.applied = pending.applied.max(number);
+        drop(pending);
+        journal.known.notify_all();
+    }
+
+    fn told_of(&self, change: Change, now: Now) -> Option<Told> {
+        match change {
+            Change::Key(key) => {
+                let view = self.partition(&key)?.entry(&self.catalog, &key, now)?;
+                self.told(&view)
+            }
+            Change::Gone(table, key) => Some(Told {
+                table: self.place_of(table)?,
+                key,
+                server: 0,
+                class: Class::default(),
+                version: Version::default(),
+                open: 0,
+                age_ms: 0,
+                gone: true,
+            }),
+        }
+    }
+
+    fn place_of(&self, table: TableId) -> Option<u16> {
+        let place = self.tables.iter().position(|kept| kept.id == table)?;
+        u16::try_from(place).ok()
+    }
+
+    fn told(&self, view: &EntryView) -> Option<Told> {
+        let Record { server, class, version, tombstone, open, age_ms } = view.record;
+        if tombstone {
+            return None;
+        }
+        let (table, server) = (self.place_of(view.table)?, self.catalog.name_of(server)?);
+        Some(Told { table, key: view.key, server, class, version, open, age_ms, gone: false })
+    }
+
+    /// Copies the entries, partition by partition; `each` gets those of a slice, outside of the lock.
+    ///
+    /// # Errors
+    /// What `each` says ends the copy.
+    //= UPG-TABLE-01
+    pub fn copy<E>(
+        &self,
+        now: impl Fn() -> Now,
+        mut each: impl FnMut(&[Told]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut views: Vec<EntryView> = Vec::new();
+        let mut slice: Vec<Told> = Vec::new();
+        for partition in 0..self.partitions() as usize {
+            let mut next = 0;
+            while next < self.buckets() {
+                views.clear();
+                self.with_partition(partition, |partition, catalog| {
+                    let buckets = next..next.saturating_add(SLICE_BUCKETS);
+                    views.extend(partition.entries(catalog, buckets, now()));
+                });
+                next += SLICE_BUCKETS;
+                slice.clear();
+                slice.extend(views.iter().filter_map(|view| self.told(view)));
+                if !slice.is_empty() {
+                    each(&slice)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables of this configuration at the places of another process's list. `alike`: both make keys of long texts
+    /// with one secret; otherwise nothing can be done with such keys.
+    pub fn places(&self, theirs: &[(u64, String)], alike: bool) -> Vec<Option<TableId>> {
+        let ours = |(name, kind): &(u64, String)| {
+            let same = self.tables.iter().find(|kept| kept.wanted.name == *name)?;
+            (same.wanted.kind == kind && (alike || kind == "client_ip")).then_some(same.id)
+        };
+        theirs.iter().map(ours).collect()
+    }
+
+    /// Takes entries of another process. Where both have bound a client since, what was decided last on purpose holds,
+    /// else who was first.
+    //= UPG-TABLE-01
+    //= UPG-TABLE-02
+    pub fn arrive(&self, told: &[Told], places: &[Option<TableId>], now: Now) -> Arrived {
+        let mut arrived = Arrived::default();
+        for one in told {
+            let Some(table) = places.get(usize::from(one.table)).copied().flatten() else {
+                arrived.unknown += 1;
+                continue;
+            };
+            let key = self.catalog.key(table, one.key);
+            if one.gone {
+                self.leave(&key, now);
+                continue;
+            }
+            let Some(server) = self.catalog.slot_of(one.server) else {
+                arrived.unknown += 1;
+                continue;
+            };
+            let Some(mut partition) = self.partition(&key) else { continue };
+            let ours = partition.entry(&self.catalog, &key, now).map(|view| view.record);
+            let theirs = Record {
+                server,
+                class: one.class,
+                version: one.version,
+                tombstone: false,
+                open: one.open,
+                age_ms: one.age_ms,
+            };
+            let record = match ours.filter(|ours| !ours.tombstone && holds(ours.version, one.version)) {
+                Some(ours) => Record { open: theirs.open, age_ms: theirs.age_ms, ..ours },
+                None => theirs,
+            };
+            let written = partition.restore(&self.catalog, &key, &record, now);
+            drop(partition);
+            match written {
+                Ok(_) => arrived.taken += 1,
+                Err(_) => arrived.refused += 1,
+            }
+            self.journal().note(Change::Key(key));
+        }
+        arrived
+    }
+
+    /// Another process has removed an entry; ours stays if it has been used here.
+    fn leave(&self, key: &Key, now: Now) {
+        let Some(partition) = self.partition(key) else { return };
+        let ours = partition.entry(&self.catalog, key, now);
+        drop(partition);
+        let untouched = |view: &EntryView| view.connections == 0 && view.record.version.origin != self.me;
+        if ours.as_ref().is_some_and(untouched) {
+            self.remove(key, now);
+        }
+    }
+
+    /// No other process has connections any more: whatever waits for their end counts down from now on.
+    //= UPG-TABLE-02
+    pub fn settle(&self, now: Now) -> u64 {
+        let mine = 1 << self.me.get();
+        let mut held: Vec<EntryView> = Vec::new();
+        let mut settled = 0;
+        for partition in 0..self.partitions() as usize {
+            let mut next = 0;
+            while next < self.buckets() {
+                held.clear();
+                self.with_partition(partition, |partition, catalog| {
+                    let buckets = next..next.saturating_add(SLICE_BUCKETS);
+                    let entries = partition.entries(catalog, buckets, now);
+                    held.extend(entries.filter(|view| view.record.open & !mine != 0));
+                });
+                next += SLICE_BUCKETS;
+                for view in &held {
+                    let key = self.catalog.key(view.table, view.key);
+                    let Some(mut partition) = self.partition(&key) else { continue };
+                    // As it is now: between the look and this moment a worker may have written it.
+                    if let Some(view) = partition.entry(&self.catalog, &key, now) {
+                        let record = Record { open: 0, age_ms: 0, ..view.record };
+                        let _ = partition.restore(&self.catalog, &key, &record, now);
+                        settled += 1;
+                    }
+                    drop(partition);
+                    self.journal().note(Change::Key(key));
+                }
+            }
+        }
+        settled
+    }
+}
+
+/// Whether our version of an entry holds against theirs: the order of [`Version`].
+fn holds(ours: Version, theirs: Version) -> bool {
+    let (o, t) = ((ours.birth, ours.switches), (theirs.birth, theirs.switches));
+    o > t || o == t && (ours.stamp, ours.origin.get()) <= (theirs.stamp, theirs.origin.get())
+}

@@ -1,0 +1,192 @@
+//! Who may ask, and what is answered to those who may not or make no sense.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use forebay_e2e::wait::secs;
+use forebay_e2e::{Client, Engine, Lab, Options, eventually};
+use serde_json::json;
+
+use crate::speak::{Speaker, door};
+use crate::{options, web};
+
+//= test UPG-PROTOCOL-01
+#[test]
+fn whatever_is_sent_the_old_process_answers_or_closes_and_serves_on() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let mut engine = lab.engine(&web(at, "", &[a.address]));
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0xff; 64],
+        &[0; 64],
+        &[4, 0, 0, 0, 0, b'n', b'u', b'l', b'l'],
+        &[2, 0, 0, 0, 1, 1, 2],
+    ] {
+        let mut new = Speaker::new(&engine);
+        new.send(bytes);
+        let said = new.hears().expect("a reason");
+        assert_eq!(said["say"], "refused", "{bytes:?}");
+        assert!(new.hears().is_none(), "and closed");
+    }
+    // The right greeting of another time, then words at the wrong moment.
+    let mut new = Speaker::new(&engine);
+    new.say(&json!({ "say": "hello", "protocol": 99, "version": "9.9" }));
+    let reason = new.hears().expect("a reason")["reason"].to_string();
+    assert!(reason.contains("protocol 99") && reason.contains("start the other one"), "{reason}");
+    for say in [
+        json!({ "say": "go" }),
+        json!({ "say": "applied", "frame": 7 }),
+        json!({ "say": "taken", "listeners": [], "datagrams": [] }),
+    ] {
+        let mut new = Speaker::new(&engine);
+        new.hello();
+        new.waits_for("copied");
+        new.say(&say);
+        assert_eq!(new.waits_for("refused")["reason"], "the new process says what makes no sense", "{say}");
+        eventually("the next one may ask", secs(5), || {
+            let mut next = Speaker::new(&engine);
+            next.hello();
+            next.hears().is_some_and(|said| said["say"] == "welcome")
+        });
+        eventually("and is given up", secs(5), || {
+            let printed = engine.process.printed();
+            printed.matches("UPGRADE_BEGUN").count() == printed.matches("UPGRADE_FAILED").count()
+        });
+    }
+    // While one is served, another one is told so.
+    let mut first = Speaker::new(&engine);
+    first.hello();
+    first.waits_for("copied");
+    let mut second = Speaker::new(&engine);
+    second.hello();
+    assert_eq!(second.waits_for("refused")["reason"], "another process is taking over");
+    drop(first);
+    eventually("it is over", secs(5), || {
+        let printed = engine.process.printed();
+        printed.matches("UPGRADE_BEGUN").count() == printed.matches("UPGRADE_FAILED").count()
+    });
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+    drop(engine.upgrade(&options()));
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+}
+
+//= test UPG-PEER-01
+#[test]
+fn a_stranger_gets_nothing_from_an_engine_and_gives_nothing_to_one() {
+    // SAFETY: the call takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        forebay_e2e::skip("only root can become another user");
+        return;
+    }
+    let lab = Lab::new();
+    lab.give_to_nobody();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let text = web(at, "", &[a.address]);
+    let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let nobody = || Options { under: words.map(str::to_owned).to_vec(), ..options() };
+    let engine = lab.engine(&text);
+    let mode = std::fs::metadata(door(&engine)).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Even where somebody has opened the path to all the old process looks by itself.
+    std::fs::set_permissions(door(&engine), PermissionsExt::from_mode(0o777)).expect("ours");
+    let mut stranger = engine.successor(&nobody());
+    assert_eq!(stranger.process.wait(secs(10)).code(), Some(1));
+    let said = stranger.process.printed();
+    assert!(said.contains("user 65534 may not take over from this engine"), "{said}");
+    assert!(engine.process.printed().contains("UPGRADE_REFUSED"));
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+    drop(engine);
+    // Root that becomes nobody else trusts only itself.
+    let strangers = lab.engine_with(&text, Options { access_log: "theirs.log".into(), ..nobody() });
+    let mut new = strangers.successor(&options());
+    assert_eq!(new.process.wait(secs(10)).code(), Some(1));
+    let said = new.process.printed();
+    assert!(said.contains("the engine there is one of user 65534, which is not trusted"), "{said}");
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+}
+
+//= test UPG-SOCKET-01
+#[test]
+fn a_process_without_rights_takes_over_a_port_that_only_root_may_have() {
+    // SAFETY: the call takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        forebay_e2e::skip("only root can become another user");
+        return;
+    }
+    let lab = Lab::new();
+    lab.give_to_nobody();
+    let a = lab.demo("a");
+    let at = std::net::SocketAddr::from((lab.ip(), 81));
+    let engine = "user = \"65534\"\ngroup = \"65534\"".to_owned();
+    let mut engine = lab.engine_with(&web(at, "", &[a.address]), Options { engine, ..options() });
+    let words = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--bounding-set=-all",
+        "--no-new-privs",
+    ];
+    let nobody = Options { under: words.map(str::to_owned).to_vec(), ..options() };
+    // One started by root, one started by who cannot bind the port.
+    for options in [options(), nobody] {
+        let mut old = engine.upgrade(&options);
+        for _ in 0..10 {
+            assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+        }
+        assert_eq!(old.process.wait(secs(10)).code(), Some(0));
+    }
+}
+
+//= test UPG-PROTOCOL-01
+#[test]
+fn a_new_process_takes_nothing_from_what_is_no_engine() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let text = web(lab.address(), "", &[a.address]);
+    let start = |arguments: &[&str]| {
+        let arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
+        Engine::spawn(&lab, &text, &Options { arguments, ..options() })
+    };
+    let mut alone = start(&["--take-over"]);
+    assert_eq!(alone.process.wait(secs(10)).code(), Some(1));
+    assert!(
+        alone.process.printed().contains("start this one without --take-over"),
+        "{}",
+        alone.process.printed()
+    );
+    let talk = |answer: &[u8]| {
+        let listener = UnixListener::bind(door(&alone)).expect("a path");
+        let mut new = alone.successor(&options());
+        let (mut stream, _): (UnixStream, _) = listener.accept().expect("it asks");
+        std::io::Write::write_all(&mut stream, answer).expect("it listens");
+        let status = new.process.wait(secs(20));
+        std::fs::remove_file(door(&alone)).expect("ours");
+        assert_eq!(status.code(), Some(1));
+        new.process.printed()
+    };
+    let frame = |say: &str| {
+        let mut bytes = (say.len() as u32).to_le_bytes().to_vec();
+        bytes.push(0);
+        bytes.extend(say.bytes());
+        bytes
+    };
+    let welcome = |sockets: u32| {
+        format!(
+            "{{\"say\":\"welcome\",\"protocol\":1,\"version\":\"x\",\"slot\":0,\"secret\":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],\"sockets\":{sockets}}}"
+        )
+    };
+    let printed = talk(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    assert!(printed.contains("--take-over"), "{printed}");
+    let printed = talk(&frame("{\"say\":\"ready\"}"));
+    assert!(printed.contains("no engine that can be taken over"), "{printed}");
+    let mut bytes = frame(&welcome(1));
+    bytes.extend(frame("{\"say\":\"sockets\",\"list\":[\"admin\"]}"));
+    let printed = talk(&bytes);
+    assert!(printed.contains("0 files for 1 sockets"), "{printed}");
+    let printed = talk(&frame(&welcome(u32::MAX)));
+    assert!(printed.contains("announces 4294967295 sockets"), "{printed}");
+}

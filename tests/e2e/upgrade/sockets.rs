@@ -1,0 +1,189 @@
+//! Sockets of the old process under the workers of the new one.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use forebay_e2e::wait::secs;
+use forebay_e2e::{Client, Engine, Lab, Options, config, eventually};
+
+use crate::{options, web};
+
+/// Changes how many workers the next process has.
+fn workers(engine: &Engine, before: u16, after: u16) {
+    let text = std::fs::read_to_string(&engine.config).expect("its file");
+    let changed = text.replace(&format!("workers = {before}\n"), &format!("workers = {after}\n"));
+    assert_ne!(text, changed);
+    std::fs::write(&engine.config, changed).expect("its file");
+}
+
+/// The listening sockets at an address, as the kernel numbers them.
+fn listening(engine: &Engine, at: SocketAddr) -> BTreeSet<u64> {
+    let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", engine.process.pid()))
+        .expect("the kernel's list");
+    let SocketAddr::V4(v4) = at else { panic!("a lab has IPv4 addresses") };
+    let at = format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port());
+    let rows = table.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        (*cells.get(1)? == at && cells.get(3) == Some(&"0A")).then(|| cells.get(9)?.parse().ok())?
+    });
+    rows.collect()
+}
+
+//= test UPG-SOCKET-01
+//= test UPG-SOCKET-02
+#[test]
+fn the_same_sockets_are_accepted_from_however_many_workers_there_are() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let mut engine = lab.engine_with(&web(at, "", &[a.address]), Options { workers: 3, ..options() });
+    let sockets = listening(&engine, at);
+    assert_eq!(sockets.len(), 3);
+    let mut before = 3;
+    for after in [2, 5, 1, 3] {
+        workers(&engine, before, after);
+        let mut old = engine.upgrade(&options());
+        assert_eq!(listening(&engine, at), sockets, "none is closed and none is new");
+        // The kernel spreads clients over all sockets: with one that nobody accepts from, some would wait for ever.
+        for _ in 0..60 {
+            assert_eq!(Client::new(at).patience(secs(5)).get_once("/").expect("served").status, 200);
+        }
+        let page = engine.page();
+        let rows = page.rows("forebay_worker_stuck", &[]).count();
+        assert_eq!(rows, usize::from(after), "workers");
+        assert_eq!(old.process.wait(secs(10)).code(), Some(0));
+        before = after;
+    }
+}
+
+//= test UPG-SOCKET-01
+#[test]
+fn whoever_waits_in_the_queue_of_a_worker_that_stands_still_is_served_by_the_new_process() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let mut options = Options { arguments: vec!["--allow-faults".to_owned()], ..options() };
+    options.engine += "\nstuck_worker_s = 60";
+    let mut engine = lab.engine_with(&web(at, "", &[a.address]), options);
+    for worker in ["0", "1"] {
+        engine.ask(&["fault", worker, "--stall-ms", "8000"]);
+    }
+    eventually("both workers stand still", secs(5), || {
+        engine.process.printed().matches("a fault is planted in a worker").count() == 2
+    });
+    let mut clients: Vec<forebay_e2e::Wire> = (0..40)
+        .map(|_| {
+            let wire = TcpStream::connect(at)
+                .and_then(forebay_e2e::Wire::from_stream)
+                .expect("the kernel lets it in");
+            let mut wire = wire;
+            wire.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+            wire
+        })
+        .collect();
+    let old = engine.upgrade(&crate::options());
+    for wire in &mut clients {
+        wire.patience(secs(5));
+        let head = wire.head().expect("an answer, although its worker stands still");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    }
+    drop(old);
+}
+
+//= test UPG-SOCKET-03
+#[test]
+fn addresses_come_and_go_with_an_upgrade_and_nobody_in_a_queue_is_lost() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let [stays, goes, comes] = lab.addresses();
+    let both = |one, other| {
+        config::service("web", stays)
+            + &config::pool("web", "", &[a.address])
+            + &format!("[[virtual_service]]\nname = \"{one}\"\nlisten = [\"{other}\"]\npool = \"web\"\n")
+    };
+    let mut engine = lab.engine(&both("goes", goes));
+    let mut there = Client::new(goes);
+    assert_eq!(there.get("/").expect("served").status, 200);
+    engine.write(&both("comes", comes));
+    let mut old = engine.upgrade(&options());
+    let last = there.get("/").expect("the kept connection has its answer");
+    assert_eq!((last.status, last.field("connection")), (200, Some("close")));
+    for at in [stays, comes] {
+        assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+    }
+    eventually("nobody listens there any more", secs(5), || TcpStream::connect(goes).is_err());
+    assert_eq!(old.process.wait(secs(10)).code(), Some(0));
+}
+
+/// A server that sends back what comes; it ends with the test.
+fn udp_server(lab: &Lab) -> SocketAddr {
+    let socket = UdpSocket::bind((lab.ip(), 0)).expect("a port");
+    let address = socket.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        let mut bytes = [0; 2_048];
+        while let Ok((len, from)) = socket.recv_from(&mut bytes) {
+            let _ = socket.send_to(&bytes[..len], from);
+        }
+    });
+    address
+}
+
+//= test UPG-SOCKET-01
+//= test UPG-ORDER-02
+#[test]
+fn datagrams_that_are_sent_all_the_while_are_answered_through_upgrades() {
+    let lab = Lab::new();
+    let at = lab.address();
+    let text = config::service_with("echo", at, "protocol = \"udp\"")
+        + &config::pool("echo", "", &[udp_server(&lab), udp_server(&lab)]);
+    let mut options = Options { workers: 3, ..options() };
+    // What a flow waits for is answered at once; the old process need not wait for its idle time.
+    options.engine += "\nstop_grace_s = 1";
+    let mut engine = Engine::spawn(&lab, &text, &options);
+    eventually("it is ready", secs(15), || engine.get("/readyz") == Some(200));
+    let clients: Vec<UdpSocket> = (1..=12)
+        .map(|n| {
+            let socket = UdpSocket::bind((lab.client_ip(n), 0)).expect("a port");
+            socket.connect(at).expect("an address");
+            socket.set_read_timeout(Some(secs(10))).expect("a time-out above zero");
+            socket
+        })
+        .collect();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(|| {
+                let mut asked = 0_u32;
+                while !is_over.load(Ordering::Relaxed) {
+                    asked += 1;
+                    client.send(&asked.to_le_bytes()).expect("sent");
+                    let mut bytes = [0; 16];
+                    let len = client.recv(&mut bytes).unwrap_or_else(|e| panic!("no answer to {asked}: {e}"));
+                    assert_eq!(bytes[..len], asked.to_le_bytes());
+                }
+                assert!(asked > 20, "it went on: {asked}");
+            });
+        }
+        // Also when an upgrade fails: otherwise the clients would go on for ever.
+        let over = Over(&is_over);
+        let mut before = 3;
+        for after in [3, 2, 4] {
+            if after != before {
+                workers(&engine, before, after);
+            }
+            drop(engine.upgrade(&crate::options()));
+            before = after;
+        }
+        drop(over);
+    });
+}
+
+/// Ends the clients when it goes.
+struct Over<'s>(&'s AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
