@@ -321,6 +321,10 @@ impl Supervisor {
     /// Closes the sockets once nobody waits in any queue, or time is up. All at once: until then every worker is there to
     /// accept for one that stands still.
     fn close_when_empty(&mut self) {
+        if self.paused {
+            // They are another process's as well, whatever becomes of this one.
+            return;
+        }
         let is_over = self.state.shutdown.stage() == ShutdownStage::Now;
         if !is_over && self.close_at.is_none_or(|at| Instant::now() < at) {
             return;
