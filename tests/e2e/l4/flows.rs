@@ -81,7 +81,7 @@ fn a_stop_lets_flows_go_on_for_the_grace_takes_no_new_ones_and_then_cuts() {
     let lab = Lab::new();
     let at = lab.address();
     let a = Echo::start(&lab, "a");
-    let options = Options { engine: "stop_grace_s = 8".into(), ..Options::default() };
+    let options = Options { engine: "stop_grace_s = 12".into(), ..Options::default() };
     let mut engine = lab.engine_with(&service(at, PATIENT, "", &[a.address]), options);
     let clients: Vec<UdpSocket> = (0..8).map(|_| client(&lab, at)).collect();
     for client in &clients {
@@ -96,7 +96,7 @@ fn a_stop_lets_flows_go_on_for_the_grace_takes_no_new_ones_and_then_cuts() {
     for client in &clients {
         assert_eq!(ask(client, "!"), "a!", "it goes on while the grace lasts");
     }
-    let status = engine.process.wait(secs(20));
+    let status = engine.process.wait(secs(30));
     assert_eq!(status.code(), Some(6), "the grace was over and flows were cut");
     let cut = engine.log_lines(8, |line| line["connection_state"] == "cut: the engine stopped");
     assert!(cut.iter().all(|line| line["rx_bytes"] == 2), "{cut:?}");

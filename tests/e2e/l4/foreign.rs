@@ -137,23 +137,19 @@ fn iperf3_sends_datagrams_both_ways_through_it_beside_its_tcp_connection() {
     for reverse in [false, true] {
         let mut command = Command::new(bin::foreign("iperf3", "iperf3"));
         command.args(["--client", &at.ip().to_string(), "--port", &at.port().to_string()]);
-        command.args(["--udp", "--bitrate", "20M", "--length", "1200", "--time", "1", "--json"]);
+        command.args(["--udp", "--bitrate", "5M", "--length", "1200", "--time", "2", "--json"]);
         if reverse {
             command.arg("--reverse");
         }
-        // It serves one client at a time, and needs a moment after one.
-        let mut text = String::new();
-        eventually("iperf3 runs", secs(30), || {
+        // It serves one client at a time, and needs a moment after one; a machine that is busy elsewhere loses some.
+        eventually(&format!("most of 1,000 datagrams arrive, reverse {reverse}"), secs(60), || {
             let done = command.output().expect("the program starts");
-            text = String::from_utf8_lossy(&done.stdout).into_owned();
-            done.status.success()
+            let report: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+            let sum = &report["end"]["sum"];
+            let (sent, lost) = (sum["packets"].as_f64(), sum["lost_packets"].as_f64());
+            done.status.success() && sent > Some(500.0) && lost < sent.map(|sent| sent / 2.0)
         });
-        let report: serde_json::Value = serde_json::from_str(&text).expect("a report");
-        let sum = &report["end"]["sum"];
-        let (sent, lost) = (sum["packets"].as_f64(), sum["lost_packets"].as_f64());
-        // 2.5 MB in a second; a machine that is busy elsewhere loses some.
-        assert!(sent > Some(500.0) && lost < sent.map(|sent| sent / 2.0), "reverse {reverse}: {text}");
     }
-    assert!(engine.metric("forebay_client_received_datagrams_total", &[]) > 500.0);
-    assert!(engine.metric("forebay_client_sent_datagrams_total", &[]) > 200.0);
+    assert!(engine.metric("forebay_client_received_datagrams_total", &[]) > 250.0);
+    assert!(engine.metric("forebay_client_sent_datagrams_total", &[]) > 250.0);
 }

@@ -108,7 +108,7 @@ fn a_flow_stays_with_its_server_and_ends_when_it_is_silent() {
         let at = lab.address();
         let (a, b) = (Echo::start(&lab, "a"), Echo::start(&lab, "b"));
         let text =
-            service(at, "idle_timeout_ms = 3000", "algorithm = \"round_robin\"", &[a.address, b.address]);
+            service(at, "idle_timeout_ms = 8000", "algorithm = \"round_robin\"", &[a.address, b.address]);
         let engine = lab.engine_with(&text, Options { env, ..Options::default() });
         let clients: Vec<UdpSocket> = (0..20).map(|_| client(&lab, at)).collect();
         let homes: Vec<String> = clients.iter().map(|client| ask(client, "?")).collect();
@@ -121,7 +121,7 @@ fn a_flow_stays_with_its_server_and_ends_when_it_is_silent() {
             assert!(ask(client, &big) == home.replace('?', &big), "a large one passes whole");
         }
         assert!(open(&engine) > 0.0);
-        eventually("silent flows end", secs(10), || open(&engine) == 0.0);
+        eventually("silent flows end", secs(30), || open(&engine) == 0.0);
         let lines = engine.log_lines(20, |line| line["protocol"] == "udp");
         assert_eq!(lines.len(), 20, "one line for each flow");
         let of_flows = log_fields("A connection of a TCP service has one line");
