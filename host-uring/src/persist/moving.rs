@@ -376,3 +376,154 @@ fn holds(ours: Version, theirs: Version) -> bool {
     let (o, t) = ((ours.birth, ours.switches), (theirs.birth, theirs.switches));
     o > t || o == t && (ours.stamp, ours.origin.get()) <= (theirs.stamp, theirs.origin.get())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use forebay_core::id::ServerId;
+    use forebay_core::persist::ClientKey;
+    use forebay_core::table::EngineSlot;
+
+    use crate::config::{PoolIndex, ServiceIndex, Tree};
+    use crate::rt::clock;
+
+    const TEXT: &str = "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:80\"]\npool = \"web\"\n\
+                        [[pool]]\nname = \"web\"\npersistence = \"ip\"\nserver = [\
+                        { address = \"127.0.0.1:81\" }, { address = \"127.0.0.1:82\" }]\n\
+                        [[persistence]]\nname = \"ip\"\ntype = \"client_ip\"\n";
+
+    struct Bench {
+        store: Store,
+        servers: [ServerId; 2],
+    }
+
+    impl Bench {
+        fn new(table_bytes: u64, slot: u8) -> Self {
+            let tree = Arc::new(Tree::build(forebay_snapshot::check(TEXT).expect("it is valid")));
+            let slot = EngineSlot::new(slot).expect("below 64");
+            let store = Store::build_as(&tree, table_bytes, [7; 16], slot, clock::now()).expect("a table");
+            Self { store, servers: [0, 1].map(|n| tree.pools[0].servers[n].id) }
+        }
+
+        fn key(&self, n: u64) -> Key {
+            let table = self.store.table(ServiceIndex(0), PoolIndex(0)).expect("the pool has one");
+            let mut bytes = [0; 16];
+            bytes[8..].copy_from_slice(&n.to_be_bytes());
+            self.store.key(table, self.store.table_key(ClientKey::Plain(bytes)))
+        }
+
+        fn takes(&self, from: &Self, told: &[Told]) -> Arrived {
+            let places = self.store.places(&from.store.tables_for_another(), true);
+            self.store.arrive(told, &places, clock::now())
+        }
+    }
+
+    /// All entries of one store in another one.
+    fn copy_all(from: &Bench, to: &Bench) -> Arrived {
+        let mut arrived = Arrived::default();
+        let copied: Result<(), ()> = from.store.copy(clock::now, |slice| {
+            arrived.add(to.takes(from, slice));
+            Ok(())
+        });
+        copied.expect("nothing fails");
+        arrived
+    }
+
+    //= test UPG-TABLE-01
+    #[test]
+    fn changes_that_are_more_than_fit_are_told_by_a_copy_of_everything() {
+        let (old, new) = (Bench::new(16 << 20, 0), Bench::new(16 << 20, 1));
+        old.store.follow_changes();
+        let clients = HANDOVER_CHANGES_MAX as u64 + 100;
+        for n in 0..clients {
+            assert!(old.store.put(&old.key(n), old.servers[0], false, clock::now()).is_some());
+        }
+        let changes = old.store.changes(Duration::ZERO, clock::now);
+        assert!(changes.overflowed, "and it is said");
+        assert_eq!((changes.told.len(), changes.number), (HANDOVER_CHANGES_MAX, clients));
+        new.takes(&old, &changes.told);
+        copy_all(&old, &new);
+        assert!((0..clients).all(|n| new.store.get(&new.key(n), clock::now()) == Some(old.servers[0])));
+        assert!(!old.store.changes(Duration::ZERO, clock::now).overflowed, "once");
+    }
+
+    //= test UPG-TABLE-02
+    #[test]
+    fn what_both_have_bound_is_decided_by_who_was_first_and_a_later_move_holds() {
+        let (old, new) = (Bench::new(1 << 20, 0), Bench::new(1 << 20, 1));
+        let [a, b] = old.servers;
+        let now = clock::now();
+        old.store.put(&old.key(1), b, false, now);
+        copy_all(&old, &new);
+        let mut ours = Vec::new();
+        let copied: Result<(), ()> = new.store.copy(clock::now, |slice| {
+            ours.extend_from_slice(slice);
+            Ok(())
+        });
+        copied.expect("nothing fails");
+        let ours = ours[0];
+        assert_eq!(ours.server, b.0);
+        let bound = || new.store.get(&new.key(1), now);
+        let says = |server: ServerId, version: Version| {
+            new.takes(&old, &[Told { server: server.0, version, ..ours }])
+        };
+        says(a, Version { stamp: ours.version.stamp + 1, ..ours.version });
+        assert_eq!(bound(), Some(b), "who was first");
+        says(a, Version { stamp: ours.version.stamp - 1, ..ours.version });
+        assert_eq!(bound(), Some(a), "who was first");
+        says(b, Version { switches: ours.version.switches + 1, stamp: u64::MAX, ..ours.version });
+        assert_eq!(bound(), Some(b), "who has moved it");
+        says(a, ours.version);
+        assert_eq!(bound(), Some(b), "not who was there before");
+        // A connection of the old one holds it here, whoever decided.
+        old.store.open(&old.key(1), now);
+        copy_all(&old, &new);
+        assert_eq!(new.store.settle(now), 1);
+        assert_eq!(new.store.settle(now), 0, "nobody holds it any more");
+    }
+
+    //= test UPG-TABLE-01
+    #[test]
+    fn an_entry_of_a_table_or_server_that_is_gone_is_counted_and_left() {
+        let (old, new) = (Bench::new(1 << 20, 0), Bench::new(1 << 20, 1));
+        old.store.put(&old.key(1), old.servers[0], false, clock::now());
+        let mut told = Vec::new();
+        let copied: Result<(), ()> = old.store.copy(clock::now, |slice| {
+            told.extend_from_slice(slice);
+            Ok(())
+        });
+        copied.expect("nothing fails");
+        let stranger = Told { server: 1, ..told[0] };
+        let places = new.store.places(&[(1, "client_ip".to_owned())], true);
+        assert_eq!(new.store.arrive(&told, &places, clock::now()).unknown, 1, "its table is gone");
+        assert_eq!(new.takes(&old, &[stranger]).unknown, 1, "its server is gone");
+        assert_eq!(new.takes(&old, &told), Arrived { taken: 1, unknown: 0, refused: 0 });
+        assert_eq!(
+            new.store.places(&[(old.store.tables_for_another()[0].0, "app_cookie".to_owned())], true),
+            [None],
+            "another kind of key is another table"
+        );
+    }
+
+    //= test UPG-TABLE-03
+    #[test]
+    fn whoever_binds_a_client_waits_until_the_other_process_knows_and_no_longer_than_it_may() {
+        let old = Bench::new(1 << 20, 0);
+        old.store.follow_changes();
+        old.store.tell_before_answering();
+        std::thread::scope(|scope| {
+            let put = scope.spawn(|| old.store.put(&old.key(1), old.servers[0], false, clock::now()));
+            let changes = old.store.changes(Duration::from_secs(5), clock::now);
+            assert_eq!(changes.told.len(), 1);
+            assert!(!put.is_finished() || old.store.journal().pending().late > 0, "it is not known yet");
+            old.store.known(changes.number);
+            put.join().expect("no panic").expect("room");
+        });
+        let began = Instant::now();
+        old.store.put(&old.key(2), old.servers[0], false, clock::now());
+        assert!(began.elapsed() >= Duration::from_millis(HANDOVER_KNOWN_MS), "nobody says that it is known");
+        assert!(old.store.forget_changes() >= 1, "and that is counted");
+    }
+}
