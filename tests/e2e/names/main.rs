@@ -57,7 +57,7 @@ fn servers(engine: &Engine) -> Vec<String> {
 fn expect_servers(engine: &Engine, ips: &[Ipv4Addr], port: u16) {
     let mut want: Vec<String> = ips.iter().map(|ip| format!("{ip}:{port}")).collect();
     want.sort();
-    eventually(&format!("the servers are {want:?}"), secs(20), || {
+    eventually(&format!("the servers are {want:?}"), secs(40), || {
         let mut have = servers(engine);
         have.sort();
         have == want
@@ -177,9 +177,6 @@ fn whatever_a_name_server_says_the_last_good_addresses_count() {
     let (ips, port) = same_port::<3>(&lab);
     let [_a, _b, _c] = demos(&lab, ["a", "b", "c"], ips, port);
     let dns = NameServer::start(lab.address(), Reply::Addresses(vec![ips[0]], 0));
-    let at = lab.address();
-    let engine = engine(&lab, dns.at, "ttl_min_s = 1", &web(at, "", &[format!("{NAME}:{port}")]));
-    expect_servers(&engine, &ips[..1], port);
     let bad = [
         Reply::Code(2),
         Reply::Code(3),
@@ -190,19 +187,31 @@ fn whatever_a_name_server_says_the_last_good_addresses_count() {
         Reply::Loop,
         Reply::Silence,
     ];
-    let lookups = |result| engine.metric("forebay_server_name_lookups_total", &[("result", result)]);
-    for reply in bad {
-        let before = lookups("failed");
-        dns.say(reply.clone());
-        eventually(&format!("{reply:?} is a failure"), secs(40), || lookups("failed") > before);
-        expect_servers(&engine, &ips[..1], port);
-        assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a", "{reply:?}");
-        let answered = lookups("answered");
-        dns.say(Reply::Addresses(vec![ips[0]], 0));
-        eventually("it is answered again", secs(40), || lookups("answered") > answered);
+    // A service, a pool and a name for each.
+    let all: Vec<(SocketAddr, String)> =
+        (0..bad.len()).map(|n| (lab.address(), format!("case{n}.internal"))).collect();
+    let text: String = all
+        .iter()
+        .map(|(at, name)| {
+            web(*at, "", &[format!("{name}:{port}")]).replace("\"web\"", &format!("\"{name}\""))
+        })
+        .collect();
+    let engine = engine(&lab, dns.at, "ttl_min_s = 1", &text);
+    expect_servers(&engine, &[ips[0]; 8], port);
+    for ((_, name), reply) in all.iter().zip(bad) {
+        dns.say_of(name, Some(reply));
+    }
+    let state = |word: &str| engine.metric("forebay_server_names", &[("state", word)]);
+    eventually("all are lost", secs(60), || state("lost") == 8.0);
+    expect_servers(&engine, &[ips[0]; 8], port);
+    for (at, name) in &all {
+        assert_eq!(Client::new(*at).get_once("/").expect("served").server(), "a", "{name}");
     }
     dns.say(Reply::Addresses(vec![ips[1]], 0));
-    expect_servers(&engine, &ips[1..2], port);
+    for (_, name) in &all {
+        dns.say_of(name, None);
+    }
+    expect_servers(&engine, &[ips[1]; 8], port);
 }
 
 //= test NAME-TTL-01

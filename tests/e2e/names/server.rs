@@ -1,5 +1,6 @@
 //! Name servers: dnsmasq, and one of our own that also answers what no sound one would.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,6 +94,8 @@ pub struct NameServer {
     pub at: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     reply: Arc<Mutex<Reply>>,
+    /// What it says of single names.
+    of: Arc<Mutex<BTreeMap<String, Reply>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -105,8 +108,10 @@ impl NameServer {
         socket.set_read_timeout(Some(ms(50))).expect("a time-out above zero");
         let asked = Arc::new(Mutex::new(Vec::new()));
         let reply = Arc::new(Mutex::new(reply));
+        let of = Arc::new(Mutex::new(BTreeMap::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let (names, says, stopped) = (Arc::clone(&asked), Arc::clone(&reply), Arc::clone(&stop));
+        let single = Arc::clone(&of);
         let thread = std::thread::spawn(move || {
             let mut question = [0; 512];
             while !stopped.load(Ordering::SeqCst) {
@@ -114,21 +119,31 @@ impl NameServer {
                 let question = &question[..len];
                 let Some((name, end)) = name_of(question) else { continue };
                 let is_v4 = question.get(end..end + 2) == Some(&[0, 1]);
+                let of_name = single.lock().expect("no holder panics").get(&name).cloned();
                 if is_v4 {
                     names.lock().expect("no holder panics").push(name);
                 }
-                let reply = says.lock().expect("no holder panics").clone();
+                let reply = of_name.unwrap_or_else(|| says.lock().expect("no holder panics").clone());
                 if let Some(bytes) = answer(question, end + 4, is_v4, &reply) {
                     let _ = socket.send_to(&bytes, from);
                 }
             }
         });
-        Self { at, asked, reply, stop, thread: Some(thread) }
+        Self { at, asked, reply, of, stop, thread: Some(thread) }
     }
 
     /// Says this from now on.
     pub fn say(&self, reply: Reply) {
         *self.reply.lock().expect("no holder panics") = reply;
+    }
+
+    /// Says this of one name from now on; `None`: what it says of all.
+    pub fn say_of(&self, name: &str, reply: Option<Reply>) {
+        let mut of = self.of.lock().expect("no holder panics");
+        match reply {
+            Some(reply) => of.insert(name.to_owned(), reply),
+            None => of.remove(name),
+        };
     }
 
     /// How often it was asked for the IPv4 addresses of a name.
