@@ -99,7 +99,9 @@ fn a_stop_lets_flows_go_on_for_the_grace_takes_no_new_ones_and_then_cuts() {
     let status = engine.process.wait(secs(30));
     assert_eq!(status.code(), Some(6), "the grace was over and flows were cut");
     let cut = engine.log_lines(8, |line| line["connection_state"] == "cut: the engine stopped");
-    assert!(cut.iter().all(|line| line["rx_bytes"] == 2), "{cut:?}");
+    // Who came after the signal and before the engine had heard of it has a flow as well, of one datagram.
+    let went_on = cut.iter().filter(|line| line["rx_bytes"] == 2).count();
+    assert_eq!(went_on, clients.len(), "{cut:?}");
 }
 
 //= test L4-UDP-06
