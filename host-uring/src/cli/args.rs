@@ -100,6 +100,8 @@ pub enum Command {
     },
     /// Load the configuration file again; a broken one changes nothing
     Reload(Ask),
+    /// Start the program anew (the file may be another version by now), which takes over without refusing a client
+    Upgrade(Ask),
     /// Take a server out gently: no new clients, what is under way ends within the pool's grace
     Drain(Decision),
     /// Let a server serve, whatever the configuration says

@@ -58,6 +58,7 @@ pub fn run(args: Args) -> ExitCode {
             ask::show(&ask, &Request::Explain(question), show::explain)
         }
         Command::Reload(ask) => ask::show(&ask, &Request::Reload {}, show::reload),
+        Command::Upgrade(ask) => ask::show(&ask, &Request::Upgrade {}, show::upgraded),
         Command::Drain(decision) => decide(decision, Want::Drain),
         Command::Enable(decision) => decide(decision, Want::Enable),
         Command::Disable(decision) => decide(decision, Want::Disable),
@@ -192,8 +193,11 @@ fn engine(config: &Path, take_over: bool, allow_faults: bool) -> ExitCode {
         tracing::warn!("faults may be planted through the admin socket: this is for tests only");
     }
     let source = Some(Source { path: config.to_owned(), settle: paths::settle });
-    match control::run(snapshot, Start { source, allow_faults, take_over }, forebay_host_uring::worker::make)
-    {
+    match control::run(
+        snapshot,
+        Start { source, allow_faults, take_over, program: control::Program::own() },
+        forebay_host_uring::worker::make,
+    ) {
         Ok(ended) if ended.connections_cut == 0 => ExitCode::SUCCESS,
         // Whoever stopped it reads in the log how many; a script sees that the grace was too short.
         Ok(_) => ExitCode::from(exit::TIME_OUT),

@@ -45,6 +45,14 @@ pub fn millis(us: &Value) -> String {
     }
 }
 
+/// Which process serves after an upgrade.
+pub fn upgraded(data: &Value) -> String {
+    format!(
+        "process {} serves; process {} ends what it has under way within its grace\n",
+        data["pid"], data["old_pid"]
+    )
+}
+
 /// `forebay-se reload`
 pub fn reload(data: &Value) -> String {
     let generation = &data["generation"];

@@ -21,6 +21,7 @@ use super::overrides::{self, Asker, Want};
 use super::places::{Mark, Places};
 use super::refused::{Code, Refused};
 use super::reload::Reloader;
+use super::successor::{self, Program};
 use super::supervisor::{Order, Orders};
 use super::{State, answers};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_EXCHANGE_S, ADMIN_REQUEST_BYTES_MAX, PLACE_LOOK_MS};
@@ -43,6 +44,8 @@ pub enum Request {
     Explain(Question),
     /// Loads the configuration file again.
     Reload {},
+    /// Starts the program anew, which takes over.
+    Upgrade {},
     /// Decides about a server, on all workers and over reloads.
     Server {
         /// The server, like `pool/192.0.2.1:80`.
@@ -100,6 +103,7 @@ pub async fn serve(
     reloader: Arc<Reloader>,
     orders: Orders,
     allow_faults: bool,
+    program: Option<Program>,
 ) {
     let mut places = Places::new(ADMIN_CONNECTIONS_MAX);
     loop {
@@ -113,6 +117,7 @@ pub async fn serve(
                     reloader: Arc::clone(&reloader),
                     orders: orders.clone(),
                     allow_faults,
+                    program: program.clone(),
                 };
                 places.take(|mark| async move {
                     // Whoever goes away in the middle gets nothing more; there is nobody to tell.
@@ -135,6 +140,7 @@ struct Hall {
     reloader: Arc<Reloader>,
     orders: Orders,
     allow_faults: bool,
+    program: Option<Program>,
 }
 
 //= OBS-ADMIN-02
@@ -214,6 +220,7 @@ async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
         Request::Servers { pool } => answers::servers(state, pool.as_deref()).await,
         Request::Persistence(filter) => answers::persistence(state, &filter).await,
         Request::Explain(question) => explain::answer(state, &question),
+        Request::Upgrade {} => successor::start(state, hall.program.as_ref()).await,
         Request::Reload {} => hall.reloader.load("a command").await,
         Request::Server { server, want } => overrides::set(state, &hall.orders, &server, want, asker),
         Request::Fault { worker, stall_ms } => fault(hall, worker, stall_ms).await,

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use super::handover::{self, Giver, Heir, What};
 use super::lock::StateLock;
 use super::reload::Reloader;
+use super::successor::Program;
 use super::supervisor::Orders;
 use super::{State, admin, web};
 
@@ -108,7 +109,7 @@ impl Doors {
         state: &Arc<State>,
         reloader: &Arc<Reloader>,
         orders: &Orders,
-        allow_faults: bool,
+        (allow_faults, program): (bool, Option<Program>),
         giver: Giver,
     ) -> anyhow::Result<Open> {
         let Self { admin, upgrade, web, lock } = self;
@@ -121,8 +122,14 @@ impl Doors {
             lent.push((What::Metrics(web.local_addr()?), web.as_fd().try_clone_to_owned()?));
             tasks.push(tokio::spawn(web::serve(web, Arc::clone(state))).abort_handle());
         }
-        let answers =
-            admin::serve(admin, Arc::clone(state), Arc::clone(reloader), orders.clone(), allow_faults);
+        let answers = admin::serve(
+            admin,
+            Arc::clone(state),
+            Arc::clone(reloader),
+            orders.clone(),
+            allow_faults,
+            program,
+        );
         tasks.push(tokio::spawn(answers).abort_handle());
         if let Some(upgrade) = &upgrade {
             lent.push((What::Upgrade, upgrade.as_fd().try_clone_to_owned()?));

@@ -17,6 +17,7 @@ use super::handover::{self, Came, Giver, Heir, Legacy, Standing, Successor};
 use super::names::{self, Book};
 use super::notify::{self, Manager};
 use super::reload::{Reloader, Source};
+use super::successor::Program;
 use super::supervisor::{Body, Order, Orders, Supervisor};
 use super::{Running, ShutdownStage, State, full, identity, resident, sockets, trim, web};
 use crate::config::Tree;
@@ -41,6 +42,8 @@ pub struct Start {
     pub source: Option<Source>,
     /// Whether faults may be planted through the admin socket. Only for tests.
     pub allow_faults: bool,
+    /// How the process was started, for the one that takes over from it.
+    pub program: Option<Program>,
     /// Whether it takes over from the engine that serves by the same configuration.
     pub take_over: bool,
 }
@@ -202,7 +205,7 @@ async fn control(
     let open = |doors: Doors| {
         say_start(state);
         tokio::spawn(notify::keep_telling(Arc::clone(&manager), Arc::clone(state)));
-        doors.open(state, &reloader, &orders, start.allow_faults, giver())
+        doors.open(state, &reloader, &orders, (start.allow_faults, start.program.clone()), giver())
     };
     let (tell, mut came) = mpsc::channel(1);
     // Another process has the same sockets: none of them may go by a change of the configuration before that is settled.
@@ -274,7 +277,7 @@ async fn control(
     let ended = end(state, &orders, supervisor, &mut stop, &before).await;
     standing.finish();
     let until = Instant::now() + Duration::from_secs(HANDOVER_END_S);
-    while !standing.is_told() && Instant::now() < until {
+    while (!standing.is_told() || state.is_waited_for()) && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(HANDOVER_LOOK_MS)).await;
     }
     monitors.abort();

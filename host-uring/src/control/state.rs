@@ -1,6 +1,6 @@
 //! What the control thread knows, for the pages and answers that show it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -40,6 +40,17 @@ pub struct State {
     ready: AtomicBool,
     /// Another process serves in this one's place.
     given: AtomicBool,
+    /// Who has asked for that waits for the answer.
+    starts: AtomicUsize,
+}
+
+/// Somebody waits to hear what came of an upgrade, as long as this lives.
+pub(super) struct Waits<'s>(&'s AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl State {
@@ -66,6 +77,7 @@ impl State {
             started_unix_s: now,
             ready: AtomicBool::new(false),
             given: AtomicBool::new(false),
+            starts: AtomicUsize::new(0),
         }
     }
 
@@ -136,6 +148,17 @@ impl State {
     /// Says that another process serves in this one's place.
     pub fn set_given(&self) {
         self.given.store(true, Ordering::Release);
+    }
+
+    /// Notes that somebody waits to hear what came of an upgrade.
+    pub(super) fn wait_for_successor(&self) -> Waits<'_> {
+        self.starts.fetch_add(1, Ordering::AcqRel);
+        Waits(&self.starts)
+    }
+
+    /// Whether somebody waits to hear what came of an upgrade.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.starts.load(Ordering::Acquire) > 0
     }
 
     /// Whether another process serves in this one's place.

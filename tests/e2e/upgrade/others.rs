@@ -190,3 +190,53 @@ fn a_new_process_takes_nothing_from_what_is_no_engine() {
     let printed = talk(&frame(&welcome(u32::MAX)));
     assert!(printed.contains("announces 4294967295 sockets"), "{printed}");
 }
+
+/// A process that the engine has started; it ends with the test.
+struct Started(i32);
+
+impl Started {
+    fn ends(&self, signal: i32) {
+        // SAFETY: a system call without memory; the process is the engine's own, started for this test.
+        unsafe { libc::kill(self.0, signal) };
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.ends(libc::SIGKILL);
+    }
+}
+
+//= test UPG-COMMAND-01
+#[test]
+fn a_command_upgrades_and_says_which_process_serves_or_why_nothing_has_changed() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let text = web(at, "", &[a.address]);
+    let mut engine = lab.engine(&text);
+    let sound = std::fs::read_to_string(&engine.config).expect("its file");
+    std::fs::write(&engine.config, sound.replace("[engine]", "[engyne]")).expect("its file");
+    let refused = engine.admin(&json!({ "command": "upgrade" }));
+    assert_eq!(refused["ok"], false, "{refused}");
+    assert!(refused["error"]["reason"].to_string().contains("ended: exit status: 1"), "{refused}");
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+    std::fs::write(&engine.config, sound).expect("its file");
+    let said = engine.ask(&["upgrade"]);
+    let pid = said.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("its number");
+    let new = Started(pid);
+    assert!(said.contains(&format!("process {} ends", engine.process.pid())), "{said}");
+    assert_eq!(engine.process.wait(secs(10)).code(), Some(0));
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+    // The next one is started by the one that was started.
+    let said = engine.ask(&["upgrade"]);
+    let pid = said.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).expect("its number");
+    let next = Started(pid);
+    eventually("the one before has ended", secs(10), || {
+        std::fs::read_to_string(format!("/proc/{}/stat", new.0)).map_or(true, |stat| stat.contains(") Z"))
+    });
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+    assert!(engine.ask(&["status"]).contains("web"));
+    next.ends(libc::SIGTERM);
+    eventually("nobody listens any more", secs(10), || std::net::TcpStream::connect(at).is_err());
+}
