@@ -231,7 +231,7 @@ fn memory_that_a_crowd_needed_goes_back_when_all_of_it_is_idle() {
     let before = system::written_kib(scene.engine.process.pid());
     let mut wires: Vec<Wire> = (0..CROWD).map(|_| Wire::connect(scene.at).unwrap()).collect();
     for wire in &mut wires {
-        wire.send("GET /slow?ms=2500 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        wire.send("GET /slow?ms=4000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     }
     let mut busy = 0;
     for wire in &mut wires {
