@@ -190,7 +190,9 @@ fn the_end_of_a_tunnel_arrives_although_its_server_resets_after_it() {
         assert!(client.until("\r\n\r\n").await.starts_with("HTTP/1.1 101 "));
         lab.sleep_ms(10).await;
         client.send("one more;").await;
-        lab.sleep_ms(1_000).await;
+        lab.sleep_ms(10).await;
+        client.send("and that;").await;
+        lab.sleep_ms(10).await;
         client.all_and_reset().await
     });
     assert_eq!((said.as_str(), reset), ("bye", false));

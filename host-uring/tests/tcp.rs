@@ -125,6 +125,61 @@ fn a_reset_of_one_side_reaches_the_other_as_a_reset() {
     assert!(lab.log().iter().all(|line| line["significant"] == true));
 }
 
+/// Whoever says his last and closes at once resets when the other side says something after that.
+//= test L4-RESET-01
+#[test]
+fn the_end_of_a_servers_data_arrives_although_it_resets_after_it() {
+    let mut lab = Lab::new(&document("", &[ONE], ""));
+    lab.server(ONE, |_, mut peer| async move {
+        peer.send("bye").await;
+        peer.end();
+        peer.until(";").await;
+        peer.reset();
+    });
+    let (said, reset) = lab.run(async {
+        let mut client = lab.client().await;
+        lab.sleep_ms(10).await;
+        client.send("one more;").await;
+        lab.sleep_ms(10).await;
+        client.send("and that;").await;
+        lab.sleep_ms(10).await;
+        client.all_and_reset().await
+    });
+    assert_eq!((said.as_str(), reset), ("bye", false));
+    assert_eq!(ended(&lab, End::ServerFailed), 1);
+    assert_eq!(lab.of_server(0).aborts.get(), 0);
+    assert_eq!(lab.log()[0]["significant"], true);
+}
+
+//= test L4-RESET-01
+#[test]
+fn the_end_of_a_clients_data_arrives_although_it_resets_after_it() {
+    let mut lab = Lab::new(&document("", &[ONE], ""));
+    let got = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let seen = got.clone();
+    lab.server(ONE, move |rt, mut peer| {
+        let seen = seen.clone();
+        async move {
+            sleep_ms(&rt, 100).await;
+            peer.send("too late").await;
+            sleep_ms(&rt, 100).await;
+            *seen.borrow_mut() = Some(peer.all_and_reset().await);
+        }
+    });
+    lab.run(async {
+        let mut client = lab.client().await;
+        client.send("bye").await;
+        client.end();
+        lab.sleep_ms(10).await;
+        client.reset();
+        lab.sleep_ms(1_000).await;
+    });
+    let (said, reset) = got.take().expect("the server has read it");
+    assert_eq!((said.as_str(), reset), ("bye", false));
+    assert_eq!(ended(&lab, End::ClientFailed), 1);
+    assert_eq!(lab.log()[0]["significant"], true);
+}
+
 //= test L4-RESET-01
 #[test]
 fn a_server_that_resets_before_its_first_byte_is_charged_with_it() {

@@ -19,6 +19,10 @@ pub struct Carried {
     pub up: Cell<u64>,
     /// Bytes to the client.
     pub down: Cell<u64>,
+    /// Whether the client's data has ended and the server knows.
+    pub up_over: Cell<bool>,
+    /// Whether the server's data has ended and the client knows.
+    pub down_over: Cell<bool>,
 }
 
 /// A way for bytes between a client and a server.
@@ -51,7 +55,6 @@ impl<R: Rt> Tunnel<'_, R> {
         let moved = Cell::new(rt.now());
         let mut ends = Ends { both: [client, server], by_themselves: false };
         let (up, down) = (&carried.up, &carried.down);
-        let (up_over, down_over) = (Cell::new(false), Cell::new(false));
         let upward = Flow {
             rt,
             buffers,
@@ -60,7 +63,7 @@ impl<R: Rt> Tunnel<'_, R> {
             is_up: true,
             moved: &moved,
             bytes: up,
-            over: &up_over,
+            over: &carried.up_over,
             count: gave,
             idle_us,
         };
@@ -72,7 +75,7 @@ impl<R: Rt> Tunnel<'_, R> {
             is_up: false,
             moved: &moved,
             bytes: down,
-            over: &down_over,
+            over: &carried.down_over,
             count: got,
             idle_us,
         };
@@ -89,8 +92,8 @@ impl<R: Rt> Tunnel<'_, R> {
         // Whose data had ended before, and was passed on, cut nothing: what is still queued of it must arrive.
         ends.by_themselves = match end {
             End::Whole | End::Idle => true,
-            End::ClientFailed => up_over.get(),
-            End::ServerFailed => down_over.get(),
+            End::ClientFailed => carried.up_over.get(),
+            End::ServerFailed => carried.down_over.get(),
         };
         end
     }

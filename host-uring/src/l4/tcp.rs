@@ -73,6 +73,18 @@ impl<R: Rt> Connection<R> {
     fn ended(&self, end: End) {
         self.trace.borrow_mut().end = Some(end);
     }
+
+    /// Whether this end cut somebody's data short, so that it must not pass for a whole one. A side that failed after
+    /// its data had ended, and was passed on, cut nothing: what is still queued of it must arrive.
+    //= L4-RESET-01
+    fn is_cut_by(&self, end: End) -> bool {
+        match end {
+            End::Whole => false,
+            End::ClientFailed => !self.carried.up_over.get(),
+            End::ServerFailed => !self.carried.down_over.get(),
+            _ => true,
+        }
+    }
 }
 
 impl<R: Rt> Holds for Connection<R> {
@@ -98,8 +110,7 @@ impl<R: Rt> Drop for Connection<R> {
             None if worker.draining.get() => End::Stopped,
             None => End::WorkerFailed,
         };
-        //= L4-RESET-01
-        if end != End::Whole {
+        if self.is_cut_by(end) {
             self.stream.reset_on_close();
         }
         if let Some(key) = self.held.take() {
@@ -125,17 +136,16 @@ struct Served<'w, R: Rt> {
     conn: ServerConn<R::Stream>,
 }
 
-/// Resets the server's connection as well, unless it ended well.
+/// Resets the server's connection as well, unless nothing was cut.
 struct Cut<'c, R: Rt> {
     connection: &'c Connection<R>,
     server: &'c R::Stream,
 }
 
 impl<R: Rt> Drop for Cut<'_, R> {
-    //= L4-RESET-01
     fn drop(&mut self) {
-        let ended = self.connection.trace.try_borrow().map(|trace| trace.end);
-        if !matches!(ended, Ok(Some(End::Whole))) {
+        let ended = self.connection.trace.try_borrow().ok().and_then(|trace| trace.end);
+        if ended.is_none_or(|end| self.connection.is_cut_by(end)) {
             self.server.reset_on_close();
         }
     }
