@@ -214,6 +214,9 @@ fn flows_of_a_server_that_goes_away_move_on_with_their_next_datagram() {
     let _engine = lab.engine(&text);
     let clients: Vec<UdpSocket> = (0..8).map(|_| client(&lab, at)).collect();
     let homes: Vec<String> = clients.iter().map(|client| ask(client, "?")).collect();
+    for server in ["a?", "b?"] {
+        assert!(homes.iter().any(|home| home == server), "there is a flow at each server: {homes:?}");
+    }
     drop(a);
     for (client, home) in clients.iter().zip(&homes) {
         match home.as_str() {
