@@ -352,6 +352,51 @@ fn a_reload_asks_for_new_names_alone_and_knows_them_when_it_takes_effect() {
     assert_eq!(dns.asked(NAME), asked, "it was known, whatever was loaded");
 }
 
+//= test NAME-WAIT-01
+//= test NAME-RELOAD-01
+#[test]
+fn no_request_waits_for_a_lookup_that_hangs() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<1>(&lab);
+    let [_a] = demos(&lab, ["a"], ips, port);
+    let dns = NameServer::start(lab.address(), Reply::Addresses(ips.to_vec(), 0));
+    let at = lab.address();
+    let names = |names: &[&str]| names.iter().map(|name| format!("{name}:{port}")).collect::<Vec<_>>();
+    let engine = engine(&lab, dns.at, "ttl_min_s = 1", &web(at, "", &names(&[NAME])));
+    expect_servers(&engine, &ips, port);
+    // Connections of their own, so that every worker gets some.
+    let served = || {
+        for _ in 0..20 {
+            assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+        }
+    };
+    dns.say(Reply::Silence);
+    let failed = || engine.metric("forebay_server_name_lookups_total", &[("result", "failed")]);
+    eventually("all are served while a lookup goes on that gets no answer", secs(60), || {
+        let (asked, before) = (dns.asked(NAME), failed());
+        eventually("a lookup is under way", secs(40), || dns.asked(NAME) > asked);
+        served();
+        failed() == before
+    });
+    // What is loaded already goes on while a reload waits for a new name.
+    let mut round = 0;
+    eventually("all are served while a reload waits", secs(60), || {
+        round += 1;
+        let new = format!("new{round}.internal");
+        engine.write(&web(at, "", &names(&[&new, NAME])));
+        std::thread::scope(|scope| {
+            let reload = scope.spawn(|| engine.reload());
+            eventually("the new name is asked for", secs(10), || dns.asked(&new) > 0);
+            served();
+            let in_time = !reload.is_finished();
+            let answer = reload.join().expect("an answer");
+            assert_eq!(answer["data"]["outcome"], "loaded", "{answer}");
+            in_time
+        })
+    });
+    served();
+}
+
 //= test NAME-TTL-01
 #[test]
 fn the_hosts_file_comes_first_and_a_monitor_asks_for_the_name() {

@@ -251,6 +251,7 @@ impl Book {
 
 /// Asks for each name when it is due, and lets the servers `follow` where the names lead; runs until dropped.
 //= NAME-CHANGE-01
+//= NAME-WAIT-01
 pub(super) async fn keep<F: Future<Output = ()>>(book: Arc<Book>, mut follow: impl FnMut() -> F) {
     let mut looks = JoinSet::new();
     let mut under_way: BTreeSet<String> = BTreeSet::new();
