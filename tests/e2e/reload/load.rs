@@ -69,7 +69,7 @@ fn download(at: SocketAddr, seen: &Seen) {
 fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() {
     let lab = Lab::new();
     let [a, b, c, d] = lab.demos(["a", "b", "c", "d"]);
-    let at = lab.address();
+    let [at, raw] = lab.addresses();
     let sections = config::persistence("p", "client_ip", "") + &config::monitor("looks");
     let document = |round: u32| {
         let algorithm = ["least_connections", "round_robin", "consistent_hash"][round as usize % 3];
@@ -77,7 +77,12 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
         let mut servers = vec![a.address, b.address];
         servers.extend([c.address, d.address].into_iter().take(round as usize % 3));
         let keys = format!("algorithm = \"{algorithm}\"\npersistence = \"p\"\n{monitor}");
-        web(at, &keys, &servers) + &sections
+        web(at, &keys, &servers)
+            + &config::profile(&format!("via = \"round{round}\"\nidle_timeout_ms = {}", 30_000 + round))
+            + &config::service_with("raw", raw, "protocol = \"tcp\"")
+            + &config::pool("raw", "", &[a.address, b.address])
+            + &format!("[[tcp_profile]]\nname = \"default\"\nidle_timeout_ms = {}\n", 600_000 + round)
+            + &sections
     };
     let options = Options { engine: "persistence_mem_max_bytes = 16777216".into(), ..Options::default() };
     let engine = lab.engine_with(&document(0), options);
@@ -89,16 +94,19 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
             (from, answer.server().to_owned())
         })
         .collect();
-    let seen = Seen::default();
-    let chatting = websocket(at);
+    let seen = &Seen::default();
+    // Through the service of HTTP, and through one that passes bytes on unread.
+    let chatting = [websocket(at), websocket(raw)];
     std::thread::scope(|scope| {
         for (from, server) in &bound {
-            scope.spawn(|| client(at, *from, server, &seen));
+            scope.spawn(|| client(at, *from, server, seen));
         }
-        scope.spawn(|| chat(chatting, &seen));
-        scope.spawn(|| download(at, &seen));
+        for wire in chatting {
+            scope.spawn(|| chat(wire, seen));
+        }
+        scope.spawn(|| download(at, seen));
         // Also when a look below fails: otherwise the clients would go on for ever.
-        let over = Over(&seen);
+        let over = Over(seen);
         let asked = || seen.requests.load(Ordering::Relaxed);
         let rate = |requests: u64, began: Instant| requests as f64 / began.elapsed().as_secs_f64();
         let (began, before) = (Instant::now(), asked());
@@ -132,6 +140,9 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
         );
         assert!(busy >= 200.0, "{busy:.0} requests a second are no load");
     });
+    let answer = Client::new(at).get_once("/bytes?n=1").expect("served");
+    let by = answer.field("via").expect("who passed it on");
+    assert!(by.contains(&format!("round{RELOADS}")), "the last profile counts: {by}");
     assert_eq!(engine.metric("forebay_worker_panics_total", &[]), 0.0);
     let page = engine.page();
     for class in ["4xx", "5xx"] {
