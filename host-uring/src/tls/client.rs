@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -25,6 +26,8 @@ pub struct ClientProfile {
     ca_file: Option<PathBuf>,
     /// What was made of the file, and what the file was then.
     made: Mutex<Option<(Signature, Arc<ClientConfig>)>>,
+    /// Somebody looks at the file just now.
+    looks: AtomicBool,
 }
 
 /// Two are the same if they trust the same file.
@@ -40,47 +43,66 @@ type Signature = (u64, i64, i64, u64);
 impl ClientProfile {
     /// Trusts the authorities in `ca_file` (PEM); without one every certificate is taken.
     pub fn new(ca_file: Option<PathBuf>) -> Self {
-        Self { ca_file, made: Mutex::new(None) }
+        Self { ca_file, made: Mutex::new(None), looks: AtomicBool::new(false) }
     }
 
     /// What a connection is made with. The file is read again when it has changed; while what it holds then is no good,
-    /// what it held before counts on.
+    /// what it held before counts on. Waits for the disk, so not for a thread that has something else to do; while
+    /// one waits, the others get what there is.
     ///
     /// # Errors
     /// Why the file cannot be used, if it never could.
     //= HM-HTTPS-02
     pub fn config(&self) -> Result<Arc<ClientConfig>, String> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.made().clone();
+        if self.looks.swap(true, Ordering::Acquire) {
+            return before.map(|(_, config)| config).ok_or_else(|| format!("{} is being read", self.file()));
+        }
+        let looked = self.look(before);
+        self.looks.store(false, Ordering::Release);
+        looked
+    }
+
+    fn look(&self, before: Option<(Signature, Arc<ClientConfig>)>) -> Result<Arc<ClientConfig>, String> {
         let now = match &self.ca_file {
             None => Ok((0, 0, 0, 0)),
-            Some(path) => signature(path).map_err(|error| format!("ca_file {}: {error}", path.display())),
+            Some(path) => signature(path).map_err(|error| format!("{}: {error}", self.file())),
         };
-        if let (Some((then, config)), Ok(now)) = (made.as_ref(), &now)
+        if let (Some((then, config)), Ok(now)) = (&before, &now)
             && then == now
         {
             return Ok(Arc::clone(config));
         }
-        let fresh = now.and_then(|now| Ok((now, self.make()?)));
-        match (fresh, made.as_mut()) {
-            (Ok((now, config)), _) => {
-                *made = Some((now, Arc::clone(&config)));
+        let seen = now.as_ref().copied().unwrap_or_default();
+        match (now.and_then(|_| self.make()), before) {
+            (Ok(config), _) => {
+                *self.made() = Some((seen, Arc::clone(&config)));
                 Ok(config)
             }
             (Err(why), Some((then, config))) => {
                 // Told once for each state of the file, not with each probe.
-                let now = self.ca_file.as_deref().and_then(|path| signature(path).ok()).unwrap_or_default();
-                if *then != now {
+                if then != seen {
                     tracing::warn!(
                         event = "TLS_FILE_REFUSED",
                         why,
                         "a file of authorities is no good any more; the ones that it had are used on"
                     );
-                    *then = now;
+                    *self.made() = Some((seen, Arc::clone(&config)));
                 }
-                Ok(Arc::clone(config))
+                Ok(config)
             }
             (Err(why), None) => Err(why),
         }
+    }
+
+    fn made(&self) -> MutexGuard<'_, Option<(Signature, Arc<ClientConfig>)>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file, for messages.
+    fn file(&self) -> String {
+        let path = self.ca_file.as_deref().unwrap_or(Path::new("(none)"));
+        format!("ca_file {}", path.display())
     }
 
     fn make(&self) -> Result<Arc<ClientConfig>, String> {
@@ -103,6 +125,10 @@ impl ClientProfile {
 
 fn signature(path: &Path) -> io::Result<Signature> {
     let meta = path.metadata()?;
+    if !meta.is_file() {
+        // A pipe would be waited for until somebody writes.
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file"));
+    }
     Ok((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
 }
 
@@ -180,7 +206,9 @@ mod tests {
         let profile = |path: &str| ClientProfile::new(Some(path.into())).config().map(|_| ());
         let why = profile("/no/such/file").expect_err("there is none");
         assert!(why.contains("/no/such/file"), "{why}");
-        let why = profile("/dev/null").expect_err("it is empty");
+        let why = profile("/dev/null").expect_err("it is no file");
+        assert!(why.contains("no ordinary file"), "{why}");
+        let why = profile(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect_err("it is another one");
         assert!(why.contains("holds no certificate"), "{why}");
     }
 }

@@ -1,11 +1,13 @@
 //! A probe over TCP: a connection, a request, a verdict.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use forebay_health::{End, Evaluator, Failure, Kind, Verdict};
 use forebay_proxy_protocol::{Version, write_own};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 
 use super::{Ask, Stage, said, wait_for_our_own};
 use crate::limits::is_shortage;
@@ -43,7 +45,10 @@ pub async fn talk(
         return evaluator.finish(End::Closed);
     }
     let failed = |why| Verdict::Fail(Failure::Tls(why));
-    let (config, name) = match (secure.trust.config(), server_name(&secure.name)) {
+    // A disk that does not answer holds up this probe alone.
+    let trust = Arc::clone(&secure.trust);
+    let config = spawn_blocking(move || trust.config()).await.unwrap_or_else(|error| Err(error.to_string()));
+    let (config, name) = match (config, server_name(&secure.name)) {
         (Ok(config), Ok(name)) => (config, name),
         (Err(why), _) | (_, Err(why)) => return failed(why),
     };
