@@ -130,7 +130,8 @@ fn read(config: &Path) -> Result<String, ExitCode> {
 /// All problems of a configuration, those of its own place among them.
 fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
     let snapshot = forebay_snapshot::check(text)?;
-    let problems = paths::on_itself(config, text, &snapshot);
+    let mut problems = paths::on_itself(config, text, &snapshot);
+    problems.extend(paths::no_authorities(config, text, &snapshot));
     if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
 }
 
@@ -211,10 +212,11 @@ fn engine(config: &Path, take_over: bool, allow_faults: bool) -> ExitCode {
 fn process_log(snapshot: &Snapshot) {
     use tracing_subscriber::EnvFilter;
     let log = &snapshot.engine.process_log;
+    // What the resolver's library says of single packets is for who looks for its faults; names have events of their own.
     let level = match log.level {
         LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
+        LogLevel::Warn => "warn,hickory=error",
+        LogLevel::Info => "info,hickory=error",
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use forebay_host_uring::tls::ClientProfile;
 use forebay_snapshot::health::HttpsMonitor;
 use forebay_snapshot::{HealthMonitor, Problem, Snapshot};
 
@@ -40,17 +41,37 @@ pub fn on_itself(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem>
     let written = [("access_log.path", log), ("admin_socket", Some(&engine.admin_socket))];
     let of = |(key, path): (&str, Option<&String>)| {
         let path = path.filter(|path| is_same_file(config, &from_folder_of(config, path)))?;
-        // Only a document that is right gets here, so the line with the text is the one.
-        let line =
-            text.lines().position(|line| line.contains(path.as_str()) && !line.trim_start().starts_with('#'));
         Some(Problem {
-            line: line.and_then(|at| u32::try_from(at + 1).ok()),
+            line: line_with(text, path),
             path: format!("engine.{key}"),
             reason: format!("{path:?} is this configuration: the engine would write into it"),
             fix: "name another file".to_owned(),
         })
     };
     written.into_iter().filter_map(of).collect()
+}
+
+/// Files of authorities that cannot be used: the engine would not start with them.
+//= CFG-PATH-03
+pub fn no_authorities(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+    let of = |(n, monitor): (usize, &HealthMonitor)| {
+        let HealthMonitor::Https(HttpsMonitor { ca_file: Some(path), .. }) = monitor else { return None };
+        let reason = ClientProfile::new(Some(from_folder_of(config, path))).config().err()?;
+        Some(Problem {
+            line: line_with(text, path),
+            path: format!("health_monitor[{n}].ca_file"),
+            reason,
+            fix: "name a file with certificates of authorities (PEM) that the engine's user may read"
+                .to_owned(),
+        })
+    };
+    snapshot.health_monitor.iter().enumerate().filter_map(of).collect()
+}
+
+/// The first line that says `path`: only a document that is right is asked, so that is the one.
+fn line_with(text: &str, path: &str) -> Option<u32> {
+    let at = text.lines().position(|line| line.contains(path) && !line.trim_start().starts_with('#'))?;
+    u32::try_from(at + 1).ok()
 }
 
 /// Whether both lead to one file, whatever links they go through.

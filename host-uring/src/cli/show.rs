@@ -96,9 +96,10 @@ pub fn status(data: &Value) -> String {
     let workers = list(&data["workers"]);
     let stuck = workers.iter().filter(|w| w["stuck"] == true).count();
     let panics: u64 = workers.iter().filter_map(|w| w["panics"].as_u64()).sum();
-    let open: u64 = workers.iter().filter_map(|w| w["connections_open"].as_u64()).sum();
+    let sum = |of: &str| -> u64 { workers.iter().filter_map(|w| w[of].as_u64()).sum() };
+    let (open, flows) = (sum("connections_open"), sum("flows_open"));
     let mut out = format!(
-        "{} {} {}, up {}; {} workers ({stuck} stuck, {panics} panics), {open} of {} client connections, {} MiB\n",
+        "{} {} {}, up {}; {} workers ({stuck} stuck, {panics} panics), {open} of {} client connections, {flows} flows, {} MiB\n",
         text(&data["engine"]),
         text(&data["version"]),
         if data["ready"] == true { "ready" } else { "NOT READY" },

@@ -72,6 +72,7 @@ pub(super) fn status(state: &State) -> Value {
                 "stuck": worker.is_stuck,
                 "panics": worker.panics,
                 "connections_open": metrics.connections.now(),
+                "flows_open": metrics.flows.now(),
                 "requests": tree.services.iter().map(|s| s.shared.counts.of(index).requests.get()).sum::<u64>(),
             })
         })

@@ -73,11 +73,12 @@ fn workers(out: &mut String, state: &State) {
     let stuck = supervised.iter().filter(|w| w.is_stuck).count();
     let panics: u64 = supervised.iter().map(|w| w.panics).sum();
     let open = sum(&state.workers, |w| w.connections.now());
+    let flows = sum(&state.workers, |w| w.flows.now());
     let log = state.log_counts();
     let class = if stuck > 0 { "down" } else { "up" };
     let _ = write!(
         out,
-        "<p><span class=\"{class}\">{} workers, {stuck} stuck</span>, {panics} panics; {open} of {} client connections; \
+        "<p><span class=\"{class}\">{} workers, {stuck} stuck</span>, {panics} panics; {open} of {} client connections, {flows} flows; \
          access log {} written, {} dropped, {} lost",
         supervised.len(),
         state.sizes.connections_max,

@@ -347,7 +347,8 @@ async fn end(
         () = tokio::time::sleep(grace) => tracing::warn!(grace_s = grace.as_secs(), "the grace is over; what is still open is cut"),
         name = stop.wait() => tracing::warn!(signal = name, "told again; what is still open is cut"),
     }
-    let connections_cut = state.workers.iter().map(|worker| worker.connections.now()).sum();
+    let connections_cut =
+        state.workers.iter().map(|worker| worker.connections.now() + worker.flows.now()).sum();
     state.shutdown.raise(ShutdownStage::Now);
     orders.give_surely(Order::Shutdown).await;
     let all_ended = supervisor.is_finished();

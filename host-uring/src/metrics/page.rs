@@ -313,7 +313,12 @@ fn services(page: &mut Page, view: &View<'_>) {
             }
         });
     }
-    page.family("forebay_client_connections_open", Kind::Gauge, "", "Client connections that are open.");
+    page.family(
+        "forebay_client_connections_open",
+        Kind::Gauge,
+        "",
+        "Client connections that are open; flows of UDP services count as such.",
+    );
     each_service(view, |service| {
         let open = service.shared.counts.sum(|s| s.connections.now());
         page.sample(&[("virtual_service", &service.name)], open);

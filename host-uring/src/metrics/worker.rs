@@ -17,6 +17,8 @@ pub struct WorkerMetrics {
     pub generations: AtomicU64,
     /// Client connections.
     pub connections: Open,
+    /// Flows of datagrams, each of which takes half the place of a connection.
+    pub flows: Open,
     /// Connections refused because a limit of the engine was reached.
     pub connections_refused_limit: Counter,
     /// Failures to accept: no file descriptor or memory left.
@@ -165,5 +167,6 @@ impl WorkerMetrics {
     /// then there is no other writer.
     pub fn settle_after_panic(&self) {
         self.connections.settle();
+        self.flows.settle();
     }
 }

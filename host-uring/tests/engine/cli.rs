@@ -69,6 +69,34 @@ fn a_configuration_is_not_its_own_log() {
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
 }
 
+//= test CFG-PATH-03
+#[test]
+fn a_file_of_authorities_that_is_none_is_a_problem_of_the_configuration() {
+    let folder = std::env::temp_dir().join(format!("forebay-authorities-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("se.toml");
+    std::fs::write(folder.join("empty.pem"), "nothing\n").expect("written");
+    // A pipe that nobody writes into would be waited for.
+    for (named, said) in [
+        ("absent.pem", "No such file"),
+        ("empty.pem", "holds no certificate"),
+        ("/dev/zero", "no ordinary file"),
+    ] {
+        let document = format!(
+            "version = 1\n[[health_monitor]]\nname = \"m\"\ntype = \"https\"\nca_file = \"{named}\"\n\
+             [[pool]]\nname = \"p\"\nhealth_monitors = [\"m\"]\n[[pool.server]]\naddress = \"127.0.0.1:1\"\n\
+             [[virtual_service]]\nname = \"v\"\nlisten = [\"127.0.0.1:18099\"]\npool = \"p\"\n"
+        );
+        std::fs::write(&file, &document).expect("written");
+        let done = run(&["check", "--config", file.to_str().expect("a path")]);
+        let error = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(1), "{named}: {error}");
+        assert!(error.contains("se.toml:5: health_monitor[0].ca_file: "), "{named}: {error}");
+        assert!(error.contains(said), "{named}: {error}");
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder is ours");
+}
+
 #[test]
 fn completions_and_manual_pages_name_every_command() {
     let bash = text(&run(&["completions", "bash"]).stdout);

@@ -61,7 +61,7 @@ section! {
         name: String, is rules::name;
         /// What happens when the client's server cannot serve.
         server_down: ServerDown = ServerDown::PickNewServer;
-        /// Minutes that an entry lives after the client's last connection closed; 0: not at all. Avi: `ip_persistent_timeout`, from 1.
+        /// Minutes that an entry lives after the client's last connection closed; 0: no persistence. Avi: `ip_persistent_timeout`, from 1.
         timeout_min: u16 = 5, in 0..=720;
         /// Bits of an IPv4 address that count; 0: all clients to one server.
         ipv4_prefix_bits: u8 = 32, in 0..=32;

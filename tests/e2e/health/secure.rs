@@ -237,7 +237,7 @@ fn a_file_of_authorities_that_is_not_there_is_said_at_the_start_and_at_a_reload(
     let mut engine = Engine::spawn(&lab, &missing, &Options::default());
     assert!(!engine.process.wait(secs(15)).success());
     let said = engine.process.printed();
-    assert!(said.contains("health_monitor \"web\": ca_file") && said.contains("missing.pem"), "{said}");
+    assert!(said.contains("health_monitor[0].ca_file: ") && said.contains("missing.pem"), "{said}");
     let engine = lab.engine(&(config::service("web", at) + &watched("web", server, QUICK, "")));
     engine.write(&missing);
     let answer = engine.admin(&serde_json::json!({ "command": "reload" })).to_string();

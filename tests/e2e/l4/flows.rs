@@ -149,6 +149,8 @@ fn after_a_workers_panic_its_clients_are_served_anew_and_the_others_flows_go_on(
     let failed = ended(&engine, "worker_failed");
     assert!(failed > 0.0 && failed < 24.0, "{failed} flows were the worker's");
     assert_eq!(open(&engine), 24.0);
+    let status = engine.ask(&["status"]);
+    assert!(status.contains(" 0 of ") && status.contains(" client connections, 24 flows, "), "{status}");
 }
 
 //= test OBS-WORKER-02

@@ -187,13 +187,14 @@ type Rows = (Vec<&'static str>, Vec<Row>);
 fn headline(before: Option<&Sample>, now: &Sample) -> String {
     let status = &now.status;
     let workers = list(&status["workers"]);
-    let open: u64 = workers.iter().filter_map(|w| w["connections_open"].as_u64()).sum();
+    let sum = |of: &str| -> u64 { workers.iter().filter_map(|w| w[of].as_u64()).sum() };
+    let (open, flows) = (sum("connections_open"), sum("flows_open"));
     let stuck = workers.iter().filter(|w| w["stuck"] == true).count();
     let total = |sample: &Sample| -> u64 {
         list(&sample.status["virtual_services"]).iter().filter_map(|s| s["requests"].as_u64()).sum()
     };
     format!(
-        "{} {}, up {}: {} requests/s, {open} of {} connections, {} MiB, {} workers ({stuck} stuck), {} log lines dropped",
+        "{} {}, up {}: {} requests/s, {open} of {} connections, {flows} flows, {} MiB, {} workers ({stuck} stuck), {} log lines dropped",
         text(&status["engine"]),
         if status["ready"] == true { "ready" } else { "NOT READY" },
         seconds(status["uptime_s"].as_u64().unwrap_or(0)),

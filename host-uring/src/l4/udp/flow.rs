@@ -173,7 +173,7 @@ impl Flow {
         let target = &route.servers[server.at()];
         target.counts.connections.opened.inc();
         plan.service(service).counts.connections.opened.inc();
-        worker.metrics.connections.opened.inc();
+        worker.metrics.flows.opened.inc();
         worker.connections.set(worker.connections.get() + 1);
         let now = worker.rt.now();
         Ok(Flow {
@@ -362,7 +362,7 @@ impl Drop for Flow {
         }
         self.server_counts().connections.closed.inc();
         self.counts().connections.closed.inc();
-        worker.metrics.connections.closed.inc();
+        worker.metrics.flows.closed.inc();
         worker.connections.set(worker.connections.get() - 1);
         if std::thread::panicking() {
             return;
