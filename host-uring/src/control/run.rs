@@ -1,6 +1,6 @@
 //! The control thread from start to stop.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,7 +107,7 @@ pub fn run(
         })?;
     }
     let names = Arc::new(Book::default());
-    let tree = runtime.block_on(resolved(tree, &snapshot, &names));
+    let tree = runtime.block_on(resolved(tree, &snapshot, &names, heir.as_mut().map(Heir::names)));
     let problems = health::unable(&tree);
     if !problems.is_empty() {
         return Err(anyhow!("{}", problems.join("\n")));
@@ -140,8 +140,14 @@ struct Opened {
 
 /// The tree with the addresses that the servers' names have now, as far as they are known within a few seconds.
 //= NAME-START-01
-async fn resolved(tree: Arc<Tree>, snapshot: &Snapshot, names: &Arc<Book>) -> Arc<Tree> {
+async fn resolved(
+    tree: Arc<Tree>,
+    snapshot: &Snapshot,
+    names: &Arc<Book>,
+    known: Option<impl Iterator<Item = (String, Vec<IpAddr>)>>,
+) -> Arc<Tree> {
     names.follow(snapshot);
+    names.inherit(known.into_iter().flatten());
     if forebay_snapshot::host_names(snapshot).next().is_none() {
         return tree;
     }

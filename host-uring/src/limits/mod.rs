@@ -140,6 +140,10 @@ pub const HANDOVER_FRAME_BYTES_MAX: usize = 1 << 20;
 pub const HANDOVER_ENTRIES_MAX: usize = 8_192;
 /// Servers in one frame, each with its reason in the longest spelling of JSON.
 pub const HANDOVER_SERVERS_MAX: usize = 200;
+/// Names of servers in one frame: 64 addresses each of 42 bytes at most with 300 bytes around them fit into it thrice.
+pub const HANDOVER_NAMES_AT_ONCE_MAX: usize = 100;
+/// Names of servers that an old process may tell of: beyond this it is no engine. A configuration has a server for each.
+pub const HANDOVER_NAMES_MAX: usize = 1 << 20;
 /// Sockets that go over in an upgrade: more than the file limit of a usual machine allows.
 pub const HANDOVER_SOCKETS_MAX: usize = 1 << 20;
 /// Bytes of what is said of why a server has its state.

@@ -115,6 +115,36 @@ fn an_address_that_is_added_serves_and_one_that_is_gone_drains_and_clients_stay_
     assert_eq!(engine.metric("forebay_server_cuts_total", &[]), 0.0, "it ended by itself");
 }
 
+//= test NAME-LOST-03
+#[test]
+fn a_name_that_is_lost_keeps_its_addresses_over_an_upgrade() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<2>(&lab);
+    let [_a, _b] = demos(&lab, ["a", "b"], ips, port);
+    let mut dns = Dnsmasq::start(&lab, lab.address(), &[(NAME, &ips[..1])]);
+    let at = lab.address();
+    let mut engine = engine(&lab, dns.at, "ttl_min_s = 1", &web(at, "", &[format!("{NAME}:{port}")]));
+    dns.process.kill();
+    let mut olds = Vec::new();
+    // Twice: what was inherited is handed on as well.
+    for _ in 0..2 {
+        olds.push(engine.upgrade(&Options::default()));
+        for _ in 0..3 {
+            let answer = Client::new(at).get_once("/").expect("served");
+            assert_eq!((answer.status, answer.server()), (200, "a"), "the last that was known");
+        }
+        eventually("the new process has asked for itself", secs(40), || {
+            engine.metric("forebay_server_names", &[("state", "lost")]) == 1.0
+        });
+        expect_servers(&engine, &ips[..1], port);
+    }
+    let _dns = Dnsmasq::start(&lab, dns.at, &[(NAME, &ips[1..])]);
+    expect_servers(&engine, &ips[1..], port);
+    eventually("the other one serves", secs(10), || {
+        Client::new(at).get_once("/").expect("served").server() == "b"
+    });
+}
+
 //= test NAME-LOST-01
 #[test]
 fn a_name_that_is_lost_keeps_its_addresses_until_it_is_back() {

@@ -13,7 +13,7 @@ use tokio::sync::{MutexGuard, mpsc, oneshot};
 
 use super::Standing;
 use super::servers;
-use super::wire::{Frame, PROTOCOL, Say, What, Wire};
+use super::wire::{Frame, NameSaid, PROTOCOL, Say, What, Wire};
 use crate::config::{Override, Transport};
 use crate::control::doors::Lent;
 use crate::control::reload::Reloader;
@@ -21,8 +21,8 @@ use crate::control::sockets::Place;
 use crate::control::supervisor::{Order, Orders};
 use crate::control::{SeatListener, State};
 use crate::limits::{
-    HANDOVER_CALLERS_MAX, HANDOVER_ENTRIES_MAX, HANDOVER_LOOK_MS, HANDOVER_PAUSE_MS,
-    HANDOVER_PROGRESS_ENTRIES, HANDOVER_READY_S, HANDOVER_SERVERS_MAX, HANDOVER_STEP_S,
+    HANDOVER_CALLERS_MAX, HANDOVER_ENTRIES_MAX, HANDOVER_LOOK_MS, HANDOVER_NAMES_AT_ONCE_MAX,
+    HANDOVER_PAUSE_MS, HANDOVER_PROGRESS_ENTRIES, HANDOVER_READY_S, HANDOVER_SERVERS_MAX, HANDOVER_STEP_S,
 };
 use crate::metrics::page::VERSION;
 use crate::persist::Store;
@@ -231,6 +231,16 @@ impl Giver {
         let known = servers::known(&self.state.tree());
         for list in known.chunks(HANDOVER_SERVERS_MAX) {
             wire.say(&Say::Servers { list: list.to_vec() }, &[], in_step(), &stops)?;
+        }
+        let names: Vec<NameSaid> = self
+            .state
+            .names
+            .known()
+            .into_iter()
+            .map(|(name, addresses)| NameSaid { name, addresses })
+            .collect();
+        for list in names.chunks(HANDOVER_NAMES_AT_ONCE_MAX) {
+            wire.say(&Say::Names { list: list.to_vec() }, &[], in_step(), &stops)?;
         }
         self.give_tables(wire, store)?;
         let until = Instant::now() + Duration::from_secs(HANDOVER_READY_S);

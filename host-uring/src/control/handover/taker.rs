@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -16,13 +16,15 @@ use tokio::sync::mpsc;
 
 use super::fds::{self, Peer};
 use super::servers;
-use super::wire::{Frame, PROTOCOL, Say, ServerSaid, What, Wire};
+use super::wire::{Frame, NameSaid, PROTOCOL, Say, ServerSaid, What, Wire};
 use crate::config::{Transport, Tree};
 use crate::control::alone::Claim;
 use crate::control::sockets::{Handed, Place};
 use crate::control::supervisor::{Order, Orders};
 use crate::control::{ListenSocket, ShutdownStage, State};
-use crate::limits::{HANDOVER_END_S, HANDOVER_READY_S, HANDOVER_SOCKETS_MAX, HANDOVER_STEP_S};
+use crate::limits::{
+    HANDOVER_END_S, HANDOVER_NAMES_MAX, HANDOVER_READY_S, HANDOVER_SOCKETS_MAX, HANDOVER_STEP_S,
+};
 use crate::metrics::page::VERSION;
 use crate::persist::Store;
 use crate::persist::moving::{Arrived, Told};
@@ -64,6 +66,7 @@ pub struct Heir {
     /// The lock on the state folder.
     pub lock: Option<OwnedFd>,
     servers: Vec<ServerSaid>,
+    names: Vec<NameSaid>,
     tables: Vec<(u64, String)>,
     alike: bool,
     /// Its last word has come: nobody holds entries but this process.
@@ -135,6 +138,7 @@ fn ask_at(path: &Path, user: Option<u32>) -> anyhow::Result<Heir> {
         upgrade: None,
         lock: None,
         servers: Vec::new(),
+        names: Vec::new(),
         tables: Vec::new(),
         alike: true,
         over: Arc::default(),
@@ -153,6 +157,11 @@ impl Heir {
     /// Says when the other process has no client any more.
     pub(in crate::control) fn over(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.over)
+    }
+
+    /// Where names of servers led when the other process was asked.
+    pub(in crate::control) fn names(&mut self) -> impl Iterator<Item = (String, Vec<IpAddr>)> + use<> {
+        std::mem::take(&mut self.names).into_iter().map(|said| (said.name, said.addresses))
     }
 
     fn next(&mut self, patience_s: u64) -> anyhow::Result<Frame> {
@@ -243,6 +252,9 @@ impl Heir {
         loop {
             match self.next(HANDOVER_READY_S)? {
                 Frame::Said(Say::Servers { list }) => self.servers.extend(list),
+                Frame::Said(Say::Names { list }) if self.names.len() < HANDOVER_NAMES_MAX => {
+                    self.names.extend(list);
+                }
                 Frame::Said(Say::Tables { list, .. }) => {
                     self.tables = list;
                     return Ok(());

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -61,6 +61,16 @@ pub(super) struct ServerSaid {
     pub why: String,
 }
 
+/// Where a server's name leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NameSaid {
+    /// The name, without a port.
+    pub name: String,
+    /// Its addresses, one at least.
+    pub addresses: Vec<IpAddr>,
+}
+
 /// What is said, in the order in which it is said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case", deny_unknown_fields)]
@@ -99,6 +109,11 @@ pub(super) enum Say {
     Servers {
         /// What is known.
         list: Vec<ServerSaid>,
+    },
+    /// Where names of servers lead, before the tables; those that lead nowhere are not told.
+    Names {
+        /// What is known.
+        list: Vec<NameSaid>,
     },
     /// The tables whose entries follow; an entry names its table by its place here.
     Tables {

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use self::lookup::{Answer, Resolver};
 use crate::config::{Addresses, Tree, Unplaced};
 use crate::limits::{
-    NAME_FILES_LOOK_S, NAME_FIRST_WAIT_MS, NAME_LOOKUPS_AT_ONCE_MAX, NAME_PUBLISH_MS, NAME_RETRY_FIRST_S,
-    NAME_RETRY_MAX_S,
+    NAME_ADDRESSES_MAX, NAME_FILES_LOOK_S, NAME_FIRST_WAIT_MS, NAME_LOOKUPS_AT_ONCE_MAX, NAME_PUBLISH_MS,
+    NAME_RETRY_FIRST_S, NAME_RETRY_MAX_S,
 };
 use crate::metrics::NamesView;
 
@@ -93,6 +93,28 @@ impl Book {
         }
         drop(names);
         self.woken.notify_one();
+    }
+
+    /// The names that lead somewhere, each to its addresses.
+    pub fn known(&self) -> Vec<(String, Vec<IpAddr>)> {
+        let names = self.names();
+        let known = names.iter().filter(|(_, entry)| !entry.addresses.is_empty());
+        known.map(|(name, entry)| (name.clone(), entry.addresses.clone())).collect()
+    }
+
+    /// Begins with where names led for the process before this one. They are asked for at once, and waited for by nobody.
+    //= NAME-LOST-03
+    pub fn inherit(&self, known: impl IntoIterator<Item = (String, Vec<IpAddr>)>) {
+        let mut names = self.names();
+        for (name, mut addresses) in known {
+            // The configuration may be another one than that process had.
+            let Some(entry) = names.get_mut(&name).filter(|entry| entry.addresses.is_empty()) else {
+                continue;
+            };
+            addresses.truncate(NAME_ADDRESSES_MAX);
+            entry.addresses = addresses;
+            entry.due = Instant::now();
+        }
     }
 
     /// Looks up the names that were never looked up, as far as that goes within a few seconds.
