@@ -17,6 +17,7 @@ use super::refused::{Code, Refused};
 use super::supervisor::{Order, Orders};
 use super::{Running, SeatListener, State, names, resident, sockets};
 use crate::config::{Listener, Transport, Tree};
+use crate::health::events::say_reload;
 use crate::health::{unable, unix_s};
 use crate::limits::{RELOAD_WAIT_S, WATCH_LOOK_MS};
 use crate::metrics::WorkerMetrics;
@@ -211,6 +212,7 @@ impl Reloader {
         let before = self.state.tree();
         let changes = changes(&before, &running.tree);
         names::say_left_out(Some(&before), &running.tree);
+        say_reload(&before, &running.tree);
         let had_tables = self.state.running().store.partitions() > 0;
         self.state.set_running(Arc::clone(&running));
         self.orders.give_surely(Order::Configure(Arc::clone(&running), added)).await;

@@ -116,3 +116,29 @@ fn a_pool_whose_last_server_is_drained_is_down_and_up_again_after_it() {
     assert_eq!((all("DOWN"), all("UP")), ([1, 1], [1, 1]));
     assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
 }
+
+//= test OBS-EVENT-01
+#[test]
+fn a_reload_that_takes_a_pools_last_server_out_says_so() {
+    let lab = Lab::new();
+    let [a, b] = lab.demos(["a", "b"]);
+    let at = lab.address();
+    let enabled = |first: bool, second: bool| {
+        let keys = |yes: bool| if yes { "" } else { "enabled = false" };
+        config::service("web", at)
+            + &config::pool_of("web", "", &[(a.address, keys(first)), (b.address, keys(second))])
+    };
+    let engine = lab.engine(&enabled(true, true));
+    let said = |event: &str| engine.process.printed().lines().filter(|line| line.contains(event)).count();
+    let all = || ["POOL_DOWN", "VS_DOWN", "POOL_UP", "VS_UP"].map(|what| said(&format!("event=\"{what}\"")));
+    for (first, second, want) in [
+        (false, true, [0, 0, 0, 0]),
+        (false, false, [1, 1, 0, 0]),
+        (true, false, [1, 1, 1, 1]),
+        (false, true, [1, 1, 1, 1]),
+    ] {
+        engine.load(&enabled(first, second));
+        // A line that was written before the answer may still be on its way.
+        eventually(&format!("events are {want:?}"), secs(5), || all() == want);
+    }
+}
