@@ -216,6 +216,7 @@ async fn control(
     let (tell, mut came) = mpsc::channel(1);
     // Another process has the same sockets: none of them may go by a change of the configuration before that is settled.
     let mut held = heir.as_ref().and_then(|_| reloader.hold());
+    let choice = heir.as_ref().map(Heir::choice).unwrap_or_default();
     let (supervisor, mut waiting, mut doors, before) = match heir {
         None => (supervisor, None, Some(open(Doors::bind(engine, web)?)?), Arc::new(AtomicBool::new(true))),
         Some(mut heir) => {
@@ -231,7 +232,15 @@ async fn control(
         tokio::select! {
             name = stop.wait() => {
                 if waiting.is_some() {
-                    return Err(not_taken_over(state, &orders, supervisor, &format!("{name} came before it was done")).await);
+                    let mut reason = choice.choose().then(|| format!("{name} came before it was done"));
+                    if reason.is_none() && let Some(Came::Failed(why)) = came.recv().await {
+                        reason = Some(why);
+                    }
+                    if let Some(reason) = reason {
+                        return Err(not_taken_over(state, &orders, supervisor, &reason).await);
+                    }
+                    // It was settled in this moment that this process serves: it stops like any other engine.
+                    drop(held.take());
                 }
                 standing.stop();
                 while standing.is_busy() {

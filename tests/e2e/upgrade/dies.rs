@@ -40,7 +40,9 @@ fn whoever_asks_and_goes_away_at_any_step_leaves_the_old_process_as_it_was() {
     let mut chat = websocket(at);
     let mut kept = Client::new(at);
     assert_eq!(kept.get("/").expect("served").status, 200);
-    for (step, last) in ["", "hello", "welcome", "copied", "ready", "go"].into_iter().enumerate() {
+    for (step, last) in
+        ["", "hello", "welcome", "copied", "ready", "go", "taken", "yours"].into_iter().enumerate()
+    {
         let failed = engine.process.printed().matches("UPGRADE_FAILED").count();
         let mut new = Speaker::new(&engine);
         if step > 0 {
@@ -59,6 +61,13 @@ fn whoever_asks_and_goes_away_at_any_step_leaves_the_old_process_as_it_was() {
             // Now nobody accepts, until the old one learns that the new one is gone.
             new.waits_for("go");
         }
+        if step > 5 {
+            new.say(&json!({ "say": "taken", "listeners": [at], "datagrams": [] }));
+        }
+        if step > 6 {
+            // It may serve, and has not said that it does.
+            new.waits_for("yours");
+        }
         drop(new);
         if step > 0 {
             eventually(&format!("it is given up after {last:?}"), secs(10), || {
@@ -74,6 +83,27 @@ fn whoever_asks_and_goes_away_at_any_step_leaves_the_old_process_as_it_was() {
     goes_on(&engine, at, "a");
     assert!(echoes(&mut chat), "the old process serves it");
     drop(old);
+}
+
+//= test UPG-ORDER-01
+#[test]
+fn an_old_process_that_is_stopped_while_the_other_one_does_not_say_that_it_serves_hears_it_no_more() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let mut engine = lab.engine(&web(at, "", &[a.address]));
+    let mut new = Speaker::new(&engine);
+    new.hello();
+    new.waits_for("copied");
+    new.say(&json!({ "say": "ready" }));
+    new.waits_for("go");
+    new.say(&json!({ "say": "taken", "listeners": [at], "datagrams": [] }));
+    new.waits_for("yours");
+    engine.process.signal(libc::SIGTERM);
+    assert_eq!(new.waits_for("refused")["reason"], "this process stops");
+    // Too late: it is told why, and cannot say it any more.
+    assert!(new.is_unheard(&json!({ "say": "serving" })));
+    assert_eq!(engine.process.wait(secs(10)).code(), Some(0));
 }
 
 //= test UPG-ORDER-01

@@ -13,6 +13,14 @@ pub fn door(engine: &Engine) -> PathBuf {
     engine.config.with_extension("sock.upgrade")
 }
 
+fn frame(say: &Value) -> Vec<u8> {
+    let body = say.to_string();
+    let mut bytes = (body.len() as u32).to_le_bytes().to_vec();
+    bytes.push(0);
+    bytes.extend(body.bytes());
+    bytes
+}
+
 /// One who asks an engine for what it has.
 pub struct Speaker(UnixStream);
 
@@ -32,11 +40,12 @@ impl Speaker {
 
     /// Says something.
     pub fn say(&mut self, say: &Value) {
-        let body = say.to_string();
-        let mut bytes = (body.len() as u32).to_le_bytes().to_vec();
-        bytes.push(0);
-        bytes.extend(body.bytes());
-        self.send(&bytes);
+        self.send(&frame(say));
+    }
+
+    /// Whether something cannot be said any more.
+    pub fn is_unheard(&mut self, say: &Value) -> bool {
+        self.0.write_all(&frame(say)).is_err()
     }
 
     /// Greets as a new process of this version does.

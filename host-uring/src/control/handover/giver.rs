@@ -66,6 +66,9 @@ struct Talk {
     sent: u64,
     applied: u64,
     taken: Option<BTreeSet<Place>>,
+    /// It has been told that it may serve, and has said that it does.
+    told: bool,
+    serves: bool,
 }
 
 /// Answers who wants to take over, until dropped.
@@ -163,13 +166,12 @@ impl Giver {
         let (mut talk, mut paused) = (Talk::default(), false);
         let held = self.hold_configuration();
         let given = held.and_then(|held| {
-            let given = self.give(&mut wire, &store, &mut talk, &mut paused);
-            given.and_then(
-                |taken| if self.standing.settle() { Ok((held, taken)) } else { Err(Failed::stops()) },
-            )
+            let taken = self.give(&mut wire, &store, &mut talk, &mut paused)?;
+            Ok((held, taken))
         });
         match given {
             Ok((_held, taken)) => {
+                self.standing.settle();
                 tracing::info!(
                     event = "UPGRADE_GIVEN",
                     pid = peer.pid,
@@ -179,9 +181,6 @@ impl Giver {
                 let (done, is_done) = oneshot::channel();
                 self.orders.give_from_thread(Order::Yield(taken, done));
                 let _ = is_done.blocking_recv();
-                if let Err(error) = wire.say(&Say::Yours {}, &[], in_step(), &|| false) {
-                    tracing::error!(%error, "the new process was ready, and does not hear that it is to serve");
-                }
                 // The control thread is gone only when the process ends.
                 let _ = self.given.blocking_send(Successor { pid: peer.pid });
                 self.report(&mut wire, &store, &mut talk);
@@ -217,7 +216,7 @@ impl Giver {
         }
     }
 
-    /// Gives everything, up to the moment when the other process is about to accept. Gives the addresses that it has.
+    /// Gives everything, up to the moment when the other process serves. Gives the addresses that it has.
     //= UPG-ORDER-01
     fn give(
         &self,
@@ -269,9 +268,9 @@ impl Giver {
         }
         wire.say(&Say::Go {}, &[], in_step(), &stops)?;
         let until = in_step();
-        loop {
+        let taken = loop {
             if let Some(taken) = talk.taken.take() {
-                return Ok(taken);
+                break taken;
             }
             self.tell_changes(wire, store, talk, Duration::ZERO)?;
             if let Some(frame) = wire.look()? {
@@ -280,7 +279,36 @@ impl Giver {
             if Instant::now() >= until {
                 return Err(Failed("the new process does not say that it has all".to_owned()));
             }
+        };
+        talk.told = true;
+        wire.say(&Say::Yours {}, &[], until, &stops)?;
+        self.wait_until_it_serves(wire, talk, until)?;
+        Ok(taken)
+    }
+
+    /// Waits until the other process has said that it serves. If not, it cannot say so any more: exactly one of the two
+    /// serves.
+    //= UPG-ORDER-01
+    fn wait_until_it_serves(&self, wire: &mut Wire, talk: &mut Talk, until: Instant) -> Result<(), Failed> {
+        let failed = loop {
+            match wire.look().map_err(Failed::from).and_then(|frame| frame.map_or(Ok(()), |f| talk.hear(f))) {
+                Ok(()) if talk.serves => return Ok(()),
+                Ok(()) if self.standing.stops() => break Failed::stops(),
+                Ok(()) if Instant::now() >= until => {
+                    break Failed("the new process does not say that it serves".to_owned());
+                }
+                Ok(()) => {}
+                Err(failed) => break failed,
+            }
+        };
+        wire.stop_hearing();
+        // It may have said so in this moment, and serves then.
+        while let Ok(Some(frame)) = wire.look_now() {
+            if talk.hear(frame).is_err() || talk.serves {
+                break;
+            }
         }
+        if talk.serves { Ok(()) } else { Err(failed) }
     }
 
     //= UPG-SOCKET-01
@@ -454,6 +482,7 @@ impl Talk {
                 let datagrams = datagrams.into_iter().map(|address| (address, Transport::Datagrams));
                 self.taken = Some(streams.chain(datagrams).collect());
             }
+            Frame::Said(Say::Serving {}) if self.told && !self.serves => self.serves = true,
             Frame::Said(Say::Refused { reason }) => return Err(Failed(reason)),
             Frame::End => return Err(Failed("the new process is gone".to_owned())),
             _ => return Err(Failed("the new process says what makes no sense".to_owned())),

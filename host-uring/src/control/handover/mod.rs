@@ -3,8 +3,8 @@
 //! The new one asks at a socket beside the admin socket. It gets the listening sockets themselves, what is known of the
 //! servers, and the persistence tables; it builds its workers and says that it is ready. Only then the old one stops
 //! accepting, tells what has changed last, and lets the new one accept; it ends what it serves within its grace, and tells
-//! of every client whose connection closes until its own end. Until the new one has said that it accepts, whatever goes
-//! wrong leaves the old one as it was.
+//! of every client whose connection closes until its own end. Until the new one has said that it serves, whatever goes
+//! wrong leaves the old one as it was; that word arrives before the old one stops listening to it, or cannot be said.
 
 mod entries;
 mod fds;

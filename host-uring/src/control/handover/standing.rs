@@ -52,14 +52,9 @@ impl Standing {
         }
     }
 
-    /// The other process serves; `false`: too late, this one stops.
-    pub(super) fn settle(&self) -> bool {
-        let mut stands = self.lock();
-        if stands.stops {
-            return false;
-        }
-        stands.phase = Phase::Given;
-        true
+    /// The other process serves.
+    pub(super) fn settle(&self) {
+        self.lock().phase = Phase::Given;
     }
 
     /// Nothing came of it.

@@ -1,7 +1,7 @@
 //! The new process: asks for what the old one has, and goes on with it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -71,6 +71,18 @@ pub struct Heir {
     alike: bool,
     /// Its last word has come: nobody holds entries but this process.
     over: Arc<AtomicBool>,
+    choice: Choice,
+}
+
+/// Whether this process serves or stops: whoever chooses first has chosen.
+#[derive(Clone, Default)]
+pub(in crate::control) struct Choice(Arc<AtomicBool>);
+
+impl Choice {
+    /// Chooses; `false`: it was chosen before.
+    pub(in crate::control) fn choose(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 fn never() -> bool {
@@ -142,6 +154,7 @@ fn ask_at(path: &Path, user: Option<u32>) -> anyhow::Result<Heir> {
         tables: Vec::new(),
         alike: true,
         over: Arc::default(),
+        choice: Choice::default(),
     };
     heir.read_sockets(sockets)?;
     heir.read_servers()?;
@@ -162,6 +175,11 @@ impl Heir {
     /// Where names of servers led when the other process was asked.
     pub(in crate::control) fn names(&mut self) -> impl Iterator<Item = (String, Vec<IpAddr>)> + use<> {
         std::mem::take(&mut self.names).into_iter().map(|said| (said.name, said.addresses))
+    }
+
+    /// To be asked before this process stops while it is not settled yet that it serves.
+    pub(in crate::control) fn choice(&self) -> Choice {
+        self.choice.clone()
     }
 
     fn next(&mut self, patience_s: u64) -> anyhow::Result<Frame> {
@@ -348,15 +366,16 @@ impl Following {
     //= UPG-ORDER-01
     fn until_open(&mut self) -> Result<(), String> {
         let until = Instant::now() + Duration::from_secs(HANDOVER_READY_S);
+        let stops = || "the new process was told to stop".to_owned();
         let mut decided = Vec::new();
-        let mut ready = false;
+        let (mut ready, mut chosen) = (false, false);
         loop {
             if !ready && self.state.is_ready() {
-                self.heir.wire.say(&Say::Ready {}, &[], in_step(), &never).map_err(|e| e.to_string())?;
+                self.say(&Say::Ready {}).map_err(|e| e.to_string())?;
                 ready = true;
             }
             if self.state.shutdown.stage() != ShutdownStage::Running {
-                return Err("the new process was told to stop".to_owned());
+                return Err(stops());
             }
             match self.heir.wire.look() {
                 Ok(None) => {}
@@ -370,15 +389,24 @@ impl Following {
                         there.map(|one| one.address).collect()
                     };
                     let (listeners, datagrams) = (at(Transport::Stream), at(Transport::Datagrams));
-                    // If that one has died in this moment, the next look tells it.
-                    let _ = self.heir.wire.say(&Say::Taken { listeners, datagrams }, &[], in_step(), &never);
+                    self.say(&Say::Taken { listeners, datagrams }).map_err(|e| e.to_string())?;
                 }
-                Ok(Some(Frame::Said(Say::Yours {}))) if ready => {
-                    self.open();
-                    return Ok(());
+                Ok(Some(Frame::Said(Say::Yours {}))) if ready && !chosen => {
+                    if !self.heir.choice.choose() {
+                        return Err(stops());
+                    }
+                    chosen = true;
+                    // Who cannot say so does not serve: the old one has taken it back, or is gone, as the next look tells.
+                    if self.say(&Say::Serving {}).map_err(|e| e.to_string())? {
+                        self.open();
+                        return Ok(());
+                    }
                 }
                 Ok(Some(Frame::Said(Say::Refused { reason }))) => return Err(reason),
                 Ok(Some(Frame::End)) | Err(_) if self.old_is_gone() => {
+                    if !chosen && !self.heir.choice.choose() {
+                        return Err(stops());
+                    }
                     tracing::warn!(
                         event = "UPGRADE_ALONE",
                         pid = self.heir.old.pid,
@@ -436,7 +464,22 @@ impl Following {
             );
         }
         self.frames += 1;
-        self.heir.wire.say(&Say::Applied { frame: self.frames }, &[], in_step(), &never)
+        self.say(&Say::Applied { frame: self.frames }).map(|_| ())
+    }
+
+    /// Says something. `false`: the other process does not listen any more; what it has said last is still to be read.
+    ///
+    /// # Errors
+    /// It listens, and takes nothing.
+    fn say(&mut self, say: &Say) -> io::Result<bool> {
+        match self.heir.wire.say(say, &[], in_step(), &never) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                tracing::debug!(%error, ?say, "the other process does not hear it");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     //= UPG-ALONE-01
@@ -464,7 +507,7 @@ fn is_gone(pid: i32) -> Option<bool> {
         Ok(stat) => stat
             .rsplit_once(')')
             .map(|(_, rest)| matches!(rest.trim_start().as_bytes().first(), Some(b'Z' | b'X'))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(true),
         Err(_) => None,
     }
 }

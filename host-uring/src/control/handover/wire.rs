@@ -138,8 +138,10 @@ pub(super) enum Say {
         /// Those for datagrams.
         datagrams: Vec<SocketAddr>,
     },
-    /// The old process: it is settled. Accept.
+    /// The old process: you may serve.
     Yours {},
+    /// The new process: I do. From this word on the old one has no part in it; until then it may take everything back.
+    Serving {},
     /// The new process: the frame of entries with this number, from 1, is in my tables.
     Applied {
         /// Its number.
@@ -247,6 +249,13 @@ impl Wire {
                 return Err(io::Error::new(ErrorKind::TimedOut, "the other process says nothing"));
             }
         }
+    }
+
+    /// From now on the other end can say nothing more, and learns so when it tries; what it has said before can still be
+    /// read.
+    pub(super) fn stop_hearing(&self) {
+        // It fails only where there is no other end any more.
+        let _ = self.stream.shutdown(std::net::Shutdown::Read);
     }
 
     /// Cuts a frame off what was read.
