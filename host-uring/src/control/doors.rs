@@ -132,6 +132,9 @@ impl Doors {
         );
         tasks.push(tokio::spawn(answers).abort_handle());
         if let Some(upgrade) = &upgrade {
+            //= UPG-ALONE-01
+            // Not before this process serves: until then whoever asks is answered by the one before.
+            handover::answer_as_this_process(upgrade.as_fd())?;
             lent.push((What::Upgrade, upgrade.as_fd().try_clone_to_owned()?));
             remove.push(RemoveAtEnd::new(handover::path(&socket)));
         }

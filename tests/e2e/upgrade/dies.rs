@@ -167,6 +167,27 @@ fn a_new_process_goes_on_alone_when_the_old_one_is_killed_in_the_middle() {
     eventually("it is ready", secs(10), || new.get("/readyz") == Some(200));
 }
 
+//= test UPG-ALONE-01
+#[test]
+fn a_third_process_goes_on_alone_when_the_second_is_killed_while_the_first_still_serves_a_client() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let text = web(at, "", &[a.address]);
+    let mut engine = lab.engine(&text);
+    let mut chat = websocket(at);
+    let first = engine.upgrade(&options());
+    let (_silent, more) = slow_to_know(&lab);
+    engine.write(&(text + &more));
+    let third = engine.successor(&options());
+    eventually("the tables are there", secs(10), || third.process.printed().contains("UPGRADE_TABLES"));
+    engine.process.kill();
+    assert_eq!(Client::new(at).get_once("/").expect("nobody is refused").status, 200);
+    assert!(third.process.printed().contains("UPGRADE_ALONE"), "{}", third.process.printed());
+    assert!(echoes(&mut chat), "the first process serves it still");
+    drop(first);
+}
+
 //= test UPG-STOP-01
 #[test]
 fn an_old_process_that_is_stopped_in_the_middle_stops_and_the_new_one_gives_up() {

@@ -36,6 +36,22 @@ pub(super) fn peer(stream: &UnixStream) -> io::Result<Peer> {
     Ok(Peer { pid: known.pid, uid: known.uid })
 }
 
+/// Makes this process the one whom [`peer`] names to those who connect from now on: the kernel notes who has called
+/// listen(2) last, and for a socket that was handed over that is another one.
+///
+/// # Errors
+/// It does not listen.
+pub(super) fn listen_as_this_process(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // The kernel cuts it to what it allows.
+    const QUEUE: libc::c_int = 1_024;
+    // SAFETY: the call takes no memory.
+    if unsafe { libc::listen(socket.as_raw_fd(), QUEUE) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// A number-valued option of a socket.
 ///
 /// # Errors

@@ -31,6 +31,14 @@ pub(super) fn path(admin_socket: &str) -> PathBuf {
     PathBuf::from(format!("{admin_socket}.upgrade"))
 }
 
+/// Makes this process the one whom the socket for upgrades names as the one that serves.
+///
+/// # Errors
+/// It does not listen.
+pub(super) fn answer_as_this_process(socket: BorrowedFd<'_>) -> std::io::Result<()> {
+    fds::listen_as_this_process(socket)
+}
+
 /// What tells a socket from all others of the machine.
 ///
 /// # Errors
