@@ -159,10 +159,14 @@ pub const HANDOVER_STEP_S: u64 = 5;
 pub const HANDOVER_READY_S: u64 = 30;
 /// Milliseconds for the workers to stop accepting; one that stands still accepts nothing anyway.
 pub const HANDOVER_PAUSE_MS: u64 = 1_000;
+/// Milliseconds from then until the new process serves; clients wait all the while.
+pub const HANDOVER_SETTLE_MS: u64 = 1_000;
+/// Frames of changes that are on their way to the other process: what it answers to so many always has room.
+pub const HANDOVER_FRAMES_MAX: u64 = 4;
 /// Milliseconds that a client's answer may wait until the other process knows to which server it is bound: a hundred
 /// times what it takes.
 pub const HANDOVER_KNOWN_MS: u64 = 50;
-/// Changes of entries that wait to be told to the other process (32 bytes each). Beyond, all entries are told again.
+/// Changes of entries that wait to be told to the other process (some 100 bytes each), one for each entry. Beyond, all entries are told again.
 pub const HANDOVER_CHANGES_MAX: usize = 65_536;
 /// Entries between two lines of progress in the log.
 pub const HANDOVER_PROGRESS_ENTRIES: u64 = 1_000_000;

@@ -316,7 +316,7 @@ impl Store {
             let _ = partition.remove(&self.catalog, key, now, group_now());
             drop(partition);
             if let Some(view) = view {
-                journal.note(Change::Gone(view.table, view.key));
+                journal.note(Change::Gone(*key, view.key));
             }
         }
     }

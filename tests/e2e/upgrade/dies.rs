@@ -1,11 +1,14 @@
 //! One of the two processes dies, or gives up, in the middle of it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Engine, Lab, config, eventually};
 use serde_json::json;
 
+use crate::sockets::Over;
 use crate::speak::Speaker;
 use crate::{echoes, options, web, websocket};
 
@@ -186,6 +189,72 @@ fn a_third_process_goes_on_alone_when_the_second_is_killed_while_the_first_still
     assert!(third.process.printed().contains("UPGRADE_ALONE"), "{}", third.process.printed());
     assert!(echoes(&mut chat), "the first process serves it still");
     drop(first);
+}
+
+//= test UPG-ORDER-02
+#[test]
+fn clients_wait_for_a_new_process_that_stands_still_no_longer_than_they_may() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let engine = lab.engine(&web(at, "", &[a.address]));
+    let mut new = Speaker::new(&engine);
+    new.hello();
+    new.waits_for("copied");
+    new.say(&json!({ "say": "ready" }));
+    new.waits_for("go");
+    let began = Instant::now();
+    assert_eq!(Client::new(at).patience(secs(10)).get_once("/").expect("served").status, 200);
+    assert!(began.elapsed() < secs(4), "{:?}", began.elapsed());
+    assert_eq!(new.waits_for("refused")["reason"], "the new process does not say that it has all");
+    goes_on(&engine, at, "a");
+}
+
+//= test UPG-STOP-01
+#[test]
+fn an_old_process_is_stopped_although_entries_change_all_the_while_and_the_other_one_is_slow() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let text = web(at, "persistence = \"ip\"", &[a.address]) + &config::persistence("ip", "client_ip", "");
+    let mut engine = lab.engine(&text);
+    let mut new = Speaker::new(&engine);
+    new.hello();
+    new.waits_for("copied");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for n in 1..=4 {
+            let from = lab.client_ip(n);
+            let is_over = &is_over;
+            scope.spawn(move || {
+                let mut client = Client::new(at).from(from).without_jar();
+                while !is_over.load(Ordering::Relaxed) {
+                    if client.get_once("/").is_err() {
+                        // It has stopped, as it should.
+                        return;
+                    }
+                }
+            });
+        }
+        let over = Over(&is_over);
+        // Each frame takes longer than the next change.
+        let mut hears = || new.hears_slowly(Duration::from_millis(50));
+        for _ in 0..5 {
+            assert_eq!(hears()["say"], "entries");
+        }
+        engine.process.signal(libc::SIGTERM);
+        let told = Instant::now();
+        let refused = loop {
+            let said = hears();
+            if said["say"] == "refused" {
+                break said;
+            }
+            assert!(told.elapsed() < secs(8), "it does not stop");
+        };
+        drop(over);
+        assert_eq!(refused["reason"], "this process stops");
+    });
+    assert_eq!(engine.process.wait(secs(10)).code(), Some(0));
 }
 
 //= test UPG-STOP-01

@@ -180,7 +180,7 @@ fn datagrams_that_are_sent_all_the_while_are_answered_through_upgrades() {
 }
 
 /// Ends the clients when it goes.
-struct Over<'s>(&'s AtomicBool);
+pub struct Over<'s>(pub &'s AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {

@@ -13,6 +13,7 @@ use tokio::sync::{MutexGuard, mpsc, oneshot};
 
 use super::Standing;
 use super::servers;
+use super::talk::{Talk, copy_in_frames};
 use super::wire::{Frame, NameSaid, PROTOCOL, Say, What, Wire};
 use crate::config::{Override, Transport};
 use crate::control::doors::Lent;
@@ -21,12 +22,11 @@ use crate::control::sockets::Place;
 use crate::control::supervisor::{Order, Orders};
 use crate::control::{SeatListener, State};
 use crate::limits::{
-    HANDOVER_CALLERS_MAX, HANDOVER_ENTRIES_MAX, HANDOVER_LOOK_MS, HANDOVER_NAMES_AT_ONCE_MAX,
-    HANDOVER_PAUSE_MS, HANDOVER_PROGRESS_ENTRIES, HANDOVER_READY_S, HANDOVER_SERVERS_MAX, HANDOVER_STEP_S,
+    HANDOVER_CALLERS_MAX, HANDOVER_LOOK_MS, HANDOVER_NAMES_AT_ONCE_MAX, HANDOVER_PAUSE_MS,
+    HANDOVER_PROGRESS_ENTRIES, HANDOVER_READY_S, HANDOVER_SERVERS_MAX, HANDOVER_SETTLE_MS, HANDOVER_STEP_S,
 };
 use crate::metrics::page::VERSION;
 use crate::persist::Store;
-use crate::rt::clock;
 
 /// Who serves in our place.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub struct Giver {
 }
 
 /// Why nothing came of it.
-struct Failed(String);
+pub(super) struct Failed(pub String);
 
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Self {
@@ -55,20 +55,6 @@ impl From<io::Error> for Failed {
             _ => Self(error.to_string()),
         }
     }
-}
-
-/// What the two have told each other.
-#[derive(Default)]
-struct Talk {
-    /// It has said that its workers stand.
-    ready: bool,
-    /// Frames of entries that were sent, and that it has.
-    sent: u64,
-    applied: u64,
-    taken: Option<BTreeSet<Place>>,
-    /// It has been told that it may serve, and has said that it does.
-    told: bool,
-    serves: bool,
 }
 
 /// Answers who wants to take over, until dropped.
@@ -244,7 +230,7 @@ impl Giver {
         self.give_tables(wire, store)?;
         let until = Instant::now() + Duration::from_secs(HANDOVER_READY_S);
         while !talk.ready {
-            self.tell_changes(wire, store, talk, Duration::ZERO)?;
+            talk.tell_changes(wire, store, Duration::ZERO, until, &stops)?;
             if let Some(frame) = wire.look()? {
                 talk.hear(frame)?;
             }
@@ -257,24 +243,30 @@ impl Giver {
         }
         *paused = true;
         self.pause();
+        // Clients wait from now on.
+        //= UPG-ORDER-02
+        let until = Instant::now() + Duration::from_millis(HANDOVER_SETTLE_MS);
         store.tell_before_answering();
-        self.tell_changes(wire, store, talk, Duration::ZERO)?;
+        // Once is enough: who is bound from now on is not answered before that is told.
+        talk.tell_changes(wire, store, Duration::ZERO, until, &stops)?;
         let decided: Vec<_> = servers::known(&self.state.tree())
             .into_iter()
             .filter(|said| said.decided != Override::None as u8)
             .collect();
         for list in decided.chunks(HANDOVER_SERVERS_MAX) {
-            wire.say(&Say::Servers { list: list.to_vec() }, &[], in_step(), &stops)?;
+            wire.say(&Say::Servers { list: list.to_vec() }, &[], until, &stops)?;
         }
-        wire.say(&Say::Go {}, &[], in_step(), &stops)?;
-        let until = in_step();
+        wire.say(&Say::Go {}, &[], until, &stops)?;
         let taken = loop {
             if let Some(taken) = talk.taken.take() {
                 break taken;
             }
-            self.tell_changes(wire, store, talk, Duration::ZERO)?;
+            talk.tell_changes(wire, store, Duration::ZERO, until, &stops)?;
             if let Some(frame) = wire.look()? {
                 talk.hear(frame)?;
+            }
+            if stops() {
+                return Err(Failed::stops());
             }
             if Instant::now() >= until {
                 return Err(Failed("the new process does not say that it has all".to_owned()));
@@ -357,23 +349,15 @@ impl Giver {
         let say = Say::Tables { list: store.tables_for_another(), entries };
         wire.say(&say, &[], patience(), &stops)?;
         let (mut copied, mut said) = (0_u64, 0_u64);
-        let mut batch = Vec::with_capacity(HANDOVER_ENTRIES_MAX);
-        store.copy(clock::now, |slice| {
-            for some in slice.chunks(HANDOVER_ENTRIES_MAX / 2) {
-                if batch.len() + some.len() > HANDOVER_ENTRIES_MAX {
-                    wire.tell(&batch, patience(), &stops)?;
-                    batch.clear();
-                }
-                batch.extend_from_slice(some);
-            }
-            copied += slice.len() as u64;
+        copy_in_frames(store, |batch| {
+            wire.tell(batch, patience(), &stops)?;
+            copied += batch.len() as u64;
             if copied - said >= HANDOVER_PROGRESS_ENTRIES {
                 said = copied;
                 tracing::info!(copied, entries, "entries of the persistence tables are copied");
             }
             Ok::<_, io::Error>(())
         })?;
-        wire.tell(&batch, patience(), &stops)?;
         Ok(wire.say(&Say::Copied { entries: copied }, &[], patience(), &stops)?)
     }
 
@@ -397,49 +381,14 @@ impl Giver {
         }
     }
 
-    /// Tells of what has changed since the last time, after waiting for a change for `wait` at most, and waits until the
-    /// other process has it.
-    fn tell_changes(
-        &self,
-        wire: &mut Wire,
-        store: &Store,
-        talk: &mut Talk,
-        wait: Duration,
-    ) -> Result<(), Failed> {
-        let never = || false;
-        loop {
-            let changes = store.changes(wait, clock::now);
-            if changes.overflowed {
-                tracing::warn!(
-                    event = "UPGRADE_CHANGES_LOST",
-                    "more entries of the persistence tables change than can be told one by one: all are told again"
-                );
-                store.copy(clock::now, |slice| {
-                    talk.sent += 1;
-                    wire.tell(slice, in_step(), &never)
-                })?;
-            }
-            for some in changes.told.chunks(HANDOVER_ENTRIES_MAX) {
-                talk.sent += 1;
-                wire.tell(some, in_step(), &never)?;
-            }
-            while talk.applied < talk.sent {
-                talk.hear(wire.read(in_step(), &never)?)?;
-            }
-            store.known(changes.number);
-            if changes.told.is_empty() && !changes.overflowed || !wait.is_zero() {
-                return Ok(());
-            }
-        }
-    }
-
     /// Tells of every client that changes here, until the last connection is closed.
     //= UPG-TABLE-02
     fn report(&self, wire: &mut Wire, store: &Store, talk: &mut Talk) {
         let step = Duration::from_millis(HANDOVER_LOOK_MS);
+        let never = || false;
         let reported = loop {
             let is_done = self.standing.is_done();
-            if let Err(Failed(reason)) = self.tell_changes(wire, store, talk, step) {
+            if let Err(Failed(reason)) = talk.tell_changes(wire, store, step, in_step(), &never) {
                 break Err(reason);
             }
             match wire.look_now() {
@@ -449,7 +398,8 @@ impl Giver {
                 Err(error) => break Err(error.to_string()),
             }
             if is_done {
-                break self.tell_changes(wire, store, talk, Duration::ZERO).map_err(|Failed(reason)| reason);
+                let told = talk.tell_changes(wire, store, Duration::ZERO, in_step(), &never);
+                break told.map_err(|Failed(reason)| reason);
             }
         };
         let late = store.forget_changes();
@@ -469,30 +419,8 @@ impl Giver {
     }
 }
 
-impl Talk {
-    /// Takes in what the new process says.
-    fn hear(&mut self, frame: Frame) -> Result<(), Failed> {
-        match frame {
-            Frame::Said(Say::Ready {}) if !self.ready => self.ready = true,
-            Frame::Said(Say::Applied { frame }) if frame == self.applied + 1 && frame <= self.sent => {
-                self.applied = frame;
-            }
-            Frame::Said(Say::Taken { listeners, datagrams }) if self.ready => {
-                let streams = listeners.into_iter().map(|address| (address, Transport::Stream));
-                let datagrams = datagrams.into_iter().map(|address| (address, Transport::Datagrams));
-                self.taken = Some(streams.chain(datagrams).collect());
-            }
-            Frame::Said(Say::Serving {}) if self.told && !self.serves => self.serves = true,
-            Frame::Said(Say::Refused { reason }) => return Err(Failed(reason)),
-            Frame::End => return Err(Failed("the new process is gone".to_owned())),
-            _ => return Err(Failed("the new process says what makes no sense".to_owned())),
-        }
-        Ok(())
-    }
-}
-
 impl Failed {
-    fn stops() -> Self {
+    pub(super) fn stops() -> Self {
         Self("this process stops".to_owned())
     }
 }

@@ -12,6 +12,7 @@ mod giver;
 mod servers;
 mod standing;
 mod taker;
+mod talk;
 mod wire;
 
 use std::os::fd::BorrowedFd;
