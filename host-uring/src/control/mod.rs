@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod alone;
 pub mod answers;
+mod beside;
 mod closing;
 mod doors;
 pub mod explain;

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::beside::{self, Beside};
 use super::doors::{Doors, Open};
 use super::handover::{self, Came, Giver, Heir, Legacy, Standing, Successor};
 use super::names::{self, Book};
@@ -114,6 +115,16 @@ pub fn run(
     }
     let made = make(&tree, &sizes, heir.as_ref().map(Heir::legacy))?;
     if let Some(heir) = &mut heir {
+        // Reserved, and not touched yet.
+        let need = Beside {
+            workers: workers as u64,
+            table_bytes: made.store.table_bytes().0,
+            theirs_bytes: heir.untouched_bytes(),
+        };
+        beside::fits(need, cgroup::memory_room()).map_err(|reason| {
+            heir.refuse(&reason);
+            anyhow!("--take-over: {reason}; the engine that serves goes on")
+        })?;
         heir.inherit(&tree, &made.store)?;
     }
     let log = open_log(&tree)?.map(Arc::new);

@@ -17,6 +17,41 @@ pub fn memory_limit() -> Option<u64> {
         .min()
 }
 
+/// What a control group has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that it allows.
+    pub limit: u64,
+    /// Bytes of them that nobody uses, or that the kernel takes back without harm (files that nobody has read lately).
+    pub left: u64,
+}
+
+/// What is left in the group of this process, or in the one around it that has the least left; `None`: none has a limit.
+//= UPG-MEMORY-01
+pub fn memory_room() -> Option<Room> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let found = groups.lines().filter_map(folder_and_file);
+    found.filter_map(|(folder, root, file)| least_room(&folder, root, file)).min_by_key(|room| room.left)
+}
+
+fn least_room(folder: &Path, root: &Path, file: &str) -> Option<Room> {
+    let around = folder.ancestors().take_while(|at| at.starts_with(root));
+    around.filter_map(|at| room(at, file)).min_by_key(|room| room.left)
+}
+
+fn room(folder: &Path, file: &str) -> Option<Room> {
+    let limit = limit(&folder.join(file))?;
+    let (used, idle) = if file == "memory.max" {
+        ("memory.current", "inactive_file ")
+    } else {
+        ("memory.usage_in_bytes", "total_inactive_file ")
+    };
+    let used: u64 = fs::read_to_string(folder.join(used)).ok()?.trim().parse().ok()?;
+    let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let idle = stat.lines().find_map(|line| line.strip_prefix(idle)?.trim().parse().ok()).unwrap_or(0);
+    Some(Room { limit, left: limit.saturating_sub(used.saturating_sub(idle)) })
+}
+
 /// Where the limits of one line of `/proc/self/cgroup` are: the group's folder, the hierarchy's, and the file's name.
 fn folder_and_file(line: &str) -> Option<(PathBuf, &'static Path, &'static str)> {
     let mut parts = line.splitn(3, ':');
@@ -54,6 +89,32 @@ mod tests {
         assert_eq!(of("9:cpu,memory:/a"), Some("/sys/fs/cgroup/memory/a/memory.limit_in_bytes".into()));
         assert_eq!(of("9:memory:/"), Some("/sys/fs/cgroup/memory/memory.limit_in_bytes".into()));
         assert_eq!((of("3:cpu:/a"), of("nonsense")), (None, None));
+    }
+
+    //= test UPG-MEMORY-01
+    #[test]
+    fn what_is_left_is_that_of_the_group_around_with_the_least_and_idle_files_are_not_used() {
+        let root = std::env::temp_dir().join(format!("forebay-room-{}", std::process::id()));
+        let inner = root.join("a/b");
+        fs::create_dir_all(&inner).expect("a folder");
+        let write = |folder: &str, file: &str, text: &str| {
+            fs::write(root.join(folder).join(file), text).expect("a file");
+        };
+        write("a", "memory.max", "1000\n");
+        write("a", "memory.current", "700\n");
+        write("a", "memory.stat", "anon 500\ninactive_file 150\nactive_file 50\n");
+        write("a/b", "memory.max", "max\n");
+        write("a/b", "memory.current", "600\n");
+        assert_eq!(least_room(&inner, &root, "memory.max"), Some(Room { limit: 1000, left: 450 }));
+        write("a/b", "memory.max", "800\n");
+        assert_eq!(least_room(&inner, &root, "memory.max"), Some(Room { limit: 800, left: 200 }));
+        write("a/b", "memory.current", "900\n");
+        assert_eq!(least_room(&inner, &root, "memory.max"), Some(Room { limit: 800, left: 0 }));
+        write("a", "memory.limit_in_bytes", "1000\n");
+        write("a", "memory.usage_in_bytes", "900\n");
+        write("a", "memory.stat", "inactive_file 800\ntotal_inactive_file 100\n");
+        assert_eq!(least_room(&inner, &root, "memory.limit_in_bytes"), Some(Room { limit: 1000, left: 200 }));
+        fs::remove_dir_all(&root).expect("our own folder");
     }
 
     //= test CFG-LIMIT-03

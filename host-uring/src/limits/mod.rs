@@ -144,6 +144,10 @@ pub const HANDOVER_SERVERS_MAX: usize = 200;
 pub const HANDOVER_NAMES_AT_ONCE_MAX: usize = 100;
 /// Names of servers that an old process may tell of: beyond this it is no engine. A configuration has a server for each.
 pub const HANDOVER_NAMES_MAX: usize = 1 << 20;
+/// Bytes that a process which takes over needs beside its tables and its workers' buffers: twice what one has at its start.
+pub const HANDOVER_PROCESS_BYTES: u64 = 24 << 20;
+/// Bytes of buffers of one worker, as [`sizes::CONNECTION_BYTES`] names them.
+pub const HANDOVER_WORKER_BYTES: u64 = 6 << 20;
 /// Sockets that go over in an upgrade: more than the file limit of a usual machine allows.
 pub const HANDOVER_SOCKETS_MAX: usize = 1 << 20;
 /// Bytes of what is said of why a server has its state.

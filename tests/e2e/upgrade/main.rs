@@ -3,6 +3,7 @@
 mod clients;
 mod dies;
 mod load;
+mod memory;
 mod others;
 mod sockets;
 mod speak;

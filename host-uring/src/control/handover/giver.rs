@@ -344,9 +344,10 @@ impl Giver {
         let stops = || self.standing.stops();
         // Before the copy: whatever changes while it is made is told again.
         store.follow_changes();
-        let entries = self.state.table_view().entries;
+        let view = self.state.table_view();
+        let (entries, untouched_bytes) = (view.entries, view.bytes.saturating_sub(view.bytes_resident));
         let patience = || Instant::now() + Duration::from_secs(HANDOVER_READY_S);
-        let say = Say::Tables { list: store.tables_for_another(), entries };
+        let say = Say::Tables { list: store.tables_for_another(), entries, untouched_bytes };
         wire.say(&say, &[], patience(), &stops)?;
         let (mut copied, mut said) = (0_u64, 0_u64);
         copy_in_frames(store, |batch| {

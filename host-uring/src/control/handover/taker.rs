@@ -68,6 +68,8 @@ pub struct Heir {
     servers: Vec<ServerSaid>,
     names: Vec<NameSaid>,
     tables: Vec<(u64, String)>,
+    /// Bytes that the tables of the other process may yet take.
+    untouched_bytes: u64,
     alike: bool,
     /// Its last word has come: nobody holds entries but this process.
     over: Arc<AtomicBool>,
@@ -152,6 +154,7 @@ fn ask_at(path: &Path, user: Option<u32>) -> anyhow::Result<Heir> {
         servers: Vec::new(),
         names: Vec::new(),
         tables: Vec::new(),
+        untouched_bytes: 0,
         alike: true,
         over: Arc::default(),
         choice: Choice::default(),
@@ -273,13 +276,26 @@ impl Heir {
                 Frame::Said(Say::Names { list }) if self.names.len() < HANDOVER_NAMES_MAX => {
                     self.names.extend(list);
                 }
-                Frame::Said(Say::Tables { list, .. }) => {
-                    self.tables = list;
+                Frame::Said(Say::Tables { list, untouched_bytes, .. }) => {
+                    (self.tables, self.untouched_bytes) = (list, untouched_bytes);
                     return Ok(());
                 }
                 _ => bail!("the engine there says what makes no sense"),
             }
         }
+    }
+
+    /// Gives up, and lets the other process know why: it is heard out until it has noticed.
+    pub(in crate::control) fn refuse(&mut self, reason: &str) {
+        let say = Say::Refused { reason: reason.to_owned() };
+        if self.wire.say(&say, &[], in_step(), &never).is_ok() {
+            while self.next(HANDOVER_STEP_S).is_ok() {}
+        }
+    }
+
+    /// Bytes that the tables of the other process may yet take.
+    pub(in crate::control) fn untouched_bytes(&self) -> u64 {
+        self.untouched_bytes
     }
 
     /// Begins with what the other process knows: states of servers, entries of tables.

@@ -121,6 +121,8 @@ pub(super) enum Say {
         list: Vec<(u64, String)>,
         /// About how many entries there are.
         entries: u64,
+        /// Bytes of the old process's own tables that it has reserved and not used yet.
+        untouched_bytes: u64,
     },
     /// All entries were copied; what changes from now on is told as it changes.
     Copied {
