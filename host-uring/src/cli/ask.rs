@@ -42,8 +42,28 @@ pub fn socket(ask: &Ask) -> Result<PathBuf, Failure> {
     Ok(paths::from_folder_of(config, &snapshot.engine.admin_socket))
 }
 
-/// Asks once.
+/// Asks; once more if in this moment another process takes over, which answers at the same socket.
+///
+/// # Errors
+/// Nobody answers, or refuses.
+//= UPG-DOOR-01
 pub fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<Value, Failure> {
+    match ask_once(socket, request, patience)? {
+        Err(refused) if refused.code == Code::Moved => ask_once(socket, request, patience)?,
+        answered => answered,
+    }
+    .map_err(|refused| {
+        let code = match refused.code {
+            Code::Failed | Code::Moved => exit::FAILED,
+            Code::Usage => exit::USAGE,
+            Code::NotFound => exit::NOT_FOUND,
+            Code::NotAllowed => exit::NO_PERMISSION,
+        };
+        Failure::new(code, refused.reason, refused.fix)
+    })
+}
+
+fn ask_once(socket: &Path, request: &Request, patience: Duration) -> Result<Result<Value, Refused>, Failure> {
     let shown = socket.display();
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => Failure::new(
@@ -81,15 +101,9 @@ pub fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<
         )
     })?;
     if answer["ok"] == Value::Bool(true) {
-        return Ok(answer["data"].take());
+        return Ok(Ok(answer["data"].take()));
     }
     let refused: Refused = serde_json::from_value(answer["error"].take())
         .map_err(|_| Failure::new(exit::UNREACHABLE, format!("{shown}: this is no engine's answer"), ""))?;
-    let code = match refused.code {
-        Code::Failed => exit::FAILED,
-        Code::Usage => exit::USAGE,
-        Code::NotFound => exit::NOT_FOUND,
-        Code::NotAllowed => exit::NO_PERMISSION,
-    };
-    Err(Failure::new(code, refused.reason, refused.fix))
+    Ok(Err(refused))
 }

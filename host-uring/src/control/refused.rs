@@ -14,6 +14,8 @@ pub enum Code {
     NotFound,
     /// It is not allowed.
     NotAllowed,
+    /// Another process serves, which is to be asked.
+    Moved,
 }
 
 /// A refusal.

@@ -114,7 +114,7 @@ impl Reloader {
                 "start it anew",
             ));
         };
-        let mut loaded = self.loaded.lock().await;
+        let mut loaded = self.ours().await?;
         let shown = source.path.display().to_string();
         let reloads = &self.state.reloads;
         let before = loaded.clone();
@@ -173,6 +173,21 @@ impl Reloader {
             "the configuration is loaded"
         );
         Ok(json!({ "outcome": "loaded", "generation": generation, "changes": changes, "late_workers": late }))
+    }
+
+    /// The configuration, once nobody else loads one and as long as it is this process that serves.
+    //= UPG-DOOR-01
+    async fn ours(&self) -> Result<tokio::sync::MutexGuard<'_, Snapshot>, Refused> {
+        let _waits = self.state.wait_for_successor();
+        tokio::select! {
+            biased;
+            pid = self.state.until_given() => Err(Refused::new(
+                Code::Moved,
+                format!("nothing is loaded here: process {pid} serves in this one's place"),
+                "ask again, which asks that one",
+            )),
+            loaded = self.loaded.lock() => Ok(loaded),
+        }
     }
 
     /// Makes the configuration that was loaded last anew, with the addresses that the servers' names have now.

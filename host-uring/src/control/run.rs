@@ -17,6 +17,7 @@ use super::doors::{Doors, Open};
 use super::handover::{self, Came, Giver, Heir, Legacy, Standing, Successor};
 use super::names::{self, Book};
 use super::notify::{self, Manager};
+use super::refused::Code;
 use super::reload::{Reloader, Source};
 use super::successor::Program;
 use super::supervisor::{Body, Order, Orders, Supervisor};
@@ -291,8 +292,12 @@ async fn control(
                 //= RELOAD-LOG-01
                 let (reloader, manager) = (Arc::clone(&reloader), Arc::clone(&manager));
                 tokio::spawn(async move {
-                    // What came of it is told in the log and in the metrics.
-                    let _ = reloader.load("SIGHUP").await;
+                    // What came of it is told in the log and in the metrics, but for this.
+                    if let Err(refused) = reloader.load("SIGHUP").await
+                        && refused.code == Code::Moved
+                    {
+                        tracing::warn!("SIGHUP: {}; send it to that one", refused.reason);
+                    }
                     manager.ready();
                 });
             }
@@ -300,7 +305,7 @@ async fn control(
             _ = user.1.recv() => say_ignored("SIGUSR2"),
         }
     }
-    let ended = end(state, &orders, supervisor, &mut stop, &before).await;
+    let ended = end(state, &orders, supervisor, &mut stop, standing.is_given().then_some(&*before)).await;
     standing.finish();
     let until = Instant::now() + Duration::from_secs(HANDOVER_END_S);
     while (!standing.is_told() || state.is_waited_for()) && Instant::now() < until {
@@ -329,7 +334,7 @@ async fn not_taken_over(
 /// Lets another process serve: this one answers at no door any more.
 //= UPG-DOOR-01
 fn give_up(state: &State, doors: Option<&mut Open>, manager: &Manager, successor: Successor) {
-    state.set_given();
+    state.set_given(successor.pid);
     if let Some(doors) = doors {
         doors.give_up();
     }
@@ -353,15 +358,16 @@ async fn end(
     orders: &Orders,
     mut supervisor: tokio::task::JoinHandle<()>,
     stop: &mut Stop,
-    before: &AtomicBool,
+    before: Option<&AtomicBool>,
 ) -> Ended {
     state.shutdown.raise(ShutdownStage::Draining);
     orders.give_surely(Order::Shutdown).await;
     let grace = Duration::from_secs(state.tree().engine.stop_grace_s.into());
     let all_end = async {
         let _ = (&mut supervisor).await;
-        // Who serves in our place hears of the clients of the process before this one through us.
-        while !before.load(Ordering::Acquire) {
+        // Who serves in our place hears of the clients of the process before this one through us. Without anybody there
+        // is nothing to wait for: that process ends by itself.
+        while before.is_some_and(|over| !over.load(Ordering::Acquire)) {
             tokio::time::sleep(Duration::from_millis(HANDOVER_LOOK_MS)).await;
         }
     };

@@ -38,13 +38,15 @@ pub struct State {
     started: Instant,
     started_unix_s: u64,
     ready: AtomicBool,
-    /// Another process serves in this one's place.
-    given: AtomicBool,
-    /// Who has asked for that waits for the answer.
-    starts: AtomicUsize,
+    /// The process that serves in this one's place, as this one's namespace numbers it (0: it does not know).
+    given: watch::Sender<Option<i32>>,
+    /// Who waits for an answer that an upgrade holds up.
+    waits: AtomicUsize,
+    /// Held by who has asked for an upgrade: one at a time.
+    pub(super) upgrading: tokio::sync::Mutex<()>,
 }
 
-/// Somebody waits to hear what came of an upgrade, as long as this lives.
+/// Somebody waits for an answer that an upgrade holds up, as long as this lives.
 pub(super) struct Waits<'s>(&'s AtomicUsize);
 
 impl Drop for Waits<'_> {
@@ -76,8 +78,9 @@ impl State {
             started: Instant::now(),
             started_unix_s: now,
             ready: AtomicBool::new(false),
-            given: AtomicBool::new(false),
-            starts: AtomicUsize::new(0),
+            given: watch::Sender::new(None),
+            waits: AtomicUsize::new(0),
+            upgrading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -146,30 +149,44 @@ impl State {
     }
 
     /// Says that another process serves in this one's place.
-    pub fn set_given(&self) {
-        self.given.store(true, Ordering::Release);
+    pub fn set_given(&self, successor: i32) {
+        self.given.send_replace(Some(successor));
     }
 
-    /// Notes that somebody waits to hear what came of an upgrade.
+    /// Notes that somebody waits for an answer that an upgrade holds up.
     pub(super) fn wait_for_successor(&self) -> Waits<'_> {
-        self.starts.fetch_add(1, Ordering::AcqRel);
-        Waits(&self.starts)
+        self.waits.fetch_add(1, Ordering::AcqRel);
+        Waits(&self.waits)
     }
 
-    /// Whether somebody waits to hear what came of an upgrade.
+    /// Whether somebody waits for an answer that an upgrade holds up.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.starts.load(Ordering::Acquire) > 0
+        self.waits.load(Ordering::Acquire) > 0
     }
 
     /// Whether another process serves in this one's place.
     pub fn is_given(&self) -> bool {
-        self.given.load(Ordering::Acquire)
+        self.given.borrow().is_some()
+    }
+
+    /// The process that serves in this one's place, once one does (0: its number is not known here).
+    pub(super) fn successor(&self) -> Option<i32> {
+        *self.given.borrow()
+    }
+
+    /// Waits until another process serves in this one's place, and gives its number.
+    pub(super) async fn until_given(&self) -> i32 {
+        let mut given = self.given.subscribe();
+        match given.wait_for(Option::is_some).await.map(|pid| *pid) {
+            Ok(Some(pid)) => pid,
+            // The sender lives as long as this.
+            _ => std::future::pending().await,
+        }
     }
 
     /// Whether it takes traffic, or another process does in its place: started, health known, not stopping.
     pub fn is_ready(&self) -> bool {
-        let serves =
-            self.shutdown.stage() == super::ShutdownStage::Running || self.given.load(Ordering::Acquire);
+        let serves = self.shutdown.stage() == super::ShutdownStage::Running || self.is_given();
         self.ready.load(Ordering::Acquire) && serves
     }
 

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::State;
 use super::refused::{Code, Refused};
+use super::{ShutdownStage, State};
 use crate::limits::{HANDOVER_LOOK_MS, HANDOVER_READY_S, HANDOVER_STEP_S};
 
 /// How this process was started.
@@ -49,6 +49,17 @@ pub(super) async fn start(state: &State, program: Option<&Program>) -> Result<Va
         )
     };
     let program = program.ok_or_else(|| failed("it is not known how this process was started".to_owned()))?;
+    let serves = |pid: i32| Ok(json!({ "pid": pid, "old_pid": std::process::id() }));
+    let Ok(_one) = state.upgrading.try_lock() else {
+        return Err(Refused::new(
+            Code::Failed,
+            "an upgrade is under way already",
+            "nothing was started; whoever asked before hears what comes of it",
+        ));
+    };
+    if let Some(pid) = state.successor() {
+        return serves(pid);
+    }
     let _waits = state.wait_for_successor();
     let mut command = Command::new(&program.path);
     command.args(program.arguments.iter().filter(|argument| *argument != "--take-over"));
@@ -60,15 +71,26 @@ pub(super) async fn start(state: &State, program: Option<&Program>) -> Result<Va
     tracing::info!(pid, program = %program.path.display(), "a new process is started, to take over from this one");
     let until = Instant::now() + Duration::from_secs(HANDOVER_READY_S + 2 * HANDOVER_STEP_S);
     loop {
-        if state.is_given() {
-            return Ok(json!({ "pid": pid, "old_pid": std::process::id() }));
+        if let Some(successor) = state.successor() {
+            if i32::try_from(pid) != Ok(successor) {
+                tracing::warn!(
+                    pid,
+                    successor,
+                    "another process took over than the one that was started, which is ended"
+                );
+                end(&mut child);
+            }
+            return serves(successor);
+        }
+        if state.shutdown.stage() != ShutdownStage::Running {
+            end(&mut child);
+            return Err(failed("this process stops".to_owned()));
         }
         match child.try_wait() {
             Ok(None) if Instant::now() < until => {}
             Ok(None) => {
                 // It has its own bounds in time; whatever holds it up, it is not wanted any more.
-                let _ = child.kill();
-                let _ = child.wait();
+                end(&mut child);
                 return Err(failed(format!("the new process {pid} did not get ready in time")));
             }
             Ok(Some(status)) => return Err(failed(format!("the new process {pid} ended: {status}"))),
@@ -76,4 +98,10 @@ pub(super) async fn start(state: &State, program: Option<&Program>) -> Result<Va
         }
         tokio::time::sleep(Duration::from_millis(HANDOVER_LOOK_MS)).await;
     }
+}
+
+/// Ends a process that is not wanted any more.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }

@@ -1,6 +1,7 @@
 //! A new process that takes over from the one that serves.
 
 mod clients;
+mod command;
 mod dies;
 mod load;
 mod memory;
