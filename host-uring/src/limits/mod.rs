@@ -170,6 +170,9 @@ pub const HANDOVER_FRAMES_MAX: u64 = 4;
 /// Milliseconds that a client's answer may wait until the other process knows to which server it is bound: a hundred
 /// times what it takes.
 pub const HANDOVER_KNOWN_MS: u64 = 50;
+/// Milliseconds that all workers together may wait so in an upgrade: meanwhile a worker serves nobody. Some thousand
+/// clients' worth where the other process is not slow.
+pub const HANDOVER_WAITED_MS: u64 = 1_000;
 /// Changes of entries that wait to be told to the other process (some 100 bytes each), one for each entry. Beyond, all entries are told again.
 pub const HANDOVER_CHANGES_MAX: usize = 65_536;
 /// Entries between two lines of progress in the log.

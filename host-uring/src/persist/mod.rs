@@ -4,6 +4,7 @@
 
 pub mod cookie;
 pub mod found;
+mod journal;
 mod look;
 pub mod moving;
 mod opened;

@@ -4,18 +4,15 @@
 //! other process learns last is what holds, however often a key has changed in between, and nothing is undone by an order
 //! of messages. While nobody takes the tables over, this costs one look at a flag that nobody writes.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use forebay_core::table::{Class, EntryView, Key, KeyBytes, Record, TableId, Version};
 use forebay_core::units::Now;
 
 use super::Store;
-use crate::limits::{HANDOVER_CHANGES_MAX, HANDOVER_KNOWN_MS};
+use super::journal::{Change, Pending};
 
 /// Buckets whose entries are copied while a partition's lock is held: well below 0.1 ms.
 const SLICE_BUCKETS: u32 = 256;
@@ -39,119 +36,6 @@ pub struct Told {
     pub age_ms: u64,
     /// It was removed.
     pub gone: bool,
-}
-
-/// Something that has happened to an entry.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Change {
-    /// It is another one than before.
-    Key(Key),
-    /// It was removed.
-    Gone(Key, KeyBytes),
-}
-
-impl Change {
-    /// Which entry.
-    fn entry(&self) -> Entry {
-        match self {
-            Self::Key(key) | Self::Gone(key, _) => Entry(*key),
-        }
-    }
-}
-
-/// An entry, as a list of changes knows it.
-#[derive(Debug, PartialEq, Eq)]
-struct Entry(Key);
-
-impl Hash for Entry {
-    fn hash<H: Hasher>(&self, into: &mut H) {
-        into.write_u64(self.0.hash());
-    }
-}
-
-/// What has changed since it was told last.
-#[derive(Default)]
-pub(super) struct Journal {
-    active: AtomicBool,
-    pending: Mutex<Pending>,
-    more: Condvar,
-    known: Condvar,
-}
-
-#[derive(Default)]
-struct Pending {
-    /// The last of each entry, which is all that is told.
-    changes: HashMap<Entry, Change>,
-    /// Changes came that there was no room for: everything has to be told again.
-    overflowed: bool,
-    /// Changes ever noted, and how many of these the other process knows.
-    noted: u64,
-    applied: u64,
-    /// Who makes an entry waits until the other process knows it.
-    strict: bool,
-    /// How often that took too long.
-    late: u64,
-}
-
-impl Journal {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        // A list of keys and some counts: whole between any two statements.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
-    }
-
-    /// Notes a change, if anybody wants to know.
-    #[inline]
-    pub(super) fn note(&self, change: Change) {
-        if self.is_active() {
-            self.push(change);
-        }
-    }
-
-    #[cold]
-    fn push(&self, change: Change) -> u64 {
-        let mut pending = self.pending();
-        pending.noted += 1;
-        let has_room = pending.changes.len() < HANDOVER_CHANGES_MAX;
-        match pending.changes.entry(change.entry()) {
-            Occupied(mut before) => {
-                before.insert(change);
-            }
-            Vacant(place) if has_room => {
-                place.insert(change);
-            }
-            Vacant(_) => pending.overflowed = true,
-        }
-        self.more.notify_one();
-        pending.noted
-    }
-
-    /// Notes a client that was bound to a server. Once this process accepts no more, the client may ask the other one
-    /// next, so it is waited for until that one knows: a client is answered only by who cannot lose it.
-    //= UPG-TABLE-03
-    #[inline]
-    pub(super) fn note_bound(&self, key: Key) {
-        if self.is_active() {
-            let number = self.push(Change::Key(key));
-            self.wait_until_known(number);
-        }
-    }
-
-    fn wait_until_known(&self, number: u64) {
-        let until = Instant::now() + Duration::from_millis(HANDOVER_KNOWN_MS);
-        let mut pending = self.pending();
-        while pending.strict && pending.applied < number {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                pending.late += 1;
-                return;
-            }
-            pending = self.known.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
 }
 
 /// Changes that are to be told now.
@@ -409,12 +293,14 @@ fn holds(ours: Version, theirs: Version) -> bool {
 mod tests {
     use super::*;
     use std::sync::Arc;
+    use std::time::Instant;
 
     use forebay_core::id::ServerId;
     use forebay_core::persist::ClientKey;
     use forebay_core::table::EngineSlot;
 
     use crate::config::{PoolIndex, ServiceIndex, Tree};
+    use crate::limits::{HANDOVER_CHANGES_MAX, HANDOVER_KNOWN_MS, HANDOVER_WAITED_MS};
     use crate::rt::clock;
 
     const TEXT: &str = "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:80\"]\npool = \"web\"\n\
@@ -559,5 +445,31 @@ mod tests {
         old.store.put(&old.key(2), old.servers[0], false, clock::now());
         assert!(began.elapsed() >= Duration::from_millis(HANDOVER_KNOWN_MS), "nobody says that it is known");
         assert!(old.store.forget_changes() >= 1, "and that is counted");
+    }
+
+    //= test UPG-TABLE-03
+    #[test]
+    fn a_process_that_learns_nothing_is_waited_for_once_and_a_slow_one_no_longer_than_it_may_in_all() {
+        let old = Bench::new(1 << 20, 0);
+        old.store.follow_changes();
+        old.store.tell_before_answering();
+        let put = |n: u64| {
+            old.store.put(&old.key(n), old.servers[0], false, clock::now()).expect("room");
+            let pending = old.store.journal().pending();
+            (pending.vain, pending.waited)
+        };
+        let (vain, waited) = put(0);
+        assert_eq!(vain, Some(0), "nobody says that it is known");
+        assert!((1..1_000).all(|n| put(n) == (vain, waited)), "it has learned nothing since");
+        // It learns of one at a time, and always too late.
+        let late = (1..1_000).filter(|&n| {
+            old.store.known(n);
+            put(1_000 + n).0 == Some(n)
+        });
+        assert!(
+            late.count() as u64 <= HANDOVER_WAITED_MS / HANDOVER_KNOWN_MS,
+            "and no more than that in all"
+        );
+        assert_eq!(old.store.forget_changes(), 1_999, "each is counted");
     }
 }

@@ -19,7 +19,7 @@ use forebay_core::table::{
 use forebay_core::units::{Now, Seconds};
 
 use super::Sealer;
-use super::moving::{Change, Journal};
+use super::journal::{Change, Journal};
 use crate::config::{PoolIndex, ServiceIndex, Tree};
 
 /// Buckets that one hold of a partition's lock sweeps: about 0.1 ms when nothing but expired entries is met.
