@@ -83,7 +83,7 @@ pub struct Service {
     pub protocol: Protocol,
     /// Microseconds without a byte before a TCP connection ends.
     pub tcp_idle_us: u64,
-    /// Its routes: places in [`Generation::routes`]; those of its own target first, then those that rules name.
+    /// Its routes: places in [`Generation::routes`](super::Generation::routes); those of its own target first, then those that rules name.
     pub routes: Vec<usize>,
     /// Rate limits of its rules.
     pub policy_state: Rc<RefCell<policy::State>>,
