@@ -25,7 +25,7 @@ pub const ALL: &[Stage] = &[
     },
     Stage { name: "unit", about: "unit, property and golden tests", takes: "about 1 min", run: unit },
     Stage { name: "fuzz", about: "replay of the fuzz corpora", takes: "seconds", run: fuzz },
-    Stage { name: "e2e", about: "real processes, sockets, peers", takes: "about 2 min", run: e2e },
+    Stage { name: "e2e", about: "real processes, sockets, peers", takes: "about 8 min", run: e2e },
     Stage { name: "wasm", about: "pure crates and the component", takes: "about 1 min", run: wasm },
     Stage { name: "clippy", about: "lints, each feature set alone", takes: "about 3 min", run: clippy },
     Stage { name: "doc", about: "documentation and its examples", takes: "about 30 s", run: doc },
