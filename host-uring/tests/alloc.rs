@@ -33,17 +33,20 @@ fn count() {
 
 // SAFETY: every call goes to the system's allocator unchanged; counting touches no heap.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the contract is the trait's; whoever calls keeps it.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: the caller keeps `alloc`'s contract, which is the same.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: the contract is the trait's; whoever calls keeps it.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: the caller keeps `dealloc`'s contract, which is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 
+    // SAFETY: the contract is the trait's; whoever calls keeps it.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
         // SAFETY: the caller keeps `realloc`'s contract, which is the same.
