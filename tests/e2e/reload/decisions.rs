@@ -1,10 +1,11 @@
 //! What an operator decides about a server while the engine runs.
 
+use forebay_e2e::lively::{echoes, websocket};
 use forebay_e2e::wait::{eventually, ms, secs};
 use forebay_e2e::{Client, Engine, Lab, config};
 use serde_json::Value;
 
-use crate::{echoes, web, websocket};
+use crate::web;
 
 fn servers(engine: &Engine) -> Value {
     serde_json::from_str(&engine.ask(&["servers", "--output", "json"])).expect("JSON")

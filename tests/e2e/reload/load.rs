@@ -1,65 +1,28 @@
 //! Many reloads under load.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use forebay_e2e::lively::{Seen, chat, download, websocket};
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Client, Lab, Options, Wire, config};
+use forebay_e2e::{Client, Lab, Options, config};
 
-use crate::{echoes, web, websocket};
+use crate::web;
 
 /// Clients that keep their connections.
 const CLIENTS: u32 = 8;
 const RELOADS: u32 = 100;
 
-/// What clients have seen until the reloads are over.
-#[derive(Default)]
-struct Seen {
-    is_over: AtomicBool,
-    requests: AtomicU64,
-}
-
 /// Asks again and again from an address of its own, and is always served by the same server.
 fn client(at: SocketAddr, from: IpAddr, server: &str, seen: &Seen) {
     let mut client = Client::new(at).from(from).without_jar();
-    while !seen.is_over.load(Ordering::Relaxed) {
+    while !seen.is_over() {
         let answer = client.get("/").unwrap_or_else(|error| panic!("{from}: a request failed: {error}"));
         assert_eq!(answer.status, 200, "{from}");
         assert_eq!(answer.server(), server, "{from} lost its server");
         seen.requests.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// Sends a frame now and then until the reloads are over.
-fn chat(mut wire: Wire, seen: &Seen) {
-    let mut echoed = 0;
-    while !seen.is_over.load(Ordering::Relaxed) {
-        assert!(echoes(&mut wire), "the WebSocket was cut after {echoed} frames");
-        echoed += 1;
-        // Sleep: a person types no faster.
-        std::thread::sleep(ms(20));
-    }
-    assert!(echoed > 20, "it lived through it: {echoed}");
-}
-
-/// Reads a long answer slowly until the reloads are over, then to its end.
-fn download(at: SocketAddr, seen: &Seen) {
-    const BYTES: usize = 64 << 20;
-    let mut wire = Wire::connect(at).expect("it listens");
-    wire.send(format!("GET /bytes?n={BYTES} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-        .expect("sent");
-    let head = wire.head().expect("a head");
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    let mut read = 0;
-    while !seen.is_over.load(Ordering::Relaxed) {
-        let more = (BYTES - read).min(16 << 10);
-        read += wire.exactly(more).unwrap_or_else(|e| panic!("cut after {read} bytes: {e}")).len();
-        // Sleep: the client is slow.
-        std::thread::sleep(ms(10));
-    }
-    read += wire.rest().expect("the rest").len();
-    assert_eq!(read, BYTES, "it got all of it");
 }
 
 //= test RELOAD-ROUTE-01
@@ -105,8 +68,7 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
             scope.spawn(|| chat(wire, seen));
         }
         scope.spawn(|| download(at, seen));
-        // Also when a look below fails: otherwise the clients would go on for ever.
-        let over = Over(seen);
+        let over = seen.until_dropped();
         let asked = || seen.requests.load(Ordering::Relaxed);
         let rate = |requests: u64, began: Instant| requests as f64 / began.elapsed().as_secs_f64();
         let (began, before) = (Instant::now(), asked());
@@ -151,13 +113,4 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
     forebay_e2e::eventually("old configurations are freed", secs(5), || {
         engine.metric("forebay_config_generations_live", &[]) == 1.0
     });
-}
-
-/// Ends the clients when it goes.
-struct Over<'s>(&'s Seen);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::Relaxed);
-    }
 }

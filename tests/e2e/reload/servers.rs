@@ -1,9 +1,10 @@
 //! Servers that come and go.
 
+use forebay_e2e::lively::{echoes, upgraded, websocket};
 use forebay_e2e::wait::{eventually, ms, secs};
 use forebay_e2e::{Client, Lab, Wire};
 
-use crate::{echoes, web, websocket, websocket_with};
+use crate::web;
 
 //= test RELOAD-REMOVE-01
 #[test]
@@ -42,7 +43,7 @@ fn what_is_left_at_a_server_that_is_gone_is_cut_when_the_grace_is_over() {
     // Which of the two each worker asks first is its own affair.
     let mut chats = Vec::new();
     eventually("there is one at the other server", secs(5), || {
-        chats.push(websocket_with(at));
+        chats.push(upgraded(Wire::connect(at).expect("it listens")));
         chats.iter().any(|(_, server)| server == "b")
     });
     engine.load(&web(at, keys, &[b.address]));

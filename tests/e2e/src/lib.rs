@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod lab;
+pub mod lively;
 pub mod metrics;
 pub mod network;
 pub mod origin;

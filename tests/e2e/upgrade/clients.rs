@@ -2,26 +2,18 @@
 
 use std::net::IpAddr;
 
+use forebay_e2e::lively::{echoes, websocket_from};
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Engine, Lab, Wire, config, eventually};
 use serde_json::Value;
 
-use crate::{UPGRADE, echoes, options, web};
+use crate::{options, web};
 
 /// The entry of a client, as the engine shows it.
 fn entry(engine: &Engine, client: IpAddr) -> Option<Value> {
     let text = engine.ask(&["persistence", "--client", &client.to_string(), "--output", "json"]);
     let answer: Value = serde_json::from_str(&text).expect("JSON");
     answer["entries"].as_array().expect("a list").first().cloned()
-}
-
-fn websocket_from(from: IpAddr, at: std::net::SocketAddr) -> (Wire, String) {
-    let mut wire = Wire::connect_from(from, at).expect("it listens");
-    wire.send(UPGRADE).expect("sent");
-    let head = wire.head().expect("an answer");
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    let server = head.lines().find_map(|line| line.strip_prefix("X-Demo-Server: ")).expect("its name");
-    (wire, server.to_owned())
 }
 
 //= test UPG-TABLE-01

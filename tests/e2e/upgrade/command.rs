@@ -6,12 +6,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
+use forebay_e2e::lively::{echoes, websocket};
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Engine, Lab, Options, bin, eventually, eventually_some};
 use serde_json::{Value, json};
 
 use crate::speak::Speaker;
-use crate::{echoes, options, web, websocket};
+use crate::{options, web};
 
 /// A connection to an admin socket that stays open.
 struct Asker(BufReader<UnixStream>);

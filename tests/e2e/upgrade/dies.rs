@@ -4,13 +4,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use forebay_e2e::lively::{Over, echoes, websocket};
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Engine, Lab, config, eventually};
 use serde_json::json;
 
-use crate::sockets::Over;
 use crate::speak::Speaker;
-use crate::{echoes, options, web, websocket};
+use crate::{options, web};
 
 /// Everything goes on as before: the service, the metrics, the admin socket, and the next upgrade.
 fn goes_on(engine: &Engine, at: SocketAddr, server: &str) {

@@ -1,32 +1,20 @@
 //! Many upgrades under load.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use forebay_e2e::lively::{Seen, chat, download, websocket};
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Client, Engine, Lab, Wire, config};
+use forebay_e2e::{Client, Engine, Lab, config};
 
-use crate::{echoes, options, web, websocket};
+use crate::{options, web};
 
 /// Clients that keep their connections, half of them known by their address and half by a cookie.
 const KEEPING: u32 = 6;
 /// Clients that come with a connection for each request.
 const COMING: u32 = 2;
 const UPGRADES: usize = 10;
-
-/// What clients have seen until the upgrades are over.
-#[derive(Default)]
-struct Seen {
-    is_over: AtomicBool,
-    requests: AtomicU64,
-}
-
-impl Seen {
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
-    }
-}
 
 /// Asks again and again from an address of its own, and is always served by the same server.
 fn ask(mut client: Client, keeps: bool, server: &str, seen: &Seen) {
@@ -52,37 +40,6 @@ fn come(at: SocketAddr, lab: &Lab, seen: &Seen) {
         assert_eq!(first.server(), second.server(), "{ip} lost the server that it was given");
         seen.requests.fetch_add(2, Ordering::Relaxed);
     }
-}
-
-/// Sends a frame now and then until the upgrades are over.
-fn chat(mut wire: Wire, seen: &Seen) {
-    let mut echoed = 0;
-    while !seen.is_over() {
-        assert!(echoes(&mut wire), "the WebSocket was cut after {echoed} frames");
-        echoed += 1;
-        // Sleep: a person types no faster.
-        std::thread::sleep(ms(20));
-    }
-    assert!(echoed > 20, "it lived through it: {echoed}");
-}
-
-/// Reads a long answer slowly until the upgrades are over, then to its end.
-fn download(at: SocketAddr, seen: &Seen) {
-    const BYTES: usize = 64 << 20;
-    let mut wire = Wire::connect(at).expect("it listens");
-    wire.send(format!("GET /bytes?n={BYTES} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-        .expect("sent");
-    let head = wire.head().expect("a head");
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    let mut read = 0;
-    while !seen.is_over() {
-        let more = (BYTES - read).min(16 << 10);
-        read += wire.exactly(more).unwrap_or_else(|e| panic!("cut after {read} bytes: {e}")).len();
-        // Sleep: the client is slow.
-        std::thread::sleep(ms(10));
-    }
-    read += wire.rest().expect("the rest").len();
-    assert_eq!(read, BYTES, "it got all of it");
 }
 
 /// Looks at the page of metrics, as scrapers do, and asks whether the engine is ready.
@@ -140,8 +97,7 @@ fn ten_upgrades_under_load_fail_no_request_and_cost_no_client_its_server() {
         scope.spawn(|| download(by_address, &seen));
         scope.spawn(|| come(by_address, &lab, &seen));
         scope.spawn(|| scrape(metrics, &seen));
-        // Also when a look below fails: otherwise the clients would go on for ever.
-        let over = Over(&seen);
+        let over = seen.until_dropped();
         let asked = || seen.requests.load(Ordering::Relaxed);
         let rate = |requests: u64, began: Instant| requests as f64 / began.elapsed().as_secs_f64();
         let (began, before) = (Instant::now(), asked());
@@ -174,13 +130,4 @@ fn ten_upgrades_under_load_fail_no_request_and_cost_no_client_its_server() {
     let failed =
         lines.iter().filter(|line| line["response_code"].as_u64().is_some_and(|status| status >= 400));
     assert_eq!(failed.count(), 0, "no process has refused or failed a request");
-}
-
-/// Ends the clients when it goes.
-struct Over<'s>(&'s Seen);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::Relaxed);
-    }
 }

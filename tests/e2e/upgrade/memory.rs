@@ -1,10 +1,11 @@
 //! Both processes in a control group that bounds their memory.
 
 use forebay_e2e::cgroup::MemoryGroup;
+use forebay_e2e::lively::{echoes, websocket};
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Engine, Lab, Options, config, eventually};
 
-use crate::{echoes, web, websocket};
+use crate::web;
 
 const LIMIT: u64 = 256 << 20;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use forebay_e2e::lively::Over;
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Engine, Lab, Options, config, eventually};
 
@@ -177,13 +178,4 @@ fn datagrams_that_are_sent_all_the_while_are_answered_through_upgrades() {
         }
         drop(over);
     });
-}
-
-/// Ends the clients when it goes.
-pub struct Over<'s>(pub &'s AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
