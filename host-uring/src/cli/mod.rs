@@ -131,7 +131,7 @@ fn read(config: &Path) -> Result<String, ExitCode> {
 fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
     let snapshot = forebay_snapshot::check(text)?;
     let mut problems = paths::on_itself(config, text, &snapshot);
-    problems.extend(paths::no_authorities(config, text, &snapshot));
+    problems.extend(paths::unfit_files(config, text, &snapshot));
     if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
 }
 

@@ -3,8 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use forebay_host_uring::tls::ClientProfile;
-use forebay_snapshot::health::HttpsMonitor;
+use forebay_host_uring::tls::{ClientFiles, ClientProfile};
 use forebay_snapshot::{HealthMonitor, Problem, Snapshot};
 
 /// A path of a configuration as this process finds it: a relative one counts from the configuration's folder.
@@ -27,8 +26,9 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
         settle(&mut engine.access_log.path);
     }
     for monitor in &mut snapshot.health_monitor {
-        if let HealthMonitor::Https(HttpsMonitor { ca_file: Some(path), .. }) = monitor {
-            settle(path);
+        if let HealthMonitor::Https(https) = monitor {
+            let files = [&mut https.ca_file, &mut https.client_certificate_file, &mut https.client_key_file];
+            files.into_iter().flatten().for_each(&settle);
         }
     }
 }
@@ -51,18 +51,23 @@ pub fn on_itself(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem>
     written.into_iter().filter_map(of).collect()
 }
 
-/// Files of authorities that cannot be used: the engine would not start with them.
+/// Files of monitors that cannot be used: the engine would not start with them.
 //= CFG-PATH-03
-pub fn no_authorities(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+pub fn unfit_files(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
     let of = |(n, monitor): (usize, &HealthMonitor)| {
-        let HealthMonitor::Https(HttpsMonitor { ca_file: Some(path), .. }) = monitor else { return None };
-        let reason = ClientProfile::new(Some(from_folder_of(config, path))).config().err()?;
+        let HealthMonitor::Https(https) = monitor else { return None };
+        let files = ClientFiles::of(https, |path| from_folder_of(config, path));
+        let unfit = ClientProfile::new(files).config().err()?;
+        let (path, what) = match unfit.key {
+            "client_certificate_file" => (&https.client_certificate_file, "the certificate of the engine"),
+            "client_key_file" => (&https.client_key_file, "the private key of the engine's certificate"),
+            _ => (&https.ca_file, "certificates of authorities"),
+        };
         Some(Problem {
-            line: line_with(text, path),
-            path: format!("health_monitor[{n}].ca_file"),
-            reason,
-            fix: "name a file with certificates of authorities (PEM) that the engine's user may read"
-                .to_owned(),
+            line: path.as_ref().and_then(|path| line_with(text, path)),
+            path: format!("health_monitor[{n}].{}", unfit.key),
+            reason: unfit.why,
+            fix: format!("name a file with {what} (PEM) that the engine's user may read"),
         })
     };
     snapshot.health_monitor.iter().enumerate().filter_map(of).collect()

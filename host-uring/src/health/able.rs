@@ -7,7 +7,7 @@ use forebay_snapshot::HealthMonitor;
 
 use super::probe::{can_ping, can_start};
 use crate::config::Tree;
-use crate::tls::ClientProfile;
+use crate::tls::{ClientFiles, ClientProfile};
 
 /// All monitors that this process cannot run, each with the reason and the remedy; to be asked once its rights are what
 /// they will stay. A monitor that can never pass would take its pools out of service with the first look.
@@ -28,9 +28,10 @@ fn said(tree: &Tree, monitor: &HealthMonitor) -> Option<String> {
         HealthMonitor::External(external) => {
             external.command.first().and_then(|program| can_start(program).err())
         }
-        HealthMonitor::Https(https) => {
-            ClientProfile::new(https.ca_file.as_ref().map(Into::into)).config().err()
-        }
+        HealthMonitor::Https(https) => ClientProfile::new(ClientFiles::of(https, |path| path.into()))
+            .config()
+            .err()
+            .map(|why| why.to_string()),
         HealthMonitor::Tcp(_) | HealthMonitor::Http(_) | HealthMonitor::Udp(_) => None,
     };
     why.map(|why| format!("health_monitor \"{}\": {why}", monitor.name()))

@@ -18,7 +18,7 @@ use super::{Driver, Seen, convert, publish, state_of};
 use crate::config::{Server, Tree};
 use crate::l4::introduce;
 use crate::metrics::Counter;
-use crate::tls::ClientProfile;
+use crate::tls::{ClientFiles, ClientProfile};
 
 /// Servers that agree in these are one target: address, the name that led there, monitors, passive monitor, version of the
 /// PROXY header.
@@ -50,7 +50,7 @@ impl<'t> Asked<'t> {
     fn of(from: &'t HealthMonitor) -> Self {
         let trust = match from {
             HealthMonitor::Https(https) => {
-                Some(Arc::new(ClientProfile::new(https.ca_file.as_ref().map(Into::into))))
+                Some(Arc::new(ClientProfile::new(ClientFiles::of(https, |path| path.into()))))
             }
             _ => None,
         };

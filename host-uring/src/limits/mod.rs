@@ -44,8 +44,8 @@ pub const NAME_RETRY_MAX_S: u64 = 30;
 pub const NAME_PUBLISH_MS: u64 = 500;
 /// Seconds between two looks whether resolv.conf or the hosts file has changed.
 pub const NAME_FILES_LOOK_S: u64 = 2;
-/// Bytes of a file of authorities: some twenty times the list that browsers trust.
-pub const CA_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of a file of authorities, or of an own certificate or key: some twenty times the list that browsers trust.
+pub const TLS_FILE_BYTES_MAX: u64 = 4 << 20;
 /// Milliseconds between two looks of the passive monitors at the workers' counters.
 pub const PASSIVE_LOOK_MS: u64 = 100;
 /// Milliseconds between two looks of the log's writer at the rings: 4 MiB last for 200 MB/s of lines a worker.

@@ -1,5 +1,6 @@
 //! The client's side: whom to trust, and a connection made with it.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -7,67 +8,115 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use forebay_snapshot::health::HttpsMonitor;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::judge::Unjudged;
-use crate::limits::CA_FILE_BYTES_MAX;
+use crate::limits::TLS_FILE_BYTES_MAX;
 
 /// A connection over which the handshake was made.
 pub type Connection = tokio_rustls::client::TlsStream<TcpStream>;
 
-/// Whom a client trusts: the authorities of a file, or everybody.
+/// The files that say whom a client trusts and who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// Authorities (PEM); without them every certificate is taken.
+    pub authorities: Option<PathBuf>,
+    /// The own certificate with what leads to its authority, and its private key (PEM); without them a server that asks
+    /// who is there hears of nobody.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
+
+/// A file that is no good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The setting that names it.
+    pub key: &'static str,
+    /// Which file, and what is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.why)
+    }
+}
+
+impl ClientFiles {
+    /// The files of a monitor; `found` says where a path of its configuration leads.
+    pub fn of(monitor: &HttpsMonitor, found: impl Fn(&str) -> PathBuf) -> Self {
+        let own = monitor.client_certificate_file.as_deref().zip(monitor.client_key_file.as_deref());
+        Self {
+            authorities: monitor.ca_file.as_deref().map(&found),
+            own: own.map(|(certificate, key)| (found(certificate), found(key))),
+        }
+    }
+
+    /// Each with the setting that names it.
+    fn each(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let own = self.own.iter().flat_map(|(certificate, key)| [(CERTIFICATE, certificate), (KEY, key)]);
+        self.authorities
+            .iter()
+            .map(|path| (AUTHORITIES, path))
+            .chain(own)
+            .map(|(key, path)| (key, path.as_path()))
+    }
+}
+
+const AUTHORITIES: &str = "ca_file";
+const CERTIFICATE: &str = "client_certificate_file";
+const KEY: &str = "client_key_file";
+
+/// Whom a client trusts, the authorities of a file or everybody, and who it says that it is.
 #[derive(Debug)]
 pub struct ClientProfile {
-    ca_file: Option<PathBuf>,
-    /// What was made of the file, and what the file was then.
+    files: ClientFiles,
+    /// What was made of the files, and what they were then.
     made: Mutex<Option<(Signature, Arc<ClientConfig>)>>,
-    /// Somebody looks at the file just now.
+    /// Somebody looks at the files just now.
     looks: AtomicBool,
 }
 
-/// Two are the same if they trust the same file.
+/// Two are the same if they go by the same files.
 impl PartialEq for ClientProfile {
     fn eq(&self, other: &Self) -> bool {
-        self.ca_file == other.ca_file
+        self.files == other.files
     }
 }
 
-/// What tells a file from what it was: size, time of the last change, inode.
-type Signature = (u64, i64, i64, u64);
+/// What tells files from what they were: size, time of the last change, inode of each.
+type Signature = [(u64, i64, i64, u64); 3];
 
 impl ClientProfile {
-    /// Trusts the authorities in `ca_file` (PEM); without one every certificate is taken.
-    pub fn new(ca_file: Option<PathBuf>) -> Self {
-        Self { ca_file, made: Mutex::new(None), looks: AtomicBool::new(false) }
+    /// Goes by these files; reads none of them yet.
+    pub fn new(files: ClientFiles) -> Self {
+        Self { files, made: Mutex::new(None), looks: AtomicBool::new(false) }
     }
 
-    /// What a connection is made with. The file is read again when it has changed; while what it holds then is no good,
-    /// what it held before counts on. Waits for the disk, so not for a thread that has something else to do; while
+    /// What a connection is made with. The files are read again when one has changed; while what they hold then is no
+    /// good, what they held before counts on. Waits for the disk, so not for a thread that has something else to do; while
     /// one waits, the others get what there is.
     ///
     /// # Errors
-    /// Why the file cannot be used, if it never could.
+    /// Why a file cannot be used, if they never could.
     //= HM-HTTPS-02
-    pub fn config(&self) -> Result<Arc<ClientConfig>, String> {
+    pub fn config(&self) -> Result<Arc<ClientConfig>, Unfit> {
         let before = self.made().clone();
         if self.looks.swap(true, Ordering::Acquire) {
-            return before.map(|(_, config)| config).ok_or_else(|| format!("{} is being read", self.file()));
+            return before.map(|(_, config)| config).ok_or_else(|| self.being_read());
         }
         let looked = self.look(before);
         self.looks.store(false, Ordering::Release);
         looked
     }
 
-    fn look(&self, before: Option<(Signature, Arc<ClientConfig>)>) -> Result<Arc<ClientConfig>, String> {
-        let now = match &self.ca_file {
-            None => Ok((0, 0, 0, 0)),
-            Some(path) => signature(path).map_err(|error| format!("{}: {error}", self.file())),
-        };
+    fn look(&self, before: Option<(Signature, Arc<ClientConfig>)>) -> Result<Arc<ClientConfig>, Unfit> {
+        let now = signature(&self.files);
         if let (Some((then, config)), Ok(now)) = (&before, &now)
             && then == now
         {
@@ -84,8 +133,8 @@ impl ClientProfile {
                 if then != seen {
                     tracing::warn!(
                         event = "TLS_FILE_REFUSED",
-                        why,
-                        "a file of authorities is no good any more; the ones that it had are used on"
+                        why = why.to_string(),
+                        "a file of authorities, or of the own certificate, is no good any more; what it had is used on"
                     );
                     *self.made() = Some((seen, Arc::clone(&config)));
                 }
@@ -99,23 +148,35 @@ impl ClientProfile {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file, for messages.
-    fn file(&self) -> String {
-        let path = self.ca_file.as_deref().unwrap_or(Path::new("(none)"));
-        format!("ca_file {}", path.display())
+    fn being_read(&self) -> Unfit {
+        let (key, path) = self.files.each().next().unwrap_or((AUTHORITIES, Path::new("(none)")));
+        Unfit { key, why: format!("{}: it is being read", path.display()) }
     }
 
-    fn make(&self) -> Result<Arc<ClientConfig>, String> {
+    fn make(&self) -> Result<Arc<ClientConfig>, Unfit> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        let mut config = match &self.ca_file {
-            Some(path) => builder.with_root_certificates(authorities(path)?).with_no_client_auth(),
-            None => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unjudged(provider)))
-                .with_no_client_auth(),
+            .map_err(|error| Unfit { key: AUTHORITIES, why: error.to_string() })?;
+        let builder = match &self.files.authorities {
+            Some(path) => builder.with_root_certificates(authorities(path)?),
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unjudged(provider))),
+        };
+        //= HM-HTTPS-05
+        let mut config = match &self.files.own {
+            Some((certificate, key)) => {
+                let chain = certificates(CERTIFICATE, certificate)?;
+                builder.with_client_auth_cert(chain, private_key(key)?).map_err(|error| {
+                    let why = match error {
+                        rustls::Error::InconsistentKeys(_) => {
+                            format!("it is not the key of the certificate in {}", certificate.display())
+                        }
+                        other => other.to_string(),
+                    };
+                    Unfit { key: KEY, why: format!("{}: {why}", key.display()) }
+                })?
+            }
+            None => builder.with_no_client_auth(),
         };
         // Each handshake is a whole one: a resumed session would hide that the certificate has expired since.
         config.resumption = Resumption::disabled();
@@ -123,37 +184,63 @@ impl ClientProfile {
     }
 }
 
-fn signature(path: &Path) -> io::Result<Signature> {
-    let meta = path.metadata()?;
-    if !meta.is_file() {
-        // A pipe would be waited for until somebody writes.
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file"));
+fn signature(files: &ClientFiles) -> Result<Signature, Unfit> {
+    let mut of = Signature::default();
+    for ((key, path), of) in files.each().zip(&mut of) {
+        let unfit = |why: &dyn fmt::Display| Unfit { key, why: format!("{}: {why}", path.display()) };
+        let meta = path.metadata().map_err(|error| unfit(&error))?;
+        if !meta.is_file() {
+            // A pipe would be waited for until somebody writes.
+            return Err(unfit(&"it is no ordinary file"));
+        }
+        *of = (meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino());
     }
-    Ok((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+    Ok(of)
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, String> {
-    let at = path.display();
+/// What a file holds, which the setting `key` names.
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Unfit> {
+    let unfit = |why: String| Unfit { key, why: format!("{}: {why}", path.display()) };
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| format!("ca_file {at}: {error}"))?;
-    file.take(CA_FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("ca_file {at}: {error}"))?;
-    if bytes.len() as u64 > CA_FILE_BYTES_MAX {
-        return Err(format!("ca_file {at}: it has more than {CA_FILE_BYTES_MAX} bytes"));
+    let file = File::open(path).map_err(|error| unfit(error.to_string()))?;
+    file.take(TLS_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unfit(error.to_string()))?;
+    if bytes.len() as u64 > TLS_FILE_BYTES_MAX {
+        return Err(unfit(format!("it has more than {TLS_FILE_BYTES_MAX} bytes")));
     }
+    Ok(bytes)
+}
+
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Unfit> {
+    let unfit = |why: String| Unfit { key, why: format!("{}: {why}", path.display()) };
+    let bytes = read(key, path)?;
+    let all: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+        .enumerate()
+        .map(|(n, one)| one.map_err(|error| unfit(format!("part {} is no PEM: {error:?}", n + 1))))
+        .collect::<Result<_, _>>()?;
+    if all.is_empty() {
+        let why = "it holds no certificate; write one that begins with -----BEGIN CERTIFICATE-----";
+        return Err(unfit(why.to_owned()));
+    }
+    Ok(all)
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, Unfit> {
     let mut store = RootCertStore::empty();
-    for (n, certificate) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
-        let certificate =
-            certificate.map_err(|error| format!("ca_file {at}: part {} is no PEM: {error:?}", n + 1))?;
-        store.add(certificate).map_err(|error| format!("ca_file {at}: certificate {}: {error}", n + 1))?;
-    }
-    if store.is_empty() {
-        return Err(format!(
-            "ca_file {at}: it holds no certificate; write one that begins with -----BEGIN CERTIFICATE-----"
-        ));
+    for (n, certificate) in certificates(AUTHORITIES, path)?.into_iter().enumerate() {
+        store.add(certificate).map_err(|error| Unfit {
+            key: AUTHORITIES,
+            why: format!("{}: certificate {}: {error}", path.display(), n + 1),
+        })?;
     }
     Ok(store)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Unfit> {
+    // What the parser says may have a line of the file in it.
+    PrivateKeyDer::from_pem_slice(&read(KEY, path)?).map_err(|_| Unfit {
+        key: KEY,
+        why: format!("{}: it holds no private key in PEM form without a pass phrase", path.display()),
+    })
 }
 
 /// A host name or an IP address as TLS takes it; an address is compared with the certificate's and not sent.
@@ -176,15 +263,21 @@ pub async fn connect(
     stream: TcpStream,
 ) -> Result<Connection, String> {
     TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match (inner, error.kind()) {
-            (Some(inner), _) => super::said(inner),
+        match (refused(&error), error.kind()) {
+            (Some(why), _) => why,
             (None, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
                 "the server closed the connection in the handshake".to_owned()
             }
             (None, _) => error.to_string(),
         }
     })
+}
+
+/// What TLS has against a connection that could not be read, in words for people; `None`: that is not why. A server that
+/// wants a certificate of the client says so after the handshake (RFC 8446, section 4.4.2.4).
+//= HM-HTTPS-03
+pub fn refused(error: &io::Error) -> Option<String> {
+    error.get_ref()?.downcast_ref::<rustls::Error>().map(super::said)
 }
 
 #[cfg(test)]
@@ -203,12 +296,12 @@ mod tests {
 
     #[test]
     fn a_file_that_holds_no_authority_is_refused_with_its_name() {
-        let profile = |path: &str| ClientProfile::new(Some(path.into())).config().map(|_| ());
-        let why = profile("/no/such/file").expect_err("there is none");
-        assert!(why.contains("/no/such/file"), "{why}");
-        let why = profile("/dev/null").expect_err("it is no file");
-        assert!(why.contains("no ordinary file"), "{why}");
-        let why = profile(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect_err("it is another one");
-        assert!(why.contains("holds no certificate"), "{why}");
+        let why = |path: &str| {
+            let files = ClientFiles { authorities: Some(path.into()), own: None };
+            ClientProfile::new(files).config().expect_err("no good").to_string()
+        };
+        assert!(why("/no/such/file").contains("ca_file /no/such/file"));
+        assert!(why("/dev/null").contains("no ordinary file"));
+        assert!(why(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).contains("holds no certificate"));
     }
 }

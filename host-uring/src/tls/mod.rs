@@ -5,7 +5,7 @@
 mod client;
 mod judge;
 
-pub use client::{ClientProfile, Connection, connect, server_name};
+pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
 pub use rustls::pki_types::ServerName;
 
 use rustls::{CertificateError, Error, PeerIncompatible};
@@ -34,6 +34,9 @@ fn said(error: &Error) -> String {
         Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)
         | Error::AlertReceived(rustls::AlertDescription::ProtocolVersion) => {
             "the server speaks neither TLS 1.2 nor TLS 1.3".to_owned()
+        }
+        Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => {
+            "the server demands a certificate of its client: name one in client_certificate_file".to_owned()
         }
         Error::AlertReceived(alert) => format!("the server ended the handshake with the alert {alert:?}"),
         other => other.to_string(),

@@ -94,6 +94,15 @@ fn a_file_of_authorities_that_is_none_is_a_problem_of_the_configuration() {
         assert!(error.contains("se.toml:5: health_monitor[0].ca_file: "), "{named}: {error}");
         assert!(error.contains(said), "{named}: {error}");
     }
+    let document = std::fs::read_to_string(&file).expect("it is there").replace(
+        "ca_file = \"/dev/zero\"",
+        "client_certificate_file = \"absent.pem\"\nclient_key_file = \"empty.pem\"",
+    );
+    std::fs::write(&file, &document).expect("written");
+    let done = run(&["check", "--config", file.to_str().expect("a path")]);
+    let error = text(&done.stderr);
+    assert!(error.contains("se.toml:5: health_monitor[0].client_certificate_file: "), "{error}");
+    assert!(error.contains("No such file") && error.contains("the certificate of the engine"), "{error}");
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
 }
 

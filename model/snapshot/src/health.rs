@@ -151,6 +151,10 @@ monitors! {
         port: Option<u16> = None, in 1..=65_535;
         /// The authorities that may have signed the server's certificate, a file in PEM form, read again when it has changed; a relative path counts from the configuration's folder. Absent: the certificate is not judged.
         ca_file: Option<String> = None, is rules::path_if_given;
+        /// The engine's own certificate, for a server that asks for one, and after it those that lead to its authority: a file in PEM form, read again when it has changed. With `client_key_file`.
+        client_certificate_file: Option<String> = None, is rules::path_if_given;
+        /// The private key of that certificate, a file in PEM form.
+        client_key_file: Option<String> = None, is rules::path_if_given;
         /// The name that the server is asked for (SNI) and, with `ca_file`, that its certificate must have; absent: the server's own, a host name or its IP address.
         server_name: Option<String> = None, is rules::host_if_given;
         /// The request: its first line, and header lines after `\r\n` if wanted.

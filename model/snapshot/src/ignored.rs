@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use forebay_core::policy::{Action, Rule};
 
-use crate::Snapshot;
+use crate::health::HttpsMonitor;
 use crate::persistence::Persistence;
 use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool, RequestQueue, ServerDisable};
 use crate::read::{Reader, printable};
 use crate::service::{EscapedSlashes, VirtualService};
+use crate::{HealthMonitor, Snapshot};
 
 pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, pool) in snapshot.pool.iter().enumerate() {
@@ -43,7 +44,27 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         let reason = "without engine.user the engine stays who it is";
         report(reader, "engine.group", reason, "add user = \"...\", or remove it");
     }
+    for (index, monitor) in snapshot.health_monitor.iter().enumerate() {
+        if let HealthMonitor::Https(https) = monitor {
+            client_certificate(reader, &format!("health_monitor[{index}]"), https);
+        }
+    }
     rules(reader, snapshot);
+}
+
+/// A certificate without its key, or a key without its certificate.
+//= CFG-IGNORED-02
+fn client_certificate(reader: &mut Reader, at: &str, monitor: &HttpsMonitor) {
+    let keys = ["client_certificate_file", "client_key_file"];
+    let (there, missing) = match (&monitor.client_certificate_file, &monitor.client_key_file) {
+        (Some(_), None) => (keys[0], keys[1]),
+        (None, Some(_)) => (keys[1], keys[0]),
+        _ => return,
+    };
+    if !reader.is_bad(&format!("{at}.{missing}")) {
+        let reason = format!("nobody is shown a certificate without {missing}");
+        report(reader, &format!("{at}.{there}"), &reason, &format!("add {missing}, or remove it"));
+    }
 }
 
 pub(crate) fn report(reader: &mut Reader, path: &str, reason: &str, fix: &str) {

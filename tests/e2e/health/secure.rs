@@ -227,6 +227,89 @@ fn a_file_of_authorities_that_has_changed_is_read_again_and_one_that_is_no_good_
     assert_eq!(engine.process.printed().matches("TLS_FILE_REFUSED").count(), 1, "said once");
 }
 
+//= test HM-HTTPS-05
+//= test HM-HTTPS-03
+#[test]
+fn a_server_that_demands_a_certificate_gets_the_engines_and_one_without_is_told() {
+    let lab = Lab::new();
+    let folder = lab.folder();
+    authority(folder, "ca");
+    authority(folder, "stranger");
+    certificate(folder, "server", "ca", lab.ip(), 2);
+    certificate(folder, "engine", "ca", lab.ip(), 2);
+    certificate(folder, "other", "stranger", lab.ip(), 2);
+    std::fs::copy(folder.join("engine.pem"), folder.join("fresh.pem")).expect("the lab's folder");
+    std::fs::copy(folder.join("engine.key"), folder.join("fresh.key")).expect("the lab's folder");
+    // Under TLS 1.3 a server refuses after the handshake, under TLS 1.2 in it.
+    let servers = ["-tls1_3", "-tls1_2"].map(|version| {
+        let at = lab.address();
+        let mut command = Command::new(bin::foreign("openssl", "openssl"));
+        command.args([
+            "s_server",
+            "-www",
+            version,
+            "-Verify",
+            "1",
+            "-verify_return_error",
+            "-CAfile",
+            "ca.pem",
+        ]);
+        command.args(["-cert", "server.pem", "-key", "server.key", "-accept", &at.to_string()]);
+        (at, Process::start("openssl", command, folder))
+    });
+    for (at, _) in &servers {
+        eventually("OpenSSL listens", secs(10), || TcpStream::connect(at).is_ok());
+    }
+    let own = |name: &str| {
+        format!(
+            "ca_file = \"ca.pem\"\nclient_certificate_file = \"{name}.pem\"\nclient_key_file = \"{name}.key\""
+        )
+    };
+    let cases = [
+        ("with", 0, own("fresh"), true, ""),
+        ("without", 0, "ca_file = \"ca.pem\"".into(), false, "demands a certificate of its client"),
+        ("strange", 0, own("other"), false, "ended the handshake with the alert UnknownCA"),
+        ("older", 1, own("fresh"), true, ""),
+        (
+            "olderwithout",
+            1,
+            "ca_file = \"ca.pem\"".into(),
+            false,
+            "ended the handshake with the alert HandshakeFailure",
+        ),
+    ];
+    // A monitor's verdict is that of an address, so each case has one of its own and asks the same port.
+    let hosts: Vec<SocketAddr> = cases.iter().map(|_| lab.address()).collect();
+    let text = config::service("with", lab.address())
+        + &cases
+            .iter()
+            .zip(&hosts)
+            .map(|((name, n, keys, ..), host)| {
+                watched(name, *host, QUICK, &format!("port = {}\n{keys}", servers[*n].0.port()))
+            })
+            .collect::<String>();
+    let engine = lab.engine(&text);
+    for ((.., up, words), host) in cases.iter().zip(&hosts) {
+        expect(&engine, *host, *up, words);
+    }
+    // A renewed certificate is used with the next probe, one without its key never.
+    let put = |from: &str, to: &str| {
+        std::fs::copy(folder.join(from), folder.join("moved")).expect("the lab's folder");
+        std::fs::rename(folder.join("moved"), folder.join(to)).expect("the lab's folder");
+    };
+    put("other.key", "fresh.key");
+    eventually("it is said", secs(15), || engine.process.printed().contains("TLS_FILE_REFUSED"));
+    engine.wait_for_server(hosts[0], true);
+    put("other.pem", "fresh.pem");
+    engine.wait_for_server(hosts[0], false);
+    let (pem, key) = ("client_certificate_file", "client_key_file");
+    let refused = config::service("with", lab.address())
+        + &watched("with", hosts[0], QUICK, &format!("{pem} = \"engine.pem\"\n{key} = \"other.key\""));
+    engine.write(&refused);
+    let answer = engine.admin(&serde_json::json!({ "command": "reload" })).to_string();
+    assert!(answer.contains("client_key_file") && answer.contains("not the key of"), "{answer}");
+}
+
 //= test HM-HTTPS-02
 #[test]
 fn a_file_of_authorities_that_is_not_there_is_said_at_the_start_and_at_a_reload() {

@@ -47,7 +47,9 @@ pub async fn talk(
     let failed = |why| Verdict::Fail(Failure::Tls(why));
     // A disk that does not answer holds up this probe alone.
     let trust = Arc::clone(&secure.trust);
-    let config = spawn_blocking(move || trust.config()).await.unwrap_or_else(|error| Err(error.to_string()));
+    let config = spawn_blocking(move || trust.config().map_err(|why| why.to_string()))
+        .await
+        .unwrap_or_else(|error| Err(error.to_string()));
     let (config, name) = match (config, server_name(&secure.name)) {
         (Ok(config), Ok(name)) => (config, name),
         (Err(why), _) | (_, Err(why)) => return failed(why),
@@ -81,7 +83,11 @@ async fn exchange(
     let mut buffer = [0; 1_024];
     loop {
         let verdict = match stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => evaluator.finish(End::Closed),
+            Ok(0) => evaluator.finish(End::Closed),
+            Err(error) => match tls::refused(&error) {
+                Some(why) => Verdict::Fail(Failure::Tls(why)),
+                None => evaluator.finish(End::Closed),
+            },
             Ok(read) => evaluator.receive(&buffer[..read]),
         };
         if verdict != Verdict::NeedMore {
