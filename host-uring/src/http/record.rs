@@ -167,10 +167,7 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         uri_path: if known { request.path(bytes) } else { b"" },
         uri_query: request.query(bytes).unwrap_or(b""),
         user_agent: request.fields.get(bytes, Known::UserAgent).unwrap_or(b""),
-        http_minor: match request.version {
-            forebay_http::h1::Version::Http10 => 0,
-            forebay_http::h1::Version::Http11 => 1,
-        },
+        http_version: request.version.number(),
         request_length: trace.rx_bytes,
         response_length: trace.tx_bytes,
         response_code: trace.status,

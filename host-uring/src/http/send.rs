@@ -355,5 +355,5 @@ async fn read_content<R: Rt>(
 
 /// Says whether the client understands interim answers.
 pub fn takes_interims(request: &RequestHead) -> bool {
-    request.version == Version::Http11
+    request.version != Version::Http10
 }

@@ -43,8 +43,8 @@ pub struct AccessRecord<'a> {
     pub uri_query: &'a [u8],
     /// Its `User-Agent`.
     pub user_agent: &'a [u8],
-    /// Minor version of HTTP/1 that the client spoke.
-    pub http_minor: u8,
+    /// The version of HTTP that the client spoke.
+    pub http_version: &'static str,
     /// Bytes of the request, head included.
     pub request_length: u64,
     /// Bytes of the answer, head included.
@@ -117,7 +117,7 @@ impl Line for AccessRecord<'_> {
         o.text(key!("uri_path"), self.uri_path, TEXT);
         o.text(key!("uri_query"), self.uri_query, TEXT / 2);
         o.text(key!("user_agent"), self.user_agent, TEXT / 4);
-        o.word(key!("http_version"), if self.http_minor == 0 { "1.0" } else { "1.1" });
+        o.word(key!("http_version"), self.http_version);
         o.number(key!("request_length"), self.request_length);
         o.number(key!("response_code"), self.response_code.into());
         o.number(key!("response_length"), self.response_length);
@@ -219,7 +219,7 @@ mod tests {
             uri_path: b"/a",
             uri_query: b"b=c",
             user_agent: b"curl",
-            http_minor: 1,
+            http_version: "1.1",
             request_length: 80,
             response_length: 200,
             response_code: 200,

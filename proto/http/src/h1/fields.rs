@@ -16,6 +16,8 @@ pub struct Field {
     /// Never forwarded: concerns this connection only, is named by `Connection`, or looks like a known name
     /// but for `_`.
     pub drop: bool,
+    /// The sender forbids compressing it together with others: no table of HTTP/2 takes it.
+    pub sensitive: bool,
     /// Written as `Name: value` CRLF, so that copying it is the same as writing it anew.
     pub(crate) canonical: bool,
 }
@@ -198,6 +200,7 @@ impl FieldScan {
             value: Span::new(self.value, end),
             known,
             drop: known.is_hop_by_hop() || (known == Known::Other && is_lookalike(name)),
+            sensitive: false,
             canonical: self.value == self.name_end + 2
                 && window[self.name_end + 1] == b' '
                 && end == line_end,
@@ -207,7 +210,7 @@ impl FieldScan {
 
 /// Says whether a name turns into one we act upon when a CGI-like server reads `_` and `-` alike.
 //= H1-FIELD-09
-fn is_lookalike(name: &[u8]) -> bool {
+pub(crate) fn is_lookalike(name: &[u8]) -> bool {
     memchr::memchr(b'_', name).is_some() && {
         let known = Known::lookalike(name);
         known.is_hop_by_hop() || known.is_protected()

@@ -41,15 +41,16 @@
 //! On [`Reject`](crate::Reject): answer with [`write::answer`], close. A request body that was not read to its end: close.
 
 pub mod body;
-mod connection;
+pub(crate) mod connection;
 mod fields;
-mod framing;
+pub(crate) mod framing;
 mod host;
-mod request;
+pub(crate) mod request;
 mod response;
-mod target;
+pub(crate) mod target;
 pub mod write;
 
+pub(crate) use fields::is_lookalike;
 pub use fields::{Field, Fields};
 pub use framing::Framing;
 pub use host::Authority;

@@ -65,6 +65,19 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2; never of a head that [`parse_request`] reads.
+    Http20,
+}
+
+impl Version {
+    /// Returns the number as `Via` writes it.
+    pub fn number(self) -> &'static str {
+        match self {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+            Version::Http20 => "2.0",
+        }
+    }
 }
 
 /// The form that the request target came in.
@@ -432,7 +445,7 @@ impl RequestHead {
 
 /// Reads `Max-Forwards`, which means something for OPTIONS and TRACE only.
 //= H1-MAXFWD-01
-fn max_forwards(method: Method, value: &[u8], before: Option<u64>) -> Result<Option<u64>, RuleId> {
+pub(crate) fn max_forwards(method: Method, value: &[u8], before: Option<u64>) -> Result<Option<u64>, RuleId> {
     if !matches!(method, Method::Options | Method::Trace) {
         return Ok(None);
     }
@@ -443,7 +456,7 @@ fn max_forwards(method: Method, value: &[u8], before: Option<u64>) -> Result<Opt
 }
 
 //= H1-EXPECT-01
-fn expectation(value: &[u8], before: Option<bool>) -> Result<bool, RuleId> {
+pub(crate) fn expectation(value: &[u8], before: Option<bool>) -> Result<bool, RuleId> {
     if before.is_some() || !value.eq_ignore_ascii_case(b"100-continue") {
         return Err(RuleId::Expectation);
     }

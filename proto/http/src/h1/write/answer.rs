@@ -75,7 +75,7 @@ pub fn answer(answer: &Answer<'_>, out: &mut Vec<u8>) -> Result<(), BadEdit> {
     match (answer.keep_alive, answer.client) {
         (false, _) => line(out, b"Connection", b"close"),
         (true, Version::Http10) => line(out, b"Connection", b"keep-alive"),
-        (true, Version::Http11) => {}
+        (true, _) => {}
     }
     out.extend_from_slice(b"\r\n");
     if !answer.head {

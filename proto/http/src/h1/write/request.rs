@@ -7,7 +7,7 @@ use super::forwarded::{self, Forwarding, Hop, Plan};
 use super::{content_length, cookies, kept_fields, line};
 use crate::h1::framing::Framing;
 use crate::h1::host::Authority;
-use crate::h1::request::{Form, Method, RequestHead, Version};
+use crate::h1::request::{Form, Method, RequestHead};
 use crate::{Known, Span, bytes};
 
 /// How a request changes on its way.
@@ -74,8 +74,7 @@ pub fn request(
         plan.write(buf, &head.fields, hop, out);
     }
     if let Some(name) = own_via {
-        let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
-        forwarded::via(buf, &head.fields, version, name, out);
+        forwarded::via(buf, &head.fields, head.version.number(), name, out);
     }
     edit::write(how.fields, out);
     framing(head, out);

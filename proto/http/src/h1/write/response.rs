@@ -92,8 +92,7 @@ pub fn response(
         forwarded::constant(out, Known::Date, date);
     }
     if let Some(name) = own_via {
-        let version = if head.version == Version::Http10 { "1.0" } else { "1.1" };
-        forwarded::via(buf, &head.fields, version, name, out);
+        forwarded::via(buf, &head.fields, head.version.number(), name, out);
     }
     edit::write(edits, out);
     framing(head, sent.framing, out);
@@ -106,7 +105,7 @@ pub fn response(
 fn sent(head: &ResponseHead, how: &ResponseEdits<'_>) -> Sent {
     let framing = match (head.framing, how.client) {
         (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
-        (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
+        (Framing::Chunked | Framing::UntilClose, _) => Framing::Chunked,
         (framing, _) => framing,
     };
     Sent { framing, keep_alive: how.keep_alive && framing != Framing::UntilClose }
@@ -139,7 +138,7 @@ fn connection(head: &ResponseHead, how: &ResponseEdits<'_>, sent: Sent, out: &mu
         (true, false, _) => b"Upgrade, close",
         (false, false, _) => b"close",
         (false, true, Version::Http10) => b"keep-alive",
-        (false, true, Version::Http11) => return,
+        (false, true, _) => return,
     };
     line(out, b"Connection", options);
 }
