@@ -8,6 +8,8 @@ pub(crate) const TARGET: u8 = 2;
 pub(crate) const HOST: u8 = 4;
 /// Hexadecimal digits.
 pub(crate) const HEX: u8 = 8;
+/// `tchar` without capitals: names of fields in HTTP/2.
+pub(crate) const LOWER: u8 = 16;
 
 static CLASS: [u8; 256] = classes();
 
@@ -47,6 +49,9 @@ const fn classes() -> [u8; 256] {
         }
         if b.is_ascii_hexdigit() {
             class |= HEX;
+        }
+        if class & TOKEN != 0 && !b.is_ascii_uppercase() {
+            class |= LOWER;
         }
         table[i] = class;
         i += 1;

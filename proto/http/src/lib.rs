@@ -14,6 +14,7 @@ extern crate alloc;
 
 mod bytes;
 pub mod h1;
+pub mod h2;
 mod known;
 mod limits;
 mod rule;
