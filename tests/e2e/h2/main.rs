@@ -1,0 +1,3 @@
+//! HTTP/2 with foreign peers.
+mod judge;
+mod server;
