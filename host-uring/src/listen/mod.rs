@@ -140,11 +140,12 @@ async fn accept<R: Rt>(worker: Rc<Worker<R>>, one: Rc<AcceptLoop<R>>) {
 }
 
 async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
-    let mut in_turn = 0;
+    let (mut in_turn, mut closed) = (0, false);
     while !one.stopped.get() {
         let Some(accepted) = one.unless_stopped(pin!(worker.rt.accept(&one.listener))).await else { return };
         match accepted {
             Ok((stream, peer)) => {
+                closed = false;
                 let address = one.door.address;
                 let local = match address.ip().is_unspecified() {
                     true => stream.local_addr().unwrap_or(address),
@@ -160,6 +161,12 @@ async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
             Err(error) => {
                 if (worker.draining.get() || one.door.service().is_none()) && is_closed(&error) {
                     return;
+                }
+                // A stop closes the sockets before each worker has heard of it.
+                let was_closed = std::mem::replace(&mut closed, is_closed(&error));
+                if closed && !was_closed {
+                    worker.rt.sleep_until(Now(worker.rt.now().0 + ACCEPT_PAUSE_US)).await;
+                    continue;
                 }
                 worker.metrics.accept_errors.inc();
                 let now = worker.rt.now();

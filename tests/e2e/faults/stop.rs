@@ -86,7 +86,9 @@ fn in_a_storm_every_client_gets_a_whole_answer_or_a_clean_refusal() {
     assert_eq!(failed, 0, "of {CLIENTS} clients");
     assert_eq!(ended.code(), Some(0));
     assert!(began.elapsed() < secs(15), "{:?}", began.elapsed());
-    assert!(scene.engine.process.printed().contains("connections_cut=0"));
+    let printed = scene.engine.process.printed();
+    assert!(printed.contains("connections_cut=0"));
+    assert!(!printed.contains("SE_ACCEPT_FAILED"), "sockets that a stop closes are no failure");
 }
 
 #[test]
