@@ -135,7 +135,7 @@ pub enum Command {
 /// What is decided about a server.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Decision {
-    /// The server, like web/192.0.2.1:80.
+    /// The server, like web/192.0.2.1:80; by a host name, all that it leads to now.
     #[arg(value_name = "POOL/SERVER")]
     pub server: String,
     /// Forget what was decided: as the configuration says.

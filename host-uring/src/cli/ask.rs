@@ -42,17 +42,30 @@ pub fn socket(ask: &Ask) -> Result<PathBuf, Failure> {
     Ok(paths::from_folder_of(config, &snapshot.engine.admin_socket))
 }
 
-/// Asks; once more if in this moment another process takes over, which answers at the same socket.
+/// Asks; once more if in this moment another process takes over, which answers at the same socket, or if the process that
+/// had taken the question ended without an answer, and asking twice does no harm.
 ///
 /// # Errors
 /// Nobody answers, or refuses.
 //= UPG-DOOR-01
 pub fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<Value, Failure> {
-    match ask_once(socket, request, patience)? {
-        Err(refused) if refused.code == Code::Moved => ask_once(socket, request, patience)?,
+    let harmless = !matches!(request, Request::Upgrade {} | Request::Fault { .. });
+    let answered = match ask_once(socket, request, patience)? {
+        Some(Err(refused)) if refused.code == Code::Moved => ask_once(socket, request, patience)?,
+        None if harmless => ask_once(socket, request, patience)?,
         answered => answered,
-    }
-    .map_err(|refused| {
+    };
+    let unanswered = || {
+        Failure::new(
+            exit::UNREACHABLE,
+            format!(
+                "{}: the engine ended the connection without an answer; whether it has read the question is not known",
+                socket.display()
+            ),
+            "it stops, or another process takes over: look at the engine's log, then ask again",
+        )
+    };
+    answered.ok_or_else(unanswered)?.map_err(|refused| {
         let code = match refused.code {
             Code::Failed | Code::Moved => exit::FAILED,
             Code::Usage => exit::USAGE,
@@ -63,7 +76,12 @@ pub fn exchange(socket: &Path, request: &Request, patience: Duration) -> Result<
     })
 }
 
-fn ask_once(socket: &Path, request: &Request, patience: Duration) -> Result<Result<Value, Refused>, Failure> {
+/// `None`: the engine ended the connection and said nothing.
+fn ask_once(
+    socket: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<Option<Result<Value, Refused>>, Failure> {
     let shown = socket.display();
     let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => Failure::new(
@@ -90,9 +108,16 @@ fn ask_once(socket: &Path, request: &Request, patience: Duration) -> Result<Resu
     let mut line =
         serde_json::to_string(request).map_err(|e| Failure::new(exit::FAILED, e.to_string(), ""))?;
     line.push('\n');
-    stream.write_all(line.as_bytes()).map_err(late)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).map_err(late)?;
+    let said = stream.write_all(line.as_bytes()).and_then(|()| BufReader::new(stream).read_line(&mut answer));
+    let ended = match said.as_ref().map_err(std::io::Error::kind) {
+        Ok(_) => answer.is_empty(),
+        Err(kind) => matches!(kind, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
+    };
+    if ended {
+        return Ok(None);
+    }
+    said.map_err(late)?;
     let mut answer: Value = serde_json::from_str(&answer).map_err(|_| {
         Failure::new(
             exit::UNREACHABLE,
@@ -101,9 +126,9 @@ fn ask_once(socket: &Path, request: &Request, patience: Duration) -> Result<Resu
         )
     })?;
     if answer["ok"] == Value::Bool(true) {
-        return Ok(Ok(answer["data"].take()));
+        return Ok(Some(Ok(answer["data"].take())));
     }
     let refused: Refused = serde_json::from_value(answer["error"].take())
         .map_err(|_| Failure::new(exit::UNREACHABLE, format!("{shown}: this is no engine's answer"), ""))?;
-    Ok(Err(refused))
+    Ok(Some(Err(refused)))
 }

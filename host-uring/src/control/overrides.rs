@@ -42,19 +42,41 @@ pub(super) fn set(
     asker: Asker,
 ) -> Result<Value, Refused> {
     let tree = state.tree();
-    let (pool, server) = find(&tree, name)?;
-    let was = server.shared.admin_override();
+    let (pool, servers) = find(&tree, name)?;
     let to = match want {
         Want::Enable => Override::Enabled,
         Want::Drain => Override::Draining,
         Want::Disable => Override::Disabled,
         Want::Reset => Override::None,
     };
-    if to != was {
-        let usable = up_servers(pool);
-        server.shared.set_override(to);
+    let usable = up_servers(pool);
+    let told: Vec<Value> = servers.iter().map(|server| decide(pool, server, to, asker)).collect();
+    if told.iter().any(|one| one["was"] != one["override"]) {
         pool.shared.bump();
         orders.give(Order::PoolsChanged);
+        say_pool(&tree, pool, usable);
+    }
+    let mut told = told;
+    if let ([_], false) = (told.as_slice(), leads_by_name(name)) {
+        return Ok(told.remove(0));
+    }
+    let sum = |key: &str| told.iter().filter_map(|one| one[key].as_u64()).sum::<u64>();
+    Ok(json!({
+        "pool": pool.name,
+        "server": name.rsplit_once('/').map_or(name, |(_, server)| server),
+        "override": to.word(),
+        "enabled": servers.iter().all(|server| server.is_enabled()),
+        "connections_open": sum("connections_open"),
+        "requests_active": sum("requests_active"),
+        "servers": told,
+    }))
+}
+
+/// Decides about one server; what it was and is.
+fn decide(pool: &Pool, server: &Server, to: Override, asker: Asker) -> Value {
+    let was = server.shared.admin_override();
+    if to != was {
+        server.shared.set_override(to);
         tracing::warn!(
             event = "SERVER_OVERRIDE",
             pool = pool.name,
@@ -66,9 +88,8 @@ pub(super) fn set(
             pid = asker.pid,
             "an operator has decided about a server"
         );
-        say_pool(&tree, pool, usable);
     }
-    Ok(json!({
+    json!({
         "pool": pool.name,
         "server": server.address.to_string(),
         "was": was.word(),
@@ -77,11 +98,18 @@ pub(super) fn set(
         "enabled_in_document": server.config.enabled,
         "connections_open": server.shared.counts.sum(|counts| counts.connections.now()),
         "requests_active": server.shared.counts.sum(|counts| counts.active.now()),
-    }))
+    })
 }
 
-/// The server of a name like `pool/192.0.2.1:80`; the port may be left out where the pool has one server at the address.
-fn find<'t>(tree: &'t crate::config::Tree, name: &str) -> Result<(&'t Pool, &'t Server), Refused> {
+fn leads_by_name(name: &str) -> bool {
+    let server =
+        name.rsplit_once('/').and_then(|(_, server)| server.parse::<forebay_snapshot::ServerAddress>().ok());
+    server.is_some_and(|server| server.name().is_some())
+}
+
+/// The server of a name like `pool/192.0.2.1:80`, or those that a host name of the pool leads to now; the port may be left
+/// out where the pool has one server at the address.
+fn find<'t>(tree: &'t crate::config::Tree, name: &str) -> Result<(&'t Pool, Vec<&'t Server>), Refused> {
     let usage = |reason: String| Refused::new(Code::Usage, reason, "write it like web/192.0.2.1:80");
     let Some((pool_name, server_name)) = name.rsplit_once('/') else {
         return Err(usage(format!("{name:?} names no pool and server")));
@@ -91,14 +119,29 @@ fn find<'t>(tree: &'t crate::config::Tree, name: &str) -> Result<(&'t Pool, &'t 
     };
     let wanted: forebay_snapshot::ServerAddress =
         server_name.parse().map_err(|_| usage(format!("{server_name:?} is no address")))?;
-    let is = |server: &&Server| wanted.means(server.address);
-    let found: Vec<&Server> = pool.servers.iter().filter(is).collect();
+    let found: Vec<&Server> = match wanted.name() {
+        Some(name) => {
+            let is_by_name = |server: &&Server| {
+                server.config.address.name() == Some(name)
+                    && wanted.port.is_none_or(|port| port == server.address.port())
+            };
+            pool.servers.iter().filter(is_by_name).collect()
+        }
+        None => pool.servers.iter().filter(|server| wanted.means(server.address)).collect(),
+    };
     match found.as_slice() {
-        [only] => Ok((pool, only)),
         [] => {
-            let known: Vec<String> = pool.servers.iter().map(|server| server.address.to_string()).collect();
+            let named = |server: &Server| server.config.address.name().map(str::to_owned);
+            let known: Vec<String> = pool
+                .servers
+                .iter()
+                .flat_map(|server| [Some(server.address.to_string()), named(server)])
+                .flatten()
+                .collect();
             Err(no_such("server", server_name, known.iter().map(String::as_str)))
         }
+        [_] => Ok((pool, found)),
+        _ if wanted.name().is_some() => Ok((pool, found)),
         _ => Err(usage(format!("{} servers of the pool are at {server_name}", found.len()))),
     }
 }

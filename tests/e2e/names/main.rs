@@ -446,3 +446,35 @@ fn the_hosts_file_comes_first_and_a_monitor_asks_for_the_name() {
     let events = engine.process.printed();
     assert!(events.contains(&format!("name=\"localhost:{}\"", server.port())), "{events}");
 }
+
+//= test OBS-OVERRIDE-01
+#[test]
+fn a_decision_by_a_host_name_is_one_about_all_servers_that_it_leads_to() {
+    let lab = Lab::new();
+    let (ips, port) = same_port::<3>(&lab);
+    let _demos = demos(&lab, ["a", "b", "c"], ips, port);
+    let other = "other.internal";
+    let dns = Dnsmasq::start(&lab, lab.address(), &[(NAME, &ips[..2]), (other, &ips[2..])]);
+    let at = lab.address();
+    let names = [NAME, other].map(|name| format!("{name}:{port}"));
+    let engine = engine(&lab, dns.at, "ttl_min_s = 1", &web(at, "algorithm = \"round_robin\"", &names));
+    expect_servers(&engine, &ips, port);
+    let server = || Client::new(at).get_once("/").expect("served").server().to_owned();
+    let said = engine.ask(&["disable", &format!("web/{NAME}")]);
+    assert!(said.contains(&format!("web/{NAME}: disabled")), "{said}");
+    for _ in 0..8 {
+        assert_eq!(server(), "c");
+    }
+    assert_eq!(log_has(&engine, "SERVER_OVERRIDE"), 2, "one for each server");
+    // By its address a server is still one.
+    engine.ask(&["enable", &format!("web/{}:{port}", ips[0])]);
+    eventually("that one serves again", secs(5), || server() == "a");
+    assert!((0..8).all(|_| server() != "b"));
+    let said = engine.ask(&["enable", "--reset", &format!("web/{NAME}:{port}")]);
+    assert!(said.contains("as the configuration says"), "{said}");
+    eventually("and the other one", secs(5), || server() == "b");
+    let unknown = engine
+        .admin(&serde_json::json!({ "command": "server", "server": "web/apq.internal", "want": "drain" }));
+    assert_eq!(unknown["error"]["code"], "not_found", "{unknown}");
+    assert!(unknown["error"]["fix"].to_string().contains(NAME), "{unknown}");
+}

@@ -141,7 +141,9 @@ fn the_command_asks_once_more_when_another_process_has_taken_over() {
             let mut line = String::new();
             stream.read_line(&mut line).expect("it asks");
             assert_eq!(line.trim(), "{\"command\":\"reload\"}");
-            stream.get_mut().write_all(format!("{answer}\n").as_bytes()).expect("it reads");
+            if **answer != Value::Null {
+                stream.get_mut().write_all(format!("{answer}\n").as_bytes()).expect("it reads");
+            }
         }
         let done = child.wait_with_output().expect("it ends");
         let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -151,6 +153,14 @@ fn the_command_asks_once_more_when_another_process_has_taken_over() {
     assert!(code == Some(0) && said.contains("generation 3"), "{code:?} {said}");
     let (code, said) = reload(&[&moved, &moved]);
     assert!(code == Some(1) && said.contains("process 7 serves"), "{code:?} {said}");
+    // A process that ends has taken the question, and says nothing.
+    let (code, said) = reload(&[&Value::Null, &loaded]);
+    assert!(code == Some(0) && said.contains("generation 3"), "{code:?} {said}");
+    let (code, said) = reload(&[&Value::Null, &Value::Null]);
+    assert!(
+        code == Some(7) && said.contains("whether it has read the question is not known"),
+        "{code:?} {said}"
+    );
 }
 
 //= test UPG-STOP-01
