@@ -1,9 +1,10 @@
 //! Flows of datagrams while things change: reloads, stops, workers that fail, a port that is taken.
 
-use std::net::UdpSocket;
+use std::collections::BTreeSet;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Engine, Lab, Options, eventually};
+use forebay_e2e::{Engine, Lab, Network, Options, eventually};
 use serde_json::json;
 
 use crate::udp::{Echo, ask, ask_patiently, client, ended, open, service};
@@ -187,11 +188,77 @@ fn a_port_that_somebody_else_has_for_datagrams_is_refused() {
     // Another engine would share the port.
     let _engine = lab.engine(&service(at, "", "", &[a.address]));
     for address in [at, taken] {
-        let mut refused = Engine::spawn(&lab, &service(address, "", "", &[a.address]), &Options::default());
-        assert_eq!(refused.process.wait(secs(10)).code(), Some(1));
-        let said = refused.process.printed();
-        let reason = format!("cannot listen on {address} for datagrams: another process listens there");
-        assert!(said.contains(&reason) && said.contains("ss -lunp"), "{said}");
+        refused(Engine::spawn(&lab, &service(address, "", "", &[a.address]), &Options::default()), address);
     }
     assert_eq!(ask(&client(&lab, at), "?"), "a?");
+}
+
+//= test L4-UDP-01
+#[test]
+fn flows_of_ipv6_clients_go_to_servers_of_either_family_and_are_logged_by_their_addresses() {
+    let Some(network) = Network::own() else { return };
+    let ip = |n: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n);
+    network.add((1..=9).map(|n| ip(n).into()));
+    let lab = Lab::new();
+    let at: SocketAddr = (ip(1), 5353).into();
+    let (a, b) = (Echo::start_at((ip(2), 0).into(), "a"), Echo::start(&lab, "b"));
+    let engine = lab.engine(&service(at, PATIENT, "algorithm = \"round_robin\"", &[a.address, b.address]));
+    let clients: Vec<UdpSocket> = (3..=9)
+        .map(|n| {
+            let socket = UdpSocket::bind((ip(n), 0)).expect("a port");
+            // Answers from anywhere else would not be taken.
+            socket.connect(at).expect("an address");
+            socket.set_read_timeout(Some(secs(10))).expect("a time-out above zero");
+            socket
+        })
+        .collect();
+    let homes: Vec<String> = clients.iter().map(|client| ask(client, "?")).collect();
+    assert_eq!(homes.iter().collect::<BTreeSet<_>>().len(), 2, "both serve: {homes:?}");
+    for (client, home) in clients.iter().zip(&homes) {
+        assert_eq!(&ask(client, "?"), home);
+    }
+    assert_eq!(open(&engine), clients.len() as f64, "one flow each");
+    drop(a);
+    // The server's refusal comes by ICMPv6 and ends the flow.
+    for client in &clients {
+        assert_eq!(ask_patiently(client, "?"), "b?");
+    }
+    let refused = homes.iter().filter(|home| *home == "a?").count();
+    let lines = engine.log_lines(refused, |line| line["server_ip"] == ip(2).to_string().as_str());
+    let named: BTreeSet<&str> = lines.iter().filter_map(|line| line["client_ip"].as_str()).collect();
+    let want: BTreeSet<String> = (3..=9).map(|n| ip(n).to_string()).collect();
+    assert!(named.len() == refused && named.iter().all(|one| want.contains(*one)), "{named:?}");
+}
+
+//= test OBS-BIND-02
+#[test]
+fn engines_that_share_a_port_for_datagrams_get_clients_both_and_one_that_is_gone_leaves_them_to_the_other() {
+    let lab = Lab::new();
+    let at = lab.address();
+    let (a, b) = (Echo::start(&lab, "a"), Echo::start(&lab, "b"));
+    let shared = |server| {
+        service(at, PATIENT, "", &[server]).replace("protocol = ", "shared_listener = true\nprotocol = ")
+    };
+    let _first = lab.engine(&shared(a.address));
+    let mut second = lab.engine(&shared(b.address));
+    let mut seen = BTreeSet::new();
+    eventually("both engines answer", secs(15), || {
+        seen.insert(ask(&client(&lab, at), "?"));
+        seen.len() == 2
+    });
+    refused(Engine::spawn(&lab, &service(at, PATIENT, "", &[a.address]), &Options::default()), at);
+    second.process.kill();
+    // The kernel closes a killed process's sockets a moment later; until then they take their share.
+    for _ in 0..20 {
+        assert_eq!(ask_patiently(&client(&lab, at), "?"), "a?");
+    }
+}
+
+/// An engine that cannot have a port for datagrams says who has it.
+#[track_caller]
+fn refused(mut engine: Engine, at: SocketAddr) {
+    assert_eq!(engine.process.wait(secs(10)).code(), Some(1));
+    let said = engine.process.printed();
+    let reason = format!("cannot listen on {at} for datagrams: another process listens there");
+    assert!(said.contains(&reason) && said.contains("ss -lunp"), "{said}");
 }
