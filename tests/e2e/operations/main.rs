@@ -2,6 +2,7 @@
 
 mod notify;
 mod shared;
+mod systemd;
 mod top;
 mod unit;
 mod user;
