@@ -32,6 +32,7 @@ mod state;
 mod successor;
 pub mod supervisor;
 pub mod tables;
+mod takeovers;
 mod trim;
 mod web;
 

@@ -58,7 +58,7 @@ pub struct Ended {
 }
 
 /// Runs an engine until it is told to stop (SIGTERM, SIGINT; a second one stops at once; SIGHUP opens the access
-/// log anew and loads the configuration again).
+/// log anew and loads the configuration again; SIGUSR2 lets the program, started anew, take over).
 ///
 /// # Errors
 /// What keeps it from starting, with what to do about it.
@@ -302,7 +302,11 @@ async fn control(
                 });
             }
             _ = user.0.recv() => say_ignored("SIGUSR1"),
-            _ = user.1.recv() => say_ignored("SIGUSR2"),
+            _ = user.1.recv() => {
+                let (state, program) = (Arc::clone(state), start.program.clone());
+                let serves = waiting.is_none();
+                tokio::spawn(async move { upgrade_by_signal(&state, program.as_ref(), serves).await });
+            }
         }
     }
     let ended = end(state, &orders, supervisor, &mut stop, standing.is_given().then_some(&*before)).await;
@@ -469,8 +473,25 @@ fn open_log(tree: &Tree) -> anyhow::Result<Option<Writer>> {
 fn say_ignored(signal: &'static str) {
     tracing::warn!(
         signal,
-        "a signal that means nothing here; SIGHUP loads the configuration and opens the access log anew, SIGTERM stops"
+        "a signal that means nothing here; SIGHUP loads the configuration and opens the access log anew, SIGUSR2 \
+         upgrades, SIGTERM stops"
     );
+}
+
+/// As `forebay-se upgrade`, for those who are used to a signal; what came of it stands in the log.
+//= UPG-COMMAND-01
+async fn upgrade_by_signal(state: &State, program: Option<&Program>, serves: bool) {
+    let done = match serves {
+        true => super::successor::start(state, program).await.map(|_| ()).map_err(|refused| refused.reason),
+        false => Err("this process does not serve yet".to_owned()),
+    };
+    if let Err(reason) = done {
+        tracing::error!(
+            event = "UPGRADE_NOT_DONE",
+            reason,
+            "SIGUSR2: no other process serves; nothing has changed"
+        );
+    }
 }
 
 fn say_start(state: &State) {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::names::Book;
 use super::reload::Reloads;
+use super::takeovers::Takeovers;
 use super::{Running, ShutdownFlag};
 use crate::config::{HealthState, Tree};
 use crate::control::Tables;
@@ -24,6 +25,8 @@ pub struct State {
     earlier: Mutex<Vec<Weak<Tree>>>,
     /// What became of attempts to load a configuration.
     pub reloads: Reloads,
+    /// What became of take-overs.
+    pub takeovers: Takeovers,
     /// Where the host names of servers lead.
     pub names: Arc<Book>,
     /// Every worker's counters.
@@ -71,6 +74,7 @@ impl State {
             running: watch::Sender::new(Arc::new(running)),
             earlier: Mutex::default(),
             reloads: Reloads::new(now),
+            takeovers: Takeovers::default(),
             names,
             workers,
             sizes,
@@ -219,6 +223,7 @@ impl State {
             table: self.table_view(),
             names: self.names.view(),
             reload: self.reloads.view(self.running().number, &self.workers),
+            takeover: self.takeovers.view(),
         })
     }
 

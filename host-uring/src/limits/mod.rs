@@ -154,6 +154,8 @@ pub const HANDOVER_SOCKETS_MAX: usize = 1 << 20;
 pub const HANDOVER_WHY_BYTES_MAX: usize = 500;
 /// Processes that may ask for the sockets at the same time; one gets them, the others are refused.
 pub const HANDOVER_CALLERS_MAX: usize = 4;
+/// Milliseconds that one of them has for its first word, which it says when it has connected.
+pub const HANDOVER_HELLO_MS: u64 = 2_000;
 /// Milliseconds between two looks of a process in an upgrade whether it has to stop waiting.
 pub const HANDOVER_LOOK_MS: u64 = 5;
 /// Seconds for each step of an upgrade that only needs the other process to act.

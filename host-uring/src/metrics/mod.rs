@@ -8,6 +8,7 @@ mod names;
 pub mod page;
 mod per_worker;
 mod process;
+mod takeover;
 mod text;
 mod worker;
 
@@ -17,6 +18,7 @@ pub use histogram::{BOUNDS_US, Histogram, HistogramSum};
 pub use names::NamesView;
 pub use per_worker::PerWorker;
 pub use process::Process;
+pub use takeover::TakeoverView;
 pub use worker::{
     PersistenceCounters, PoolMetrics, ServerMetrics, ServiceMetrics, TimeoutCounters, WorkerMetrics,
 };

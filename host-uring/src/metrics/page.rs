@@ -10,6 +10,7 @@ use forebay_snapshot::Protocol;
 
 use super::names::NamesView;
 use super::process::Process;
+use super::takeover::TakeoverView;
 use super::text::{Kind, Page};
 use super::{Counter, PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use crate::config::{HealthState, Pool, Server, Service, Tree};
@@ -40,6 +41,8 @@ pub struct View<'a> {
     pub names: NamesView,
     /// What became of attempts to load a configuration.
     pub reload: ReloadView,
+    /// Processes that took over from each other.
+    pub takeover: TakeoverView,
 }
 
 /// What the supervisor knows of a worker.
@@ -133,6 +136,7 @@ fn process(page: &mut Page, view: &View<'_>) {
         page.sample(&[("result", result)], count);
     }
     reload(page, &view.reload);
+    super::takeover::write(page, &view.takeover);
     let unplaced = view.tree.pools.iter().flat_map(|pool| &pool.unplaced);
     super::names::write(page, &view.names, unplaced.filter(|one| one.address.is_some()).count());
     let table = view.table;

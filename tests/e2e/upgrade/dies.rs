@@ -294,3 +294,32 @@ fn an_old_process_whose_clients_never_leave_cuts_them_when_the_grace_is_over() {
     assert!(!echoes(&mut chat));
     goes_on(&engine, at, "a");
 }
+
+//= test UPG-PROTOCOL-01
+#[test]
+fn silent_callers_keep_nobody_from_taking_over() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let mut engine = lab.engine(&web(at, "", &[a.address]));
+    let failed = |result| engine.metric("forebay_takeovers_failed_total", &[("result", result)]);
+    // As many as are heard at a time, and some more, which are told so at once.
+    let mut silent: Vec<Speaker> = (0..8).map(|_| Speaker::new(&engine)).collect();
+    let began = Instant::now();
+    let said: Vec<_> = silent.iter_mut().rev().map(|one| one.hears().expect("a reason")).collect();
+    let too_many =
+        said.iter().filter(|one| one["reason"].to_string().contains("too many ask at once")).count();
+    assert!((1..=4).contains(&too_many), "{said:?}");
+    assert!(said.iter().all(|one| one["say"] == "refused"), "{said:?}");
+    // A place is free again in two seconds; the step that others have, in which they must act, is five.
+    assert!(began.elapsed() < secs(5), "{:?}", began.elapsed());
+    eventually("they are counted", secs(5), || failed("refused") == (8 - too_many) as f64);
+    assert_eq!(failed("failed"), 0.0, "nobody was given to");
+    let mut new = Speaker::new(&engine);
+    new.hello();
+    new.waits_for("welcome");
+    drop(new);
+    eventually("that one was given to", secs(10), || failed("failed") == 1.0);
+    drop(engine.upgrade(&options()));
+    goes_on(&engine, at, "a");
+}

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Client, Engine, Lab, Options, eventually};
+use forebay_e2e::{Client, Engine, Lab, Options, config, eventually, eventually_some};
 use serde_json::json;
 
 use crate::speak::{Speaker, door};
@@ -205,6 +205,46 @@ impl Drop for Started {
     fn drop(&mut self) {
         self.ends(libc::SIGKILL);
     }
+}
+
+/// The process that took over from `engine` last, as that one's log says; it is the engine's child and ends with this.
+fn successor(engine: &Engine) -> Option<i32> {
+    let printed = engine.process.printed();
+    let line = printed.lines().rfind(|line| line.contains("UPGRADE_GIVEN"))?;
+    line.split_once("pid=")?.1.split_whitespace().next()?.parse().ok()
+}
+
+//= test UPG-COMMAND-01
+//= test OBS-SIGNAL-01
+#[test]
+fn a_signal_upgrades_as_the_command_does_and_the_metrics_tell_of_it() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let text = web(at, "persistence = \"p\"", &[a.address]) + &config::persistence("p", "client_ip", "");
+    let mut engine = lab.engine(&text);
+    for n in 0..5 {
+        let mut client = Client::new(at).from(lab.client_ip(n));
+        assert_eq!(client.get_once("/").expect("served").status, 200);
+    }
+    let figures = |engine: &Engine| {
+        ["forebay_takeover_seconds", "forebay_takeover_entries"].map(|name| engine.metric(name, &[]))
+    };
+    assert_eq!(figures(&engine), [0.0, 0.0], "it took over from nobody");
+    let sound = std::fs::read_to_string(&engine.config).expect("its file");
+    std::fs::write(&engine.config, sound.replace("[engine]", "[engyne]")).expect("its file");
+    engine.process.signal(libc::SIGUSR2);
+    eventually("it is told why not", secs(15), || engine.process.printed().contains("UPGRADE_NOT_DONE"));
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+    std::fs::write(&engine.config, sound).expect("its file");
+    engine.process.signal(libc::SIGUSR2);
+    let new = Started(eventually_some("another process serves", secs(20), || successor(&engine)));
+    assert_eq!(engine.process.wait(secs(10)).code(), Some(0));
+    assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
+    let [took, entries] = figures(&engine);
+    assert!(took > 0.0 && took < 20.0, "{took} s");
+    assert!(entries >= 5.0, "{entries} entries");
+    drop(new);
 }
 
 //= test UPG-COMMAND-01

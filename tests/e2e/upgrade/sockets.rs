@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use forebay_e2e::lively::Over;
 use forebay_e2e::wait::secs;
@@ -20,15 +21,25 @@ fn workers(engine: &Engine, before: u16, after: u16) {
 
 /// The listening sockets at an address, as the kernel numbers them.
 fn listening(engine: &Engine, at: SocketAddr) -> BTreeSet<u64> {
+    rows(engine, at).iter().filter_map(|cells| cells.get(9)?.parse().ok()).collect()
+}
+
+/// What the kernel's table says of the listening sockets at an address.
+fn rows(engine: &Engine, at: SocketAddr) -> Vec<Vec<String>> {
     let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", engine.process.pid()))
         .expect("the kernel's list");
     let SocketAddr::V4(v4) = at else { panic!("a lab has IPv4 addresses") };
     let at = format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port());
-    let rows = table.lines().filter_map(|line| {
-        let cells: Vec<&str> = line.split_whitespace().collect();
-        (*cells.get(1)? == at && cells.get(3) == Some(&"0A")).then(|| cells.get(9)?.parse().ok())?
-    });
-    rows.collect()
+    let cells = table.lines().map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    cells.filter(|cells| cells.len() > 9 && cells[1] == at && cells[3] == "0A").collect()
+}
+
+/// How many clients wait to be accepted at an address, as the kernel counts them.
+fn waiting(engine: &Engine, at: SocketAddr) -> u64 {
+    let rows = rows(engine, at);
+    // A listening socket's receive queue is who waits.
+    let waits = |cells: &Vec<String>| u64::from_str_radix(cells.get(4)?.split_once(':')?.1, 16).ok();
+    rows.iter().filter_map(waits).sum()
 }
 
 //= test UPG-SOCKET-01
@@ -67,8 +78,10 @@ fn whoever_waits_in_the_queue_of_a_worker_that_stands_still_is_served_by_the_new
     let mut options = Options { arguments: vec!["--allow-faults".to_owned()], ..options() };
     options.engine += "\nstuck_worker_s = 60";
     let mut engine = lab.engine_with(&web(at, "", &[a.address]), options);
+    const STALL: Duration = Duration::from_secs(40);
+    let began = Instant::now();
     for worker in ["0", "1"] {
-        engine.ask(&["fault", worker, "--stall-ms", "8000"]);
+        engine.ask(&["fault", worker, "--stall-ms", &STALL.as_millis().to_string()]);
     }
     eventually("both workers stand still", secs(5), || {
         engine.process.printed().matches("a fault is planted in a worker").count() == 2
@@ -83,13 +96,16 @@ fn whoever_waits_in_the_queue_of_a_worker_that_stands_still_is_served_by_the_new
             wire
         })
         .collect();
-    let old = engine.upgrade(&crate::options());
+    eventually("all of them wait in the queues", secs(5), || waiting(&engine, at) == clients.len() as u64);
+    let mut old = engine.upgrade(&crate::options());
     for wire in &mut clients {
         wire.patience(secs(5));
         let head = wire.head().expect("an answer, although its worker stands still");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     }
-    drop(old);
+    assert!(began.elapsed() < STALL, "its workers still stand, so it is not they that have served");
+    // It would wait for its workers.
+    old.process.kill();
 }
 
 //= test UPG-SOCKET-03

@@ -22,7 +22,7 @@ use crate::control::sockets::Place;
 use crate::control::supervisor::{Order, Orders};
 use crate::control::{SeatListener, State};
 use crate::limits::{
-    HANDOVER_CALLERS_MAX, HANDOVER_LOOK_MS, HANDOVER_NAMES_AT_ONCE_MAX, HANDOVER_PAUSE_MS,
+    HANDOVER_CALLERS_MAX, HANDOVER_HELLO_MS, HANDOVER_LOOK_MS, HANDOVER_NAMES_AT_ONCE_MAX, HANDOVER_PAUSE_MS,
     HANDOVER_PROGRESS_ENTRIES, HANDOVER_READY_S, HANDOVER_SERVERS_MAX, HANDOVER_SETTLE_MS, HANDOVER_STEP_S,
 };
 use crate::metrics::page::VERSION;
@@ -64,18 +64,17 @@ pub(in crate::control) async fn serve(listener: UnixListener, giver: Arc<Giver>)
         match listener.accept().await {
             Ok((stream, _)) => {
                 let Ok(stream) = stream.into_std() else { continue };
-                if callers.fetch_add(1, Ordering::AcqRel) >= HANDOVER_CALLERS_MAX {
-                    // Closed: whoever it is comes again.
-                    callers.fetch_sub(1, Ordering::AcqRel);
+                let caller = Caller::taken(&callers);
+                if caller.before >= HANDOVER_CALLERS_MAX {
+                    // A fresh socket has room for it.
+                    if let Ok(mut wire) = Wire::new(stream) {
+                        refuse(&mut wire, "too many ask at once to take over; ask again".to_owned());
+                    }
                     continue;
                 }
-                let (giver, theirs) = (Arc::clone(&giver), Arc::clone(&callers));
-                let started = std::thread::Builder::new().name("upgrade".to_owned()).spawn(move || {
-                    giver.answer(stream);
-                    theirs.fetch_sub(1, Ordering::AcqRel);
-                });
-                if let Err(error) = started {
-                    callers.fetch_sub(1, Ordering::AcqRel);
+                let giver = Arc::clone(&giver);
+                let thread = std::thread::Builder::new().name("upgrade".to_owned());
+                if let Err(error) = thread.spawn(move || giver.answer(stream, caller)) {
                     tracing::warn!(%error, "no thread can be started for who wants to take over");
                 }
             }
@@ -84,6 +83,25 @@ pub(in crate::control) async fn serve(listener: UnixListener, giver: Arc<Giver>)
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// One of those who ask; makes place for another when dropped.
+struct Caller {
+    callers: Arc<AtomicUsize>,
+    /// How many others ask.
+    before: usize,
+}
+
+impl Caller {
+    fn taken(callers: &Arc<AtomicUsize>) -> Self {
+        Self { before: callers.fetch_add(1, Ordering::AcqRel), callers: Arc::clone(callers) }
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.callers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -109,8 +127,10 @@ impl Giver {
     }
 
     /// Speaks with one who has connected.
-    fn answer(&self, stream: UnixStream) {
+    fn answer(&self, stream: UnixStream, caller: Caller) {
         let Ok(mut wire) = Wire::new(stream) else { return };
+        // Dropped before the connection is closed, and before a refusal is said: who then comes again finds it free.
+        let caller = caller;
         let Ok(peer) = wire.peer() else { return };
         // SAFETY: the call takes nothing and cannot fail.
         let me = unsafe { libc::geteuid() };
@@ -118,7 +138,9 @@ impl Giver {
         let greeted = if peer.uid != 0 && peer.uid != me {
             Err(format!("user {} may not take over from this engine; only user {me} and root may", peer.uid))
         } else {
-            match wire.read(in_step(), &|| self.standing.stops()) {
+            // Who asks speaks at once; one that is silent holds one of few places.
+            let soon = Instant::now() + Duration::from_millis(HANDOVER_HELLO_MS);
+            match wire.read(soon, &|| self.standing.stops()) {
                 Ok(Frame::Said(Say::Hello { protocol: PROTOCOL, version })) => Ok(version),
                 Ok(Frame::Said(Say::Hello { protocol, version })) => Err(format!(
                     "version {version} hands over by protocol {protocol}, this one ({VERSION}) by protocol {PROTOCOL}; stop \
@@ -135,6 +157,7 @@ impl Giver {
         let version = match begun {
             Ok(version) => version,
             Err(reason) => {
+                self.state.takeovers.refused();
                 tracing::warn!(
                     event = "UPGRADE_REFUSED",
                     uid = peer.uid,
@@ -142,6 +165,7 @@ impl Giver {
                     reason,
                     "nobody takes over"
                 );
+                drop(caller);
                 refuse(&mut wire, reason);
                 return;
             }
@@ -172,6 +196,7 @@ impl Giver {
                 self.report(&mut wire, &store, &mut talk);
             }
             Err(Failed(reason)) => {
+                self.state.takeovers.failed();
                 store.forget_changes();
                 if paused {
                     self.orders.give_from_thread(Order::Accept);
@@ -182,6 +207,7 @@ impl Giver {
                     reason,
                     "nobody has taken over; this process goes on as before"
                 );
+                drop(caller);
                 refuse(&mut wire, reason);
                 self.standing.fail();
             }

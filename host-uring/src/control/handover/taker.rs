@@ -71,6 +71,9 @@ pub struct Heir {
     /// Bytes that the tables of the other process may yet take.
     untouched_bytes: u64,
     alike: bool,
+    /// When it was asked, and entries that it has told since.
+    asked: Instant,
+    entries: u64,
     /// Its last word has come: nobody holds entries but this process.
     over: Arc<AtomicBool>,
     choice: Choice,
@@ -156,6 +159,8 @@ fn ask_at(path: &Path, user: Option<u32>) -> anyhow::Result<Heir> {
         tables: Vec::new(),
         untouched_bytes: 0,
         alike: true,
+        asked: Instant::now(),
+        entries: 0,
         over: Arc::default(),
         choice: Choice::default(),
     };
@@ -314,7 +319,10 @@ impl Heir {
         let (began, mut arrived) = (Instant::now(), Arrived::default());
         loop {
             match self.next(HANDOVER_READY_S)? {
-                Frame::Entries(told) => arrived.add(store.arrive(&told, &places, clock::now())),
+                Frame::Entries(told) => {
+                    self.entries += told.len() as u64;
+                    arrived.add(store.arrive(&told, &places, clock::now()));
+                }
                 Frame::Said(Say::Copied { entries }) => {
                     tracing::info!(
                         event = "UPGRADE_TABLES",
@@ -462,6 +470,7 @@ impl Following {
     }
 
     fn open(&self) {
+        self.state.takeovers.done(self.heir.asked.elapsed(), self.heir.entries);
         self.orders.give_from_thread(Order::PoolsChanged);
         self.orders.give_from_thread(Order::Accept);
         let _ = self.told.blocking_send(Came::Open);
@@ -480,6 +489,7 @@ impl Following {
             );
         }
         self.frames += 1;
+        self.heir.entries += told.len() as u64;
         self.say(&Say::Applied { frame: self.frames }).map(|_| ())
     }
 
