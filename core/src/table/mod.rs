@@ -61,7 +61,7 @@ pub use geometry::{Geometry, GeometryProblem, PartitionIndex};
 pub use hash::Hasher;
 pub use key::KeyBytes;
 pub use memory::{Pages, TableMemory};
-pub use outcome::{Closed, Evicted, Opened, Outcome, Refused, Stats, Write, WriteKind, Written};
+pub use outcome::{Closed, Evicted, Hold, Opened, Outcome, Refused, Stats, Write, WriteKind, Written};
 pub use partition::Partition;
 pub use sweep::Swept;
 pub use version::{EngineSlot, GroupMillis, Version};

@@ -149,6 +149,15 @@ impl core::fmt::Display for Refused {
 
 impl core::error::Error for Refused {}
 
+/// What may not end now, of the tables that engines share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// Entries: another engine may have connections of them and has not said so yet.
+    pub entries: bool,
+    /// Tombstones: an engine that is away may still hold what was removed.
+    pub tombstones: bool,
+}
+
 /// What [`Partition::open`](super::Partition::open) found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {

@@ -5,7 +5,9 @@ use super::clock::{Lifetime, Tick, millis};
 use super::digest::{Digests, term_at};
 use super::limits::{OLDEST_KEPT, OPEN_INLINE_MAX, OVERFLOW_RESERVED};
 use super::memory::Found;
-use super::outcome::{Closed, Counters, Evicted, Opened, Outcome, Refused, Stats, Write, WriteKind, Written};
+use super::outcome::{
+    Closed, Counters, Evicted, Hold, Opened, Outcome, Refused, Stats, Write, WriteKind, Written,
+};
 use super::store::{At, Fields, Flag, Store};
 use super::version::{GroupMillis, Version};
 use crate::units::Now;
@@ -37,6 +39,8 @@ pub struct Partition {
     pub(super) oldest: Vec<(u32, Tick)>,
     /// Connections beyond those that an entry counts itself.
     overflow: Vec<(u128, u32)>,
+    /// What may not end now.
+    pub(super) hold: Hold,
 }
 
 const _: () = assert!(core::mem::offset_of!(Partition, turn) <= 56);
@@ -59,6 +63,7 @@ impl Partition {
             oldest: Vec::with_capacity(OLDEST_KEPT),
             overflow: Vec::with_capacity(OVERFLOW_RESERVED),
             counters: Counters::default(),
+            hold: Hold::default(),
         };
         partition.adopt(catalog, now);
         partition
@@ -250,6 +255,10 @@ impl Partition {
             return Some(Closed { last_here: false, last: false });
         }
         life.set_count(count - 1);
+        if count == 1 {
+            // Another engine's connection that closed before may be heard of later: the younger age holds.
+            life.idle = Tick::at(now);
+        }
         self.store.set_life(at, life);
         if count > 1 {
             return Some(Closed { last_here: false, last: false });
@@ -338,7 +347,14 @@ impl Partition {
     #[inline(always)]
     pub(super) fn over(&self, row: &Row, at: At, tick: Tick) -> bool {
         let life = self.store.life(at);
-        life.open == 0 && tick.age_of(life.idle) > self.life(row, at)
+        life.open == 0 && tick.age_of(life.idle) > self.life(row, at) && !self.held(row, at)
+    }
+
+    /// Whether the host said that entries of this kind may not end now.
+    #[inline(always)]
+    pub(super) fn held(&self, row: &Row, at: At) -> bool {
+        let held = if self.store.is(at, Flag::Tombstone) { self.hold.tombstones } else { self.hold.entries };
+        held && row.cells.is_some()
     }
 
     /// Sets the flag that makes a look-up check the end of life; from half of the life on.
@@ -380,7 +396,7 @@ impl Partition {
         self.store.life(at).open == 0 && !self.store.is(at, Flag::Lasting)
     }
 
-    fn set_lasting(&mut self, at: At, to: bool) {
+    pub(super) fn set_lasting(&mut self, at: At, to: bool) {
         let before = self.is_evictable(at);
         self.store.set(at, Flag::Lasting, to);
         self.recount(before, at);

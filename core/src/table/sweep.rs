@@ -19,6 +19,13 @@ pub struct Swept {
 }
 
 impl Partition {
+    /// From now on entries or tombstones of shared tables do not end, or end again. A tombstone does not age while it is
+    /// held: its hour begins when the hand last came by.
+    //= TBL-HOLD-01
+    pub fn hold(&mut self, hold: super::Hold) {
+        self.hold = hold;
+    }
+
     /// Lets the clock hand pass over up to `buckets` buckets of three slots.
     ///
     /// A whole partition is at most 5,461 buckets: 0.3 ms if every entry ends. Every partition should get a whole turn
@@ -63,8 +70,13 @@ impl Partition {
         if lived.open != 0 {
             return;
         }
+        if self.hold.tombstones && self.store.is(at, Flag::Tombstone) {
+            lived.idle = tick;
+            self.store.set_life(at, lived);
+            return;
+        }
         let (age, life) = (tick.age_of(lived.idle), self.life(row, at));
-        if age > life {
+        if age > life && !self.held(row, at) {
             self.end(catalog, row, at, tick);
         } else if age >= life / 2 {
             self.store.set(at, Flag::MayBeOver, true);

@@ -38,6 +38,8 @@ pub struct Record {
     pub version: Version,
     /// It is deleted.
     pub tombstone: bool,
+    /// It began over a tombstone: it is not evicted, and when it ends it leaves a tombstone.
+    pub lasting: bool,
     /// The engines that have open connections of the key.
     pub open: u64,
     /// Milliseconds since the last use; 0 while connections are open. A duration, because engines do not
@@ -86,6 +88,7 @@ impl Partition {
                 class: lived.class(),
                 version: self.store.version(at),
                 tombstone: self.store.is(at, Flag::Tombstone),
+                lasting: self.store.is(at, Flag::Lasting),
                 open: lived.open,
                 age_ms: millis(age),
             },
@@ -113,6 +116,7 @@ impl Partition {
         catalog.name_of(record.server).ok_or(Refused::UnknownServer)?;
         let tick = Tick::at(now);
         let mine = catalog.me.bit();
+        let lasting = record.lasting && !record.tombstone && row.cells.is_some();
         let theirs = tick.before(ticks_of_millis(record.age_ms));
         let Some(at) = self.find(catalog, key) else {
             let life = if record.tombstone {
@@ -129,12 +133,16 @@ impl Partition {
             if record.tombstone {
                 self.as_tombstone(catalog, row, key, tick)?;
             }
+            if lasting && let Some(at) = self.find(catalog, key) {
+                self.set_lasting(at, true);
+            }
             return Ok(evicted);
         };
         let was_evictable = self.is_evictable(at);
         self.change(catalog, row, key, at, |p| {
             p.store.set_value(at, record.server.0);
             p.store.set(at, Flag::Tombstone, record.tombstone);
+            p.store.set(at, Flag::Lasting, lasting);
             p.store.set_version(at, record.version);
             let mut life = p.store.life(at);
             life.set_class(record.class);

@@ -144,7 +144,7 @@ impl Store {
     }
 
     fn told(&self, view: &EntryView) -> Option<Told> {
-        let Record { server, class, version, tombstone, open, age_ms } = view.record;
+        let Record { server, class, version, tombstone, open, age_ms, lasting: _ } = view.record;
         if tombstone {
             return None;
         }
@@ -220,6 +220,7 @@ impl Store {
                 class: one.class,
                 version: one.version,
                 tombstone: false,
+                lasting: false,
                 open: one.open,
                 age_ms: one.age_ms,
             };

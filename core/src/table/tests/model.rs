@@ -304,6 +304,7 @@ impl Model {
                     class: Class::new(e.class).unwrap(),
                     version: e.version,
                     tombstone: e.tombstone,
+                    lasting: view.record.lasting,
                     open,
                     age_ms: age * 125,
                 };

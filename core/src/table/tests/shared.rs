@@ -196,10 +196,85 @@ fn a_record_changes_everything_but_what_is_open_here() {
     let key = b.key(b.shared, 1);
     let version = Version { birth: 9, switches: 8, stamp: 7, origin: EngineSlot::new(6).unwrap() };
     let class = Class::new(1).unwrap();
-    let record = Record { server: b.servers[4], class, version, tombstone: true, open: 0b110, age_ms: 0 };
+    let record = Record {
+        server: b.servers[4],
+        class,
+        version,
+        tombstone: true,
+        lasting: false,
+        open: 0b110,
+        age_ms: 0,
+    };
     b.part.restore(&b.catalog, &key, &record, b.now).unwrap();
     assert_eq!(b.entry(b.shared, 1).unwrap().record, Record { open: 0b111, ..record });
     b.verify();
+}
+
+//= test TBL-RECORD-01
+#[test]
+fn a_life_that_began_over_a_tombstone_elsewhere_lasts_here_too() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.remove(b.shared, 1);
+    b.put(b.shared, 1, 1).unwrap();
+    let record = b.entry(b.shared, 1).unwrap().record;
+    assert!(record.lasting);
+    let mut other = Bench::small();
+    for known in [false, true] {
+        let key = other.key(other.shared, u32::from(known));
+        if known {
+            other.put(other.shared, 1, 0).unwrap();
+        }
+        other.part.restore(&other.catalog, &key, &record, other.now).unwrap();
+        assert_eq!(other.part.entry(&other.catalog, &key, other.now).unwrap().record, record);
+    }
+    other.verify();
+    other.pass(10_251);
+    other.sweep();
+    assert!(tombstone(&other, 0) && tombstone(&other, 1));
+}
+
+//= test TBL-HOLD-01
+#[test]
+fn what_is_held_does_not_end_until_it_is_released() {
+    let mut b = Bench::small();
+    b.put(b.own, 1, 0).unwrap();
+    b.put(b.shared, 2, 0).unwrap();
+    b.put(b.shared, 3, 0).unwrap();
+    b.remove(b.shared, 3);
+    b.part.hold(Hold { entries: true, tombstones: false });
+    b.pass(3_600_251);
+    assert_eq!(b.sweep().expired, 2, "what is not shared, and the tombstone");
+    assert_eq!(b.get(b.shared, 2), Some(b.servers[0]));
+    b.part.hold(Hold { entries: false, tombstones: true });
+    assert_eq!(b.get(b.shared, 2), None);
+    b.put(b.shared, 3, 0).unwrap();
+    b.remove(b.shared, 3);
+    b.pass(3_600_251);
+    assert_eq!((b.sweep().expired, tombstone(&b, 3)), (1, true));
+    b.part.hold(Hold::default());
+    b.pass(3_600_000);
+    assert_eq!((b.sweep().expired, tombstone(&b, 3)), (0, true), "its hour began when it was released");
+    b.pass(251);
+    assert_eq!((b.sweep().expired, tombstone(&b, 3)), (1, false));
+    b.verify();
+}
+
+//= test TBL-OPEN-02
+#[test]
+fn a_close_elsewhere_that_is_heard_of_late_takes_nothing_from_the_countdown_of_a_later_one_here() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    b.open(b.shared, 1);
+    b.elsewhere(b.shared, 1, 3, true);
+    b.pass(20_000);
+    b.close(b.shared, 1);
+    let open = b.entry(b.shared, 1).unwrap().record;
+    assert_eq!(open.open, 0b1000);
+    b.pass(1_000);
+    let key = b.key(b.shared, 1);
+    b.part.restore(&b.catalog, &key, &Record { open: 0, age_ms: 6_000, ..open }, b.now).unwrap();
+    assert_eq!(b.entry(b.shared, 1).unwrap().record.age_ms, 1_000);
 }
 
 //= test TBL-DIGEST-02
