@@ -75,20 +75,27 @@ impl Partition {
         }
         let lived = self.store.life(at);
         let row = catalog.row(lived.table())?;
+        let mut age = if lived.open == 0 { tick.age_of(lived.idle) } else { 0 };
+        let mut life = self.life(row, at);
+        let lasting = self.store.is(at, Flag::Lasting);
+        let (mut version, mut tombstone) = (self.store.version(at), self.store.is(at, Flag::Tombstone));
         if self.over(row, at, tick) {
-            return None;
+            if !lasting {
+                return None;
+            }
+            // The hand has not come by yet, but it is the tombstone already that it leaves.
+            (version, tombstone, age) = (version.below(), true, age.saturating_sub(life));
+            life = super::Lifetime::TOMBSTONE.ticks();
         }
-        let age = if lived.open == 0 { tick.age_of(lived.idle) } else { 0 };
-        let life = self.life(row, at);
         Some(EntryView {
             table: lived.table(),
             key: catalog.bytes(lived.table(), self.store.key(at))?,
             record: Record {
                 server: ServerSlot(self.store.value(at)),
                 class: lived.class(),
-                version: self.store.version(at),
-                tombstone: self.store.is(at, Flag::Tombstone),
-                lasting: self.store.is(at, Flag::Lasting),
+                version,
+                tombstone,
+                lasting: lasting && !tombstone,
                 open: lived.open,
                 age_ms: millis(age),
             },
@@ -100,7 +107,8 @@ impl Partition {
     /// Writes an entry as another engine, or a snapshot, describes it: the caller decided that its version
     /// holds. Of the open set this engine's own bit stays as it is here; the younger age holds.
     ///
-    /// An entry that is past its end of life on arrival and open nowhere is dropped: `Ok(None)`.
+    /// An entry that is past its end of life on arrival and open nowhere is dropped (`Ok(None)`), or the tombstone that it
+    /// would leave is written.
     ///
     /// # Errors
     /// As [`Partition::put`].
@@ -126,14 +134,21 @@ impl Partition {
             };
             let mut fields = Fields::new(key.table, record.class, record.version, theirs);
             fields.life.open = record.open & !mine;
-            if fields.life.open == 0 && tick.age_of(theirs) > life {
+            let ended = fields.life.open == 0 && tick.age_of(theirs) > life;
+            if ended && !lasting {
                 return Ok(None);
             }
+            if ended {
+                fields = Fields::new(key.table, record.class, record.version.below(), tick);
+            }
             let evicted = self.insert(catalog, row, key, record.server.0, fields, tick)?;
-            if record.tombstone {
+            if record.tombstone || ended {
                 self.as_tombstone(catalog, row, key, tick)?;
             }
-            if lasting && let Some(at) = self.find(catalog, key) {
+            if lasting
+                && !ended
+                && let Some(at) = self.find(catalog, key)
+            {
                 self.set_lasting(at, true);
             }
             return Ok(evicted);

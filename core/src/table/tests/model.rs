@@ -292,6 +292,13 @@ impl Model {
                 return Err(format!("get {key}: {got:?}, not {want:?}"));
             }
             let view = b.entry(self.table(key), key);
+            if let Some(e) = self.map.get(&key).filter(|e| e.lasting && e.over(self.tick())) {
+                let left = view.is_some_and(|v| v.record.tombstone && v.record.version == e.version.below());
+                if !left {
+                    return Err(format!("entry {key}: {view:?}, not the tombstone that {e:?} leaves"));
+                }
+                continue;
+            }
             let want = self.map.get(&key).filter(|e| !e.over(self.tick()));
             if view.is_some() != want.is_some() {
                 return Err(format!("entry {key}: {view:?}, not {want:?}"));
@@ -304,7 +311,7 @@ impl Model {
                     class: Class::new(e.class).unwrap(),
                     version: e.version,
                     tombstone: e.tombstone,
-                    lasting: view.record.lasting,
+                    lasting: e.lasting,
                     open,
                     age_ms: age * 125,
                 };

@@ -230,8 +230,16 @@ fn a_life_that_began_over_a_tombstone_elsewhere_lasts_here_too() {
     }
     other.verify();
     other.pass(10_251);
+    let before = other.entry(other.shared, 1).unwrap().record;
+    assert!(tombstone(&other, 0) && tombstone(&other, 1), "even before the hand comes by");
     other.sweep();
+    assert_eq!(other.entry(other.shared, 1).unwrap().record.version, before.version);
     assert!(tombstone(&other, 0) && tombstone(&other, 1));
+    let key = other.key(other.shared, 2);
+    other.part.restore(&other.catalog, &key, &Record { age_ms: 20_000, ..record }, other.now).unwrap();
+    let late = other.entry(other.shared, 2).unwrap().record;
+    assert_eq!((late.tombstone, late.version), (true, before.version), "it had ended on its way");
+    other.verify();
 }
 
 //= test TBL-HOLD-01
