@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto/http", &[]),
     ("proto/health", &["core"]),
     ("proto/proxy", &[]),
+    ("objsync", &["core"]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
     ("host-uring", &["core", "proto/http", "proto/health", "proto/proxy", "model/snapshot"]),
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/e2e", ANY),
     ("tests/fuzz", ANY),
     ("tests/bench", ANY),
+    ("tests/sim", ANY),
     ("xtask", ANY),
     ("xtask/componentize", &[]),
 ];
@@ -29,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ANY: &[&str] = &["*"];
 
 /// Crates whose code must run anywhere: also in a sandbox, a simulator, a browser.
-pub const PURE: &[&str] = &["core", "proto/http", "proto/health", "proto/proxy"];
+pub const PURE: &[&str] = &["core", "proto/http", "proto/health", "proto/proxy", "objsync"];
 
 /// All that a pure crate takes from outside (its tests may take more).
 const PURE_EXTERNALS: &[(&str, &[&str])] =
@@ -39,6 +41,8 @@ const PURE_EXTERNALS: &[(&str, &[&str])] =
         ("proto/http", &["memchr"]),
         ("proto/health", &[]),
         ("proto/proxy", &[]),
+        // Frames are postcard.
+        ("objsync", &["postcard", "serde"]),
     ];
 
 /// Foreign crates that shape whoever takes them, and the only folders that may.

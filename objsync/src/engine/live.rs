@@ -1,0 +1,223 @@
+//! Changes: this engine's to its peers, and theirs to its tables.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use forebay_core::table::{
+    Catalog, EngineSlot, EntryView, KeyBytes, Partition, Record, Refused, ServerSlot, TableId,
+};
+use forebay_core::units::Now;
+
+use super::peer::{Dirty, Peer};
+use super::{Engine, Event, Output, Why};
+use crate::limits::BATCH_BYTES;
+use crate::merge::{Entry, merge};
+use crate::shards::{Shards, Shared};
+use crate::wire::{Frame, Pack, Packer};
+
+/// What became of an entry that came.
+pub(super) struct Applied {
+    pub hash: u64,
+    pub changed: bool,
+    pub answer: bool,
+}
+
+/// An entry as it is told.
+pub(super) fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
+    let Record { server, class, version, tombstone, lasting, open, age_ms } = view.record;
+    let server = if tombstone { 0 } else { catalog.name_of(server)? };
+    Some(Entry { key: view.key, server, class, version, tombstone, lasting, open, age_ms })
+}
+
+/// Applies what a peer states of a key, under one lock.
+pub(super) fn apply(
+    partition: &mut Partition,
+    catalog: &Catalog,
+    table: &Shared,
+    from: EngineSlot,
+    me: EngineSlot,
+    theirs: &Entry,
+    now: Now,
+) -> Result<Applied, Refused> {
+    let key = catalog.key(table.id, theirs.key);
+    let hash = key.hash();
+    let mine = 1 << me.get();
+    let held = partition.entry(catalog, &key, now);
+    let ours = held.as_ref().and_then(|view| statement(catalog, view));
+    let (entry, changed, answer) = match &ours {
+        Some(ours) => {
+            let merged = merge(table.rule, me, from, ours, theirs);
+            (merged.entry, merged.changed, merged.answer)
+        }
+        None => {
+            let open = theirs.open & 1 << from.get();
+            (Entry { open, ..*theirs }, true, theirs.open & mine != 0)
+        }
+    };
+    if changed {
+        // A removed entry names no server; any will do.
+        let server = match held {
+            Some(view) if entry.tombstone => view.record.server,
+            None if entry.tombstone => ServerSlot(0),
+            _ => catalog.slot_of(entry.server).ok_or(Refused::UnknownServer)?,
+        };
+        let Entry { class, version, tombstone, lasting, open, age_ms, .. } = entry;
+        let record = Record { server, class, version, tombstone, lasting, open, age_ms };
+        partition.restore(catalog, &key, &record, now)?;
+    }
+    Ok(Applied { hash, changed, answer })
+}
+
+impl Engine {
+    /// This engine has changed an entry: every peer is to be told.
+    pub(super) fn changed<S: Shards>(
+        &mut self,
+        shards: &mut S,
+        table: TableId,
+        key: KeyBytes,
+        ticket: Option<u64>,
+        now: Now,
+    ) {
+        if !shards.tables().iter().any(|shared| shared.id == table) {
+            return;
+        }
+        let hash = shards.catalog().key(table, key).hash();
+        self.touch(hash, now);
+        for peer in self.peers.values_mut() {
+            let Some(session) = &mut peer.session else { continue };
+            let before = session.overflowed;
+            session.mark((table, key), ticket, now);
+            if session.overflowed && !before {
+                self.out.push(Output::Event(Event::Overflowed(peer.slot)));
+            }
+        }
+    }
+
+    /// Tells a peer what waits to be told, as it is now: what it hears last is what holds.
+    //= SYNC-TELL-01
+    pub(super) fn flush<S: Shards>(&mut self, to: EngineSlot, shards: &mut S, now: Now) {
+        let clock = self.told_clock(now);
+        let Some(session) = self.peers.get_mut(&to.get()).and_then(Peer::greeted) else { return };
+        if session.flush_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let geometry = shards.geometry();
+        while !session.dirty.is_empty() && session.has_room() {
+            let mut packers: BTreeMap<TableId, Packer> = BTreeMap::new();
+            let mut bytes = 0;
+            while bytes < BATCH_BYTES
+                && let Some(dirty) = session.dirty.pop_first()
+            {
+                let (table, key) = dirty;
+                let Some(name) = name_of(shards, table) else { continue };
+                let key = shards.catalog().key(table, key);
+                let entry = shards.with(geometry.route(&key), |partition, catalog| {
+                    statement(catalog, &partition.entry(catalog, &key, now)?)
+                });
+                session.await_ticket(&dirty);
+                // It ended or was evicted before it was told.
+                let Some(entry) = entry else { continue };
+                let packer = packers.entry(table).or_insert_with(|| Packer::new(name));
+                let before = packer.bytes();
+                packer.push(entry);
+                bytes += packer.bytes() - before;
+                self.figures.told += 1;
+            }
+            let packs = packers.values().map(Packer::pack).collect();
+            session.send(to, clock, now, &mut self.out, |head| Frame::Changes(head, packs));
+        }
+        if session.dirty.is_empty() {
+            session.flush_at = None;
+        }
+    }
+
+    /// Entries of a peer. `live`: it has changed them just now; else this engine lacked them.
+    pub(super) fn arrive<S: Shards>(
+        &mut self,
+        from: EngineSlot,
+        packs: &[Pack<'_>],
+        live: bool,
+        shards: &mut S,
+        now: Now,
+    ) -> Result<(), Why> {
+        for pack in packs {
+            let Some(table) = shared(shards, pack.table) else {
+                self.figures.unknown += pack.len() as u64;
+                continue;
+            };
+            for theirs in pack.entries() {
+                let theirs = theirs.ok_or(Why::Nonsense)?;
+                let Some(applied) = self.take(from, &table, &theirs, shards, now) else { continue };
+                if live {
+                    self.touch(applied.hash, now);
+                }
+                if applied.answer {
+                    self.tell(from, (table.id, theirs.key), now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies one entry and counts what became of it.
+    pub(super) fn take<S: Shards>(
+        &mut self,
+        from: EngineSlot,
+        table: &Shared,
+        theirs: &Entry,
+        shards: &mut S,
+        now: Now,
+    ) -> Option<Applied> {
+        let me = self.settings.me;
+        let key = shards.catalog().key(table.id, theirs.key);
+        let partition = shards.geometry().route(&key);
+        let applied = shards
+            .with(partition, |partition, catalog| apply(partition, catalog, table, from, me, theirs, now));
+        match applied {
+            Ok(applied) => {
+                self.figures.applied += u64::from(applied.changed);
+                Some(applied)
+            }
+            Err(Refused::Full) => {
+                self.figures.refused += 1;
+                None
+            }
+            Err(_) => {
+                self.figures.unknown += 1;
+                None
+            }
+        }
+    }
+
+    /// One peer lacks something of a key.
+    //= SYNC-ANSWER-01
+    pub(super) fn tell(&mut self, to: EngineSlot, key: Dirty, now: Now) {
+        if let Some(session) = self.peers.get_mut(&to.get()).and_then(|p| p.session.as_mut()) {
+            session.mark(key, None, now);
+        }
+    }
+}
+
+/// The shared table of this name.
+pub(super) fn shared<S: Shards>(shards: &S, name: u64) -> Option<Shared> {
+    shards.tables().iter().find(|table| table.name == name).copied()
+}
+
+fn name_of<S: Shards>(shards: &S, id: TableId) -> Option<u64> {
+    shards.tables().iter().find(|table| table.id == id).map(|table| table.name)
+}
+
+/// What is packed, in frames of a bounded size.
+pub(super) fn in_frames(table: u64, entries: Vec<Entry>, mut each: impl FnMut(&Packer)) {
+    let mut packer = Packer::new(table);
+    for entry in entries {
+        packer.push(entry);
+        if packer.bytes() >= BATCH_BYTES {
+            each(&packer);
+            packer = Packer::new(table);
+        }
+    }
+    if !packer.is_empty() {
+        each(&packer);
+    }
+}

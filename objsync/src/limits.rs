@@ -1,0 +1,79 @@
+//! Every bound of object sync, with its reason.
+
+/// The newest protocol that is spoken here.
+pub const PROTOCOL: u16 = 1;
+
+/// The oldest protocol that is spoken here.
+pub const PROTOCOL_MIN: u16 = 1;
+
+/// Bytes of a frame behind its length: what a peer can make this engine hold at once.
+pub const FRAME_MAX: usize = 1 << 20;
+
+/// Bytes of entries after which a frame ends: large enough for the cost of a frame not to count, small enough for live
+/// changes to find room between bulk.
+pub const BATCH_BYTES: usize = 64 * 1024;
+
+/// Milliseconds that a change waits for others to travel with.
+pub const BATCH_MS: u64 = 1;
+
+/// Keys that wait to be told to one peer. 65,536 are a second at 50,000 changes; beyond, the table is compared anew.
+pub const DIRTY_MAX: usize = 65_536;
+
+/// Bytes on their way to a peer that it has not acknowledged; changes wait beyond that.
+pub const WINDOW_BYTES: usize = 1 << 20;
+
+/// The hash space is compared in this many ranges, one after another, so that neither memory nor time of one step grows
+/// with more than a 64th of the table.
+pub const RANGES: u8 = 64;
+
+/// Parts of a range whose sums travel first.
+pub const GROUPS: u16 = 64;
+
+/// Parts of such a part, whose sums travel where those differ.
+pub const CELLS_PER_GROUP: u16 = 16;
+
+/// Ranges under way at once while a peer that has just come is compared with.
+pub const RANGES_AHEAD: u8 = 4;
+
+/// Milliseconds from one comparison with a peer to the next.
+pub const ROUND_MS: u64 = 10_000;
+
+/// Milliseconds for which a part that has just changed is not judged: the change may be on its way.
+pub const SETTLE_MS: u32 = 2_000;
+
+/// Milliseconds before its end from which an entry is not compared: it ends on each engine by its own clock.
+pub const NEAR_END_MS: u64 = 12_000;
+
+/// Coarseness in which idle times are compared with a peer that has just come.
+pub const AGE_MS: u64 = 12_000;
+
+/// Milliseconds by which an idle time must be younger to be worth telling.
+pub const AGE_WORTH_MS: u64 = 1_000;
+
+/// Entries that are answered at once; where a peer lacks more, they follow when there is room.
+pub const ANSWER_MAX: usize = 4_096;
+
+/// Milliseconds of silence after which something is sent to keep the connection.
+pub const KEEP_MS: u64 = 1_000;
+
+/// Milliseconds of silence after which a connection is given up.
+pub const SILENCE_MS: u64 = 5_000;
+
+/// Milliseconds after the loss of a connection until what the peer had open counts as closed.
+pub const DEAD_MS: u64 = 5_000;
+
+/// Milliseconds for which entries are held while a peer that has come is compared with: a slow peer must not keep
+/// entries for ever.
+pub const HOLD_MS: u64 = 30_000;
+
+/// Milliseconds after which an engine that starts serves although it did not hear of every member.
+pub const JOIN_MS: u64 = 10_000;
+
+/// Milliseconds after which it serves although the tables of those it heard of are not complete.
+pub const JOIN_LATEST_MS: u64 = 30_000;
+
+/// A step of group time by more than this is an event.
+pub const STEP_TOLD_MS: u64 = 60_000;
+
+/// Changes whose acknowledgement is awaited, at most; beyond, the oldest is not told any more.
+pub const TICKETS_MAX: usize = 65_536;

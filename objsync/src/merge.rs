@@ -1,0 +1,235 @@
+//! Which of two statements about a key holds, and what is kept of the other.
+
+use core::cmp::Ordering;
+
+use forebay_core::table::{Class, EngineSlot, KeyBytes, Version};
+
+use crate::limits::AGE_WORTH_MS;
+
+/// How two statements about a key of a table are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Persistence: the first choice for a client holds, until somebody moves it on purpose.
+    First,
+    /// Key-value: the last write holds.
+    Last,
+}
+
+/// What an engine states about a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The key, without the table's salt.
+    pub key: KeyBytes,
+    /// The group's id of the server.
+    pub server: u64,
+    /// Which of the table's time-outs it has.
+    pub class: Class,
+    /// Its version.
+    pub version: Version,
+    /// It is deleted.
+    pub tombstone: bool,
+    /// It began over a tombstone.
+    pub lasting: bool,
+    /// The engines that have connections, as far as the sender knows.
+    pub open: u64,
+    /// Milliseconds since the last use.
+    pub age_ms: u64,
+}
+
+impl Entry {
+    /// What is compared last: two engines that gave one version to two values must agree on one.
+    fn value(&self) -> (u64, u8) {
+        if self.tombstone { (0, 0) } else { (self.server, self.class.get()) }
+    }
+}
+
+/// `Greater`: `a` holds against `b`. `Equal` only if they state the same.
+//= SYNC-MERGE-01
+//= SYNC-MERGE-02
+pub fn order(rule: Rule, a: &Entry, b: &Entry) -> Ordering {
+    let (va, vb) = (&a.version, &b.version);
+    let earlier_value = b.value().cmp(&a.value());
+    match rule {
+        Rule::First => (va.birth.cmp(&vb.birth))
+            .then(va.switches.cmp(&vb.switches))
+            .then(a.tombstone.cmp(&b.tombstone))
+            .then(vb.stamp.cmp(&va.stamp))
+            .then(vb.origin.cmp(&va.origin))
+            .then(earlier_value),
+        Rule::Last => (va.stamp.cmp(&vb.stamp))
+            .then(va.origin.cmp(&vb.origin))
+            .then(a.tombstone.cmp(&b.tombstone))
+            .then(earlier_value)
+            // Nobody writes these; but the order must be one.
+            .then((va.birth, va.switches).cmp(&(vb.birth, vb.switches))),
+    }
+}
+
+/// What becomes of two statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// What is to be kept.
+    pub entry: Entry,
+    /// It differs from ours.
+    pub changed: bool,
+    /// The sender does not know something of it that it should.
+    pub answer: bool,
+}
+
+/// Merges what `from` states with what is held here, by `me`.
+///
+/// Each engine is the only authority for its own connections: of the sender's open set only the sender's own bit counts.
+//= SYNC-OPEN-01
+//= SYNC-AGE-01
+pub fn merge(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs: &Entry) -> Merged {
+    let (mine, sender) = (1 << me.get(), 1 << from.get());
+    let held = order(rule, ours, theirs);
+    let (winner, loser) = if held == Ordering::Less { (theirs, ours) } else { (ours, theirs) };
+    let lasting = match (held, rule) {
+        (_, Rule::Last) => false,
+        (Ordering::Equal, _) => ours.lasting || theirs.lasting,
+        _ => winner.lasting || loser.tombstone && !winner.tombstone,
+    };
+    let entry = Entry {
+        open: ours.open & !sender | theirs.open & sender,
+        // While it is open here nothing is known of its idle time; the table keeps when a connection closed last.
+        age_ms: if ours.open == 0 { ours.age_ms.min(theirs.age_ms) } else { theirs.age_ms },
+        lasting,
+        ..*winner
+    };
+    let younger = |a: &Entry, b: &Entry| a.open | b.open == 0 && a.age_ms + AGE_WORTH_MS < b.age_ms;
+    Merged {
+        entry,
+        changed: held == Ordering::Less || entry.open != ours.open || younger(&entry, ours),
+        answer: held == Ordering::Greater || (ours.open ^ theirs.open) & mine != 0 || younger(ours, theirs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn slot(n: u8) -> EngineSlot {
+        EngineSlot::new(n).unwrap()
+    }
+
+    /// All states of a small world.
+    fn states() -> Vec<Entry> {
+        let mut all = Vec::new();
+        for birth in 1..3 {
+            for (switches, tombstone) in [(0, false), (1, false), (65_536, true), (65_536, false)] {
+                for stamp in [5, 6] {
+                    for origin in 0..2 {
+                        for server in [7, 8] {
+                            for open in [0b00, 0b01] {
+                                let version = Version { birth, switches, stamp, origin: slot(origin) };
+                                let key = KeyBytes([0; 16]);
+                                let class = Class::default();
+                                let (lasting, age_ms) = (false, 0);
+                                all.push(Entry {
+                                    key,
+                                    server,
+                                    class,
+                                    version,
+                                    tombstone,
+                                    lasting,
+                                    open,
+                                    age_ms,
+                                });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn held(rule: Rule, a: &Entry, b: &Entry) -> Entry {
+        // A third engine hears of both; the lasting flag and the age are judged elsewhere.
+        let merged = merge(rule, slot(5), slot(6), a, b).entry;
+        let server = if merged.tombstone { 0 } else { merged.server };
+        Entry { open: 0, lasting: false, server, ..merged }
+    }
+
+    //= test SYNC-MERGE-01
+    //= test SYNC-MERGE-02
+    #[test]
+    fn in_whatever_order_statements_are_heard_the_same_one_holds() {
+        let all = states();
+        for rule in [Rule::First, Rule::Last] {
+            for a in &all {
+                assert_eq!(order(rule, a, a), Ordering::Equal);
+                for b in &all {
+                    let ab = held(rule, a, b);
+                    assert_eq!(ab, held(rule, b, a), "{a:?} {b:?}");
+                    assert_eq!(held(rule, &ab, b), ab);
+                    for c in &all {
+                        assert_eq!(held(rule, &ab, c), held(rule, a, &held(rule, b, c)), "{a:?} {b:?} {c:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn entry(birth: u32, switches: u32, tombstone: bool, stamp: u64, origin: u8) -> Entry {
+        Entry {
+            key: KeyBytes([0; 16]),
+            server: 7,
+            class: Class::default(),
+            version: Version { birth, switches, stamp, origin: slot(origin) },
+            tombstone,
+            lasting: false,
+            open: 0,
+            age_ms: 0,
+        }
+    }
+
+    //= test SYNC-MERGE-01
+    #[test]
+    fn a_later_life_then_more_moves_then_a_removal_then_the_first_writer_holds() {
+        let higher = [
+            entry(3, 0, false, 9, 0),
+            entry(2, 65_536, true, 9, 0),
+            entry(2, 65_536, false, 1, 0),
+            entry(2, 1, false, 9, 0),
+            entry(2, 0, false, 4, 1),
+            entry(2, 0, false, 5, 0),
+            entry(2, 0, false, 5, 1),
+        ];
+        for pair in higher.windows(2) {
+            assert_eq!(order(Rule::First, &pair[0], &pair[1]), Ordering::Greater, "{pair:?}");
+        }
+    }
+
+    //= test SYNC-MERGE-02
+    #[test]
+    fn of_key_value_writes_the_last_holds_whatever_was_removed_before() {
+        let removed = entry(0, 65_536, true, 5, 0);
+        let written = entry(0, 0, false, 6, 1);
+        assert_eq!(order(Rule::Last, &written, &removed), Ordering::Greater);
+        assert_eq!(order(Rule::Last, &entry(0, 65_536, true, 7, 0), &written), Ordering::Greater);
+    }
+
+    //= test SYNC-OPEN-01
+    #[test]
+    fn an_engine_is_believed_about_its_own_connections_only_and_whichever_version_holds() {
+        let ours = Entry { open: 0b0101, ..entry(3, 0, false, 9, 0) };
+        let theirs = Entry { open: 0b1010, ..entry(2, 0, false, 9, 0) };
+        let merged = merge(Rule::First, slot(0), slot(3), &ours, &theirs);
+        assert_eq!((merged.entry.open, merged.changed, merged.answer), (0b1101, true, true));
+        let theirs = Entry { open: 0b0001, ..theirs };
+        assert_eq!(merge(Rule::First, slot(0), slot(2), &ours, &theirs).entry.open, 0b0001);
+    }
+
+    //= test SYNC-AGE-01
+    #[test]
+    fn of_two_idle_times_the_younger_holds_and_who_is_behind_is_told() {
+        let (young, old) = (entry(2, 0, false, 9, 0), Entry { age_ms: 5_000, ..entry(2, 0, false, 9, 0) });
+        let merged = merge(Rule::First, slot(0), slot(1), &young, &old);
+        assert_eq!((merged.entry.age_ms, merged.changed, merged.answer), (0, false, true));
+        let merged = merge(Rule::First, slot(0), slot(1), &old, &young);
+        assert_eq!((merged.entry.age_ms, merged.changed, merged.answer), (0, true, false));
+    }
+}

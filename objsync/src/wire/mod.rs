@@ -1,0 +1,248 @@
+//! What engines say to one another: a little-endian `u32` of length, a byte of type, a postcard body.
+//!
+//! What stands here is frozen for protocol 1; `objsync/tests/golden.rs` has its bytes.
+
+mod entry;
+
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+
+use forebay_core::table::{EngineSlot, GroupMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{FRAME_MAX, GROUPS, RANGES};
+pub use entry::{Pack, Packer};
+
+/// The first words on a connection, from both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The newest protocol that the sender speaks, and the oldest.
+    pub protocol: u16,
+    /// See `protocol`; the lower of the two newest is spoken.
+    pub protocol_min: u16,
+    /// Bits for what does not change the protocol's number; none is defined.
+    pub features: u64,
+    /// The sender's slot.
+    pub slot: EngineSlot,
+    /// The sender's incarnation: another number after each start.
+    pub boot: u64,
+    /// Whose tables they are.
+    pub group: u64,
+    /// The sender's group time; 0 if it does not know it.
+    pub clock: GroupMillis,
+}
+
+/// The beginning of every other frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The sender's group time.
+    pub clock: GroupMillis,
+    /// The number of the frame in this connection, from 1; 0 for one that only acknowledges.
+    pub number: u64,
+    /// All frames up to this number have been applied.
+    pub ack: u64,
+}
+
+/// The sum over a part of a table.
+pub type Sum = [u8; 16];
+
+/// Sums of one table, of the groups of a range.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// The table.
+    pub table: u64,
+    /// Of each group with entries: its place in the range, and its sum.
+    pub groups: Vec<(u16, Sum)>,
+}
+
+/// Sums of one table, of the cells of those groups that differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cells {
+    /// The table.
+    pub table: u64,
+    /// The groups that differ, one bit each.
+    pub groups: u64,
+    /// Of each cell with entries in those groups: its place in the range, and its sum.
+    pub cells: Vec<(u16, Sum)>,
+    /// Cells that changed a moment ago.
+    pub unsettled: Vec<u16>,
+}
+
+/// Where a comparison stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The number of the comparison in this connection.
+    pub round: u32,
+    /// The peer has just come, or changes were lost: everything that differs is told, also what changed a moment ago.
+    pub fresh: bool,
+    /// The range, 0 to 63.
+    pub range: u8,
+}
+
+/// What can be said after [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// Both sides begin with it.
+    Hello(Hello),
+    /// Nothing but the acknowledgement.
+    Ack(Head),
+    /// What the sender changed.
+    Changes(Head, Vec<Pack<'a>>),
+    /// The sender's sums of a range.
+    Sums(Head, Step, Vec<Sums>),
+    /// The answer to it.
+    Cells(Head, Step, Vec<Cells>),
+    /// All that the sender has of a table in a part of the hash space.
+    Statement(Head, u64, RangeInclusive<u64>, Pack<'a>),
+    /// What the receiver lacks of what it stated.
+    Repair(Head, Vec<Pack<'a>>),
+    /// A comparison is through; the number of cells that differed.
+    RoundEnd(Head, u32, u32),
+    /// And all that was missing has been sent.
+    RoundDone(Head, u32),
+    /// Changes were lost: compare anew.
+    Again(Head),
+}
+
+/// What a frame is, as the byte of type says.
+//= SYNC-WIRE-03
+mod kind {
+    pub const HELLO: u8 = 1;
+    pub const ACK: u8 = 2;
+    pub const CHANGES: u8 = 3;
+    pub const SUMS: u8 = 4;
+    pub const CELLS: u8 = 5;
+    pub const STATEMENT: u8 = 6;
+    pub const REPAIR: u8 = 7;
+    pub const ROUND_END: u8 = 8;
+    pub const ROUND_DONE: u8 = 9;
+    pub const AGAIN: u8 = 10;
+}
+
+/// Why a frame is not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// It is longer than [`FRAME_MAX`], or empty.
+    Length(usize),
+    /// Its body is not what its type says.
+    Body(u8),
+    /// The type is not known to the spoken protocol: it may be skipped.
+    Unknown(u8),
+}
+
+impl core::fmt::Display for Bad {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Length(n) => write!(f, "a frame of {n} bytes: 1 to {FRAME_MAX} are allowed"),
+            Self::Body(kind) => write!(f, "the body of a frame of type {kind} cannot be read"),
+            Self::Unknown(kind) => write!(f, "type {kind} is not known"),
+        }
+    }
+}
+
+impl core::error::Error for Bad {}
+
+/// The first frame in `bytes` (type and body), and how many bytes it takes with its length; `None` if it is not whole.
+///
+/// # Errors
+/// [`Bad::Length`].
+//= SYNC-WIRE-01
+pub fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Bad> {
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*length) as usize;
+    if !(1..=FRAME_MAX).contains(&length) {
+        return Err(Bad::Length(length));
+    }
+    Ok(rest.get(..length).map(|frame| (frame, 4 + length)))
+}
+
+impl<'a> Frame<'a> {
+    /// Reads type and body.
+    ///
+    /// # Errors
+    /// [`Bad`]; never panics, and holds no more than a few times the frame's own length.
+    //= SYNC-WIRE-01
+    pub fn decode(frame: &'a [u8]) -> Result<Self, Bad> {
+        let Some((kind, body)) = frame.split_first().filter(|_| frame.len() <= FRAME_MAX) else {
+            return Err(Bad::Length(frame.len()));
+        };
+        let read = match *kind {
+            kind::HELLO => from(body).map(Self::Hello),
+            kind::ACK => from(body).map(Self::Ack),
+            kind::CHANGES => from(body).map(|(head, packs)| Self::Changes(head, packs)),
+            kind::SUMS => from(body).map(|(head, step, sums)| Self::Sums(head, step, sums)),
+            kind::CELLS => from(body).map(|(head, step, cells)| Self::Cells(head, step, cells)),
+            kind::STATEMENT => from(body)
+                .map(|(head, table, start, end, pack)| Self::Statement(head, table, start..=end, pack)),
+            kind::REPAIR => from(body).map(|(head, packs)| Self::Repair(head, packs)),
+            kind::ROUND_END => from(body).map(|(head, round, n)| Self::RoundEnd(head, round, n)),
+            kind::ROUND_DONE => from(body).map(|(head, round)| Self::RoundDone(head, round)),
+            kind::AGAIN => from(body).map(Self::Again),
+            unknown => return Err(Bad::Unknown(unknown)),
+        };
+        read.filter(Self::is_sound).ok_or(Bad::Body(*kind))
+    }
+
+    /// What the types alone do not say.
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Sums(_, step, sums) => {
+                step.range < RANGES && sums.iter().flat_map(|s| &s.groups).all(|(n, _)| *n < GROUPS)
+            }
+            Self::Cells(_, step, _) => step.range < RANGES,
+            Self::Statement(_, _, part, _) => part.start() <= part.end(),
+            _ => true,
+        }
+    }
+
+    /// The bytes, with the length in front.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Hello(hello) => whole(kind::HELLO, hello),
+            Self::Ack(head) => whole(kind::ACK, head),
+            Self::Changes(head, packs) => whole(kind::CHANGES, &(head, packs)),
+            Self::Sums(head, step, sums) => whole(kind::SUMS, &(head, step, sums)),
+            Self::Cells(head, step, cells) => whole(kind::CELLS, &(head, step, cells)),
+            Self::Statement(head, table, part, pack) => {
+                whole(kind::STATEMENT, &(head, table, part.start(), part.end(), pack))
+            }
+            Self::Repair(head, packs) => whole(kind::REPAIR, &(head, packs)),
+            Self::RoundEnd(head, round, differing) => whole(kind::ROUND_END, &(head, round, differing)),
+            Self::RoundDone(head, round) => whole(kind::ROUND_DONE, &(head, round)),
+            Self::Again(head) => whole(kind::AGAIN, head),
+        }
+    }
+
+    /// The beginning of the frame; [`Hello`] has none.
+    pub fn head(&self) -> Option<&Head> {
+        match self {
+            Self::Hello(_) => None,
+            Self::Ack(head)
+            | Self::Changes(head, _)
+            | Self::Sums(head, ..)
+            | Self::Cells(head, ..)
+            | Self::Statement(head, ..)
+            | Self::Repair(head, _)
+            | Self::RoundEnd(head, ..)
+            | Self::RoundDone(head, _)
+            | Self::Again(head) => Some(head),
+        }
+    }
+}
+
+/// A body, with nothing behind it.
+fn from<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(body).ok()?;
+    rest.is_empty().then_some(value)
+}
+
+fn whole(kind: u8, body: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::from([0, 0, 0, 0, kind]);
+    // Writing to memory fails for no type that stands here.
+    bytes = postcard::to_extend(body, bytes).unwrap_or_default();
+    let length = bytes.len().saturating_sub(4) as u32;
+    if let Some(place) = bytes.first_chunk_mut::<4>() {
+        *place = length.to_le_bytes();
+    }
+    bytes
+}

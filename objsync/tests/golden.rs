@@ -1,0 +1,178 @@
+//! Frames of protocol 1, byte by byte: what an engine of another release reads.
+
+use std::fmt::Write;
+
+use forebay_core::table::{Class, EngineSlot, GroupMillis, KeyBytes, Version};
+use forebay_objsync::Entry;
+use forebay_objsync::wire::{Bad, Cells, Frame, Head, Hello, Packer, Step, Sums, split};
+use proptest::prelude::*;
+
+fn slot(n: u8) -> EngineSlot {
+    EngineSlot::new(n).unwrap()
+}
+
+fn entry(n: u8) -> Entry {
+    Entry {
+        key: KeyBytes::of_ip([192, 0, 2, n].into()),
+        server: 0xfeed,
+        class: Class::default(),
+        version: Version {
+            birth: 30_000_000 + u32::from(n),
+            switches: 0,
+            stamp: (1_800_000_000_000 + u64::from(n)) << 16,
+            origin: slot(3),
+        },
+        tombstone: false,
+        lasting: false,
+        open: 0b1000,
+        age_ms: 0,
+    }
+}
+
+fn text() -> Entry {
+    Entry {
+        key: KeyBytes(*b"a-cookie\0\0\0\0\0\0\0\x08"),
+        server: 0,
+        class: Class::new(2).unwrap(),
+        tombstone: true,
+        open: 0,
+        age_ms: 90_125,
+        ..entry(1)
+    }
+}
+
+const HEAD: Head = Head { clock: GroupMillis(1_800_000_000_007), number: 9, ack: 4 };
+
+fn frames(packer: &Packer) -> Vec<(&'static str, Frame<'_>)> {
+    let hello = Hello {
+        protocol: 1,
+        protocol_min: 1,
+        features: 0,
+        slot: slot(3),
+        boot: 77,
+        group: 5,
+        clock: GroupMillis(0),
+    };
+    let step = Step { round: 2, fresh: true, range: 63 };
+    let sums = vec![Sums { table: 11, groups: vec![(63, [7; 16])] }];
+    let cells = vec![Cells { table: 11, groups: 1 << 63, cells: vec![(1_023, [8; 16])], unsettled: vec![5] }];
+    vec![
+        ("hello", Frame::Hello(hello)),
+        ("ack", Frame::Ack(HEAD)),
+        ("changes", Frame::Changes(HEAD, vec![packer.pack()])),
+        ("sums", Frame::Sums(HEAD, step, sums)),
+        ("cells", Frame::Cells(HEAD, step, cells)),
+        ("statement", Frame::Statement(HEAD, 11, 0..=u64::MAX, packer.pack())),
+        ("repair", Frame::Repair(HEAD, vec![packer.pack()])),
+        ("round end", Frame::RoundEnd(HEAD, 2, 300)),
+        ("round done", Frame::RoundDone(HEAD, 2)),
+        ("again", Frame::Again(HEAD)),
+    ]
+}
+
+fn packer() -> Packer {
+    let mut packer = Packer::new(11);
+    for entry in [entry(1), entry(2), text()] {
+        packer.push(entry);
+    }
+    packer
+}
+
+//= test SYNC-WIRE-03
+#[test]
+fn the_bytes_of_every_frame_of_protocol_1_stay_as_they_are() {
+    let packer = packer();
+    let mut found = String::new();
+    for (name, frame) in frames(&packer) {
+        let bytes = frame.encode();
+        let (inside, taken) = split(&bytes).unwrap().unwrap();
+        assert_eq!((taken, Frame::decode(inside)), (bytes.len(), Ok(frame)), "{name}");
+        let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
+        writeln!(found, "{name}: {hex}").unwrap();
+    }
+    assert_eq!(
+        found,
+        include_str!("golden/protocol-1.txt"),
+        "frames are frozen: a change is a new protocol number"
+    );
+}
+
+#[test]
+fn entries_come_out_as_they_went_in() {
+    let packer = packer();
+    let pack = packer.pack();
+    let entries: Vec<_> = pack.entries().map(Option::unwrap).collect();
+    assert_eq!(entries, [entry(1), entry(2), text()]);
+}
+
+//= test SYNC-WIRE-04
+#[test]
+fn an_idle_client_of_the_last_half_hour_costs_less_than_20_bytes_in_bulk() {
+    let mut packer = Packer::new(11);
+    let many = 2_000u32;
+    for n in 0..many {
+        let [_, b, c, d] = n.wrapping_mul(0x9e37_79b9).to_be_bytes();
+        let stamp = (1_800_000_000_000 + u64::from(n) * 900) << 16;
+        let version = Version { birth: 30_000_000 + n * 900 / 60_000, stamp, ..entry(1).version };
+        let server = 0x1234_5678_9abc_def0 + u64::from(n % 16);
+        let key = KeyBytes::of_ip([10, b, c, d].into());
+        packer.push(Entry { key, server, version, open: 0, age_ms: u64::from(n) * 100, ..entry(1) });
+    }
+    let bytes = Frame::Changes(HEAD, vec![packer.pack()]).encode().len();
+    assert!(bytes <= 20 * many as usize, "{bytes} bytes for {many} entries");
+    assert!(bytes <= 3 * packer.bytes() && bytes * 2 >= packer.bytes(), "{bytes}, not {}", packer.bytes());
+}
+
+//= test SYNC-WIRE-01
+#[test]
+fn a_length_beyond_the_bound_is_refused_before_anything_is_kept() {
+    assert_eq!(split(&u32::MAX.to_le_bytes()), Err(Bad::Length(u32::MAX as usize)));
+    assert_eq!(split(&[0; 4]), Err(Bad::Length(0)));
+    assert_eq!(split(&[9, 0, 0]), Ok(None));
+    assert_eq!(split(&[2, 0, 0, 0, 1]), Ok(None));
+    assert_eq!(Frame::decode(&[]), Err(Bad::Length(0)));
+    assert_eq!(Frame::decode(&[200, 1, 2]), Err(Bad::Unknown(200)));
+    // A list of 2^60 entries in a few bytes.
+    assert_eq!(Frame::decode(&[3, 0, 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 15]), Err(Bad::Body(3)));
+}
+
+fn cases() -> u32 {
+    if std::env::var_os("FOREBAY_LONG").is_some() { 1_000_000 } else { 20_000 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    //= test SYNC-WIRE-01
+    #[test]
+    fn no_bytes_make_the_reader_panic(kind in 0u8..12, body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let mut frame = vec![kind];
+        frame.extend(body);
+        if let Ok(Frame::Changes(_, packs) | Frame::Repair(_, packs)) = Frame::decode(&frame) {
+            for pack in packs {
+                pack.entries().for_each(drop);
+            }
+        }
+    }
+
+    //= test SYNC-WIRE-01
+    #[test]
+    fn frames_that_were_damaged_are_read_or_refused(
+        which in 0usize..10,
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4),
+    ) {
+        let packer = packer();
+        let mut bytes = frames(&packer)[which].1.encode();
+        for (at, to) in changes {
+            let at = 5 + at % (bytes.len() - 5);
+            bytes[at] = to;
+        }
+        if let Ok(Frame::Statement(_, _, part, pack)) = Frame::decode(&bytes[4..]) {
+            prop_assert!(part.start() <= part.end());
+            pack.entries().for_each(drop);
+        }
+    }
+}

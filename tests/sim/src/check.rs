@@ -1,0 +1,239 @@
+//! What must hold, while it runs and in the end.
+
+use forebay_core::table::{EntryView, Record};
+use forebay_objsync::Rule;
+
+use crate::ledger::{Place, rank};
+use crate::node::{EPOCH_MS, TABLES};
+use crate::plan::SECOND;
+use crate::world::{Violation, World, slot};
+
+/// Microseconds for which two engines must have heard each other undisturbed before they are held to what they know.
+const CLEAN: u64 = 4 * SECOND;
+
+/// Microseconds past its time-out that an entry may be used: an engine that is gone is noticed, entries are held while a
+/// peer that came back is compared with, and both may follow on one another.
+const LATE: u64 = 60 * SECOND;
+
+/// Entries of one key, in a line.
+fn all_of(views: &[(u8, Option<&EntryView>)]) -> String {
+    let one = |(slot, view): &(u8, Option<&EntryView>)| match view {
+        Some(view) => format!("{slot}: {}", short(&view.record)),
+        None => format!("{slot}: none"),
+    };
+    views.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// A record, as short as can be.
+pub fn short(record: &Record) -> String {
+    let Record { server, version: v, tombstone, lasting, open, age_ms, .. } = record;
+    let kind = if *tombstone { "removed" } else { "lives" };
+    let lasting = if *lasting { " lasting" } else { "" };
+    let (stamp, origin) = (v.stamp as f64 / 65_536.0 - EPOCH_MS as f64, v.origin.get());
+    format!(
+        "{kind}{lasting} at {} (birth {} switches {} stamp {stamp:.3} by {origin}) open {open:b} idle {age_ms}",
+        server.0, v.birth, v.switches
+    )
+}
+
+fn violation(world: &World, what: String) -> Violation {
+    Violation { at: world.at, what }
+}
+
+/// Every second.
+pub fn now(world: &mut World) -> Result<(), Violation> {
+    let at = world.at;
+    for node in world.nodes.values_mut() {
+        let time = node.engine.group_time(node.now(at));
+        if time < node.group {
+            let what =
+                format!("group time of {} stepped back from {:?} to {time:?}", node.slot.get(), node.group);
+            return Err(Violation { at, what });
+        }
+        node.group = time;
+    }
+    let slots: Vec<u8> = world.nodes.keys().copied().collect();
+    for a in 0..world.plan.engines {
+        for b in (0..world.plan.engines).filter(|b| *b != a) {
+            let agree = |x: u8, y: u8| {
+                world.nodes.get(&x).and_then(|n| n.engine.peer(slot(y))).is_some_and(|p| p.synced)
+            };
+            let well = world.is_awake(a)
+                && world.is_awake(b)
+                && world.net.is_quick(a, b)
+                && agree(a, b)
+                && agree(b, a);
+            if well {
+                world.clean.entry((a, b)).or_insert(at);
+            } else {
+                world.clean.remove(&(a, b));
+            }
+        }
+    }
+    for (a, b) in slots.iter().flat_map(|a| slots.iter().map(move |b| (*a, *b))) {
+        if world.clean.get(&(a, b)).is_some_and(|since| at - since >= CLEAN) {
+            open_bits(world, a, b)?;
+        }
+    }
+    Ok(())
+}
+
+/// What `b` has open `a` knows of, and nothing that it has not.
+fn open_bits(world: &World, a: u8, b: u8) -> Result<(), Violation> {
+    let (one, other) = (&world.nodes[&a], &world.nodes[&b]);
+    let known = one.tables.all(one.now(world.at));
+    let bit = 1u64 << b;
+    for (place, since) in &other.open {
+        let long = since.first().is_some_and(|since| world.at - since >= CLEAN);
+        let view = known.get(place);
+        if long && view.is_none_or(|view| view.record.open & bit == 0) {
+            let ip = place.1.to_ip();
+            return Err(violation(
+                world,
+                format!(
+                    "{a} does not know that {b} has {ip} open: {}",
+                    view.map_or_else(String::new, |v| short(&v.record))
+                ),
+            ));
+        }
+    }
+    for place in known.iter().filter(|(_, view)| view.record.open & bit != 0).map(|(place, _)| place) {
+        let open = other.open.get(place).is_some_and(|since| !since.is_empty());
+        let lately = other.closed.get(place).is_some_and(|closed| world.at - closed < CLEAN);
+        if !open && !lately {
+            let ip = place.1.to_ip();
+            return Err(violation(world, format!("{a} holds {ip} open for {b}, which has closed it")));
+        }
+    }
+    Ok(())
+}
+
+/// Before a client is sent to the server of its entry.
+pub fn before_use(world: &mut World, on: u8, place: Place) -> Result<(), Violation> {
+    let at = world.at;
+    let open_somewhere = world.open_places().contains(&place);
+    let last = world.ledger.last_use(place, false);
+    let life = u64::from(TABLES[place.0].2) * SECOND;
+    let Some(node) = world.nodes.get_mut(&on) else { return Ok(()) };
+    let now = node.now(at);
+    let (partition, catalog, key) = node.tables.at(place.0, place.1);
+    let found = partition.get(catalog, &key, now);
+    let removed = partition.entry(catalog, &key, now).is_some_and(|view| view.record.tombstone);
+    let ip = place.1.to_ip();
+    if found.is_some() && !open_somewhere && at - last > life + LATE {
+        let idle = (at - last) / SECOND;
+        return Err(violation(
+            world,
+            format!("{on} sends {ip} to its server after {idle} s without any use"),
+        ));
+    }
+    if found.is_none() && !removed {
+        for (b, other) in &world.nodes {
+            let since = other.open.get(&place).and_then(|since| since.first());
+            let clean = *b == on || world.clean.get(&(on, *b)).is_some_and(|since| at - since >= CLEAN);
+            if clean && since.is_some_and(|since| at - since >= CLEAN) {
+                return Err(violation(world, format!("{ip} ended on {on} while {b} had it open")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When all is healed and nobody has done anything for a while. Gives the number of entries.
+//= SYNC-SIM-01
+pub fn at_the_end(world: &mut World) -> Result<usize, Violation> {
+    let at = world.at;
+    for (a, node) in &world.nodes {
+        for b in world.nodes.keys().filter(|b| *b != a) {
+            let peer = node.engine.peer(slot(*b)).filter(|p| p.connected && p.synced);
+            let Some(peer) = peer else {
+                return Err(violation(world, format!("{a} is not in sync with {b}")));
+            };
+            let proven = peer.proven.map_or(0, |now| now.0 - node.mono);
+            if at - proven.min(at) > 35 * SECOND || peer.waiting > 0 {
+                return Err(violation(world, format!("{a} has not proven that it equals {b}: {peer:?}")));
+            }
+        }
+    }
+    let tables: Vec<_> = world.nodes.values().map(|n| (n.slot.get(), n.tables.all(n.now(at)))).collect();
+    let places: std::collections::BTreeSet<Place> =
+        tables.iter().flat_map(|(_, t)| t.keys().copied()).collect();
+    for place in &places {
+        let ip = place.1.to_ip();
+        let views: Vec<_> = tables.iter().map(|(slot, table)| (*slot, table.get(place))).collect();
+        let there = views.iter().filter_map(|(_, view)| *view);
+        // Each engine ends an entry by its own clock, and its hand comes by, and may leave a tombstone, in 10 s.
+        let ends = |view: &EntryView| view.left_ms.is_some_and(|left| left < 3_000);
+        let ended = |view: &EntryView| view.record.tombstone && view.record.age_ms < 13_000;
+        if there.clone().all(|view| ends(view) || ended(view)) {
+            continue;
+        }
+        for (slot, view) in &views {
+            let Some(view) = view else {
+                return Err(violation(
+                    world,
+                    format!("table {}: {slot} lacks {ip}: {}", place.0, all_of(&views)),
+                ));
+            };
+            let of = |r: &forebay_core::table::Record| {
+                (r.version, r.tombstone, r.open, if r.tombstone { 0 } else { r.server.0 })
+            };
+            let first = views.iter().find_map(|(_, view)| *view).expect("somebody has it");
+            // Ages are compared as coarsely when connections come back.
+            let ages = view.record.age_ms.abs_diff(first.record.age_ms);
+            if of(&view.record) != of(&first.record) || !view.record.tombstone && ages > 13_000 {
+                return Err(violation(world, format!("table {}: {ip} differs: {}", place.0, all_of(&views))));
+            }
+            let open = (world.nodes.iter())
+                .filter(|(_, n)| n.open.get(place).is_some_and(|since| !since.is_empty()))
+                .fold(0u64, |bits, (n, _)| bits | 1 << n);
+            if view.record.open != open {
+                return Err(violation(
+                    world,
+                    format!("{ip} is open on {open:b}, {slot} says {:b}", view.record.open),
+                ));
+            }
+        }
+    }
+    let open = world.open_places();
+    let (first, table) = &tables[0];
+    for write in world.ledger.required(at, &open) {
+        let rule = TABLES[write.place.0].1;
+        let ip = write.place.1.to_ip();
+        let Some(view) = table.get(&write.place) else {
+            let ends = u64::from(TABLES[write.place.0].2) * SECOND;
+            let last = world.ledger.last_use(write.place, true);
+            let ended = at - last + 3 * SECOND > ends && !open.contains(&write.place);
+            if rule == Rule::Last && write.record.tombstone || ended && !write.record.tombstone {
+                continue;
+            }
+            return Err(violation(
+                world,
+                format!(
+                    "table {}: {ip} is lost: {} of {} s",
+                    write.place.0,
+                    short(&write.record),
+                    write.at as f64 / 1e6
+                ),
+            ));
+        };
+        // A life that began over a tombstone leaves one that is as strong.
+        let (v, w) = (view.record.version, write.record.version);
+        let removed = view.record.tombstone && write.record.tombstone;
+        if removed && (v.birth, v.switches) == (w.birth, w.switches) {
+            continue;
+        }
+        let server = world.nodes[first].tables.catalog.name_of(view.record.server).unwrap_or(0);
+        if rank(rule, &view.record, server) < rank(rule, &write.record, write.server) {
+            let what = format!(
+                "table {}: {ip}: acknowledged at {} s: {}; held: {}",
+                write.place.0,
+                write.at as f64 / 1e6,
+                short(&write.record),
+                short(&view.record)
+            );
+            return Err(violation(world, what));
+        }
+    }
+    Ok(places.len())
+}

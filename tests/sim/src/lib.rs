@@ -1,0 +1,17 @@
+//! Engines that share their tables, on a network that fails, in virtual time.
+//!
+//! A run follows from its seed alone. `cargo run --profile gate -p forebay-sim -- 17` runs seed 17 and tells what happens;
+//! `-- --from 0 --count 1000` runs a thousand and says which break a promise.
+#![forbid(unsafe_code)]
+
+mod check;
+mod ledger;
+mod net;
+mod node;
+mod plan;
+mod rng;
+mod world;
+
+pub use node::{Node, SERVERS, Snapshot, Start, TABLES, Tables};
+pub use plan::{Fault, Plan, Planned};
+pub use world::{Summary, Violation, World};

@@ -1,0 +1,466 @@
+//! Two or three engines and the frames between them, rule by rule.
+
+use std::collections::BTreeMap;
+
+use forebay_core::table::{EngineSlot, EntryView, KeyBytes, Record, Write, WriteKind};
+use forebay_objsync::wire::{Frame, split};
+use forebay_objsync::{Bounds, Event, Input, Output, Why};
+use forebay_sim::{Node, Start};
+
+const MS: u64 = 1_000;
+const SECOND: u64 = 1_000 * MS;
+
+fn slot(n: u8) -> EngineSlot {
+    EngineSlot::new(n).unwrap()
+}
+
+fn key(n: u32) -> KeyBytes {
+    KeyBytes::of_ip([10, 1, (n >> 8) as u8, n as u8].into())
+}
+
+/// Engines, what is under way between them, and time.
+struct Bench {
+    nodes: BTreeMap<u8, Node>,
+    at: u64,
+    /// Arrival, sender, receiver, bytes.
+    under_way: Vec<(u64, u8, u8, Vec<u8>)>,
+    takes: u64,
+    said: Vec<(u8, Output)>,
+}
+
+impl Bench {
+    fn new(engines: u8, bounds: Bounds) -> Self {
+        let mut bench =
+            Self { nodes: BTreeMap::new(), at: 0, under_way: Vec::new(), takes: MS, said: Vec::new() };
+        for n in 0..engines {
+            bench.start(n, engines, bounds);
+        }
+        bench
+    }
+
+    fn start(&mut self, n: u8, engines: u8, bounds: Bounds) {
+        let start = Start {
+            slot: slot(n),
+            boot: self.at + 1 + u64::from(n),
+            entries: 3_000,
+            members: (1 << engines) - 1,
+            mono: 5 * SECOND,
+            wall_off: 0,
+            bounds,
+        };
+        self.nodes.insert(n, Node::start(&start, None, self.at));
+    }
+
+    /// All connected with one another, and in sync.
+    fn connected(engines: u8) -> Self {
+        let mut bench = Self::new(engines, Bounds::default());
+        bench.connect_all();
+        bench.pass(3 * SECOND);
+        for a in 0..engines {
+            assert!(bench.nodes[&a].engine.joined());
+            assert!((0..engines).filter(|b| *b != a).all(|b| bench.is_synced(a, b)));
+        }
+        bench
+    }
+
+    fn is_synced(&self, a: u8, b: u8) -> bool {
+        self.nodes[&a].engine.peer(slot(b)).is_some_and(|p| p.synced)
+    }
+
+    fn connect_all(&mut self) {
+        let all: Vec<u8> = self.nodes.keys().copied().collect();
+        for (i, a) in all.iter().enumerate() {
+            for b in &all[i + 1..] {
+                self.connect(*a, *b);
+            }
+        }
+    }
+
+    fn connect(&mut self, a: u8, b: u8) {
+        self.input(a, Input::Up(slot(b)));
+        self.input(b, Input::Up(slot(a)));
+    }
+
+    fn cut(&mut self, a: u8, b: u8) {
+        self.under_way.retain(|(_, from, to, _)| (*from, *to) != (a, b) && (*from, *to) != (b, a));
+        self.input(a, Input::Down(slot(b)));
+        self.input(b, Input::Down(slot(a)));
+    }
+
+    fn input(&mut self, on: u8, input: Input<'_>) {
+        let node = self.nodes.get_mut(&on).unwrap();
+        let now = node.now(self.at);
+        for output in node.engine.handle(input, &mut node.tables, now) {
+            match output {
+                Output::Send(to, bytes) => {
+                    // Nothing overtakes.
+                    let before = self.under_way.iter().filter(|(_, a, b, _)| (*a, *b) == (on, to.get()));
+                    let last = before.map(|(at, ..)| *at).max().unwrap_or(0);
+                    self.under_way.push(((self.at + self.takes).max(last), on, to.get(), bytes));
+                }
+                other => self.said.push((on, other)),
+            }
+        }
+    }
+
+    /// Lets time pass, and everything happen that is due.
+    fn pass(&mut self, micros: u64) {
+        let end = self.at + micros;
+        while self.at < end {
+            let wakes: Vec<(u64, u8)> = self
+                .nodes
+                .values()
+                .map(|n| (n.engine.wake().0.saturating_sub(n.mono), n.slot.get()))
+                .collect();
+            let arrives = self.under_way.iter().map(|(at, ..)| *at).min().unwrap_or(u64::MAX);
+            let wake = wakes.iter().map(|(at, _)| (*at).max(self.at + 1)).min().unwrap_or(u64::MAX);
+            self.at = arrives.min(wake).min(end).max(self.at);
+            let (due, rest) = self.under_way.drain(..).partition(|(at, ..)| *at <= self.at);
+            self.under_way = rest;
+            for (_, from, to, bytes) in due {
+                self.deliver(from, to, &bytes);
+            }
+            let now = self.at;
+            for (_, n) in wakes.into_iter().filter(|(at, _)| *at <= now) {
+                self.input(n, Input::Tick);
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: u8, to: u8, bytes: &[u8]) {
+        let (frame, _) = split(bytes).unwrap().unwrap();
+        self.input(to, Input::Frame(slot(from), frame));
+    }
+
+    fn put(&mut self, on: u8, n: u32, server: u64, kind: WriteKind) {
+        let node = self.nodes.get_mut(&on).unwrap();
+        let now = node.now(self.at);
+        let group = node.engine.group_time(now);
+        let server = node.tables.catalog.server(server);
+        let (partition, catalog, key) = node.tables.at(0, key(n));
+        partition.put(catalog, &key, Write { server, class: Default::default(), kind }, now, group).unwrap();
+    }
+
+    fn changed(&mut self, on: u8, n: u32, ticket: Option<u64>) {
+        let table = self.nodes[&on].tables.id(0);
+        self.input(on, Input::Changed(table, key(n), ticket));
+    }
+
+    fn bind(&mut self, on: u8, n: u32, server: u64) {
+        self.put(on, n, server, WriteKind::First);
+        self.changed(on, n, None);
+    }
+
+    fn open(&mut self, on: u8, n: u32) {
+        let node = self.nodes.get_mut(&on).unwrap();
+        let now = node.now(self.at);
+        let (partition, catalog, key) = node.tables.at(0, key(n));
+        partition.open(catalog, &key, now).unwrap();
+        self.changed(on, n, None);
+    }
+
+    fn remove(&mut self, on: u8, n: u32) {
+        let node = self.nodes.get_mut(&on).unwrap();
+        let now = node.now(self.at);
+        let group = node.engine.group_time(now);
+        let (partition, catalog, key) = node.tables.at(0, key(n));
+        partition.remove(catalog, &key, now, group).unwrap();
+        self.changed(on, n, None);
+    }
+
+    fn view(&mut self, on: u8, n: u32) -> Option<EntryView> {
+        let node = self.nodes.get_mut(&on).unwrap();
+        let now = node.now(self.at);
+        node.tables.entry(0, key(n), now)
+    }
+
+    fn server(&mut self, on: u8, n: u32) -> Option<u32> {
+        self.view(on, n).filter(|view| !view.record.tombstone).map(|view| view.record.server.0)
+    }
+
+    fn sweep(&mut self) {
+        for node in self.nodes.values_mut() {
+            let now = node.now(self.at);
+            node.tables.sweep(now);
+        }
+    }
+
+    fn heard(&self, on: u8) -> Vec<Event> {
+        let events = self.said.iter().filter(|(n, _)| *n == on);
+        events
+            .filter_map(|(_, out)| if let Output::Event(event) = out { Some(*event) } else { None })
+            .collect()
+    }
+}
+
+//= test SYNC-TELL-01
+#[test]
+fn a_key_that_changes_often_is_told_once_and_as_it_is_then() {
+    let mut b = Bench::connected(3);
+    b.bind(0, 1, 1);
+    b.put(0, 1, 2, WriteKind::Move);
+    b.changed(0, 1, None);
+    b.put(0, 1, 3, WriteKind::Move);
+    b.changed(0, 1, None);
+    b.pass(3 * MS);
+    assert_eq!((b.server(1, 1), b.server(2, 1)), (Some(3), Some(3)));
+    assert_eq!(b.nodes[&0].engine.figures().told, 2, "once to each");
+}
+
+//= test SYNC-DIRTY-01
+#[test]
+fn what_is_too_much_for_a_peer_that_does_not_answer_is_found_by_comparing() {
+    let mut b = Bench::new(2, Bounds { dirty: 4, window: 300 });
+    b.connect_all();
+    b.pass(3 * SECOND);
+    b.takes = 400 * MS;
+    for n in 0..100 {
+        b.bind(0, n, u64::from(n % 5));
+        b.pass(2 * MS);
+        let waiting = b.nodes[&0].engine.peer(slot(1)).unwrap();
+        assert!(waiting.waiting <= 4 && waiting.in_flight <= 1_000, "{waiting:?}");
+    }
+    assert!(b.heard(0).contains(&Event::Overflowed(slot(1))));
+    b.takes = MS;
+    b.pass(10 * SECOND);
+    assert!((0..100).all(|n| b.server(1, n) == Some(n % 5)));
+    assert!(b.is_synced(0, 1) && b.is_synced(1, 0));
+}
+
+//= test SYNC-ACK-01
+#[test]
+fn what_is_acknowledged_has_been_applied() {
+    let mut b = Bench::connected(2);
+    b.said.clear();
+    b.put(0, 7, 2, WriteKind::First);
+    b.changed(0, 7, Some(99));
+    let mut seen = false;
+    for _ in 0..60 {
+        let told = b.said.contains(&(0, Output::Acknowledged { ticket: 99, by: slot(1) }));
+        assert!(!told || b.server(1, 7) == Some(2), "acknowledged before it was there");
+        seen |= told;
+        b.pass(100);
+    }
+    assert!(seen);
+}
+
+//= test SYNC-ORDER-01
+#[test]
+fn a_frame_that_comes_twice_is_applied_once_and_a_gap_ends_the_connection() {
+    let mut b = Bench::connected(2);
+    b.bind(0, 1, 1);
+    b.pass(MS + MS / 2);
+    let find =
+        |b: &Bench| b.under_way.iter().find(|(_, from, to, f)| (*from, *to) == (0, 1) && f[4] == 3).cloned();
+    let (_, _, _, first) = find(&b).expect("a frame of changes is under way");
+    b.pass(10 * MS);
+    b.put(1, 1, 4, WriteKind::Move);
+    b.deliver(0, 1, &first);
+    assert_eq!(b.nodes[&1].engine.figures().repeated, 1);
+    assert_eq!(b.server(1, 1), Some(4));
+    b.bind(0, 2, 1);
+    b.pass(MS + MS / 2);
+    b.under_way.retain(|(_, from, ..)| *from != 0);
+    b.bind(0, 3, 1);
+    b.said.clear();
+    b.pass(10 * MS);
+    assert_eq!(b.said, [(1, Output::Close(slot(0), Why::Nonsense))]);
+}
+
+//= test SYNC-ANSWER-01
+#[test]
+fn who_tells_what_is_not_the_last_word_gets_the_last_word() {
+    let mut b = Bench::connected(2);
+    b.put(1, 1, 4, WriteKind::First);
+    b.put(1, 1, 3, WriteKind::Move);
+    // Engine 0 has not heard of that.
+    b.bind(0, 1, 1);
+    b.pass(5 * MS);
+    assert_eq!((b.server(0, 1), b.server(1, 1)), (Some(3), Some(3)));
+}
+
+//= test SYNC-SLOT-01
+#[test]
+fn what_an_engine_had_open_counts_as_closed_when_it_is_gone_or_comes_back_as_another() {
+    let mut b = Bench::connected(2);
+    b.bind(1, 1, 1);
+    b.open(1, 1);
+    b.pass(20 * SECOND);
+    assert_eq!(b.view(0, 1).unwrap().record.open, 0b10);
+    b.cut(0, 1);
+    b.pass(4 * SECOND);
+    assert_eq!(b.view(0, 1).unwrap().record.open, 0b10, "it may be back soon");
+    b.pass(SECOND + MS);
+    let record = b.view(0, 1).unwrap().record;
+    assert!(record.open == 0 && record.age_ms < 1_000, "{record:?}");
+    b.connect(0, 1);
+    b.pass(SECOND);
+    assert_eq!(b.view(0, 1).unwrap().record.open, 0b10, "it has it still");
+    b.cut(0, 1);
+    b.start(1, 2, Bounds::default());
+    b.connect(0, 1);
+    b.pass(3 * MS);
+    assert_eq!(b.view(0, 1).unwrap().record.open, 0);
+}
+
+//= test SYNC-JOIN-01
+#[test]
+fn an_engine_waits_for_its_tables_and_not_for_ever() {
+    let mut b = Bench::new(0, Bounds::default());
+    b.start(0, 3, Bounds::default());
+    b.start(1, 3, Bounds::default());
+    b.connect(0, 1);
+    b.pass(9 * SECOND);
+    assert!(!b.nodes[&0].engine.joined(), "a member is missing");
+    b.pass(2 * SECOND);
+    assert!(b.nodes[&0].engine.joined());
+    assert_eq!(b.heard(0), [Event::Joined { complete: false }]);
+    b.bind(0, 1, 1);
+    b.start(2, 3, Bounds::default());
+    b.connect(0, 2);
+    b.connect(1, 2);
+    b.pass(SECOND);
+    assert!(b.nodes[&2].engine.joined() && b.heard(2) == [Event::Joined { complete: true }]);
+    assert_eq!(b.server(2, 1), Some(1), "joined means that the tables are there");
+}
+
+//= test SYNC-HOLD-01
+#[test]
+fn nothing_ends_before_a_peer_that_is_back_has_said_what_it_has_open() {
+    let mut b = Bench::connected(2);
+    b.bind(1, 1, 1);
+    b.open(1, 1);
+    b.bind(0, 2, 1);
+    b.pass(SECOND);
+    b.cut(0, 1);
+    b.pass(6 * SECOND + 59 * SECOND);
+    assert_eq!(b.view(0, 1).unwrap().record.open, 0, "it counts down since a minute, nearly");
+    b.takes = 2 * SECOND;
+    b.connect(0, 1);
+    b.pass(3 * SECOND);
+    b.sweep();
+    assert!(!b.is_synced(0, 1));
+    assert_eq!(b.server(0, 1), Some(1), "its minute is over, and it is held");
+    b.takes = MS;
+    b.pass(6 * SECOND);
+    b.sweep();
+    assert_eq!(b.view(0, 1).unwrap().record.open, 0b10);
+    assert_eq!(b.server(0, 2), None, "what nobody has open ends after that");
+}
+
+//= test SYNC-TOMBSTONE-01
+#[test]
+fn a_removal_is_remembered_while_a_member_is_away_that_may_not_know_of_it() {
+    let mut b = Bench::connected(2);
+    b.bind(0, 1, 1);
+    b.pass(SECOND);
+    b.open(1, 1);
+    b.pass(SECOND);
+    b.cut(0, 1);
+    b.remove(0, 1);
+    for _ in 0..400 {
+        b.pass(10 * SECOND);
+        b.sweep();
+    }
+    assert!(b.view(0, 1).unwrap().record.tombstone, "after more than an hour");
+    assert_eq!(b.server(1, 1), Some(1));
+    b.connect(0, 1);
+    b.pass(5 * SECOND);
+    assert_eq!((b.server(0, 1), b.server(1, 1)), (None, None));
+}
+
+//= test SYNC-ROUND-01
+//= test SYNC-STATEMENT-01
+#[test]
+fn tables_that_grew_apart_become_equal_and_what_is_equal_costs_little() {
+    let mut b = Bench::connected(2);
+    for n in 0..1_000 {
+        b.bind(0, n, 1);
+    }
+    b.pass(SECOND);
+    b.open(0, 5);
+    b.pass(SECOND);
+    b.cut(0, 1);
+    b.bind(0, 2_000, 2);
+    b.bind(1, 2_001, 3);
+    // Closed while nobody hears of it.
+    let node = b.nodes.get_mut(&0).unwrap();
+    let now = node.now(b.at);
+    let (partition, catalog, at) = node.tables.at(0, key(5));
+    partition.close(catalog, &at, now).unwrap();
+    b.pass(SECOND);
+    b.connect(0, 1);
+    b.pass(2 * SECOND);
+    assert_eq!((b.server(1, 2_000), b.server(0, 2_001)), (Some(2), Some(3)));
+    assert_eq!(b.view(1, 5).unwrap().record.open, 0);
+    let peer = b.nodes[&0].engine.peer(slot(1)).unwrap();
+    assert!(peer.synced && peer.differing == 0 && peer.proven.is_some());
+    let (a, c) = (b.nodes[&0].engine.figures(), b.nodes[&1].engine.figures());
+    assert!(a.stated < 60 && c.repaired < 60, "{a:?} {c:?}");
+}
+
+//= test SYNC-SUM-01
+#[test]
+fn a_value_that_differs_under_one_version_is_found_and_mended() {
+    let mut b = Bench::connected(2);
+    b.bind(0, 1, 3);
+    b.pass(5 * SECOND);
+    let view = b.view(1, 1).unwrap();
+    let node = b.nodes.get_mut(&1).unwrap();
+    let now = node.now(b.at);
+    let server = node.tables.catalog.server(4);
+    let (partition, catalog, at) = node.tables.at(0, key(1));
+    partition.restore(catalog, &at, &Record { server, ..view.record }, now).unwrap();
+    assert_eq!(b.server(1, 1), Some(4));
+    b.pass(25 * SECOND);
+    assert_eq!((b.server(0, 1), b.server(1, 1)), (Some(3), Some(3)));
+}
+
+//= test SYNC-SETTLED-01
+#[test]
+fn what_is_on_its_way_is_not_taken_for_a_difference() {
+    let mut b = Bench::connected(2);
+    b.pass(3 * SECOND);
+    b.takes = SECOND;
+    for n in 0..200 {
+        b.bind(0, n, 1);
+        b.pass(100 * MS);
+    }
+    b.pass(3 * SECOND);
+    assert_eq!(b.nodes[&0].engine.figures().stated, 0);
+    assert!((0..200).all(|n| b.server(1, n) == Some(1)));
+}
+
+//= test SYNC-WIRE-02
+#[test]
+fn a_frame_of_an_unknown_type_is_skipped_and_one_that_cannot_be_read_ends_the_connection() {
+    let mut b = Bench::connected(2);
+    b.said.clear();
+    b.input(1, Input::Frame(slot(0), &[200, 1, 2, 3]));
+    assert_eq!((b.nodes[&1].engine.figures().skipped, b.said.len()), (1, 0));
+    b.bind(0, 1, 1);
+    b.pass(5 * MS);
+    assert_eq!(b.server(1, 1), Some(1));
+    b.input(1, Input::Frame(slot(0), &[3, 255, 255]));
+    assert!(matches!(b.said[..], [(1, Output::Close(_, Why::Bad(_)))]), "{:?}", b.said);
+}
+
+#[test]
+fn strangers_and_who_speaks_no_common_protocol_are_refused() {
+    let mut b = Bench::new(2, Bounds::default());
+    b.input(0, Input::Up(slot(9)));
+    assert_eq!(b.said, [(0, Output::Close(slot(9), Why::Stranger))]);
+    b.connect(0, 1);
+    let (_, _, _, bytes) = b.under_way.iter().find(|(_, from, ..)| *from == 1).cloned().unwrap();
+    let Ok(Frame::Hello(hello)) = Frame::decode(&bytes[4..]) else { panic!("{bytes:?}") };
+    for (other, why) in [
+        (forebay_objsync::wire::Hello { group: 1, ..hello }, Why::Stranger),
+        (forebay_objsync::wire::Hello { slot: slot(2), ..hello }, Why::Stranger),
+        (forebay_objsync::wire::Hello { protocol: 9, protocol_min: 9, ..hello }, Why::Protocol),
+    ] {
+        b.said.clear();
+        b.input(0, Input::Up(slot(1)));
+        b.input(0, Input::Frame(slot(1), &Frame::Hello(other).encode()[4..]));
+        assert_eq!(b.said, [(0, Output::Close(slot(1), why))]);
+    }
+}

@@ -1,0 +1,64 @@
+//! Runs of the simulator that the gate repeats. A run that breaks a promise is told by its seed;
+//! `cargo run --profile gate -p forebay-sim -- SEED` tells all that happens in it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use forebay_sim::{Plan, World};
+
+/// Seeds of the gate, and of a full run.
+const FEW: u64 = 60;
+const ALL: u64 = 10_000;
+
+/// Runs seeds on two threads; tells which broke a promise, and how many had three faults at once.
+fn run(seeds: u64) -> (Vec<String>, u64) {
+    let (next, overlapping) = (AtomicU64::new(0), AtomicU64::new(0));
+    let work = || {
+        let mut broken = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds || broken.len() > 5 {
+                return broken;
+            }
+            match World::run(seed, false) {
+                Ok(summary) => {
+                    overlapping.fetch_add(u64::from(summary.overlapping >= 3), Ordering::Relaxed);
+                }
+                Err(violation) => {
+                    broken.push(format!("seed {seed}, {} us: {}", violation.at, violation.what));
+                }
+            }
+        }
+    };
+    let broken = std::thread::scope(|scope| {
+        let other = scope.spawn(work);
+        let mut broken = work();
+        broken.extend(other.join().expect("the other half"));
+        broken
+    });
+    (broken, overlapping.into_inner())
+}
+
+//= test SYNC-SIM-01
+#[test]
+fn whatever_fails_the_tables_become_equal_and_no_promise_is_broken() {
+    let seeds = if std::env::var_os("FOREBAY_LONG").is_some() { ALL } else { FEW };
+    let (broken, overlapping) = run(seeds);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(overlapping * 2 >= seeds, "{overlapping} of {seeds} with three faults at once");
+}
+
+#[test]
+fn a_seed_is_the_same_run_every_time() {
+    let same = |seed| {
+        let [a, b] = [(); 2].map(|()| World::run(seed, false).expect("no promise is broken"));
+        assert_eq!((a.events, a.bytes, a.entries), (b.events, b.bytes, b.entries));
+        (a.events, a.bytes)
+    };
+    assert_ne!(same(11), same(12));
+}
+
+#[test]
+fn half_of_all_plans_have_three_faults_at_once() {
+    let overlapping = (0..ALL).filter(|seed| Plan::of(*seed).overlapping() >= 3).count() as u64;
+    assert!(overlapping * 2 >= ALL, "{overlapping} of {ALL}");
+}
