@@ -8,6 +8,7 @@ use forebay_http::Limits;
 use forebay_http::h1::body::{self, Decoder};
 use forebay_http::h1::write::{self, FieldEdit, Hop, RequestEdits, ResponseEdits};
 use forebay_http::h1::{self, Parse, RequestContext, RequestHead, ResponseHead};
+use forebay_http::h2::{Code, Config, Connection, Event, Inbox, PREFACE, Role};
 
 struct Counting;
 
@@ -52,6 +53,56 @@ fn a_request_and_its_response_allocate_nothing_in_steady_state() {
     let before = ALLOCATIONS.with(Cell::get);
     for _ in 0..100 {
         state.exchange(request, response);
+    }
+    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
+}
+
+#[test]
+fn requests_over_http2_and_their_responses_allocate_nothing_in_steady_state() {
+    let mut out = Vec::new();
+    let mut connection = Connection::new(Role::Server, &Config::default(), &mut out);
+    let mut client = Connection::new(Role::Client, &Config::default(), &mut Vec::new());
+    let request = b"POST /cart/add?id=7 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: x\r\nCookie: a=1\r\n\
+        X-Own: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n";
+    let (mut inbox, mut input, mut thrown) = (Inbox::default(), Vec::new(), Vec::new());
+    input.extend_from_slice(PREFACE);
+    input.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    let mut exchange = |connection: &mut Connection, input: &mut Vec<u8>, out: &mut Vec<u8>| {
+        let id = client.open(request, b"https", &[], false, input).unwrap();
+        let content = client.data(id, 5, true).unwrap();
+        input.extend_from_slice(&content);
+        input.extend_from_slice(b"hello");
+        let mut at = 0;
+        loop {
+            let step = connection.feed(&input[at..], 0, &mut inbox, out);
+            at += step.consumed;
+            match step.event {
+                Event::NeedInput => break,
+                Event::Request { stream, .. } => connection.head(stream, response, &[], false, out).unwrap(),
+                Event::Data { stream, data, .. } => {
+                    connection.release(stream, data.len(), out);
+                    connection.want(stream, true);
+                    let (stream, _) = connection.next().unwrap();
+                    let head = connection.data(stream, 5, true).unwrap();
+                    out.extend_from_slice(&head);
+                    out.extend_from_slice(b"world");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        client.reset(id, Code::No, &mut thrown);
+        thrown.clear();
+        input.clear();
+        out.clear();
+    };
+    // Windows are opened again and closed streams forgotten within so many.
+    for _ in 0..200 {
+        exchange(&mut connection, &mut input, &mut out);
+    }
+    let before = ALLOCATIONS.with(Cell::get);
+    for _ in 0..1000 {
+        exchange(&mut connection, &mut input, &mut out);
     }
     assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
 }

@@ -5,8 +5,12 @@
 
 mod chunks;
 mod dates;
+mod h2;
+mod hpack;
 #[path = "../../../proto/http/tests/relay/lenient.rs"]
 mod lenient;
+#[path = "../../../proto/http/tests/h2/outcome.rs"]
+mod outcome;
 #[path = "../../../proto/http/tests/relay/mod.rs"]
 mod relay;
 mod targets;
@@ -37,6 +41,16 @@ pub const TARGETS: &[Target] = &[
         name: "chunked",
         about: "chunked content is read as a second, slower decoder reads it",
         run: targets::chunked,
+    },
+    Target {
+        name: "h2_frames",
+        about: "frames of HTTP/2, either side: any cuts give the same outcome, memory and streams stay bounded",
+        run: h2::frames,
+    },
+    Target {
+        name: "hpack",
+        about: "header blocks are read as a second, slower reader reads them",
+        run: h2::blocks,
     },
     Target {
         name: "cookie",

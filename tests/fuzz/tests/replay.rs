@@ -20,6 +20,16 @@ fn chunks_of_the_corpus_break_no_promise() {
 }
 
 #[test]
+fn frames_of_the_corpus_break_no_promise() {
+    replay("h2_frames");
+}
+
+#[test]
+fn header_blocks_of_the_corpus_break_no_promise() {
+    replay("hpack");
+}
+
+#[test]
 fn cookies_of_the_corpus_break_no_promise() {
     replay("cookie");
 }

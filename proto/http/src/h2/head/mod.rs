@@ -268,7 +268,8 @@ impl Collected {
         buf.extend_from_slice(b"cookie: ");
         let value = buf.len();
         let mut sensitive = false;
-        for crumb in list.iter().filter(|f| f.known == Known::Cookie) {
+        // An empty crumb says nothing, and would leave a blank at an end.
+        for crumb in list.iter().filter(|f| f.known == Known::Cookie && !f.value.is_empty()) {
             if buf.len() > value {
                 buf.extend_from_slice(b"; ");
             }
