@@ -1,3 +1,5 @@
-//! HTTP/2 with foreign peers.
+//! HTTP/2 with foreign peers: judges, clients, and the h2 crate as client and as server.
+mod crate_client;
+mod crate_server;
 mod judge;
 mod server;

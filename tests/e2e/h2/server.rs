@@ -96,7 +96,8 @@ impl Session {
 
     fn refuse(&mut self, stream: u32, status: u16) {
         let mut head = Vec::new();
-        answer(&Answer { status, keep_alive: true, head: true, ..Answer::default() }, &mut head).unwrap();
+        answer(&Answer { status, keep_alive: true, content: Some(b""), ..Answer::default() }, &mut head)
+            .unwrap();
         self.connection.head(stream, &head, &[], true, &mut self.out).unwrap();
     }
 

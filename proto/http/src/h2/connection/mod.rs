@@ -232,6 +232,11 @@ impl Connection {
         self.unacked == 0
     }
 
+    /// Says whether the peer's settings are here. A client that opens streams before may have some refused.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
     /// Says whether a stream is open.
     pub fn has_streams(&self) -> bool {
         self.streams.len() > 0
