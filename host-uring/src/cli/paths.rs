@@ -3,8 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use forebay_host_uring::tls::{ClientFiles, ClientProfile};
-use forebay_snapshot::{HealthMonitor, Problem, Snapshot};
+use forebay_host_uring::tls::{self, ClientFiles, ClientProfile};
+use forebay_snapshot::{Certificate, HealthMonitor, Problem, Snapshot};
 
 /// A path of a configuration as this process finds it: a relative one counts from the configuration's folder.
 //= OBS-CONFIG-01
@@ -30,6 +30,10 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
             let files = [&mut https.ca_file, &mut https.client_certificate_file, &mut https.client_key_file];
             files.into_iter().flatten().for_each(&settle);
         }
+    }
+    for certificate in &mut snapshot.certificate {
+        settle(&mut certificate.chain_file);
+        settle(&mut certificate.key_file);
     }
 }
 
@@ -71,6 +75,28 @@ pub fn unfit_files(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Proble
         })
     };
     snapshot.health_monitor.iter().enumerate().filter_map(of).collect()
+}
+
+/// Certificates and keys that cannot be used: the engine would not start with them.
+//= TLS-CHECK-02
+pub fn no_certificates(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+    let of = |(n, certificate): (usize, &Certificate)| {
+        let settled = |path: &str| from_folder_of(config, path).to_string_lossy().into_owned();
+        let (chain, key) = (settled(&certificate.chain_file), settled(&certificate.key_file));
+        let said = |(is_chain, reason): (bool, String)| {
+            let (field, path) = match is_chain {
+                true => ("chain_file", &certificate.chain_file),
+                false => ("key_file", &certificate.key_file),
+            };
+            let (reason, fix) = match reason.rsplit_once("; ") {
+                Some((reason, fix)) => (reason.to_owned(), fix.to_owned()),
+                None => (reason, "name another file".to_owned()),
+            };
+            Problem { line: line_with(text, path), path: format!("certificate[{n}].{field}"), reason, fix }
+        };
+        tls::examine(&chain, &key).into_iter().map(said).collect::<Vec<_>>()
+    };
+    snapshot.certificate.iter().enumerate().flat_map(of).collect()
 }
 
 /// The first line that says `path`: only a document that is right is asked, so that is the one.

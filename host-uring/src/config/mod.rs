@@ -7,6 +7,7 @@
 mod decide;
 mod heritage;
 mod names;
+mod secure;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use names::Placed;
 
 pub use decide::{fail_action, head_limits};
 pub use names::{Addresses, Unplaced};
+pub use secure::Secure;
 pub use shared::{HealthState, Override, PoolShared, ServerShared, ServiceShared};
 
 /// A service engine's configuration with its references resolved; indexes below refer to its lists.
@@ -113,6 +115,8 @@ pub struct Service {
     pub shared_listener: bool,
     /// What its clients speak.
     pub protocol: Protocol,
+    /// What its clients are to be served TLS with; `None`: they speak none.
+    pub tls: Option<Secure>,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
     /// Time-outs, limits, header habits.
@@ -210,6 +214,8 @@ impl Tree {
             tcp_profile,
             udp_profile,
             health_monitor,
+            certificate,
+            tls_profile,
             string_group,
             address_group,
             version: _,
@@ -257,6 +263,7 @@ impl Tree {
             let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
             let tcp = tcp_profile.iter().find(|p| p.name == vs.tcp_profile).cloned().unwrap_or_default();
             let udp = udp_profile.iter().find(|p| p.name == vs.udp_profile).cloned().unwrap_or_default();
+            let tls = secure::wanted(&vs, &certificate, &tls_profile);
             let service = ServiceIndex(services.len());
             let transport = Transport::of(vs.protocol);
             listeners.extend(vs.listen.iter().map(|address| Listener {
@@ -293,6 +300,7 @@ impl Tree {
                 rules,
                 shared_listener: vs.shared_listener,
                 protocol: vs.protocol,
+                tls: tls.map(Secure::wants),
                 proxy_protocol: vs.proxy_protocol,
                 http,
                 tcp,

@@ -87,6 +87,9 @@ pub struct Reloader {
     loaded: tokio::sync::Mutex<Snapshot>,
 }
 
+/// How a tree comes by its certificates, beside the tree that runs.
+type Certificates = fn(&Tree, &Tree) -> Result<(), Vec<String>>;
+
 /// A configuration that is ready to take the place of the one before, with sockets for its new addresses.
 type Ready = (Running, Vec<Vec<SeatListener>>);
 
@@ -119,13 +122,14 @@ impl Reloader {
         let reloads = &self.state.reloads;
         let before = loaded.clone();
         // Reading, binding and making tables wait for disks and locks; this thread has others to serve.
-        let found = off_this_thread(move || read(&source, &before)).await;
+        let running = self.state.tree();
+        let found = off_this_thread(move || read(&source, &before, &running)).await;
         let ready = match found {
             Ok(Some(snapshot)) => {
                 //= NAME-RELOAD-01
                 self.state.names.follow_too(&snapshot);
                 self.state.names.first().await;
-                self.prepared(snapshot).await
+                self.prepared(snapshot, |tree, before| tree.read_certificates(Some(before))).await
             }
             Ok(None) => {
                 reloads.note(&reloads.unchanged, Vec::new());
@@ -194,7 +198,7 @@ impl Reloader {
     //= NAME-CHANGE-01
     pub async fn readdress(&self) {
         let loaded = self.loaded.lock().await;
-        match self.prepared(loaded.clone()).await {
+        match self.prepared(loaded.clone(), Tree::keep_certificates).await {
             Ok((_, ready)) => {
                 let generation = ready.0.number;
                 let (changes, late) = self.publish(ready).await;
@@ -214,10 +218,14 @@ impl Reloader {
         }
     }
 
-    /// A configuration made of a snapshot, and the snapshot.
-    async fn prepared(&self, snapshot: Snapshot) -> Result<(Snapshot, Ready), Vec<String>> {
+    /// A configuration made of a snapshot, and the snapshot; `certificates`: how it comes by them.
+    async fn prepared(
+        &self,
+        snapshot: Snapshot,
+        certificates: Certificates,
+    ) -> Result<(Snapshot, Ready), Vec<String>> {
         let state = Arc::clone(&self.state);
-        off_this_thread(move || prepare(&state, &snapshot).map(|ready| (snapshot, ready))).await
+        off_this_thread(move || prepare(&state, &snapshot, certificates).map(|ready| (snapshot, ready))).await
     }
 
     /// Lets a configuration take the place of the one before: what has changed, and the workers that have not taken it
@@ -258,16 +266,18 @@ impl Reloader {
     pub async fn watch(&self) {
         let Some(source) = &self.source else { return };
         let mut loaded = signature(&source.path);
-        let mut before = loaded;
+        let mut before = (loaded, Vec::new());
+        let mut tried = Vec::new();
         loop {
             tokio::time::sleep(Duration::from_millis(WATCH_LOOK_MS)).await;
             if !self.state.tree().engine.watch_config {
                 continue;
             }
-            let now = signature(&source.path);
+            let now = (signature(&source.path), self.state.tree().changed_certificates());
+            let is_new = now.0 != loaded || (!now.1.is_empty() && now.1 != tried);
             // Whoever writes it may be in the middle of it.
-            if now.is_some() && now == before && now != loaded {
-                loaded = now;
+            if now.0.is_some() && now == before && is_new {
+                (loaded, tried) = now.clone();
                 // Told in the log.
                 let _ = self.load("the file has changed").await;
             }
@@ -290,14 +300,14 @@ async fn off_this_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(vec![panic.to_string()]))
 }
 
-/// What the file says; `None`: what it said before.
-fn read(source: &Source, before: &Snapshot) -> Result<Option<Snapshot>, Vec<String>> {
+/// What the file says; `None`: what it said before, as the files do that it names.
+fn read(source: &Source, before: &Snapshot, running: &Tree) -> Result<Option<Snapshot>, Vec<String>> {
     let text =
         std::fs::read_to_string(&source.path).map_err(|error| vec![format!("it cannot be read: {error}")])?;
     let mut snapshot =
         forebay_snapshot::check(&text).map_err(|problems| problems.iter().map(told).collect::<Vec<_>>())?;
     (source.settle)(&source.path, &mut snapshot);
-    if snapshot == *before {
+    if snapshot == *before && running.changed_certificates().is_empty() {
         return Ok(None);
     }
     let fixed = need_a_start(&before.engine, &snapshot.engine);
@@ -305,10 +315,11 @@ fn read(source: &Source, before: &Snapshot) -> Result<Option<Snapshot>, Vec<Stri
 }
 
 /// Makes all that may fail of a configuration that comes after the current one.
-fn prepare(state: &State, snapshot: &Snapshot) -> Result<Ready, Vec<String>> {
+fn prepare(state: &State, snapshot: &Snapshot, certificates: Certificates) -> Result<Ready, Vec<String>> {
     let old = state.running();
     let tree = Arc::new(Tree::after(snapshot.clone(), &state.living(), &state.names.addresses()));
-    let unable = unable(&tree);
+    let mut unable = unable(&tree);
+    unable.extend(certificates(&tree, &old.tree).err().into_iter().flatten());
     if !unable.is_empty() {
         return Err(unable);
     }

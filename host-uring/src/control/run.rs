@@ -110,7 +110,8 @@ pub fn run(
     }
     let names = Arc::new(Book::default());
     let tree = runtime.block_on(resolved(tree, &snapshot, &names, heir.as_mut().map(Heir::names)));
-    let problems = health::unable(&tree);
+    let mut problems = health::unable(&tree);
+    problems.extend(tree.read_certificates(None).err().into_iter().flatten());
     if !problems.is_empty() {
         return Err(anyhow!("{}", problems.join("\n")));
     }

@@ -32,6 +32,11 @@ pub struct Circumstances<'a> {
 pub trait Holds {
     /// As long as it is connected, or its request runs.
     fn hold(&self, key: Key, who: IpAddr, now: Now);
+
+    /// Says whether it speaks TLS, so that cookies go over TLS only.
+    fn is_secured(&self) -> bool {
+        false
+    }
 }
 
 /// Decides where a request or a connection goes, and carries out the decision's effects; the value of our
@@ -135,7 +140,7 @@ fn carry_out<R: Rt>(
                     (&route.binding, route.pool.borrow().profile().map(|profile| &profile.kind))
                     && store.sealer().seal(binding, payload, &mut sealed)
                 {
-                    cookie.write_set_cookie(&sealed, false, set_cookie);
+                    cookie.write_set_cookie(&sealed, client.is_secured(), set_cookie);
                 }
                 *worker.sealed.borrow_mut() = sealed;
             }

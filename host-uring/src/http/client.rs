@@ -16,6 +16,7 @@ use super::conversation::{After, Job};
 use crate::config::ServiceIndex;
 use crate::metrics::ServiceMetrics;
 use crate::rt::{Now, Rt, Stream};
+use crate::tls::Securable;
 use crate::worker::{Door, Generation, Service, TimeOuts, Worker};
 
 /// A client's connection.
@@ -137,6 +138,11 @@ impl<R: Rt> Client<R> {
 }
 
 impl<R: Rt> Holds for Client<R> {
+    //= TLS-HTTP-01
+    fn is_secured(&self) -> bool {
+        self.stream.is_secured()
+    }
+
     /// Keeps the table entry of the client at `who` alive: as long as this connection is open if that is the peer, as
     /// long as the request if a proxy named it. A proxy's connection says nothing of how long its clients stay, and it
     /// would gather an entry of every one that ever came.

@@ -5,8 +5,10 @@ use forebay_http::Known;
 
 use super::client::Client;
 use super::work::Head;
+use crate::limits::SERVER_NAME_BYTES_MAX;
 use crate::log::{AccessRecord, Timing};
 use crate::rt::{Now, Rt, Stream};
+use crate::tls::{Securable, Session};
 use crate::worker::{Generation, Route};
 
 /// Words that say why a record deserves a look; as many as one request can earn.
@@ -151,6 +153,9 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
     }
     let (bytes, request) = (head.bytes.filled(), &head.request);
     let known = request.len > 0;
+    let session = client.stream.session();
+    let mut server_name = [0; SERVER_NAME_BYTES_MAX];
+    let named = session.map_or(0, |session| session.server_name(&mut server_name));
     log.push(&AccessRecord {
         at_unix_us: worker.unix_us(trace.begin),
         service_engine: &plan.tree.engine.name,
@@ -168,6 +173,8 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         uri_query: request.query(bytes).unwrap_or(b""),
         user_agent: request.fields.get(bytes, Known::UserAgent).unwrap_or(b""),
         http_version: request.version.number(),
+        tls: session.and_then(Session::agreed),
+        server_name: &server_name[..named],
         request_length: trace.rx_bytes,
         response_length: trace.tx_bytes,
         response_code: trace.status,

@@ -13,6 +13,7 @@ use super::wait::Patience;
 use super::work::{Head, Work};
 use crate::config::Target;
 use crate::rt::Rt;
+use crate::tls::Securable;
 use crate::worker::{Generation, Route};
 
 /// No pool of the service's group can serve: the group's way of saying so.
@@ -71,7 +72,7 @@ pub(super) async fn ruled<R: Rt>(
     let status = match end {
         End::Redirect(redirect) => {
             work.text.clear();
-            redirect.write_location(view, false, client.local, &mut work.text);
+            redirect.write_location(view, client.stream.is_secured(), client.local, &mut work.text);
             let location = std::mem::take(&mut work.text);
             let saying = Saying { status: redirect.status, location: Some(&location), ..Saying::default() };
             work.trace.ended("a rule redirects");

@@ -22,6 +22,7 @@ use super::steer::Steer;
 use super::wait::{Burst, Halt, Patience, others_turn, write_all, write_some};
 use crate::metrics::ServerMetrics;
 use crate::rt::{Now, Rt, Stream};
+use crate::tls::Securable;
 use crate::worker::{Generation, Route, Service, Worker};
 
 /// One try of a request at one server: what both directions need to know.
@@ -176,7 +177,7 @@ pub fn compose<R: Rt>(
         hop: Some(Hop {
             client: leg.client.peer.ip().to_canonical(),
             port: leg.client.local.port(),
-            tls: false,
+            tls: leg.client.stream.is_secured(),
         }),
         forwarding: leg.service.forwarding_of(leg.client.peer.ip()),
         via: leg.service.via.as_deref(),

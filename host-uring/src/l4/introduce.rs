@@ -45,13 +45,13 @@ struct Refusal {
     text: &'static str,
 }
 
-/// A connection whose header is awaited: it counts towards the worker's limit.
-struct Arriving<R: Rt> {
+/// A connection whose header or handshake is awaited: it counts towards the worker's limit.
+pub(super) struct Arriving<R: Rt> {
     worker: Rc<Worker<R>>,
 }
 
 impl<R: Rt> Arriving<R> {
-    fn new(worker: &Rc<Worker<R>>) -> Self {
+    pub(super) fn new(worker: &Rc<Worker<R>>) -> Self {
         worker.connections.set(worker.connections.get() + 1);
         Arriving { worker: worker.clone() }
     }

@@ -40,11 +40,13 @@ pub enum End {
     Evicted,
     /// The address that its client sends datagrams to is listened on no more.
     Gone,
+    /// Its TLS handshake failed.
+    Handshake,
 }
 
 impl End {
     /// Every kind, in the order of [`ServiceMetrics::ended`](crate::metrics::ServiceMetrics).
-    pub const ALL: [End; 14] = [
+    pub const ALL: [End; 15] = [
         End::Whole,
         End::ClientFailed,
         End::ServerFailed,
@@ -59,6 +61,7 @@ impl End {
         End::ProxyHeader,
         End::Evicted,
         End::Gone,
+        End::Handshake,
     ];
 
     /// The word in metrics.
@@ -78,6 +81,7 @@ impl End {
             End::ProxyHeader => "proxy_header",
             End::Evicted => "evicted",
             End::Gone => "gone",
+            End::Handshake => "tls_handshake",
         }
     }
 
@@ -98,6 +102,7 @@ impl End {
             End::ProxyHeader => "its PROXY header was refused",
             End::Evicted => "evicted: a newer flow took its place",
             End::Gone => "cut: its address is listened on no more",
+            End::Handshake => "its TLS handshake failed",
         }
     }
 
@@ -136,7 +141,7 @@ pub struct Trace {
     pub tx_bytes: u64,
     /// How it ended.
     pub end: Option<End>,
-    /// Why its PROXY header was refused.
+    /// Why its PROXY header was refused, or its TLS handshake failed.
     pub refused: Option<&'static str>,
 }
 

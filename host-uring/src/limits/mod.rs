@@ -44,6 +44,20 @@ pub const NAME_RETRY_MAX_S: u64 = 30;
 pub const NAME_PUBLISH_MS: u64 = 500;
 /// Seconds between two looks whether resolv.conf or the hosts file has changed.
 pub const NAME_FILES_LOOK_S: u64 = 2;
+/// Bytes of a file with a certificate's chain or key: a chain of ten with the longest keys is a fifth of it.
+pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 256 << 10;
+/// Certificates of a chain: each goes to every client, and no client follows longer ones.
+pub const CERTIFICATE_CHAIN_MAX: usize = 10;
+/// Bytes that a client may send before its handshake is over: the longest message that the library takes, with a chain of
+/// certificates behind it.
+pub const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
+/// Bytes of a name that a client asks for, as the log shows it: a host name has at most 253.
+pub const SERVER_NAME_BYTES_MAX: usize = 255;
+/// Bytes of one read from a connection that speaks TLS: four of the largest records, so that a large body costs a system
+/// call for each 64 KiB. One such buffer for each worker.
+pub const TLS_READ_BYTES: usize = 64 * 1024;
+/// Bytes of plain text that one write seals at most: what its receiver's socket did not take is kept, sealed.
+pub const TLS_WRITE_BYTES: usize = 128 * 1024;
 /// Bytes of a file of authorities, or of an own certificate or key: some twenty times the list that browsers trust.
 pub const TLS_FILE_BYTES_MAX: u64 = 4 << 20;
 /// Milliseconds between two looks of the passive monitors at the workers' counters.

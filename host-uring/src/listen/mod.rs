@@ -23,6 +23,7 @@ use crate::http::limits::{ACCEPT_PAUSE_US, ACCEPTS_PER_TURN};
 use crate::l4::introduce::receive;
 use crate::l4::record::Ends;
 use crate::l4::tcp::{self, Connection};
+use crate::l4::welcome::welcome;
 use crate::limits::ACCEPT_TELL_S;
 use crate::rt::{Now, Rt, Stream, give_way};
 use crate::worker::{Door, Worker};
@@ -205,10 +206,24 @@ pub fn admit<R: Rt>(
     }
 }
 
-/// Serves a client whose address is known.
+/// Serves a client whose address is known: makes its handshake first, if the service's clients speak TLS.
+//= TLS-TCP-01
 fn take<R: Rt>(worker: &Rc<Worker<R>>, door: &Rc<Door>, stream: R::Stream, ends: Ends) {
-    let Ends { client, local } = ends;
     // Its address may have gone while its header was awaited.
+    let Some(service) = door.service() else { return };
+    let plan = worker.current();
+    if plan.service(service).tls.is_none() {
+        return dispatch(worker, door, stream, ends);
+    }
+    let door = door.clone();
+    let serve = move |worker: &Rc<Worker<R>>, stream, ends| dispatch(worker, &door, stream, ends);
+    worker.rt.spawn(welcome(worker.clone(), plan, service, stream, ends, serve));
+}
+
+/// Serves a client over a stream that is ready for it.
+fn dispatch<R: Rt>(worker: &Rc<Worker<R>>, door: &Rc<Door>, stream: R::Stream, ends: Ends) {
+    let Ends { client, local } = ends;
+    // Its address may have gone during its handshake.
     let Some(service) = door.service() else { return };
     match worker.current().service(service).protocol {
         Protocol::Tcp => {

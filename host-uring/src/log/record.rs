@@ -6,7 +6,8 @@ use forebay_core::Reason;
 
 use super::json::{Object, key, two};
 use crate::config::Pool;
-use crate::limits::LOG_TEXT_BYTES_MAX as TEXT;
+use crate::limits::{LOG_TEXT_BYTES_MAX as TEXT, SERVER_NAME_BYTES_MAX};
+use crate::tls::Agreed;
 
 /// What is logged of one request; borrowed from the connection that served it.
 ///
@@ -45,6 +46,10 @@ pub struct AccessRecord<'a> {
     pub user_agent: &'a [u8],
     /// The version of HTTP that the client spoke.
     pub http_version: &'static str,
+    /// What its connection's TLS is like; `None`: it has none.
+    pub tls: Option<Agreed>,
+    /// The name that the client asked for in its handshake.
+    pub server_name: &'a [u8],
     /// Bytes of the request, head included.
     pub request_length: u64,
     /// Bytes of the answer, head included.
@@ -118,6 +123,12 @@ impl Line for AccessRecord<'_> {
         o.text(key!("uri_query"), self.uri_query, TEXT / 2);
         o.text(key!("user_agent"), self.user_agent, TEXT / 4);
         o.word(key!("http_version"), self.http_version);
+        //= TLS-LOG-01
+        if let Some(tls) = &self.tls {
+            o.word(key!("ssl_version"), tls.version);
+            o.word(key!("ssl_cipher"), tls.cipher);
+            o.text(key!("sni_hostname"), self.server_name, SERVER_NAME_BYTES_MAX);
+        }
         o.number(key!("request_length"), self.request_length);
         o.number(key!("response_code"), self.response_code.into());
         o.number(key!("response_length"), self.response_length);
@@ -220,6 +231,8 @@ mod tests {
             uri_query: b"b=c",
             user_agent: b"curl",
             http_version: "1.1",
+            tls: None,
+            server_name: b"",
             request_length: 80,
             response_length: 200,
             response_code: 200,

@@ -10,6 +10,7 @@ mod per_worker;
 mod process;
 mod takeover;
 mod text;
+mod tls;
 mod worker;
 
 use std::sync::atomic::{AtomicU64, Ordering};

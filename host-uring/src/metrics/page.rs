@@ -275,7 +275,7 @@ fn workers(page: &mut Page, view: &View<'_>) {
         page.sample(&[("worker", &index.to_string())], worker.is_stuck.into());
     }
     //= OBS-TIMEOUT-01
-    page.family("forebay_timeouts", Kind::Counter, "", "Time-outs by kind: connect, header, body, response, idle (the ordinary end of a kept connection), total, queue, upgraded_idle, proxy_header, tcp_idle.");
+    page.family("forebay_timeouts", Kind::Counter, "", "Time-outs by kind: connect, header, body, response, idle (the ordinary end of a kept connection), total, queue, upgraded_idle, proxy_header, tcp_idle, tls_handshake.");
     for (kind, of) in TIMEOUTS {
         page.sample(&[("kind", kind)], view.workers.iter().map(|w| of(w).get()).sum());
     }
@@ -283,7 +283,7 @@ fn workers(page: &mut Page, view: &View<'_>) {
 
 type TimeoutOf = (&'static str, fn(&WorkerMetrics) -> &Counter);
 
-const TIMEOUTS: [TimeoutOf; 10] = [
+const TIMEOUTS: [TimeoutOf; 11] = [
     ("connect", |w| &w.timeouts.connect),
     ("header", |w| &w.timeouts.header),
     ("body", |w| &w.timeouts.body),
@@ -294,6 +294,7 @@ const TIMEOUTS: [TimeoutOf; 10] = [
     ("upgraded_idle", |w| &w.timeouts.upgraded_idle),
     ("proxy_header", |w| &w.timeouts.proxy_header),
     ("tcp_idle", |w| &w.timeouts.tcp_idle),
+    ("tls_handshake", |w| &w.timeouts.tls_handshake),
 ];
 
 /// Adds up one counter over the workers.
@@ -369,6 +370,7 @@ fn services(page: &mut Page, view: &View<'_>) {
             page.sample(&[("virtual_service", &service.name), ("why", kind.word())], count);
         }
     });
+    super::tls::handshakes(page, view);
     unread(page, view);
     datagrams(page, view);
 }
@@ -434,7 +436,7 @@ fn each_of_datagrams(view: &View<'_>, mut of: impl FnMut(&Service)) {
     });
 }
 
-fn each_service(view: &View<'_>, of: impl FnMut(&Service)) {
+pub(super) fn each_service(view: &View<'_>, of: impl FnMut(&Service)) {
     view.tree.services.iter().for_each(of);
 }
 

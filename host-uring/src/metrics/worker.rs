@@ -60,6 +60,8 @@ pub struct TimeoutCounters {
     pub upgraded_idle: Counter,
     /// A header of the PROXY protocol did not come.
     pub proxy_header: Counter,
+    /// A TLS handshake was not over.
+    pub tls_handshake: Counter,
     /// A connection of a TCP service stayed quiet.
     pub tcp_idle: Counter,
 }
@@ -95,6 +97,10 @@ pub struct ServiceMetrics {
     /// Connections closed for their PROXY header, in the order of
     /// [`Refused::ALL`](crate::l4::introduce::Refused).
     pub proxy_refused: [Counter; crate::l4::introduce::Refused::ALL.len()],
+    /// TLS handshakes: of TLS 1.2 in full and resumed, then of TLS 1.3.
+    pub tls_handshakes: [Counter; 4],
+    /// TLS handshakes that failed, in the order of [`Unshaken::ALL`](crate::tls::Unshaken).
+    pub tls_failures: [Counter; crate::tls::Unshaken::ALL.len()],
 }
 
 /// What a worker counts for a pool.

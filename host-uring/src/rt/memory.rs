@@ -16,6 +16,7 @@ use super::clock::{NEVER, Now};
 use super::exec::Exec;
 use super::wheel::{TimerId, Wheel};
 use super::{Rt, Stream};
+use crate::tls::Secured;
 
 /// Bytes that a pipe takes before its writer has to wait, unless [`Memory::pipe_capacity`] says
 /// otherwise.
@@ -231,7 +232,7 @@ impl Future for Timed {
 }
 
 impl Rt for Memory {
-    type Stream = MemoryStream;
+    type Stream = Secured<MemoryStream>;
     type Listener = MemoryListener;
 
     fn now(&self) -> Now {
@@ -250,9 +251,9 @@ impl Rt for Memory {
         Ok(self.bind(socket.local_addr()?))
     }
 
-    async fn accept(&self, listener: &MemoryListener) -> io::Result<(MemoryStream, SocketAddr)> {
+    async fn accept(&self, listener: &MemoryListener) -> io::Result<(Secured<MemoryStream>, SocketAddr)> {
         poll_fn(|context| match listener.port.incoming.borrow_mut().pop_front() {
-            Some(accepted) => Poll::Ready(Ok(accepted)),
+            Some((stream, from)) => Poll::Ready(Ok((Secured::plain(stream), from))),
             None => {
                 *listener.port.acceptor.borrow_mut() = Some(context.waker().clone());
                 Poll::Pending
@@ -261,7 +262,7 @@ impl Rt for Memory {
         .await
     }
 
-    async fn connect(&self, to: SocketAddr, deadline: Now) -> io::Result<MemoryStream> {
+    async fn connect(&self, to: SocketAddr, deadline: Now) -> io::Result<Secured<MemoryStream>> {
         let mut timed = self.timed(deadline);
         let port = poll_fn(|context| {
             let Some(port) = self.world.ports.borrow().get(&to).cloned() else {
@@ -285,7 +286,7 @@ impl Rt for Memory {
         if let Some(waker) = port.acceptor.borrow_mut().take() {
             waker.wake();
         }
-        Ok(near)
+        Ok(Secured::plain(near))
     }
 
     async fn fd_readable(&self, _: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
@@ -372,12 +373,11 @@ impl Stream for MemoryStream {
         Ok(written)
     }
 
-    async fn readable(&self, deadline: Now) -> io::Result<()> {
+    fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin {
         let pipe = &self.incoming;
-        self.wait(deadline, &pipe.reader, || {
+        Box::pin(self.wait(deadline, &pipe.reader, || {
             !pipe.bytes.borrow().is_empty() || pipe.ended.get() || pipe.reset.get()
-        })
-        .await
+        }))
     }
 
     async fn writable(&self, deadline: Now) -> io::Result<()> {

@@ -36,6 +36,8 @@ mod wait;
 mod watch;
 pub mod wheel;
 
+use crate::tls::Securable;
+
 pub use clock::{NEVER, Now};
 pub use sockets::{Backend, Sockets};
 
@@ -55,7 +57,7 @@ pub async fn give_way() {
 /// Sockets, time and tasks of one worker thread.
 pub trait Rt: Clone + 'static {
     /// A connected byte stream.
-    type Stream: Stream;
+    type Stream: Securable;
     /// A listening socket.
     type Listener: 'static;
 
@@ -121,7 +123,7 @@ pub trait Stream: 'static {
     ///
     /// # Errors
     /// `TimedOut` at the deadline ([`NEVER`] for none).
-    fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>>;
+    fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin;
 
     /// Waits until a write would not block.
     ///

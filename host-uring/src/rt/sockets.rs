@@ -18,6 +18,7 @@ use super::wait::{Wait, Waits};
 use super::watch::{Got, Readable, Watched, Watches};
 use super::wheel::{TimerId, Wheel};
 use super::{Rt, Stream, sys};
+use crate::tls::Secured;
 
 /// The kernel interface that a worker waits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,7 +259,7 @@ impl Socket {
 }
 
 impl Rt for Sockets {
-    type Stream = Socket;
+    type Stream = Secured<Socket>;
     type Listener = Listener;
 
     fn now(&self) -> Now {
@@ -281,14 +282,14 @@ impl Rt for Sockets {
         Ok(Listener { rt: self.inner.clone(), fd, drained: Cell::new(true) })
     }
 
-    async fn accept(&self, listener: &Listener) -> io::Result<(Socket, SocketAddr)> {
+    async fn accept(&self, listener: &Listener) -> io::Result<(Secured<Socket>, SocketAddr)> {
         loop {
             if listener.drained.get() {
                 self.wait(listener.fd.as_fd(), Side::Read, NEVER).await?;
                 listener.drained.set(false);
             }
             match sys::accept(listener.fd.as_fd()) {
-                Ok((fd, from)) => return Ok((Socket::new(self, fd), from)),
+                Ok((fd, from)) => return Ok((Secured::plain(Socket::new(self, fd)), from)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     listener.drained.set(true);
                 }
@@ -303,14 +304,14 @@ impl Rt for Sockets {
         }
     }
 
-    async fn connect(&self, to: SocketAddr, deadline: Now) -> io::Result<Socket> {
+    async fn connect(&self, to: SocketAddr, deadline: Now) -> io::Result<Secured<Socket>> {
         let (fd, connected) = sys::connect(to)?;
         let socket = Socket::new(self, fd);
         if !connected {
             self.wait(socket.fd.as_fd(), Side::Write, deadline).await?;
             sys::take_error(socket.fd.as_fd())?;
         }
-        Ok(socket)
+        Ok(Secured::plain(socket))
     }
 
     async fn fd_readable(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -342,7 +343,7 @@ impl Stream for Socket {
     }
 
     // Not `async`: an idle connection waits here, and that would be a future around the wait.
-    fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> {
+    fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin {
         Readable::new(&self.rt.inner, &self.watch, self.fd.as_fd(), deadline)
     }
 

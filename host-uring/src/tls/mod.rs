@@ -1,12 +1,24 @@
 //! TLS: the one place that names the library.
 //!
-//! What is here today is the client's side, for health monitors: TLS 1.2 and 1.3, by the cryptography that cookies use.
+//! TLS 1.2 and 1.3, by the cryptography that cookies use: the server's side for clients ([`Front`], [`greet()`],
+//! [`Secured`]), the client's side for health monitors.
 
 mod client;
+mod der;
+mod files;
+mod greet;
 mod judge;
+mod secured;
+mod server;
+mod session;
 
 pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
+pub use files::examine;
+pub use greet::{Unshaken, greet};
 pub use rustls::pki_types::ServerName;
+pub use secured::{Securable, Secured};
+pub use server::{Changed, Front, Wanted};
+pub use session::{Agreed, Session};
 
 use rustls::{CertificateError, Error, PeerIncompatible};
 

@@ -17,6 +17,7 @@ use crate::config::{self, ServiceIndex, Tree};
 use crate::http::limits::DRAIN_IDLE_US;
 use crate::metrics::ServiceMetrics;
 use crate::rt::{NEVER, Now};
+use crate::tls::Front;
 
 /// Time-outs of a virtual service, microseconds; 0: none.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,8 @@ pub struct Service {
     pub requests_max: u32,
     /// What its clients speak.
     pub protocol: Protocol,
+    /// What its clients are served TLS with, if they speak it.
+    pub tls: Option<Arc<Front>>,
     /// Microseconds without a byte before a TCP connection ends.
     pub tcp_idle_us: u64,
     /// Its routes: places in [`Generation::routes`](super::Generation::routes); those of its own target first, then those that rules name.
@@ -133,6 +136,7 @@ impl Service {
             websockets: http.websockets,
             requests_max: http.requests_per_connection_max,
             protocol: *protocol,
+            tls: config.tls.as_ref().map(|secure| Arc::clone(secure.front())),
             tcp_idle_us: us(tcp.idle_timeout_ms),
             routes,
             policy_state: counted.unwrap_or_else(fresh),

@@ -13,7 +13,7 @@ use forebay_host_uring::listen::admit;
 use forebay_host_uring::log::{self, Drain};
 use forebay_host_uring::metrics::{PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use forebay_host_uring::persist::Store;
-use forebay_host_uring::rt::memory::{Memory, MemoryStream};
+use forebay_host_uring::rt::memory::Memory;
 use forebay_host_uring::rt::{NEVER, Now, Rt, Stream};
 use forebay_host_uring::worker::Worker;
 
@@ -147,12 +147,12 @@ pub async fn sleep_ms(memory: &Memory, ms: u64) {
 
 /// The scripted end of a connection.
 pub struct Peer {
-    stream: MemoryStream,
+    stream: <Memory as Rt>::Stream,
     rest: Vec<u8>,
 }
 
 impl Peer {
-    fn new(stream: MemoryStream) -> Peer {
+    fn new(stream: <Memory as Rt>::Stream) -> Peer {
         Peer { stream, rest: Vec::new() }
     }
 

@@ -39,6 +39,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     let mut udp = Names::unique(reader, "udp_profile", snapshot.udp_profile.iter().map(|p| p.name.as_str()));
     tcp.names.push("default");
     udp.names.push("default");
+    let certificates =
+        Names::unique(reader, "certificate", snapshot.certificate.iter().map(|c| c.name.as_str()));
+    let mut tls = Names::unique(reader, "tls_profile", snapshot.tls_profile.iter().map(|p| p.name.as_str()));
+    tls.names.push("default");
     let services: Vec<&str> = snapshot.virtual_service.iter().map(|vs| vs.name.as_str()).collect();
     Names::unique(reader, "virtual_service", services.iter().copied());
     same_id(reader, "virtual_service", &services);
@@ -63,6 +67,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         profiles.resolve(reader, &format!("{at}.http_profile"), &service.http_profile);
         tcp.resolve(reader, &format!("{at}.tcp_profile"), &service.tcp_profile);
         udp.resolve(reader, &format!("{at}.udp_profile"), &service.udp_profile);
+        tls.resolve(reader, &format!("{at}.tls_profile"), &service.tls_profile);
+        for (n, name) in service.certificates.iter().enumerate() {
+            certificates.resolve(reader, &format!("{at}.certificates[{n}]"), name);
+        }
     }
     for (index, group) in snapshot.pool_group.iter().enumerate() {
         let at = format!("pool_group[{index}]");
@@ -100,6 +108,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     crate::loops::find(reader, snapshot);
     crate::ignored::find(reader, snapshot);
     crate::l4::find(reader, snapshot);
+    crate::tls::find(reader, snapshot);
     cookies(reader, snapshot);
     let mut aes = BTreeMap::new();
     for (index, key) in snapshot.cookie_key.iter().enumerate() {

@@ -26,6 +26,7 @@ mod rules;
 mod secret;
 pub mod service;
 mod suggest;
+pub mod tls;
 
 pub use engine::Engine;
 pub use health::HealthMonitor;
@@ -39,6 +40,7 @@ pub use reference::reference;
 pub use secret::{Secret, SecretProblem};
 pub use service::{Protocol, VirtualService};
 pub use suggest::nearest;
+pub use tls::{Certificate, TlsProfile};
 
 use read::{Reader, Section, section};
 use toml::de::DeTable;
@@ -75,6 +77,10 @@ section! {
         tcp_profile: Vec<TcpProfile> = Vec::new();
         /// Bounds of UDP services.
         udp_profile: Vec<UdpProfile> = Vec::new();
+        /// Certificates with their keys.
+        certificate: Vec<Certificate> = Vec::new();
+        /// Habits of services whose clients speak TLS.
+        tls_profile: Vec<TlsProfile> = Vec::new();
     }
 }
 

@@ -31,3 +31,5 @@ pub const GROUP_MEMBERS_MAX: usize = 256;
 pub const HOST_NAMES_MAX: usize = 1_000;
 /// Name servers, as in resolv.conf with room to spare: each that is silent costs time.
 pub const NAME_SERVERS_MAX: usize = 8;
+/// Certificates of one service: a key of 2 KiB and a chain of 4 KiB each, read again with each load.
+pub const SERVICE_CERTIFICATES_MAX: usize = 256;

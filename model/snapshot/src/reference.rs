@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::read::{FieldDoc, Section};
-use crate::{engine, health, persistence, pool, profile, service};
+use crate::{engine, health, persistence, pool, profile, service, tls};
 
 /// Renders every section of the document as Markdown tables: key, what to write, default, range, meaning.
 pub fn reference() -> String {
@@ -34,6 +34,8 @@ pub fn reference() -> String {
     part("[[http_profile]]", profile::HttpProfile::docs());
     part("[[tcp_profile]]", profile::TcpProfile::docs());
     part("[[udp_profile]]", profile::UdpProfile::docs());
+    part("[[certificate]]", tls::Certificate::docs());
+    part("[[tls_profile]]", tls::TlsProfile::docs());
     out
 }
 

@@ -29,6 +29,10 @@ section! {
         tcp_profile: String = "default".to_owned();
         /// The `[[udp_profile]]` with the bounds of `protocol = "udp"`; `default` needs no section of its own.
         udp_profile: String = "default".to_owned();
+        /// The `[[certificate]]`s that it shows to its clients, who then speak TLS: the one that fits the name that a client asks for, the first one if none does. Empty: its clients speak no TLS.
+        certificates: Vec<String> = Vec::new();
+        /// The `[[tls_profile]]` with its versions, cipher suites and groups; `default` needs no section of its own.
+        tls_profile: String = "default".to_owned();
         /// Connections begin with a header of the PROXY protocol that names the client.
         proxy_protocol: ProxyProtocol = ProxyProtocol::default();
         /// Rules that are asked for each request, in order.

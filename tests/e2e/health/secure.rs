@@ -4,36 +4,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
+use forebay_e2e::pki::{self, authority};
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Engine, Lab, Options, Origin, Process, bin, config, eventually};
 
-/// Runs `openssl` in a folder.
-#[track_caller]
-fn openssl(folder: &Path, words: &str) {
-    let mut command = Command::new(bin::foreign("openssl", "openssl"));
-    let done = command.args(words.split(' ')).current_dir(folder).output().expect("openssl starts");
-    assert!(done.status.success(), "{words}: {}", String::from_utf8_lossy(&done.stderr));
-}
-
-/// An authority: `NAME.pem` and `NAME.key`.
-fn authority(folder: &Path, name: &str) {
-    let key = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(folder, &format!("{key} -keyout {name}.key -out {name}.pem -days 2 -subj /CN={name}"));
-}
-
 /// A certificate for `app.internal` and an address, signed by an authority and good for so many days from now.
 fn certificate(folder: &Path, name: &str, authority: &str, ip: impl std::fmt::Display, days: i32) {
-    let request = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(folder, &format!("{request} -keyout {name}.key -out {name}.csr -subj /CN=app.internal"));
-    let names = format!("subjectAltName=DNS:app.internal,IP:{ip}\n");
-    std::fs::write(folder.join(format!("{name}.ext")), names).expect("the lab's folder");
-    openssl(
-        folder,
-        &format!(
-            "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days {days} \
-             -extfile {name}.ext -out {name}.pem"
-        ),
-    );
+    pki::certificate(folder, name, authority, pki::EC, &format!("DNS:app.internal,IP:{ip}"), days);
 }
 
 /// An nginx with a server for each certificate; it tells under `/` which name it was asked for.

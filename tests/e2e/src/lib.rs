@@ -18,6 +18,7 @@ pub mod lively;
 pub mod metrics;
 pub mod network;
 pub mod origin;
+pub mod pki;
 pub mod process;
 pub mod scene;
 pub mod spec;

@@ -1,0 +1,105 @@
+//! What a service's clients are served TLS with: as the document says, and as it was read from files.
+
+use std::sync::{Arc, OnceLock};
+
+use forebay_snapshot::{Certificate, Protocol, TlsProfile, VirtualService};
+
+use super::Tree;
+use crate::tls::{Changed, Front, Wanted};
+
+/// What a service's clients are served TLS with. Files can fail to be read, so they are read once the tree stands, and
+/// before it is published.
+#[derive(Debug)]
+pub struct Secure {
+    wanted: Wanted,
+    front: OnceLock<Arc<Front>>,
+}
+
+impl Secure {
+    pub(super) fn wants(wanted: Wanted) -> Self {
+        Secure { wanted, front: OnceLock::new() }
+    }
+
+    /// What was read.
+    ///
+    /// # Panics
+    /// Nothing was: a tree whose files were not read is never published.
+    pub fn front(&self) -> &Arc<Front> {
+        self.front.get().expect("read before the tree is published")
+    }
+}
+
+/// What the document says of a service's TLS; `None`: its clients speak none.
+pub(super) fn wanted(
+    service: &VirtualService,
+    certificates: &[Certificate],
+    profiles: &[TlsProfile],
+) -> Option<Wanted> {
+    let of = |name: &String| certificates.iter().find(|one| one.name == *name).cloned();
+    let certificates: Vec<Certificate> = service.certificates.iter().filter_map(of).collect();
+    if certificates.is_empty() {
+        return None;
+    }
+    let profile = profiles.iter().find(|profile| profile.name == service.tls_profile);
+    Some(Wanted {
+        certificates,
+        profile: profile.cloned().unwrap_or_default(),
+        alpn: match service.protocol {
+            Protocol::Http => &["http/1.1"],
+            Protocol::Tcp | Protocol::Udp => &[],
+        },
+    })
+}
+
+impl Tree {
+    /// Reads the certificates and keys of all services; what `before` has read of the same files stays.
+    ///
+    /// # Errors
+    /// All that is wrong with them.
+    //= TLS-RELOAD-02
+    pub fn read_certificates(&self, before: Option<&Tree>) -> Result<(), Vec<String>> {
+        let mut problems = Vec::new();
+        for service in &self.services {
+            let Some(secure) = &service.tls else { continue };
+            let kept = before
+                .and_then(|before| before.front_of(service.id.0, |front| front.is_current(&secure.wanted)));
+            match kept.map_or_else(|| Front::load(&secure.wanted).map(Arc::new), Ok) {
+                Ok(front) => {
+                    let _ = secure.front.set(front);
+                }
+                Err(why) => {
+                    problems.extend(
+                        why.into_iter().map(|why| format!("virtual_service \"{}\": {why}", service.name)),
+                    );
+                }
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Takes over what `before` has read, for a tree of the same document: what its files hold by now does not count.
+    pub fn keep_certificates(&self, before: &Tree) -> Result<(), Vec<String>> {
+        for service in &self.services {
+            let Some(secure) = &service.tls else { continue };
+            if let Some(front) = before.front_of(service.id.0, |_| true) {
+                let _ = secure.front.set(front);
+            }
+        }
+        let is_missing = |secure: &Secure| secure.front.get().is_none();
+        match self.services.iter().filter_map(|service| service.tls.as_ref()).any(is_missing) {
+            true => self.read_certificates(None),
+            false => Ok(()),
+        }
+    }
+
+    /// Files of certificates and keys that have changed since they were read, as they are now.
+    pub fn changed_certificates(&self) -> Vec<Changed> {
+        let secured = self.services.iter().filter_map(|service| service.tls.as_ref());
+        secured.flat_map(|secure| secure.front().changed()).collect()
+    }
+
+    fn front_of(&self, service: u32, fits: impl Fn(&Front) -> bool) -> Option<Arc<Front>> {
+        let service = self.services.iter().find(|one| one.id.0 == service)?;
+        service.tls.as_ref()?.front.get().filter(|front| fits(front)).cloned()
+    }
+}

@@ -1,0 +1,165 @@
+//! Certificates and keys as they lie in files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, SignatureAlgorithm};
+use zeroize::Zeroize;
+
+use super::der::{self, Facts};
+use crate::limits::{CERTIFICATE_CHAIN_MAX, CERTIFICATE_FILE_BYTES_MAX};
+
+/// Bits of a file's mode that let everybody read or write it.
+const EVERYBODY: u32 = 0o006;
+
+/// What tells a file from what it was: size, time of the last change, inode.
+pub(super) type Signature = (u64, i64, i64, u64);
+
+/// A certificate with its key, as read from files.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    /// Chain and key.
+    pub key: Arc<CertifiedKey>,
+    /// What the certificate says of itself.
+    pub facts: Facts,
+    /// The key is no RSA key: signing with it costs little.
+    pub is_cheap: bool,
+}
+
+/// What tells `path` from what it was.
+///
+/// # Errors
+/// It is not there, or no ordinary file.
+pub(super) fn signature(path: &Path) -> io::Result<Signature> {
+    let meta = path.metadata()?;
+    if !meta.is_file() {
+        // A pipe would be waited for until somebody writes.
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no ordinary file"));
+    }
+    Ok((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+}
+
+/// Reads a certificate with its key.
+///
+/// # Errors
+/// Why it cannot be used, with the file and the remedy.
+//= TLS-CHECK-02
+pub(super) fn load(chain_file: &str, key_file: &str) -> Result<Loaded, Vec<String>> {
+    match (chain(chain_file), key(key_file)) {
+        (Ok((chain, facts)), Ok(key)) => {
+            pair(chain, facts, key, (chain_file, key_file)).map_err(|why| vec![why])
+        }
+        (chain, key) => Err(chain.err().into_iter().chain(key.err()).collect()),
+    }
+}
+
+/// What is wrong with a certificate or its key: whether it is the chain's file, and why, with the remedy.
+pub fn examine(chain_file: &str, key_file: &str) -> Vec<(bool, String)> {
+    let problems = load(chain_file, key_file).err().unwrap_or_default();
+    problems.into_iter().map(|why| (why.starts_with("chain_file"), why)).collect()
+}
+
+fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    facts: Facts,
+    mut key: PrivateKeyDer<'static>,
+    (chain_file, key_file): (&str, &str),
+) -> Result<Loaded, String> {
+    let signs = any_supported_type(&key).map_err(|_| {
+        format!("key_file {key_file}: the key is of a kind that is not used; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`")
+    });
+    key.zeroize();
+    let signs = signs?;
+    let is_cheap = signs.algorithm() != SignatureAlgorithm::RSA;
+    let key = CertifiedKey::new(chain, signs);
+    match key.keys_match() {
+        // A key that cannot tell its public half is left to the first handshake.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(Error::InconsistentKeys(_)) => {
+            return Err(format!(
+                "key_file {key_file}: it is not the key of the certificate in {chain_file}; name the key that the certificate was made for"
+            ));
+        }
+        Err(why) => return Err(format!("chain_file {chain_file}: its certificate cannot be used: {why}")),
+    }
+    Ok(Loaded { key: Arc::new(key), facts, is_cheap })
+}
+
+fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {
+    let said = |why: String| format!("chain_file {file}: {why}");
+    let (bytes, _) = read(file).map_err(&said)?;
+    let mut chain = Vec::new();
+    for (n, part) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
+        chain.push(part.map_err(|error| said(format!("part {} is no PEM: {error:?}", n + 1)))?);
+    }
+    if chain.is_empty() {
+        return Err(said(
+            "it holds no certificate; write one that begins with -----BEGIN CERTIFICATE-----".to_owned(),
+        ));
+    }
+    if chain.len() > CERTIFICATE_CHAIN_MAX {
+        let got = chain.len();
+        return Err(said(format!(
+            "it holds {got} certificates, at most {CERTIFICATE_CHAIN_MAX} are sent to clients; leave out those that do not lead from the first one to a root"
+        )));
+    }
+    let facts = der::facts(&chain[0]).ok_or_else(|| said("its first part is no certificate".to_owned()))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    if now > facts.not_after {
+        let days = (now - facts.not_after) / 86_400;
+        return Err(said(format!("the certificate expired {days} days ago; renew it")));
+    }
+    if now < facts.not_before {
+        return Err(said("the certificate is not valid yet; look at the machine's clock".to_owned()));
+    }
+    Ok((chain, facts))
+}
+
+//= TLS-KEY-01
+fn key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
+    let said = |why: &str| format!("key_file {file}: {why}");
+    let (mut bytes, mode) = read(file).map_err(|why| said(&why))?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes);
+    bytes.zeroize();
+    if mode & EVERYBODY != 0 {
+        return Err(said(&format!("everybody may read or write it (mode {mode:04o}); run chmod o= on it")));
+    }
+    // What the library says of a text that is no key might quote it.
+    key.map_err(|_| said("it holds no private key without a password; write one that begins with -----BEGIN PRIVATE KEY-----"))
+}
+
+/// What a file holds, and its mode.
+fn read(path: &str) -> Result<(Vec<u8>, u32), String> {
+    let at = Path::new(path);
+    let size = signature(at).map_err(|error| remedy(&error))?.0;
+    let mut file = File::open(at).map_err(|error| remedy(&error))?;
+    let mode = file.metadata().map_err(|error| error.to_string())?.mode() & 0o7777;
+    // All of it at once: a buffer that grows would leave parts of a key behind.
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(size.min(CERTIFICATE_FILE_BYTES_MAX)).unwrap_or(0) + 1);
+    let got = (&mut file).take(CERTIFICATE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    got.map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > CERTIFICATE_FILE_BYTES_MAX {
+        return Err(format!("it has more than {CERTIFICATE_FILE_BYTES_MAX} bytes"));
+    }
+    Ok((bytes, mode))
+}
+
+fn remedy(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file; write its path from the configuration's folder on".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "the engine's user may not read it; give it to that user or to a group that it is in (chgrp, chmod 640)".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

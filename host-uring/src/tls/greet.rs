@@ -1,0 +1,141 @@
+//! The handshake of a client.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use rustls::{AlertDescription, Error, PeerIncompatible};
+
+use super::secured::Securable;
+use super::server::Front;
+use super::session::{Agreed, Broken, Session, Step};
+use crate::rt::{Now, Stream};
+
+/// Why a handshake failed: the word in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unshaken {
+    /// It was not over in time.
+    Late,
+    /// The client left.
+    Gone,
+    /// What came is no TLS.
+    NoTls,
+    /// The client speaks no version that the service speaks.
+    Version,
+    /// They have no cipher suite, group or kind of certificate in common.
+    Nothing,
+    /// The client ended it with an alert: it does not like the certificate, say.
+    Alert,
+    /// The client's messages break a rule, or are too long.
+    Malformed,
+}
+
+impl Unshaken {
+    /// Every kind, in the order of [`ServiceMetrics::tls_failures`](crate::metrics::ServiceMetrics).
+    pub const ALL: [Unshaken; 7] = [
+        Unshaken::Late,
+        Unshaken::Gone,
+        Unshaken::NoTls,
+        Unshaken::Version,
+        Unshaken::Nothing,
+        Unshaken::Alert,
+        Unshaken::Malformed,
+    ];
+
+    /// The word in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Unshaken::Late => "late",
+            Unshaken::Gone => "gone",
+            Unshaken::NoTls => "no_tls",
+            Unshaken::Version => "version",
+            Unshaken::Nothing => "nothing_in_common",
+            Unshaken::Alert => "alert",
+            Unshaken::Malformed => "malformed",
+        }
+    }
+
+    /// What the log says.
+    //= TLS-LOG-02
+    pub fn text(self) -> &'static str {
+        match self {
+            Unshaken::Late => "its TLS handshake was not over in time",
+            Unshaken::Gone => "it ended before its TLS handshake was over",
+            Unshaken::NoTls => "what it sent is no TLS",
+            Unshaken::Version => "it speaks no version of TLS that is spoken here",
+            Unshaken::Nothing => "no cipher suite, group or certificate suits both",
+            Unshaken::Alert => "the client ended the TLS handshake",
+            Unshaken::Malformed => "its TLS handshake breaks a rule",
+        }
+    }
+}
+
+/// Makes the handshake with a client, by `deadline`.
+///
+/// # Errors
+/// Why it failed. The client was told as far as it listens.
+//= TLS-HANDSHAKE-01
+//= TLS-HANDSHAKE-02
+pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -> Result<Agreed, Unshaken> {
+    let session = Session::accept(Arc::clone(&front.config)).map_err(|_| Unshaken::Nothing)?;
+    let session = Box::new(session);
+    loop {
+        let waited = match session.shake(stream.bare()).map_err(|broken| kind(&broken))? {
+            Step::Done => break,
+            Step::Read => stream.bare().readable(deadline).await,
+            Step::Write => stream.bare().writable(deadline).await,
+        };
+        waited.map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => Unshaken::Late,
+            _ => Unshaken::Gone,
+        })?;
+    }
+    let agreed = session.agreed().ok_or(Unshaken::Malformed)?;
+    stream.secure(session);
+    Ok(agreed)
+}
+
+fn kind(broken: &Broken) -> Unshaken {
+    match broken {
+        Broken::Gone => Unshaken::Gone,
+        Broken::TooLong => Unshaken::Malformed,
+        Broken::Tls(error) => match error {
+            Error::InvalidMessage(
+                rustls::InvalidMessage::InvalidContentType
+                | rustls::InvalidMessage::UnknownProtocolVersion
+                | rustls::InvalidMessage::MessageTooLarge
+                | rustls::InvalidMessage::InvalidEmptyPayload,
+            ) => Unshaken::NoTls,
+            Error::PeerIncompatible(
+                PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::Tls13RequiredForQuic
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                // What came before TLS 1.2 has no such extension.
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            )
+            | Error::AlertReceived(AlertDescription::ProtocolVersion) => Unshaken::Version,
+            Error::PeerIncompatible(_)
+            | Error::NoCertificatesPresented
+            | Error::General(_)
+            | Error::NoApplicationProtocol => Unshaken::Nothing,
+            Error::AlertReceived(_) => Unshaken::Alert,
+            _ => Unshaken::Malformed,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_failure_has_its_own_place_and_word() {
+        for (place, kind) in Unshaken::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+            assert_eq!(Unshaken::ALL.iter().filter(|other| other.word() == kind.word()).count(), 1);
+            assert_eq!(Unshaken::ALL.iter().filter(|other| other.text() == kind.text()).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a service's clients are served TLS with.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forebay_snapshot::tls::{CipherSuite, KeyGroup, TlsVersion};
+use forebay_snapshot::{Certificate, TlsProfile};
+use rustls::crypto::aws_lc_rs::{self, cipher_suite as suites, kx_group as groups};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedCipherSuite};
+
+use super::files::{self, Loaded, Signature};
+
+/// What the document says of a service's TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Its certificates, the first of which stands in where no name fits.
+    pub certificates: Vec<Certificate>,
+    /// Versions, cipher suites and groups.
+    pub profile: TlsProfile,
+    /// What the service speaks within, the best first; empty: clients are not asked.
+    pub alpn: &'static [&'static str],
+}
+
+/// What a service's clients are served TLS with: certificates and keys as they were read, and all that follows from the
+/// document. Connections keep the one that they began with.
+#[derive(Debug)]
+pub struct Front {
+    wanted: Wanted,
+    files: Vec<(PathBuf, Option<Signature>)>,
+    pub(super) config: Arc<ServerConfig>,
+    /// Microseconds for a handshake.
+    pub handshake_us: u64,
+}
+
+impl Front {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// All that is wrong with them, each with the certificate's name.
+    //= TLS-RELOAD-02
+    pub fn load(wanted: &Wanted) -> Result<Self, Vec<String>> {
+        let provider = Arc::new(provider(&wanted.profile));
+        let mut files = Vec::new();
+        let mut loaded = Vec::new();
+        let mut problems = Vec::new();
+        for certificate in &wanted.certificates {
+            let Certificate { name, chain_file, key_file } = certificate;
+            // Before they are read: what changes meanwhile is seen to be new.
+            files.extend(
+                [chain_file, key_file]
+                    .map(|file| (PathBuf::from(file), files::signature(Path::new(file)).ok())),
+            );
+            match files::load(chain_file, key_file) {
+                Ok(one) => loaded.push(one),
+                Err(why) => problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}"))),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let versions: Vec<_> =
+            [(TlsVersion::V13, &rustls::version::TLS13), (TlsVersion::V12, &rustls::version::TLS12)]
+                .into_iter()
+                .filter(|(version, _)| {
+                    (wanted.profile.min_version..=wanted.profile.max_version).contains(version)
+                })
+                .map(|(_, version)| version)
+                .collect();
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&versions)
+            .map_err(|why| vec![format!("tls_profile \"{}\": {why}", wanted.profile.name)])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Shown::new(loaded, wanted.profile.max_version)));
+        config.alpn_protocols = wanted.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.ignore_client_order = true;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Front {
+            wanted: wanted.clone(),
+            files,
+            config: Arc::new(config),
+            handshake_us: u64::from(wanted.profile.handshake_timeout_ms) * 1000,
+        })
+    }
+
+    /// Says whether this is what the document wants, and the files are what they were when they were read.
+    pub fn is_current(&self, wanted: &Wanted) -> bool {
+        self.wanted == *wanted && self.changed().next().is_none()
+    }
+
+    /// Files that have changed since they were read, as they are now.
+    //= TLS-RELOAD-01
+    pub fn changed(&self) -> impl Iterator<Item = Changed> {
+        self.files.iter().filter_map(|(path, then)| {
+            let now = files::signature(path).ok();
+            (now != *then).then(|| Changed { path: path.clone(), now })
+        })
+    }
+}
+
+/// A file that is not what it was when it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    path: PathBuf,
+    now: Option<Signature>,
+}
+
+/// Which certificate a client is shown.
+#[derive(Debug)]
+struct Shown {
+    certificates: Vec<Loaded>,
+    /// By name, and by what follows the star of a wildcard.
+    exact: BTreeMap<String, Vec<usize>>,
+    wildcard: BTreeMap<String, Vec<usize>>,
+    /// Where no name fits.
+    others: Vec<usize>,
+    /// The newest version that is spoken.
+    newest: TlsVersion,
+}
+
+impl Shown {
+    /// The first certificate, and those with the same names, stand in where no name fits.
+    fn new(certificates: Vec<Loaded>, newest: TlsVersion) -> Self {
+        let (mut exact, mut wildcard) =
+            (BTreeMap::<String, Vec<usize>>::new(), BTreeMap::<String, Vec<usize>>::new());
+        for (at, one) in certificates.iter().enumerate() {
+            for name in &one.facts.names {
+                let (map, name) = match name.strip_prefix("*.") {
+                    Some(rest) => (&mut wildcard, rest),
+                    None => (&mut exact, name.as_str()),
+                };
+                let places = map.entry(name.to_owned()).or_default();
+                if !places.contains(&at) {
+                    places.push(at);
+                }
+            }
+        }
+        let same = |one: &Loaded| one.facts.names == certificates[0].facts.names;
+        let mut others: Vec<usize> = (0..certificates.len()).filter(|at| same(&certificates[*at])).collect();
+        // A signature by RSA costs four times a whole handshake without one.
+        let dear = |at: &usize| !certificates[*at].is_cheap;
+        for places in exact.values_mut().chain(wildcard.values_mut()).chain([&mut others]) {
+            places.sort_by_key(dear);
+        }
+        Shown { certificates, exact, wildcard, others, newest }
+    }
+
+    /// Those that are for a name, the best first: of its own, of a wildcard one label above, of no fitting name.
+    //= TLS-SNI-01
+    fn of<'s>(&'s self, name: Option<&str>) -> impl Iterator<Item = &'s Loaded> {
+        let own = name.and_then(|name| self.exact.get(name));
+        let above = name.and_then(|name| self.wildcard.get(name.split_once('.')?.1));
+        let places = own.into_iter().chain(above).next().unwrap_or(&self.others);
+        places.iter().chain(&self.others).map(|at| &self.certificates[*at])
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    //= TLS-SNI-02
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let schemes = hello.signature_schemes();
+        // A suite of TLS 1.3 says nothing of the key's kind.
+        let is_new = self.newest == TlsVersion::V13
+            && hello.cipher_suites().iter().any(|suite| u16::from(*suite) >> 8 == 0x13);
+        let suits = |one: &&Loaded| {
+            let of_kind =
+                |suite: &rustls::CipherSuite| is_of_rsa(*suite).is_some_and(|rsa| rsa != one.is_cheap);
+            one.key.key.choose_scheme(schemes).is_some()
+                && (is_new || hello.cipher_suites().iter().any(of_kind))
+        };
+        let mut fit = self.of(hello.server_name());
+        // With one that does not suit, the library finds out itself, and says so in its own words.
+        let one = fit.find(suits).or_else(|| self.of(hello.server_name()).next());
+        one.map(|one| Arc::clone(&one.key))
+    }
+}
+
+/// Whether a suite of TLS 1.2 is for keys of RSA; `None` of one that is not spoken.
+fn is_of_rsa(suite: rustls::CipherSuite) -> Option<bool> {
+    let (word, _) = SUITES.iter().find(|(_, ours)| ours.suite() == suite)?;
+    Some(word.word().contains("_RSA_"))
+}
+
+/// Every suite, the best first, by its word in the document.
+static SUITES: [(CipherSuite, &SupportedCipherSuite); 9] = [
+    (CipherSuite::Aes256GcmSha384, &suites::TLS13_AES_256_GCM_SHA384),
+    (CipherSuite::Aes128GcmSha256, &suites::TLS13_AES_128_GCM_SHA256),
+    (CipherSuite::Chacha20Poly1305Sha256, &suites::TLS13_CHACHA20_POLY1305_SHA256),
+    (CipherSuite::EcdheEcdsaAes256GcmSha384, &suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    (CipherSuite::EcdheEcdsaAes128GcmSha256, &suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    (CipherSuite::EcdheEcdsaChacha20Poly1305Sha256, &suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+    (CipherSuite::EcdheRsaAes256GcmSha384, &suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+    (CipherSuite::EcdheRsaAes128GcmSha256, &suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+    (CipherSuite::EcdheRsaChacha20Poly1305Sha256, &suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
+];
+
+/// The registered name of a suite.
+pub(super) fn suite_name(suite: rustls::CipherSuite) -> Option<&'static str> {
+    SUITES.iter().find(|(_, ours)| ours.suite() == suite).map(|(word, _)| word.word())
+}
+
+fn group(group: KeyGroup) -> &'static dyn SupportedKxGroup {
+    match group {
+        KeyGroup::X25519MlKem768 => groups::X25519MLKEM768,
+        KeyGroup::X25519 => groups::X25519,
+        KeyGroup::Secp256r1 => groups::SECP256R1,
+        KeyGroup::Secp384r1 => groups::SECP384R1,
+    }
+}
+
+/// The library's cryptography, as much of it as a profile allows.
+//= TLS-PROFILE-01
+fn provider(profile: &TlsProfile) -> CryptoProvider {
+    let spoken = profile.min_version..=profile.max_version;
+    let every = || SUITES.iter().map(|(word, _)| *word).collect();
+    let words: Vec<CipherSuite> =
+        if profile.cipher_suites.is_empty() { every() } else { profile.cipher_suites.clone() };
+    let suite = |word: &CipherSuite| SUITES.iter().find(|(ours, _)| ours == word).map(|(_, suite)| **suite);
+    let kinds: Vec<KeyGroup> = match profile.groups.is_empty() {
+        true => KeyGroup::ALL.iter().map(|(group, _)| *group).collect(),
+        false => profile.groups.clone(),
+    };
+    CryptoProvider {
+        cipher_suites: words
+            .iter()
+            .filter(|word| spoken.contains(&word.version()))
+            .filter_map(suite)
+            .collect(),
+        kx_groups: kinds.into_iter().map(group).collect(),
+        ..aws_lc_rs::default_provider()
+    }
+}

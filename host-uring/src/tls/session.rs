@@ -1,0 +1,336 @@
+//! One connection's TLS: records in, plain text out, and back.
+//!
+//! A session has no socket. It is given one with each call, reads what is there and writes what is taken, and never
+//! waits. Between calls it holds no plain text that was read unless its reader asked for less, and no record that was
+//! written unless the receiver took less.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::sync::Arc;
+
+use rustls::{Connection, Error, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+
+use crate::http::limits::GATHER_SLICES;
+use crate::limits::{HANDSHAKE_BYTES_MAX, TLS_READ_BYTES, TLS_WRITE_BYTES};
+use crate::rt::Stream;
+
+thread_local! {
+    /// Where a worker reads records to. Nothing stays in it between two calls.
+    static RECORDS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most bytes by which a record is longer than what it carries.
+const RECORD_OVERHEAD: usize = 29;
+/// The most plain text of a record.
+const RECORD_BYTES: usize = 16 * 1024;
+
+/// One connection's TLS.
+pub struct Session {
+    connection: RefCell<Connection>,
+    /// The first byte of the next write is sealed already: see [`Session::write`].
+    owed: Cell<bool>,
+    /// It ends without saying so: what the peer got is not whole.
+    cut: Cell<bool>,
+    /// Bytes that came before the handshake was over.
+    greeting: Cell<usize>,
+}
+
+/// What a handshake waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Bytes of the peer.
+    Read,
+    /// Room for ours.
+    Write,
+    /// Nothing: it is over.
+    Done,
+}
+
+/// Why a handshake ended.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The connection ended.
+    Gone,
+    /// The peer sent more than any handshake needs.
+    TooLong,
+    /// A rule of TLS, or of ours.
+    Tls(Error),
+}
+
+/// What two peers have agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite's registered name.
+    pub cipher: &'static str,
+    /// It goes on with the secrets of an earlier connection.
+    pub is_resumed: bool,
+}
+
+impl Session {
+    /// The server's side of a new connection.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub(super) fn accept(config: Arc<ServerConfig>) -> Result<Self, Error> {
+        let mut connection = ServerConnection::new(config)?;
+        connection.set_buffer_limit(Some(TLS_WRITE_BYTES));
+        Ok(Session {
+            connection: RefCell::new(connection.into()),
+            owed: Cell::new(false),
+            cut: Cell::new(false),
+            greeting: Cell::new(0),
+        })
+    }
+
+    /// Goes on with the handshake as far as it comes without waiting.
+    //= TLS-HANDSHAKE-01
+    pub(super) fn shake(&self, socket: &impl Stream) -> Result<Step, Broken> {
+        let mut connection = self.connection.borrow_mut();
+        loop {
+            match flush(&mut connection, socket) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Step::Write),
+                Err(_) => return Err(Broken::Gone),
+            }
+            if !connection.is_handshaking() {
+                return Ok(Step::Done);
+            }
+            match connection.read_tls(&mut Direct(socket)) {
+                Ok(0) => return Err(Broken::Gone),
+                Ok(count) => self.greeting.set(self.greeting.get() + count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Step::Read),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::InvalidData => return Err(Broken::TooLong),
+                Err(_) => return Err(Broken::Gone),
+            }
+            if self.greeting.get() > HANDSHAKE_BYTES_MAX {
+                return Err(Broken::TooLong);
+            }
+            if let Err(error) = connection.process_new_packets() {
+                // The alert that says so; who does not take it does not learn it.
+                let _ = flush(&mut connection, socket);
+                return Err(Broken::Tls(error));
+            }
+        }
+    }
+
+    /// What was agreed on, once the handshake is over.
+    pub fn agreed(&self) -> Option<Agreed> {
+        let connection = self.connection.borrow();
+        let version = match connection.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => return None,
+        };
+        let cipher = super::server::suite_name(connection.negotiated_cipher_suite()?.suite())?;
+        let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        Some(Agreed { version, cipher, is_resumed })
+    }
+
+    /// Copies the name that the client asked for, as much of it as there is room for; gives how many bytes that are.
+    pub fn server_name(&self, into: &mut [u8]) -> usize {
+        let connection = self.connection.borrow();
+        let Connection::Server(server) = &*connection else { return 0 };
+        let name = server.server_name().unwrap_or("").as_bytes();
+        let len = name.len().min(into.len());
+        into[..len].copy_from_slice(&name[..len]);
+        len
+    }
+
+    /// Says whether plain text waits that was read with other.
+    pub(super) fn has_text(&self) -> bool {
+        let mut connection = self.connection.borrow_mut();
+        let mut reader = connection.reader();
+        // An end counts: it is read without the socket.
+        !matches!(io::BufRead::fill_buf(&mut reader), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Reads plain text, as [`Stream::try_read`] does: fills `into` as far as what has come goes.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing has come; `UnexpectedEof` if the peer's data ended without a word; `InvalidData` if it
+    /// broke a rule.
+    //= TLS-CLOSE-02
+    //= TLS-IDLE-01
+    pub(super) fn read(&self, socket: &impl Stream, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() {
+            // Who asks for nothing wants to know whether the connection has failed.
+            return socket.try_read(into);
+        }
+        let mut connection = self.connection.borrow_mut();
+        let mut got = 0;
+        let mut is_dry = false;
+        RECORDS.with_borrow_mut(|records| {
+            records.resize(TLS_READ_BYTES, 0);
+            loop {
+                match take(&mut connection, &mut into[got..]) {
+                    Ok(0) => return Ok(got),
+                    Ok(count) => got += count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) if got > 0 => return Ok(got),
+                    Err(error) => return Err(error),
+                }
+                if got == into.len() || (is_dry && got > 0) {
+                    return Ok(got);
+                }
+                if is_dry {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                // No more than fits, so that what is left behind is less than a record.
+                let most = (into.len() - got).clamp(1, records.len());
+                match socket.try_read(&mut records[..most]) {
+                    Ok(count) => {
+                        is_dry = count < most;
+                        got += feed(&mut connection, socket, &records[..count], &mut into[got..])?;
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => is_dry = true,
+                    Err(_) if got > 0 => return Ok(got),
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+    }
+
+    /// Writes plain text, as [`Stream::try_write`] does.
+    ///
+    /// What the socket does not take of a record is kept, and cannot be taken back; so that the writer comes again to
+    /// have it written, the last byte is not said to be written before all is. The next write begins with that byte.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing fits; the socket's own error otherwise.
+    //= TLS-WRITE-01
+    pub(super) fn write(&self, socket: &impl Stream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if pieces.iter().all(|piece| piece.is_empty()) {
+            return Ok(0);
+        }
+        let mut connection = self.connection.borrow_mut();
+        if !flush(&mut connection, socket)? {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let owed = usize::from(self.owed.take());
+        let mut rest = [IoSlice::new(&[]); GATHER_SLICES];
+        let mut count = 0;
+        for (slot, piece) in rest.iter_mut().zip(pieces.iter().filter(|piece| !piece.is_empty())) {
+            *slot = *piece;
+            count += 1;
+        }
+        if owed > 0 {
+            rest[0].advance(owed);
+        }
+        let sealed = owed + connection.writer().write_vectored(&rest[..count])?;
+        if flush(&mut connection, socket)? {
+            return Ok(sealed);
+        }
+        self.owed.set(true);
+        match sealed.saturating_sub(1) {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            written => Ok(written),
+        }
+    }
+
+    /// Bytes that a write takes where the socket has room for so many.
+    pub(super) fn room(&self, socket_room: usize) -> usize {
+        let records = socket_room.div_ceil(RECORD_BYTES + RECORD_OVERHEAD);
+        match self.connection.borrow().wants_write() {
+            true => 0,
+            false => socket_room.saturating_sub(records * RECORD_OVERHEAD),
+        }
+    }
+
+    /// Says to the peer that nothing follows, as far as its socket takes that now.
+    //= TLS-CLOSE-01
+    pub(super) fn close(&self, socket: &impl Stream) {
+        if self.cut.replace(true) {
+            return;
+        }
+        let mut connection = self.connection.borrow_mut();
+        if !connection.is_handshaking() {
+            connection.send_close_notify();
+            // Who does not take it sees the end of the connection.
+            let _ = flush(&mut connection, socket);
+        }
+    }
+
+    /// Lets the peer see that what it got is not whole.
+    pub(super) fn cut(&self) {
+        self.cut.set(true);
+    }
+}
+
+/// Plain text that is there.
+fn take(connection: &mut Connection, into: &mut [u8]) -> io::Result<usize> {
+    let mut got = 0;
+    while got < into.len() {
+        match connection.reader().read(&mut into[got..]) {
+            Ok(0) => break,
+            Ok(count) => got += count,
+            Err(error) if got == 0 => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(got)
+}
+
+/// Takes records in, an end if there are none, and gives how much plain text of them went `into`.
+fn feed(
+    connection: &mut Connection,
+    socket: &impl Stream,
+    mut records: &[u8],
+    into: &mut [u8],
+) -> io::Result<usize> {
+    let mut got = 0;
+    loop {
+        if connection.read_tls(&mut records)? == 0 {
+            return Ok(got);
+        }
+        if let Err(error) = connection.process_new_packets() {
+            let _ = flush(connection, socket);
+            return Err(io::Error::new(ErrorKind::InvalidData, error));
+        }
+        // Answers of the library's own: a changed key.
+        flush(connection, socket)?;
+        // What the peer ended is found by who reads next.
+        got += take(connection, &mut into[got..]).unwrap_or_default();
+        if records.is_empty() {
+            return Ok(got);
+        }
+    }
+}
+
+/// Writes records; `false` if the socket takes no more of them.
+fn flush(connection: &mut Connection, socket: &impl Stream) -> io::Result<bool> {
+    while connection.wants_write() {
+        match connection.write_tls(&mut Direct(socket)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// A socket as the library wants it.
+struct Direct<'s, S>(&'s S);
+
+impl<S: Stream> Read for Direct<'_, S> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(into)
+    }
+}
+
+impl<S: Stream> Write for Direct<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write(pieces)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

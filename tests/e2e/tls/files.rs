@@ -1,0 +1,57 @@
+//! Files of certificates and keys that are no good.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use forebay_e2e::pki::{self, EC};
+use forebay_e2e::{Lab, bin, config};
+
+//= test TLS-CHECK-02
+//= test TLS-KEY-01
+#[test]
+fn what_check_says_of_files_names_the_line_the_reason_and_the_remedy() {
+    let lab = Lab::new();
+    let folder = lab.folder();
+    pki::authority(folder, "ca");
+    let names = ["good", "gone", "other", "old", "open", "swapped", "empty"];
+    for name in names {
+        let days = if name == "old" { -1 } else { 2 };
+        pki::certificate(folder, name, "ca", EC, "DNS:app.test", days);
+    }
+    let at = |file: &str| folder.join(file);
+    std::fs::remove_file(at("gone.pem")).expect("the folder");
+    std::fs::copy(at("good.key"), at("other.key")).expect("the folder");
+    std::fs::set_permissions(at("open.key"), PermissionsExt::from_mode(0o644)).expect("the folder");
+    // What is written into a file leaves its mode.
+    std::fs::write(at("swapped.key"), std::fs::read(at("swapped.pem")).expect("the folder"))
+        .expect("the folder");
+    std::fs::write(at("empty.pem"), "").expect("the folder");
+    let list = names.map(|name| format!("\"{name}\"")).join(", ");
+    let text = "version = 1\n".to_owned()
+        + &config::service_with(
+            "web",
+            "127.0.0.1:1".parse().expect("an address"),
+            &format!("certificates = [{list}]"),
+        )
+        + &config::pool("web", "", &["127.0.0.1:2".parse().expect("an address")])
+        + &names.map(pki::section).concat();
+    std::fs::write(at("se.toml"), &text).expect("the folder");
+    let mut command = Command::new(bin::path("forebay-se"));
+    let output = command.arg("check").arg("--config").arg(at("se.toml")).output().expect("it starts");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    let line = |file: &str| text.lines().position(|line| line.contains(file)).expect("it stands there") + 1;
+    for (place, file, reason, fix) in [
+        ("certificate[1].chain_file", "gone.pem", "there is no such file", "write its path"),
+        ("certificate[2].key_file", "other.key", "it is not the key of the certificate in", "name the key"),
+        ("certificate[3].chain_file", "old.pem", "the certificate expired", "renew it"),
+        ("certificate[4].key_file", "open.key", "everybody may read or write it (mode 0644)", "chmod o="),
+        ("certificate[5].key_file", "swapped.key", "it holds no private key", "BEGIN PRIVATE KEY"),
+        ("certificate[6].chain_file", "empty.pem", "it holds no certificate", "BEGIN CERTIFICATE"),
+    ] {
+        let told = said.lines().skip_while(|told| !told.contains(place)).take(2).collect::<String>();
+        let number = line(file).to_string();
+        assert!(told.contains(reason) && told.contains(fix) && told.contains(&number), "{number}: {told}");
+    }
+    assert!(!said.contains("certificate[0]"), "{said}");
+}
