@@ -559,8 +559,7 @@ async fn received_all<R: Rt>(
             first_up.append(head.bytes.filled().get(consumed..).unwrap_or(&[]));
             let carried = Carried::default();
             let tunnel = Tunnel {
-                rt: &worker.rt,
-                buffers: &worker.buffers,
+                worker,
                 client: &client.stream,
                 server: &conn.stream,
                 idle_us: leg.service.time_outs.upgraded,

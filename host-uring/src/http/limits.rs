@@ -9,6 +9,13 @@ pub const BODY_BUFFER_BYTES: usize = 68 * 1024;
 /// after it only. A read and a write of 256 KiB cost a quarter less per byte than those of 64 KiB, and still find each
 /// other's bytes in a processor's second cache.
 pub const BULK_BUFFER_BYTES: usize = 256 * 1024;
+/// The pipe of a worker, through which bulk goes without being copied: what the kernel allows everybody
+/// (`fs.pipe-max-size`), and as much as a receiver on a fast link has room for.
+pub const PIPE_BYTES: usize = 1024 * 1024;
+/// The least pipe that is better than copying: one of 64 KiB costs more than a buffer of [`BULK_BUFFER_BYTES`].
+pub const PIPE_BYTES_MIN: usize = 256 * 1024;
+/// Less than this is copied: two system calls more cost as much as they save.
+pub const MOVE_BYTES_MIN: usize = 16 * 1024;
 /// Unused large buffers kept per worker: 32 are 2 MiB, more than are ever in use at once while clients and servers keep
 /// up, and no more than a processor's cache holds.
 pub const BODY_BUFFERS_KEPT_MAX: usize = 32;

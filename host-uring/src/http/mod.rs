@@ -12,6 +12,7 @@ pub mod date;
 pub mod exchange;
 pub mod gather;
 pub mod limits;
+pub mod mover;
 pub(crate) mod place;
 pub mod receive;
 pub mod record;

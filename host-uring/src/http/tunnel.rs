@@ -1,16 +1,16 @@
 //! After an upgrade, or on a TCP service: bytes both ways, until both sides have ended or nothing moves any more.
 
 use std::cell::Cell;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::pin::pin;
 
-use super::buffer::{Buffer, Buffers};
-use super::limits::BODY_BUFFER_BYTES;
+use super::buffer::Buffer;
+use super::limits::{BODY_BUFFER_BYTES, MOVE_BYTES_MIN};
 use super::room::Room;
 use super::wait::{Burst, beside, others_turn};
 use crate::rt::{Now, Rt, Stream};
-use crate::worker::TimeOuts;
+use crate::worker::{TimeOuts, Worker};
 
 /// What went through a tunnel.
 #[derive(Debug, Default)]
@@ -27,10 +27,8 @@ pub struct Carried {
 
 /// A way for bytes between a client and a server.
 pub struct Tunnel<'a, R: Rt> {
-    /// The runtime.
-    pub rt: &'a R,
-    /// Where buffers come from.
-    pub buffers: &'a Buffers,
+    /// The worker: its clock, its buffers, its pipe.
+    pub worker: &'a Worker<R>,
     /// One end.
     pub client: &'a R::Stream,
     /// The other end.
@@ -51,13 +49,12 @@ impl<R: Rt> Tunnel<'_, R> {
     //= SE-TUNNEL-01
     //= L4-HALF-01
     pub async fn carry(&self, first_up: Option<Buffer>, first_down: Option<Buffer>) -> End {
-        let Tunnel { rt, buffers, client, server, idle_us, carried, gave, got } = *self;
-        let moved = Cell::new(rt.now());
+        let Tunnel { worker, client, server, idle_us, carried, gave, got } = *self;
+        let moved = Cell::new(worker.rt.now());
         let mut ends = Ends { both: [client, server], by_themselves: false };
         let (up, down) = (&carried.up, &carried.down);
         let upward = Flow {
-            rt,
-            buffers,
+            worker,
             from: client,
             to: server,
             is_up: true,
@@ -68,8 +65,7 @@ impl<R: Rt> Tunnel<'_, R> {
             idle_us,
         };
         let downward = Flow {
-            rt,
-            buffers,
+            worker,
             from: server,
             to: client,
             is_up: false,
@@ -138,8 +134,7 @@ struct Last {
 }
 
 struct Flow<'a, R: Rt> {
-    rt: &'a R,
-    buffers: &'a Buffers,
+    worker: &'a Worker<R>,
     from: &'a R::Stream,
     to: &'a R::Stream,
     /// From the client to the server.
@@ -153,6 +148,16 @@ struct Flow<'a, R: Rt> {
     idle_us: u64,
 }
 
+/// What came next of a flow.
+enum Piece {
+    /// Bytes that were copied into a buffer.
+    Copied(Buffer),
+    /// So many bytes that went on without being copied, but for the rest.
+    Moved { bytes: usize, rest: Result<Vec<u8>, End> },
+    /// The end of the sender's data.
+    End,
+}
+
 impl<R: Rt> Flow<'_, R> {
     /// Until the sender's data has ended and the receiver knows.
     async fn carry(&self, mut first: Option<Buffer>) -> Result<(), End> {
@@ -160,21 +165,25 @@ impl<R: Rt> Flow<'_, R> {
         let mut room = Room::default();
         let mut last = Last::default();
         loop {
-            let buffer = match first.take() {
-                Some(buffer) => buffer,
-                None => match self.read(&mut room, &mut last).await? {
-                    Some(buffer) => buffer,
-                    None => {
-                        self.to.shutdown(Shutdown::Write);
-                        self.over.set(true);
-                        return Ok(());
-                    }
-                },
+            let piece = match first.take() {
+                Some(buffer) => Piece::Copied(buffer),
+                None => self.next(&mut room, &mut last).await?,
             };
-            let bytes = buffer.len();
-            let passed = self.pass(buffer, &mut room).await;
+            let (bytes, rest) = match piece {
+                Piece::Copied(buffer) => (buffer.len(), self.pass(buffer)),
+                Piece::Moved { bytes, rest } => (bytes, rest),
+                Piece::End => {
+                    self.to.shutdown(Shutdown::Write);
+                    self.over.set(true);
+                    return Ok(());
+                }
+            };
             (self.count)(bytes as u64);
-            passed?;
+            let rest = rest?;
+            if !rest.is_empty() {
+                room.was_less();
+                self.pass_slowly(rest).await?;
+            }
             room.took(bytes);
             if burst.is_over(bytes as u64) {
                 others_turn().await;
@@ -186,18 +195,18 @@ impl<R: Rt> Flow<'_, R> {
         if sender == self.is_up { End::ClientFailed } else { End::ServerFailed }
     }
 
-    /// Reads what the receiver has room for; `None` is the end. No buffer is held while one side is silent or the other
-    /// one takes nothing.
+    /// Takes what the receiver has room for. No buffer is held while one side is silent or the other one takes nothing.
     //= SE-TUNNEL-02
     //= L4-MEMORY-01
     //= L4-BULK-01
-    async fn read(&self, room: &mut Room, last: &mut Last) -> Result<Option<Buffer>, End> {
+    async fn next(&self, room: &mut Room, last: &mut Last) -> Result<Piece, End> {
+        let buffers = &self.worker.buffers;
         loop {
             if std::mem::take(&mut last.dry) {
                 self.wait(self.from, true).await?;
             }
-            let (to, buffers) = (self.to, self.buffers);
-            let room_now = if last.bulk { room.for_bulk(to, buffers) } else { room.for_read(to, buffers) };
+            let room_now =
+                if last.bulk { room.for_bulk(self.to, buffers) } else { room.for_read(self.to, buffers) };
             let most = match room_now {
                 Some(most) => most,
                 None => {
@@ -205,45 +214,70 @@ impl<R: Rt> Flow<'_, R> {
                     room.after_wait(self.to)
                 }
             };
-            let mut buffer = if last.bulk { buffers.bulk() } else { buffers.body() };
-            let most = most.min(buffer.space().len());
-            match self.from.try_read(&mut buffer.space()[..most]) {
-                Ok(0) => {
-                    self.buffers.give_back(buffer);
-                    return Ok(None);
+            let came = match last.bulk && most >= MOVE_BYTES_MIN {
+                true => self.take_uncopied(most, last),
+                false => self.take(most, last),
+            };
+            match came {
+                Ok(piece) => {
+                    self.moved.set(self.worker.rt.now());
+                    return Ok(piece);
                 }
-                Ok(count) => {
-                    *last = Last { dry: count < most, bulk: count >= BODY_BUFFER_BYTES };
-                    buffer.commit(count);
-                    self.moved.set(self.rt.now());
-                    return Ok(Some(buffer));
-                }
-                Err(error) => {
-                    self.buffers.give_back(buffer);
-                    match error.kind() {
-                        ErrorKind::WouldBlock => last.dry = true,
-                        ErrorKind::Interrupted => {}
-                        _ => return Err(self.failed(true)),
-                    }
-                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => last.dry = true,
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(self.failed(true)),
+                },
             }
         }
     }
 
-    /// Writes all of it. What the receiver does not take now waits in no more memory than it needs, and is counted.
-    async fn pass(&self, buffer: Buffer, room: &mut Room) -> Result<(), End> {
-        let written = self.write_some(buffer.filled());
-        let rest = match written {
-            Ok(written) => buffer.filled()[written..].to_vec(),
-            Err(_) => Vec::new(),
-        };
-        self.buffers.give_back(buffer);
-        written?;
-        if rest.is_empty() {
-            return Ok(());
+    /// Copies what is there.
+    fn take(&self, most: usize, last: &mut Last) -> io::Result<Piece> {
+        let buffers = &self.worker.buffers;
+        let mut buffer = if last.bulk { buffers.bulk() } else { buffers.body() };
+        let most = most.min(buffer.space().len());
+        match self.from.try_read(&mut buffer.space()[..most]) {
+            Ok(count) if count > 0 => {
+                *last = Last { dry: count < most, bulk: count >= BODY_BUFFER_BYTES };
+                buffer.commit(count);
+                Ok(Piece::Copied(buffer))
+            }
+            end => {
+                buffers.give_back(buffer);
+                end.map(|_| Piece::End)
+            }
         }
-        room.was_less();
-        let _held = self.buffers.hold(rest.len());
+    }
+
+    /// Passes what is there on without copying it, where that can be done.
+    fn take_uncopied(&self, most: usize, last: &mut Last) -> io::Result<Piece> {
+        let moving = match self.worker.mover.fill(self.from, self.to, most) {
+            Ok(Some(moving)) => moving,
+            Ok(None) => return Ok(Piece::End),
+            Err(error) if error.kind() == ErrorKind::Unsupported => return self.take(most, last),
+            Err(error) => return Err(error),
+        };
+        let bytes = moving.len();
+        *last = Last { dry: bytes < most, bulk: bytes >= BODY_BUFFER_BYTES };
+        let mut rest = Vec::new();
+        let passed = moving.send(self.to).and_then(|went| {
+            self.went(went);
+            moving.copy_rest(&mut rest)
+        });
+        Ok(Piece::Moved { bytes, rest: passed.map(|()| rest).map_err(|_| self.failed(false)) })
+    }
+
+    /// Writes what the receiver takes now, and gives the rest in no more memory than it needs.
+    fn pass(&self, buffer: Buffer) -> Result<Vec<u8>, End> {
+        let rest = self.write_some(buffer.filled()).map(|written| buffer.filled()[written..].to_vec());
+        self.worker.buffers.give_back(buffer);
+        rest
+    }
+
+    /// Writes what the receiver did not take at once; it is counted until it has.
+    async fn pass_slowly(&self, rest: Vec<u8>) -> Result<(), End> {
+        let _held = self.worker.buffers.hold(rest.len());
         let mut at = 0;
         while at < rest.len() {
             self.wait(self.to, false).await?;
@@ -263,11 +297,16 @@ impl<R: Rt> Flow<'_, R> {
                 Err(_) => return Err(self.failed(false)),
             }
         }
-        if at > 0 {
-            self.bytes.set(self.bytes.get() + at as u64);
-            self.moved.set(self.rt.now());
-        }
+        self.went(at);
         Ok(at)
+    }
+
+    /// Counts bytes that the receiver took.
+    fn went(&self, bytes: usize) {
+        if bytes > 0 {
+            self.bytes.set(self.bytes.get() + bytes as u64);
+            self.moved.set(self.worker.rt.now());
+        }
     }
 
     /// Waits for one side as long as the other direction moves.
@@ -283,7 +322,7 @@ impl<R: Rt> Flow<'_, R> {
                 Ok(()) => return Ok(()),
                 // The other direction may have moved meanwhile.
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    if self.rt.now() >= TimeOuts::at(self.moved.get(), self.idle_us) {
+                    if self.worker.rt.now() >= TimeOuts::at(self.moved.get(), self.idle_us) {
                         return Err(End::Idle);
                     }
                 }

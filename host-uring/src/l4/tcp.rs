@@ -333,8 +333,7 @@ async fn carry<R: Rt>(connection: &Connection<R>, served: Served<'_, R>) {
     let metrics = &route.servers[server.at()].counts;
     let load = Load { worker, route, server, bytes: Cell::new(0) };
     let tunnel = Tunnel {
-        rt: &worker.rt,
-        buffers: &worker.buffers,
+        worker,
         client: &connection.stream,
         server: &conn.stream,
         idle_us: connection.service().tcp_idle_us,

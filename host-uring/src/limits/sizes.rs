@@ -11,7 +11,7 @@ use forebay_snapshot::Engine;
 ///   kernel bounds by itself (`tcp_mem`).
 ///
 /// What is the same for any number of connections belongs to the process: 2 MiB of held bodies, 4 MiB of buffers and
-/// working sets kept for reuse, on each worker.
+/// working sets kept for reuse, a pipe of 1 MiB, which is empty whenever the worker waits, on each worker.
 pub const CONNECTION_BYTES: u64 = 40 << 10;
 /// The part of [`CONNECTION_BYTES`] that large heads share: every ninth connection may be in the middle of a head of the
 /// default's full 48 KiB.
@@ -93,7 +93,7 @@ pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
     let shared = memory / 100 * (100 - PROCESS_PERCENT);
     let connection_bytes = shared / 100 * u64::from(engine.connection_memory_percentage);
     let by_memory = connection_bytes / CONNECTION_BYTES;
-    // Each worker has a ring, an eventfd and a duplicate of each listening socket; the supervisor keeps its own.
+    // Each worker has a ring, an eventfd, a pipe and a duplicate of each listening socket; the supervisor keeps its own.
     let kept = DESCRIPTORS_KEPT + needs.workers * (8 + 2 * needs.listeners) + needs.probes.min(files / 8);
     let for_connections = files.saturating_sub(kept);
     let by_files = for_connections / DESCRIPTORS_PER_CONNECTION;

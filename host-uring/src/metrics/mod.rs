@@ -12,6 +12,7 @@ mod takeover;
 mod text;
 mod tls;
 mod worker;
+mod worker_counters;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -4,7 +4,6 @@
 //! compares the list with what is written here.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use forebay_snapshot::Protocol;
 
@@ -12,6 +11,7 @@ use super::names::NamesView;
 use super::process::Process;
 use super::takeover::TakeoverView;
 use super::text::{Kind, Page};
+use super::worker_counters::WORKER_COUNTERS;
 use super::{Counter, PoolMetrics, ServerMetrics, ServiceMetrics, WorkerMetrics};
 use crate::config::{HealthState, Pool, Server, Service, Tree};
 use crate::l4::introduce::Refused;
@@ -212,47 +212,9 @@ fn reload(page: &mut Page, reload: &ReloadView) {
     page.sample(&[], reload.last_unix_s);
 }
 
-type OfWorker = (&'static str, &'static str, fn(&WorkerMetrics) -> u64);
-
 fn workers(page: &mut Page, view: &View<'_>) {
-    let counters: [OfWorker; 8] = [
-        ("forebay_worker_ticks", "Turns of the worker's loop.", |w| w.ticks.load(Ordering::Relaxed)),
-        ("forebay_connections_refused", "Connections refused at the limit of connections.", |w| {
-            w.connections_refused_limit.get()
-        }),
-        (
-            "forebay_accept_errors",
-            "Times that accepting failed: no file descriptor or memory, or the socket itself.",
-            |w| w.accept_errors.get(),
-        ),
-        (
-            "forebay_connect_shortages",
-            "Requests answered 503 because no file descriptor, memory or port was left to connect to a server.",
-            |w| w.connect_shortages.get(),
-        ),
-        (
-            "forebay_server_idle_evictions",
-            "Idle connections to servers that were closed to make room for others.",
-            |w| w.upstream_evictions.get(),
-        ),
-        (
-            "forebay_requests_rejected",
-            "Requests refused as malformed or over a limit; those whose head was whole count among the requests as well.",
-            |w| w.requests_rejected.get(),
-        ),
-        (
-            "forebay_heads_refused_memory",
-            "Requests refused because large heads had all the memory that they may have.",
-            |w| w.heads_refused_memory.get(),
-        ),
-        (
-            "forebay_client_aborts",
-            "Client connections that ended in the middle of a request or answer.",
-            |w| w.client_aborts.get(),
-        ),
-    ];
-    for (name, help, of) in counters {
-        page.family(name, Kind::Counter, "", help);
+    for (name, unit, help, of) in WORKER_COUNTERS {
+        page.family(name, Kind::Counter, unit, help);
         for (index, worker) in view.workers.iter().enumerate() {
             page.sample(&[("worker", &index.to_string())], of(worker));
         }

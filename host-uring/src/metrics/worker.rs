@@ -31,6 +31,10 @@ pub struct WorkerMetrics {
     pub requests_rejected: Counter,
     /// Requests whose head was refused because large heads had no memory left.
     pub heads_refused_memory: Counter,
+    /// Bytes that went from one socket to another without being copied.
+    pub moved_bytes: Counter,
+    /// Times that no pipe could be had for that.
+    pub pipe_shortages: Counter,
     /// Bytes of unused memory that the worker has freed, for the control thread, which gives them back to the system.
     pub freed_bytes: Counter,
     /// Client connections that ended without a whole request or answer.

@@ -14,7 +14,7 @@
 //!   cancel, and the wait goes on until the kernel has answered, with the cancellation or with readiness that it saw
 //!   first. Readiness that was seen wins over the deadline; what arrived stays to be read, and the stream stays usable.
 //! - **Read until less comes than was asked for**, or nothing: a stream of which that is known is waited for without a
-//!   system call. Who reads by other means than [`Stream::try_read`] would have to tell.
+//!   system call. Who reads by other means than [`Stream::try_read`] has to tell, as [`Stream::move_into`] does.
 //! - Deadlines are coarse: a wait ends at its deadline or up to [`wheel::TICK`] later.
 //! - One thread. Nothing here is `Send`.
 
@@ -28,6 +28,7 @@ pub mod datagram;
 mod epoll;
 mod exec;
 pub mod memory;
+pub mod pipe;
 mod poller;
 mod ring;
 pub mod sockets;
@@ -39,6 +40,7 @@ pub mod wheel;
 use crate::tls::Securable;
 
 pub use clock::{NEVER, Now};
+pub use pipe::Pipe;
 pub use sockets::{Backend, Sockets};
 
 /// Lets the other tasks that are ready run first.
@@ -118,6 +120,27 @@ pub trait Stream: 'static {
     /// # Errors
     /// `WouldBlock` if nothing fits; the connection's own error otherwise.
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Says whether bytes can go to and from it by a pipe.
+    fn can_move(&self) -> bool {
+        false
+    }
+
+    /// Moves what is there into an empty pipe, at most `most` bytes, without copying; 0 is the end of the peer's data.
+    ///
+    /// # Errors
+    /// As [`Stream::try_read`]; `Unsupported` where [`Stream::can_move`] says so.
+    fn move_into(&self, _pipe: &Pipe, _most: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Moves as much of what a pipe has as fits now.
+    ///
+    /// # Errors
+    /// As [`Stream::try_write`]; `Unsupported` where [`Stream::can_move`] says so.
+    fn move_out_of(&self, _pipe: &Pipe) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Waits until a read would not block (data, end or error).
     ///

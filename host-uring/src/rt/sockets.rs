@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use super::clock::{self, NEVER, Now};
 use super::epoll::Epoll;
 use super::exec::{Exec, Thrown};
+use super::pipe::Pipe;
 use super::poller::{Answer, Poller, Side, WATCH};
 use super::ring::Ring;
 use super::wait::{Wait, Waits};
@@ -338,6 +339,27 @@ impl Stream for Socket {
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let put = sys::send(self.fd.as_fd(), pieces);
         // A system call of some microseconds: what comes after it has another time.
+        self.rt.inner.exec.forget_time();
+        put
+    }
+
+    fn can_move(&self) -> bool {
+        true
+    }
+
+    fn move_into(&self, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        let got = pipe.fill(self.fd.as_fd(), most);
+        let told = match &got {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
+            // The pipe may have been full before the socket was empty.
+            _ => Got::All,
+        };
+        self.rt.inner.was_read(&self.watch, told);
+        got
+    }
+
+    fn move_out_of(&self, pipe: &Pipe) -> io::Result<usize> {
+        let put = pipe.empty(self.fd.as_fd());
         self.rt.inner.exec.forget_time();
         put
     }

@@ -322,6 +322,35 @@ pub(super) fn borrow(fd: &OwnedFd) -> BorrowedFd<'_> {
     std::os::fd::AsFd::as_fd(fd)
 }
 
+/// Makes a pipe; the first end is read from.
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors, which the call fills.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    // SAFETY: pipe2 returned two new descriptors that nobody else owns.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+/// Sets how many bytes a pipe takes at least, if every page is full.
+pub(super) fn set_pipe_capacity(pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    // SAFETY: a plain call on a descriptor that the caller holds open.
+    check(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) }).map(drop)
+}
+
+/// Moves at most `most` bytes between a socket and a pipe without waiting; the socket must not block by itself.
+pub(super) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+    const FLAGS: libc::c_uint = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
+    let none = std::ptr::null_mut();
+    // SAFETY: both descriptors are held open by the caller; no offsets are given.
+    check_len(unsafe { libc::splice(from.as_raw_fd(), none, to.as_raw_fd(), none, most, FLAGS) })
+}
+
+pub(super) fn read(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: pointer and length are those of a live, writable slice.
+    check_len(unsafe { libc::read(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len()) })
+}
+
 /// Creates an epoll instance.
 pub(super) fn epoll_create() -> io::Result<OwnedFd> {
     // SAFETY: a plain call.

@@ -19,6 +19,7 @@ use crate::http::buffer::Buffers;
 use crate::http::client::Parked;
 use crate::http::conversation::Conversations;
 use crate::http::date::DateCache;
+use crate::http::mover::Mover;
 use crate::http::work::Works;
 use crate::limits::sizes::large_heads_bytes;
 use crate::log::Sink;
@@ -54,6 +55,8 @@ pub struct Worker<R: Rt> {
     pub underway: Rc<Underway>,
     /// Buffers that are not in use.
     pub buffers: Buffers,
+    /// Moves bulk without copying it.
+    pub mover: Mover,
     /// Working sets that are not in use.
     pub works: Works,
     /// Conversations that serve no client.
@@ -109,6 +112,7 @@ impl<R: Rt> Worker<R> {
             departed: RefCell::default(),
             doors: RefCell::default(),
             slots,
+            mover: Mover::new(metrics.clone()),
             metrics,
             log: RefCell::new(log),
             underway: Rc::default(),

@@ -1,5 +1,6 @@
 //! Services that pass bytes on unread, with real processes on both sides.
 
+mod bulk;
 mod flows;
 mod foreign;
 mod proxies;

@@ -12,7 +12,7 @@ use forebay_e2e::{Lab, Options, Origin, Wire, eventually, eventually_some};
 use crate::tcp_service;
 
 /// A server that sends back what comes, to the end.
-fn echo(at: SocketAddr) -> Origin {
+pub(crate) fn echo(at: SocketAddr) -> Origin {
     Origin::start(at, |wire, _| {
         let (mut from, mut to) = (wire.stream().try_clone()?, wire.stream().try_clone()?);
         std::io::copy(&mut from, &mut to)?;
@@ -22,7 +22,7 @@ fn echo(at: SocketAddr) -> Origin {
 }
 
 /// Bytes that differ from place to place.
-fn pattern(at: usize) -> u8 {
+pub(crate) fn pattern(at: usize) -> u8 {
     (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]
 }
 

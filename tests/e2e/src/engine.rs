@@ -36,6 +36,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Refuse io_uring with this error number, as a container's filter or a memory limit would.
     pub io_uring_error: Option<i32>,
+    /// Refuse these system calls with these error numbers.
+    pub refused_calls: Vec<(libc::c_long, i32)>,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             memory_gib: 1,
             arguments: Vec::new(),
             io_uring_error: None,
+            refused_calls: Vec::new(),
         }
     }
 }
@@ -117,7 +120,10 @@ impl Engine {
         command.arg("run").arg("--config").arg(&file);
         command.args(&options.arguments);
         if let Some(error) = options.io_uring_error {
-            system::refuse_io_uring(&mut command, error);
+            system::refuse(&mut command, libc::SYS_io_uring_setup, error);
+        }
+        for (call, error) in &options.refused_calls {
+            system::refuse(&mut command, *call, *error);
         }
         command.envs(options.env.iter().map(|(n, v)| (n, v)));
         let process = Process::start(&name, command, lab.folder());

@@ -201,16 +201,16 @@ pub fn io_uring_is_to_be_had() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes `io_uring_setup` fail with this error number in the program that `command` starts: a filter
+/// Makes this system call fail with this error number in the program that `command` starts: a filter
 /// of system calls, as containers have it.
-pub fn refuse_io_uring(command: &mut Command, error: i32) {
+pub fn refuse(command: &mut Command, call: libc::c_long, error: i32) {
     const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let mut steps = [
         step(LOAD_NUMBER, 0, 0, 0),
-        step(IF_EQUAL, 0, 1, libc::SYS_io_uring_setup as u32),
+        step(IF_EQUAL, 0, 1, call as u32),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | (error as u32 & libc::SECCOMP_RET_DATA)),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
