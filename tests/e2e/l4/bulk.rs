@@ -128,6 +128,7 @@ fn receivers_that_stand_still_keep_no_pipe_no_memory_and_no_descriptor() {
     // Everything that is made at first use is made now.
     read(&Wire::connect(at).unwrap().stream().try_clone().unwrap(), BYTES);
     eventually("the first one is gone", secs(20), || open() == 0.0);
+    engine.log_lines(1, |_| true);
     let table = |what: &str| engine.metric(&format!("forebay_persistence_memory_{what}"), &[]);
     eventually("the table's memory is there", secs(20), || table("resident_bytes") >= table("bytes"));
     let quiet = || {
