@@ -129,21 +129,19 @@ fn receivers_that_stand_still_keep_no_pipe_no_memory_and_no_descriptor() {
     read(&Wire::connect(at).unwrap().stream().try_clone().unwrap(), BYTES);
     eventually("the first one is gone", secs(20), || open() == 0.0);
     engine.log_lines(1, |_| true);
-    let table = |what: &str| engine.metric(&format!("forebay_persistence_memory_{what}"), &[]);
-    eventually("the table's memory is there", secs(20), || table("resident_bytes") >= table("bytes"));
     let quiet = || {
         let before = engine.metric("forebay_client_sent_bytes_total", &[]);
         // Sleep: a rate is measured over time.
         std::thread::sleep(ms(100));
         engine.metric("forebay_client_sent_bytes_total", &[]) == before
     };
-    let (memory, fds) = (system::private_kib(engine.process.pid()), descriptors(&engine));
+    let (memory, fds) = (system::written_kib(engine.process.pid()), descriptors(&engine));
     let stalled: Vec<TcpStream> = (0..CLIENTS).map(|_| connect()).collect();
     for stream in &stalled {
         read(stream, BYTES);
     }
     eventually("all of them stand still", secs(60), quiet);
-    let more = system::private_kib(engine.process.pid()).saturating_sub(memory);
+    let more = system::written_kib(engine.process.pid()).saturating_sub(memory);
     println!("{more} KiB for {CLIENTS} receivers that stand still");
     assert!(more <= KIB_EACH_MAX * CLIENTS as u64, "{more} KiB for {CLIENTS}");
     let before = moved(&engine);
