@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::session::Session;
-use crate::rt::{Now, Stream};
+use crate::rt::{Now, Pipe, Stream};
 
 /// A stream that speaks TLS once it has been given a session. Without one, all that it costs is the question whether it
 /// has one.
@@ -98,6 +98,24 @@ impl<S: Stream> Stream for Secured<S> {
         match &self.session {
             None => self.socket.try_write(pieces),
             Some(session) => session.write(&self.socket, pieces),
+        }
+    }
+
+    fn can_move(&self) -> bool {
+        self.session.is_none() && self.socket.can_move()
+    }
+
+    fn move_into(&self, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        match &self.session {
+            None => self.socket.move_into(pipe, most),
+            Some(_) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn move_out_of(&self, pipe: &Pipe) -> io::Result<usize> {
+        match &self.session {
+            None => self.socket.move_out_of(pipe),
+            Some(_) => Err(ErrorKind::Unsupported.into()),
         }
     }
 
