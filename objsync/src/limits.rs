@@ -77,3 +77,6 @@ pub const STEP_TOLD_MS: u64 = 60_000;
 
 /// Changes whose acknowledgement is awaited, at most; beyond, the oldest is not told any more.
 pub const TICKETS_MAX: usize = 65_536;
+
+/// A clock beyond this, in the year 2097, is none: the minute of an entry's birth has 26 bits, and group time never goes back.
+pub const CLOCK_MAX: u64 = forebay_core::table::limits::BIRTH_MAX as u64 * 60_000;

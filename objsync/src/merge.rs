@@ -85,11 +85,9 @@ pub fn merge(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs:
     let (mine, sender) = (1 << me.get(), 1 << from.get());
     let held = order(rule, ours, theirs);
     let (winner, loser) = if held == Ordering::Less { (theirs, ours) } else { (ours, theirs) };
-    let lasting = match (held, rule) {
-        (_, Rule::Last) => false,
-        (Ordering::Equal, _) => ours.lasting || theirs.lasting,
-        _ => winner.lasting || loser.tombstone && !winner.tombstone,
-    };
+    // Whichever life holds: what was removed before it is not forgotten with the one that lost.
+    let removed_before = ours.lasting || theirs.lasting || loser.tombstone;
+    let lasting = rule == Rule::First && !winner.tombstone && removed_before;
     let entry = Entry {
         open: ours.open & !sender | theirs.open & sender,
         // While it is open here nothing is known of its idle time; the table keeps when a connection closed last.
@@ -100,8 +98,14 @@ pub fn merge(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs:
     let younger = |a: &Entry, b: &Entry| a.open | b.open == 0 && a.age_ms + AGE_WORTH_MS < b.age_ms;
     Merged {
         entry,
-        changed: held == Ordering::Less || entry.open != ours.open || younger(&entry, ours),
-        answer: held == Ordering::Greater || (ours.open ^ theirs.open) & mine != 0 || younger(ours, theirs),
+        changed: held == Ordering::Less
+            || entry.open != ours.open
+            || entry.lasting != ours.lasting
+            || younger(&entry, ours),
+        answer: held == Ordering::Greater
+            || entry.lasting != theirs.lasting
+            || (ours.open ^ theirs.open) & mine != 0
+            || younger(ours, theirs),
     }
 }
 
@@ -122,11 +126,11 @@ mod tests {
                 for stamp in [5, 6] {
                     for origin in 0..2 {
                         for server in [7, 8] {
-                            for open in [0b00, 0b01] {
+                            for lasting in [false, true].into_iter().filter(|l| !(*l && tombstone)) {
                                 let version = Version { birth, switches, stamp, origin: slot(origin) };
                                 let key = KeyBytes([0; 16]);
                                 let class = Class::default();
-                                let (lasting, age_ms) = (false, 0);
+                                let (open, age_ms) = (0, 0);
                                 all.push(Entry {
                                     key,
                                     server,
@@ -147,10 +151,10 @@ mod tests {
     }
 
     fn held(rule: Rule, a: &Entry, b: &Entry) -> Entry {
-        // A third engine hears of both; the lasting flag and the age are judged elsewhere.
+        // A third engine hears of both.
         let merged = merge(rule, slot(5), slot(6), a, b).entry;
         let server = if merged.tombstone { 0 } else { merged.server };
-        Entry { open: 0, lasting: false, server, ..merged }
+        Entry { server, ..merged }
     }
 
     //= test SYNC-MERGE-01
@@ -161,6 +165,10 @@ mod tests {
         for rule in [Rule::First, Rule::Last] {
             for a in &all {
                 assert_eq!(order(rule, a, a), Ordering::Equal);
+                // Key-value entries leave nothing when they end.
+                if rule == Rule::Last && a.lasting {
+                    continue;
+                }
                 for b in &all {
                     let ab = held(rule, a, b);
                     assert_eq!(ab, held(rule, b, a), "{a:?} {b:?}");

@@ -14,8 +14,8 @@ use forebay_core::units::{Micros, Now};
 
 use crate::group::GroupClock;
 use crate::limits::{
-    DEAD_MS, DIRTY_MAX, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN, SETTLE_MS,
-    SILENCE_MS, STEP_TOLD_MS, WINDOW_BYTES,
+    CLOCK_MAX, DEAD_MS, DIRTY_MAX, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
+    SETTLE_MS, SILENCE_MS, STEP_TOLD_MS, WINDOW_BYTES,
 };
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame, Hello};
@@ -351,7 +351,7 @@ impl Engine {
             return Err(Why::Nonsense);
         }
         session.acknowledged(from, head.ack, &mut self.out)?;
-        self.step_time(from, head.clock, now);
+        self.step_time(from, head.clock, now)?;
         let Some(session) = self.peers.get_mut(&from.get()).and_then(|p| p.session.as_mut()) else {
             return Ok(());
         };
@@ -411,20 +411,24 @@ impl Engine {
             self.forget(from, shards, now);
         }
         if hello.clock.0 != 0 {
-            self.step_time(from, hello.clock, now);
+            self.step_time(from, hello.clock, now)?;
         }
         self.again(from, now);
         Ok(())
     }
 
-    fn step_time(&mut self, from: EngineSlot, to: GroupMillis, now: Now) {
+    fn step_time(&mut self, from: EngineSlot, to: GroupMillis, now: Now) -> Result<(), Why> {
         if to.0 == 0 {
-            return;
+            return Ok(());
+        }
+        if to.0 > CLOCK_MAX {
+            return Err(Why::Nonsense);
         }
         let by = self.clock.step(to, now);
         if by > STEP_TOLD_MS {
             self.out.push(Output::Event(Event::Stepped(from, by)));
         }
+        Ok(())
     }
 
     /// Whatever time alone makes due.

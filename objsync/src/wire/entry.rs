@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use forebay_core::table::limits::BIRTH_MAX;
 use forebay_core::table::{Class, EngineSlot, KeyBytes, Version};
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +75,7 @@ impl Pack<'_> {
         };
         let class = Class::new((row.marks >> 6 & 0xf) as u8)?;
         let version = Version {
-            birth: self.birth.checked_sub(row.birth_before)?,
+            birth: self.birth.checked_sub(row.birth_before).filter(|birth| *birth <= BIRTH_MAX)?,
             switches: row.switches,
             stamp: self.stamp.checked_sub(row.stamp_before)?,
             origin: EngineSlot::new((row.marks & 0x3f) as u8)?,

@@ -14,12 +14,35 @@ fn main() -> ExitCode {
             (Some(from), Some(count)) => many(from, count),
             _ => usage(),
         },
+        ["--cost"] => cost(),
         _ => usage(),
     }
 }
 
+/// What one engine costs, by how many there are.
+fn cost() -> ExitCode {
+    for engines in [2, 4, 8, 16, 32, 64] {
+        match World::run_plan(Plan::crowd(engines), 1, false) {
+            Ok(summary) => {
+                let peers = u64::from(engines) * u64::from(engines - 1);
+                println!(
+                    "{engines} engines: {} bytes sent by each, {} to each peer; {} entries equal",
+                    summary.bytes / u64::from(engines),
+                    summary.bytes / peers,
+                    summary.entries
+                );
+            }
+            Err(violation) => {
+                println!("{engines} engines, at {} us: {}", violation.at, violation.what);
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
 fn usage() -> ExitCode {
-    eprintln!("usage: sim SEED | sim --from SEED --count N");
+    eprintln!("usage: sim SEED | sim --from SEED --count N | sim --cost");
     ExitCode::from(2)
 }
 

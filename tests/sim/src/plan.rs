@@ -93,6 +93,23 @@ impl Plan {
         plan
     }
 
+    /// Many engines, each of which serves two clients a second, and nothing that fails but one partition.
+    pub fn crowd(engines: u8) -> Self {
+        let half = (1 << (engines / 2)) - 1;
+        let parted = Planned { fault: Fault::Partition(half), from: 10 * SECOND, until: 16 * SECOND };
+        Self {
+            engines,
+            keys: 4 * u64::from(engines),
+            every: SECOND / 2 / u64::from(engines),
+            end: 20 * SECOND,
+            bounds: (10_000, 1 << 16),
+            twice: 0,
+            entries: 1_000,
+            wall_off: 600_000,
+            faults: vec![parted],
+        }
+    }
+
     fn fault(&self, rng: &mut Rng) -> Fault {
         let n = u64::from(self.engines);
         let a = rng.below(n) as u8;

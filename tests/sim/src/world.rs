@@ -87,7 +87,14 @@ impl World {
     /// # Errors
     /// The first promise that was broken.
     pub fn run(seed: u64, trace: bool) -> Result<Summary, Violation> {
-        let plan = Plan::of(seed);
+        Self::run_plan(Plan::of(seed), seed, trace)
+    }
+
+    /// The run of a plan, with the chance of a seed.
+    ///
+    /// # Errors
+    /// As [`World::run`].
+    pub fn run_plan(plan: Plan, seed: u64, trace: bool) -> Result<Summary, Violation> {
         let mut world = Self {
             rng: Rng::new(seed.wrapping_mul(31) ^ 0xc0de),
             at: 0,
@@ -157,7 +164,7 @@ impl World {
             slot: EngineSlot::new(slot).expect("below 64"),
             boot: self.boots,
             entries: self.plan.entries,
-            members: (1 << self.plan.engines) - 1,
+            members: u64::MAX >> (64 - self.plan.engines),
             mono: self.rng.between(1, 1_000) * 1_000 * SECOND,
             wall_off: off,
             bounds: Bounds { dirty, window },

@@ -445,15 +445,18 @@ fn a_frame_of_an_unknown_type_is_skipped_and_one_that_cannot_be_read_ends_the_co
     assert!(matches!(b.said[..], [(1, Output::Close(_, Why::Bad(_)))]), "{:?}", b.said);
 }
 
+//= test SYNC-TIME-01
 #[test]
-fn strangers_and_who_speaks_no_common_protocol_are_refused() {
+fn strangers_and_who_speaks_no_common_protocol_or_a_time_that_cannot_be_are_refused() {
     let mut b = Bench::new(2, Bounds::default());
     b.input(0, Input::Up(slot(9)));
     assert_eq!(b.said, [(0, Output::Close(slot(9), Why::Stranger))]);
     b.connect(0, 1);
     let (_, _, _, bytes) = b.under_way.iter().find(|(_, from, ..)| *from == 1).cloned().unwrap();
     let Ok(Frame::Hello(hello)) = Frame::decode(&bytes[4..]) else { panic!("{bytes:?}") };
+    let never = forebay_core::table::GroupMillis(u64::MAX);
     for (other, why) in [
+        (forebay_objsync::wire::Hello { clock: never, ..hello }, Why::Nonsense),
         (forebay_objsync::wire::Hello { group: 1, ..hello }, Why::Stranger),
         (forebay_objsync::wire::Hello { slot: slot(2), ..hello }, Why::Stranger),
         (forebay_objsync::wire::Hello { protocol: 9, protocol_min: 9, ..hello }, Why::Protocol),

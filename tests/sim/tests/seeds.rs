@@ -57,6 +57,14 @@ fn a_seed_is_the_same_run_every_time() {
     assert_ne!(same(11), same(12));
 }
 
+//= test SYNC-SIM-01
+#[test]
+fn many_engines_become_equal_after_half_of_them_were_cut_off() {
+    let engines = if std::env::var_os("FOREBAY_LONG").is_some() { 64 } else { 20 };
+    let summary = World::run_plan(Plan::crowd(engines), 1, false).expect("no promise is broken");
+    assert!(summary.entries > usize::from(engines), "{summary:?}");
+}
+
 #[test]
 fn half_of_all_plans_have_three_faults_at_once() {
     let overlapping = (0..ALL).filter(|seed| Plan::of(*seed).overlapping() >= 3).count() as u64;
