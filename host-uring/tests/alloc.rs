@@ -209,6 +209,8 @@ const HEADER: &str = "[[persistence]]\nname = \"p\"\ntype = \"custom_header\"\nh
 const CLOSES: &str = "a kept connection that its server closed";
 /// What only the good one of two servers says.
 const GOOD: &str = "X-Name: good";
+/// What only the other one says.
+const OTHER: &str = "X-Name: busy";
 /// After an answer to this, the server closes the connection without a word.
 const CLOSE: &str = "/close";
 const PERSISTENCE: &str = "persistence = \"p\"\n";
@@ -363,6 +365,15 @@ const SCENES: &[Scene] = &[
         shows: GOOD,
         ..PLAIN
     },
+    Scene {
+        name: "a client whose server is out, and gets another one",
+        pool: PERSISTENCE,
+        server: "header_value = \"one\"\nenabled = false\n",
+        more: HEADER,
+        request: |_| get("/", "X-Key: one\r\n"),
+        shows: OTHER,
+        ..PLAIN
+    },
     Scene { name: CLOSES, request: |_| get(CLOSE, ""), ..PLAIN },
 ];
 
@@ -410,7 +421,8 @@ fn no_kind_of_request_allocates_in_steady_state() {
         for scene in SCENES {
             let Scene { service, pool, server, more, .. } = scene;
             let mut servers = format!("[[pool.server]]\naddress = \"{}\"\n{server}", good.address);
-            if scene.shows == GOOD {
+            let two = [GOOD, OTHER].contains(&scene.shows);
+            if two {
                 servers += &format!("[[pool.server]]\naddress = \"{}\"\n", busy.address);
             }
             let document = format!(
@@ -447,7 +459,7 @@ fn no_kind_of_request_allocates_in_steady_state() {
             }
             // The scene was what its name says.
             let retried = BUSY.load(Ordering::Relaxed) - busy_before;
-            assert_eq!(retried != 0, scene.shows == GOOD, "{retried} asked the busy server: {}", scene.name);
+            assert_eq!(retried != 0, two, "{retried} asked the busy server: {}", scene.name);
             let opened = u64::from(connections.load(Ordering::Relaxed) - connections_before);
             let closes = scene.name == CLOSES;
             assert_eq!(opened >= REQUESTS - 1, closes, "{opened} connections opened: {}", scene.name);
@@ -456,6 +468,56 @@ fn no_kind_of_request_allocates_in_steady_state() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+//= test SE-COST-01
+#[test]
+fn requests_that_wait_in_a_queue_cost_no_allocation() {
+    const CLIENTS: u64 = 4;
+    const ROUNDS: u64 = 100;
+    let _alone = COUNTS.lock();
+    let server = Server::start(|mut stream| {
+        let mut rest = Vec::new();
+        while read_request(&mut stream, &mut rest).is_some() {
+            // Sleep: long enough for all of a round to have come.
+            std::thread::sleep(Duration::from_millis(2));
+            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
+                return;
+            }
+        }
+    });
+    for backend in [Backend::IoUring, Backend::Epoll] {
+        let document = format!(
+            "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:1\"]\npool = \"web\"\n\
+             [[pool]]\nname = \"web\"\nmax_concurrent_connections_per_server = 1\n\
+             request_queue = {{ enabled = true, timeout_ms = 60000 }}\n[[pool.server]]\naddress = \"{}\"\n",
+            server.address
+        );
+        let engine = Engine::start_with(backend, &document, 1, 100, || COUNTED.set(true));
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| (engine.connect(), Vec::new())).collect();
+        let mut come = |rounds: u64| {
+            for _ in 0..rounds {
+                for (client, _) in &mut clients {
+                    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+                }
+                for (client, rest) in &mut clients {
+                    assert_eq!(read_answer(client, rest, false).expect("an answer").status, 200);
+                }
+            }
+        };
+        come(50);
+        eventually("three ticks", || {
+            come(1);
+            engine.count(|m| m.ticks.load(Ordering::Relaxed)) >= 3
+        });
+        let queued = || engine.pools(0, |pool| pool.queued.get());
+        let (queued_before, before) = (queued(), ALLOCATIONS.load(Ordering::Relaxed));
+        come(ROUNDS);
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let waited = queued() - queued_before;
+        assert!(waited >= ROUNDS, "{backend:?}: {waited} requests waited");
+        assert_eq!(allocations, 0, "{backend:?}: allocations while {waited} requests waited");
+    }
 }
 
 //= test SE-COST-01

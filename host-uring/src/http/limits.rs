@@ -60,6 +60,8 @@ pub const DUPLEX_LOOK_US: u64 = 500_000;
 pub const CLIENT_LOOK_US: u64 = 1_000_000;
 /// Requests that wait for a server look again this often, microseconds: a place may come free on another worker.
 pub const QUEUE_LOOK_US: u64 = 32_000;
+/// Places of a queue that are kept for those who come next, on each worker: as many as may wait by default.
+pub const QUEUE_SPARES_MAX: usize = 128;
 /// Connections accepted between two looks at the other tasks, so that a flood of new ones starves nobody.
 pub const ACCEPTS_PER_TURN: usize = 32;
 /// Bytes of the longest datagram that UDP carries, over either version of IP.

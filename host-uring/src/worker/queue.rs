@@ -10,13 +10,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use crate::http::limits::QUEUE_LOOK_US;
+use crate::http::limits::{QUEUE_LOOK_US, QUEUE_SPARES_MAX};
 use crate::rt::{Now, Rt};
 
 /// The waiting requests of one route on one worker.
 #[derive(Default)]
 pub struct Queue {
     waiting: RefCell<VecDeque<Rc<Waiter>>>,
+    /// Of those who have left, for those who come.
+    spare: RefCell<Vec<Rc<Waiter>>>,
 }
 
 #[derive(Default)]
@@ -35,7 +37,7 @@ impl Queue {
     /// Takes the last place.
     //= SE-QUEUE-01
     pub fn enter(&self) -> Place<'_> {
-        let waiter = Rc::new(Waiter::default());
+        let waiter = self.spare.borrow_mut().pop().unwrap_or_default();
         self.waiting.borrow_mut().push_back(waiter.clone());
         Place { queue: self, waiter }
     }
@@ -88,6 +90,14 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let was_first = self.is_first();
         self.queue.waiting.borrow_mut().retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
+        // Whom nobody calls any more.
+        self.waiter.called.set(false);
+        self.waiter.waker.take();
+        let mut spare = self.queue.spare.borrow_mut();
+        if spare.len() < QUEUE_SPARES_MAX {
+            spare.push(self.waiter.clone());
+        }
+        drop(spare);
         if was_first {
             self.queue.call();
         }
