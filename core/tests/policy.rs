@@ -208,6 +208,19 @@ fn all_conditions_of_a_rule_must_hold() {
         assert!(!applies(when(), &wrong));
     }
     assert!(applies(Match::default(), &Request::get("/")), "without conditions it matches everything");
+    let both = || Match {
+        header: ["x-a", "x-b"]
+            .map(|name| FieldMatch { name: name.into(), value: Some(is("1")), absent: false })
+            .to_vec(),
+        cookie: ["a", "b"].map(|name| FieldMatch { name: name.into(), value: None, absent: false }).to_vec(),
+        ..Match::default()
+    };
+    let with = |x_b: &str, cookies: &str| {
+        Request::get("/").with("x-a", "1").with("x-b", x_b).with("cookie", cookies)
+    };
+    assert!(applies(both(), &with("1", "a=; b=")));
+    assert!(!applies(both(), &with("2", "a=; b=")), "each field of several");
+    assert!(!applies(both(), &with("1", "a=; c=")), "each cookie of several");
 }
 
 //= test POL-FIELD-01

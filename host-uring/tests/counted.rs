@@ -68,6 +68,7 @@ fn each_look_at_a_cookie_is_a_hit_a_miss_or_invalid_and_only_that() {
 }
 
 //= test OBS-TIMEOUT-01
+//= test SE-BLAME-01
 #[test]
 fn a_request_whose_whole_time_ends_while_it_connects_is_counted_so() {
     for (profile, counted) in [
@@ -85,6 +86,8 @@ fn a_request_whose_whole_time_ends_while_it_connects_is_counted_so() {
         assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
         assert!((2_000_000..2_100_000).contains(&took), "{profile}: {took}");
         assert_eq!(timeouts(&lab), counted, "{profile}");
+        let charged = lab.of_server(0).connect_failures.get();
+        assert_eq!(charged, counted[0], "{profile}: a late connect is the server's, a short total is not");
     }
 }
 
