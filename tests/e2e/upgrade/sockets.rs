@@ -108,6 +108,43 @@ fn whoever_waits_in_the_queue_of_a_worker_that_stands_still_is_served_by_the_new
     old.process.kill();
 }
 
+//= test UPG-SOCKET-01
+//= test UPG-STOP-01
+#[test]
+fn whoever_waits_in_a_queue_is_served_by_a_new_process_that_is_told_to_stop_as_soon_as_it_serves() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let mut options = Options { arguments: vec!["--allow-faults".to_owned()], ..options() };
+    options.engine += "\nstuck_worker_s = 60";
+    let mut old = lab.engine_with(&web(at, "", &[a.address]), options);
+    for worker in ["0", "1"] {
+        old.ask(&["fault", worker, "--stall-ms", "40000"]);
+    }
+    eventually("both workers stand still", secs(5), || {
+        old.process.printed().matches("a fault is planted in a worker").count() == 2
+    });
+    let mut clients: Vec<forebay_e2e::Wire> = (0..40)
+        .map(|_| {
+            let mut wire = forebay_e2e::Wire::connect(at).expect("the kernel lets it in");
+            wire.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+            wire
+        })
+        .collect();
+    eventually("all of them wait in the queues", secs(5), || waiting(&old, at) == clients.len() as u64);
+    let mut new = old.successor(&crate::options());
+    eventually("it serves", secs(20), || old.process.printed().contains("UPGRADE_GIVEN"));
+    new.process.signal(libc::SIGTERM);
+    for wire in &mut clients {
+        wire.patience(secs(10));
+        let head = wire.head().expect("an answer, although it stops");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    }
+    assert_eq!(new.process.wait(secs(10)).code(), Some(0));
+    // It would wait for its workers.
+    old.process.kill();
+}
+
 //= test UPG-SOCKET-03
 #[test]
 fn addresses_come_and_go_with_an_upgrade_and_nobody_in_a_queue_is_lost() {
@@ -133,14 +170,14 @@ fn addresses_come_and_go_with_an_upgrade_and_nobody_in_a_queue_is_lost() {
     assert_eq!(old.process.wait(secs(10)).code(), Some(0));
 }
 
-/// A server that sends back what comes; it ends with the test.
-fn udp_server(lab: &Lab) -> SocketAddr {
+/// A server that sends back its name and what comes; it ends with the test.
+fn udp_server(lab: &Lab, name: &'static str) -> SocketAddr {
     let socket = UdpSocket::bind((lab.ip(), 0)).expect("a port");
     let address = socket.local_addr().expect("it is bound");
     std::thread::spawn(move || {
         let mut bytes = [0; 2_048];
         while let Ok((len, from)) = socket.recv_from(&mut bytes) {
-            let _ = socket.send_to(&bytes[..len], from);
+            let _ = socket.send_to(&[name.as_bytes(), &bytes[..len]].concat(), from);
         }
     });
     address
@@ -153,7 +190,7 @@ fn datagrams_that_are_sent_all_the_while_are_answered_through_upgrades() {
     let lab = Lab::new();
     let at = lab.address();
     let text = config::service_with("echo", at, "protocol = \"udp\"")
-        + &config::pool("echo", "", &[udp_server(&lab), udp_server(&lab)]);
+        + &config::pool("echo", "", &[udp_server(&lab, ""), udp_server(&lab, "")]);
     let mut options = Options { workers: 3, ..options() };
     // What a flow waits for is answered at once; the old process need not wait for its idle time.
     options.engine += "\nstop_grace_s = 1";
@@ -194,4 +231,44 @@ fn datagrams_that_are_sent_all_the_while_are_answered_through_upgrades() {
         }
         drop(over);
     });
+}
+
+//= test UPG-SOCKET-01
+//= test UPG-TABLE-01
+#[test]
+fn a_client_of_datagrams_that_its_table_knows_has_its_server_after_an_upgrade_as_well() {
+    let lab = Lab::new();
+    let at = lab.address();
+    let servers = ["a", "b", "c"].map(|name| udp_server(&lab, name));
+    let text = config::service_with("echo", at, "protocol = \"udp\"")
+        + &config::pool("echo", "algorithm = \"round_robin\"\npersistence = \"p\"", &servers)
+        + &config::persistence("p", "client_ip", "");
+    let mut options = options();
+    options.engine += "\nstop_grace_s = 1";
+    let mut engine = Engine::spawn(&lab, &text, &options);
+    eventually("it is ready", secs(15), || engine.get("/readyz") == Some(200));
+    let clients: Vec<UdpSocket> = (1..=24)
+        .map(|n| {
+            let socket = UdpSocket::bind((lab.client_ip(n), 0)).expect("a port");
+            socket.connect(at).expect("an address");
+            socket.set_read_timeout(Some(secs(10))).expect("a time-out above zero");
+            socket
+        })
+        .collect();
+    let homes = || -> Vec<String> {
+        let ask = |client: &UdpSocket| {
+            client.send(b"?").expect("sent");
+            let mut bytes = [0; 16];
+            let len = client.recv(&mut bytes).expect("an answer");
+            String::from_utf8_lossy(&bytes[..len]).into_owned()
+        };
+        clients.iter().map(ask).collect()
+    };
+    let before = homes();
+    assert_eq!(before.iter().collect::<BTreeSet<_>>().len(), 3, "{before:?}");
+    let old = engine.upgrade(&crate::options());
+    assert_eq!(homes(), before);
+    let flows = engine.metric("forebay_client_connections_open", &[]);
+    assert_eq!(flows, clients.len() as f64, "they are flows of the new process");
+    drop(old);
 }
