@@ -55,6 +55,22 @@ impl Mover {
         }
     }
 
+    /// Moves what is there of `from` on to `to`, at most `most` bytes, and copies what `to` does not take now. None that came
+    /// are the end of the sender's data.
+    ///
+    /// # Errors
+    /// As [`Mover::fill`].
+    pub fn pass<S: Stream>(&self, from: &S, to: &S, most: usize) -> io::Result<Moved> {
+        let Some(moving) = self.fill(from, to, most)? else { return Ok(Moved::default()) };
+        let mut moved = Moved { came: moving.len(), ..Moved::default() };
+        let passed = moving.send(to).and_then(|went| {
+            moved.went = went;
+            moving.copy_rest(&mut moved.rest)
+        });
+        moved.failed = passed.err();
+        Ok(moved)
+    }
+
     fn take(&self) -> Option<Pipe> {
         match self.pipe.take() {
             Some(pipe) => Some(pipe),
@@ -93,6 +109,19 @@ impl Mover {
             }
         }
     }
+}
+
+/// What became of bytes that went through the pipe.
+#[derive(Debug, Default)]
+pub struct Moved {
+    /// How many came from the sender.
+    pub came: usize,
+    /// How many of them the receiver took at once.
+    pub went: usize,
+    /// The others.
+    pub rest: Vec<u8>,
+    /// Why the receiver takes nothing more.
+    pub failed: Option<io::Error>,
 }
 
 /// Bytes on their way through the pipe.

@@ -12,8 +12,10 @@ use forebay_http::h1::{Framing, Parse, RequestContext, ResponseHead, parse_respo
 use super::buffer::Buffer;
 use super::choose::learn;
 use super::gather::Gather;
-use super::limits::{SLOW_READ_BYTES, TEXT_KEPT_BYTES};
+use super::limits::{BODY_BUFFER_BYTES, MOVE_BYTES_MIN, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
+use super::mover::Moved;
 use super::record::{Trace, class_of};
+use super::room::for_pipe;
 use super::send::{Leg, takes_interims};
 use super::silence::{Unanswered, Unheard, await_answer, lost, server_readable};
 use super::wait::{Burst, Halt, others_turn, write_all, write_some};
@@ -331,6 +333,9 @@ async fn pass_answer<R: Rt>(
     let open_ended = sent.framing == Framing::UntilClose && down.response.status != 101;
     let step = leg.service.time_outs.body;
     let mut burst = Burst::default();
+    // Our chunks need their sizes before them, and a tunnel carries no content.
+    let movable = sent.framing != Framing::Chunked && down.response.status != 101;
+    let mut bulk = movable && buffer.space().is_empty();
     loop {
         let filled = buffer.filled();
         let taken = down.gather.content(down.decoder, sent.framing, trailers, &filled[offset..], offset);
@@ -405,9 +410,25 @@ async fn pass_answer<R: Rt>(
             others_turn().await;
             buffer = worker.buffers.body();
         }
-        buffer = match more_content(leg, conn, buffer).await {
-            Ok(Some(buffer)) => buffer,
-            Ok(None) => match down.decoder.end_of_input() {
+        let run = if bulk { down.decoder.run() } else { 0 };
+        buffer = match more_content(leg, conn, buffer, run).await {
+            Ok(More::Copied { buffer, bulk: more }) => {
+                bulk = movable && more;
+                buffer
+            }
+            Ok(More::Moved { mut buffer, moved }) => {
+                bulk = moved.came >= BODY_BUFFER_BYTES;
+                down.decoder.skip(moved.came as u64);
+                down.trace.tx_bytes += moved.went as u64;
+                down.gather.text(|own| own.extend_from_slice(&moved.rest));
+                if burst.is_over(moved.came as u64) {
+                    worker.buffers.give_back(buffer);
+                    others_turn().await;
+                    buffer = worker.buffers.body();
+                }
+                buffer
+            }
+            Ok(More::End) => match down.decoder.end_of_input() {
                 Ok(()) => {
                     down.gather.end(down.decoder, sent.framing, trailers);
                     let last =
@@ -451,40 +472,72 @@ enum Stalled {
     Server(Halt),
 }
 
-/// Reads more of an answer; `None` is its end by the server's close. No buffer is held while the server is
-/// silent or the client has no room for what would be read.
+/// What came next of an answer.
+enum More {
+    /// Bytes in a buffer, and whether it was filled.
+    Copied { buffer: Buffer, bulk: bool },
+    /// Content that went on without being copied; the buffer is empty.
+    Moved { buffer: Buffer, moved: Moved },
+    /// The end by the server's close.
+    End,
+}
+
+/// Reads more of an answer. No buffer is held while the server is silent or the client has no room for what would be
+/// read. Of the next `run` bytes of content as many as there are may be passed on without being copied.
+//= SE-MOVE-04
 async fn more_content<R: Rt>(
     leg: &Leg<'_, R>,
     conn: &ServerConn<R::Stream>,
     mut buffer: Buffer,
-) -> Result<Option<Buffer>, Stalled> {
+    run: u64,
+) -> Result<More, Stalled> {
     let worker = leg.worker;
+    let client = &leg.client.stream;
     let step = leg.service.time_outs.body;
     loop {
         let space = buffer.space();
         let mut most = space.len();
-        if let Some(room) = leg.client.stream.room() {
+        let mut bulk = 0;
+        if let Some(room) = client.room() {
             if room < SLOW_READ_BYTES {
                 worker.buffers.give_back(buffer);
                 let deadline = leg.patience.step(worker.rt.now(), step);
-                let writable = leg.client.stream.writable(deadline).await;
+                let writable = client.writable(deadline).await;
                 writable.map_err(|error| Stalled::Client(error.into()))?;
                 buffer = worker.buffers.body();
                 let space = buffer.space();
                 most = space.len().min(SLOW_READ_BYTES);
             } else {
                 most = most.min(room).min(worker.buffers.read_max());
+                bulk = for_pipe(room, &worker.buffers).min(usize::try_from(run).unwrap_or(usize::MAX));
             }
         }
-        match conn.stream.try_read(&mut buffer.space()[..most]) {
-            Ok(0) => {
-                worker.buffers.give_back(buffer);
-                return Ok(None);
+        let came = match bulk >= MOVE_BYTES_MIN {
+            true => match worker.mover.pass(&conn.stream, client, bulk) {
+                Err(error) if error.kind() == ErrorKind::Unsupported => Came::read(conn, &mut buffer, most),
+                passed => passed.map(Came::Moved),
+            },
+            false => Came::read(conn, &mut buffer, most),
+        };
+        match came {
+            Ok(Came::Moved(moved)) if moved.came > 0 => {
+                leg.got(moved.came as u64);
+                return match moved.failed {
+                    None => Ok(More::Moved { buffer, moved }),
+                    Some(error) => {
+                        worker.buffers.give_back(buffer);
+                        Err(Stalled::Client(error.into()))
+                    }
+                };
             }
-            Ok(count) => {
+            Ok(Came::Copied(count)) if count > 0 => {
                 leg.got(count as u64);
-                buffer.commit(count);
-                return Ok(Some(buffer));
+                let bulk = count == most && most >= MOVE_BYTES_MIN;
+                return Ok(More::Copied { buffer, bulk });
+            }
+            Ok(_) => {
+                worker.buffers.give_back(buffer);
+                return Ok(More::End);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 worker.buffers.give_back(buffer);
@@ -502,5 +555,19 @@ async fn more_content<R: Rt>(
                 return Err(Stalled::Server(error.into()));
             }
         }
+    }
+}
+
+/// How bytes came; none is the end.
+enum Came {
+    Copied(usize),
+    Moved(Moved),
+}
+
+impl Came {
+    fn read<S: Stream>(conn: &ServerConn<S>, buffer: &mut Buffer, most: usize) -> std::io::Result<Came> {
+        let count = conn.stream.try_read(&mut buffer.space()[..most])?;
+        buffer.commit(count);
+        Ok(Came::Copied(count))
     }
 }

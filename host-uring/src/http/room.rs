@@ -6,6 +6,14 @@ use super::limits::{
 };
 use crate::rt::Stream;
 
+/// How much of `room` a large piece may take: a quarter is left free, because the kernel's bookkeeping for a receiver with
+/// a small window takes more than it does of others.
+//= SE-HELD-01
+pub fn for_pipe(room: usize, buffers: &Buffers) -> usize {
+    let most = if buffers.are_scarce() { SLOW_READ_BYTES } else { PIPE_BYTES };
+    (room - room / 4).min(most)
+}
+
 /// The room of one receiver's socket as it was when it was last asked, less what went there since. Asking is a system
 /// call, so small messages live on what is left.
 #[derive(Debug, Default)]
@@ -22,12 +30,9 @@ impl Room {
     }
 
     /// The same for the next read of a stream that fills large buffers, or goes through a pipe. Asking costs next to nothing
-    /// of such a read; a quarter is left free, because the kernel's bookkeeping for a receiver with a small window takes
-    /// more than it does of others.
-    //= SE-HELD-01
+    /// of such a read.
     pub fn for_bulk(&mut self, to: &impl Stream, buffers: &Buffers) -> Option<usize> {
-        let most = if buffers.are_scarce() { SLOW_READ_BYTES } else { PIPE_BYTES };
-        self.known(to, PIPE_BYTES).map(|bytes| (bytes - bytes / 4).min(most))
+        self.known(to, PIPE_BYTES).map(|bytes| for_pipe(bytes, buffers))
     }
 
     fn known(&mut self, to: &impl Stream, asked_below: usize) -> Option<usize> {

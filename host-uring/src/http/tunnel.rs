@@ -252,20 +252,19 @@ impl<R: Rt> Flow<'_, R> {
 
     /// Passes what is there on without copying it, where that can be done.
     fn take_uncopied(&self, most: usize, last: &mut Last) -> io::Result<Piece> {
-        let moving = match self.worker.mover.fill(self.from, self.to, most) {
-            Ok(Some(moving)) => moving,
-            Ok(None) => return Ok(Piece::End),
+        let moved = match self.worker.mover.pass(self.from, self.to, most) {
+            Ok(moved) => moved,
             Err(error) if error.kind() == ErrorKind::Unsupported => return self.take(most, last),
             Err(error) => return Err(error),
         };
-        let bytes = moving.len();
+        let bytes = moved.came;
+        if bytes == 0 {
+            return Ok(Piece::End);
+        }
         *last = Last { dry: bytes < most, bulk: bytes >= BODY_BUFFER_BYTES };
-        let mut rest = Vec::new();
-        let passed = moving.send(self.to).and_then(|went| {
-            self.went(went);
-            moving.copy_rest(&mut rest)
-        });
-        Ok(Piece::Moved { bytes, rest: passed.map(|()| rest).map_err(|_| self.failed(false)) })
+        self.went(moved.went);
+        let rest = if moved.failed.is_some() { Err(self.failed(false)) } else { Ok(moved.rest) };
+        Ok(Piece::Moved { bytes, rest })
     }
 
     /// Writes what the receiver takes now, and gives the rest in no more memory than it needs.

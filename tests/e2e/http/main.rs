@@ -1,6 +1,7 @@
 //! HTTP/1.1 through the service engine, both sides on real sockets.
 
 mod answers;
+mod bulk;
 mod commands;
 mod connections;
 mod framing;

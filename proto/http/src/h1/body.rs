@@ -175,6 +175,22 @@ impl Decoder {
         }
     }
 
+    /// Bytes of content that come next without anything between them, as far as that is known: a driver may pass so many
+    /// on without looking at them, and says so by [`Decoder::skip`].
+    pub fn run(&self) -> u64 {
+        match self.part {
+            Part::Length | Part::Data => self.left,
+            Part::UntilClose => self.budget,
+            _ => 0,
+        }
+    }
+
+    /// Takes the next `bytes` of content for passed on; more than [`Decoder::run`] are not taken.
+    pub fn skip(&mut self, bytes: u64) {
+        debug_assert!(bytes <= self.run());
+        self.count(bytes.min(self.run()));
+    }
+
     /// Takes input until the next piece of content, or its end, or the end of the input.
     ///
     /// # Errors
@@ -235,21 +251,26 @@ impl Decoder {
             return Err(RuleId::BodyLength);
         }
         let taken = bound.min((len - at) as u64);
-        self.left = self.left.saturating_sub(taken);
-        self.budget = self.budget.saturating_sub(taken);
+        self.count(taken);
         // Not more than `len`, which is a usize.
         let end = at + taken as usize;
-        match (self.part, self.left) {
-            (Part::Length, 0) => self.part = Part::Done,
-            (Part::Data, 0) => self.part = Part::DataCr,
-            _ => {}
-        }
         let state = match self.part {
             Part::Done => State::Done,
             _ if end == len => State::NeedInput,
             _ => State::More,
         };
         Ok(step(end, at..end, state))
+    }
+
+    /// Counts bytes of content.
+    fn count(&mut self, taken: u64) {
+        self.left = self.left.saturating_sub(taken);
+        self.budget = self.budget.saturating_sub(taken);
+        match (self.part, self.left) {
+            (Part::Length, 0) => self.part = Part::Done,
+            (Part::Data, 0) => self.part = Part::DataCr,
+            _ => {}
+        }
     }
 
     //= H1-CHUNK-01
