@@ -80,6 +80,12 @@ fn every_flood_is_cut_within_eleven_hundred_frames_and_leaves_little_memory() {
         println!("{what}: cut after {passed} ({by}), {memory} bytes held");
         assert!(memory < 64 << 10, "{what}: {memory} bytes");
     }
+    // Blocks for a stream that we have reset, as if they had been under way, and farewells without end.
+    let mut peer = opened();
+    peer.connection.reset(1, Code::Cancel, &mut peer.out);
+    let late = frame(HEADERS, WHOLE, 1, &block(&[("x", "y")]));
+    assert_eq!(flood(&mut peer, |_| late.clone()).1, Rule::Controls);
+    assert_eq!(flood(&mut opened(), |_| frame(GOAWAY, 0, 0, &[0; 8])).1, Rule::Controls);
     // One byte a frame: 1,000 at once and ten for each millisecond.
     let mut peer = opened();
     let mut passed = 0;

@@ -21,7 +21,7 @@ pub struct Budgets {
     /// Streams that we had to reset for what the peer sent on them, and requests beyond the announced number.
     /// Mistakes of that kind do not come in numbers.
     pub own_resets: Rate,
-    /// PING, SETTINGS, priorities, unknown frames, and frames for streams that are gone. gRPC measures bandwidth
+    /// PING, SETTINGS, GOAWAY, priorities, unknown frames, and frames for streams that are gone. gRPC measures bandwidth
     /// with some PINGs a second.
     pub controls: Rate,
     /// DATA without data that ends nothing.

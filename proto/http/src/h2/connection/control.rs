@@ -194,7 +194,8 @@ impl Connection {
         said
     }
 
-    pub(super) fn go_away_by_peer(&mut self, payload: &[u8]) -> Result<Option<Event>, Rule> {
+    pub(super) fn go_away_by_peer(&mut self, payload: &[u8], now: u64) -> Result<Option<Event>, Rule> {
+        self.charge(Item::Control, now)?;
         if payload.len() < 8 {
             return Err(Rule::FixedLength);
         }

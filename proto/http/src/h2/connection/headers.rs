@@ -101,7 +101,7 @@ impl Connection {
                 if self.is_idle(block.stream) {
                     return Err(Rule::StreamIdle);
                 }
-                self.late(block, bytes, inbox).map(|()| None)
+                self.late(block, bytes, now, inbox).map(|()| None)
             }
         }
     }
@@ -109,7 +109,8 @@ impl Connection {
     /// A block for a stream that is closed: read for the table's sake if it was sent before the peer knew.
     //= H2-STREAM-01
     //= H2-STREAM-03
-    fn late(&mut self, block: Block, bytes: &[u8], inbox: &mut Inbox) -> Result<(), Rule> {
+    fn late(&mut self, block: Block, bytes: &[u8], now: u64, inbox: &mut Inbox) -> Result<(), Rule> {
+        self.charge(Item::Control, now)?;
         match self.streams.closed(block.stream) {
             Closed::ResetByUs => self.discard(bytes, inbox),
             Closed::Ended => Err(Rule::StreamClosed),
@@ -139,7 +140,7 @@ impl Connection {
             return Err(Rule::StreamNumber);
         }
         if id <= self.peer_last {
-            return self.late(block, bytes, inbox).map(|()| None);
+            return self.late(block, bytes, now, inbox).map(|()| None);
         }
         self.peer_last = id;
         if self.going.is_some_and(|last| id > last) {

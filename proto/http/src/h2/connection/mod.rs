@@ -112,7 +112,8 @@ pub enum Event {
         /// Their stream.
         stream: u32,
     },
-    /// A request that is not taken: answer it with the status. What follows on the stream is thrown away.
+    /// A request that is not taken: answer it with the status. What follows on the stream is thrown away; a reset
+    /// without error behind the answer tells the client to stop sending.
     Refused {
         /// Its stream.
         stream: u32,

@@ -141,7 +141,7 @@ impl Connection {
             frame::SETTINGS => self.settings(head, payload, now, out),
             frame::PUSH_PROMISE => Err(Rule::Pushed),
             frame::PING => self.pinged(head, payload, now, out),
-            frame::GOAWAY => self.go_away_by_peer(payload),
+            frame::GOAWAY => self.go_away_by_peer(payload, now),
             frame::WINDOW_UPDATE => self.window_update(head, payload, now, out),
             frame::PRIORITY_UPDATE if self.role == Role::Server => self.priority_update(payload, now),
             frame::PRIORITY_UPDATE => Err(Rule::PriorityField),
