@@ -6,6 +6,7 @@
 
 pub mod decision;
 pub mod figure;
+pub mod h2;
 pub mod host;
 pub mod memory;
 pub mod random;

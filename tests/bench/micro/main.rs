@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use forebay_bench::host::{self, HostAllocator};
-use forebay_bench::{decision, table};
+use forebay_bench::{decision, h2, table};
 use std::process::Command;
 
 #[global_allocator]
@@ -12,6 +12,7 @@ const USAGE: &str =
     "usage: micro table [--entries N] [--pages 4k|2m|both] [--steps N] [--rounds N] [--repeats N]
        micro decision [--steps N] [--rounds N]
        micro hash [--steps N] [--rounds N]
+       micro h2 [--rounds N]
 JSON lines on standard output, the same for people on standard error.";
 
 fn main() -> anyhow::Result<()> {
@@ -20,6 +21,7 @@ fn main() -> anyhow::Result<()> {
         Some("table") => run_table(&args),
         Some("decision") => decision::run(steps(&args)?, rounds(&args)?),
         Some("hash") => decision::hash(steps(&args)?, rounds(&args)?),
+        Some("h2") => h2::run(rounds(&args)?),
         _ => {
             eprintln!("{USAGE}");
             bail!("no such scene: {}", args.first().map_or("(none)", |a| a))
