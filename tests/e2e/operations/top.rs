@@ -67,7 +67,7 @@ fn top_shows_rates_and_keys_lead_to_pools_and_servers() {
     let mut stage = Stage::new();
     let server = stage._origins[0].address.to_string();
     let mut terminal = Terminal::start(stage.top(), 20, 120);
-    let settings = terminal.settings();
+    let settings = terminal.before.clone();
     let has = |text: &'static str| move |shown: &str| shown.contains(text).then_some(());
     terminal.wait_for("a rate of the busy service and none of the other", secs(15), |shown| {
         let rate = |name| row(shown, name)?.get(2)?.parse::<f64>().ok();

@@ -18,6 +18,20 @@ pub struct Terminal {
     screen: Screen,
     /// All bytes that the program wrote.
     pub written: Vec<u8>,
+    /// The settings that the program found.
+    pub before: Settings,
+}
+
+/// A terminal's settings: modes and special keys.
+pub type Settings = (u32, u32, u32, u32, Vec<u8>);
+
+fn settings_of(line: &OwnedFd) -> Settings {
+    // SAFETY: all zeroes is a valid termios, and the call writes one through the pointer it gets.
+    unsafe {
+        let mut t: libc::termios = std::mem::zeroed();
+        assert_eq!(libc::tcgetattr(line.as_raw_fd(), &raw mut t), 0, "tcgetattr");
+        (t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag, t.c_cc.to_vec())
+    }
 }
 
 impl Terminal {
@@ -52,9 +66,11 @@ impl Terminal {
                 Ok(())
             });
         }
+        // The program may change them before anybody could look.
+        let before = settings_of(&line);
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let screen = Screen::new(usize::from(height), usize::from(width));
-        Self { keys: ours, line, child, screen, written: Vec::new() }
+        Self { keys: ours, line, before, child, screen, written: Vec::new() }
     }
 
     /// Types keys, for example `"\x03"` for Ctrl-C.
@@ -103,14 +119,9 @@ impl Terminal {
         ended
     }
 
-    /// The terminal's settings: modes and special keys.
-    pub fn settings(&self) -> (u32, u32, u32, u32, Vec<u8>) {
-        // SAFETY: all zeroes is a valid termios, and the call writes one through the pointer it gets.
-        unsafe {
-            let mut t: libc::termios = std::mem::zeroed();
-            assert_eq!(libc::tcgetattr(self.line.as_raw_fd(), &raw mut t), 0, "tcgetattr");
-            (t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag, t.c_cc.to_vec())
-        }
+    /// The terminal's settings now.
+    pub fn settings(&self) -> Settings {
+        settings_of(&self.line)
     }
 }
 

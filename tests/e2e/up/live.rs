@@ -32,7 +32,7 @@ fn requests(shown: &str, name: &str) -> Option<u64> {
 fn the_live_view_shows_services_and_servers_follows_them_and_leaves_the_terminal_as_it_was() {
     let lab = Lab::new();
     let mut terminal = start(&lab, 24, 80);
-    let before = terminal.settings();
+    let before = terminal.before.clone();
     let services = ["cookie", "address", "session", "plain"];
     let servers = ["demo-1", "demo-2", "demo-3"];
     let first = terminal.wait_for("view of all services and servers", secs(20), |shown| {
