@@ -191,8 +191,9 @@ fn a_running_systemd_starts_reloads_upgrades_restarts_and_stops_the_unit() {
     assert_eq!(served(), "a");
     systemd.is_up("0");
     let first = main();
-    let owner = systemd.does(&["stat", "-c", "%U", &format!("/proc/{first}"), "/run/forebay/se.sock"]);
-    assert_eq!(owner, "forebay\nforebay\n");
+    let user = systemd.does(&["grep", "^Uid:", &format!("/proc/{first}/status")]);
+    assert!(user.split_whitespace().skip(1).eq(["987"; 4]), "{user}");
+    assert_eq!(systemd.does(&["stat", "-c", "%U", "/run/forebay/se.sock"]), "forebay\n");
 
     fs::write(lab.folder().join("se.toml"), text(b.address)).expect("the lab's folder");
     systemd.does(&["cp", "/run/lab/se.toml", "/etc/forebay/se.toml"]);
