@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use forebay_snapshot::tls::TicketKey;
 use forebay_snapshot::{Certificate, Protocol, TlsProfile, VirtualService};
 
-use super::Tree;
+use super::{Tree, name_id};
 use crate::tls::{Changed, Front, Wanted};
 
 /// What a service's clients are served TLS with. Files can fail to be read, so they are read once the tree stands, and
@@ -34,6 +35,7 @@ pub(super) fn wanted(
     service: &VirtualService,
     certificates: &[Certificate],
     profiles: &[TlsProfile],
+    ticket_keys: &[TicketKey],
 ) -> Option<Wanted> {
     let of = |name: &String| certificates.iter().find(|one| one.name == *name).cloned();
     let certificates: Vec<Certificate> = service.certificates.iter().filter_map(of).collect();
@@ -44,6 +46,8 @@ pub(super) fn wanted(
     Some(Wanted {
         certificates,
         profile: profile.cloned().unwrap_or_default(),
+        service: name_id(&service.name),
+        ticket_keys: ticket_keys.to_vec(),
         alpn: match service.protocol {
             Protocol::Http => &["http/1.1"],
             Protocol::Tcp | Protocol::Udp => &[],
@@ -61,9 +65,10 @@ impl Tree {
         let mut problems = Vec::new();
         for service in &self.services {
             let Some(secure) = &service.tls else { continue };
-            let kept = before
-                .and_then(|before| before.front_of(service.id.0, |front| front.is_current(&secure.wanted)));
-            match kept.map_or_else(|| Front::load(&secure.wanted).map(Arc::new), Ok) {
+            let old = before.and_then(|before| before.front_of(service.id.0));
+            let kept = old.clone().filter(|front| front.is_current(&secure.wanted));
+            let load = || Front::load(&secure.wanted, old.as_deref()).map(Arc::new);
+            match kept.map_or_else(load, Ok) {
                 Ok(front) => {
                     let _ = secure.front.set(front);
                 }
@@ -81,7 +86,7 @@ impl Tree {
     pub fn keep_certificates(&self, before: &Tree) -> Result<(), Vec<String>> {
         for service in &self.services {
             let Some(secure) = &service.tls else { continue };
-            if let Some(front) = before.front_of(service.id.0, |_| true) {
+            if let Some(front) = before.front_of(service.id.0) {
                 let _ = secure.front.set(front);
             }
         }
@@ -98,8 +103,8 @@ impl Tree {
         secured.flat_map(|secure| secure.front().changed()).collect()
     }
 
-    fn front_of(&self, service: u32, fits: impl Fn(&Front) -> bool) -> Option<Arc<Front>> {
+    fn front_of(&self, service: u32) -> Option<Arc<Front>> {
         let service = self.services.iter().find(|one| one.id.0 == service)?;
-        service.tls.as_ref()?.front.get().filter(|front| fits(front)).cloned()
+        service.tls.as_ref()?.front.get().cloned()
     }
 }

@@ -48,6 +48,11 @@ pub const NAME_FILES_LOOK_S: u64 = 2;
 pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 256 << 10;
 /// Certificates of a chain: each goes to every client, and no client follows longer ones.
 pub const CERTIFICATE_CHAIN_MAX: usize = 10;
+/// Seconds after which an engine makes a new key for session tickets: a key that gets lost opens a day's sessions and six
+/// hours', and with tickets of a day five keys are kept.
+pub const TICKET_KEY_S: u64 = 6 * 3_600;
+/// Bytes of a session ticket: an ordinary one has 160, a client's certificate with its chain in it some KiB.
+pub const TICKET_BYTES_MAX: usize = 16 << 10;
 /// Bytes that a client may send before its handshake is over: the longest message that the library takes, with a chain of
 /// certificates behind it.
 pub const HANDSHAKE_BYTES_MAX: usize = 128 << 10;

@@ -11,6 +11,7 @@ mod judge;
 mod secured;
 mod server;
 mod session;
+mod tickets;
 
 pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
 pub use files::examine;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forebay_snapshot::tls::{CipherSuite, KeyGroup, TlsVersion};
+use forebay_snapshot::tls::{CipherSuite, KeyGroup, TicketKey, TlsVersion};
 use forebay_snapshot::{Certificate, TlsProfile};
 use rustls::crypto::aws_lc_rs::{self, cipher_suite as suites, kx_group as groups};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite};
 
 use super::files::{self, Loaded, Signature};
+use super::tickets::{Scope, Tickets};
 
 /// What the document says of a service's TLS.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,10 @@ pub struct Wanted {
     pub certificates: Vec<Certificate>,
     /// Versions, cipher suites and groups.
     pub profile: TlsProfile,
+    /// The service's id, which its tickets are good for.
+    pub service: u32,
+    /// Keys of its tickets, the first of which seals; none: it makes its own.
+    pub ticket_keys: Vec<TicketKey>,
     /// What the service speaks within, the best first; empty: clients are not asked.
     pub alpn: &'static [&'static str],
 }
@@ -32,17 +37,18 @@ pub struct Front {
     wanted: Wanted,
     files: Vec<(PathBuf, Option<Signature>)>,
     pub(super) config: Arc<ServerConfig>,
+    tickets: Option<Arc<Tickets>>,
     /// Microseconds for a handshake.
     pub handshake_us: u64,
 }
 
 impl Front {
-    /// Reads the files.
+    /// Reads the files. Tickets of `before` are good with it as well.
     ///
     /// # Errors
     /// All that is wrong with them, each with the certificate's name.
     //= TLS-RELOAD-02
-    pub fn load(wanted: &Wanted) -> Result<Self, Vec<String>> {
+    pub fn load(wanted: &Wanted, before: Option<&Front>) -> Result<Self, Vec<String>> {
         let provider = Arc::new(provider(&wanted.profile));
         let mut files = Vec::new();
         let mut loaded = Vec::new();
@@ -78,11 +84,17 @@ impl Front {
         config.alpn_protocols = wanted.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        let tickets = tickets(wanted, before)?;
+        // One is enough: it may be used for several connections.
+        config.send_tls13_tickets = usize::from(tickets.is_some());
+        if let Some(tickets) = &tickets {
+            config.ticketer = Arc::clone(tickets) as _;
+        }
         Ok(Front {
             wanted: wanted.clone(),
             files,
             config: Arc::new(config),
+            tickets,
             handshake_us: u64::from(wanted.profile.handshake_timeout_ms) * 1000,
         })
     }
@@ -99,6 +111,28 @@ impl Front {
             let now = files::signature(path).ok();
             (now != *then).then(|| Changed { path: path.clone(), now })
         })
+    }
+}
+
+/// What makes a service's tickets; `None`: it has none.
+//= TLS-TICKET-04
+fn tickets(wanted: &Wanted, before: Option<&Front>) -> Result<Option<Arc<Tickets>>, Vec<String>> {
+    let lifetime_s = wanted.profile.session_lifetime_s;
+    if lifetime_s == 0 {
+        return Ok(None);
+    }
+    let same = |front: &&Front| {
+        let was = &front.wanted;
+        (was.service, was.profile.session_lifetime_s) == (wanted.service, lifetime_s)
+            && was.ticket_keys == wanted.ticket_keys
+    };
+    if let Some(kept) = before.filter(same).and_then(|front| front.tickets.clone()) {
+        return Ok(Some(kept));
+    }
+    let scope = Scope { service: wanted.service, policy: 0 };
+    match Tickets::new(scope, lifetime_s, &wanted.ticket_keys) {
+        Some(tickets) => Ok(Some(Arc::new(tickets))),
+        None => Err(vec!["the system gives no random numbers for keys of session tickets".to_owned()]),
     }
 }
 

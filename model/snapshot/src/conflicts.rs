@@ -115,6 +115,12 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         let path = format!("cookie_key[{index}].key");
         twice(reader, &mut aes, key.key.expose(), &path, "the same key has another name");
     }
+    let mut sealing = BTreeMap::new();
+    for (index, key) in snapshot.ticket_key.iter().enumerate() {
+        let path = format!("ticket_key[{index}].key");
+        twice(reader, &mut sealing, key.key.expose(), &path, "the same key has another name");
+    }
+    Names::unique(reader, "ticket_key", snapshot.ticket_key.iter().map(|k| k.name.as_str()));
     Names::unique(reader, "cookie_key", snapshot.cookie_key.iter().map(|k| k.name.as_str()));
     for (index, profile) in snapshot.http_profile.iter().enumerate() {
         let at = format!("http_profile[{index}]");

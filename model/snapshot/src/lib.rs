@@ -79,6 +79,8 @@ section! {
         udp_profile: Vec<UdpProfile> = Vec::new();
         /// Certificates with their keys.
         certificate: Vec<Certificate> = Vec::new();
+        /// Keys of session tickets.
+        ticket_key: Vec<tls::TicketKey> = Vec::new();
         /// Habits of services whose clients speak TLS.
         tls_profile: Vec<TlsProfile> = Vec::new();
     }

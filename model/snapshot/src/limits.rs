@@ -31,5 +31,7 @@ pub const GROUP_MEMBERS_MAX: usize = 256;
 pub const HOST_NAMES_MAX: usize = 1_000;
 /// Name servers, as in resolv.conf with room to spare: each that is silent costs time.
 pub const NAME_SERVERS_MAX: usize = 8;
+/// Keys of session tickets: the one that seals and those that still open, five a day if they are changed every six hours.
+pub const TICKET_KEYS_MAX: usize = 16;
 /// Certificates of one service: a key of 2 KiB and a chain of 4 KiB each, read again with each load.
 pub const SERVICE_CERTIFICATES_MAX: usize = 256;

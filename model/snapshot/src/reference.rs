@@ -35,6 +35,7 @@ pub fn reference() -> String {
     part("[[tcp_profile]]", profile::TcpProfile::docs());
     part("[[udp_profile]]", profile::UdpProfile::docs());
     part("[[certificate]]", tls::Certificate::docs());
+    part("[[ticket_key]]", tls::TicketKey::docs());
     part("[[tls_profile]]", tls::TlsProfile::docs());
     out
 }

@@ -7,7 +7,8 @@ use crate::ignored::report;
 use crate::limits;
 use crate::read::{Reader, printable, section, words};
 use crate::rules;
-use crate::service::Protocol;
+use crate::secret::Secret;
+use crate::service::{Protocol, VirtualService};
 
 section! {
     /// A certificate with its key, both in files, which are read when the configuration is loaded.
@@ -18,6 +19,14 @@ section! {
         chain_file: String, is rules::path;
         /// The certificate's key (ECDSA, Ed25519 or RSA), a file in PEM form that the engine's user may read and nobody else's may.
         key_file: String, is rules::path;
+    }
+
+    /// A key of session tickets. The first one seals, all of them open; without any, each engine makes keys of its own.
+    pub struct TicketKey {
+        /// The name by which tickets find it; the same on all engines of a service.
+        name: String, is rules::name;
+        /// 32 bytes in base64.
+        key: Secret<32>;
     }
 
     /// Versions, cipher suites and groups of services whose clients speak TLS.
@@ -32,6 +41,8 @@ section! {
         cipher_suites: Vec<CipherSuite> = Vec::new();
         /// Groups for the exchange of keys, the best first: the first one that a client has too is used. Empty: all that there are, `x25519mlkem768` first, which holds against quantum computers as well.
         groups: Vec<KeyGroup> = Vec::new();
+        /// Seconds that a client may go on with the secrets of an earlier connection, by a ticket; 0: there are no tickets.
+        session_lifetime_s: u32 = 86_400, in 0..=604_800;
         /// Milliseconds for a handshake, from the accept.
         handshake_timeout_ms: u32 = 10_000, in 1..=3_600_000;
     }
@@ -95,6 +106,15 @@ impl CipherSuite {
 /// What does not fit between services, their certificates and their profiles.
 //= TLS-CHECK-01
 pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
+    if snapshot.ticket_key.len() > limits::TICKET_KEYS_MAX {
+        let (got, max) = (snapshot.ticket_key.len(), limits::TICKET_KEYS_MAX);
+        report(reader, "ticket_key", &format!("{got} keys, at most {max} are taken"), "remove the oldest");
+    }
+    let is_used = |service: &VirtualService| !service.certificates.is_empty();
+    if !snapshot.ticket_key.is_empty() && !snapshot.virtual_service.iter().any(is_used) {
+        let fix = "give a service certificates, or remove it";
+        report(reader, "ticket_key[0]", "no service's clients speak TLS", fix);
+    }
     for (index, profile) in snapshot.tls_profile.iter().enumerate() {
         judge(reader, &format!("tls_profile[{index}]"), profile);
     }

@@ -18,7 +18,9 @@ c = ssl.create_default_context(cafile='ca.pem')\n\
 held = []\n\
 for line in sys.stdin:\n\
 \x20   for _ in range(int(line)):\n\
-\x20       s = c.wrap_socket(socket.create_connection((sys.argv[1], int(sys.argv[2]))), server_hostname='app.test')\n\
+\x20       s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n\
+\x20       s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n\
+\x20       s = c.wrap_socket(s, server_hostname='app.test')\n\
 \x20       s.sendall(b'GET /health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n\
 \x20       got = b''\n\
 \x20       while not got.endswith(b'ok\\n'): got += s.recv(4096)\n\

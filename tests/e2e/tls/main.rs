@@ -5,6 +5,7 @@ mod clients;
 mod files;
 mod handshakes;
 mod idle;
+mod resumption;
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
