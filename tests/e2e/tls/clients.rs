@@ -91,7 +91,7 @@ fn a_whole_answer_ends_with_a_word_and_a_cut_one_without() {
     });
     let text = config::service_with("web", at, "certificates = [\"app\"]")
         + &config::pool("web", "", &[server])
-        + &config::profile("body_timeout_ms = 300\nidle_timeout_ms = 300")
+        + &config::profile("body_timeout_ms = 1000")
         + &pki::section("app");
     let _engine = lab.engine(&text);
     let said = python(
