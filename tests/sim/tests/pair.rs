@@ -399,6 +399,26 @@ fn tables_that_grew_apart_become_equal_and_what_is_equal_costs_little() {
     assert!(a.stated < 60 && c.repaired < 60, "{a:?} {c:?}");
 }
 
+//= test SYNC-SETTLED-01
+#[test]
+fn what_was_used_while_nobody_heard_of_it_is_young_everywhere_afterwards() {
+    let mut b = Bench::connected(2);
+    b.bind(0, 1, 1);
+    b.pass(SECOND);
+    b.cut(0, 1);
+    b.pass(45 * SECOND);
+    // A connection that came and went: the version is what it was.
+    b.open(1, 1);
+    let node = b.nodes.get_mut(&1).unwrap();
+    let now = node.now(b.at);
+    let (partition, catalog, at) = node.tables.at(0, key(1));
+    partition.close(catalog, &at, now).unwrap();
+    b.connect(0, 1);
+    b.pass(SECOND);
+    let record = b.view(0, 1).unwrap().record;
+    assert!(record.open == 0 && record.age_ms < 2_000, "{record:?}");
+}
+
 //= test SYNC-SUM-01
 #[test]
 fn a_value_that_differs_under_one_version_is_found_and_mended() {
