@@ -234,9 +234,8 @@ fn serve(mut client: TcpStream, config: &Config) {
             return;
         }
         if session.over.is_some() || session.is_over() {
-            // What the client has sent meanwhile would make a reset of the end.
+            // What the client sends until it has read the end would make a reset of it.
             let _ = client.shutdown(std::net::Shutdown::Write);
-            let _ = client.set_read_timeout(Some(Duration::from_millis(200)));
             while matches!(client.read(&mut buffer), Ok(1..)) {}
             return;
         }
