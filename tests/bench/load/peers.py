@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -15,6 +16,7 @@ ECHO = 5011
 FIRST_PORT = 6000
 PORTS_EACH = 10
 START_WAIT_S = 25.0
+END_WAIT_S = 8.0
 PORT_OF = {"h1": "h1", "tls": "tls", "h2": "tls", "l4": "l4", "udp": "udp"}
 
 
@@ -65,23 +67,28 @@ class Starter:
         return process
 
     def end(self):
-        for process in self.processes:
-            try:
-                os.killpg(process.pid, 9)
-            except OSError:
-                pass
+        """First politely: a program that counts its own branches writes them down when it ends."""
+        for signal_ in (signal.SIGTERM, signal.SIGKILL):
+            for process in self.processes:
+                try:
+                    os.killpg(process.pid, signal_)
+                except OSError:
+                    pass
+            end = time.time() + END_WAIT_S
+            while time.time() < end and any(p.poll() is None for p in self.processes):
+                time.sleep(.02)
 
 
 class Peer:
-    """One running proxy."""
+    """One running proxy; `name` and `program` where they are not the folder's."""
 
-    def __init__(self, folder, number, work, files, core, starter):
+    def __init__(self, folder, number, work, files, core, starter, name=None, program=None):
         self.folder = folder
-        self.name = os.path.basename(folder)
+        self.name = name or os.path.basename(folder)
         with open(f"{folder}/peer.json") as f:
             self.form = json.load(f)
         self.has = self.form["has"]
-        program = self._program()
+        program = self._program(program)
         own = f"{work}/{self.name}"
         os.mkdir(own)
         os.chmod(own, 0o777)  # some proxies give up root
@@ -106,8 +113,8 @@ class Peer:
         self.memory = {}
         self.version = self._version()
 
-    def _program(self):
-        wanted = self.form.get("bin")
+    def _program(self, wanted=None):
+        wanted = wanted or self.form.get("bin")
         if not wanted:
             return ""
         named = os.environ.get("PERF_BIN_" + self.name.upper().replace("-", "_"), wanted)

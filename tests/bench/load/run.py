@@ -9,6 +9,7 @@ generator or the machine was the limit.
 
   run.py                      every bar (below 10 min)   run.py --quick   (below 60 s)
   run.py --peers haproxy,forebay   only these rows       run.py --base haproxy
+  run.py --also forebay-old=/path/forebay-se             one more row: the peer's name begins it, its program is another
 The full run ends with the median of the paired ratios beside each bar; so does --json.
 
 A peer is a folder NAME with peer.json:
@@ -57,6 +58,8 @@ def arguments():
     p.add_argument("--json", help="file for all figures")
     p.add_argument("--budget", type=float, help="seconds after which no further round starts")
     p.add_argument("--more", action="append", default=[], help="a further folder that holds peer folders")
+    p.add_argument("--also", action="append", default=[], metavar="NAME-WORD=PROGRAM",
+                   help="one more row: the peer NAME with another program, to compare two builds in the same rounds")
     a = p.parse_args()
     a.rounds = a.rounds or (1 if a.quick else ROUNDS_MIN)
     a.secs = a.secs or 1.0
@@ -173,9 +176,16 @@ def main():
         running, left_out = [], []
         folders = [os.path.join(HERE, os.pardir, "peers"), *options.more]
         needed = {scene.needs for scene in options.scenes.values()}
-        for number, folder in enumerate(peer_list.find(folders, options.peers, options.base, needed)):
+        found = peer_list.find(folders, options.peers, options.base, needed)
+        rows = [(folder, None, None) for folder in found]
+        for name, _, program in (also.partition("=") for also in options.also):
+            same = [f for f in found if name.startswith(os.path.basename(f) + "-")]
+            if not same:
+                sys.exit(f"--also {name}: no peer that is measured has a name that begins it")
+            rows.append((max(same, key=len), name, program))
+        for number, (folder, name, program) in enumerate(rows):
             try:
-                running.append(peer_list.Peer(folder, number, work, files, options.proxy_core, starter))
+                running.append(peer_list.Peer(folder, number, work, files, options.proxy_core, starter, name, program))
             except peer_list.LeftOut as why:
                 left_out.append(str(why))
         if not running:

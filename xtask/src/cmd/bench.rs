@@ -88,6 +88,7 @@ mod tests {
         "--json",
         "--budget",
         "--more",
+        "--also",
         "--judge",
     ];
     const PEERS: &[&str] = &["forebay", "haproxy", "haproxy-full", "nginx"];
