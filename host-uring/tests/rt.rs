@@ -442,3 +442,46 @@ fn who_waits_for_bytes_goes_before_those_who_used_their_share_up() {
         assert!(took < 10 * BUSY / 4, "{backend:?}: {took} shares of others in ten answers");
     }
 }
+
+//= test SE-TURN-01
+#[test]
+fn short_messages_of_a_crowd_go_out_together_and_each_stream_keeps_its_order() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (a, b) = UnixStream::pair().expect("a socket pair");
+        let (closed, closed_peer) = UnixStream::pair().expect("a socket pair");
+        rt.block_on(async {
+            let adopt = |socket| Rc::new(Socket::adopt(&rt, OwnedFd::from(socket)).expect("adopted"));
+            let (a, b, closed, closed_peer) = (adopt(a), adopt(b), adopt(closed), adopt(closed_peer));
+            assert!(!a.write_soon(b"alone"), "nobody else has anything to do");
+            let first = (a.clone(), b.clone());
+            rt.spawn(async move {
+                let (a, b) = first;
+                assert!(a.write_soon(b"one "), "others have something to do");
+                let early = b.try_read(&mut [0; 8]).expect_err("it waits for the others");
+                assert_eq!(early.kind(), ErrorKind::WouldBlock);
+            });
+            rt.spawn(async move {
+                assert!(closed.write_soon(b"never"), "one waits, so it is a crowd");
+            });
+            let last = a.clone();
+            rt.spawn(async move {
+                assert!(!last.write_soon(b"two "), "its stream has one that waits");
+                assert_eq!(last.try_write(&[IoSlice::new(b"two ")]).expect("room"), 4);
+                assert!(last.write_soon(b"three"), "what waited has gone");
+            });
+            rt.spawn(async {});
+            let mut got = Vec::new();
+            while got.len() < 13 {
+                got.extend(next(&b, 64).await);
+            }
+            assert_eq!(got, b"one two three");
+            closed_peer.readable(in_ms(10_000)).await.expect("the end");
+            assert_eq!(
+                closed_peer.try_read(&mut [0; 8]).expect("the end"),
+                0,
+                "of a closed stream nothing is sent"
+            );
+        });
+    }
+}

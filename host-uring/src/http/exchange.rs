@@ -16,11 +16,11 @@ use super::place::{Busy, Waited, Waiting, leave};
 use super::receive::{Downward, Failure, Received, receive};
 use super::record::finish;
 use super::refuse::{answer, no_pool, refused, ruled};
-use super::send::{Composed, Leg, Progress, Uncomposed, Uploaded, compose, upload};
+use super::send::{Composed, Leg, Progress, Uncomposed, Uploaded, compose, send_whole, upload};
 use super::steer::{Steer, pick_route, steer};
 use super::tunnel::{Carried, End, Tunnel};
 use super::view::{View, client_of};
-use super::wait::{Halt, Patience, beside, write_all};
+use super::wait::{Patience, beside};
 use super::work::{Head, Work};
 use crate::l4::introduce::introduce;
 use crate::limits::is_shortage;
@@ -417,7 +417,7 @@ async fn talk<R: Rt>(
             leg.progress.begun.set(true);
             leg.gave(work.to_server.len() as u64);
             if whole {
-                let uploaded = send_whole(&leg, &conn, &mut work.to_server).await;
+                let uploaded = send_whole(&leg, &conn.stream, &mut work.to_server).await;
                 // A server that has closed may have answered before it did.
                 (Some(uploaded), Some(receive(&leg, &conn, &mut down).await))
             } else {
@@ -437,23 +437,6 @@ async fn talk<R: Rt>(
             Talk::Ended(hopeless(client, plan, head, work, uploaded, said, patience).await)
         }
         Some(received) => received_all(&leg, busy, head, work, conn, uploaded, received, consumed).await,
-    }
-}
-
-/// Sends a request all of whose bytes are there.
-async fn send_whole<R: Rt>(
-    leg: &Leg<'_, R>,
-    conn: &ServerConn<R::Stream>,
-    to_server: &mut super::gather::Gather,
-) -> Uploaded {
-    let rt = &leg.worker.rt;
-    let step = leg.service.time_outs.body;
-    let written = write_all(rt, &conn.stream, to_server, leg.bytes, leg.patience, step).await;
-    leg.progress.sent.set(Some(rt.now()));
-    match written {
-        Ok(_) => Uploaded::Whole(None),
-        Err(Halt::TimedOut) => Uploaded::ServerLate,
-        Err(Halt::Gone(_)) => Uploaded::ServerGone,
     }
 }
 

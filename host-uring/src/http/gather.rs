@@ -173,6 +173,14 @@ impl Gather {
         count
     }
 
+    /// All that waits, if it is one text of our own.
+    pub fn single(&self) -> Option<&[u8]> {
+        match self.segments.get(self.first..) {
+            Some([Segment::Own(range)]) => self.own.get(range.clone()),
+            _ => None,
+        }
+    }
+
     /// Takes over what still waits in `buffer`, so that the buffer is free while a slow receiver is waited for.
     /// Holds no more memory than waits.
     pub fn hold(&mut self, buffer: &[u8]) {

@@ -19,7 +19,7 @@ use super::limits::{BURST_BYTES_MAX, TEXT_KEPT_BYTES};
 use super::receive::Failure;
 use super::room::Room;
 use super::steer::Steer;
-use super::wait::{Burst, Halt, Patience, others_turn, write_all, write_some};
+use super::wait::{Burst, Halt, Patience, others_turn, write_all, write_some, write_soon};
 use crate::metrics::ServerMetrics;
 use crate::rt::{Now, Rt, Stream};
 use crate::tls::Securable;
@@ -224,6 +224,22 @@ impl Uploaded {
             Uploaded::ClientGone | Uploaded::Rejected(_) => true,
             Uploaded::Whole(_) | Uploaded::ServerGone | Uploaded::ServerLate => false,
         }
+    }
+}
+
+/// Sends a request all of whose bytes are there.
+pub async fn send_whole<R: Rt>(leg: &Leg<'_, R>, to: &R::Stream, to_server: &mut Gather) -> Uploaded {
+    let rt = &leg.worker.rt;
+    let step = leg.service.time_outs.body;
+    let written = match write_soon(to, to_server) {
+        true => Ok(0),
+        false => write_all(rt, to, to_server, leg.bytes, leg.patience, step).await,
+    };
+    leg.progress.sent.set(Some(rt.now()));
+    match written {
+        Ok(_) => Uploaded::Whole(None),
+        Err(Halt::TimedOut) => Uploaded::ServerLate,
+        Err(Halt::Gone(_)) => Uploaded::ServerGone,
     }
 }
 

@@ -83,6 +83,17 @@ pub fn write_some<S: Stream>(stream: &S, gather: &mut Gather, buffer: &[u8]) -> 
     Ok(total)
 }
 
+/// Leaves what `gather` holds to the runtime, which sends it a moment later with what the other tasks have to send;
+/// `false`: it has to be written as usual.
+//= SE-TURN-01
+pub fn write_soon<S: Stream>(stream: &S, gather: &mut Gather) -> bool {
+    let taken = gather.single().is_some_and(|text| stream.write_soon(text));
+    if taken {
+        gather.clear();
+    }
+    taken
+}
+
 /// Writes everything that `gather` holds; `buffer` is what its content ranges point into. Gives the number of
 /// bytes.
 ///

@@ -129,6 +129,11 @@ impl Exec {
         })
     }
 
+    /// Says whether others are ready beside the running task.
+    pub(super) fn is_crowd(&self) -> bool {
+        QUEUE.with(|queue| !queue.borrow().ready.is_empty())
+    }
+
     /// Says whether there is work for anybody but those who gave way.
     pub(super) fn is_urgent(&self) -> bool {
         QUEUE.with(|queue| {

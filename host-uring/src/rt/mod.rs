@@ -32,6 +32,7 @@ pub mod pipe;
 mod poller;
 mod ring;
 pub mod sockets;
+mod soon;
 mod sys;
 mod wait;
 mod watch;
@@ -140,6 +141,12 @@ pub trait Stream: 'static {
     /// As [`Stream::try_write`]; `Unsupported` where [`Stream::can_move`] says so.
     fn move_out_of(&self, _pipe: &Pipe) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Takes a short message that goes out a moment later, together with those of the other tasks that are ready; `false`:
+    /// it has to be written as usual. What the peer does not take then goes out when it does; of a failure a read tells.
+    fn write_soon(&self, _bytes: &[u8]) -> bool {
+        false
     }
 
     /// Waits until a read would not block (data, end or error).

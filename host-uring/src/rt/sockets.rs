@@ -15,6 +15,7 @@ use super::exec::{Exec, Thrown};
 use super::pipe::Pipe;
 use super::poller::{Answer, Poller, Side, WATCH};
 use super::ring::Ring;
+use super::soon::{self, Soon};
 use super::wait::{Wait, Waits};
 use super::watch::{Got, Readable, Watched, Watches};
 use super::wheel::{TimerId, Wheel};
@@ -76,6 +77,7 @@ pub(super) struct Inner {
     pub(super) waits: RefCell<Waits>,
     pub(super) watches: RefCell<Watches>,
     pub(super) timers: RefCell<Wheel<Timer>>,
+    pub(super) soon: RefCell<Soon>,
     backend: Backend,
 }
 
@@ -106,6 +108,7 @@ impl Sockets {
             waits: RefCell::default(),
             watches: RefCell::default(),
             timers: RefCell::new(Wheel::new(clock::now())),
+            soon: RefCell::default(),
             backend,
         };
         Ok((Sockets { inner: Rc::new(inner) }, refusal))
@@ -148,8 +151,15 @@ impl Sockets {
             // After all others, so that a crowd of streams that always have more delays no small request; and always a
             // few, so that a crowd of small requests stops no stream.
             self.inner.exec.run_later(|| turn.is_over())?;
+            let is_stuck = {
+                let mut soon = self.inner.soon.borrow_mut();
+                soon.flush();
+                soon.is_stuck()
+            };
             let timeout = if self.inner.exec.has_work() {
                 Some(0)
+            } else if is_stuck {
+                Some(TURN_US)
             } else {
                 let next = self.inner.timers.borrow().next();
                 next.map(|at| at.0.saturating_sub(clock::now().0))
@@ -336,7 +346,14 @@ impl Stream for Socket {
         sys::peek(self.fd.as_fd(), into)
     }
 
+    fn write_soon(&self, bytes: &[u8]) -> bool {
+        let inner = &*self.rt.inner;
+        inner.soon.borrow_mut().push(self.fd.as_raw_fd(), bytes, inner.exec.is_crowd())
+    }
+
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes = pieces.iter().map(|piece| piece.len()).sum();
+        self.rt.inner.soon.borrow_mut().before(self.fd.as_raw_fd(), bytes)?;
         let put = sys::send(self.fd.as_fd(), pieces);
         // A system call of some microseconds: what comes after it has another time.
         self.rt.inner.exec.forget_time();
@@ -359,6 +376,7 @@ impl Stream for Socket {
     }
 
     fn move_out_of(&self, pipe: &Pipe) -> io::Result<usize> {
+        self.rt.inner.soon.borrow_mut().before(self.fd.as_raw_fd(), soon::LARGE_BYTES)?;
         let put = pipe.empty(self.fd.as_fd());
         self.rt.inner.exec.forget_time();
         put
@@ -379,6 +397,7 @@ impl Stream for Socket {
     }
 
     fn shutdown(&self, how: Shutdown) {
+        let _ = self.rt.inner.soon.borrow_mut().before(self.fd.as_raw_fd(), 0);
         sys::shutdown(self.fd.as_fd(), how);
     }
 

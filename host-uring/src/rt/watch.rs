@@ -224,6 +224,7 @@ impl Inner {
 
     /// The socket is about to be closed.
     pub(super) fn unwatch(&self, watched: &Watched, fd: RawFd) {
+        self.soon.borrow_mut().forget(fd);
         let index = watched.0.replace(NONE);
         if index != NONE {
             let mut watches = self.watches.borrow_mut();

@@ -119,6 +119,10 @@ impl<S: Stream> Stream for Secured<S> {
         }
     }
 
+    fn write_soon(&self, bytes: &[u8]) -> bool {
+        self.session.is_none() && self.socket.write_soon(bytes)
+    }
+
     fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin {
         Readable { session: self.session.as_deref(), socket: self.socket.readable(deadline) }
     }
