@@ -41,7 +41,7 @@ pub struct Client<R: Rt> {
     /// connection has to be a reset.
     pub open_ended: Cell<bool>,
     /// What only some connections have; made once for each that does.
-    ties: RefCell<Option<Box<Ties>>>,
+    ties: Cell<Option<Box<Ties>>>,
     /// The worker drains, and its time to send a request is over.
     dismissed: Cell<bool>,
     /// Its task, while it waits for a request.
@@ -85,11 +85,19 @@ impl<R: Rt> Client<R> {
             requests: Cell::new(0),
             rtt_us: Cell::new(0),
             open_ended: Cell::new(false),
-            ties: RefCell::default(),
+            ties: Cell::default(),
             dismissed: Cell::new(false),
             waiting: Cell::default(),
             counts,
         })
+    }
+
+    /// Calls `with` with what ties it to others. A cell and no more, because each byte is one of every idle connection.
+    fn with_ties<T>(&self, with: impl FnOnce(&mut Option<Box<Ties>>) -> T) -> T {
+        let mut ties = self.ties.take();
+        let value = with(&mut ties);
+        self.ties.set(ties);
+        value
     }
 
     /// Its service's settings, by the configuration that its request began with.
@@ -116,22 +124,21 @@ impl<R: Rt> Client<R> {
 
     /// The client as logs show it: the peer, or whom a trusted proxy named in the last request.
     pub fn shown(&self) -> SocketAddr {
-        self.ties.borrow().as_ref().and_then(|ties| ties.shown).unwrap_or(self.peer)
+        self.with_ties(|ties| ties.as_ref().and_then(|ties| ties.shown)).unwrap_or(self.peer)
     }
 
     /// Says who sent the request that begins.
     pub fn show(&self, who: SocketAddr) {
-        let mut ties = self.ties.borrow_mut();
-        match ties.as_mut() {
+        self.with_ties(|ties| match ties {
             Some(ties) => ties.shown = Some(who),
             None if who == self.peer => {}
             None => ties.get_or_insert_default().shown = Some(who),
-        }
+        });
     }
 
     /// The request is over: the countdown of a client that a proxy named begins.
     pub fn let_go(&self, now: Now) {
-        if let Some(key) = self.ties.borrow_mut().as_mut().and_then(|ties| ties.named.take()) {
+        if let Some(key) = self.with_ties(|ties| ties.as_mut().and_then(|ties| ties.named.take())) {
             self.worker.current().store.close(&key, now);
         }
     }
@@ -149,18 +156,19 @@ impl<R: Rt> Holds for Client<R> {
     //= SE-PERSIST-04
     fn hold(&self, key: Key, who: IpAddr, now: Now) {
         let store = &self.worker.current().store;
-        let mut ties = self.ties.borrow_mut();
-        let ties = ties.get_or_insert_default();
-        if who == self.peer.ip().to_canonical() {
-            if !ties.held.contains(&key) && store.open(&key, now) {
-                ties.held.push(key);
+        self.with_ties(|ties| {
+            let ties = ties.get_or_insert_default();
+            if who == self.peer.ip().to_canonical() {
+                if !ties.held.contains(&key) && store.open(&key, now) {
+                    ties.held.push(key);
+                }
+            } else if ties.named != Some(key) {
+                if let Some(other) = ties.named.take() {
+                    store.close(&other, now);
+                }
+                ties.named = store.open(&key, now).then_some(key);
             }
-        } else if ties.named != Some(key) {
-            if let Some(other) = ties.named.take() {
-                store.close(&other, now);
-            }
-            ties.named = store.open(&key, now).then_some(key);
-        }
+        });
     }
 }
 
@@ -172,7 +180,7 @@ impl<R: Rt> Drop for Client<R> {
         }
         let now = self.worker.rt.now();
         self.let_go(now);
-        for key in self.ties.borrow().iter().flat_map(|ties| &ties.held) {
+        for key in self.ties.take().iter().flat_map(|ties| &ties.held) {
             self.worker.current().store.close(key, now);
         }
         self.worker.connections.set(self.worker.connections.get() - 1);
