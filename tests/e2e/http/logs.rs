@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use forebay_e2e::spec::log_fields;
-use forebay_e2e::{Client, Lab, Options, Request, Scene, bin, config, eventually, wait::secs, wire};
+use forebay_e2e::{Client, Lab, Options, Request, Scene, bin, config, eventually, pki, wait::secs, wire};
 use serde_json::Value;
 
 fn ms(line: &Value, name: &str) -> f64 {
@@ -151,8 +151,17 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
     let at = lab.address();
     let pool = config::pool("web", &format!("{one_at_a_time}persistence = \"p\""), &[server.address]);
     let rule = "[[virtual_service.rules]]\nname = \"shut\"\nwhen = { path = { equals = [\"/shut\"] } }\nthen = [{ respond = { status = 403 } }]\n";
-    let text = [config::COOKIE_KEY, &config::service("web", at), rule, &pool, &profile].concat();
-    let engine = lab.engine_with(&text, Options { workers: 1, ..Options::default() });
+    // One whose clients speak TLS, for the fields that only they have.
+    pki::authority(lab.folder(), "ca");
+    pki::certificate(lab.folder(), "app", "ca", pki::EC, "DNS:app.test", 2);
+    let secure = lab.address();
+    let second = format!(
+        "[[virtual_service]]\nname = \"secure\"\nlisten = [\"{secure}\"]\npool = \"web\"\ncertificates = [\"app\"]\n"
+    );
+    let certificate = pki::section("app");
+    let text =
+        [config::COOKIE_KEY, &config::service("web", at), rule, &second, &certificate, &pool, &profile];
+    let engine = lab.engine_with(&text.concat(), Options { workers: 1, ..Options::default() });
 
     let request = "POST /count?x=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n";
     let sent = format!("{request}{}", "b".repeat(1000));
@@ -165,10 +174,20 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
     });
     wire::exchange(at, "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: none\r\n\r\n").unwrap();
     assert_eq!(Client::new(at).get_once("/shut").unwrap().status, 403);
+    let curl = Command::new(bin::foreign("curl", "curl"))
+        .args(["--silent", "--fail", "--max-time", "20", "--cacert", "ca.pem", "--resolve"])
+        .args([
+            &format!("app.test:{}:{}", secure.port(), secure.ip()),
+            &format!("https://app.test:{}/tls", secure.port()),
+        ])
+        .current_dir(lab.folder())
+        .status();
+    assert!(curl.expect("curl starts").success());
     drop(server);
     assert_eq!(Client::new(at).get_once("/gone").unwrap().status, 502);
 
-    let lines = engine.log_lines(6, |_| true);
+    // Not those of connections whose handshake came to nothing.
+    let lines = engine.log_lines(7, |line| line.get("request_id").is_some());
     let seen: BTreeSet<String> = lines.iter().flat_map(|l| l.as_object().unwrap().keys().cloned()).collect();
     assert_eq!(
         seen,
@@ -185,6 +204,14 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
         assert!((sum - ms(line, "total_time")).abs() <= 1.0, "the parts add up to the whole: {line}");
         let bad = line["response_code"].as_u64().unwrap() >= 500;
         assert_eq!(line["significant"].as_bool(), Some(bad), "{line}");
+    }
+    let over_tls = lines.iter().find(|l| l["uri_path"] == "/tls").unwrap();
+    assert_eq!(
+        (&over_tls["sni_hostname"], &over_tls["ssl_version"]),
+        (&"app.test".into(), &"TLSv1.3".into())
+    );
+    for without in lines.iter().filter(|l| l["uri_path"] != "/tls") {
+        assert!(without.get("ssl_version").is_none(), "{without}");
     }
     let refused = lines.iter().find(|l| l["response_code"] == 400).expect("what is refused has a line too");
     assert_ne!(refused["request_state"], "complete", "{refused}");
