@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use forebay_e2e::lively::{Seen, chat, download, websocket};
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Client, Lab, Options, config};
+use forebay_e2e::{Client, Lab, Options, config, pki};
 
+use crate::secured::{Chatter, certificates, turn};
 use crate::web;
 
 /// Clients that keep their connections.
@@ -28,11 +29,13 @@ fn client(at: SocketAddr, from: IpAddr, server: &str, seen: &Seen) {
 //= test RELOAD-ROUTE-01
 //= test RELOAD-KEEP-02
 //= test RELOAD-BROKEN-01
+//= test TLS-RELOAD-01
 #[test]
 fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() {
     let lab = Lab::new();
     let [a, b, c, d] = lab.demos(["a", "b", "c", "d"]);
-    let [at, raw] = lab.addresses();
+    let [at, raw, secured] = lab.addresses();
+    certificates(&lab);
     let sections = config::persistence("p", "client_ip", "") + &config::monitor("looks");
     let document = |round: u32| {
         let algorithm = ["least_connections", "round_robin", "consistent_hash"][round as usize % 3];
@@ -44,6 +47,9 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
             + &config::profile(&format!("via = \"round{round}\"\nidle_timeout_ms = {}", 30_000 + round))
             + &config::service_with("raw", raw, "protocol = \"tcp\"")
             + &config::pool("raw", "", &[a.address, b.address])
+            + &config::service_with("secured", secured, "certificates = [\"app\"]")
+            + &config::pool("secured", "", &[a.address, b.address])
+            + &pki::section("app")
             + &format!("[[tcp_profile]]\nname = \"default\"\nidle_timeout_ms = {}\n", 600_000 + round)
             + &sections
     };
@@ -60,6 +66,8 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
     let seen = &Seen::default();
     // Through the service of HTTP, and through one that passes bytes on unread.
     let chatting = [websocket(at), websocket(raw)];
+    // And one over TLS, with a certificate that is another one after each reload.
+    let mut chatter = Chatter::start(&lab, secured, turn(lab.folder(), 0));
     std::thread::scope(|scope| {
         for (from, server) in &bound {
             scope.spawn(|| client(at, *from, server, seen));
@@ -77,15 +85,19 @@ fn a_hundred_reloads_under_load_fail_no_request_and_cost_no_client_its_server() 
         let quiet = rate(asked() - before, began);
         let (began, before) = (Instant::now(), asked());
         for round in 1..=RELOADS {
+            let certificate = turn(lab.folder(), round);
             engine.write(&document(round).replace("algorithm", "algorithn"));
             let answer = engine.reload();
             assert_eq!(answer["ok"], false, "{answer}");
             engine.load(&document(round));
+            assert_eq!(chatter.shown(), certificate, "round {round}");
             // Sleep: traffic between two changes.
             std::thread::sleep(ms(20));
         }
         let (requests, busy) = (asked() - before, rate(asked() - before, began));
         drop(over);
+        let echoed = chatter.end();
+        assert!(echoed > 20, "the WebSocket over TLS lived through it: {echoed}");
         assert_eq!(
             engine.metric("forebay_config_reloads_total", &[("result", "loaded")]),
             f64::from(RELOADS)

@@ -5,6 +5,7 @@ mod decisions;
 mod keep;
 mod load;
 mod refused;
+mod secured;
 mod servers;
 
 use std::net::SocketAddr;
