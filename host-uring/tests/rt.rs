@@ -350,6 +350,34 @@ impl Countdown {
     }
 }
 
+/// A task's clock stands still while it runs: held up for longer than its pause, it would find the pause over each time.
+//= test SE-FAIR-03
+#[test]
+fn who_was_held_up_for_longer_than_its_pause_lets_others_have_a_turn() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let (turns, rounds) = rt.block_on(async {
+            let turns = Rc::new(Cell::new(0));
+            let counted = turns.clone();
+            rt.spawn(async move {
+                loop {
+                    counted.set(counted.get() + 1);
+                    give_way().await;
+                }
+            });
+            let (mut rounds, begin) = (0, now());
+            while turns.get() < 3 && rounds < 1000 {
+                rounds += 1;
+                // Sleep: the machine that holds this thread up.
+                std::thread::sleep(Duration::from_millis(2));
+                rt.sleep_until(Now(begin.0 + 1000)).await;
+            }
+            (turns.get(), rounds)
+        });
+        assert!(rounds < 10, "{backend:?}: {rounds} pauses, {turns} turns of the other task");
+    }
+}
+
 /// Each task always has more to do; all of them once take far longer than a turn of the loop may.
 //= test SE-FAIR-02
 #[test]

@@ -195,23 +195,26 @@ impl Sockets {
     }
 }
 
-/// A pause until a moment.
+/// A pause until a moment. Whoever sleeps lets the others have a turn, even if the moment was over before the pause began:
+/// a task whose clock stands still while it runs would else go round for ever once the machine had held it up.
 struct Sleep<'a> {
     rt: &'a Inner,
     at: Now,
     timer: Option<TimerId>,
+    has_waited: bool,
 }
 
 impl Future for Sleep<'_> {
     type Output = ();
 
+    //= SE-FAIR-03
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let me = &mut *self;
         let mut timers = me.rt.timers.borrow_mut();
         if let Some(timer) = me.timer.take() {
             timers.disarm(timer);
         }
-        if clock::now() >= me.at {
+        if std::mem::replace(&mut me.has_waited, true) && clock::now() >= me.at {
             return Poll::Ready(());
         }
         me.timer = Some(timers.arm(me.at, Timer::Sleep(context.waker().clone())));
@@ -282,7 +285,7 @@ impl Rt for Sockets {
     }
 
     fn sleep_until(&self, at: Now) -> impl Future<Output = ()> {
-        Sleep { rt: &self.inner, at, timer: None }
+        Sleep { rt: &self.inner, at, timer: None, has_waited: false }
     }
 
     fn listen(&self, socket: std::net::TcpListener) -> io::Result<Listener> {
