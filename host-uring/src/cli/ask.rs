@@ -1,6 +1,6 @@
 //! Asks a running engine through its admin socket.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,18 +28,26 @@ pub fn show(ask: &Ask, request: &Request, table: impl Fn(&Value) -> String) -> R
 }
 
 /// The admin socket that is asked.
+//= OBS-CLI-02
 pub fn socket(ask: &Ask) -> Result<PathBuf, Failure> {
     if let Some(socket) = &ask.socket {
         return Ok(socket.clone());
     }
     let Some(config) = &ask.config else { return Ok(PathBuf::from("forebay-se.sock")) };
-    let text = std::fs::read_to_string(config)
-        .map_err(|error| Failure::new(exit::NOT_FOUND, format!("{}: {error}", config.display()), ""))?;
-    let snapshot = forebay_snapshot::check(&text).map_err(|problems| {
-        let fix = format!("forebay-se check --config {} names them", config.display());
-        Failure::new(exit::FAILED, format!("{}: {} problems", config.display(), problems.len()), fix)
-    })?;
-    Ok(paths::from_folder_of(config, &snapshot.engine.admin_socket))
+    let unread = |error: std::io::Error| {
+        let code = match error.kind() {
+            ErrorKind::PermissionDenied => exit::NO_PERMISSION,
+            _ => exit::NOT_FOUND,
+        };
+        let fix = "correct the path, or name the engine's socket with --socket";
+        Failure::new(code, format!("{}: {error}", config.display()), fix)
+    };
+    let mut text = Vec::new();
+    let most = forebay_snapshot::limits::DOCUMENT_BYTES_MAX as u64;
+    std::fs::File::open(config).and_then(|file| file.take(most).read_to_end(&mut text)).map_err(unread)?;
+    // Whatever else is wrong with the file: the engine has the last good one and can be asked.
+    let socket = forebay_snapshot::admin_socket(&String::from_utf8_lossy(&text));
+    Ok(paths::from_folder_of(config, &socket))
 }
 
 /// Asks; once more if in this moment another process takes over, which answers at the same socket, or if the process that

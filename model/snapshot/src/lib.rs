@@ -118,6 +118,17 @@ pub fn check(text: &str) -> Result<Snapshot, Vec<Problem>> {
     if problems.is_empty() { Ok(snapshot) } else { Err(sorted(problems)) }
 }
 
+/// Where the admin socket of an engine is, as far as a document says so; otherwise where it is by default. Reads a document
+/// that [`check`] refuses as well: an engine goes on with the one that it loaded, and wants to be asked all the same.
+//= OBS-CLI-02
+pub fn admin_socket(text: &str) -> String {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let engine = table.get_ref().get("engine").and_then(|engine| engine.get_ref().as_table());
+    let said = engine.and_then(|engine| engine.get("admin_socket")).and_then(|path| path.get_ref().as_str());
+    said.filter(|path| rules::socket_path(path).is_ok())
+        .map_or_else(|| Engine::default().admin_socket, str::to_owned)
+}
+
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort();
     problems.dedup();

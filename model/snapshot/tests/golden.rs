@@ -69,6 +69,28 @@ fn the_example_in_the_docs_is_right() {
     assert_eq!((snapshot.virtual_service.len(), snapshot.pool[0].server[1].ratio), (3, 2));
 }
 
+#[test]
+fn the_example_of_tls_in_the_docs_is_right() {
+    let text = include_str!("../../../docs/examples/tls.toml");
+    let snapshot = check(text).unwrap_or_else(|_| panic!("{}", problems(text)));
+    assert!(snapshot.virtual_service.iter().all(|service| service.certificates == ["site"]));
+    assert_eq!((snapshot.ticket_key.len(), snapshot.tls_profile[0].session_lifetime_s), (1, 3600));
+}
+
+//= test OBS-CLI-02
+#[test]
+fn the_admin_socket_is_found_in_a_document_that_is_not_right() {
+    let named = "version = 1\n[engine]\nadmin_socket = \"a/b.sock\"\n";
+    for more in ["", "junk = 1\n", "[[pool]]\nname = 7\n", "[[pool\n", "workers = \n"] {
+        assert_eq!(forebay_snapshot::admin_socket(&format!("{named}{more}")), "a/b.sock", "{more:?}");
+    }
+    for without in
+        ["", "version = ", "[engine]\nadmin_socket = 3\n", "[engine]\nadmin_socket = \"\"\n", "engine = 1\n"]
+    {
+        assert_eq!(forebay_snapshot::admin_socket(without), "forebay-se.sock", "{without:?}");
+    }
+}
+
 //= test CFG-DEFAULT-01
 #[test]
 fn defaults_are_those_that_users_know() {
@@ -97,6 +119,11 @@ fn defaults_are_those_that_users_know() {
         "{text}"
     );
     assert_eq!((snapshot.engine.memory_gib, snapshot.engine.stop_grace_s), (2, 30));
+    // Avi: 1 to 128 GB for an engine, 2 unless told.
+    for (gib, is_right) in [(0, false), (1, true), (128, true), (129, false)] {
+        let text = format!("version = 1\n[engine]\nmemory_gib = {gib}\n");
+        assert_eq!(check(&text).is_ok(), is_right, "{gib}");
+    }
 }
 
 #[test]

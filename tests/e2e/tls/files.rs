@@ -55,3 +55,20 @@ fn what_check_says_of_files_names_the_line_the_reason_and_the_remedy() {
     }
     assert!(!said.contains("certificate[0]"), "{said}");
 }
+
+#[test]
+fn the_example_in_the_docs_is_right_with_the_certificate_that_it_tells_how_to_make() {
+    const EXAMPLE: &str = include_str!("../../../docs/examples/tls.toml");
+    let lab = Lab::new();
+    let file = lab.folder().join("tls.toml");
+    std::fs::write(&file, EXAMPLE).expect("the folder");
+    let check = || {
+        let mut command = Command::new(bin::path("forebay-se"));
+        command.arg("check").arg("--config").arg(&file).output().expect("it starts")
+    };
+    assert_eq!(check().status.code(), Some(1), "its files are not there yet");
+    let words = EXAMPLE.lines().find_map(|line| line.strip_prefix("# openssl ")).expect("the command");
+    pki::openssl(lab.folder(), words);
+    let done = check();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
