@@ -191,10 +191,10 @@ fn explain_names_the_server_of_a_cookie_and_changes_nothing() {
 fn persistence_lists_the_clients_that_the_filter_wants() {
     let (one, listen) = (Origin::start(), address());
     let rest = service("web", listen, "persistence = \"ip\"", &[one.address])
+        + &service("other", address(), "persistence = \"ip\"", &[one.address])
         + "[[persistence]]\nname = \"ip\"\ntype = \"client_ip\"\n";
     let engine = Engine::start("", &rest);
     through(listen, "/", "").expect("an answer");
-    let client = "127.0.0.1";
     let found = engine.json(&["persistence"]);
     assert_eq!(found["matching"], 1, "{found}");
     let key = found["entries"][0]["key"].as_str().expect("a key").to_owned();
@@ -205,7 +205,9 @@ fn persistence_lists_the_clients_that_the_filter_wants() {
     assert_eq!(engine.json(&["persistence", "--server", &one.address.to_string()])["matching"], 1);
     assert_eq!(engine.json(&["persistence", "--server", "192.0.2.1"])["matching"], 0);
     assert_eq!(engine.ask(&["persistence", "--client", "moon"]).status.code(), Some(2));
-    assert_eq!(engine.ask(&["persistence", "--pool", "none"]).status.code(), Some(3), "{client}");
+    assert_eq!(engine.json(&["persistence", "--pool", "web"])["matching"], 1);
+    assert_eq!(engine.json(&["persistence", "--pool", "other"])["matching"], 0);
+    assert_eq!(engine.ask(&["persistence", "--pool", "none"]).status.code(), Some(3));
 }
 
 //= test OBS-STOP-01

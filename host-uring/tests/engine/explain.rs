@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::rig::{COOKIE_KEY, Engine, address, eventually, secs, through};
+use crate::rig::{COOKIE_KEY, Engine, address, eventually, secs, service, through};
 
 /// Asks of all sorts.
 const REQUESTS: usize = 240;
@@ -175,4 +175,33 @@ fn explain_says_before_each_request_which_pool_and_server_it_gets_and_why() {
     }
     assert!(bound_below > 0, "some client of the group is bound to its lower pool: {kinds:?}");
     assert!(kinds.len() >= 12, "the requests are of many sorts: {kinds:?}");
+}
+
+//= test OBS-EXPLAIN-01
+#[test]
+fn explain_knows_who_is_under_way_and_who_waits() {
+    // Whoever connects is in its queue and gets no answer.
+    let silent = TcpListener::bind(address()).expect("the address is free");
+    let server = silent.local_addr().expect("it is bound");
+    let listen = address();
+    let one_and_one =
+        "max_concurrent_connections_per_server = 1\nrequest_queue = { enabled = true, depth = 1 }\n";
+    let engine = Engine::start("", &service("web", listen, one_and_one, &[server]));
+    let mut clients = Vec::new();
+    for verdict in ["server", "queue", "answer 503 (queue_full)"] {
+        let mut said = Value::Null;
+        eventually("the requests before are seen", secs(10), || {
+            said = engine.json(&["explain", "/"]);
+            said["verdict"] == verdict
+        });
+        let mut client = std::net::TcpStream::connect(listen).expect("it listens");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: web\r\n\r\n").expect("sent");
+        clients.push(client);
+    }
+    let mut last = clients.pop().expect("three of them");
+    last.set_read_timeout(Some(secs(10))).expect("above zero");
+    let mut piece = [0; 512];
+    let read = last.read(&mut piece).expect("an answer");
+    let refused = String::from_utf8_lossy(&piece[..read]);
+    assert!(refused.starts_with("HTTP/1.1 503 "), "as it was said: {refused}");
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use forebay_e2e::spec::log_fields;
-use forebay_e2e::{Client, Lab, Options, Request, Scene, bin, config, eventually, pki, wait::secs, wire};
+use forebay_e2e::{
+    Client, Lab, Options, Request, Scene, bin, config, eventually, eventually_some, pki, wait::secs, wire,
+};
 use serde_json::Value;
 
 fn ms(line: &Value, name: &str) -> f64 {
@@ -37,6 +39,11 @@ fn each_request_has_one_line_with_server_timing_and_reason() {
     }
     let slow = lines.iter().find(|l| l["uri_path"] == "/slow").unwrap();
     assert!(ms(slow, "app_response_time") >= 110.0, "{slow}");
+    let first_byte = ms(slow, "response_time_first_byte");
+    assert!((110.0..=ms(slow, "total_time")).contains(&first_byte), "the server waited before it: {slow}");
+    for trip in ["client_rtt", "server_rtt"] {
+        assert!(lines.iter().any(|l| ms(l, trip) > 0.0), "the kernel knows {trip}");
+    }
     let first = lines.iter().find(|l| l["uri_query"] == "n=0").unwrap();
     let second = lines.iter().find(|l| l["uri_query"] == "n=1").unwrap();
     assert_eq!(
@@ -118,6 +125,28 @@ fn metrics_count_what_clients_saw() {
             .unwrap_or(name);
         assert!(text.contains(&format!("# HELP {family} ")), "no HELP for {name}");
     }
+}
+
+#[test]
+fn metrics_tell_how_long_and_how_much() {
+    let scene = Scene::new("", "");
+    let request =
+        "POST /slow?ms=120 HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nConnection: close\r\n\r\n";
+    let sent = format!("{request}{}", "b".repeat(5000));
+    let answer = wire::exchange(scene.at, &sent).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let of_web = [("virtual_service", "web")];
+    let page = eventually_some("the request is counted", secs(5), || {
+        Some(scene.engine.page())
+            .filter(|page| page.sum("forebay_request_duration_seconds_count", &of_web) == 1.0)
+    });
+    let took = page.sum("forebay_request_duration_seconds_sum", &of_web);
+    // Seconds: neither milliseconds nor microseconds would lie there.
+    assert!((0.12..60.0).contains(&took), "{took}");
+    let within = |le| page.sum("forebay_request_duration_seconds_bucket", &[of_web[0], ("le", le)]);
+    assert_eq!((within("0.1"), within("+Inf")), (0.0, 1.0));
+    assert_eq!(page.sum("forebay_client_received_bytes_total", &of_web), sent.len() as f64);
+    assert_eq!(page.sum("forebay_client_sent_bytes_total", &of_web), answer.len() as f64);
 }
 
 #[test]

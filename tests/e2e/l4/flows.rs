@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Engine, Lab, Network, Options, eventually};
+use forebay_e2e::{Engine, Lab, Network, Options, engine, eventually};
 use serde_json::json;
 
 use crate::udp::{Echo, ask, ask_patiently, client, ended, open, service};
@@ -176,6 +176,36 @@ fn clients_of_a_worker_that_stands_still_are_served_by_another() {
     for client in &clients {
         assert_eq!(ask_patiently(client, "?"), "a?");
     }
+}
+
+/// What the kernel says of the datagrams that it threw away at the sockets of an address (IPv4) and of no peer.
+fn thrown_away(of: &Engine, at: SocketAddr) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/net/udp", of.process.pid())).unwrap();
+    let rows = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_it = rows.filter(|row| row[1] == engine::hexadecimal(at) && row[2] == "00000000:0000");
+    of_it.map(|row| row.last().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[test]
+fn datagrams_that_found_no_room_while_the_worker_stood_still_are_counted_as_the_kernel_did() {
+    let lab = Lab::new();
+    let at = lab.address();
+    let a = Echo::start(&lab, "a");
+    let options = Options { workers: 1, arguments: vec!["--allow-faults".into()], ..Options::default() };
+    let engine = lab.engine_with(&service(at, PATIENT, "", &[a.address]), options);
+    let sender = client(&lab, at);
+    assert_eq!(ask(&sender, "?"), "a?");
+    engine.admin(&json!({ "command": "fault", "worker": 0, "stall_ms": 4000 }));
+    let datagram = [b'x'; 30_000];
+    eventually("the queue is full", secs(10), || {
+        for _ in 0..20 {
+            client(&lab, at).send(&datagram).unwrap();
+        }
+        thrown_away(&engine, at) >= 10.0
+    });
+    let unread = || engine.metric("forebay_datagrams_dropped_total", &[("why", "unread")]);
+    eventually("the engine has counted them", secs(20), || unread() == thrown_away(&engine, at));
+    assert_eq!(ask_patiently(&client(&lab, at), "!"), "a!");
 }
 
 //= test OBS-BIND-01

@@ -52,6 +52,9 @@ fn a_long_stream_comes_back_whole_on_either_kernel_interface() {
         assert!(got.iter().enumerate().all(|(at, byte)| *byte == pattern(at)), "bytes were changed or moved");
         let line = &engine.log_lines(1, |line| line["rx_bytes"] == bytes)[0];
         assert_eq!((&line["tx_bytes"], &line["connection_state"]), (&bytes.into(), &"complete".into()));
+        for trip in ["client_rtt", "server_rtt"] {
+            assert!(line[trip].as_f64().is_some_and(|ms| ms > 0.0), "the kernel knows {trip}: {line}");
+        }
         let fields: BTreeSet<String> = line.as_object().unwrap().keys().cloned().collect();
         assert_eq!(
             fields,

@@ -5,7 +5,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Engine, Lab, Options, config};
+use forebay_e2e::{Engine, Lab, Options, Wire, config, eventually, system};
 
 /// The span of the watchdog; a third of it is between two signs of life.
 const SPAN_US: u64 = 600_000;
@@ -54,7 +54,8 @@ fn start(name: &str, options: Options) -> (Lab, Manager, Engine) {
         (UnixDatagram::bind(&path).expect("the lab's folder"), path.to_str().expect("a text").to_owned())
     };
     let manager = Manager(socket);
-    let env = vec![("NOTIFY_SOCKET".to_owned(), name), ("WATCHDOG_USEC".to_owned(), SPAN_US.to_string())];
+    let mut env = vec![("NOTIFY_SOCKET".to_owned(), name), ("WATCHDOG_USEC".to_owned(), SPAN_US.to_string())];
+    env.extend(options.env);
     let text = config::service("web", lab.address()) + &config::pool("web", "", &[lab.address()]);
     let engine = Engine::spawn(&lab, &text, &Options { env, ..options });
     (lab, manager, engine)
@@ -68,10 +69,11 @@ fn systemd_hears_when_the_engine_is_ready_reloads_and_stops() {
     let (_lab, manager, mut engine) = start("path", options);
     manager.waits_for("READY=1");
     assert_eq!(engine.get("/readyz"), Some(200), "ready is what it says");
+    let before = system::monotonic_us();
     engine.process.signal(libc::SIGHUP);
     let reloading = manager.waits_for("RELOADING=1");
     let at = reloading.split_once("MONOTONIC_USEC=").and_then(|(_, us)| us.parse::<u64>().ok());
-    assert!(at.is_some_and(|us| us > 0), "{reloading}");
+    assert!(at.is_some_and(|us| (before..=system::monotonic_us()).contains(&us)), "{before}: {reloading}");
     manager.waits_for("READY=1");
     engine.process.signal(libc::SIGTERM);
     manager.waits_for("STOPPING=1");
@@ -114,6 +116,46 @@ fn systemd_hears_which_process_serves_after_an_upgrade_and_is_never_told_of_a_st
     assert!(!stops, "the unit does not stop");
     assert_eq!(engine.process.end(secs(10)).code(), Some(0));
     manager.waits_for("STOPPING=1");
+}
+
+//= test OBS-NOTIFY-02
+#[test]
+fn a_watchdog_of_another_process_is_not_fed() {
+    let pid = ("WATCHDOG_PID".to_owned(), std::process::id().to_string());
+    let (_lab, manager, mut engine) = start("path", Options { env: vec![pid], ..Options::default() });
+    manager.waits_for("READY=1");
+    // Sleep: five times as long as from one sign of life to the next.
+    std::thread::sleep(Duration::from_micros(SPAN_US / 3 * 5));
+    engine.process.signal(libc::SIGTERM);
+    let mut heard = String::new();
+    while heard != "STOPPING=1" {
+        heard = manager.hears(secs(10)).expect("that it stops");
+        assert!(!heard.contains("WATCHDOG"), "{heard}");
+    }
+    assert_eq!(engine.process.wait(secs(10)).code(), Some(0));
+}
+
+//= test OBS-NOTIFY-02
+#[test]
+fn the_watchdog_is_fed_while_a_stop_waits_for_a_request_of_one_worker() {
+    let (lab, manager, mut engine) = start("path", Options::default());
+    manager.waits_for("READY=1");
+    let [at, demo] = lab.addresses();
+    let _server = lab.demo_at("a", demo);
+    engine.load(&(config::service("web", at) + &config::pool("web", "", &[demo])));
+    let mut client = Wire::connect(at).expect("it listens");
+    client.send(b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    eventually("the request is at the server", secs(10), || {
+        engine.metric("forebay_server_connections_open", &[]) == 1.0
+    });
+    engine.process.signal(libc::SIGTERM);
+    manager.waits_for("STOPPING=1");
+    // The other worker has nothing to do any more and ends.
+    for _ in 0..8 {
+        manager.waits_for("WATCHDOG=1");
+    }
+    engine.process.signal(libc::SIGTERM);
+    assert_eq!(engine.process.wait(secs(10)).code(), Some(6), "the request was cut");
 }
 
 //= test OBS-NOTIFY-02

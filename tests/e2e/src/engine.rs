@@ -326,7 +326,7 @@ impl Engine {
 ///
 /// # Panics
 /// If it is an IPv6 address.
-fn hexadecimal(address: SocketAddr) -> String {
+pub fn hexadecimal(address: SocketAddr) -> String {
     let SocketAddr::V4(v4) = address else { panic!("{address}: metrics are asked for by IPv4 in tests") };
     format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port())
 }
