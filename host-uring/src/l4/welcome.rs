@@ -9,7 +9,9 @@ use crate::rt::{Rt, Stream};
 use crate::tls::{Agreed, Unshaken, greet};
 use crate::worker::{Generation, TimeOuts, Worker};
 
-/// Makes the handshake with a client and serves it; one whose handshake fails is closed, counted and logged.
+/// Makes the handshake with a client and serves it; one whose handshake fails is closed, counted and logged. A client that
+/// leaves without a byte is counted only: whoever looks every second whether the port is open would fill the log.
+//= TLS-LOG-02
 pub async fn welcome<R: Rt>(
     worker: Rc<Worker<R>>,
     plan: Rc<Generation>,
@@ -31,6 +33,9 @@ pub async fn welcome<R: Rt>(
         }
         Err(why) => {
             counts.tls_failures[why as usize].inc();
+            if why == Unshaken::Unbegun {
+                return;
+            }
             if why == Unshaken::Late {
                 worker.metrics.timeouts.tls_handshake.inc();
                 stream.reset_on_close();

@@ -26,7 +26,7 @@ pub(super) fn handshakes(page: &mut Page, view: &View<'_>) {
         "forebay_tls_handshake_failures",
         Kind::Counter,
         "",
-        "TLS handshakes with clients that failed: late, gone (the client left), no_tls, version, nothing_in_common (no cipher suite, group or certificate suits both), alert (the client ended it), malformed.",
+        "TLS handshakes with clients that failed: late, unbegun (the client left without a byte: it is not logged), gone (the client left later), no_tls, version, nothing_in_common (no cipher suite, group or certificate suits both), alert (the client ended it), malformed.",
     );
     each_service(view, |service| {
         for (place, why) in Unshaken::ALL.iter().enumerate() {

@@ -15,7 +15,9 @@ use crate::rt::{Now, Stream};
 pub enum Unshaken {
     /// It was not over in time.
     Late,
-    /// The client left.
+    /// The client left without a byte: a probe of the port, say.
+    Unbegun,
+    /// The client left in the middle.
     Gone,
     /// What came is no TLS.
     NoTls,
@@ -31,8 +33,9 @@ pub enum Unshaken {
 
 impl Unshaken {
     /// Every kind, in the order of [`ServiceMetrics::tls_failures`](crate::metrics::ServiceMetrics).
-    pub const ALL: [Unshaken; 7] = [
+    pub const ALL: [Unshaken; 8] = [
         Unshaken::Late,
+        Unshaken::Unbegun,
         Unshaken::Gone,
         Unshaken::NoTls,
         Unshaken::Version,
@@ -45,6 +48,7 @@ impl Unshaken {
     pub fn word(self) -> &'static str {
         match self {
             Unshaken::Late => "late",
+            Unshaken::Unbegun => "unbegun",
             Unshaken::Gone => "gone",
             Unshaken::NoTls => "no_tls",
             Unshaken::Version => "version",
@@ -59,6 +63,7 @@ impl Unshaken {
     pub fn text(self) -> &'static str {
         match self {
             Unshaken::Late => "its TLS handshake was not over in time",
+            Unshaken::Unbegun => "it ended without a byte",
             Unshaken::Gone => "it ended before its TLS handshake was over",
             Unshaken::NoTls => "what it sent is no TLS",
             Unshaken::Version => "it speaks no version of TLS that is spoken here",
@@ -79,14 +84,16 @@ pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -
     let session = Session::accept(Arc::clone(&front.config)).map_err(|_| Unshaken::Nothing)?;
     let session = Box::new(session);
     loop {
-        let waited = match session.shake(stream.bare()).map_err(|broken| kind(&broken))? {
+        let left = || if session.has_begun() { Unshaken::Gone } else { Unshaken::Unbegun };
+        let step = session.shake(stream.bare()).map_err(|broken| kind(&broken).unwrap_or_else(left))?;
+        let waited = match step {
             Step::Done => break,
             Step::Read => stream.bare().readable(deadline).await,
             Step::Write => stream.bare().writable(deadline).await,
         };
         waited.map_err(|error| match error.kind() {
             ErrorKind::TimedOut => Unshaken::Late,
-            _ => Unshaken::Gone,
+            _ => left(),
         })?;
     }
     let agreed = session.agreed().ok_or(Unshaken::Malformed)?;
@@ -94,9 +101,10 @@ pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -
     Ok(agreed)
 }
 
-fn kind(broken: &Broken) -> Unshaken {
-    match broken {
-        Broken::Gone => Unshaken::Gone,
+/// Why it failed; `None`: the client left.
+fn kind(broken: &Broken) -> Option<Unshaken> {
+    Some(match broken {
+        Broken::Gone => return None,
         Broken::TooLong => Unshaken::Malformed,
         Broken::Tls(error) => match error {
             Error::InvalidMessage(
@@ -123,7 +131,7 @@ fn kind(broken: &Broken) -> Unshaken {
             Error::AlertReceived(_) => Unshaken::Alert,
             _ => Unshaken::Malformed,
         },
-    }
+    })
 }
 
 #[cfg(test)]

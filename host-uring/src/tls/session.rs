@@ -116,6 +116,11 @@ impl Session {
         }
     }
 
+    /// Says whether a byte of the handshake has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.greeting.get() > 0
+    }
+
     /// What was agreed on, once the handshake is over.
     pub fn agreed(&self) -> Option<Agreed> {
         let connection = self.connection.borrow();
