@@ -195,7 +195,7 @@ fn datagrams_that_found_no_room_while_the_worker_stood_still_are_counted_as_the_
     let engine = lab.engine_with(&service(at, PATIENT, "", &[a.address]), options);
     let sender = client(&lab, at);
     assert_eq!(ask(&sender, "?"), "a?");
-    engine.admin(&json!({ "command": "fault", "worker": 0, "stall_ms": 4000 }));
+    engine.admin(&json!({ "command": "fault", "worker": 0, "stall_ms": 6000 }));
     let datagram = [b'x'; 30_000];
     eventually("the queue is full", secs(10), || {
         for _ in 0..20 {
