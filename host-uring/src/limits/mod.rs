@@ -61,6 +61,12 @@ pub const SERVER_NAME_BYTES_MAX: usize = 255;
 /// Bytes of one read from a connection that speaks TLS: four of the largest records, so that a large body costs a system
 /// call for each 64 KiB. One such buffer for each worker.
 pub const TLS_READ_BYTES: usize = 64 * 1024;
+/// Bytes of the first such read, and of one after records with little in them: what a request's head begins with, and
+/// no more of the smallest records than can be looked at in a millisecond or two.
+pub const TLS_READ_FIRST_BYTES: usize = 8 * 1024;
+/// Bytes of records beyond their plain text that a connection may have read before the others have a turn: more than the
+/// largest record that is not whole yet, and a thousand of the smallest.
+pub const TLS_WASTE_BYTES_MAX: usize = 24 * 1024;
 /// Bytes of plain text that one write seals at most: what its receiver's socket did not take is kept, sealed.
 pub const TLS_WRITE_BYTES: usize = 128 * 1024;
 /// Bytes of a file of authorities, or of an own certificate or key: some twenty times the list that browsers trust.

@@ -380,6 +380,10 @@ impl Stream for MemoryStream {
         }))
     }
 
+    fn is_past(&self, moment: Now) -> bool {
+        self.world.clock.get() >= moment
+    }
+
     async fn writable(&self, deadline: Now) -> io::Result<()> {
         let pipe = &self.outgoing;
         self.wait(deadline, &pipe.writer, || {

@@ -155,6 +155,9 @@ pub trait Stream: 'static {
     /// `TimedOut` at the deadline ([`NEVER`] for none).
     fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin;
 
+    /// Says whether a deadline has come, by the clock of its waits.
+    fn is_past(&self, moment: Now) -> bool;
+
     /// Waits until a write would not block.
     ///
     /// # Errors

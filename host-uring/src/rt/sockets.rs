@@ -390,6 +390,10 @@ impl Stream for Socket {
         Readable::new(&self.rt.inner, &self.watch, self.fd.as_fd(), deadline)
     }
 
+    fn is_past(&self, moment: Now) -> bool {
+        clock::now() >= moment
+    }
+
     async fn writable(&self, deadline: Now) -> io::Result<()> {
         self.rt.wait(self.fd.as_fd(), Side::Write, deadline).await
     }

@@ -12,6 +12,8 @@ mod secured;
 mod server;
 mod session;
 mod tickets;
+#[cfg(test)]
+mod turns;
 
 pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
 pub use files::examine;

@@ -62,19 +62,35 @@ impl<S: Stream> Drop for Secured<S> {
 }
 
 /// A wait for something to read: what was decrypted already, or the socket.
-struct Readable<'s, F> {
-    session: Option<&'s Session>,
+struct Readable<'s, S: Stream, F> {
+    of: &'s Secured<S>,
+    deadline: Now,
     socket: F,
 }
 
-impl<F: Future<Output = io::Result<()>> + Unpin> Future for Readable<'_, F> {
+impl<S: Stream, F: Future<Output = io::Result<()>> + Unpin> Future for Readable<'_, S, F> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.session.is_some_and(Session::has_text) {
+        let Secured { session, socket } = self.of;
+        let Some(session) = session else { return Pin::new(&mut self.socket).poll(context) };
+        if session.has_text() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll(context)
+        //= TLS-FAIR-01
+        if session.gives_way() {
+            // A socket that always has bytes never comes to look at the deadline.
+            if socket.is_past(self.deadline) {
+                return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+            }
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let waited = Pin::new(&mut self.socket).poll(context);
+        if waited.is_pending() {
+            session.rested();
+        }
+        waited
     }
 }
 
@@ -124,7 +140,11 @@ impl<S: Stream> Stream for Secured<S> {
     }
 
     fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin {
-        Readable { session: self.session.as_deref(), socket: self.socket.readable(deadline) }
+        Readable { of: self, deadline, socket: self.socket.readable(deadline) }
+    }
+
+    fn is_past(&self, moment: Now) -> bool {
+        self.socket.is_past(moment)
     }
 
     fn writable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use rustls::{Connection, Error, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 
 use crate::http::limits::GATHER_SLICES;
-use crate::limits::{HANDSHAKE_BYTES_MAX, TLS_READ_BYTES, TLS_WRITE_BYTES};
+use crate::limits::{
+    HANDSHAKE_BYTES_MAX, TLS_READ_BYTES, TLS_READ_FIRST_BYTES, TLS_WASTE_BYTES_MAX, TLS_WRITE_BYTES,
+};
 use crate::rt::Stream;
 
 thread_local! {
@@ -33,6 +35,10 @@ pub struct Session {
     cut: Cell<bool>,
     /// Bytes that came before the handshake was over.
     greeting: Cell<usize>,
+    /// Bytes that came since the others had a turn, beyond the plain text that came of them.
+    waste: Cell<usize>,
+    /// The most bytes of the next read: more, the more of those before was plain text.
+    reach: Cell<usize>,
 }
 
 /// What a handshake waits for.
@@ -81,6 +87,8 @@ impl Session {
             owed: Cell::new(false),
             cut: Cell::new(false),
             greeting: Cell::new(0),
+            waste: Cell::new(0),
+            reach: Cell::new(TLS_READ_FIRST_BYTES),
         })
     }
 
@@ -152,7 +160,37 @@ impl Session {
         !matches!(io::BufRead::fill_buf(&mut reader), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Reads plain text, as [`Stream::try_read`] does: fills `into` as far as what has come goes.
+    /// Says whether it is the other connections' turn before more is read, and that they have it now.
+    pub(super) fn gives_way(&self) -> bool {
+        let is_over = self.is_wasteful();
+        self.rested();
+        is_over
+    }
+
+    /// The others have a turn.
+    pub(super) fn rested(&self) {
+        self.waste.set(0);
+    }
+
+    /// So many records came, and so little in them, that the others have to have a turn first.
+    //= TLS-FAIR-01
+    fn is_wasteful(&self) -> bool {
+        self.waste.get() >= TLS_WASTE_BYTES_MAX
+    }
+
+    /// Counts bytes that came, or plain text of them.
+    fn weigh(&self, came: usize, text: usize) {
+        let waste = (self.waste.get() + came).saturating_sub(text);
+        self.waste.set(waste);
+        if waste > RECORD_BYTES + RECORD_OVERHEAD {
+            self.reach.set(TLS_READ_FIRST_BYTES);
+        } else if came == self.reach.get() {
+            self.reach.set((2 * came).min(TLS_READ_BYTES));
+        }
+    }
+
+    /// Reads plain text, as [`Stream::try_read`] does: fills `into` as far as what has come goes. Where that is a great many
+    /// records with next to nothing in them it stops before that, and reads no more until [`Session::gives_way`].
     ///
     /// # Errors
     /// `WouldBlock` if nothing has come; `UnexpectedEof` if the peer's data ended without a word; `InvalidData` if it
@@ -172,7 +210,10 @@ impl Session {
             loop {
                 match take(&mut connection, &mut into[got..]) {
                     Ok(0) => return Ok(got),
-                    Ok(count) => got += count,
+                    Ok(count) => {
+                        self.weigh(0, count);
+                        got += count;
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(_) if got > 0 => return Ok(got),
                     Err(error) => return Err(error),
@@ -180,15 +221,17 @@ impl Session {
                 if got == into.len() || (is_dry && got > 0) {
                     return Ok(got);
                 }
-                if is_dry {
-                    return Err(ErrorKind::WouldBlock.into());
+                if is_dry || self.is_wasteful() {
+                    return if got > 0 { Ok(got) } else { Err(ErrorKind::WouldBlock.into()) };
                 }
                 // No more than fits, so that what is left behind is less than a record.
-                let most = (into.len() - got).clamp(1, records.len());
+                let most = (into.len() - got).clamp(1, self.reach.get());
                 match socket.try_read(&mut records[..most]) {
                     Ok(count) => {
                         is_dry = count < most;
-                        got += feed(&mut connection, socket, &records[..count], &mut into[got..])?;
+                        let text = feed(&mut connection, socket, &records[..count], &mut into[got..])?;
+                        self.weigh(count, text);
+                        got += text;
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => is_dry = true,
                     Err(_) if got > 0 => return Ok(got),
