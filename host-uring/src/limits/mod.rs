@@ -53,9 +53,10 @@ pub const CERTIFICATE_CHAIN_MAX: usize = 10;
 pub const TICKET_KEY_S: u64 = 6 * 3_600;
 /// Bytes of a session ticket: an ordinary one has 160, a client's certificate with its chain in it some KiB.
 pub const TICKET_BYTES_MAX: usize = 16 << 10;
-/// Bytes that a client may send before its handshake is over: the longest message that the library takes, with a chain of
-/// certificates behind it.
-pub const HANDSHAKE_BYTES_MAX: usize = 128 << 10;
+/// Bytes that a client may send before its handshake is over: ten times the longest first message that is sent (keys that
+/// withstand quantum computers, a ticket), as no client is asked for certificates. They are kept until the message is
+/// whole; so a handshake stays within [`sizes::CONNECTION_BYTES`].
+pub const HANDSHAKE_BYTES_MAX: usize = 28 << 10;
 /// Bytes of a name that a client asks for, as the log shows it: a host name has at most 253.
 pub const SERVER_NAME_BYTES_MAX: usize = 255;
 /// Bytes of one read from a connection that speaks TLS: four of the largest records, so that a large body costs a system

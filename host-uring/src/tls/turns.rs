@@ -1,4 +1,4 @@
-//! Records with next to nothing in them.
+//! Clients that send much and say little.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -11,8 +11,9 @@ use rustls::crypto::aws_lc_rs::{default_provider, sign};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
 
-use super::session::{Session, Step};
+use super::session::{Broken, Session, Step};
 use super::{Securable, Secured};
+use crate::limits::sizes::CONNECTION_BYTES;
 use crate::limits::{TLS_READ_BYTES, TLS_WASTE_BYTES_MAX};
 use crate::rt::memory::{Memory, MemoryStream};
 use crate::rt::{NEVER, Rt, Stream, give_way};
@@ -128,6 +129,34 @@ fn put(client: &mut ClientConnection, near: &impl Stream) -> usize {
         assert_eq!(near.try_write(&[IoSlice::new(&sealed)]).expect("room"), sealed.len());
     }
     sealed.len()
+}
+
+//= test TLS-HANDSHAKE-01
+#[test]
+fn a_first_message_that_is_never_whole_holds_less_than_a_connection_is_reckoned_with() {
+    let rt = Memory::new();
+    rt.block_on(async {
+        let at = SocketAddr::from(([127, 0, 0, 1], 443));
+        let listener = rt.bind(at);
+        let near = rt.connect(at, NEVER).await.expect("it listens");
+        let (far, _) = rt.accept(&listener).await.expect("a connection");
+        let session = Session::accept(server()).expect("a session");
+        // A ClientHello of 60,000 bytes in records of 1,000.
+        let mut record = vec![0x16, 3, 1, 0x03, 0xe8, 1, 0, 0xea, 0x60];
+        record.resize(5 + 1000, 0);
+        let mut sent = 0;
+        let broken = loop {
+            sent += near.try_write(&[IoSlice::new(&record)]).expect("room");
+            match session.shake(far.bare()) {
+                Ok(step) => assert_eq!(step, Step::Read),
+                Err(broken) => break broken,
+            }
+            record[5..9].fill(0);
+        };
+        assert!(matches!(broken, Broken::TooLong), "{broken:?}");
+        assert!(sent > 20_000, "{sent}: a long one has room");
+        assert!(sent as u64 <= CONNECTION_BYTES * 3 / 4, "{sent}: beside all else that a connection has");
+    });
 }
 
 /// A task that wants a turn whenever there is one: how many it has had.
