@@ -15,7 +15,7 @@ pub fn least_connections_goes_where_fewest_requests_are_open() {
     let addresses = servers.each_ref().map(|s| (s.address, ""));
     let scene = Scene::new(lab, 1, "algorithm = \"least_connections\"", &addresses, "");
     assert!(tally(scene.ask(30)).values().all(|n| *n == 10), "an idle pool is used evenly");
-    let _held = [scene.hold(), scene.hold()];
+    let _held = [scene.hold(0), scene.hold(1)];
     let open = servers.each_ref().map(|s| scene.active(s.address) as u32);
     let idle: Vec<&str> = (0..3).filter(|i| open[*i] == 0).map(|i| servers[i].name.as_str()).collect();
     assert_eq!(idle.len(), 1, "two open requests at two servers: {open:?}");

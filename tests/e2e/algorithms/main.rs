@@ -125,14 +125,14 @@ impl Scene {
         (0..n).map(|_| client.get_once("/").unwrap().server().to_owned()).collect()
     }
 
-    /// Sends a request that stays open for long, and waits until a server has it.
-    fn hold(&self) -> Wire {
-        let before: f64 = self.active_all();
+    /// Sends a request that stays open for long beside so many others, and waits until a server has it.
+    fn hold(&self, beside: u32) -> Wire {
+        let open = |n: u32| self.active_all() == f64::from(n);
+        // A request is still counted for a moment when its client has the answer.
+        forebay_e2e::eventually("nothing else is open", forebay_e2e::wait::secs(10), || open(beside));
         let mut wire = Wire::connect(self.at).unwrap();
         wire.send("GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        forebay_e2e::eventually("a server has the request", forebay_e2e::wait::secs(10), || {
-            self.active_all() > before
-        });
+        forebay_e2e::eventually("a server has the request", forebay_e2e::wait::secs(10), || open(beside + 1));
         wire
     }
 
