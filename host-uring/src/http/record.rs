@@ -154,8 +154,15 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
     let (bytes, request) = (head.bytes.filled(), &head.request);
     let known = request.len > 0;
     let session = client.stream.session();
-    let mut server_name = [0; SERVER_NAME_BYTES_MAX];
-    let named = session.map_or(0, |session| session.server_name(&mut server_name));
+    // Of most services' requests nobody has to clear room for a name.
+    let mut server_name = session.map(|_| [0; SERVER_NAME_BYTES_MAX]);
+    let server_name = match (session, &mut server_name) {
+        (Some(session), Some(room)) => {
+            let len = session.server_name(room);
+            &room[..len]
+        }
+        _ => &[],
+    };
     log.push(&AccessRecord {
         at_unix_us: worker.unix_us(trace.begin),
         service_engine: &plan.tree.engine.name,
@@ -174,7 +181,7 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         user_agent: request.fields.get(bytes, Known::UserAgent).unwrap_or(b""),
         http_version: request.version.number(),
         tls: session.and_then(Session::agreed),
-        server_name: &server_name[..named],
+        server_name,
         request_length: trace.rx_bytes,
         response_length: trace.tx_bytes,
         response_code: trace.status,
