@@ -183,6 +183,18 @@ fn udp_server(lab: &Lab, name: &'static str) -> SocketAddr {
     address
 }
 
+/// Clients of a service, each with an address of its own.
+fn udp_clients(lab: &Lab, count: u32, at: SocketAddr) -> Vec<UdpSocket> {
+    (1..=count)
+        .map(|n| {
+            let socket = UdpSocket::bind((lab.client_ip(n), 0)).expect("a port");
+            socket.connect(at).expect("an address");
+            socket.set_read_timeout(Some(secs(10))).expect("a time-out above zero");
+            socket
+        })
+        .collect()
+}
+
 //= test UPG-SOCKET-01
 //= test UPG-ORDER-02
 #[test]
@@ -196,14 +208,7 @@ fn datagrams_that_are_sent_all_the_while_are_answered_through_upgrades() {
     options.engine += "\nstop_grace_s = 1";
     let mut engine = Engine::spawn(&lab, &text, &options);
     eventually("it is ready", secs(15), || engine.get("/readyz") == Some(200));
-    let clients: Vec<UdpSocket> = (1..=12)
-        .map(|n| {
-            let socket = UdpSocket::bind((lab.client_ip(n), 0)).expect("a port");
-            socket.connect(at).expect("an address");
-            socket.set_read_timeout(Some(secs(10))).expect("a time-out above zero");
-            socket
-        })
-        .collect();
+    let clients = udp_clients(&lab, 12, at);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for client in &clients {
@@ -247,14 +252,7 @@ fn a_client_of_datagrams_that_its_table_knows_has_its_server_after_an_upgrade_as
     options.engine += "\nstop_grace_s = 1";
     let mut engine = Engine::spawn(&lab, &text, &options);
     eventually("it is ready", secs(15), || engine.get("/readyz") == Some(200));
-    let clients: Vec<UdpSocket> = (1..=24)
-        .map(|n| {
-            let socket = UdpSocket::bind((lab.client_ip(n), 0)).expect("a port");
-            socket.connect(at).expect("an address");
-            socket.set_read_timeout(Some(secs(10))).expect("a time-out above zero");
-            socket
-        })
-        .collect();
+    let clients = udp_clients(&lab, 24, at);
     let homes = || -> Vec<String> {
         let ask = |client: &UdpSocket| {
             client.send(b"?").expect("sent");
