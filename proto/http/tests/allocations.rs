@@ -19,17 +19,20 @@ thread_local! {
 // SAFETY: every call goes to the system's allocator unchanged; counting touches a constant-initialised cell of the
 // same thread, which does not allocate.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the contract is the trait's; whoever calls keeps it.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
         // SAFETY: the caller keeps the promises of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: the contract is the trait's; whoever calls keeps it.
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: the caller keeps the promises of `dealloc`.
         unsafe { System.dealloc(at, layout) }
     }
 
+    // SAFETY: the contract is the trait's; whoever calls keeps it.
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
         // SAFETY: the caller keeps the promises of `realloc`.
