@@ -7,8 +7,8 @@ struct page { char *bytes; size_t len; };
 static struct page pages[3]; // 0, 1 KiB and 64 KiB of body
 
 struct client {
-    int fd, have, page, sending, closing;
-    size_t sent;
+    int fd, have, page, sending, closing, last;
+    size_t sent, skip; // skip: what is still to come of a request's content
     char in[HEADS_MAX];
 };
 
@@ -38,6 +38,12 @@ static void send_page(int ep, struct client *c) {
     }
 }
 
+static void answer(int ep, struct client *c) {
+    c->sending = 1;
+    send_page(ep, c);
+    if (c->last) c->closing = 1;
+}
+
 static void accept_all(int ep, int listener) {
     static int on = 1;
     for (;;) {
@@ -52,18 +58,26 @@ static void accept_all(int ep, int listener) {
 
 static void answer_heads(int ep, struct client *c) {
     char *end;
-    while (!c->sending && !c->closing && (end = memmem(c->in, c->have, "\r\n\r\n", 4))) {
+    while (!c->sending && !c->closing && !c->skip && (end = memmem(c->in, c->have, "\r\n\r\n", 4))) {
         char *path = memchr(c->in, '/', c->have);
         c->page = path && path[1] == '0' ? 0 : path && path[1] == '6' ? 2 : 1;
         *end = 0;
         int last = strcasestr(c->in, "\nconnection: close") != 0;
-        size_t used = end + 4 - c->in;
-        memmove(c->in, end + 4, c->have - used);
+        char *length = strcasestr(c->in, "\ncontent-length:");
+        size_t content = length ? strtoul(length + 16, 0, 10) : 0;
+        size_t used = end + 4 - c->in, there = c->have - used < content ? c->have - used : content;
+        c->skip = content - there;
+        used += there;
+        memmove(c->in, c->in + used, c->have - used);
         c->have -= used;
-        c->sending = 1;
-        send_page(ep, c);
-        if (last) c->closing = 1;
+        c->last = last;
+        if (!c->skip) answer(ep, c);
     }
+}
+
+static void drop_content(int ep, struct client *c, ssize_t n) {
+    if (n > 0) c->skip -= n;
+    if (n > 0 && !c->skip) answer(ep, c);
 }
 
 static void serve(int ep, struct client *c) {
@@ -72,9 +86,14 @@ static void serve(int ep, struct client *c) {
         if (c->sending) return;
         watch(ep, c->fd, EPOLLIN, (uint64_t)c);
     }
-    ssize_t r = recv(c->fd, c->in + c->have, sizeof c->in - 1 - c->have, 0);
+    static char content[65536];
+    int in_content = c->skip > 0;
+    ssize_t r = in_content ? recv(c->fd, content, c->skip < sizeof content ? c->skip : sizeof content, 0)
+                           : recv(c->fd, c->in + c->have, sizeof c->in - 1 - c->have, 0);
     int gone = r == 0 || (r < 0 && errno != EAGAIN);
-    if (r > 0) {
+    if (in_content) {
+        drop_content(ep, c, r);
+    } else if (r > 0) {
         c->have += r;
         c->in[c->have] = 0;
         answer_heads(ep, c);

@@ -3,6 +3,7 @@
 //   lg sink PORT                                     endless byte source for bulk TCP
 //   lg gen  PORT CONNS SECS PATH close|keep [RATE]   closed loop, or open loop at RATE requests/s
 //   lg idle PORT CONNS SECS                          one request per connection, then idle
+//   lg idle-tls PORT CONNS SECS h1|h2                the same over TLS, as the version of HTTP that is named
 //   lg bulk PORT CONNS SECS                          drain bytes through a TCP proxy
 //   lg tls  PORT SECS full|resume                    TLS handshake and one request, one after the other
 // Every generator prints one JSON line. Everything stays on 127.0.0.1.
@@ -77,6 +78,7 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "sink")) return sink(atoi(rest[0]));
     if (!strcmp(what, "gen") && n >= 5) return generate(n, rest);
     if (!strcmp(what, "idle") && n >= 3) return idle(rest);
+    if (!strcmp(what, "idle-tls") && n >= 4) return idle_tls(rest);
     if (!strcmp(what, "bulk") && n >= 3) return bulk(rest);
     if (!strcmp(what, "echo")) return echo(atoi(rest[0]));
     if (!strcmp(what, "udp") && n >= 3) return datagrams(rest);

@@ -34,5 +34,6 @@ int generate(int argc, char **argv);
 int idle(char **argv);
 int bulk(char **argv);
 int tls(char **argv);
+int idle_tls(char **argv);
 int echo(int port);
 int datagrams(char **argv);

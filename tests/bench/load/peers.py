@@ -51,6 +51,19 @@ def echoes(port, wait_s=START_WAIT_S):
     return False
 
 
+def end_all(processes):
+    """First politely: a program that counts its own branches writes them down when it ends."""
+    for signal_ in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            try:
+                os.killpg(process.pid, signal_)
+            except OSError:
+                pass
+        end = time.time() + END_WAIT_S
+        while time.time() < end and any(p.poll() is None for p in processes):
+            time.sleep(.02)
+
+
 class Starter:
     """Starts processes on a core, and ends all of them."""
 
@@ -67,16 +80,7 @@ class Starter:
         return process
 
     def end(self):
-        """First politely: a program that counts its own branches writes them down when it ends."""
-        for signal_ in (signal.SIGTERM, signal.SIGKILL):
-            for process in self.processes:
-                try:
-                    os.killpg(process.pid, signal_)
-                except OSError:
-                    pass
-            end = time.time() + END_WAIT_S
-            while time.time() < end and any(p.poll() is None for p in self.processes):
-                time.sleep(.02)
+        end_all(self.processes)
 
 
 class Peer:
@@ -110,7 +114,7 @@ class Peer:
                     raise LeftOut(f"{self.name} (no answer on {ability}: {log.read()[-300:].strip()})")
         self.pids = []
         self.results = {}
-        self.memory = {}
+        self.memory = {}  # by how the idle client speaks
         self.version = self._version()
 
     def _program(self, wanted=None):
@@ -137,6 +141,9 @@ class Peer:
     def settle(self):
         """Looks up which processes the proxy consists of, once it runs."""
         self.pids = [pid for process in self.processes for pid in machine.family(process.pid)]
+
+    def stop(self):
+        end_all(self.processes)
 
     def records(self):
         """What became of its log records: lines in its log, and the counts that it keeps itself."""

@@ -2,7 +2,7 @@
 import os
 import statistics
 
-from scenes import BARS, IDLE_BAR, P99_BAR, P99_SCENE, ROUNDS_MIN
+from scenes import BARS, IDLE_BARS, P99_BAR, P99_SCENE, ROUNDS_MIN
 
 
 def median(values):
@@ -47,7 +47,7 @@ def collect(peers, base, scenes):
     for peer in peers:
         rows = {name: figures(peer, base, name, scene.unit) for name, scene in scenes.items()}
         document[peer.name] = {name: row for name, row in rows.items() if row}
-        document[peer.name].update(peer.memory, version=peer.version, records=peer.records())
+        document[peer.name].update(idle=peer.memory, version=peer.version, records=peer.records())
         if peer is not base:
             document[peer.name]["verdicts"] = verdicts(peer, document[peer.name])
     return document
@@ -69,8 +69,9 @@ def verdicts(peer, row):
             judge(scene, row[scene]["ratio"], bar, len(row[scene]["ratios"]))
     if row.get(P99_SCENE, {}).get("p99_ratio"):
         judge("p99 of " + P99_SCENE, row[P99_SCENE]["p99_ratio"], P99_BAR, len(row[P99_SCENE]["p99_ratios"]))
-    if peer.memory.get("idle_bytes"):
-        judge("idle connection, bytes", round(peer.memory["idle_bytes"]), IDLE_BAR, None)
+    for kind, bar in IDLE_BARS.items():
+        if peer.memory.get(kind, {}).get("bytes"):
+            judge(f"idle {kind} connection, bytes", round(peer.memory[kind]["bytes"]), bar, None)
     return found
 
 
@@ -100,9 +101,10 @@ def show(peers, base, scenes, document, left_out, run_line, judged):
     for peer in peers:
         d = document[peer.name]
         rate = d.get("h1_rate", {})
-        print(f"{peer.name:<{width}} p50 {rate.get('p50') or 0:>8.0f}  p99 {rate.get('p99') or 0:>8.0f}   "
-              f"idle {d.get('idle_bytes') or 0:>8.0f} B ({d.get('idle_open', 0)} connections)  "
-              f"size {d.get('rss_kb', 0)} -> {d.get('rss_idle_kb', 0)} KiB")
+        idle = "  ".join(
+            f"idle {kind} {m['bytes'] or 0:>6.0f} B ({m['open']} connections, {m['rss_kb']} -> {m['rss_idle_kb']} KiB)"
+            for kind, m in d["idle"].items())
+        print(f"{peer.name:<{width}} p50 {rate.get('p50') or 0:>8.0f}  p99 {rate.get('p99') or 0:>8.0f}   {idle}")
 
     print("\nlog records (requests measured; lines found in the log; the proxy's own counts)")
     for peer in peers:

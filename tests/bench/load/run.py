@@ -38,7 +38,7 @@ import time
 import machine
 import peers as peer_list
 import report
-from scenes import QUICK, ROUNDS_MIN, SCENES, USUAL, WARM_UP, read_output
+from scenes import IDLE_TLS_SHARE, QUICK, ROUNDS_MIN, SCENES, USUAL, WARM_UP, read_output
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -85,19 +85,22 @@ def prepare(work):
         for part in ("cert", "key"):
             with open(files[part]) as f:
                 both.write(f.read())
-    os.chmod(files["key"], 0o644)
+    files["upload"] = work + "/upload"
+    with open(files["upload"], "wb") as upload:
+        upload.write(b"u" * 65536)
     return lg, files
 
 
 class Run:
     """One run over all peers and scenes."""
 
-    def __init__(self, options, lg, peers):
-        self.o, self.lg, self.peers = options, lg, peers
+    def __init__(self, options, lg, files, peers, again):
+        """`again` starts a peer once more, beside the first."""
+        self.o, self.lg, self.files, self.peers, self.again = options, lg, files, peers, again
 
     def measure(self, peer, name, secs):
         scene = SCENES[name]
-        command = [w.replace("{lg}", self.lg) for w in scene.command(peer.port(scene.port), secs)]
+        command = [w.replace("{lg}", self.lg).replace("{upload}", self.files["upload"]) for w in scene.command(peer.port(scene.port), secs)]
         clocks = lambda: (machine.cpu_ticks(peer.pids), machine.cpu_ns(peer.pids), time.monotonic_ns())
         ticks, cpu, wall = clocks()
         generator = subprocess.Popen(
@@ -118,28 +121,51 @@ class Run:
         figures.update(cpu_us=cpu / 1e3 / figures["done"], busy=cpu / wall, user=user / max(1, user + system))
         return figures
 
-    def idle_memory(self, peer):
-        subprocess.run([self.lg, "gen", str(peer.port("h1")), "1", "0.2", "/1k", "keep"], stdout=subprocess.DEVNULL)
+    def idle_memory(self, peer, kind):
+        """Bytes of an idle client connection that speaks `kind`, after one request; the peer is fresh but for a few."""
+        port = peer.port("h1" if kind == "h1" else "tls")
+        count = self.o.idle if kind == "h1" else max(1, self.o.idle // IDLE_TLS_SHARE)
+
+        def holder(count, secs):
+            command = [self.lg, "idle", str(port), str(count), secs]
+            if kind != "h1":
+                command[1:] = ["idle-tls", *command[2:], "h2" if kind == "h2" else "h1"]
+            return subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, preexec_fn=machine.on_core(self.o.gen_core))
+
+        holder(8, "0").wait(20)
+        time.sleep(.2)
         before = machine.memory_kib(peer.pids)
-        holder = subprocess.Popen(
-            [self.lg, "idle", str(peer.port("h1")), str(self.o.idle), "2"], stdout=subprocess.PIPE, text=True,
-            preexec_fn=machine.on_core(self.o.gen_core))
-        line = holder.stdout.readline()
+        held = holder(count, "2")
+        line = held.stdout.readline()
         time.sleep(1)
         count, after = (json.loads(line)["open"] if line else 0), machine.memory_kib(peer.pids)
-        peer.memory = {"idle_bytes": (after - before) * 1024 / count if count else None, "idle_open": count,
-                       "rss_kb": before, "rss_idle_kb": after}
+        figures = {"bytes": (after - before) * 1024 / count if count else None, "open": count,
+                   "rss_kb": before, "rss_idle_kb": after}
         try:
-            holder.wait(20)
+            held.wait(20)
         except subprocess.TimeoutExpired:
-            holder.kill()
+            held.kill()
         time.sleep(.2)
+        return figures
+
+    def all_idle(self):
+        for peer in self.peers:
+            for kind, scene in (("h1", "h1_keep"), ("tls", "https_keep"), ("h2", "h2_tls")):
+                if kind not in peer.has or scene not in self.o.scenes:
+                    continue
+                if kind == "h1":
+                    peer.memory[kind] = self.idle_memory(peer, kind)
+                    continue
+                # What an earlier kind held may be used anew: a process of its own.
+                fresh = self.again(peer)
+                peer.memory[kind] = self.idle_memory(fresh, kind)
+                fresh.stop()
 
     def rounds(self, began):
         """All rounds that the time allows; returns how many."""
-        for peer in self.peers:
-            if self.o.idle and "h1" in peer.has:
-                self.idle_memory(peer)
+        if self.o.idle:
+            self.all_idle()
         for peer in self.peers:
             for name in self.o.scenes:
                 slow = name in ("https_keep", "h2_tls") and self.o.quick
@@ -193,7 +219,16 @@ def main():
         time.sleep(.5)
         for peer in running:
             peer.settle()
-        done = Run(options, lg, running).rounds(began)
+
+        def again(peer):
+            number[0] += 1
+            twin = peer_list.Peer(peer.folder, number[0], work, files, options.proxy_core, starter,
+                                  f"{peer.name}-again-{number[0]}", peer.values["bin"] or None)
+            twin.settle()
+            return twin
+
+        number = [len(rows)]
+        done = Run(options, lg, files, running, again).rounds(began)
         time.sleep(.5)  # logs that are written in batches
         base = next((p for p in running if p.name == options.base), running[0])
         document = report.collect(running, base, options.scenes)
