@@ -1,11 +1,14 @@
 //! The handshake of a client that speaks TLS, before it is served.
 
+use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::rc::Rc;
 
 use super::introduce::Arriving;
 use super::record::{End, Ends, Trace, finish};
 use crate::config::ServiceIndex;
-use crate::rt::{Rt, Stream};
+use crate::limits::{PARTING_BYTES_MAX, PARTING_READ_BYTES, PARTING_US};
+use crate::rt::{Now, Rt, Stream};
 use crate::tls::{Agreed, Unshaken, greet};
 use crate::worker::{Generation, TimeOuts, Worker};
 
@@ -24,10 +27,10 @@ pub async fn welcome<R: Rt>(
     let arriving = Arriving::new(&worker);
     let begin = worker.rt.now();
     let greeted = greet(front, &mut stream, TimeOuts::at(begin, front.handshake_us)).await;
-    drop(arriving);
     let counts = &plan.service(service).counts;
     match greeted {
         Ok(agreed) => {
+            drop(arriving);
             counts.tls_handshakes[place(&agreed)].inc();
             serve(&worker, stream, ends);
         }
@@ -42,8 +45,41 @@ pub async fn welcome<R: Rt>(
             }
             let trace = Trace { begin, refused: Some(why.text()), ..Trace::default() };
             finish(&worker, &plan, service, ends, &trace, End::Handshake);
+            if why.is_told() {
+                part(&worker.rt, &stream).await;
+            }
         }
     }
+}
+
+/// Closes so that the alert which says why still arrives: ends our side, then reads and drops what the client is still
+/// sending, until it closes as well, for a moment at most. A close with unread bytes would be a reset, which may overtake
+/// the alert.
+//= TLS-HANDSHAKE-03
+async fn part<R: Rt>(rt: &R, stream: &R::Stream) {
+    stream.shutdown(Shutdown::Write);
+    let until = Now(rt.now().0 + PARTING_US);
+    let mut left = PARTING_BYTES_MAX;
+    while left > 0 && rt.now() < until {
+        match drop_some(stream) {
+            Ok(0) => return,
+            Ok(count) => left = left.saturating_sub(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if stream.readable(until).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+    // It sends without end: from here on it has to wait for itself, and has the alert meanwhile.
+    rt.sleep_until(until).await;
+}
+
+/// Reads for nobody. Nothing of it is kept while the connection waits.
+fn drop_some(stream: &impl Stream) -> std::io::Result<usize> {
+    stream.try_read(&mut [0; PARTING_READ_BYTES])
 }
 
 /// Where a handshake is counted in [`ServiceMetrics::tls_handshakes`](crate::metrics::ServiceMetrics).

@@ -57,6 +57,13 @@ pub const TICKET_BYTES_MAX: usize = 16 << 10;
 /// withstand quantum computers, a ticket), as no client is asked for certificates. They are kept until the message is
 /// whole; so a handshake stays within [`sizes::CONNECTION_BYTES`].
 pub const HANDSHAKE_BYTES_MAX: usize = 28 << 10;
+/// Bytes that are read and dropped of a client whose handshake failed, so that the close does not overtake the alert that
+/// says why: twice what a client sends before it reads (its first message and early data).
+pub const PARTING_BYTES_MAX: usize = 256 << 10;
+/// Bytes of one such read.
+pub const PARTING_READ_BYTES: usize = 4 << 10;
+/// How long that takes at most, microseconds.
+pub const PARTING_US: u64 = 1_000_000;
 /// Bytes of a name that a client asks for, as the log shows it: a host name has at most 253.
 pub const SERVER_NAME_BYTES_MAX: usize = 255;
 /// Bytes of one read from a connection that speaks TLS: four of the largest records, so that a large body costs a system

@@ -58,6 +58,11 @@ impl Unshaken {
         }
     }
 
+    /// Says whether the client was told why, by an alert.
+    pub fn is_told(self) -> bool {
+        !matches!(self, Unshaken::Late | Unshaken::Unbegun | Unshaken::Gone | Unshaken::Alert)
+    }
+
     /// What the log says.
     //= TLS-LOG-02
     pub fn text(self) -> &'static str {

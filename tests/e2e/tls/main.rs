@@ -1,5 +1,6 @@
 //! Clients that speak TLS, by other people's libraries: curl, OpenSSL, Python.
 
+mod attacks;
 mod certificates;
 mod clients;
 mod files;
