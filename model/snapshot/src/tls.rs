@@ -1,14 +1,12 @@
 //! Certificates and habits of services whose clients speak TLS.
 
-use std::collections::BTreeMap;
+mod fit;
 
-use crate::Snapshot;
-use crate::ignored::report;
-use crate::limits;
-use crate::read::{Reader, printable, section, words};
+pub(crate) use fit::find;
+
+use crate::read::{section, words};
 use crate::rules;
 use crate::secret::Secret;
-use crate::service::{Protocol, VirtualService};
 
 section! {
     /// A certificate with its key, both in files, which are read when the configuration is loaded.
@@ -100,97 +98,5 @@ impl CipherSuite {
             Self::Aes256GcmSha384 | Self::Aes128GcmSha256 | Self::Chacha20Poly1305Sha256 => TlsVersion::V13,
             _ => TlsVersion::V12,
         }
-    }
-}
-
-/// What does not fit between services, their certificates and their profiles.
-//= TLS-CHECK-01
-pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
-    if snapshot.ticket_key.len() > limits::TICKET_KEYS_MAX {
-        let (got, max) = (snapshot.ticket_key.len(), limits::TICKET_KEYS_MAX);
-        report(reader, "ticket_key", &format!("{got} keys, at most {max} are taken"), "remove the oldest");
-    }
-    let is_used = |service: &VirtualService| !service.certificates.is_empty();
-    if !snapshot.ticket_key.is_empty() && !snapshot.virtual_service.iter().any(is_used) {
-        let fix = "give a service certificates, or remove it";
-        report(reader, "ticket_key[0]", "no service's clients speak TLS", fix);
-    }
-    for (index, profile) in snapshot.tls_profile.iter().enumerate() {
-        judge(reader, &format!("tls_profile[{index}]"), profile);
-    }
-    for (index, service) in snapshot.virtual_service.iter().enumerate() {
-        let at = format!("virtual_service[{index}]");
-        let list = format!("{at}.certificates");
-        if service.certificates.is_empty() {
-            if service.tls_profile != "default" && !reader.is_bad_within(&list) {
-                let fix = "name a [[certificate]] in certificates, or remove it";
-                report(reader, &format!("{at}.tls_profile"), "the service's clients speak no TLS", fix);
-            }
-            continue;
-        }
-        if service.certificates.len() > limits::SERVICE_CERTIFICATES_MAX {
-            let (got, max) = (service.certificates.len(), limits::SERVICE_CERTIFICATES_MAX);
-            report(
-                reader,
-                &list,
-                &format!("{got} certificates, at most {max} are taken"),
-                "split the service",
-            );
-        }
-        if service.protocol == Protocol::Udp {
-            let fix = "set protocol = \"http\" or \"tcp\", or remove it";
-            report(reader, &list, "TLS needs a stream of bytes, and datagrams are none", fix);
-        }
-        let mut seen = BTreeMap::new();
-        for (n, name) in service.certificates.iter().enumerate() {
-            let path = format!("{list}[{n}]");
-            if let Some(first) = seen.insert(name.as_str(), n) {
-                let reason = format!("\"{}\" is {list}[{first}] already", printable(name));
-                report(reader, &path, &reason, "remove one of the two");
-            }
-        }
-    }
-}
-
-//= TLS-CHECK-01
-fn judge(reader: &mut Reader, at: &str, profile: &TlsProfile) {
-    let (low, high) = (profile.min_version, profile.max_version);
-    if low > high {
-        let reason = format!("it is above max_version = \"{high}\"");
-        report(reader, &format!("{at}.min_version"), &reason, "lower it, or raise max_version");
-        return;
-    }
-    let spoken = |version: TlsVersion| low <= version && version <= high;
-    let mut seen = Vec::new();
-    for (n, suite) in profile.cipher_suites.iter().enumerate() {
-        let path = format!("{at}.cipher_suites[{n}]");
-        if !spoken(suite.version()) {
-            let reason = format!("it belongs to TLS {}, which the profile does not speak", suite.version());
-            report(reader, &path, &reason, "remove it");
-        } else if seen.contains(suite) {
-            report(reader, &path, "it stands in the list already", "remove it");
-        }
-        seen.push(*suite);
-    }
-    for version in [TlsVersion::V12, TlsVersion::V13].into_iter().filter(|version| spoken(*version)) {
-        let has = profile.cipher_suites.iter().any(|suite| suite.version() == version);
-        if !profile.cipher_suites.is_empty() && !has && !reader.is_bad_within(&format!("{at}.cipher_suites"))
-        {
-            let reason = format!("none of them belongs to TLS {version}, which the profile speaks");
-            let fix = "add one, or speak the other version only (min_version, max_version)";
-            report(reader, &format!("{at}.cipher_suites"), &reason, fix);
-        }
-    }
-    let mut seen = Vec::new();
-    for (n, group) in profile.groups.iter().enumerate() {
-        if seen.contains(group) {
-            report(reader, &format!("{at}.groups[{n}]"), "it stands in the list already", "remove it");
-        }
-        seen.push(*group);
-    }
-    let unread = reader.is_bad_within(&format!("{at}.groups"));
-    if profile.groups == [KeyGroup::X25519MlKem768] && low == TlsVersion::V12 && !unread {
-        let reason = "TLS 1.2, which the profile speaks, has none of them";
-        report(reader, &format!("{at}.groups"), reason, "add \"x25519\", or set min_version = \"1.3\"");
     }
 }
