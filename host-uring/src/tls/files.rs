@@ -14,7 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, SignatureAlgorithm};
 use zeroize::Zeroize;
 
-use super::der::{self, Facts};
+use super::x509::{self, Facts};
 use crate::limits::{CERTIFICATE_CHAIN_MAX, CERTIFICATE_FILE_BYTES_MAX};
 
 /// Bits of a file's mode that let everybody read or write it.
@@ -111,7 +111,7 @@ fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {
             "it holds {got} certificates, at most {CERTIFICATE_CHAIN_MAX} are sent to clients; leave out those that do not lead from the first one to a root"
         )));
     }
-    let facts = der::facts(&chain[0]).ok_or_else(|| said("its first part is no certificate".to_owned()))?;
+    let facts = x509::facts(&chain[0]).ok_or_else(|| said("its first part is no certificate".to_owned()))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     if now > facts.not_after {

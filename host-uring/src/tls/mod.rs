@@ -4,7 +4,6 @@
 //! [`Secured`]), the client's side for health monitors.
 
 mod client;
-mod der;
 mod files;
 mod greet;
 mod judge;
@@ -14,6 +13,7 @@ mod session;
 mod tickets;
 #[cfg(test)]
 mod turns;
+mod x509;
 
 pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
 pub use files::examine;
