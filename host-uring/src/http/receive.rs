@@ -18,7 +18,7 @@ use super::record::{Trace, class_of};
 use super::room::for_pipe;
 use super::send::{Leg, takes_interims};
 use super::silence::{Unanswered, Unheard, await_answer, lost, server_readable};
-use super::wait::{Burst, Halt, others_turn, write_all, write_some};
+use super::wait::{Burst, Halt, others_turn, write_all, write_some, write_soon};
 use crate::rt::{Now, Rt, Stream};
 use crate::upstream::ServerConn;
 
@@ -357,7 +357,10 @@ async fn pass_answer<R: Rt>(
         leg.progress.answering.set(true);
         client.open_ended.set(open_ended);
         let used = offset + taken.consumed;
-        let halted = match write_some(&client.stream, down.gather, filled) {
+        let left = down.gather.len() as u64;
+        let soon = sent.keep_alive && down.decoder.is_done() && write_soon(&client.stream, down.gather);
+        let written = if soon { Ok(left) } else { write_some(&client.stream, down.gather, filled) };
+        let halted = match written {
             Ok(bytes) => {
                 down.trace.tx_bytes += bytes;
                 None

@@ -351,7 +351,9 @@ impl Stream for Socket {
 
     fn write_soon(&self, bytes: &[u8]) -> bool {
         let inner = &*self.rt.inner;
-        inner.soon.borrow_mut().push(self.fd.as_raw_fd(), bytes, inner.exec.is_crowd())
+        // A peer that may be gone is written to at once: who writes wants to know.
+        inner.is_silent(&self.watch)
+            && inner.soon.borrow_mut().push(self.fd.as_raw_fd(), bytes, inner.exec.is_crowd())
     }
 
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -18,6 +18,9 @@ pub(super) const LARGE_BYTES: usize = 8192;
 /// … many messages after it go out at once: answers to requests that were sent together come together, and a crowd of
 /// large ones is more than the processor's cache holds (measured: a tenth dearer).
 const AT_ONCE: u32 = 256;
+/// While so many sockets have no room, nothing waits: each is tried with each turn, and peers that do not read must not
+/// make that dear.
+const STUCK_MAX: usize = 8;
 
 /// Messages that wait for the turn's end.
 #[derive(Default)]
@@ -28,12 +31,11 @@ pub(super) struct Soon {
     fds: u64,
     /// So many messages do not wait.
     at_once: u32,
-    /// What its socket had no room for: tried again with each turn. As many as there are sockets at most, one each.
+    /// What its socket had no room for: tried again with each turn.
     stuck: Vec<Stuck>,
 }
 
 struct Message {
-    /// [`NOBODY`]: the socket was closed meanwhile.
     fd: RawFd,
     end: usize,
 }
@@ -43,13 +45,12 @@ struct Stuck {
     rest: Vec<u8>,
 }
 
-const NOBODY: RawFd = -1;
-
 impl Soon {
     /// Takes a message of a task beside which `others` are ready, or not; it goes out with the next [`Soon::flush`].
     /// `false`: it is not worth it.
     pub(super) fn push(&mut self, fd: RawFd, bytes: &[u8], others: bool) -> bool {
-        if bytes.len() > MESSAGE_BYTES_MAX || (self.messages.is_empty() && !others) || self.waits(fd) {
+        let is_fit = bytes.len() <= MESSAGE_BYTES_MAX && self.stuck.len() < STUCK_MAX && !self.waits(fd);
+        if !is_fit || (self.messages.is_empty() && !others) {
             return false;
         }
         if self.at_once > 0 {
@@ -89,15 +90,13 @@ impl Soon {
             || self.stuck.iter().any(|stuck| stuck.fd == fd)
     }
 
-    /// The socket is about to be closed: what waits for it is not sent.
+    /// The socket is about to be closed: what waits for it goes, as far as there is room.
     #[inline]
     pub(super) fn forget(&mut self, fd: RawFd) {
-        if self.fds & bit(fd) != 0 {
-            for message in self.messages.iter_mut().filter(|message| message.fd == fd) {
-                message.fd = NOBODY;
-            }
+        if self.waits(fd) {
+            self.flush();
+            self.stuck.retain(|stuck| stuck.fd != fd);
         }
-        self.stuck.retain(|stuck| stuck.fd != fd);
     }
 
     /// Says whether something waits for room in its socket.
@@ -116,9 +115,6 @@ impl Soon {
         for message in self.messages.drain(..) {
             let bytes = &self.bytes[start..message.end];
             start = message.end;
-            if message.fd == NOBODY {
-                continue;
-            }
             let sent = send(message.fd, bytes);
             if sent < bytes.len() {
                 self.stuck.push(Stuck { fd: message.fd, rest: bytes[sent..].to_vec() });
@@ -171,7 +167,7 @@ mod tests {
 
     //= test SE-TURN-01
     #[test]
-    fn messages_wait_for_the_end_of_the_turn_and_those_of_closed_sockets_are_not_sent() {
+    fn messages_wait_for_the_end_of_the_turn_or_for_the_close_of_their_socket() {
         let mut soon = Soon::default();
         let mut pairs: Vec<_> = (0..MESSAGES_MAX + 1).map(|_| pair()).collect();
         assert!(!soon.push(pairs[0].0.as_raw_fd(), b"alone", false), "nobody to wait for");
@@ -181,17 +177,31 @@ mod tests {
         }
         assert!(!soon.push(pairs[3].0.as_raw_fd(), b"a second one", true), "its turn comes after the first");
         assert_eq!(got(&mut pairs[0].1), b"");
-        soon.forget(pairs[7].0.as_raw_fd());
         assert!(soon.push(pairs[MESSAGES_MAX].0.as_raw_fd(), b"one more", true));
-        for (n, (_, theirs)) in pairs.iter_mut().enumerate() {
-            let expected = match n {
-                7 | MESSAGES_MAX => String::new(),
-                _ => format!("request {n}"),
-            };
-            assert_eq!(got(theirs), expected.as_bytes(), "all but the last are sent, as no more may wait");
+        for (n, (_, theirs)) in pairs.iter_mut().enumerate().take(MESSAGES_MAX) {
+            assert_eq!(got(theirs), format!("request {n}").as_bytes(), "no more may wait");
+        }
+        assert_eq!(got(&mut pairs[MESSAGES_MAX].1), b"");
+        soon.forget(pairs[MESSAGES_MAX].0.as_raw_fd());
+        assert_eq!(got(&mut pairs[MESSAGES_MAX].1), b"one more", "a close loses nothing");
+        assert!(soon.push(pairs[0].0.as_raw_fd(), b"next", true));
+        soon.flush();
+        assert_eq!(got(&mut pairs[0].1), b"next");
+    }
+
+    //= test SE-TURN-01
+    #[test]
+    fn nothing_waits_while_many_sockets_have_no_room_and_closed_ones_are_forgotten() {
+        let mut soon = Soon::default();
+        let mut pairs: Vec<_> = (0..STUCK_MAX + 1).map(|_| pair()).collect();
+        for (ours, _) in pairs.iter_mut().take(STUCK_MAX) {
+            while ours.write(&[b'f'; 1000]).is_ok() {}
+            assert!(soon.push(ours.as_raw_fd(), b"answer", true));
         }
         soon.flush();
-        assert_eq!(got(&mut pairs[MESSAGES_MAX].1), b"one more");
+        assert!(!soon.push(pairs[STUCK_MAX].0.as_raw_fd(), b"answer", true));
+        soon.forget(pairs[0].0.as_raw_fd());
+        assert!(soon.push(pairs[STUCK_MAX].0.as_raw_fd(), b"answer", true));
     }
 
     //= test SE-TURN-01
@@ -224,7 +234,7 @@ mod tests {
         let mut soon = Soon::default();
         let (ours, mut theirs) = pair();
         assert!(soon.push(ours.as_raw_fd(), b"request", true));
-        soon.before(NOBODY, LARGE_BYTES).expect("nothing waits for it");
+        soon.before(-1, LARGE_BYTES).expect("nothing waits for it");
         assert_eq!(got(&mut theirs), b"request");
         for _ in 0..AT_ONCE {
             assert!(!soon.push(ours.as_raw_fd(), b"next", true));
