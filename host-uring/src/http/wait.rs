@@ -87,7 +87,8 @@ pub fn write_some<S: Stream>(stream: &S, gather: &mut Gather, buffer: &[u8]) -> 
 /// `false`: it has to be written as usual.
 //= SE-TURN-01
 pub fn write_soon<S: Stream>(stream: &S, gather: &mut Gather) -> bool {
-    let taken = gather.single().is_some_and(|text| stream.write_soon(text));
+    let taken =
+        gather.single().is_some_and(|text| stream.write_soon(text.len(), |all| all.extend_from_slice(text)));
     if taken {
         gather.clear();
     }

@@ -144,8 +144,8 @@ pub trait Stream: 'static {
     }
 
     /// Takes a short message that goes out a moment later, together with those of the other tasks that are ready; `false`:
-    /// it has to be written as usual. What the peer does not take then goes out when it does; of a failure a read tells.
-    fn write_soon(&self, _bytes: &[u8]) -> bool {
+    /// it has to be written as usual, and nobody asked for it. `fill` appends it, `most` bytes at most. What the peer does not take then goes out when it does; of a failure a read tells.
+    fn write_soon(&self, _most: usize, _fill: impl FnOnce(&mut Vec<u8>)) -> bool {
         false
     }
 

@@ -349,11 +349,11 @@ impl Stream for Socket {
         sys::peek(self.fd.as_fd(), into)
     }
 
-    fn write_soon(&self, bytes: &[u8]) -> bool {
+    fn write_soon(&self, most: usize, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
         let inner = &*self.rt.inner;
         // A peer that may be gone is written to at once: who writes wants to know.
         inner.is_silent(&self.watch)
-            && inner.soon.borrow_mut().push(self.fd.as_raw_fd(), bytes, inner.exec.is_crowd())
+            && inner.soon.borrow_mut().push(self.fd.as_raw_fd(), most, inner.exec.is_crowd(), fill)
     }
 
     fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -46,10 +46,16 @@ struct Stuck {
 }
 
 impl Soon {
-    /// Takes a message of a task beside which `others` are ready, or not; it goes out with the next [`Soon::flush`].
-    /// `false`: it is not worth it.
-    pub(super) fn push(&mut self, fd: RawFd, bytes: &[u8], others: bool) -> bool {
-        let is_fit = bytes.len() <= MESSAGE_BYTES_MAX && self.stuck.len() < STUCK_MAX && !self.waits(fd);
+    /// Takes a message of `most` bytes at most, which `fill` appends, of a task beside which `others` are ready, or not; it
+    /// goes out with the next [`Soon::flush`]. `false`: it is not worth it, and was not filled in.
+    pub(super) fn push(
+        &mut self,
+        fd: RawFd,
+        most: usize,
+        others: bool,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let is_fit = most <= MESSAGE_BYTES_MAX && self.stuck.len() < STUCK_MAX && !self.waits(fd);
         if !is_fit || (self.messages.is_empty() && !others) {
             return false;
         }
@@ -60,7 +66,7 @@ impl Soon {
         if self.messages.len() >= MESSAGES_MAX {
             self.flush();
         }
-        self.bytes.extend_from_slice(bytes);
+        fill(&mut self.bytes);
         self.messages.push(Message { fd, end: self.bytes.len() });
         self.fds |= bit(fd);
         true
@@ -159,6 +165,10 @@ mod tests {
         (ours, theirs)
     }
 
+    fn push(soon: &mut Soon, fd: RawFd, bytes: &[u8], others: bool) -> bool {
+        soon.push(fd, bytes.len(), others, |all| all.extend_from_slice(bytes))
+    }
+
     fn got(from: &mut UnixStream) -> Vec<u8> {
         let mut all = Vec::new();
         let _ = from.read_to_end(&mut all);
@@ -170,21 +180,24 @@ mod tests {
     fn messages_wait_for_the_end_of_the_turn_or_for_the_close_of_their_socket() {
         let mut soon = Soon::default();
         let mut pairs: Vec<_> = (0..MESSAGES_MAX + 1).map(|_| pair()).collect();
-        assert!(!soon.push(pairs[0].0.as_raw_fd(), b"alone", false), "nobody to wait for");
-        assert!(!soon.push(pairs[0].0.as_raw_fd(), &[0; MESSAGE_BYTES_MAX + 1], true), "too long");
+        assert!(!push(&mut soon, pairs[0].0.as_raw_fd(), b"alone", false), "nobody to wait for");
+        assert!(!push(&mut soon, pairs[0].0.as_raw_fd(), &[0; MESSAGE_BYTES_MAX + 1], true), "too long");
         for (n, (ours, _)) in pairs.iter().enumerate().take(MESSAGES_MAX) {
-            assert!(soon.push(ours.as_raw_fd(), format!("request {n}").as_bytes(), true));
+            assert!(push(&mut soon, ours.as_raw_fd(), format!("request {n}").as_bytes(), true));
         }
-        assert!(!soon.push(pairs[3].0.as_raw_fd(), b"a second one", true), "its turn comes after the first");
+        assert!(
+            !push(&mut soon, pairs[3].0.as_raw_fd(), b"a second one", true),
+            "its turn comes after the first"
+        );
         assert_eq!(got(&mut pairs[0].1), b"");
-        assert!(soon.push(pairs[MESSAGES_MAX].0.as_raw_fd(), b"one more", true));
+        assert!(push(&mut soon, pairs[MESSAGES_MAX].0.as_raw_fd(), b"one more", true));
         for (n, (_, theirs)) in pairs.iter_mut().enumerate().take(MESSAGES_MAX) {
             assert_eq!(got(theirs), format!("request {n}").as_bytes(), "no more may wait");
         }
         assert_eq!(got(&mut pairs[MESSAGES_MAX].1), b"");
         soon.forget(pairs[MESSAGES_MAX].0.as_raw_fd());
         assert_eq!(got(&mut pairs[MESSAGES_MAX].1), b"one more", "a close loses nothing");
-        assert!(soon.push(pairs[0].0.as_raw_fd(), b"next", true));
+        assert!(push(&mut soon, pairs[0].0.as_raw_fd(), b"next", true));
         soon.flush();
         assert_eq!(got(&mut pairs[0].1), b"next");
     }
@@ -196,12 +209,12 @@ mod tests {
         let mut pairs: Vec<_> = (0..STUCK_MAX + 1).map(|_| pair()).collect();
         for (ours, _) in pairs.iter_mut().take(STUCK_MAX) {
             while ours.write(&[b'f'; 1000]).is_ok() {}
-            assert!(soon.push(ours.as_raw_fd(), b"answer", true));
+            assert!(push(&mut soon, ours.as_raw_fd(), b"answer", true));
         }
         soon.flush();
-        assert!(!soon.push(pairs[STUCK_MAX].0.as_raw_fd(), b"answer", true));
+        assert!(!push(&mut soon, pairs[STUCK_MAX].0.as_raw_fd(), b"answer", true));
         soon.forget(pairs[0].0.as_raw_fd());
-        assert!(soon.push(pairs[STUCK_MAX].0.as_raw_fd(), b"answer", true));
+        assert!(push(&mut soon, pairs[STUCK_MAX].0.as_raw_fd(), b"answer", true));
     }
 
     //= test SE-TURN-01
@@ -214,17 +227,17 @@ mod tests {
         while let Ok(count) = ours.write(&[b'f'; 1000]) {
             filled += count;
         }
-        assert!(soon.push(fd, b"request", true));
+        assert!(push(&mut soon, fd, b"request", true));
         soon.flush();
         assert!(soon.is_stuck());
-        assert!(!soon.push(fd, b"second", true));
+        assert!(!push(&mut soon, fd, b"second", true));
         assert_eq!(soon.before(fd, 1).map_err(|error| error.kind()), Err(io::ErrorKind::WouldBlock));
         assert_eq!(got(&mut theirs).len(), filled);
         soon.before(fd, 1).expect("room");
         assert!(!soon.is_stuck());
         assert_eq!(got(&mut theirs), b"request");
         drop(theirs);
-        assert!(soon.push(fd, b"too late", true));
+        assert!(push(&mut soon, fd, b"too late", true));
         soon.flush();
         assert!(!soon.is_stuck(), "a failed connection wants nothing more");
     }
@@ -233,12 +246,12 @@ mod tests {
     fn a_large_write_sends_what_waits_and_makes_many_messages_go_at_once() {
         let mut soon = Soon::default();
         let (ours, mut theirs) = pair();
-        assert!(soon.push(ours.as_raw_fd(), b"request", true));
+        assert!(push(&mut soon, ours.as_raw_fd(), b"request", true));
         soon.before(-1, LARGE_BYTES).expect("nothing waits for it");
         assert_eq!(got(&mut theirs), b"request");
         for _ in 0..AT_ONCE {
-            assert!(!soon.push(ours.as_raw_fd(), b"next", true));
+            assert!(!push(&mut soon, ours.as_raw_fd(), b"next", true));
         }
-        assert!(soon.push(ours.as_raw_fd(), b"next", true));
+        assert!(push(&mut soon, ours.as_raw_fd(), b"next", true));
     }
 }

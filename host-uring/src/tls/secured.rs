@@ -135,8 +135,11 @@ impl<S: Stream> Stream for Secured<S> {
         }
     }
 
-    fn write_soon(&self, bytes: &[u8]) -> bool {
-        self.session.is_none() && self.socket.write_soon(bytes)
+    fn write_soon(&self, most: usize, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
+        match &self.session {
+            None => self.socket.write_soon(most, fill),
+            Some(session) => session.write_soon(&self.socket, most, fill),
+        }
     }
 
     fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin {

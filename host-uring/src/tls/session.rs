@@ -278,6 +278,32 @@ impl Session {
         }
     }
 
+    /// Leaves a message to the runtime, as [`Stream::write_soon`] does.
+    //= TLS-WRITE-01
+    //= SE-TURN-01
+    pub(super) fn write_soon(
+        &self,
+        socket: &impl Stream,
+        most: usize,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let mut connection = self.connection.borrow_mut();
+        // It is one record, behind which nothing waits: all of it goes to the runtime, or nothing is sealed.
+        let is_fit = most < RECORD_BYTES && !self.owed.get() && !connection.wants_write();
+        is_fit
+            && socket.write_soon(most + RECORD_OVERHEAD, |all| {
+                let start = all.len();
+                fill(all);
+                let sealed = connection.writer().write(&all[start..]);
+                debug_assert!(
+                    sealed.is_ok_and(|sealed| sealed == all.len() - start),
+                    "less than a buffer's worth"
+                );
+                all.truncate(start);
+                while connection.wants_write() && connection.write_tls(all).is_ok() {}
+            })
+    }
+
     /// Bytes that a write takes where the socket has room for so many.
     pub(super) fn room(&self, socket_room: usize) -> usize {
         let records = socket_room.div_ceil(RECORD_BYTES + RECORD_OVERHEAD);

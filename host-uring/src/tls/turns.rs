@@ -1,8 +1,8 @@
-//! Clients that send much and say little.
+//! Clients that send much and say little, and servers that have little to say.
 
 use std::cell::Cell;
-use std::io::{self, ErrorKind, IoSlice, Write};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{Securable, Secured};
 use crate::limits::sizes::CONNECTION_BYTES;
 use crate::limits::{TLS_READ_BYTES, TLS_WASTE_BYTES_MAX};
 use crate::rt::memory::{Memory, MemoryStream};
-use crate::rt::{NEVER, Rt, Stream, give_way};
+use crate::rt::{Backend, NEVER, Now, Rt, Sockets, Stream, give_way};
 
 /// A server that shows what is no certificate at all, which its client does not mind.
 fn server() -> Arc<ServerConfig> {
@@ -53,7 +53,11 @@ async fn connected(rt: &Memory) -> (Secured<MemoryStream>, ClientConnection, Sec
     let at = SocketAddr::from(([127, 0, 0, 1], 443));
     let listener = rt.bind(at);
     let near = rt.connect(at, NEVER).await.expect("it listens");
-    let (mut far, _) = rt.accept(&listener).await.expect("a connection");
+    let (far, _) = rt.accept(&listener).await.expect("a connection");
+    agreed(far, near)
+}
+
+fn agreed<S: Securable>(mut far: S, near: S) -> (S, ClientConnection, S) {
     let mut client = client();
     let session = Session::accept(server()).expect("a session");
     while session.shake(far.bare()).expect("a handshake") != Step::Done || client.is_handshaking() {
@@ -205,5 +209,46 @@ fn a_client_of_full_records_is_read_without_a_pause() {
             text.extend_from_slice(&into[..count]);
         }
         assert!(text == sent, "what was sent");
+    });
+}
+
+//= test SE-TURN-01
+//= test TLS-WRITE-01
+#[test]
+fn a_short_message_is_sealed_and_goes_out_at_the_end_of_the_turn_in_its_order() {
+    let (rt, _) = Sockets::new(Backend::Epoll).expect("a runtime");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let at = listener.local_addr().expect("bound");
+    rt.block_on(async {
+        let listener = rt.listen(listener).expect("listening");
+        let near = rt.connect(at, NEVER).await.expect("it listens");
+        let (far, _) = rt.accept(&listener).await.expect("a connection");
+        let (far, mut client, near) = agreed(far, near);
+        let is_silent = far.readable(Now(rt.now().0 + 20_000)).await.map_err(|error| error.kind());
+        assert_eq!(is_silent, Err(ErrorKind::TimedOut));
+        let soon = |text: &[u8]| far.write_soon(text.len(), |all| all.extend_from_slice(text));
+        assert!(!soon(b"alone"), "nobody else has anything to do");
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        rt.spawn(async move { counted.set(1) });
+        assert!(!soon(&[0; 4096]), "too long");
+        assert!(soon(b"one "));
+        assert!(!soon(b"two "), "one waits");
+        hear(&mut client, &near);
+        let mut text = [0; 64];
+        let early = client.reader().read(&mut text).map_err(|error| error.kind());
+        assert_eq!(early, Err(ErrorKind::WouldBlock), "it waits for the others");
+        assert_eq!(far.try_write(&[IoSlice::new(b"two ")]).expect("room"), 4);
+        assert!(soon(b"three"));
+        let mut got = Vec::new();
+        while got.len() < 13 {
+            near.readable(Now(rt.now().0 + 5_000_000)).await.expect("it comes");
+            hear(&mut client, &near);
+            while let Ok(count) = client.reader().read(&mut text) {
+                got.extend_from_slice(&text[..count]);
+            }
+        }
+        assert_eq!(got, b"one two three");
+        assert_eq!(turns.get(), 1, "the other task had its turn");
     });
 }
