@@ -89,6 +89,12 @@ const NEEDS: &[Need] = &[
         "a foreign WebSocket client",
         FOREIGN,
     ),
+    need(
+        Sign::PythonModule("ensurepip"),
+        Cure::Package("python3-venv"),
+        "judges of TLS in Python, pinned beside their test",
+        FOREIGN,
+    ),
     need(Sign::Program("chromium"), Cure::Package("chromium"), "a browser", FOREIGN),
     need(Sign::Program("redis-server"), Cure::Package("redis-server"), "a foreign TCP service", FOREIGN),
     need(Sign::Program("redis-cli"), Cure::Package("redis-tools"), "a foreign TCP client", FOREIGN),

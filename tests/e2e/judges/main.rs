@@ -1,0 +1,4 @@
+//! Other people's judges: what they find in TLS.
+
+mod handshakes;
+mod python;
