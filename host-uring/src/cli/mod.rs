@@ -133,6 +133,7 @@ fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
     let mut problems = paths::on_itself(config, text, &snapshot);
     problems.extend(paths::unfit_files(config, text, &snapshot));
     problems.extend(paths::no_certificates(config, text, &snapshot));
+    problems.extend(paths::no_authorities(config, text, &snapshot));
     if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
 }
 
@@ -161,16 +162,22 @@ fn check(config: &Path, output: Output) -> ExitCode {
             Ok(text) => text,
             Err(code) => return code,
         };
-        let problems = judged(config, &text).err().unwrap_or_default();
-        let list: Vec<_> = problems
-            .iter()
-            .map(|p| json!({ "line": p.line, "path": p.path, "reason": p.reason, "fix": p.fix }))
-            .collect();
-        println!("{}", json!({ "problems": list }));
+        let (problems, warnings) = match judged(config, &text) {
+            Ok(snapshot) => (Vec::new(), forebay_snapshot::warnings(&snapshot)),
+            Err(problems) => (problems, Vec::new()),
+        };
+        let list = |all: &[Problem]| -> Vec<_> {
+            let one = |p: &Problem| json!({ "line": p.line, "path": p.path, "reason": p.reason, "fix": p.fix });
+            all.iter().map(one).collect()
+        };
+        println!("{}", json!({ "problems": list(&problems), "warnings": list(&warnings) }));
         return if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) };
     }
     match load(config) {
         Ok(snapshot) => {
+            for warning in forebay_snapshot::warnings(&snapshot) {
+                eprintln!("warning: {}", told(config, &warning));
+            }
             let servers: usize = snapshot.pool.iter().map(|pool| pool.server.len()).sum();
             println!(
                 "{}: no problem: {} virtual services, {} pools, {servers} servers",

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use forebay_host_uring::tls::{self, ClientFiles, ClientProfile};
-use forebay_snapshot::{Certificate, HealthMonitor, Problem, Snapshot};
+use forebay_snapshot::{Certificate, HealthMonitor, Pool, Problem, Snapshot};
 
 /// A path of a configuration as this process finds it: a relative one counts from the configuration's folder.
 //= OBS-CONFIG-01
@@ -31,6 +31,7 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
             files.into_iter().flatten().for_each(&settle);
         }
     }
+    snapshot.pool.iter_mut().filter_map(|pool| pool.tls.as_mut()?.ca_file.as_mut()).for_each(&settle);
     for certificate in &mut snapshot.certificate {
         settle(&mut certificate.chain_file);
         settle(&mut certificate.key_file);
@@ -97,6 +98,19 @@ pub fn no_certificates(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Pr
         tls::examine(&chain, &key).into_iter().map(said).collect::<Vec<_>>()
     };
     snapshot.certificate.iter().enumerate().flat_map(of).collect()
+}
+
+/// Files of authorities of pools that cannot be used: the engine would not start with them.
+//= TLS-SERVER-CHECK-02
+pub fn no_authorities(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+    let of = |(n, pool): (usize, &Pool)| {
+        let path = pool.tls.as_ref()?.ca_file.as_ref()?;
+        let why = tls::examine_authorities(&from_folder_of(config, path).to_string_lossy())?;
+        let (reason, fix) = why.rsplit_once("; ").unwrap_or((&why, "name another file"));
+        let (reason, fix) = (reason.to_owned(), fix.to_owned());
+        Some(Problem { line: line_with(text, path), path: format!("pool[{n}].tls.ca_file"), reason, fix })
+    };
+    snapshot.pool.iter().enumerate().filter_map(of).collect()
 }
 
 /// The first line that says `path`: only a document that is right is asked, so that is the one.

@@ -7,6 +7,7 @@
 mod decide;
 mod heritage;
 mod names;
+mod reach;
 mod secure;
 mod shared;
 
@@ -27,6 +28,7 @@ use names::Placed;
 
 pub use decide::{fail_action, head_limits};
 pub use names::{Addresses, Unplaced};
+pub use reach::Reencrypted;
 pub use secure::Secure;
 pub use shared::{HealthState, Override, PoolShared, ServerShared, ServiceShared};
 
@@ -147,6 +149,8 @@ pub struct Pool {
     pub name: String,
     /// Its section of the document.
     pub config: forebay_snapshot::Pool,
+    /// How its servers are reached by TLS; `None`: in clear text.
+    pub tls: Option<Reencrypted>,
     /// What keeps a client on its server.
     pub persistence: Option<Persistence>,
     /// Its servers, in the document's order; the addresses of a name in their own.
@@ -231,6 +235,7 @@ impl Tree {
             pools.push(Pool {
                 id,
                 name: config.name.clone(),
+                tls: reach::wanted(&config, &certificate, &tls_profile).map(Reencrypted::wants),
                 persistence: config
                     .persistence
                     .as_ref()

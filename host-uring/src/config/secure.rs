@@ -56,13 +56,13 @@ pub(super) fn wanted(
 }
 
 impl Tree {
-    /// Reads the certificates and keys of all services; what `before` has read of the same files stays.
+    /// Reads the certificates and keys of all services, and those of pools; what `before` has read of the same files stays.
     ///
     /// # Errors
     /// All that is wrong with them.
     //= TLS-RELOAD-02
     pub fn read_certificates(&self, before: Option<&Tree>) -> Result<(), Vec<String>> {
-        let mut problems = Vec::new();
+        let mut problems = self.read_backs(before);
         for service in &self.services {
             let Some(secure) = &service.tls else { continue };
             let old = before.and_then(|before| before.front_of(service.id.0));
@@ -91,16 +91,17 @@ impl Tree {
             }
         }
         let is_missing = |secure: &Secure| secure.front.get().is_none();
-        match self.services.iter().filter_map(|service| service.tls.as_ref()).any(is_missing) {
-            true => self.read_certificates(None),
-            false => Ok(()),
+        let are_kept = self.keep_backs(before);
+        match are_kept && !self.services.iter().filter_map(|service| service.tls.as_ref()).any(is_missing) {
+            true => Ok(()),
+            false => self.read_certificates(None),
         }
     }
 
     /// Files of certificates and keys that have changed since they were read, as they are now.
     pub fn changed_certificates(&self) -> Vec<Changed> {
         let secured = self.services.iter().filter_map(|service| service.tls.as_ref());
-        secured.flat_map(|secure| secure.front().changed()).collect()
+        secured.flat_map(|secure| secure.front().changed()).chain(self.changed_backs()).collect()
     }
 
     fn front_of(&self, service: u32) -> Option<Arc<Front>> {

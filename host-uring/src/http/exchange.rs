@@ -12,6 +12,7 @@ use super::answer::Saying;
 use super::buffer::Buffer;
 use super::choose::{Circumstances, choose};
 use super::client::Client;
+use super::connect::{Unconnected, connect};
 use super::place::{Busy, Waited, Waiting, leave};
 use super::receive::{Downward, Failure, Received, receive};
 use super::record::finish;
@@ -22,8 +23,6 @@ use super::tunnel::{Carried, End, Tunnel};
 use super::view::{View, client_of};
 use super::wait::{Patience, beside};
 use super::work::{Head, Work};
-use crate::l4::introduce::introduce;
-use crate::limits::is_shortage;
 use crate::rt::{Rt, Stream};
 use crate::upstream::ServerConn;
 use crate::worker::{Generation, Route, TimeOuts};
@@ -209,7 +208,7 @@ async fn try_servers<R: Rt>(
         leave(&mut waiting, worker, work);
         sent_to = sent_to.saturating_add(1);
         work.trace.asks(server.at());
-        let failure = match connect(client, plan, route, server, fresh, patience).await {
+        let failure = match connect(client, plan, head, route, server, fresh, patience).await {
             Err(Unconnected::Short(failure)) => {
                 // Another server's connection would want the same.
                 Failed { retry: Retry::No(retry::WhyNot::Exhausted), failure }
@@ -261,73 +260,6 @@ async fn try_servers<R: Rt>(
             }
         }
     }
-}
-
-/// Why there is no connection to a server.
-enum Unconnected {
-    /// The server does not take it.
-    Failed(Failure),
-    /// We have nothing to open it with: no fault of the server's.
-    Short(Failure),
-}
-
-async fn connect<R: Rt>(
-    client: &Client<R>,
-    plan: &Generation,
-    route: &Route,
-    server: ServerIndex,
-    fresh: bool,
-    patience: Patience,
-) -> Result<ServerConn<R::Stream>, Unconnected> {
-    let worker = &*client.worker;
-    let target = &route.servers[server.at()];
-    // A connection that was introduced as another client's is no one else's.
-    if !fresh
-        && route.introduces.is_none()
-        && let Some(conn) = worker.upstreams.kept(target.slot, &route.keep)
-    {
-        target.counts.reused.inc();
-        return Ok(conn);
-    }
-    let us = plan.service(route.service).time_outs.connect;
-    let deadline = patience.step(worker.rt.now(), us);
-    let clients = worker.connections.get();
-    let opened = worker.upstreams.open(target, clients, deadline).await;
-    let introduced =
-        opened.and_then(|conn| introduce(route, &conn.stream, client.peer, client.local).map(|()| conn));
-    introduced.map_err(|error| {
-        //= SE-UPSTREAM-05
-        if is_shortage(&error) {
-            worker.metrics.connect_shortages.inc();
-            return Unconnected::Short(Failure {
-                status: 503,
-                kind: retry::Failure::Connect,
-                reused: false,
-                why: "no descriptor, memory or port left to connect to a server",
-            });
-        }
-        let late = error.kind() == std::io::ErrorKind::TimedOut;
-        let counters = &worker.metrics.timeouts;
-        //= SE-BLAME-01
-        if late && patience.is_over(worker.rt.now()) {
-            counters.total.inc();
-        } else {
-            target.counts.connect_failures.inc();
-            if late {
-                counters.connect.inc();
-            }
-        }
-        Unconnected::Failed(Failure {
-            status: if late { 504 } else { 502 },
-            kind: retry::Failure::Connect,
-            reused: false,
-            why: if late {
-                "connecting to the server took too long"
-            } else {
-                "the server refused the connection"
-            },
-        })
-    })
 }
 
 /// What one try of a request works with.

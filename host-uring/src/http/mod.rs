@@ -7,6 +7,7 @@ pub mod answer;
 pub mod buffer;
 pub mod choose;
 pub mod client;
+mod connect;
 pub mod conversation;
 pub mod date;
 pub mod exchange;

@@ -17,7 +17,7 @@ use super::mover::Moved;
 use super::record::{Trace, class_of};
 use super::room::for_pipe;
 use super::send::{Leg, takes_interims};
-use super::silence::{Unanswered, Unheard, await_answer, lost, server_readable};
+use super::silence::{Unanswered, Unheard, await_answer, lost, lost_by, server_readable};
 use super::wait::{Burst, Halt, others_turn, write_all, write_some, write_soon};
 use crate::rt::{Now, Rt, Stream};
 use crate::upstream::ServerConn;
@@ -166,7 +166,7 @@ async fn first_bytes<R: Rt>(
             Err(error) => {
                 worker.buffers.give_back(buffer);
                 if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) {
-                    return Err(lost(conn).into());
+                    return Err(lost_by(leg, conn, &error).into());
                 }
             }
         }

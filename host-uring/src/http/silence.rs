@@ -1,6 +1,6 @@
 //! Waiting for a silent server, as long as its client is there.
 
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 
 use forebay_core::retry;
 
@@ -8,6 +8,7 @@ use super::limits::{CLIENT_LOOK_US, DUPLEX_LOOK_US};
 use super::receive::Failure;
 use super::send::Leg;
 use crate::rt::{Now, Rt, Stream};
+use crate::tls::thought_better;
 use crate::upstream::ServerConn;
 use crate::worker::TimeOuts;
 
@@ -45,6 +46,13 @@ pub(super) fn lost<S>(conn: &ServerConn<S>) -> Failure {
         reused: conn.requests > 1,
         why: "the server closed the connection without an answer",
     }
+}
+
+/// The connection failed before an answer.
+pub(super) fn lost_by<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<R::Stream>, error: &Error) -> Failure {
+    let Some(why) = thought_better(error) else { return lost(conn) };
+    leg.route.counts.tls_failures[why as usize].inc();
+    Failure { why: why.text(), ..lost(conn) }
 }
 
 /// Waits until there is something to read from the server. A client that has only ended its side waits for its answer.

@@ -141,7 +141,7 @@ pub struct Trace {
     pub tx_bytes: u64,
     /// How it ended.
     pub end: Option<End>,
-    /// Why its PROXY header was refused, or its TLS handshake failed.
+    /// Why its PROXY header was refused, or its TLS handshake failed, or that with the last server.
     pub refused: Option<&'static str>,
 }
 

@@ -12,7 +12,6 @@ use forebay_core::table::Key;
 use forebay_core::units::Micros;
 use forebay_core::{Refusal, Verdict};
 
-use super::introduce::introduce;
 use super::record::{End, Ends, Trace, finish};
 use crate::config::ServiceIndex;
 use crate::http::choose::{Circumstances, Holds, choose};
@@ -23,7 +22,7 @@ use crate::http::tunnel::{self, Carried, Tunnel};
 use crate::http::wait::Patience;
 use crate::limits::is_shortage;
 use crate::rt::{Now, Rt, Stream};
-use crate::upstream::ServerConn;
+use crate::upstream::{For, ServerConn, Unready, ready};
 use crate::worker::{Generation, Route, Service, TimeOuts, Worker};
 
 /// A client's connection.
@@ -296,26 +295,26 @@ async fn connect<R: Rt>(
     let target = &route.servers[server.at()];
     let began = worker.rt.now();
     let deadline = TimeOuts::at(began, connection.service().time_outs.connect);
-    let clients = worker.connections.get();
-    let opened = worker.upstreams.open(target, clients, deadline).await;
     let Ends { client, local } = connection.ends;
-    match opened.and_then(|conn| introduce(route, &conn.stream, client, local).map(|()| conn)) {
+    match ready(worker, route, target, For { client, local, asked: None }, deadline).await {
         Ok(conn) => {
             let took = worker.rt.now().0.saturating_sub(began.0);
             route.tell_pool(server, |pool, at| pool.response_time(at, Micros(took)));
             let mut trace = connection.trace.borrow_mut();
             (trace.server_src, trace.server_rtt_us) = (conn.local, conn.rtt_us);
+            trace.refused = None;
             Ok(conn)
         }
-        Err(error) if is_shortage(&error) => {
+        Err(Unready::Unopened(error)) if is_shortage(&error) => {
             worker.metrics.connect_shortages.inc();
             Err(End::Shortage)
         }
-        Err(error) => {
+        Err(unready) => {
             target.counts.connect_failures.inc();
-            if error.kind() == std::io::ErrorKind::TimedOut {
+            if unready.is_late() {
                 worker.metrics.timeouts.connect.inc();
             }
+            connection.trace.borrow_mut().refused = unready.why();
             Err(End::Unconnected)
         }
     }

@@ -9,7 +9,7 @@ use super::record::{End, Ends, Trace, finish};
 use crate::config::ServiceIndex;
 use crate::limits::{PARTING_BYTES_MAX, PARTING_READ_BYTES, PARTING_US};
 use crate::rt::{Now, Rt, Stream};
-use crate::tls::{Agreed, Unshaken, greet};
+use crate::tls::{Unshaken, greet};
 use crate::worker::{Generation, TimeOuts, Worker};
 
 /// Makes the handshake with a client and serves it; one whose handshake fails is closed, counted and logged. A client that
@@ -31,7 +31,7 @@ pub async fn welcome<R: Rt>(
     match greeted {
         Ok(agreed) => {
             drop(arriving);
-            counts.tls_handshakes[place(&agreed)].inc();
+            counts.tls_handshakes[agreed.place()].inc();
             serve(&worker, stream, ends);
         }
         Err(why) => {
@@ -80,9 +80,4 @@ async fn part<R: Rt>(rt: &R, stream: &R::Stream) {
 /// Reads for nobody. Nothing of it is kept while the connection waits.
 fn drop_some(stream: &impl Stream) -> std::io::Result<usize> {
     stream.try_read(&mut [0; PARTING_READ_BYTES])
-}
-
-/// Where a handshake is counted in [`ServiceMetrics::tls_handshakes`](crate::metrics::ServiceMetrics).
-fn place(agreed: &Agreed) -> usize {
-    2 * usize::from(agreed.version == "TLSv1.3") + usize::from(agreed.is_resumed)
 }

@@ -64,6 +64,12 @@ pub const PARTING_BYTES_MAX: usize = 256 << 10;
 pub const PARTING_READ_BYTES: usize = 4 << 10;
 /// How long that takes at most, microseconds.
 pub const PARTING_US: u64 = 1_000_000;
+/// Names that a worker remembers sessions of with one server: most have one; more are hosts of requests, as many as clients
+/// like to send.
+pub const SESSION_NAMES_MAX: usize = 4;
+/// Sessions of one name that a worker remembers, some KiB together: a server gives one or two with each connection, and
+/// each is used once.
+pub const SESSION_TICKETS_MAX: usize = 8;
 /// Bytes of a name that a client asks for, as the log shows it: a host name has at most 253.
 pub const SERVER_NAME_BYTES_MAX: usize = 255;
 /// Bytes of one read from a connection that speaks TLS: four of the largest records, so that a large body costs a system

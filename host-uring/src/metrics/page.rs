@@ -451,6 +451,7 @@ fn pools(page: &mut Page, view: &View<'_>) {
             page.sample(&[("pool", &pool.name), ("result", result)], pool.shared.counts.sum(of));
         }
     }
+    super::tls::with_servers(page, view);
 }
 
 type OfServer = (&'static str, &'static str, Kind, &'static str, fn(&ServerMetrics) -> u64);

@@ -2,9 +2,9 @@
 
 use super::page::{View, each_service};
 use super::text::{Kind, Page};
-use crate::tls::Unshaken;
+use crate::tls::{Unreached, Unshaken};
 
-/// The kinds of [`ServiceMetrics::tls_handshakes`](super::ServiceMetrics).
+/// The kinds of [`ServiceMetrics::tls_handshakes`](super::ServiceMetrics), and of a pool's.
 const HANDSHAKES: [(&str, &str); 4] =
     [("1.2", "full"), ("1.2", "resumed"), ("1.3", "full"), ("1.3", "resumed")];
 
@@ -34,4 +34,33 @@ pub(super) fn handshakes(page: &mut Page, view: &View<'_>) {
             page.sample(&[("virtual_service", &service.name), ("why", why.word())], count);
         }
     });
+}
+
+/// Handshakes with servers of pools that are reached by TLS.
+pub(super) fn with_servers(page: &mut Page, view: &View<'_>) {
+    let pools = || view.tree.pools.iter().filter(|pool| pool.tls.is_some());
+    page.family(
+        "forebay_server_tls_handshakes",
+        Kind::Counter,
+        "",
+        "TLS handshakes with servers, by version, in full or resumed.",
+    );
+    for pool in pools() {
+        for (place, (version, kind)) in HANDSHAKES.iter().enumerate() {
+            let count = pool.shared.counts.sum(|p| p.tls_handshakes[place].get());
+            page.sample(&[("pool", &pool.name), ("version", version), ("kind", kind)], count);
+        }
+    }
+    page.family(
+        "forebay_server_tls_handshake_failures",
+        Kind::Counter,
+        "",
+        "TLS handshakes with servers that failed: late, gone (the server left), no_tls, version, nothing_in_common, alert (the server ended it), malformed, unknown_authority, expired, other_name (the certificate is not for the name), certificate (it is no good otherwise), our_certificate (the server wants one of us, or another one), no_name (the request's host is none).",
+    );
+    for pool in pools() {
+        for (place, why) in Unreached::ALL.iter().enumerate() {
+            let count = pool.shared.counts.sum(|p| p.tls_failures[place].get());
+            page.sample(&[("pool", &pool.name), ("why", why.word())], count);
+        }
+    }
 }

@@ -123,6 +123,10 @@ pub struct PoolMetrics {
     pub retries: Counter,
     /// What persistence found.
     pub persistence: PersistenceCounters,
+    /// TLS handshakes with its servers: of TLS 1.2 in full and resumed, then of TLS 1.3.
+    pub tls_handshakes: [Counter; 4],
+    /// TLS handshakes with its servers that failed, in the order of [`Unreached::ALL`](crate::tls::Unreached).
+    pub tls_failures: [Counter; crate::tls::Unreached::ALL.len()],
 }
 
 /// What persistence found.

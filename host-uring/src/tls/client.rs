@@ -224,7 +224,7 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
     Ok(all)
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, Unfit> {
+pub(super) fn authorities(path: &Path) -> Result<RootCertStore, Unfit> {
     let mut store = RootCertStore::empty();
     for (n, certificate) in certificates(AUTHORITIES, path)?.into_iter().enumerate() {
         store.add(certificate).map_err(|error| Unfit {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -22,6 +22,21 @@ const EVERYBODY: u32 = 0o006;
 
 /// What tells a file from what it was: size, time of the last change, inode.
 pub(super) type Signature = (u64, i64, i64, u64);
+
+/// A file that is not what it was when it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    path: PathBuf,
+    now: Option<Signature>,
+}
+
+/// Files that are not what they were, as they are now.
+pub(super) fn changed(files: &[(PathBuf, Option<Signature>)]) -> impl Iterator<Item = Changed> {
+    files.iter().filter_map(|(path, then)| {
+        let now = signature(path).ok();
+        (now != *then).then(|| Changed { path: path.clone(), now })
+    })
+}
 
 /// A certificate with its key, as read from files.
 #[derive(Clone, Debug)]

@@ -1,12 +1,15 @@
 //! TLS: the one place that names the library.
 //!
 //! TLS 1.2 and 1.3, by the cryptography that cookies use: the server's side for clients ([`Front`], [`greet()`],
-//! [`Secured`]), the client's side for health monitors.
+//! [`Secured`]), the client's side for servers of pools ([`Back`], [`reach()`]) and for health monitors.
 
+mod back;
 mod client;
 mod files;
 mod greet;
 mod judge;
+mod reach;
+mod remembered;
 mod secured;
 mod server;
 mod session;
@@ -15,12 +18,14 @@ mod tickets;
 mod turns;
 mod x509;
 
+pub use back::{Back, BackWanted, Proof, Reach, examine_authorities};
 pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
-pub use files::examine;
+pub use files::{Changed, examine};
 pub use greet::{Unshaken, greet};
+pub use reach::{Unreached, reach, thought_better};
 pub use rustls::pki_types::ServerName;
 pub use secured::{Securable, Secured};
-pub use server::{Changed, Front, Wanted};
+pub use server::{Front, Wanted};
 pub use session::{Agreed, Session};
 
 use rustls::{CertificateError, Error, PeerIncompatible};

@@ -10,9 +10,9 @@ use rustls::crypto::aws_lc_rs::{self, cipher_suite as suites, kx_group as groups
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SupportedCipherSuite};
+use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
-use super::files::{self, Loaded, Signature};
+use super::files::{self, Changed, Loaded, Signature};
 use super::tickets::{Scope, Tickets};
 
 /// What the document says of a service's TLS.
@@ -68,16 +68,8 @@ impl Front {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let versions: Vec<_> =
-            [(TlsVersion::V13, &rustls::version::TLS13), (TlsVersion::V12, &rustls::version::TLS12)]
-                .into_iter()
-                .filter(|(version, _)| {
-                    (wanted.profile.min_version..=wanted.profile.max_version).contains(version)
-                })
-                .map(|(_, version)| version)
-                .collect();
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions)
+            .with_protocol_versions(&versions(&wanted.profile))
             .map_err(|why| vec![format!("tls_profile \"{}\": {why}", wanted.profile.name)])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Shown::new(loaded, wanted.profile.max_version)));
@@ -109,10 +101,7 @@ impl Front {
     /// Files that have changed since they were read, as they are now.
     //= TLS-RELOAD-01
     pub fn changed(&self) -> impl Iterator<Item = Changed> {
-        self.files.iter().filter_map(|(path, then)| {
-            let now = files::signature(path).ok();
-            (now != *then).then(|| Changed { path: path.clone(), now })
-        })
+        files::changed(&self.files)
     }
 }
 
@@ -136,13 +125,6 @@ fn tickets(wanted: &Wanted, before: Option<&Front>) -> Result<Option<Arc<Tickets
         Some(tickets) => Ok(Some(Arc::new(tickets))),
         None => Err(vec!["the system gives no random numbers for keys of session tickets".to_owned()]),
     }
-}
-
-/// A file that is not what it was when it was read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Changed {
-    path: PathBuf,
-    now: Option<Signature>,
 }
 
 /// Which certificate a client is shown.
@@ -248,9 +230,19 @@ fn group(group: KeyGroup) -> &'static dyn SupportedKxGroup {
     }
 }
 
+/// The versions that a profile speaks, the newest first.
+pub(super) fn versions(profile: &TlsProfile) -> Vec<&'static SupportedProtocolVersion> {
+    let spoken = profile.min_version..=profile.max_version;
+    [(TlsVersion::V13, &rustls::version::TLS13), (TlsVersion::V12, &rustls::version::TLS12)]
+        .into_iter()
+        .filter(|(version, _)| spoken.contains(version))
+        .map(|(_, version)| version)
+        .collect()
+}
+
 /// The library's cryptography, as much of it as a profile allows.
 //= TLS-PROFILE-01
-fn provider(profile: &TlsProfile) -> CryptoProvider {
+pub(super) fn provider(profile: &TlsProfile) -> CryptoProvider {
     let spoken = profile.min_version..=profile.max_version;
     let every = || SUITES.iter().map(|(word, _)| *word).collect();
     let words: Vec<CipherSuite> =

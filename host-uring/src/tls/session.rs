@@ -8,7 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
-use rustls::{Connection, Error, HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::pki_types::ServerName;
+use rustls::{
+    ClientConfig, ClientConnection, Connection, Error, HandshakeKind, ProtocolVersion, ServerConfig,
+    ServerConnection,
+};
 
 use crate::http::limits::GATHER_SLICES;
 use crate::limits::{
@@ -74,22 +78,41 @@ pub struct Agreed {
     pub is_resumed: bool,
 }
 
+impl Agreed {
+    /// Where it is counted: of TLS 1.2 in full and resumed, then of TLS 1.3.
+    pub fn place(&self) -> usize {
+        2 * usize::from(self.version == "TLSv1.3") + usize::from(self.is_resumed)
+    }
+}
+
 impl Session {
     /// The server's side of a new connection.
     ///
     /// # Errors
     /// The configuration cannot be used.
     pub(super) fn accept(config: Arc<ServerConfig>) -> Result<Self, Error> {
-        let mut connection = ServerConnection::new(config)?;
+        Ok(Self::of(ServerConnection::new(config)?))
+    }
+
+    /// The client's side of a new connection to the server that is asked for by this name.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub(super) fn connect(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Error> {
+        Ok(Self::of(ClientConnection::new(config, name)?))
+    }
+
+    fn of(connection: impl Into<Connection>) -> Self {
+        let mut connection = connection.into();
         connection.set_buffer_limit(Some(TLS_WRITE_BYTES));
-        Ok(Session {
-            connection: RefCell::new(connection.into()),
+        Session {
+            connection: RefCell::new(connection),
             owed: Cell::new(false),
             cut: Cell::new(false),
             greeting: Cell::new(0),
             waste: Cell::new(0),
             reach: Cell::new(TLS_READ_FIRST_BYTES),
-        })
+        }
     }
 
     /// Goes on with the handshake as far as it comes without waiting.

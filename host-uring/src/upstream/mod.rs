@@ -16,7 +16,12 @@ use std::sync::Arc;
 use crate::limits::{GIVEN_UP_AT_ONCE_MAX, is_shortage};
 use crate::metrics::{ServerMetrics, WorkerMetrics};
 use crate::rt::{NEVER, Now, Rt, Stream};
+use crate::tls::Proof;
 use crate::worker::RouteServer;
+
+mod ready;
+
+pub use ready::{For, Unready, ready};
 
 /// One connection to a server.
 pub struct ServerConn<S> {
@@ -28,6 +33,8 @@ pub struct ServerConn<S> {
     pub local: Option<SocketAddr>,
     /// Round-trip time when it was opened, microseconds.
     pub rtt_us: u32,
+    /// By what rules it was secured, if it was.
+    proof: Option<Proof>,
     opened: Now,
     idle_since: Now,
     slot: usize,
@@ -50,6 +57,16 @@ impl<S> ServerConn<S> {
     /// Whether an earlier request was sent on it.
     pub fn is_reused(&self) -> bool {
         self.requests > 0
+    }
+
+    /// Says whether it is as a request wants it that asks the server for this name.
+    //= TLS-SERVER-REUSE-01
+    fn is_for(&self, target: &RouteServer, asked: Option<&[u8]>) -> bool {
+        match (&self.proof, &target.tls) {
+            (None, None) => true,
+            (Some(proof), Some(reach)) => proof.is_for(reach, asked),
+            _ => false,
+        }
     }
 }
 
@@ -115,12 +132,19 @@ impl<R: Rt> Upstreams<R> {
         }
     }
 
-    /// A kept connection that is fit for use.
+    /// A kept connection that is fit for use: one that was secured as the server's are now, for the same name.
     //= SE-UPSTREAM-01
     //= SE-UPSTREAM-02
-    pub fn kept(&self, slot: usize, rules: &KeepRules) -> Option<ServerConn<R::Stream>> {
-        let mut idle = self.idle.borrow_mut();
-        while let Some(conn) = idle[slot].list.pop() {
+    pub fn kept(
+        &self,
+        target: &RouteServer,
+        rules: &KeepRules,
+        asked: Option<&[u8]>,
+    ) -> Option<ServerConn<R::Stream>> {
+        let list = &mut self.idle.borrow_mut()[target.slot].list;
+        // Nearly always the youngest one is for everybody.
+        while let Some(at) = list.iter().rposition(|conn| conn.is_for(target, asked)) {
+            let conn = list.remove(at);
             self.idle_count.set(self.idle_count.get() - 1);
             if !rules.is_over(&conn, self.rt.now()) && !conn.stream.has_spoken() {
                 return Some(conn);
@@ -163,6 +187,7 @@ impl<R: Rt> Upstreams<R> {
             rtt_us: stream.rtt_us().unwrap_or(0),
             stream,
             requests: 0,
+            proof: None,
             opened: now,
             idle_since: NEVER,
             slot: target.slot,

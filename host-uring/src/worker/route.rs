@@ -9,15 +9,17 @@ use forebay_core::lb::Pool;
 use forebay_core::persist::Kind;
 use forebay_core::retry::{RetryConfig, Statuses};
 use forebay_core::table::TableId;
+use forebay_snapshot::Protocol;
 
 use super::generation::{Generation, Seat};
 use super::queue::Queue;
 use super::slots::Slot;
-use crate::config::{Override, PoolIndex, ServerShared, ServiceIndex, Tree};
+use crate::config::{Override, PoolIndex, Server, ServerShared, ServiceIndex, Tree};
 use crate::l4::introduce;
 use crate::metrics::{PoolMetrics, ServerMetrics};
 use crate::persist::{Binding, Store};
 use crate::rt::{NEVER, Now};
+use crate::tls::Reach;
 use crate::upstream::KeepRules;
 
 /// A pool as it serves one virtual service, on this worker.
@@ -73,6 +75,8 @@ pub struct RouteServer {
     pub shared: Arc<ServerShared>,
     /// Its connection limit; 0: none.
     pub limit: u32,
+    /// How it is reached by TLS, if it is.
+    pub tls: Option<Rc<Reach>>,
     /// What this worker counts for it.
     pub counts: Arc<ServerMetrics>,
     /// When what is open at it is cut, and whether that was done.
@@ -111,7 +115,20 @@ impl Route {
         if let Some(before) = before {
             built.carry_over(&before.pool.borrow(), seat.now);
         }
-        let stays = |id: ServerId| Some(before?.servers[before?.pool.borrow().index_of(id)?.at()].tenure);
+        let known = |id: ServerId| Some(&before?.servers[before?.pool.borrow().index_of(id)?.at()]);
+        // What is remembered of a server by the same files and settings goes on.
+        //= TLS-SERVER-SESSION-01
+        let reach = |server: &Server| {
+            let back = pool.tls.as_ref()?.back();
+            let old = known(server.id).and_then(|known| known.tls.clone());
+            let new = || {
+                let within: &[&str] =
+                    if tree.service(service).protocol == Protocol::Http { &["http/1.1"] } else { &[] };
+                let name = server.name.as_deref().and_then(|name| Some(name.rsplit_once(':')?.0));
+                Rc::new(Reach::new(back, server.address.ip(), name, within))
+            };
+            Some(old.filter(|old| old.is_by(back)).unwrap_or_else(new))
+        };
         Route {
             service,
             pool_index,
@@ -125,10 +142,11 @@ impl Route {
                 .map(|(server, slot)| RouteServer {
                     slot: slot.number(),
                     held: slot,
-                    tenure: stays(server.id).unwrap_or_else(|| seat.slots.tenure()),
+                    tenure: known(server.id).map_or_else(|| seat.slots.tenure(), |known| known.tenure),
                     address: server.address,
                     shared: server.shared.clone(),
                     limit,
+                    tls: reach(server),
                     counts: server.shared.counts.of(worker),
                     cut_at: Cell::new(NEVER),
                     was_cut: Cell::new(false),

@@ -100,6 +100,12 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         servers_of(reader, &at, pool);
         choices_of(reader, &at, pool, snapshot);
         fail_action(reader, &at, &pool.fail_action);
+        if let Some(secured) = &pool.tls {
+            tls.resolve(reader, &format!("{at}.tls.tls_profile"), &secured.tls_profile);
+            if let Some(name) = &secured.certificate {
+                certificates.resolve(reader, &format!("{at}.tls.certificate"), name);
+            }
+        }
     }
     for (index, monitor) in snapshot.health_monitor.iter().enumerate() {
         monitor_problems(reader, &format!("health_monitor[{index}]"), monitor);
@@ -109,6 +115,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     crate::ignored::find(reader, snapshot);
     crate::l4::find(reader, snapshot);
     crate::tls::find(reader, snapshot);
+    crate::pool_tls::find(reader, snapshot);
     cookies(reader, snapshot);
     let mut aes = BTreeMap::new();
     for (index, key) in snapshot.cookie_key.iter().enumerate() {

@@ -18,6 +18,7 @@ mod loops;
 mod names;
 pub mod persistence;
 pub mod pool;
+pub mod pool_tls;
 mod problem;
 pub mod profile;
 mod read;
@@ -127,6 +128,11 @@ pub fn admin_socket(text: &str) -> String {
     let said = engine.and_then(|engine| engine.get("admin_socket")).and_then(|path| path.get_ref().as_str());
     said.filter(|path| rules::socket_path(path).is_ok())
         .map_or_else(|| Engine::default().admin_socket, str::to_owned)
+}
+
+/// What a document that is right deserves to be warned of.
+pub fn warnings(snapshot: &Snapshot) -> Vec<Problem> {
+    pool_tls::warnings(snapshot).collect()
 }
 
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {

@@ -57,6 +57,8 @@ section! {
         connection_pool: ConnectionPool = ConnectionPool::default();
         /// Begin each connection to a server with a header of the PROXY protocol that names the client; no connection is kept for another request then.
         send_proxy_protocol: SendProxy = SendProxy::Off;
+        /// How connections to the servers are secured; absent: they speak no TLS.
+        tls: Option<crate::pool_tls::PoolTls> = None;
         /// The servers.
         server: Vec<Server>;
     }

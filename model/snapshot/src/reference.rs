@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::read::{FieldDoc, Section};
-use crate::{engine, health, persistence, pool, profile, service, tls};
+use crate::{engine, health, persistence, pool, pool_tls, profile, service, tls};
 
 /// Renders every section of the document as Markdown tables: key, what to write, default, range, meaning.
 pub fn reference() -> String {
@@ -21,6 +21,7 @@ pub fn reference() -> String {
     part("pool.request_queue", pool::RequestQueue::docs());
     part("pool.server_reselect", pool::ServerReselect::docs());
     part("pool.connection_pool", pool::ConnectionPool::docs());
+    part("pool.tls", pool_tls::PoolTls::docs());
     part("pool.fail_action, pool_group.fail_action", pool::FailAction::docs());
     part("[[pool_group]]", pool::PoolGroup::docs());
     part("[[pool_group.member]]", pool::PoolGroupMember::docs());

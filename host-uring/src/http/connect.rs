@@ -1,0 +1,86 @@
+//! A connection to a server for a request: a kept one, or a new one.
+
+use forebay_core::id::ServerIndex;
+use forebay_core::retry;
+
+use super::client::Client;
+use super::receive::Failure;
+use super::wait::Patience;
+use super::work::Head;
+use crate::limits::is_shortage;
+use crate::rt::Rt;
+use crate::upstream::{For, ServerConn, Unready, ready};
+use crate::worker::{Generation, Route};
+
+/// Why there is no connection to a server.
+pub(super) enum Unconnected {
+    /// The server does not take it.
+    Failed(Failure),
+    /// We have nothing to open it with: no fault of the server's.
+    Short(Failure),
+}
+
+/// Lends a kept connection to the server, or opens one.
+pub(super) async fn connect<R: Rt>(
+    client: &Client<R>,
+    plan: &Generation,
+    head: &Head,
+    route: &Route,
+    server: ServerIndex,
+    fresh: bool,
+    patience: Patience,
+) -> Result<ServerConn<R::Stream>, Unconnected> {
+    let worker = &*client.worker;
+    let target = &route.servers[server.at()];
+    let host = || head.request.host(head.bytes.filled());
+    let asked = target.tls.as_ref().and_then(|reach| reach.asked(host()));
+    // A connection that was introduced as another client's is no one else's.
+    if !fresh
+        && route.introduces.is_none()
+        && let Some(conn) = worker.upstreams.kept(target, &route.keep, asked)
+    {
+        target.counts.reused.inc();
+        return Ok(conn);
+    }
+    let us = plan.service(route.service).time_outs.connect;
+    let deadline = patience.step(worker.rt.now(), us);
+    let by = For { client: client.peer, local: client.local, asked };
+    let unready = match ready(worker, route, target, by, deadline).await {
+        Ok(conn) => return Ok(conn),
+        Err(unready) => unready,
+    };
+    //= SE-UPSTREAM-05
+    if let Unready::Unopened(error) = &unready
+        && is_shortage(error)
+    {
+        worker.metrics.connect_shortages.inc();
+        return Err(Unconnected::Short(Failure {
+            status: 503,
+            kind: retry::Failure::Connect,
+            reused: false,
+            why: "no descriptor, memory or port left to connect to a server",
+        }));
+    }
+    let late = unready.is_late();
+    let counters = &worker.metrics.timeouts;
+    //= SE-BLAME-01
+    if late && patience.is_over(worker.rt.now()) {
+        counters.total.inc();
+    } else {
+        if unready.is_servers(asked) {
+            target.counts.connect_failures.inc();
+        }
+        if late {
+            counters.connect.inc();
+        }
+    }
+    Err(Unconnected::Failed(Failure {
+        status: if late { 504 } else { 502 },
+        kind: retry::Failure::Connect,
+        reused: false,
+        why: unready.why().unwrap_or(match late {
+            true => "connecting to the server took too long",
+            false => "the server refused the connection",
+        }),
+    }))
+}
