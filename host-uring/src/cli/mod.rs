@@ -167,7 +167,8 @@ fn check(config: &Path, output: Output) -> ExitCode {
             Err(problems) => (problems, Vec::new()),
         };
         let list = |all: &[Problem]| -> Vec<_> {
-            let one = |p: &Problem| json!({ "line": p.line, "path": p.path, "reason": p.reason, "fix": p.fix });
+            let one =
+                |p: &Problem| json!({ "line": p.line, "path": p.path, "reason": p.reason, "fix": p.fix });
             all.iter().map(one).collect()
         };
         println!("{}", json!({ "problems": list(&problems), "warnings": list(&warnings) }));

@@ -31,9 +31,14 @@ impl Reencrypted {
 }
 
 /// What the document says of how a pool's servers are reached by TLS; `None`: they are not.
-pub(super) fn wanted(pool: &Pool, certificates: &[Certificate], profiles: &[TlsProfile]) -> Option<BackWanted> {
+pub(super) fn wanted(
+    pool: &Pool,
+    certificates: &[Certificate],
+    profiles: &[TlsProfile],
+) -> Option<BackWanted> {
     let tls = pool.tls.as_ref()?;
-    let profile = profiles.iter().find(|profile| profile.name == tls.tls_profile).cloned().unwrap_or_default();
+    let profile =
+        profiles.iter().find(|profile| profile.name == tls.tls_profile).cloned().unwrap_or_default();
     let own = |name: &String| certificates.iter().find(|one| one.name == *name).cloned();
     Some(BackWanted {
         profile,
@@ -59,7 +64,9 @@ impl Tree {
                 Ok(back) => {
                     let _ = secured.back.set(back);
                 }
-                Err(why) => problems.extend(why.iter().map(|why| format!("pool \"{}\".tls: {why}", pool.name))),
+                Err(why) => {
+                    problems.extend(why.iter().map(|why| format!("pool \"{}\".tls: {why}", pool.name)))
+                }
             }
         }
         problems

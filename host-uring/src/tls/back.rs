@@ -63,12 +63,16 @@ impl Back {
                 }
                 Ok(roots) => {
                     let roots = Arc::new(roots);
-                    let by_name =
-                        WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-                            .build();
+                    let by_name = WebPkiServerVerifier::builder_with_provider(
+                        Arc::clone(&roots),
+                        Arc::clone(&provider),
+                    )
+                    .build();
                     match by_name {
                         Ok(by_name) if wanted.is_name_checked => Some(by_name),
-                        Ok(by_name) => Some(Arc::new(Unnamed { roots, by_name, provider: Arc::clone(&provider) })),
+                        Ok(by_name) => {
+                            Some(Arc::new(Unnamed { roots, by_name, provider: Arc::clone(&provider) }))
+                        }
                         Err(why) => {
                             problems.push(format!("ca_file {file}: {why}"));
                             None
@@ -78,8 +82,9 @@ impl Back {
             },
         };
         let own = wanted.certificate.as_ref().map(|Certificate { name, chain_file, key_file }| {
-            files::load(chain_file, key_file)
-                .map_err(|why| problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}"))))
+            files::load(chain_file, key_file).map_err(|why| {
+                problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}")))
+            })
         });
         let name = wanted.name.as_deref().map(|name| {
             super::client::server_name(name).map_err(|why| problems.push(format!("server_name: {why}")))

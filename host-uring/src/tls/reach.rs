@@ -86,7 +86,9 @@ impl Unreached {
             Unreached::Gone => "the server closed the connection in the TLS handshake",
             Unreached::NoTls => "the server does not speak TLS",
             Unreached::Version => "the server speaks no version of TLS that the pool's profile has",
-            Unreached::Nothing => "the server has no TLS cipher suite, group or protocol in common with us, or wants a certificate of us",
+            Unreached::Nothing => {
+                "the server has no TLS cipher suite, group or protocol in common with us, or wants a certificate of us"
+            }
             Unreached::Alert => "the server ended the TLS handshake with an alert",
             Unreached::Malformed => "the server's TLS handshake breaks a rule",
             Unreached::Unknown => "the server's certificate is signed by none of the pool's authorities",
@@ -111,8 +113,7 @@ pub async fn reach<S: Securable>(
     deadline: Now,
 ) -> Result<Agreed, Unreached> {
     let name = to.name(asked).ok_or(Unreached::Nameless)?;
-    let session =
-        Box::new(Session::connect(Arc::clone(&to.config), name).map_err(|_| Unreached::Nothing)?);
+    let session = Box::new(Session::connect(Arc::clone(&to.config), name).map_err(|_| Unreached::Nothing)?);
     loop {
         let waited = match session.shake(stream.bare()).map_err(|broken| kind(&broken))? {
             Step::Done => break,
@@ -151,7 +152,9 @@ fn of(error: &Error) -> Unreached {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Unreached::Expired,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Unreached::Name,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Unreached::Name
+            }
             _ => Unreached::Certificate,
         },
         Error::InvalidMessage(

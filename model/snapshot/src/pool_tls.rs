@@ -47,7 +47,8 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         });
         if let Some(udp) = udp {
             let name = printable(&udp.name);
-            let reason = format!("virtual_service \"{name}\" sends datagrams, and TLS needs a stream of bytes");
+            let reason =
+                format!("virtual_service \"{name}\" sends datagrams, and TLS needs a stream of bytes");
             report(reader, &at, &reason, "give that service a pool of its own, or remove it");
         }
     }
@@ -92,7 +93,8 @@ fn handshake_times(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, profile) in snapshot.tls_profile.iter().enumerate() {
         let is_set = profile.handshake_timeout_ms != TlsProfile::default().handshake_timeout_ms;
         if is_set && secured(&profile) && !served.contains(profile.name.as_str()) {
-            let reason = "only pools go by this profile, and a handshake with a server is part of connect_timeout_ms";
+            let reason =
+                "only pools go by this profile, and a handshake with a server is part of connect_timeout_ms";
             report(reader, &format!("tls_profile[{index}].handshake_timeout_ms"), reason, "remove it");
         }
     }

@@ -1,7 +1,7 @@
 //! Whom the engine believes, and who it says that it is.
 
-use forebay_e2e::pki::{self, EC};
 use forebay_e2e::Lab;
+use forebay_e2e::pki::{self, EC};
 
 use crate::{alone, app, ask, before, failures, nginx, python};
 
@@ -21,7 +21,12 @@ fn a_server_is_believed_by_its_authority_its_name_and_its_time() {
     let cases = [
         ("right", good, "ca_file = \"ca.pem\", server_name = \"app.test\"", ""),
         ("wrong", good, "ca_file = \"ca.pem\", server_name = \"other.test\"", "other_name"),
-        ("anyname", good, "ca_file = \"ca.pem\", server_name = \"other.test\", host_check_enabled = false", ""),
+        (
+            "anyname",
+            good,
+            "ca_file = \"ca.pem\", server_name = \"other.test\", host_check_enabled = false",
+            "",
+        ),
         ("expired", old, "ca_file = \"ca.pem\", server_name = \"app.test\"", "expired"),
         ("expired-anyname", old, "ca_file = \"ca.pem\", host_check_enabled = false", "expired"),
         ("unknown", odd, "ca_file = \"ca.pem\", server_name = \"app.test\"", "unknown_authority"),
@@ -77,8 +82,13 @@ fn a_server_that_asks_who_we_are_sees_our_certificate() {
     let tls = "ca_file = \"ca.pem\", server_name = \"app.test\"";
     let own = format!("{tls}, certificate = \"engine\"");
     let engine = lab.engine(
-        &(before("shown", shown, &[nginx_at, old, new], &own, "algorithm = \"round_robin\"\nround_robin_per_engine = true")
-            + &before("nobody", nobody, &[nginx_at], tls, "")
+        &(before(
+            "shown",
+            shown,
+            &[nginx_at, old, new],
+            &own,
+            "algorithm = \"round_robin\"\nround_robin_per_engine = true",
+        ) + &before("nobody", nobody, &[nginx_at], tls, "")
             + &before("refused12", refused12, &[old], &format!("{tls}, certificate = \"other\""), "")
             + &before("refused13", refused13, &[new], tls, "")
             + &pki::section("engine")

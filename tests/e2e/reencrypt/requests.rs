@@ -64,15 +64,16 @@ fn an_answer_that_ends_without_a_word_is_cut_and_one_that_ends_with_one_is_whole
         s = t.detach(); import os; os.close(s)";
     let _server = python(&lab, server, "", serve);
     let engine = lab.engine_with(&before("web", at, &[server], JUDGED, ""), alone());
-    let get = |path: &str| {
-        exchange(at, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-    };
+    let get =
+        |path: &str| exchange(at, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
     let whole = get("/whole").expect("a whole answer");
     assert!(whole.contains("until the end"), "{whole}");
     let cut = get("/cut");
     let is_cut = match &cut {
         // Our own framing says that it is not whole.
-        Ok(text) => text.to_lowercase().contains("transfer-encoding: chunked") && !text.ends_with("0\r\n\r\n"),
+        Ok(text) => {
+            text.to_lowercase().contains("transfer-encoding: chunked") && !text.ends_with("0\r\n\r\n")
+        }
         Err(_) => true,
     };
     assert!(is_cut, "{cut:?}");
@@ -157,7 +158,13 @@ fn a_tcp_service_speaks_tls_to_its_servers_after_the_header_that_names_the_clien
     };
     let text = tcp("web", at, web, JUDGED, "send_proxy_protocol = \"v2\"")
         + &tcp("echo", echoing, echo, JUDGED, "")
-        + &tcp("wrong", wrong, echo, "ca_file = \"ca.pem\", server_name = \"other.test\"", "passive_health_monitor = false");
+        + &tcp(
+            "wrong",
+            wrong,
+            echo,
+            "ca_file = \"ca.pem\", server_name = \"other.test\"",
+            "passive_health_monitor = false",
+        );
     let engine = lab.engine_with(&text, alone());
     let client = lab.client_ip(1);
     let mut wire = Wire::connect_from(client, at).expect("it listens");
