@@ -286,6 +286,7 @@ fn left_queue<R: Rt>(connection: &Connection<R>, waiting: &mut Option<Waiting<'_
     }
 }
 
+//= TLS-SERVER-TCP-01
 async fn connect<R: Rt>(
     connection: &Connection<R>,
     route: &Route,

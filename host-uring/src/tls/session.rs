@@ -219,6 +219,7 @@ impl Session {
     /// `WouldBlock` if nothing has come; `UnexpectedEof` if the peer's data ended without a word; `InvalidData` if it
     /// broke a rule.
     //= TLS-CLOSE-02
+    //= TLS-SERVER-CLOSE-01
     //= TLS-IDLE-01
     pub(super) fn read(&self, socket: &impl Stream, into: &mut [u8]) -> io::Result<usize> {
         if into.is_empty() {
