@@ -91,11 +91,18 @@ pub fn merge(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs:
     let entry = Entry {
         open: ours.open & !sender | theirs.open & sender,
         // While it is open here nothing is known of its idle time; the table keeps when a connection closed last.
-        age_ms: if ours.open == 0 { ours.age_ms.min(theirs.age_ms) } else { theirs.age_ms },
+        // And a removal's age is the time since then, no use of the life that it lost against.
+        age_ms: match ours.open {
+            0 if ours.tombstone != theirs.tombstone => winner.age_ms,
+            0 => ours.age_ms.min(theirs.age_ms),
+            _ => theirs.age_ms,
+        },
         lasting,
         ..*winner
     };
-    let younger = |a: &Entry, b: &Entry| a.open | b.open == 0 && a.age_ms + AGE_WORTH_MS < b.age_ms;
+    let younger = |a: &Entry, b: &Entry| {
+        a.open | b.open == 0 && a.tombstone == b.tombstone && a.age_ms + AGE_WORTH_MS < b.age_ms
+    };
     Merged {
         entry,
         changed: held == Ordering::Less
@@ -229,6 +236,17 @@ mod tests {
         assert_eq!((merged.entry.open, merged.changed, merged.answer), (0b1101, true, true));
         let theirs = Entry { open: 0b0001, ..theirs };
         assert_eq!(merge(Rule::First, slot(0), slot(2), &ours, &theirs).entry.open, 0b0001);
+    }
+
+    //= test SYNC-AGE-01
+    #[test]
+    fn the_time_since_a_removal_is_no_idle_time_of_the_life_that_holds_against_it() {
+        let (removed, life) =
+            (entry(1, 65_536, true, 9, 0), Entry { age_ms: 5_000, ..entry(2, 0, false, 9, 0) });
+        for (ours, theirs) in [(&removed, &life), (&life, &removed)] {
+            let merged = merge(Rule::First, slot(0), slot(1), ours, theirs);
+            assert_eq!((merged.entry.tombstone, merged.entry.age_ms), (false, 5_000));
+        }
     }
 
     //= test SYNC-AGE-01

@@ -105,7 +105,8 @@ impl Partition {
     }
 
     /// Writes an entry as another engine, or a snapshot, describes it: the caller decided that its version
-    /// holds. Of the open set this engine's own bit stays as it is here; the younger age holds.
+    /// holds. Of the open set this engine's own bit stays as it is here; of two ages the younger holds, a removal's and a
+    /// life's apart.
     ///
     /// An entry that is past its end of life on arrival and open nowhere is dropped (`Ok(None)`), or the tombstone that it
     /// would leave is written.
@@ -154,6 +155,7 @@ impl Partition {
             return Ok(evicted);
         };
         let was_evictable = self.is_evictable(at);
+        let was_tombstone = self.store.is(at, Flag::Tombstone);
         self.change(catalog, row, key, at, |p| {
             p.store.set_value(at, record.server.0);
             p.store.set(at, Flag::Tombstone, record.tombstone);
@@ -166,7 +168,9 @@ impl Partition {
         })?;
         self.recount(was_evictable, at);
         let ours = self.store.life(at).idle;
-        let idle = if tick.age_of(theirs) < tick.age_of(ours) { theirs } else { ours };
+        // The time since a removal is no idle time of a life, and the other way round.
+        let of_one_kind = was_tombstone == record.tombstone;
+        let idle = if of_one_kind && tick.age_of(ours) < tick.age_of(theirs) { ours } else { theirs };
         self.set_idle(row, at, idle, tick);
         Ok(None)
     }

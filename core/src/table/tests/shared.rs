@@ -189,6 +189,25 @@ fn of_two_ages_the_younger_holds_and_travels_as_a_duration() {
 
 //= test TBL-RECORD-01
 #[test]
+fn the_time_since_a_removal_is_no_idle_time_of_a_life() {
+    let mut b = Bench::small();
+    b.put(b.shared, 1, 0).unwrap();
+    let key = b.key(b.shared, 1);
+    let life = Record { age_ms: 9_000, ..b.entry(b.shared, 1).unwrap().record };
+    b.remove(b.shared, 1);
+    let removal = b.entry(b.shared, 1).unwrap().record;
+    b.pass(1_000);
+    b.part.restore(&b.catalog, &key, &life, b.now).unwrap();
+    assert_eq!(b.entry(b.shared, 1).unwrap().record.age_ms, 9_000, "it is not renewed by what it replaces");
+    b.part.restore(&b.catalog, &key, &Record { age_ms: 60_000, ..removal }, b.now).unwrap();
+    assert_eq!(b.entry(b.shared, 1).unwrap().record.age_ms, 60_000, "nor is the removal");
+    b.part.restore(&b.catalog, &key, &Record { age_ms: 90_000, ..removal }, b.now).unwrap();
+    assert_eq!(b.entry(b.shared, 1).unwrap().record.age_ms, 60_000);
+    b.verify();
+}
+
+//= test TBL-RECORD-01
+#[test]
 fn a_record_changes_everything_but_what_is_open_here() {
     let mut b = Bench::small();
     b.put(b.shared, 1, 0).unwrap();
