@@ -9,6 +9,7 @@ use forebay_core::persist::app_cookie::AppCookie;
 use forebay_core::persist::client_ip::ClientIp;
 use forebay_core::persist::custom_header::CustomHeader;
 use forebay_core::persist::http_cookie::{self, HttpCookie};
+use forebay_core::persist::tls::Tls;
 use forebay_core::persist::{Kind, Profile, ServerDown};
 use forebay_core::units::{Micros, Minutes, Now};
 use forebay_http::Limits;
@@ -16,6 +17,7 @@ use forebay_snapshot::HttpProfile;
 use forebay_snapshot::persistence::{self, Persistence};
 use forebay_snapshot::pool::{self, FailKind};
 
+use super::secure::Secure;
 use super::{Group, HealthState, Override, Pool, Service, Tree};
 
 impl Pool {
@@ -26,7 +28,7 @@ impl Pool {
             vs: service.id,
             id: self.id,
             algorithm: algorithm(from),
-            persistence: self.persistence.as_ref().map(|p| profile(p, &service.name, &self.name)),
+            persistence: self.persistence.as_ref().map(|p| profile(p, service, &self.name)),
             ramp: Minutes(from.connection_ramp_min.into()),
             disable: DisablePolicy {
                 kind: match from.server_disable {
@@ -115,10 +117,13 @@ fn algorithm(from: &forebay_snapshot::Pool) -> Algorithm {
     }
 }
 
-fn profile(from: &Persistence, service: &str, pool: &str) -> Profile {
+fn profile(from: &Persistence, service: &Service, pool: &str) -> Profile {
     let kind = match from {
         Persistence::HttpCookie(cookie) => Kind::HttpCookie(HttpCookie {
-            name: cookie.cookie_name.clone().unwrap_or_else(|| http_cookie::default_name(service, pool)),
+            name: cookie
+                .cookie_name
+                .clone()
+                .unwrap_or_else(|| http_cookie::default_name(&service.name, pool)),
             timeout: Minutes(cookie.timeout_min.into()),
             always_send: cookie.always_send_cookie,
             is_persistent: cookie.persistent_cookie,
@@ -136,6 +141,11 @@ fn profile(from: &Persistence, service: &str, pool: &str) -> Profile {
         Persistence::CustomHeader(header) => {
             Kind::CustomHeader(CustomHeader { name: header.header.to_ascii_lowercase() })
         }
+        //= PERS-TLS-06
+        Persistence::Tls(_) => Kind::Tls(Tls {
+            carry_server: false,
+            lifetime: service.tls.as_ref().map_or_else(|| Tls::default().lifetime, Secure::session_lifetime),
+        }),
     };
     let server_down = match from.server_down() {
         persistence::ServerDown::PickNewServer => ServerDown::PickNewServer,

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use forebay_core::units::Seconds;
 use forebay_snapshot::tls::TicketKey;
 use forebay_snapshot::{Certificate, Protocol, TlsProfile, VirtualService};
 
@@ -19,6 +20,11 @@ pub struct Secure {
 impl Secure {
     pub(super) fn wants(wanted: Wanted) -> Self {
         Secure { wanted, front: OnceLock::new() }
+    }
+
+    /// How long a session lasts.
+    pub fn session_lifetime(&self) -> Seconds {
+        Seconds(self.wanted.profile.session_lifetime_s)
     }
 
     /// What was read.

@@ -113,7 +113,7 @@ pub(super) fn answer(state: &State, question: &Question) -> Result<Value, Refuse
     if client.ip != peer.ip().to_canonical() {
         steps.push(format!("{} is a trusted proxy and asks for {}", peer.ip(), client.ip));
     }
-    let view = View { bytes: &bytes, head: &head, client };
+    let view = View { bytes: &bytes, head: &head, client, tls: None };
     let case = Case { tree, peek, at, service, view, now: clock::now() };
     let mut own = service.policy.state(1);
     let (named, by_rule) = match rules(&case, &mut own, &mut steps) {

@@ -157,8 +157,8 @@ fn carry_out<R: Rt>(
                     store.touch(key, now);
                 }
             }
-            // Tickets and site cookies come with TLS and with global services: no pool of a stand-alone
-            // configuration asks for them.
+            // A ticket has left before a server is chosen, so it carries no server here; site cookies come with global
+            // services, which no stand-alone configuration has.
             Effect::SetSiteCookie(_) | Effect::SealTicket { .. } => {}
         }
     }

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use forebay_core::persist::tls::TlsId;
 use forebay_core::table::Key;
 
 use super::choose::Holds;
@@ -90,6 +91,12 @@ impl<R: Rt> Client<R> {
             waiting: Cell::default(),
             counts,
         })
+    }
+
+    /// By what TLS knows the client.
+    //= PERS-TLS-02
+    pub fn known_by_tls(&self, plan: &Generation) -> Option<TlsId<'static>> {
+        self.stream.session()?.known_as(plan.tree.service(self.service.get()).id)
     }
 
     /// Calls `with` with what ties it to others. A cell and no more, because each byte is one of every idle connection.

@@ -73,7 +73,8 @@ pub async fn exchange<R: Rt>(
     }
     let who = client_of(client.peer, &service.trusted_proxies, head.bytes.filled(), &head.request);
     client.show((who.ip, who.port).into());
-    let view = View { bytes: head.bytes.filled(), head: &head.request, client: who };
+    let tls = client.known_by_tls(plan);
+    let view = View { bytes: head.bytes.filled(), head: &head.request, client: who, tls };
 
     let ended = match head.request.max_forwards {
         Some(0) => {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use forebay_core::persist::tls::TlsId;
 use forebay_core::request::{ClientAddr, RequestView};
 use forebay_http::Known;
 use forebay_http::h1::RequestHead;
@@ -16,6 +17,8 @@ pub struct View<'a> {
     pub head: &'a RequestHead,
     /// Who asks.
     pub client: ClientAddr,
+    /// What TLS knows of the client.
+    pub tls: Option<TlsId<'static>>,
 }
 
 impl RequestView for View<'_> {
@@ -60,6 +63,10 @@ impl RequestView for View<'_> {
             };
             same.then(|| field.value.of(self.bytes))
         })
+    }
+
+    fn tls_id(&self) -> Option<TlsId<'_>> {
+        self.tls
     }
 
     fn cookie_lines(&self) -> impl Iterator<Item = &[u8]> {
@@ -142,6 +149,7 @@ mod tests {
             bytes: text.as_bytes(),
             head: &head,
             client: ClientAddr::new("192.0.2.1".parse().expect("an address"), 1),
+            tls: None,
         };
         assert_eq!(view.uri(), b"/a/b?c=d");
         assert_eq!(view.headers("x-tenant").collect::<Vec<_>>(), [b"one", b"two"]);

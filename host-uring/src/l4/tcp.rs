@@ -22,6 +22,7 @@ use crate::http::tunnel::{self, Carried, Tunnel};
 use crate::http::wait::Patience;
 use crate::limits::is_shortage;
 use crate::rt::{Now, Rt, Stream};
+use crate::tls::Securable;
 use crate::upstream::{For, ServerConn, Unready, ready};
 use crate::worker::{Generation, Route, Service, TimeOuts, Worker};
 
@@ -168,7 +169,9 @@ async fn find_server<R: Rt>(connection: &Connection<R>) -> Result<Served<'_, R>,
     let (worker, plan) = (&*connection.worker, &*connection.plan);
     let client = connection.ends.client;
     let who = ClientAddr::new(client.ip().to_canonical(), client.port());
-    let view = NoHttp { client: who, tls: None };
+    let service = plan.tree.service(connection.service).id;
+    let tls = connection.stream.session().and_then(|session| session.known_as(service));
+    let view = NoHttp { client: who, tls };
     let Some(route_at) = plain_route(worker, plan, connection.service(), &view) else {
         if let Some(first) = connection.service().routes.first() {
             plan.routes[*first].counts.no_server.inc();

@@ -53,6 +53,9 @@ pub const CERTIFICATE_CHAIN_MAX: usize = 10;
 pub const TICKET_KEY_S: u64 = 6 * 3_600;
 /// Bytes of a session ticket: an ordinary one has 160, a client's certificate with its chain in it some KiB.
 pub const TICKET_BYTES_MAX: usize = 16 << 10;
+/// Sessions by ID that a service keeps at most, half a KiB each: those of its clients of TLS 1.2 that have come last. Next
+/// to all of them take tickets, which need no memory.
+pub const SESSIONS_BY_ID_MAX: usize = 2048;
 /// Bytes that a client may send before its handshake is over: ten times the longest first message that is sent (keys that
 /// withstand quantum computers, a ticket), as no client is asked for certificates. They are kept until the message is
 /// whole; so a handshake stays within [`sizes::CONNECTION_BYTES`].

@@ -34,6 +34,34 @@ pub(super) fn handshakes(page: &mut Page, view: &View<'_>) {
             page.sample(&[("virtual_service", &service.name), ("why", why.word())], count);
         }
     });
+    by_id(page, view);
+}
+
+/// Sessions of clients that take no tickets.
+//= TLS-ID-02
+fn by_id(page: &mut Page, view: &View<'_>) {
+    page.family(
+        "forebay_tls_sessions_by_id",
+        Kind::Gauge,
+        "",
+        "Sessions of TLS 1.2 that a service keeps for clients that take no tickets.",
+    );
+    each_service(view, |service| {
+        if let Some(secure) = &service.tls {
+            page.sample(&[("virtual_service", &service.name)], secure.front().sessions_by_id().0);
+        }
+    });
+    page.family(
+        "forebay_tls_sessions_by_id_evicted",
+        Kind::Counter,
+        "",
+        "Such sessions that went before their time because newer ones needed the room.",
+    );
+    each_service(view, |service| {
+        if let Some(secure) = &service.tls {
+            page.sample(&[("virtual_service", &service.name)], secure.front().sessions_by_id().1);
+        }
+    });
 }
 
 /// Handshakes with servers of pools that are reached by TLS.

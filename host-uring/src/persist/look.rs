@@ -91,6 +91,7 @@ impl Store {
         let (service, pool) = (self.tree().service(service), self.tree().pool(pool));
         let (kind, key) = match &pool.persistence {
             Some(Persistence::ClientIp(_)) => ("client_ip", entry.key.to_ip().to_string()),
+            Some(Persistence::Tls(_)) => ("tls", hex(&entry.key)),
             _ => ("app_cookie", text(&entry.key)),
         };
         let server = self.server_of(entry.record.server);
@@ -113,8 +114,12 @@ impl Store {
 fn text(key: &forebay_core::table::KeyBytes) -> String {
     match key.text() {
         Some(text) => String::from_utf8_lossy(text).into_owned(),
-        None => key.0.iter().map(|byte| format!("{byte:02x}")).collect(),
+        None => hex(key),
     }
+}
+
+fn hex(key: &forebay_core::table::KeyBytes) -> String {
+    key.0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Peek for Store {

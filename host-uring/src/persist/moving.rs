@@ -188,7 +188,7 @@ impl Store {
     pub fn places(&self, theirs: &[(u64, String)], alike: bool) -> Vec<Option<TableId>> {
         let ours = |(name, kind): &(u64, String)| {
             let same = self.tables.iter().find(|kept| kept.wanted.name == *name)?;
-            (same.wanted.kind == kind && (alike || kind == "client_ip")).then_some(same.id)
+            (same.wanted.kind == kind && (alike || kind != "app_cookie")).then_some(same.id)
         };
         theirs.iter().map(ours).collect()
     }

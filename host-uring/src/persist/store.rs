@@ -16,7 +16,7 @@ use forebay_core::table::{
     Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Pages, Partition, ServerSlot,
     TableId, TableMemory, TableSettings, Write,
 };
-use forebay_core::units::{Now, Seconds};
+use forebay_core::units::Now;
 
 use super::Sealer;
 use super::journal::{Change, Journal};
@@ -430,13 +430,13 @@ impl Wanted {
     /// By a service's pool; `None` if the pool needs no table.
     fn by(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Self> {
         let config = tree.pool(pool).decision_config(tree.service(service));
-        let (kind, minutes) = match config.persistence?.kind {
-            Kind::ClientIp(c) if c.timeout.0 > 0 => ("client_ip", c.timeout),
-            Kind::AppCookie(c) => ("app_cookie", c.timeout),
+        let (kind, life) = match config.persistence?.kind {
+            Kind::ClientIp(c) if c.timeout.0 > 0 => ("client_ip", c.timeout.seconds()),
+            Kind::AppCookie(c) => ("app_cookie", c.timeout.seconds()),
+            Kind::Tls(c) => ("tls", c.lifetime),
             _ => return None,
         };
-        let life = Lifetime::For(Seconds(minutes.seconds().0));
-        Some(Self { name: table_name(tree, service, pool), kind, life })
+        Some(Self { name: table_name(tree, service, pool), kind, life: Lifetime::For(life) })
     }
 }
 

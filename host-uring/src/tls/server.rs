@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::files::{self, Changed, Loaded, Signature};
+use super::ids::{ById, Kept};
 use super::tickets::{Scope, Tickets};
 
 /// What the document says of a service's TLS.
@@ -38,6 +39,8 @@ pub struct Front {
     files: Vec<(PathBuf, Option<Signature>)>,
     pub(super) config: Arc<ServerConfig>,
     tickets: Option<Arc<Tickets>>,
+    /// Sessions by ID; none without tickets.
+    sessions: Option<Arc<Kept>>,
     /// Microseconds for a handshake.
     pub handshake_us: u64,
 }
@@ -77,20 +80,36 @@ impl Front {
         config.ignore_client_order = true;
         // Without it the keys of TLS 1.2 are not bound to the handshake that made them (RFC 7627).
         config.require_ems = true;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
         let tickets = tickets(wanted, before)?;
         // One is enough: it may be used for several connections.
         config.send_tls13_tickets = usize::from(tickets.is_some());
-        if let Some(tickets) = &tickets {
-            config.ticketer = Arc::clone(tickets) as _;
+        let mut sessions = None;
+        match &tickets {
+            Some(tickets) => {
+                config.ticketer = Arc::clone(tickets) as _;
+                // What does not open with the keys of now is as if it were not there.
+                let same = |front: &&Front| front.wanted.service == wanted.service;
+                let kept: Arc<Kept> =
+                    before.filter(same).and_then(|front| front.sessions.clone()).unwrap_or_default();
+                config.session_storage =
+                    Arc::new(ById { kept: Arc::clone(&kept), tickets: Arc::clone(tickets) });
+                sessions = Some(kept);
+            }
+            None => config.session_storage = Arc::new(NoServerSessionStorage {}),
         }
         Ok(Front {
             wanted: wanted.clone(),
             files,
             config: Arc::new(config),
             tickets,
+            sessions,
             handshake_us: u64::from(wanted.profile.handshake_timeout_ms) * 1000,
         })
+    }
+
+    /// Sessions by ID that are kept, and how many of them went before their time.
+    pub fn sessions_by_id(&self) -> (u64, u64) {
+        self.sessions.as_ref().map_or((0, 0), |kept| kept.counts())
     }
 
     /// Says whether this is what the document wants, and the files are what they were when they were read.

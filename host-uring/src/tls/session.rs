@@ -8,12 +8,15 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
+use forebay_core::id::VsId;
+use forebay_core::persist::tls::{AuthPolicy, Ticket, TlsId};
 use rustls::pki_types::ServerName;
 use rustls::{
     ClientConfig, ClientConnection, Connection, Error, HandshakeKind, ProtocolVersion, ServerConfig,
     ServerConnection,
 };
 
+use super::known::{self, ClientId};
 use crate::http::limits::GATHER_SLICES;
 use crate::limits::{
     HANDSHAKE_BYTES_MAX, TLS_READ_BYTES, TLS_READ_FIRST_BYTES, TLS_WASTE_BYTES_MAX, TLS_WRITE_BYTES,
@@ -37,6 +40,8 @@ pub struct Session {
     owed: Cell<bool>,
     /// It ends without saying so: what the peer got is not whole.
     cut: Cell<bool>,
+    /// Who the client is, by the session that it has or was given.
+    client: Cell<Option<ClientId>>,
     /// Bytes that came before the handshake was over.
     greeting: Cell<usize>,
     /// Bytes that came since the others had a turn, beyond the plain text that came of them.
@@ -109,6 +114,7 @@ impl Session {
             connection: RefCell::new(connection),
             owed: Cell::new(false),
             cut: Cell::new(false),
+            client: Cell::new(None),
             greeting: Cell::new(0),
             waste: Cell::new(0),
             reach: Cell::new(TLS_READ_FIRST_BYTES),
@@ -139,7 +145,15 @@ impl Session {
             if self.greeting.get() > HANDSHAKE_BYTES_MAX {
                 return Err(Broken::TooLong);
             }
-            if let Err(error) = connection.process_new_packets() {
+            known::begin(self.client.get());
+            let worked = connection.process_new_packets();
+            let known = known::end();
+            // What was opened counts where the client has gone on with it; else it is as new, and gets an id with its session.
+            let is_whole = connection.handshake_kind().is_some_and(|kind| kind != HandshakeKind::Resumed);
+            if known.is_issued || !is_whole {
+                self.client.set(known.client);
+            }
+            if let Err(error) = worked {
                 // The alert that says so; who does not take it does not learn it.
                 let _ = flush(&mut connection, socket);
                 return Err(Broken::Tls(error));
@@ -163,6 +177,14 @@ impl Session {
         let cipher = super::server::suite_name(connection.negotiated_cipher_suite()?.suite())?;
         let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
         Some(Agreed { version, cipher, is_resumed })
+    }
+
+    /// By what the client is known, once the handshake is over: the id in the session that it goes on with, or that it was
+    /// given; `None`: it has no sessions. `service` is where the session is good.
+    //= PERS-TLS-02
+    pub fn known_as(&self, service: VsId) -> Option<TlsId<'static>> {
+        let client = self.client.get()?;
+        Some(TlsId::Ticket(Ticket { vs: service, auth: AuthPolicy::default(), client, server: None }))
     }
 
     /// Copies the name that the client asked for, as much of it as there is room for; gives how many bytes that are.

@@ -1,8 +1,9 @@
 //! Session tickets: what lets a client go on with the secrets of an earlier connection.
 //!
-//! A ticket is `1 | key's id (8) | issued at (8) | nonce (12) | sealed state and tag`. AES-256-GCM, with everything before
-//! the state and what the ticket is good for as associated data: so one of another service, or of another policy for
-//! client certificates, does not open whatever key sealed it, and leads to a whole handshake.
+//! A ticket is `2 | key's id (8) | issued at (8) | nonce (12) | sealed: ours (34), the library's state | tag (16)`.
+//! AES-256-GCM, with everything before the nonce and what the ticket is good for as associated data: so one of another
+//! service, or of another policy for client certificates, does not open whatever key sealed it, and leads to a whole
+//! handshake. Ours says where it is good once more, and who the client is.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,13 +13,16 @@ use std::time::SystemTime;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
+use forebay_core::id::VsId;
+use forebay_core::persist::tls::{AuthPolicy, TICKET_LEN, Ticket, accept, issue};
 use forebay_snapshot::tls::TicketKey;
 use rustls::server::ProducesTickets;
 use zeroize::Zeroize;
 
+use super::known;
 use crate::limits::{TICKET_BYTES_MAX, TICKET_KEY_S};
 
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 const ID_LEN: usize = 8;
 const HEAD_LEN: usize = 1 + ID_LEN + 8;
 
@@ -66,7 +70,7 @@ impl Key {
     }
 }
 
-fn unix_s() -> u64 {
+pub(super) fn unix_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
@@ -96,19 +100,27 @@ impl Tickets {
         bound
     }
 
+    fn place(&self) -> (VsId, AuthPolicy) {
+        (VsId(self.scope.service), AuthPolicy(self.scope.policy))
+    }
+
     //= TLS-TICKET-01
-    fn seal(&self, state: &[u8], now: u64) -> Option<Vec<u8>> {
+    pub(super) fn seal(&self, state: &[u8], now: u64) -> Option<Vec<u8>> {
         self.renew(now);
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let key = keys.front()?;
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
-        let mut ticket = Vec::with_capacity(HEAD_LEN + NONCE_LEN + state.len() + AES_256_GCM.tag_len());
+        let (service, policy) = self.place();
+        let ours = issue(None, service, policy, known::issued()?).encode();
+        let len = HEAD_LEN + NONCE_LEN + TICKET_LEN + state.len() + AES_256_GCM.tag_len();
+        let mut ticket = Vec::with_capacity(len);
         ticket.push(FORM);
         ticket.extend_from_slice(&key.id);
         ticket.extend_from_slice(&now.to_be_bytes());
         let bound = self.bound(&ticket);
         ticket.extend_from_slice(&nonce);
+        ticket.extend_from_slice(&ours);
         ticket.extend_from_slice(state);
         let sealed = &mut ticket[HEAD_LEN + NONCE_LEN..];
         let nonce = Nonce::assume_unique_for_key(nonce);
@@ -119,7 +131,8 @@ impl Tickets {
 
     //= TLS-TICKET-01
     //= TLS-TICKET-03
-    fn open(&self, ticket: &[u8], now: u64) -> Option<Vec<u8>> {
+    //= PERS-TLS-04
+    pub(super) fn open(&self, ticket: &[u8], now: u64) -> Option<Vec<u8>> {
         if ticket.len() > TICKET_BYTES_MAX {
             return None;
         }
@@ -139,6 +152,10 @@ impl Tickets {
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let len = key.key.open_in_place(nonce, Aad::from(self.bound(head)), &mut state).ok()?.len();
         state.truncate(len);
+        let (service, policy) = self.place();
+        let ours = Ticket::decode(state.get(..TICKET_LEN)?)?;
+        known::opened(accept(ours, service, policy).ok()?.client);
+        state.drain(..TICKET_LEN);
         Some(state)
     }
 

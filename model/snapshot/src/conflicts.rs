@@ -116,6 +116,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     crate::l4::find(reader, snapshot);
     crate::tls::find(reader, snapshot);
     crate::pool_tls::find(reader, snapshot);
+    crate::sessions::find(reader, snapshot);
     cookies(reader, snapshot);
     let mut aes = BTreeMap::new();
     for (index, key) in snapshot.cookie_key.iter().enumerate() {

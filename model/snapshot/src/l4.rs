@@ -123,7 +123,7 @@ fn needs_a_request(reader: &mut Reader, at: &str, pool: &Pool, snapshot: &Snapsh
     let of = served(unread);
     let kind = pool.persistence.as_ref();
     let kind = kind.and_then(|name| snapshot.persistence.iter().find(|p| p.name() == name));
-    if let Some(kind) = kind.filter(|kind| !matches!(kind, Persistence::ClientIp(_))) {
+    if let Some(kind) = kind.filter(|kind| !matches!(kind, Persistence::ClientIp(_) | Persistence::Tls(_))) {
         let reason = format!("{of} has no request that could carry a {}", kind.type_word());
         let fix = "use type = \"client_ip\", or give that service a pool of its own";
         report(reader, &format!("{at}.persistence"), &reason, fix);

@@ -26,6 +26,7 @@ mod reference;
 mod rules;
 mod secret;
 pub mod service;
+mod sessions;
 mod suggest;
 pub mod tls;
 

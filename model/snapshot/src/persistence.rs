@@ -15,6 +15,8 @@ by_type! {
         ClientIp(ClientIp) = "client_ip",
         /// The value of a header names the server.
         CustomHeader(CustomHeader) = "custom_header",
+        /// The client's TLS session.
+        Tls(Tls) = "tls",
     }
     common {
         /// Its name.
@@ -77,6 +79,14 @@ section! {
         server_down: ServerDown = ServerDown::PickNewServer;
         /// The header.
         header: String, is rules::token;
+    }
+
+    /// The client's TLS session: an id in its ticket, kept through every renewal, for as long as sessions last (`session_lifetime_s` of the service's `[[tls_profile]]`).
+    pub struct Tls {
+        /// Its name.
+        name: String, is rules::name;
+        /// What happens when the client's server cannot serve.
+        server_down: ServerDown = ServerDown::PickNewServer;
     }
 
     /// A key of the cookies that we make. The first one seals, all of them open.

@@ -6,7 +6,9 @@ mod clients;
 mod files;
 mod handshakes;
 mod idle;
+mod persistence;
 mod resumption;
+mod visitors;
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};

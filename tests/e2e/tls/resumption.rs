@@ -61,7 +61,7 @@ fn both_versions_resume_again_and_again_side_by_side_and_after_a_reload() {
     assert_eq!(said, "[True, True]\n");
 }
 
-fn key(name: &str, letter: &str) -> String {
+pub fn key(name: &str, letter: &str) -> String {
     // Thirty-two different bytes, the first of which tells keys apart.
     let rest = "ECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     format!("[[ticket_key]]\nname = \"{name}\"\nkey = \"{letter}A{rest}\"\n")

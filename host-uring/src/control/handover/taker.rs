@@ -310,7 +310,7 @@ impl Heir {
     pub(in crate::control) fn inherit(&mut self, tree: &Tree, store: &Store) -> anyhow::Result<()> {
         servers::inherit(tree, &std::mem::take(&mut self.servers));
         self.alike = store.secret() == self.legacy.secret;
-        if !self.alike && self.tables.iter().any(|(_, kind)| kind != "client_ip") {
+        if !self.alike && self.tables.iter().any(|(_, kind)| kind == "app_cookie") {
             tracing::warn!(
                 "engine.table_secret is another one than before: clients known by a cookie of their application are not taken over"
             );

@@ -1,0 +1,187 @@
+//! A client that comes again with its session comes to its server.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use forebay_e2e::pki;
+use forebay_e2e::wait::secs;
+use forebay_e2e::{Demo, Engine, Lab, Options, config};
+
+use crate::app;
+use crate::resumption::key;
+use crate::visitors::{Visit, Visitors};
+
+/// Both versions by tickets, and TLS 1.2 by session ID.
+const HOWS: [&str; 3] = ["1.2", "1.3", "1.2-id"];
+
+const POOL: &str = "algorithm = \"round_robin\"\nround_robin_per_engine = true\npersistence = \"session\"";
+
+struct Scene {
+    servers: [Demo; 3],
+    at: SocketAddr,
+    lab: Lab,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let lab = Lab::new();
+        app(&lab);
+        let servers = lab.demos(["a", "b", "c"]);
+        Scene { servers, at: lab.address(), lab }
+    }
+
+    /// A service with these keys at an address, and further sections.
+    fn text_at(&self, at: SocketAddr, keys: &str, pool: &str, profile: &str, sections: &str) -> String {
+        config::service_with("web", at, &format!("certificates = [\"app\"]\n{keys}"))
+            + &config::pool("web", &format!("{POOL}\n{pool}"), &self.servers.each_ref().map(|s| s.address))
+            + &config::persistence("session", "tls", profile)
+            + &pki::section("app")
+            + sections
+    }
+
+    fn text(&self, keys: &str, sections: &str) -> String {
+        self.text_at(self.at, keys, "", "", sections)
+    }
+
+    fn engine(&self, text: &str) -> Engine {
+        self.lab.engine_with(text, Options::default())
+    }
+}
+
+fn resumed(server: &str) -> Visit {
+    Visit { is_resumed: true, server: server.to_owned() }
+}
+
+/// Comes for the first time; gives the server.
+#[track_caller]
+fn first(visitors: &mut Visitors, client: &str, how: &str, at: SocketAddr) -> String {
+    let visit = visitors.go(client, how, at);
+    assert!(!visit.is_resumed, "{client} over {how}");
+    visit.server
+}
+
+//= test PERS-TLS-02
+//= test PERS-TLS-03
+//= test TLS-ID-01
+#[test]
+fn a_client_stays_with_its_server_over_renewed_sessions_of_each_version() {
+    for (service, keys) in [("http", ""), ("tcp", "protocol = \"tcp\"")] {
+        let scene = Scene::new();
+        let engine = scene.engine(&scene.text(keys, ""));
+        let mut visitors = Visitors::start(&scene.lab);
+        for how in HOWS {
+            let homes: Vec<(String, String)> = (0..6)
+                .map(|n| format!("{service}{n}{how}"))
+                .map(|name| (first(&mut visitors, &name, how, scene.at), name))
+                .map(|(home, name)| (name, home))
+                .collect();
+            let met: BTreeSet<&String> = homes.iter().map(|(_, home)| home).collect();
+            assert_eq!(met.len(), 3, "new clients are shared out: {homes:?}");
+            for (name, home) in &homes {
+                for round in 0..3 {
+                    assert_eq!(visitors.go(name, how, scene.at), resumed(home), "{name}, {round}");
+                }
+                let both = visitors.at_once(name, how, &[scene.at, scene.at]);
+                assert_eq!(both, [resumed(home), resumed(home)], "{name}: two at once");
+                assert_eq!(visitors.go(name, how, scene.at), resumed(home), "{name}: after two at once");
+            }
+        }
+        let lines = engine.log_lines(7 * 6 * HOWS.len(), |_| true);
+        let kept = lines.iter().filter(|line| line["persistence_used"] == true);
+        assert_eq!(kept.count(), 6 * 6 * HOWS.len(), "all but the first visits");
+        let entry = engine.ask(&["persistence", "--output", "json"]);
+        assert!(entry.contains("\"tls\""), "{entry}");
+        let by_id = engine.metric("forebay_tls_sessions_by_id", &[("virtual_service", "web")]);
+        assert!(by_id >= 6.0, "{by_id}");
+    }
+}
+
+//= test PERS-TLS-06
+//= test PERS-TLS-04
+#[test]
+fn a_client_stays_with_its_server_after_new_keys_a_reload_and_an_upgrade() {
+    let scene = Scene::new();
+    let (old, new) = (key("old", "A"), key("new", "B"));
+    let mut engine = scene.engine(&scene.text("", &old));
+    let mut visitors = Visitors::start(&scene.lab);
+    let homes = HOWS.map(|how| first(&mut visitors, how, how, scene.at));
+    let mut all_stay = |when: &str, with_ids: bool| {
+        for (how, home) in HOWS.iter().zip(&homes) {
+            let visit = visitors.go(how, how, scene.at);
+            if !with_ids && how.ends_with("-id") {
+                assert!(!visit.is_resumed, "{when}: another process knows no session by ID");
+            } else {
+                assert_eq!(visit, resumed(home), "{how}, {when}");
+            }
+        }
+    };
+    all_stay("with the first key", true);
+    engine.load(&scene.text("", &format!("{new}{old}")));
+    all_stay("with a new key before the old one", true);
+    engine.load(&scene.text("", &new));
+    // What the clients have by now is sealed by the new key; a session by ID stands as the old one sealed it.
+    all_stay("without the old key", false);
+    pki::certificate(scene.lab.folder(), "app", "ca", pki::EC, "DNS:app.test", 2);
+    engine.reload();
+    let mut old = engine.upgrade(&Options::default());
+    all_stay("in another process", false);
+    assert_eq!(old.process.wait(secs(20)).code(), Some(0));
+}
+
+//= test PERS-TLS-02
+#[test]
+fn another_engine_with_the_same_keys_knows_the_client_and_binds_it_itself() {
+    let scene = Scene::new();
+    let elsewhere = scene.lab.address();
+    let keys = key("old", "A");
+    let _here = scene.engine(&scene.text("", &keys));
+    let there = scene.engine(&scene.text_at(elsewhere, "", "", "", &keys));
+    let mut visitors = Visitors::start(&scene.lab);
+    for how in ["1.2", "1.3"] {
+        let home = first(&mut visitors, how, how, scene.at);
+        let away = visitors.go(how, how, elsewhere);
+        assert!(away.is_resumed, "{how}: the keys are shared");
+        for _ in 0..3 {
+            assert_eq!(visitors.go(how, how, elsewhere), resumed(&away.server), "{how}: its own table");
+            assert_eq!(visitors.go(how, how, scene.at), resumed(&home), "{how}: the id is the same here");
+        }
+    }
+    let entries = there.metric("forebay_persistence_entries", &[]);
+    assert_eq!(entries, 2.0, "one for each client");
+}
+
+//= test PERS-DOWN-02
+//= test PERS-DOWN-03
+#[test]
+fn a_client_whose_server_is_down_is_served_as_the_policy_says() {
+    for (policy, then) in [("pick_new_server", "another"), ("abort_connection", "-")] {
+        let mut scene = Scene::new();
+        let profile = format!("server_down = \"{policy}\"");
+        let monitor = config::monitor("m");
+        let text = scene.text_at(scene.at, "", "health_monitors = [\"m\"]", &profile, &monitor);
+        let engine = scene.engine(&text);
+        for server in &scene.servers {
+            engine.wait_for_server(server.address, true);
+        }
+        let mut visitors = Visitors::start(&scene.lab);
+        for how in HOWS {
+            let home = first(&mut visitors, how, how, scene.at);
+            let server = scene.servers.iter_mut().find(|server| server.name == home).expect("one of them");
+            let at = server.address;
+            server.process.kill();
+            engine.wait_for_server(at, false);
+            let visit = visitors.go(how, how, scene.at);
+            assert!(visit.is_resumed, "{how}: {policy}");
+            if then == "another" {
+                assert!(visit.server != home && visit.server != "-", "{how}: {visit:?}");
+                assert_eq!(visitors.go(how, how, scene.at), visit, "{how}: moved once, then stays");
+            } else {
+                assert_eq!(visit.server, "-", "{how}");
+            }
+            *server = scene.lab.demo_at(&home, at);
+            engine.wait_for_server(at, true);
+            let home_again = if then == "another" { visit.server } else { home };
+            assert_eq!(visitors.go(how, how, scene.at), resumed(&home_again), "{how}: {policy}");
+        }
+    }
+}
