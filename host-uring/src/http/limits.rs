@@ -54,6 +54,9 @@ pub const LINGER_LOOK_US: u64 = 100_000;
 pub const DRAIN_IDLE_US: u64 = 1_000_000;
 /// A response that waits beside a request body looks at its own deadline this often, microseconds.
 pub const DUPLEX_LOOK_US: u64 = 500_000;
+/// After so long without a word of either side of a tunnel it is looked whether there is one behind urgent data,
+/// microseconds: rare enough to cost nothing, soon enough for whoever waits.
+pub const URGENT_LOOK_US: u64 = 10_000;
 /// While a server is silent, a client's connection is looked at this often, microseconds: nothing is read from it then,
 /// so that a reset shows nowhere else. An answer that comes sooner pays for no look; one that
 /// does not, for a few system calls each time.

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::pin::pin;
 
 use super::buffer::Buffer;
-use super::limits::{BODY_BUFFER_BYTES, MOVE_BYTES_MIN};
+use super::limits::{BODY_BUFFER_BYTES, MOVE_BYTES_MIN, URGENT_LOOK_US};
 use super::room::Room;
 use super::wait::{Burst, beside, others_turn};
 use crate::rt::{Now, Rt, Stream};
@@ -202,8 +202,8 @@ impl<R: Rt> Flow<'_, R> {
     async fn next(&self, room: &mut Room, last: &mut Last) -> Result<Piece, End> {
         let buffers = &self.worker.buffers;
         loop {
-            if std::mem::take(&mut last.dry) {
-                self.wait(self.from, true).await?;
+            if std::mem::take(&mut last.dry) && self.wait_for_bytes().await? {
+                last.bulk = false;
             }
             let room_now =
                 if last.bulk { room.for_bulk(self.to, buffers) } else { room.for_read(self.to, buffers) };
@@ -259,7 +259,8 @@ impl<R: Rt> Flow<'_, R> {
         };
         let bytes = moved.came;
         if bytes == 0 {
-            return Ok(Piece::End);
+            // An end, or urgent data before one, at which splice(2) says the same.
+            return self.take(most, last);
         }
         *last = Last { dry: bytes < most, bulk: bytes >= BODY_BUFFER_BYTES };
         self.went(moved.went);
@@ -306,6 +307,23 @@ impl<R: Rt> Flow<'_, R> {
             self.bytes.set(self.bytes.get() + bytes as u64);
             self.moved.set(self.worker.rt.now());
         }
+    }
+
+    /// Waits for the sender. `true`: what is there has been there, behind urgent data, where reads end early and splice(2)
+    /// does not come across.
+    //= L4-URGENT-01
+    async fn wait_for_bytes(&self) -> Result<bool, End> {
+        let look = Now(self.worker.rt.now().0 + URGENT_LOOK_US);
+        if look < TimeOuts::at(self.moved.get(), self.idle_us) {
+            match self.from.readable(look).await {
+                Ok(()) => return Ok(false),
+                Err(error) if error.kind() != ErrorKind::TimedOut => return Err(self.failed(true)),
+                Err(_) if self.from.has_unread() => return Ok(true),
+                Err(_) => {}
+            }
+        }
+        self.wait(self.from, true).await?;
+        Ok(false)
     }
 
     /// Waits for one side as long as the other direction moves.

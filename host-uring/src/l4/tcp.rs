@@ -328,6 +328,8 @@ async fn carry<R: Rt>(connection: &Connection<R>, served: Served<'_, R>) {
     let Served { route, server, busy, conn } = served;
     let worker = &*connection.worker;
     let cut = Cut { connection, server: &conn.stream };
+    connection.stream.heed_marks();
+    conn.stream.heed_marks();
     {
         let mut trace = connection.trace.borrow_mut();
         let since = worker.rt.now().0.saturating_sub(trace.begin.0);

@@ -143,6 +143,15 @@ pub trait Stream: 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Takes urgent data for what it is without the mark: bytes in their place. Else a read drops the byte at the mark.
+    fn heed_marks(&self) {}
+
+    /// Says whether bytes wait to be read. A system call: for who waits although there might be some, because reads end early
+    /// at urgent data, and what is behind it is not told of.
+    fn has_unread(&self) -> bool {
+        false
+    }
+
     /// Takes a short message that goes out a moment later, together with those of the other tasks that are ready; `false`:
     /// it has to be written as usual, and nobody asked for it. `fill` appends it, `most` bytes at most. What the peer does not take then goes out when it does; of a failure a read tells.
     fn write_soon(&self, _most: usize, _fill: impl FnOnce(&mut Vec<u8>)) -> bool {

@@ -365,6 +365,15 @@ impl Stream for Socket {
         put
     }
 
+    fn heed_marks(&self) {
+        // Without it a byte is lost where there is a mark.
+        let _ = sys::read_urgent_inline(self.fd.as_fd());
+    }
+
+    fn has_unread(&self) -> bool {
+        sys::unread(self.fd.as_fd()) > 0
+    }
+
     fn can_move(&self) -> bool {
         true
     }

@@ -44,6 +44,21 @@ pub(super) fn recv(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     recvfrom(fd, into, 0)
 }
 
+/// Has urgent data read in its place among the other bytes.
+pub(super) fn read_urgent_inline(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_OOBINLINE, &1)
+}
+
+/// Bytes that wait to be read, on whichever side of a mark of urgent data.
+pub(super) fn unread(fd: BorrowedFd<'_>) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int, for which `count` has room.
+    match unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut count) } {
+        0 => usize::try_from(count).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 pub(super) fn peek(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
     const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_PEEK;
     // SAFETY: pointer and length are those of a live, writable slice.

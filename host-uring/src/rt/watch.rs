@@ -38,8 +38,8 @@ impl Default for Watched {
 pub(super) enum Got {
     /// Nothing: it would have blocked.
     Nothing,
-    /// Less than it asked for: nothing more is there, but perhaps the end. (Urgent data would end a read early as well; no
-    /// protocol here has any.)
+    /// Less than it asked for: nothing more is there, but perhaps the end. (Urgent data ends a read early as well: see
+    /// [`super::Stream::has_unread`].)
     Less,
     /// All that it asked for: there may be more.
     All,

@@ -135,6 +135,14 @@ impl<S: Stream> Stream for Secured<S> {
         }
     }
 
+    fn heed_marks(&self) {
+        self.socket.heed_marks();
+    }
+
+    fn has_unread(&self) -> bool {
+        self.socket.has_unread()
+    }
+
     fn write_soon(&self, most: usize, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
         match &self.session {
             None => self.socket.write_soon(most, fill),

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 
 use forebay_e2e::wait::{ms, secs};
 use forebay_e2e::{Engine, Lab, Options, Origin, Wire, eventually, system};
+use socket2::SockRef;
 
 use crate::tcp::{echo, pattern};
 use crate::tcp_service;
@@ -15,6 +16,10 @@ const BLOCK: usize = 256 << 10;
 
 /// Sends so many bytes to a server that sends them back, and checks each of them.
 fn comes_back_whole(at: SocketAddr, bytes: usize) {
+    comes_back(at, bytes, |stream, block| stream.write_all(block).unwrap());
+}
+
+fn comes_back(at: SocketAddr, bytes: usize, send: impl Fn(&mut TcpStream, &[u8]) + Send + 'static) {
     let stream = TcpStream::connect(at).unwrap();
     let mut back = stream.try_clone().unwrap();
     back.set_read_timeout(Some(secs(30))).unwrap();
@@ -22,7 +27,7 @@ fn comes_back_whole(at: SocketAddr, bytes: usize) {
         let mut stream = stream;
         for from in (0..bytes).step_by(BLOCK) {
             let block: Vec<u8> = (from..bytes.min(from + BLOCK)).map(pattern).collect();
-            stream.write_all(&block).unwrap();
+            send(&mut stream, &block);
         }
         stream.shutdown(Shutdown::Write).unwrap();
     });
@@ -59,6 +64,37 @@ fn a_hundred_megabytes_come_back_whole_and_go_through_the_pipe_on_either_kernel_
         assert_eq!((&line["tx_bytes"], &line["connection_state"]), (&BYTES.into(), &"complete".into()));
         assert!(engine.metric("forebay_server_sent_bytes_total", &[]) >= BYTES as f64);
         assert!(moved(&engine) > (1 << 20) as f64, "{} bytes went through the pipe", moved(&engine));
+    }
+}
+
+/// The block's last byte is urgent.
+fn with_a_mark(stream: &mut TcpStream, block: &[u8]) {
+    let (last, before) = block.split_last().unwrap();
+    stream.write_all(before).unwrap();
+    assert_eq!(SockRef::from(&*stream).send_out_of_band(&[*last]).unwrap(), 1);
+}
+
+//= test L4-URGENT-01
+#[test]
+fn urgent_data_stays_in_its_place_and_holds_nothing_up_on_either_kernel_interface() {
+    for env in [vec![], vec![("FOREBAY_NO_IO_URING".to_owned(), "1".to_owned())]] {
+        let lab = Lab::new();
+        let [server, at] = lab.addresses();
+        let _origin = echo(server);
+        let engine =
+            lab.engine_with(&tcp_service("s", at, "", &[server]), Options { env, ..Options::default() });
+        comes_back(at, 48 << 20, with_a_mark);
+        assert!(moved(&engine) > (1 << 20) as f64, "{} bytes went through the pipe", moved(&engine));
+        // Little at a time, and more behind the mark at once: nothing else comes that could wake anybody.
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.set_read_timeout(Some(secs(10))).unwrap();
+        for round in 0..200 {
+            with_a_mark(&mut stream, b"a break!");
+            stream.write_all(b" and on").unwrap();
+            let mut back = [0; 15];
+            stream.read_exact(&mut back).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            assert_eq!(&back, b"a break! and on");
+        }
     }
 }
 
