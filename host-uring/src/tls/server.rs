@@ -78,8 +78,6 @@ impl Front {
             .with_cert_resolver(Arc::new(Shown::new(loaded, wanted.profile.max_version)));
         config.alpn_protocols = wanted.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.ignore_client_order = true;
-        // Without it the keys of TLS 1.2 are not bound to the handshake that made them (RFC 7627).
-        config.require_ems = true;
         let tickets = tickets(wanted, before)?;
         // One is enough: it may be used for several connections.
         config.send_tls13_tickets = usize::from(tickets.is_some());

@@ -1,7 +1,9 @@
 """TLS 1.2 after the server's hello: keys, the change of ciphers, the finish, renegotiation."""
 
 from cases import *
-from peer import ALERT, ASK, CCS, DATA, HANDSHAKE, HEARTBEAT, Message, block, message, noise, record
+from peer import (
+    ALERT, ASK, CCS, DATA, HANDSHAKE, HEARTBEAT, Message, Peer, block, message, noise, record, seen,
+)
 
 CERTIFICATE, PROOF, KEY, FINISH = 11, 15, 16, 20
 OLD = ("1.2",)
@@ -114,3 +116,26 @@ after("application data that is not sealed", "RFC 5246 section 6.2.3.3", (BAD_MA
 after("a record of 2^14 + 1 bytes", "RFC 5246 section 6.2.1", (OVERFLOW, BAD_MAC, DECODE), seals(DATA, bytes(2 ** 14 + 1)), OLD)
 after("a heartbeat after the handshake", "RFC 6520 section 3", (UNEXPECTED, DECODE),
       seals(HEARTBEAT, b"\x01\x00\x10" + bytes(32)), OLD)
+
+
+# Tickets: the server's own.
+def resumed(name, rule, want, change, is_resumed):
+    def run(at):
+        before = Peer(at)
+        before.shake("1.2")
+        before.ask()
+        before.raw.close()
+
+        def twist(peer, msg):
+            if msg.contentType != HANDSHAKE or msg.write()[0] != 1:
+                return None
+            return [Message(HANDSHAKE, rewritten(bytes(msg.write()), change))]
+        peer = Peer(at, twist)
+        saw = seen(peer, lambda peer: peer.shake("1.2", session=before.session))
+        return saw if peer.resumed == is_resumed else f"{saw}, resumed: {peer.resumed}"
+    case(f"TLS 1.2: {name}", rule, want, run)
+
+
+resumed("a ticket of its own resumes", "RFC 5077 section 3.4", SERVED, lambda h: None, True)
+resumed("a ticket with the extended master secret in a hello without", "RFC 7627 section 5.3", (NO_COMMON, ILLEGAL),
+        lambda h: h.drop(23), False)

@@ -187,7 +187,8 @@ changed("a first renegotiation that is none", "RFC 5746 section 3.6", (NO_COMMON
         put(RENEGOTIATION, block(noise(12), 1)), ("1.2",), known=SERVED)
 changed("no word on renegotiation", "RFC 5746 section 3.6", SERVED,
         lambda h: part(suites=h.suites.replace(two(0x00ff), b""))(h), ("1.2",))
-changed("no extended master secret", "RFC 7627 section 5.3, TLS-PROFILE-01", NO_COMMON, without(EMS), ("1.2",))
+changed("no extended master secret", "RFC 7627 section 5.3, TLS-PROFILE-01", SERVED, without(EMS), ("1.2",),
+        useExtendedMasterSecret=False)
 changed("an extended master secret with content", "RFC 7627 section 5.1", (DECODE, ILLEGAL, SERVED), put(EMS, b"\x00"),
         ("1.2",))
 changed("a heartbeat offered", "RFC 6520 section 2", SERVED, put(HEART, b"\x01"), BOTH)
