@@ -2,3 +2,4 @@
 
 mod handshakes;
 mod python;
+mod websocket;
