@@ -269,7 +269,7 @@ impl Tree {
             let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
             let tcp = tcp_profile.iter().find(|p| p.name == vs.tcp_profile).cloned().unwrap_or_default();
             let udp = udp_profile.iter().find(|p| p.name == vs.udp_profile).cloned().unwrap_or_default();
-            let tls = secure::wanted(&vs, &certificate, &tls_profile, &ticket_key);
+            let tls = secure::wanted(&vs, &certificate, &tls_profile, &ticket_key, http.http2);
             let service = ServiceIndex(services.len());
             let transport = Transport::of(vs.protocol);
             listeners.extend(vs.listen.iter().map(|address| Listener {

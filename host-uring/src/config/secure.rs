@@ -42,6 +42,7 @@ pub(super) fn wanted(
     certificates: &[Certificate],
     profiles: &[TlsProfile],
     ticket_keys: &[TicketKey],
+    http2: bool,
 ) -> Option<Wanted> {
     let of = |name: &String| certificates.iter().find(|one| one.name == *name).cloned();
     let certificates: Vec<Certificate> = service.certificates.iter().filter_map(of).collect();
@@ -55,6 +56,7 @@ pub(super) fn wanted(
         service: name_id(&service.name),
         ticket_keys: ticket_keys.to_vec(),
         alpn: match service.protocol {
+            Protocol::Http if http2 => &["h2", "http/1.1"],
             Protocol::Http => &["http/1.1"],
             Protocol::Tcp | Protocol::Udp => &[],
         },

@@ -82,6 +82,10 @@ pub async fn say<R: Rt>(
 /// would be a reset, which may overtake the answer, and takes what is still queued of it in any case.
 //= SE-CLOSE-01
 pub async fn linger<R: Rt>(client: &Client<R>, sink: &mut super::buffer::Buffer) {
+    // A stream of a connection that carries many ends by a frame.
+    if client.stream.own().is_none() {
+        return;
+    }
     let (rt, stream) = (&client.worker.rt, &client.stream);
     stream.shutdown(std::net::Shutdown::Write);
     let body_us = client.time_outs().body;

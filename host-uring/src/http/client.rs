@@ -11,13 +11,18 @@ use std::task::{Poll, Waker};
 
 use forebay_core::persist::tls::TlsId;
 use forebay_core::table::Key;
+use forebay_http::Limits;
 
+use super::buffer::Buffer;
 use super::choose::Holds;
 use super::conversation::{After, Job};
+use super::exchange::Outcome;
+use super::h2::front;
+use super::h2::way::Way;
 use crate::config::ServiceIndex;
 use crate::metrics::ServiceMetrics;
 use crate::rt::{Now, Rt, Stream};
-use crate::tls::Securable;
+use crate::tls::Session;
 use crate::worker::{Door, Generation, Service, TimeOuts, Worker};
 
 /// A client's connection.
@@ -29,7 +34,7 @@ pub struct Client<R: Rt> {
     /// The service of its request, by the configuration that the request began with.
     pub service: Cell<ServiceIndex>,
     /// The socket.
-    pub stream: R::Stream,
+    pub stream: Way<R>,
     /// The other end.
     pub peer: SocketAddr,
     /// The address that it connected to.
@@ -44,9 +49,9 @@ pub struct Client<R: Rt> {
     /// What only some connections have; made once for each that does.
     ties: Cell<Option<Box<Ties>>>,
     /// The worker drains, and its time to send a request is over.
-    dismissed: Cell<bool>,
+    pub(super) dismissed: Cell<bool>,
     /// Its task, while it waits for a request.
-    waiting: Cell<Option<Waker>>,
+    pub(super) waiting: Cell<Option<Waker>>,
     /// Where it is counted: with the service that accepted it.
     counts: Arc<ServiceMetrics>,
 }
@@ -80,7 +85,7 @@ impl<R: Rt> Client<R> {
             worker: worker.clone(),
             door: door.clone(),
             service: Cell::new(service),
-            stream,
+            stream: Way::Own(stream),
             peer,
             local,
             requests: Cell::new(0),
@@ -97,6 +102,43 @@ impl<R: Rt> Client<R> {
     //= PERS-TLS-02
     pub fn known_by_tls(&self, plan: &Generation) -> Option<TlsId<'static>> {
         self.stream.session()?.known_as(plan.tree.service(self.service.get()).id)
+    }
+
+    /// The client of one stream of this connection, which is counted as one.
+    pub(super) fn beside(&self, stream: Way<R>) -> Rc<Self> {
+        Rc::new(Client {
+            worker: self.worker.clone(),
+            door: self.door.clone(),
+            service: self.service.clone(),
+            stream,
+            peer: self.peer,
+            local: self.local,
+            requests: self.requests.clone(),
+            rtt_us: self.rtt_us.clone(),
+            open_ended: Cell::new(false),
+            ties: Cell::default(),
+            dismissed: Cell::new(false),
+            waiting: Cell::default(),
+            counts: self.counts.clone(),
+        })
+    }
+
+    /// The exchange on its stream is over.
+    pub(super) fn finish(&self, outcome: Outcome) {
+        if let Some(part) = self.stream.part() {
+            part.finish(outcome, self.open_ended.get());
+        }
+    }
+
+    /// The bounds of its requests, by the configuration of this moment.
+    pub(super) fn limits(&self) -> Limits {
+        self.worker.current().service(self.service.get()).limits
+    }
+
+    /// Says whether it has sent as many requests as one connection may.
+    pub(super) fn has_had_all(&self) -> bool {
+        let most = self.worker.current().service(self.service.get()).requests_max;
+        most != 0 && self.requests.get() >= most
     }
 
     /// Calls `with` with what ties it to others. A cell and no more, because each byte is one of every idle connection.
@@ -162,6 +204,12 @@ impl<R: Rt> Holds for Client<R> {
     /// would gather an entry of every one that ever came.
     //= SE-PERSIST-04
     fn hold(&self, key: Key, who: IpAddr, now: Now) {
+        // As long as the connection, not one of its streams.
+        if let Some(part) = self.stream.part()
+            && who == self.peer.ip().to_canonical()
+        {
+            return part.whole().hold(key, who, now);
+        }
         let store = &self.worker.current().store;
         self.with_ties(|ties| {
             let ties = ties.get_or_insert_default();
@@ -190,6 +238,9 @@ impl<R: Rt> Drop for Client<R> {
         for key in self.ties.take().iter().flat_map(|ties| &ties.held) {
             self.worker.current().store.close(key, now);
         }
+        if self.stream.part().is_some() {
+            return;
+        }
         self.worker.connections.set(self.worker.connections.get() - 1);
         self.worker.metrics.connections.closed.inc();
         self.counts.connections.closed.inc();
@@ -208,13 +259,13 @@ impl<R: Rt> Default for Parked<R> {
     }
 }
 
-struct Place<'p, R: Rt> {
+pub(super) struct Place<'p, R: Rt> {
     parked: &'p Parked<R>,
     at: usize,
 }
 
 impl<R: Rt> Parked<R> {
-    fn enter(&self, client: &Rc<Client<R>>) -> Place<'_, R> {
+    pub(super) fn enter(&self, client: &Rc<Client<R>>) -> Place<'_, R> {
         let mut places = self.places.borrow_mut();
         let at = self.free.borrow_mut().pop().unwrap_or_else(|| {
             places.push(Weak::new());
@@ -248,6 +299,10 @@ impl<R: Rt> Drop for Place<'_, R> {
 /// borrowed from the worker when its first byte is there.
 //= SE-IDLE-01
 pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
+    //= H2-HOST-01
+    if client.stream.session().is_some_and(Session::is_http2) {
+        return Box::pin(front::serve(client, Buffer::default())).await;
+    }
     let mut first_head = Some(TimeOuts::at(client.worker.rt.now(), client.time_outs().header));
     loop {
         let job = {
@@ -283,8 +338,10 @@ pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
         let mut conversation = client.worker.conversations.take();
         let after = conversation.lead(&client, job).await;
         client.worker.conversations.give_back(conversation);
-        if matches!(after, After::End) {
-            return;
+        match after {
+            After::Wait => {}
+            After::End => return,
+            After::Http2(first) => return Box::pin(front::serve(client, first)).await,
         }
     }
 }

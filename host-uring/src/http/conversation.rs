@@ -13,9 +13,10 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use forebay_http::h1::{Parse, parse_request};
+use forebay_http::h2::PREFACE;
 
 use super::answer::{Saying, linger, say};
-use super::buffer::Grown;
+use super::buffer::{Buffer, Grown};
 use super::client::Client;
 use super::exchange::{Outcome, exchange};
 use super::gather::Gather;
@@ -33,20 +34,28 @@ pub enum Job {
     Serve(Option<Now>),
     /// It has no request, and is to go.
     Dismiss,
+    /// One request that came on a stream of its own, at the given moment.
+    Request(Now),
+    /// One that is not taken: the status and the reason.
+    Refuse(u16, &'static str, Now),
 }
 
 /// What follows after a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// The client may send another request.
     Wait,
     /// The connection ends.
     End,
+    /// It speaks HTTP/2, and this is how it began.
+    Http2(Buffer),
 }
+
+/// A client, what to do for it, and its request's head if that is there.
+type Task<R> = (Rc<Client<R>>, Job, Option<Box<Head>>);
 
 /// Where a conversation finds its next client, and says how it ended.
 struct Desk<R: Rt> {
-    job: RefCell<Option<(Rc<Client<R>>, Job)>>,
+    job: RefCell<Option<Task<R>>>,
     after: Cell<Option<After>>,
 }
 
@@ -64,7 +73,17 @@ impl<R: Rt> Conversation<R> {
 
     /// Serves a client, in the caller's task.
     pub fn lead(&mut self, client: &Rc<Client<R>>, job: Job) -> impl Future<Output = After> {
-        *self.desk.job.borrow_mut() = Some((client.clone(), job));
+        self.lead_with(client, job, None)
+    }
+
+    /// The same for a request whose head is there.
+    pub fn lead_with(
+        &mut self,
+        client: &Rc<Client<R>>,
+        job: Job,
+        head: Option<Box<Head>>,
+    ) -> impl Future<Output = After> {
+        *self.desk.job.borrow_mut() = Some((client.clone(), job, head));
         poll_fn(|context| {
             // It never completes: it would wait for the next client.
             let _ = self.future.as_mut().poll(context);
@@ -76,14 +95,29 @@ impl<R: Rt> Conversation<R> {
 /// Serves clients for ever. Between two it holds nothing.
 async fn attend<R: Rt>(desk: Rc<Desk<R>>) {
     loop {
-        let (client, job) =
+        let (client, job, head) =
             poll_fn(|_| desk.job.borrow_mut().take().map_or(Poll::Pending, Poll::Ready)).await;
         let worker = &client.worker;
-        let mut head = worker.works.head(&worker.buffers);
+        let mut head = head.unwrap_or_else(|| worker.works.head(&worker.buffers));
         let after = match job {
             Job::Serve(first_head) => converse(&client, &mut head, first_head).await,
             Job::Dismiss => {
                 linger(&client, &mut head.bytes).await;
+                After::End
+            }
+            Job::Request(begin) => {
+                let outcome = match client.current() {
+                    Some(plan) => request(&client, &plan, &mut head, begin).await,
+                    None => Outcome::Reset,
+                };
+                client.finish(outcome);
+                After::End
+            }
+            Job::Refuse(status, why, begin) => {
+                if let Some(plan) = client.current() {
+                    refuse(&client, &plan, &mut head, begin, status, why).await;
+                    client.finish(Outcome::Linger);
+                }
                 After::End
             }
         };
@@ -145,6 +179,7 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
         match read_head(client, service, head, deadline).await {
             HeadRead::Request => {}
             HeadRead::Nothing => return After::End,
+            HeadRead::Http2 => return After::Http2(std::mem::take(&mut head.bytes)),
             HeadRead::Cut => {
                 worker.metrics.client_aborts.inc();
                 return After::End;
@@ -163,16 +198,7 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
         }
         client.requests.set(client.requests.get() + 1);
         sample_rtt(client);
-        service.counts.requests.inc();
-        let mut work = worker.works.work();
-        work.trace.begin = begin;
-        let mut told = Told { client, plan, head: &mut *head, work: &mut work, is_over: false };
-        let outcome = exchange(client, plan, told.head, told.work).await;
-        told.is_over = true;
-        drop(told);
-        client.let_go(worker.rt.now());
-        worker.works.give_back(work);
-        match outcome {
+        match request(client, plan, head, begin).await {
             Outcome::Keep if head.bytes.is_empty() => return After::Wait,
             Outcome::Keep => {}
             Outcome::Linger => {
@@ -186,6 +212,26 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
             }
         }
     }
+}
+
+/// Serves a request whose head is there.
+async fn request<R: Rt>(
+    client: &Rc<Client<R>>,
+    plan: &Generation,
+    head: &mut Head,
+    begin: Now,
+) -> Outcome {
+    let worker = &client.worker;
+    client.service(plan).counts.requests.inc();
+    let mut work = worker.works.work();
+    work.trace.begin = begin;
+    let mut told = Told { client, plan, head: &mut *head, work: &mut work, is_over: false };
+    let outcome = exchange(client, plan, told.head, told.work).await;
+    told.is_over = true;
+    drop(told);
+    client.let_go(worker.rt.now());
+    worker.works.give_back(work);
+    outcome
 }
 
 /// A request under way: where its task is dropped in the middle of it, it is told all the same.
@@ -216,6 +262,8 @@ impl<R: Rt> Drop for Told<'_, R> {
 /// How reading a head ended.
 enum HeadRead {
     Request,
+    /// The client speaks HTTP/2.
+    Http2,
     /// The client left, or sent nothing.
     Nothing,
     /// The client left in the middle of a head.
@@ -232,7 +280,15 @@ async fn read_head<R: Rt>(client: &Client<R>, service: &Service, head: &mut Head
     let capacity_max = limits.head_bytes as usize + 1;
     loop {
         if !head.bytes.is_empty() {
+            //= H2-HOST-01
+            let have = head.bytes.len().min(PREFACE.len());
+            let begins = service.http2
+                && client.requests.get() == 0
+                && !client.stream.is_secured()
+                && head.bytes.filled()[..have] == PREFACE[..have];
             match parse_request(head.bytes.filled(), limits, &mut head.request) {
+                _ if begins && have == PREFACE.len() => return HeadRead::Http2,
+                _ if begins => {}
                 Ok(Parse::Done { .. }) => return HeadRead::Request,
                 Ok(Parse::NeedMore) => {}
                 Err(reject) => return HeadRead::Refused(reject.status, reject.rule.text()),

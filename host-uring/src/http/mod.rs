@@ -12,6 +12,7 @@ pub mod conversation;
 pub mod date;
 pub mod exchange;
 pub mod gather;
+pub mod h2;
 pub mod limits;
 pub mod mover;
 pub(crate) mod place;

@@ -106,7 +106,7 @@ impl<'w> Waiting<'w> {
 
     /// Waits for a turn, as long as the client does.
     //= SE-QUEUE-02
-    pub(crate) async fn wait<R: Rt>(&self, rt: &R, client: &R::Stream, patience: Patience) -> Waited {
+    pub(crate) async fn wait<R: Rt>(&self, rt: &R, client: &impl Stream, patience: Patience) -> Waited {
         let mut gone = pin!(client.hung_up());
         let mut turn = pin!(self.turn(rt, patience));
         poll_fn(|context| match gone.as_mut().poll(context) {

@@ -327,18 +327,24 @@ async fn pass_answer<R: Rt>(
         });
     };
     down.decoder.reset(down.response.framing, limits);
+    let own = client.stream.own();
+    // Frames say where content on a stream ends.
+    let framing = match sent.framing {
+        Framing::Chunked if own.is_none() => Framing::UntilClose,
+        framing => framing,
+    };
     down.trace.status = down.response.status;
     let mut offset = down.response.len;
     // What an upgraded connection carries has ends of its own.
-    let open_ended = sent.framing == Framing::UntilClose && down.response.status != 101;
+    let open_ended = (framing == Framing::UntilClose || own.is_none()) && down.response.status != 101;
     let step = leg.service.time_outs.body;
     let mut burst = Burst::default();
     // Our chunks need their sizes before them, and a tunnel carries no content.
-    let movable = sent.framing != Framing::Chunked && down.response.status != 101;
+    let movable = framing != Framing::Chunked && down.response.status != 101;
     let mut bulk = movable && buffer.space().is_empty();
     loop {
         let filled = buffer.filled();
-        let taken = down.gather.content(down.decoder, sent.framing, trailers, &filled[offset..], offset);
+        let taken = down.gather.content(down.decoder, framing, trailers, &filled[offset..], offset);
         let Ok(taken) = taken else {
             worker.buffers.give_back(buffer);
             if !leg.progress.said.get() {
@@ -402,6 +408,9 @@ async fn pass_answer<R: Rt>(
                 down.trace.significant("the server sent more than it announced");
             }
             worker.buffers.give_back(buffer);
+            if let (Some(part), true) = (client.stream.part(), trailers) {
+                part.trailers(down.decoder);
+            }
             client.open_ended.set(false);
             return Received::Whole {
                 client_keeps: sent.keep_alive,
@@ -433,7 +442,7 @@ async fn pass_answer<R: Rt>(
             }
             Ok(More::End) => match down.decoder.end_of_input() {
                 Ok(()) => {
-                    down.gather.end(down.decoder, sent.framing, trailers);
+                    down.gather.end(down.decoder, framing, trailers);
                     let last =
                         write_all(&worker.rt, &client.stream, down.gather, &[], leg.patience, step).await;
                     match last {
@@ -496,6 +505,7 @@ async fn more_content<R: Rt>(
 ) -> Result<More, Stalled> {
     let worker = leg.worker;
     let client = &leg.client.stream;
+    let own = client.own();
     let step = leg.service.time_outs.body;
     loop {
         let space = buffer.space();
@@ -515,12 +525,12 @@ async fn more_content<R: Rt>(
                 bulk = for_pipe(room, &worker.buffers).min(usize::try_from(run).unwrap_or(usize::MAX));
             }
         }
-        let came = match bulk >= MOVE_BYTES_MIN {
-            true => match worker.mover.pass(&conn.stream, client, bulk) {
+        let came = match own.filter(|_| bulk >= MOVE_BYTES_MIN) {
+            Some(own) => match worker.mover.pass(&conn.stream, own, bulk) {
                 Err(error) if error.kind() == ErrorKind::Unsupported => Came::read(conn, &mut buffer, most),
                 passed => passed.map(Came::Moved),
             },
-            false => Came::read(conn, &mut buffer, most),
+            None => Came::read(conn, &mut buffer, most),
         };
         match came {
             Ok(Came::Moved(moved)) if moved.came > 0 => {

@@ -8,7 +8,7 @@ use super::work::Head;
 use crate::limits::SERVER_NAME_BYTES_MAX;
 use crate::log::{AccessRecord, Timing};
 use crate::rt::{Now, Rt, Stream};
-use crate::tls::{Securable, Session};
+use crate::tls::Session;
 use crate::worker::{Generation, Route};
 
 /// Words that say why a record deserves a look; as many as one request can earn.

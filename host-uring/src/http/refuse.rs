@@ -13,7 +13,6 @@ use super::wait::Patience;
 use super::work::{Head, Work};
 use crate::config::Target;
 use crate::rt::Rt;
-use crate::tls::Securable;
 use crate::worker::{Generation, Route};
 
 /// No pool of the service's group can serve: the group's way of saying so.

@@ -22,7 +22,6 @@ use super::steer::Steer;
 use super::wait::{Burst, Halt, Patience, others_turn, write_all, write_some, write_soon};
 use crate::metrics::ServerMetrics;
 use crate::rt::{Now, Rt, Stream};
-use crate::tls::Securable;
 use crate::worker::{Generation, Route, Service, Worker};
 
 /// One try of a request at one server: what both directions need to know.

@@ -102,7 +102,7 @@ pub fn write_soon<S: Stream>(stream: &S, gather: &mut Gather) -> bool {
 /// No byte moved within `step_us`, or the connection is gone.
 pub async fn write_all<R: Rt>(
     rt: &R,
-    stream: &R::Stream,
+    stream: &impl Stream,
     gather: &mut Gather,
     buffer: &[u8],
     patience: Patience,

@@ -187,6 +187,11 @@ impl Session {
         Some(TlsId::Ticket(Ticket { vs: service, auth: AuthPolicy::default(), client, server: None }))
     }
 
+    /// Says whether the peers have agreed on HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.connection.borrow().alpn_protocol() == Some(b"h2")
+    }
+
     /// Copies the name that the client asked for, as much of it as there is room for; gives how many bytes that are.
     pub fn server_name(&self, into: &mut [u8]) -> usize {
         let connection = self.connection.borrow();

@@ -78,6 +78,8 @@ pub struct Service {
     pub via: Option<Vec<u8>>,
     /// Upgrades pass.
     pub websockets: bool,
+    /// Whether its clients may speak HTTP/2.
+    pub http2: bool,
     /// Requests on one connection; 0: no bound.
     pub requests_max: u32,
     /// What its clients speak.
@@ -134,6 +136,7 @@ impl Service {
             trusted_proxies: http.trusted_proxies.clone(),
             via: (!http.via.is_empty()).then(|| http.via.clone().into_bytes()),
             websockets: http.websockets,
+            http2: http.http2,
             requests_max: http.requests_per_connection_max,
             protocol: *protocol,
             tls: config.tls.as_ref().map(|secure| Arc::clone(secure.front())),

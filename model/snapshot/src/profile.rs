@@ -38,6 +38,8 @@ section! {
         body_bytes_max: u64 = 0;
         /// Requests on one client connection; 0: no limit. Avi: `max_keepalive_requests`, by default 100.
         requests_per_connection_max: u32 = 0;
+        /// Whether clients may speak HTTP/2: by ALPN over TLS, without TLS by beginning with it. Avi: `http2_enabled`.
+        http2: bool = false;
         /// Whether upgrades to WebSocket pass.
         websockets: bool = true;
         /// What becomes of `X-Forwarded-For`. Avi: `xff_update`, by default `replace`.

@@ -1,0 +1,184 @@
+//! The streams of one connection that have a request under way, and what all of them write into.
+
+use std::task::Waker;
+
+use forebay_http::h1::body::{CHUNK_END, CHUNK_HEAD_MAX, chunk_head};
+use forebay_http::h2::{self, Code, Connection, Inbox};
+
+/// Frames that wait for the socket, at most: streams write no content beyond it. As much as one large write.
+pub(super) const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// What a connection's streams share.
+pub(super) struct State {
+    /// The engine.
+    pub(super) connection: Connection,
+    /// Where it puts heads.
+    pub(super) inbox: Inbox,
+    /// Frames for the client.
+    pub(super) out: Vec<u8>,
+    /// How many bytes of them are sent.
+    pub(super) sent: usize,
+    /// The streams.
+    lanes: Vec<Lane>,
+}
+
+/// One stream with a request under way.
+pub(super) struct Lane {
+    id: u32,
+    /// Content that came and was not read, in chunks if its length is not known; at most a stream's window.
+    pub(super) up: Vec<u8>,
+    /// How many bytes of it were read.
+    read: usize,
+    /// Content that the client may not send anew yet.
+    unreleased: usize,
+    /// The content is read as chunks.
+    chunked: bool,
+    /// All of it is in `up`.
+    pub(super) ended: bool,
+    /// The stream, or the connection, has ended before its time.
+    pub(super) gone: bool,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+    pub(super) watcher: Option<Waker>,
+}
+
+impl Lane {
+    pub(super) fn new(id: u32, chunked: bool, ended: bool) -> Self {
+        Lane {
+            id,
+            up: Vec::new(),
+            read: 0,
+            unreleased: 0,
+            chunked,
+            ended,
+            gone: false,
+            reader: None,
+            writer: None,
+            watcher: None,
+        }
+    }
+
+    /// Says whether a read would not wait.
+    pub(super) fn is_readable(&self) -> bool {
+        self.gone || self.ended || self.read < self.up.len()
+    }
+
+    /// Takes content in.
+    pub(super) fn content(&mut self, data: &[u8], end: bool) {
+        self.unreleased += data.len();
+        if !data.is_empty() && self.chunked {
+            let mut line = [0; CHUNK_HEAD_MAX];
+            self.up.extend_from_slice(chunk_head(data.len() as u64, &mut line));
+            self.up.extend_from_slice(data);
+            self.up.extend_from_slice(CHUNK_END);
+        } else {
+            self.up.extend_from_slice(data);
+        }
+        if end {
+            self.end(&Inbox::default());
+        }
+    }
+
+    /// The content ends, with the trailers that are in `inbox`.
+    pub(super) fn end(&mut self, inbox: &Inbox) {
+        if self.chunked {
+            h2::last_chunk(inbox, true, &mut self.up);
+        }
+        self.ended = true;
+        wake(&mut self.reader);
+    }
+
+    /// Reads content; gives how many bytes, and how many the client may send anew.
+    pub(super) fn take(&mut self, into: &mut [u8]) -> (usize, usize) {
+        let rest = &self.up[self.read..];
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        self.read += count;
+        let released = count.min(self.unreleased);
+        self.unreleased -= released;
+        if self.read == self.up.len() {
+            self.up.clear();
+            self.read = 0;
+        }
+        (count, released)
+    }
+
+    /// It has ended before its time.
+    pub(super) fn lose(&mut self) {
+        self.gone = true;
+        for waker in [&mut self.reader, &mut self.writer, &mut self.watcher] {
+            wake(waker);
+        }
+    }
+}
+
+pub(super) fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+impl State {
+    pub(super) fn new(connection: Connection, out: Vec<u8>) -> Self {
+        State { connection, inbox: Inbox::default(), out, sent: 0, lanes: Vec::new() }
+    }
+
+    /// Bytes that wait for the socket.
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    /// How much content a stream may write now.
+    pub(super) fn room(&self, id: u32) -> usize {
+        self.connection.room(id).min(OUT_BYTES_MAX.saturating_sub(self.waiting()))
+    }
+
+    pub(super) fn open(&mut self, lane: Lane) {
+        self.lanes.push(lane);
+    }
+
+    pub(super) fn lane(&mut self, id: u32) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.id == id)
+    }
+
+    pub(super) fn has_lanes(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// Forgets a stream whose request has ended; what of its content nobody read may be sent anew on others.
+    pub(super) fn close(&mut self, id: u32) {
+        if let Some(at) = self.lanes.iter().position(|lane| lane.id == id) {
+            let lane = self.lanes.swap_remove(at);
+            self.connection.release(id, lane.unreleased, &mut self.out);
+        }
+    }
+
+    /// Ends a stream before its time.
+    pub(super) fn reset(&mut self, id: u32, code: Code) {
+        self.connection.reset(id, code, &mut self.out);
+    }
+
+    /// The connection is over: every stream hears of it.
+    pub(super) fn lose_all(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::lose);
+    }
+
+    /// Wakes the streams that have content for which there is room now, the most urgent one first.
+    pub(super) fn wake_writers(&mut self) {
+        if self.waiting() >= OUT_BYTES_MAX {
+            return;
+        }
+        if let Some((first, _)) = self.connection.next()
+            && let Some(lane) = self.lane(first)
+        {
+            wake(&mut lane.writer);
+        }
+        let connection = &mut self.connection;
+        for lane in self.lanes.iter_mut().filter(|lane| lane.writer.is_some()) {
+            if connection.room(lane.id) > 0 {
+                connection.want(lane.id, false);
+                wake(&mut lane.writer);
+            }
+        }
+    }
+}

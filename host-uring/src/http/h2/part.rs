@@ -1,0 +1,293 @@
+//! One stream of a connection, as the exchange of its request sees it.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use forebay_http::h1::body::Decoder;
+use forebay_http::h2::{Code, SendError};
+
+use super::front::Front;
+use super::lane::{Lane, State};
+use crate::http::client::Client;
+use crate::http::exchange::Outcome;
+use crate::rt::{NEVER, Now, Rt};
+
+/// A stream of a connection that speaks HTTP/2.
+///
+/// What is written to it is heads as `h1::write` writes them, the last of them a final one, and bare content behind that.
+pub struct Part<R: Rt> {
+    front: Rc<Front<R>>,
+    id: u32,
+    /// The request was HEAD.
+    is_head: bool,
+    /// The final head has gone.
+    answered: Cell<bool>,
+    /// Content that is still to go, if its length is known.
+    left: Cell<Option<u64>>,
+    /// Our side has ended, as it should.
+    ended: Cell<bool>,
+    /// It is not to end as if it were whole.
+    cut: Cell<bool>,
+}
+
+/// What a head says of what follows it.
+struct Said {
+    len: usize,
+    status: u16,
+    length: Option<u64>,
+}
+
+impl Said {
+    /// Reads a head of our own at the beginning of `bytes`.
+    fn read(bytes: &[u8]) -> Option<Said> {
+        let len = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = bytes.get(..len)?;
+        let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.trim().parse().ok();
+        let status = number(head.get(9..12)?)?;
+        let length = head.split(|&byte| byte == b'\n').find_map(|line| {
+            let (name, value) = line.split_at_checked(15)?;
+            name.eq_ignore_ascii_case(b"content-length:").then(|| number(value)).flatten()
+        });
+        Some(Said { len, status: u16::try_from(status).ok()?, length })
+    }
+}
+
+fn lost(_: SendError) -> io::Error {
+    ErrorKind::ConnectionReset.into()
+}
+
+impl<R: Rt> Part<R> {
+    /// A stream on which a request came.
+    pub(super) fn new(front: &Rc<Front<R>>, id: u32, is_head: bool) -> Self {
+        Part {
+            front: front.clone(),
+            id,
+            is_head,
+            answered: Cell::default(),
+            left: Cell::default(),
+            ended: Cell::default(),
+            cut: Cell::default(),
+        }
+    }
+
+    /// The client whose connection it is.
+    pub fn whole(&self) -> &Rc<Client<R>> {
+        &self.front.client
+    }
+
+    /// The connection.
+    pub(super) fn socket(&self) -> &R::Stream {
+        self.front.socket()
+    }
+
+    fn with_lane<T>(&self, with: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        self.front.state.borrow_mut().lane(self.id).map(with)
+    }
+
+    /// Reads content of the request.
+    pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.front.state.borrow_mut();
+        let lane = state.lane(self.id).ok_or(ErrorKind::ConnectionReset)?;
+        if lane.gone {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let (count, released) = lane.take(into);
+        if count == 0 && !into.is_empty() {
+            return if lane.ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        let State { connection, out, .. } = &mut *state;
+        let before = out.len();
+        connection.release(self.id, released, out);
+        let more = out.len() > before;
+        drop(state);
+        if more {
+            self.front.call();
+        }
+        Ok(count)
+    }
+
+    /// Writes heads and content, as much as the windows and the connection's buffer take.
+    pub(super) fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut state = self.front.state.borrow_mut();
+        if state.lane(self.id).is_none_or(|lane| lane.gone) {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let (mut written, mut all) = (0, true);
+        for piece in pieces {
+            let mut bytes: &[u8] = piece;
+            while !self.answered.get() && !bytes.is_empty() {
+                let len = self.head(&mut state, bytes)?;
+                written += len;
+                bytes = &bytes[len..];
+            }
+            let count = self.content(&mut state, bytes)?;
+            written += count;
+            if count < bytes.len() {
+                all = false;
+                break;
+            }
+        }
+        drop(state);
+        self.front.call();
+        if written == 0 && !all { Err(ErrorKind::WouldBlock.into()) } else { Ok(written) }
+    }
+
+    /// Hands a head over, with the stream's end if nothing follows.
+    fn head(&self, state: &mut State, bytes: &[u8]) -> io::Result<usize> {
+        let said = Said::read(bytes).ok_or(ErrorKind::InvalidData)?;
+        let bare = self.is_head || matches!(said.status, 204 | 304) || said.length == Some(0);
+        let end = said.status >= 200 && bare;
+        let State { connection, out, .. } = state;
+        connection.head(self.id, &bytes[..said.len], &[], end, out).map_err(lost)?;
+        if said.status >= 200 {
+            self.answered.set(true);
+            self.ended.set(end);
+            self.left.set(if bare { Some(0) } else { said.length });
+        }
+        Ok(said.len)
+    }
+
+    fn content(&self, state: &mut State, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        while written < bytes.len() {
+            if self.ended.get() {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            let count = state.room(self.id).min(bytes.len() - written);
+            if count == 0 {
+                break;
+            }
+            let left = self.left.get().map(|left| left.saturating_sub(count as u64));
+            let end = left == Some(0);
+            let head = state.connection.data(self.id, count, end).map_err(lost)?;
+            state.out.extend_from_slice(&head);
+            state.out.extend_from_slice(&bytes[written..written + count]);
+            self.left.set(left);
+            self.ended.set(end);
+            written += count;
+        }
+        Ok(written)
+    }
+
+    /// Sends the trailers of an answer whose content `decoder` has read, if it has any, and ends the stream with them.
+    pub fn trailers(&self, decoder: &Decoder) {
+        if self.ended.get() || decoder.trailers().next().is_none() {
+            return;
+        }
+        let mut state = self.front.state.borrow_mut();
+        let State { connection, out, .. } = &mut *state;
+        if connection.trailers(self.id, decoder.trailers(), out).is_ok() {
+            self.ended.set(true);
+            self.left.set(Some(0));
+        }
+    }
+
+    /// The exchange is over. The stream ends as it should if the answer was whole, otherwise by a reset.
+    pub fn finish(&self, outcome: Outcome, open_ended: bool) {
+        let whole = self.answered.get()
+            && !open_ended
+            && !self.cut.get()
+            && outcome != Outcome::Reset
+            && self.left.get().is_none_or(|left| left == 0);
+        if !whole {
+            return;
+        }
+        let mut state = self.front.state.borrow_mut();
+        if !self.ended.replace(true)
+            && let Ok(head) = state.connection.data(self.id, 0, true)
+        {
+            state.out.extend_from_slice(&head);
+        }
+        // What the client still sends of its request is of no use: no error of its.
+        state.reset(self.id, Code::No);
+    }
+
+    /// What was written is not to be taken for a whole answer.
+    pub(super) fn cut(&self) {
+        self.cut.set(true);
+    }
+
+    /// How much content it takes now.
+    pub(super) fn room(&self) -> usize {
+        self.front.state.borrow().room(self.id)
+    }
+
+    /// Says whether the stream has ended before its time.
+    pub(super) fn is_gone(&self) -> bool {
+        self.with_lane(|lane| lane.gone).unwrap_or(true)
+    }
+
+    /// Waits until there is content to read, or its end.
+    pub(super) async fn readable(&self, deadline: Now) -> io::Result<()> {
+        self.wait(deadline, |context| {
+            self.with_lane(|lane| {
+                let is_ready = lane.is_readable();
+                if !is_ready {
+                    lane.reader = Some(context.waker().clone());
+                }
+                is_ready
+            })
+        })
+        .await
+    }
+
+    /// Waits until content can be written.
+    pub(super) async fn writable(&self, deadline: Now) -> io::Result<()> {
+        self.wait(deadline, |context| {
+            let mut state = self.front.state.borrow_mut();
+            if !self.answered.get() || state.room(self.id) > 0 {
+                return Some(true);
+            }
+            state.connection.want(self.id, true);
+            let lane = state.lane(self.id)?;
+            lane.writer = Some(context.waker().clone());
+            Some(lane.gone)
+        })
+        .await
+    }
+
+    /// Waits until the stream has ended before its time.
+    pub(super) async fn gone(&self) {
+        let _ = self
+            .wait(NEVER, |context| {
+                self.with_lane(|lane| {
+                    lane.watcher = Some(context.waker().clone());
+                    lane.gone
+                })
+            })
+            .await;
+    }
+
+    /// Waits until `is_ready` says so; a stream that is not there any more is ready for its end.
+    async fn wait(&self, deadline: Now, is_ready: impl Fn(&Context<'_>) -> Option<bool>) -> io::Result<()> {
+        let rt = &self.front.client.worker.rt;
+        let mut late = pin!(async {
+            match deadline {
+                NEVER => std::future::pending().await,
+                _ => rt.sleep_until(deadline).await,
+            }
+        });
+        poll_fn(|context| {
+            if is_ready(context).unwrap_or(true) {
+                return Poll::Ready(Ok(()));
+            }
+            late.as_mut().poll(context).map(|()| Err(ErrorKind::TimedOut.into()))
+        })
+        .await
+    }
+}
+
+impl<R: Rt> Drop for Part<R> {
+    /// What has not ended as it should is reset.
+    fn drop(&mut self) {
+        let mut state = self.front.state.borrow_mut();
+        state.close(self.id);
+        state.reset(self.id, Code::Internal);
+        drop(state);
+        self.front.call();
+    }
+}

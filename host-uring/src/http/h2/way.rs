@@ -1,0 +1,171 @@
+//! How bytes come from a client and go to it: over a connection of its own, or as a stream of one that carries many.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::part::Part;
+use crate::rt::{Now, Rt, Stream};
+use crate::tls::{Securable, Session};
+
+/// A client's connection, or its part of one.
+pub enum Way<R: Rt> {
+    /// The connection.
+    Own(R::Stream),
+    /// A stream of a connection that speaks HTTP/2.
+    Part(Box<Part<R>>),
+}
+
+impl<R: Rt> Way<R> {
+    /// The connection itself, if it carries one request after another.
+    pub fn own(&self) -> Option<&R::Stream> {
+        match self {
+            Way::Own(stream) => Some(stream),
+            Way::Part(_) => None,
+        }
+    }
+
+    /// The stream, if the connection carries many.
+    pub fn part(&self) -> Option<&Part<R>> {
+        match self {
+            Way::Own(_) => None,
+            Way::Part(part) => Some(part),
+        }
+    }
+
+    /// The connection below.
+    fn socket(&self) -> &R::Stream {
+        match self {
+            Way::Own(stream) => stream,
+            Way::Part(part) => part.socket(),
+        }
+    }
+
+    /// The TLS session, if the client speaks TLS.
+    pub fn session(&self) -> Option<&Session> {
+        self.socket().session()
+    }
+
+    /// Says whether the client speaks TLS.
+    pub fn is_secured(&self) -> bool {
+        self.socket().is_secured()
+    }
+}
+
+/// One of two futures with the same result.
+enum Either<A, B> {
+    Own(A),
+    Part(B),
+}
+
+impl<A: Future + Unpin, B: Future<Output = A::Output> + Unpin> Future for Either<A, B> {
+    type Output = A::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
+        match &mut *self {
+            Either::Own(own) => Pin::new(own).poll(context),
+            Either::Part(part) => Pin::new(part).poll(context),
+        }
+    }
+}
+
+impl<R: Rt> Stream for Way<R> {
+    fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Way::Own(stream) => stream.try_read(into),
+            Way::Part(part) => part.try_read(into),
+        }
+    }
+
+    fn try_peek(&self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Way::Own(stream) => stream.try_peek(into),
+            // Who peeks wants what comes before a protocol is known.
+            Way::Part(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Way::Own(stream) => stream.try_write(pieces),
+            Way::Part(part) => part.try_write(pieces),
+        }
+    }
+
+    fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin {
+        match self {
+            Way::Own(stream) => Either::Own(stream.readable(deadline)),
+            Way::Part(part) => Either::Part(Box::pin(part.readable(deadline))),
+        }
+    }
+
+    async fn writable(&self, deadline: Now) -> io::Result<()> {
+        match self {
+            Way::Own(stream) => stream.writable(deadline).await,
+            Way::Part(part) => Box::pin(part.writable(deadline)).await,
+        }
+    }
+
+    async fn hung_up(&self) {
+        match self {
+            Way::Own(stream) => stream.hung_up().await,
+            Way::Part(part) => part.gone().await,
+        }
+    }
+
+    /// Of a stream nothing: it is ended by [`Part::finish`].
+    fn shutdown(&self, how: Shutdown) {
+        if let Way::Own(stream) = self {
+            stream.shutdown(how);
+        }
+    }
+
+    fn reset_on_close(&self) {
+        match self {
+            Way::Own(stream) => stream.reset_on_close(),
+            Way::Part(part) => part.cut(),
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        match self {
+            Way::Own(stream) => stream.is_spent(),
+            Way::Part(part) => part.is_gone(),
+        }
+    }
+
+    fn has_spoken(&self) -> bool {
+        match self {
+            Way::Own(stream) => stream.has_spoken(),
+            Way::Part(part) => part.is_gone(),
+        }
+    }
+
+    fn is_reset(&self) -> bool {
+        match self {
+            Way::Own(stream) => stream.is_reset(),
+            Way::Part(part) => part.is_gone(),
+        }
+    }
+
+    fn room(&self) -> Option<usize> {
+        match self {
+            Way::Own(stream) => stream.room(),
+            Way::Part(part) => Some(part.room()),
+        }
+    }
+
+    fn unacknowledged(&self) -> usize {
+        self.own().map_or(0, Stream::unacknowledged)
+    }
+
+    fn rtt_us(&self) -> Option<u32> {
+        self.socket().rtt_us()
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket().local_addr()
+    }
+}
