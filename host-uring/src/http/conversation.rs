@@ -215,12 +215,7 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
 }
 
 /// Serves a request whose head is there.
-async fn request<R: Rt>(
-    client: &Rc<Client<R>>,
-    plan: &Generation,
-    head: &mut Head,
-    begin: Now,
-) -> Outcome {
+async fn request<R: Rt>(client: &Rc<Client<R>>, plan: &Generation, head: &mut Head, begin: Now) -> Outcome {
     let worker = &client.worker;
     client.service(plan).counts.requests.inc();
     let mut work = worker.works.work();

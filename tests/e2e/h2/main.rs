@@ -1,5 +1,6 @@
 //! HTTP/2 with foreign peers: judges, clients, and the h2 crate as client and as server.
 mod crate_client;
 mod crate_server;
+mod front;
 mod judge;
 mod server;

@@ -280,6 +280,7 @@ impl<R: Rt> Front<R> {
     }
 
     /// Begins to serve a request in a task of its own.
+    //= H2-HOST-02
     fn begin(self: &Rc<Self>, begun: Begun) {
         let Begun { stream, is_head, job, head } = begun;
         let whole = &self.client;
@@ -327,12 +328,7 @@ struct Begun {
 }
 
 /// Does what an event asks for; a request is the caller's.
-fn take<R: Rt>(
-    state: &mut State,
-    event: Event,
-    input: &[u8],
-    client: &Client<R>,
-) -> Option<Begun> {
+fn take<R: Rt>(state: &mut State, event: Event, input: &[u8], client: &Client<R>) -> Option<Begun> {
     let worker = &client.worker;
     let begin = worker.rt.now();
     match event {

@@ -8,6 +8,9 @@ use forebay_http::h2::{self, Code, Connection, Inbox};
 /// Frames that wait for the socket, at most: streams write no content beyond it. As much as one large write.
 pub(super) const OUT_BYTES_MAX: usize = 64 * 1024;
 
+/// Content that was read and still takes memory, at most: what follows it moves once for so much.
+const UP_READ_MAX: usize = 64 * 1024;
+
 /// What a connection's streams share.
 pub(super) struct State {
     /// The engine.
@@ -98,6 +101,9 @@ impl Lane {
         self.unreleased -= released;
         if self.read == self.up.len() {
             self.up.clear();
+            self.read = 0;
+        } else if self.read >= UP_READ_MAX {
+            self.up.drain(..self.read);
             self.read = 0;
         }
         (count, released)

@@ -283,6 +283,7 @@ impl<R: Rt> Part<R> {
 
 impl<R: Rt> Drop for Part<R> {
     /// What has not ended as it should is reset.
+    //= H2-HOST-03
     fn drop(&mut self) {
         let mut state = self.front.state.borrow_mut();
         state.close(self.id);
