@@ -301,7 +301,7 @@ impl<R: Rt> Drop for Place<'_, R> {
 pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
     //= H2-HOST-01
     if client.stream.session().is_some_and(Session::is_http2) {
-        return Box::pin(front::serve(client, Buffer::default())).await;
+        return front::begin(client, Buffer::default());
     }
     let mut first_head = Some(TimeOuts::at(client.worker.rt.now(), client.time_outs().header));
     loop {
@@ -310,7 +310,9 @@ pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
             let idle = || TimeOuts::at(worker.rt.now(), client.time_outs().idle);
             let deadline = first_head.unwrap_or_else(idle);
             let _place = worker.parked.enter(&client);
-            let mut readable = pin!(client.stream.readable(deadline));
+            // The wait for the connection itself: a byte here is one of every idle client.
+            let Some(own) = client.stream.own() else { return };
+            let mut readable = pin!(own.readable(deadline));
             // What has come before the worker drains is served.
             let waited = poll_fn(|context| {
                 if let Poll::Ready(waited) = readable.as_mut().poll(context) {
@@ -341,7 +343,7 @@ pub async fn serve<R: Rt>(client: Rc<Client<R>>) {
         match after {
             After::Wait => {}
             After::End => return,
-            After::Http2(first) => return Box::pin(front::serve(client, first)).await,
+            After::Http2(first) => return front::begin(client, first),
         }
     }
 }

@@ -60,8 +60,14 @@ enum Woken {
     Gone,
 }
 
+/// Goes on with a connection that speaks HTTP/2, in a task of its own: that of a client that waits is smaller.
+pub fn begin<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
+    let rt = client.worker.rt.clone();
+    rt.spawn(serve(client, first));
+}
+
 /// Serves a connection to its end; `first` is what was read of it, the preface in front.
-pub async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
+async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
     let mut out = Vec::new();
     let config = Config { limits: client.limits(), extended_connect: false, ..Config::default() };
     let connection = Connection::new(Role::Server, &config, &mut out);
