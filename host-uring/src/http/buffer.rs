@@ -155,6 +155,14 @@ pub struct Held<'b> {
     bytes: usize,
 }
 
+impl Held<'_> {
+    /// Counts so many bytes instead.
+    pub fn set(&mut self, bytes: usize) {
+        self.buffers.held.set(self.buffers.held.get() - self.bytes + bytes);
+        self.bytes = bytes;
+    }
+}
+
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.buffers.held.set(self.buffers.held.get() - self.bytes);
@@ -229,6 +237,18 @@ impl Buffers {
         self.charge(&mut buffer, bytes.len().saturating_sub(HEAD_BUFFER_BYTES));
         buffer.append(bytes);
         Some(buffer)
+    }
+
+    /// Puts a whole head into an empty buffer; `false` if large heads have no memory left.
+    //= H2-HOST-05
+    pub fn fill_head(&self, buffer: &mut Buffer, bytes: &[u8]) -> bool {
+        let more = bytes.len().saturating_sub(buffer.capacity());
+        if more > 0 && self.large.get() + more > self.large_max {
+            return false;
+        }
+        self.charge(buffer, more);
+        buffer.append(bytes);
+        true
     }
 
     fn charge(&self, buffer: &mut Buffer, bytes: usize) {

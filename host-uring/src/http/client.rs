@@ -275,6 +275,15 @@ impl<R: Rt> Parked<R> {
         Place { parked: self, at }
     }
 
+    /// Lets all of them look whether they are to go: one that carries many requests says so to its client.
+    pub fn nudge(&self) {
+        for client in self.places.borrow().iter().filter_map(Weak::upgrade) {
+            if let Some(waker) = client.waiting.take() {
+                waker.wake();
+            }
+        }
+    }
+
     /// Ends the waiting of those that are to go.
     pub fn end_where(&self, goes: impl Fn(&Client<R>) -> bool) {
         for client in self.places.borrow().iter().filter_map(Weak::upgrade).filter(|client| goes(client)) {

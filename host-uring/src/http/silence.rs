@@ -1,6 +1,9 @@
 //! Waiting for a silent server, as long as its client is there.
 
+use std::future::{Future, poll_fn};
 use std::io::{Error, ErrorKind};
+use std::pin::Pin;
+use std::task::Poll;
 
 use forebay_core::retry;
 
@@ -65,7 +68,16 @@ pub(super) async fn server_readable<R: Rt>(
     let rt = &leg.worker.rt;
     loop {
         let look = deadline.min(TimeOuts::at(rt.now(), CLIENT_LOOK_US));
-        match conn.stream.readable(look).await {
+        let mut readable = conn.stream.readable(look);
+        let waited = poll_fn(|context| {
+            // A stream of HTTP/2 is told at once, and many of them come cheaply.
+            if leg.client.stream.part().is_some_and(|part| part.watch(context)) {
+                return Poll::Ready(None);
+            }
+            Pin::new(&mut readable).poll(context).map(Some)
+        });
+        let Some(waited) = waited.await else { return Err(Unheard::ClientGone) };
+        match waited {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 if leg.client.stream.is_reset() {

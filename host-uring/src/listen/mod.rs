@@ -192,7 +192,7 @@ pub fn admit<R: Rt>(
         stream.reset_on_close();
         return;
     }
-    worker.upstreams.make_room(worker.connections.get() + 1);
+    worker.upstreams.make_room(worker.clients() + 1);
     // Who came by an address that is gone meanwhile is let go.
     let Some(service) = door.service() else { return };
     let ends = Ends { client: peer, local };

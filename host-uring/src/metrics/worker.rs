@@ -31,6 +31,10 @@ pub struct WorkerMetrics {
     pub requests_rejected: Counter,
     /// Requests whose head was refused because large heads had no memory left.
     pub heads_refused_memory: Counter,
+    /// Streams of HTTP/2 refused because a limit of the engine was reached.
+    pub streams_refused: Counter,
+    /// Connections of HTTP/2 that the engine ended because their client broke a rule of the protocol.
+    pub http2_cut: Counter,
     /// Bytes that went from one socket to another without being copied.
     pub moved_bytes: Counter,
     /// Times that no pipe could be had for that.

@@ -8,7 +8,7 @@ use super::WorkerMetrics;
 pub(super) type WorkerCounter = (&'static str, &'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
 /// The counters with one sample for each worker.
-pub(super) const WORKER_COUNTERS: [WorkerCounter; 10] = [
+pub(super) const WORKER_COUNTERS: [WorkerCounter; 12] = [
     ("forebay_worker_ticks", "", "Turns of the worker's loop.", |w| w.ticks.load(Ordering::Relaxed)),
     ("forebay_connections_refused", "", "Connections refused at the limit of connections.", |w| {
         w.connections_refused_limit.get()
@@ -42,6 +42,18 @@ pub(super) const WORKER_COUNTERS: [WorkerCounter; 10] = [
         "",
         "Requests refused because large heads had all the memory that they may have.",
         |w| w.heads_refused_memory.get(),
+    ),
+    (
+        "forebay_http2_streams_refused",
+        "",
+        "Streams of clients refused at the limit of connections, of which each stream beyond the first takes a place.",
+        |w| w.streams_refused.get(),
+    ),
+    (
+        "forebay_http2_connections_cut",
+        "",
+        "Connections that the engine ended because their client broke a rule of HTTP/2 or one of its bounds.",
+        |w| w.http2_cut.get(),
     ),
     (
         "forebay_moved_bytes",

@@ -99,6 +99,7 @@ impl<R: Rt> Worker<R> {
         if !self.draining.replace(true) {
             self.upstreams.close();
             self.idle_until.set(from_now(&self.rt, DRAIN_IDLE_US));
+            self.parked.nudge();
         }
     }
 

@@ -65,7 +65,9 @@ pub struct Worker<R: Rt> {
     pub parked: Parked<R>,
     /// Client connections.
     pub connections: Cell<usize>,
-    /// Those of them that are flows of datagrams.
+    /// Streams with a request under way beyond the first of each connection.
+    pub streams: Cell<usize>,
+    /// Those of the connections that are flows of datagrams.
     pub flows: Cell<usize>,
     /// Places for connections.
     pub connections_max: usize,
@@ -121,6 +123,7 @@ impl<R: Rt> Worker<R> {
             conversations: Conversations::default(),
             parked: Parked::default(),
             connections: Cell::new(0),
+            streams: Cell::new(0),
             flows: Cell::new(0),
             sealed: RefCell::default(),
             date: DateCache::default(),
@@ -187,9 +190,15 @@ impl<R: Rt> Worker<R> {
     }
 
     /// Says whether there is a place for another client. A connection takes one, with two descriptors; a flow of datagrams
-    /// has one descriptor and takes half of one.
+    /// has one descriptor and takes half of one. A stream with a request under way is as good as a connection, but for the
+    /// first one of its connection.
     pub fn has_place(&self) -> bool {
-        self.connections.get().saturating_sub(self.flows.get() / 2) < self.connections_max
+        self.clients().saturating_sub(self.flows.get() / 2) < self.connections_max
+    }
+
+    /// Clients that need descriptors: connections, and streams beyond the first of each.
+    pub fn clients(&self) -> usize {
+        self.connections.get() + self.streams.get()
     }
 
     /// Reads the wall clock, which may jump; between two readings it is counted on.

@@ -1,5 +1,7 @@
 //! The h2 crate as a client of our engine.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use forebay_http::h2::Config;
 use h2::{Reason, RecvStream, client};
@@ -8,11 +10,16 @@ use tokio::net::TcpStream;
 
 use crate::server::Server;
 
-type Sender = client::SendRequest<Bytes>;
+pub type Sender = client::SendRequest<Bytes>;
 
 /// Connects with these windows; the connection is driven in the background.
 async fn connect(server: &Server, window: u32, whole: u32) -> Sender {
-    let socket = TcpStream::connect(server.address).await.unwrap();
+    connect_to(server.address, window, whole).await
+}
+
+/// The same for any server.
+pub async fn connect_to(address: SocketAddr, window: u32, whole: u32) -> Sender {
+    let socket = TcpStream::connect(address).await.unwrap();
     let mut builder = client::Builder::new();
     builder
         .initial_window_size(window)
@@ -26,7 +33,7 @@ async fn connect(server: &Server, window: u32, whole: u32) -> Sender {
     sender
 }
 
-fn request(method: &str, path: &str) -> Request<()> {
+pub fn request(method: &str, path: &str) -> Request<()> {
     let uri = format!("http://a.example{path}");
     Request::builder().method(method).version(Version::HTTP_2).uri(uri).body(()).unwrap()
 }

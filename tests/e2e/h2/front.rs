@@ -9,15 +9,15 @@ use forebay_e2e::{Demo, Engine, Lab, Options, Origin, bin, config};
 const PROFILE: &str = "[[http_profile]]\nname = \"two\"\nhttp2 = true\n";
 
 /// A service in clear text and one over TLS before the same two servers, with a cookie.
-struct Fronts {
-    engine: Engine,
+pub struct Fronts {
+    pub engine: Engine,
     _servers: [Demo; 2],
-    clear: SocketAddr,
-    secured: SocketAddr,
-    lab: Lab,
+    pub clear: SocketAddr,
+    pub secured: SocketAddr,
+    pub lab: Lab,
 }
 
-fn fronts() -> Fronts {
+pub fn fronts() -> Fronts {
     let lab = Lab::new();
     pki::authority(lab.folder(), "ca");
     pki::certificate(lab.folder(), "app", "ca", EC, "DNS:app.test", 2);

@@ -8,7 +8,7 @@ use forebay_http::h2::Config;
 use crate::server::Server;
 
 /// Builds h2spec from the pinned module beside this file; nothing to do if it is there.
-fn h2spec() -> PathBuf {
+pub fn h2spec() -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("h2/judges");
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("h2spec");
     let built = Command::new("go")
@@ -22,7 +22,8 @@ fn h2spec() -> PathBuf {
     program
 }
 
-fn text(program: &str, args: &[&str]) -> String {
+/// What a program prints that must not fail.
+pub fn text(program: &str, args: &[&str]) -> String {
     let out = Command::new(program).args(args).output().expect(program);
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(

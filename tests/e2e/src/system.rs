@@ -106,7 +106,11 @@ pub fn linger_zero(fd: RawFd) {
 
 /// Makes the receive buffer of this socket as small as the system allows.
 pub fn smallest_receive_buffer(fd: RawFd) {
-    let bytes: libc::c_int = 2048;
+    receive_buffer(fd, 2048);
+}
+
+/// Bounds what a socket takes that its owner does not read.
+pub fn receive_buffer(fd: RawFd, bytes: libc::c_int) {
     // SAFETY: the value lives through the call and the length is its own.
     unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const bytes).cast(), 4) };
 }

@@ -16,19 +16,26 @@ use forebay_http::h1::Framing;
 use forebay_http::h1::Method;
 use forebay_http::h2::{Code, Config, Connection, Event, Role};
 
-use super::lane::{Lane, OUT_BYTES_MAX, State};
+use super::lane::{Lane, State};
 use super::part::Part;
 use super::way::Way;
 use crate::http::answer::linger;
 use crate::http::buffer::Buffer;
 use crate::http::client::Client;
 use crate::http::conversation::Job;
-use crate::http::limits::TEXT_KEPT_BYTES;
+use crate::http::limits::{DRAIN_IDLE_US, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
 use crate::http::record::sample_rtt;
 use crate::http::wait::others_turn;
 use crate::http::work::Head;
 use crate::rt::{NEVER, Now, Rt, Stream};
-use crate::worker::TimeOuts;
+use crate::worker::{TimeOuts, Worker};
+
+/// Streams that a client may have at once; so many have a request under way at most, those that it has reset included.
+/// Twice what browsers use.
+const STREAMS_MAX: u32 = 128;
+
+/// Bytes that go to a TLS session at once whatever the socket takes: one record of the largest size.
+const TLS_PIECE_BYTES: usize = 16 * 1024;
 
 /// A connection, as its task and its streams share it.
 pub struct Front<R: Rt> {
@@ -37,8 +44,10 @@ pub struct Front<R: Rt> {
     pub(super) state: RefCell<State>,
     /// A stream has written something, or has ended.
     called: Cell<bool>,
-    /// The client was told that the connection will end.
-    leaving: Cell<bool>,
+    /// The client was told that the connection will end, and no more streams are taken from this moment on.
+    leaving: Cell<Option<Now>>,
+    /// Nothing is read for want of memory until the streams have read what they have.
+    pub(super) is_deaf: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -57,6 +66,7 @@ enum Woken {
     Called,
     Dismissed,
     Late,
+    Stalled,
     Gone,
 }
 
@@ -69,13 +79,19 @@ pub fn begin<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
 /// Serves a connection to its end; `first` is what was read of it, the preface in front.
 async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
     let mut out = Vec::new();
-    let config = Config { limits: client.limits(), extended_connect: false, ..Config::default() };
+    let config = Config {
+        limits: client.limits(),
+        streams_max: STREAMS_MAX,
+        extended_connect: false,
+        ..Config::default()
+    };
     let connection = Connection::new(Role::Server, &config, &mut out);
     let front = Rc::new(Front {
         client,
         state: RefCell::new(State::new(connection, out)),
         called: Cell::default(),
         leaving: Cell::default(),
+        is_deaf: Cell::default(),
         waker: Cell::default(),
     });
     let _over = Over(&front);
@@ -123,6 +139,7 @@ impl<R: Rt> Front<R> {
         let mut fresh = true;
         let mut idle_since = worker.rt.now();
         let mut blocked_since = None;
+        let mut held = worker.buffers.hold(0);
         loop {
             if fresh && let Some(bytes) = rest.take() {
                 rest = self.feed(bytes);
@@ -135,13 +152,25 @@ impl<R: Rt> Front<R> {
                 return End::Gone;
             }
             let now = worker.rt.now();
-            let (pending, over, busy) = {
+            let (pending, over, busy, full) = {
                 let mut state = self.state.borrow_mut();
+                //= H2-HOST-05
+                let unread = state.unread();
+                held.set(state.waiting() + unread);
+                let are_scarce = worker.buffers.are_scarce();
+                self.is_deaf.set(are_scarce && unread > SLOW_READ_BYTES);
+                state.bound_out(are_scarce);
                 state.wake_writers();
-                (state.waiting(), state.connection.is_over(), state.has_lanes())
+                (state.waiting(), state.connection.is_over(), state.lanes() > 0, state.is_full())
             };
             if over && pending == 0 && !busy {
                 return End::Said;
+            }
+            let leaving = self.leaving.get().filter(|_| !over).unwrap_or(NEVER);
+            if now >= leaving {
+                self.leaving.set(Some(NEVER));
+                self.go();
+                continue;
             }
             if busy {
                 idle_since = now;
@@ -149,9 +178,10 @@ impl<R: Rt> Front<R> {
             blocked_since = (pending > 0).then(|| blocked_since.unwrap_or(now));
             let time_outs = self.client.time_outs();
             let idle = if busy || over { NEVER } else { TimeOuts::at(idle_since, time_outs.idle) };
+            let idle = if leaving == NEVER { idle } else { leaving };
             let stalled = blocked_since.map_or(NEVER, |since| TimeOuts::at(since, time_outs.body));
             // A client that does not take what is said to it is not heard either.
-            let reads = pending < OUT_BYTES_MAX && !over;
+            let reads = !full && !over && !self.is_deaf.get();
             match self.wait(reads, pending > 0, idle, stalled).await {
                 Woken::Called => {}
                 Woken::Write => blocked_since = None,
@@ -161,13 +191,16 @@ impl<R: Rt> Front<R> {
                 },
                 Woken::Dismissed => {
                     self.client.dismissed.set(false);
-                    self.go();
+                    if self.leaving.get().is_some() {
+                        self.go();
+                    }
                 }
-                Woken::Late if pending > 0 => {
+                Woken::Stalled => {
                     worker.metrics.timeouts.body.inc();
                     self.socket().reset_on_close();
                     return End::Gone;
                 }
+                Woken::Late if leaving != NEVER => {}
                 Woken::Late => {
                     worker.metrics.timeouts.idle.inc();
                     self.go();
@@ -184,12 +217,18 @@ impl<R: Rt> Front<R> {
         connection.go(Code::No, out);
     }
 
+    /// Says whether the client is to learn that its connection gets no further requests.
+    fn has_to_leave(&self) -> bool {
+        self.leaving.get().is_none() && (self.client.is_leaving() || self.client.has_had_all())
+    }
+
     /// Begins to end a connection that gets no further requests: what is under way is still taken.
+    //= H2-HOST-06
     fn leave_if_due(&self) {
-        let is_due = self.client.is_leaving() || self.client.has_had_all();
-        if !is_due || self.leaving.replace(true) {
+        if !self.has_to_leave() {
             return;
         }
+        self.leaving.set(Some(Now(self.client.worker.rt.now().0 + DRAIN_IDLE_US)));
         let mut state = self.state.borrow_mut();
         let State { connection, out, .. } = &mut *state;
         connection.going(out);
@@ -206,9 +245,9 @@ impl<R: Rt> Front<R> {
                 false => std::future::pending().await,
             }
         });
-        let woken = |waited: std::io::Result<()>, good| match waited {
+        let woken = |waited: std::io::Result<()>, good, late| match waited {
             Ok(()) => good,
-            Err(error) if error.kind() == ErrorKind::TimedOut => Woken::Late,
+            Err(error) if error.kind() == ErrorKind::TimedOut => late,
             Err(_) => Woken::Gone,
         };
         poll_fn(|context| {
@@ -217,12 +256,12 @@ impl<R: Rt> Front<R> {
             if let Some(readable) = &mut readable
                 && let Poll::Ready(waited) = Pin::new(readable).poll(context)
             {
-                return Poll::Ready(woken(waited, Woken::Read));
+                return Poll::Ready(woken(waited, Woken::Read, Woken::Late));
             }
             if let Poll::Ready(waited) = writable.as_mut().poll(context) {
-                return Poll::Ready(woken(waited, Woken::Write));
+                return Poll::Ready(woken(waited, Woken::Write, Woken::Stalled));
             }
-            if self.called.take() {
+            if self.called.take() || self.has_to_leave() {
                 return Poll::Ready(Woken::Called);
             }
             if self.client.dismissed.get() {
@@ -271,6 +310,9 @@ impl<R: Rt> Front<R> {
             let step = connection.feed(buffer.filled(), now, inbox, out);
             let is_last = matches!(step.event, Event::NeedInput | Event::Over { .. });
             let begun = take(&mut state, step.event, buffer.filled(), &self.client);
+            // What the largest head took is not kept between requests.
+            state.inbox.bytes.clear();
+            state.inbox.bytes.shrink_to(TEXT_KEPT_BYTES);
             drop(state);
             if let Some(begun) = begun {
                 self.begin(begun);
@@ -304,7 +346,15 @@ impl<R: Rt> Front<R> {
     fn flush(&self) -> Result<(), ()> {
         let mut state = self.state.borrow_mut();
         while state.waiting() > 0 {
-            let written = self.socket().try_write(&[IoSlice::new(&state.out[state.sent..])]);
+            let rest = &state.out[state.sent..];
+            let most = match self.client.stream.is_secured() && rest.len() > TLS_PIECE_BYTES {
+                // What is sealed and not taken waits beside what waits here.
+                true => {
+                    self.socket().room().map_or(rest.len(), |room| room.clamp(TLS_PIECE_BYTES, rest.len()))
+                }
+                false => rest.len(),
+            };
+            let written = self.socket().try_write(&[IoSlice::new(&rest[..most])]);
             match written {
                 Ok(count) => state.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -318,7 +368,7 @@ impl<R: Rt> Front<R> {
         }
         state.sent = 0;
         state.out.clear();
-        if !state.has_lanes() {
+        if state.lanes() == 0 {
             state.out.shrink_to(TEXT_KEPT_BYTES);
         }
         Ok(())
@@ -333,14 +383,37 @@ struct Begun {
     head: Option<Box<Head>>,
 }
 
+/// Takes a place for a stream; one that gets none is told so. One that its client has reset keeps its place until its
+/// exchange is over.
+//= H2-HOST-04
+fn admit<R: Rt>(state: &mut State, stream: u32, worker: &Worker<R>) -> bool {
+    let lanes = state.lanes();
+    if lanes >= STREAMS_MAX as usize || (lanes > 0 && !worker.has_place()) {
+        worker.metrics.streams_refused.inc();
+        state.reset(stream, Code::RefusedStream);
+        return false;
+    }
+    worker.streams.set(worker.streams.get() + usize::from(lanes > 0));
+    true
+}
+
 /// Does what an event asks for; a request is the caller's.
 fn take<R: Rt>(state: &mut State, event: Event, input: &[u8], client: &Client<R>) -> Option<Begun> {
     let worker = &client.worker;
     let begin = worker.rt.now();
     match event {
         Event::Request { stream, end } => {
+            if !admit(state, stream, worker) {
+                return None;
+            }
             let mut head = worker.works.head(&worker.buffers);
-            head.bytes.append(&state.inbox.bytes);
+            if !worker.buffers.fill_head(&mut head.bytes, &state.inbox.bytes) {
+                worker.works.give_back_head(head, &worker.buffers);
+                worker.metrics.heads_refused_memory.inc();
+                state.open(Lane::new(stream, false, true));
+                let job = Job::Refuse(503, "large heads have no memory left", begin);
+                return Some(Begun { stream, is_head: false, job, head: None });
+            }
             std::mem::swap(&mut head.request, &mut state.inbox.request);
             let chunked = head.request.framing == Framing::Chunked;
             let is_head = head.request.method == Method::Head;
@@ -348,6 +421,9 @@ fn take<R: Rt>(state: &mut State, event: Event, input: &[u8], client: &Client<R>
             Some(Begun { stream, is_head, job: Job::Request(begin), head: Some(head) })
         }
         Event::Refused { stream, reject } => {
+            if !admit(state, stream, worker) {
+                return None;
+            }
             worker.metrics.requests_rejected.inc();
             state.open(Lane::new(stream, false, true));
             let job = Job::Refuse(reject.status, reject.rule.text(), begin);
@@ -391,7 +467,7 @@ fn take<R: Rt>(state: &mut State, event: Event, input: &[u8], client: &Client<R>
             None
         }
         Event::Over { .. } => {
-            worker.metrics.requests_rejected.inc();
+            worker.metrics.http2_cut.inc();
             state.lose_all();
             None
         }

@@ -5,8 +5,13 @@ use std::task::Waker;
 use forebay_http::h1::body::{CHUNK_END, CHUNK_HEAD_MAX, chunk_head};
 use forebay_http::h2::{self, Code, Connection, Inbox};
 
-/// Frames that wait for the socket, at most: streams write no content beyond it. As much as one large write.
-pub(super) const OUT_BYTES_MAX: usize = 64 * 1024;
+use crate::http::limits::SLOW_READ_BYTES;
+
+/// Frames that wait for the socket, at most: streams write nothing beyond it. As much as one large write.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// A stream's memory for content that is kept when all of it was read: what most uploads need.
+const UP_KEPT_BYTES: usize = 8 * 1024;
 
 /// Content that was read and still takes memory, at most: what follows it moves once for so much.
 const UP_READ_MAX: usize = 64 * 1024;
@@ -21,6 +26,8 @@ pub(super) struct State {
     pub(super) out: Vec<u8>,
     /// How many bytes of them are sent.
     pub(super) sent: usize,
+    /// Frames that may wait for the socket.
+    pub(super) out_max: usize,
     /// The streams.
     lanes: Vec<Lane>,
 }
@@ -40,6 +47,8 @@ pub(super) struct Lane {
     pub(super) ended: bool,
     /// The stream, or the connection, has ended before its time.
     pub(super) gone: bool,
+    /// What waits to be written is a head, for which there need be no window.
+    pub(super) heads: bool,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
     pub(super) watcher: Option<Waker>,
@@ -55,6 +64,7 @@ impl Lane {
             chunked,
             ended,
             gone: false,
+            heads: false,
             reader: None,
             writer: None,
             watcher: None,
@@ -64,6 +74,11 @@ impl Lane {
     /// Says whether a read would not wait.
     pub(super) fn is_readable(&self) -> bool {
         self.gone || self.ended || self.read < self.up.len()
+    }
+
+    /// Bytes of content that were not read.
+    fn unread(&self) -> usize {
+        self.up.len() - self.read
     }
 
     /// Takes content in.
@@ -101,6 +116,7 @@ impl Lane {
         self.unreleased -= released;
         if self.read == self.up.len() {
             self.up.clear();
+            self.up.shrink_to(UP_KEPT_BYTES);
             self.read = 0;
         } else if self.read >= UP_READ_MAX {
             self.up.drain(..self.read);
@@ -126,7 +142,7 @@ pub(super) fn wake(waker: &mut Option<Waker>) {
 
 impl State {
     pub(super) fn new(connection: Connection, out: Vec<u8>) -> Self {
-        State { connection, inbox: Inbox::default(), out, sent: 0, lanes: Vec::new() }
+        State { connection, inbox: Inbox::default(), out, sent: 0, out_max: OUT_BYTES_MAX, lanes: Vec::new() }
     }
 
     /// Bytes that wait for the socket.
@@ -134,9 +150,24 @@ impl State {
         self.out.len() - self.sent
     }
 
+    /// Bytes of content that no stream has read.
+    pub(super) fn unread(&self) -> usize {
+        self.lanes.iter().map(Lane::unread).sum()
+    }
+
+    /// Lets less wait for the client where memory is scarce.
+    pub(super) fn bound_out(&mut self, are_scarce: bool) {
+        self.out_max = if are_scarce { SLOW_READ_BYTES } else { OUT_BYTES_MAX };
+    }
+
+    /// Says whether as much waits for the client as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting() >= self.out_max
+    }
+
     /// How much content a stream may write now.
     pub(super) fn room(&self, id: u32) -> usize {
-        self.connection.room(id).min(OUT_BYTES_MAX.saturating_sub(self.waiting()))
+        self.connection.room(id).min(self.out_max.saturating_sub(self.waiting()))
     }
 
     pub(super) fn open(&mut self, lane: Lane) {
@@ -147,8 +178,9 @@ impl State {
         self.lanes.iter_mut().find(|lane| lane.id == id)
     }
 
-    pub(super) fn has_lanes(&self) -> bool {
-        !self.lanes.is_empty()
+    /// How many streams have a request under way; the client may have reset some of them.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     /// Forgets a stream whose request has ended; what of its content nobody read may be sent anew on others.
@@ -171,7 +203,7 @@ impl State {
 
     /// Wakes the streams that have content for which there is room now, the most urgent one first.
     pub(super) fn wake_writers(&mut self) {
-        if self.waiting() >= OUT_BYTES_MAX {
+        if self.is_full() {
             return;
         }
         if let Some((first, _)) = self.connection.next()
@@ -181,7 +213,7 @@ impl State {
         }
         let connection = &mut self.connection;
         for lane in self.lanes.iter_mut().filter(|lane| lane.writer.is_some()) {
-            if connection.room(lane.id) > 0 {
+            if lane.heads || connection.room(lane.id) > 0 {
                 connection.want(lane.id, false);
                 wake(&mut lane.writer);
             }

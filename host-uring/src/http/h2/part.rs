@@ -104,7 +104,7 @@ impl<R: Rt> Part<R> {
         connection.release(self.id, released, out);
         let more = out.len() > before;
         drop(state);
-        if more {
+        if more || self.front.is_deaf.get() {
             self.front.call();
         }
         Ok(count)
@@ -120,11 +120,14 @@ impl<R: Rt> Part<R> {
         for piece in pieces {
             let mut bytes: &[u8] = piece;
             while !self.answered.get() && !bytes.is_empty() {
+                if state.is_full() {
+                    break;
+                }
                 let len = self.head(&mut state, bytes)?;
                 written += len;
                 bytes = &bytes[len..];
             }
-            let count = self.content(&mut state, bytes)?;
+            let count = if self.answered.get() { self.content(&mut state, bytes)? } else { 0 };
             written += count;
             if count < bytes.len() {
                 all = false;
@@ -239,27 +242,31 @@ impl<R: Rt> Part<R> {
     pub(super) async fn writable(&self, deadline: Now) -> io::Result<()> {
         self.wait(deadline, |context| {
             let mut state = self.front.state.borrow_mut();
-            if !self.answered.get() || state.room(self.id) > 0 {
+            let heads = !self.answered.get();
+            if if heads { !state.is_full() } else { state.room(self.id) > 0 } {
                 return Some(true);
             }
             state.connection.want(self.id, true);
             let lane = state.lane(self.id)?;
+            lane.heads = heads;
             lane.writer = Some(context.waker().clone());
             Some(lane.gone)
         })
         .await
     }
 
+    /// Says whether the stream has ended before its time; otherwise the task is woken when it does.
+    pub fn watch(&self, context: &Context<'_>) -> bool {
+        let watched = self.with_lane(|lane| {
+            lane.watcher = Some(context.waker().clone());
+            lane.gone
+        });
+        watched.unwrap_or(true)
+    }
+
     /// Waits until the stream has ended before its time.
     pub(super) async fn gone(&self) {
-        let _ = self
-            .wait(NEVER, |context| {
-                self.with_lane(|lane| {
-                    lane.watcher = Some(context.waker().clone());
-                    lane.gone
-                })
-            })
-            .await;
+        poll_fn(|context| if self.watch(context) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Waits until `is_ready` says so; a stream that is not there any more is ready for its end.
@@ -288,6 +295,9 @@ impl<R: Rt> Drop for Part<R> {
         let mut state = self.front.state.borrow_mut();
         state.close(self.id);
         state.reset(self.id, Code::Internal);
+        let streams = &self.front.client.worker.streams;
+        // The last one is the connection's own.
+        streams.set(streams.get() - usize::from(state.lanes() > 0));
         drop(state);
         self.front.call();
     }

@@ -101,6 +101,10 @@ impl<R: Rt> Stream for Way<R> {
         }
     }
 
+    fn is_past(&self, moment: Now) -> bool {
+        self.socket().is_past(moment)
+    }
+
     async fn writable(&self, deadline: Now) -> io::Result<()> {
         match self {
             Way::Own(stream) => stream.writable(deadline).await,

@@ -131,7 +131,7 @@ fn connect(
         }
         let target = &route.servers[server.at()];
         servers_tried = servers_tried.saturating_add(1);
-        worker.upstreams.make_room(worker.connections.get() + 1);
+        worker.upstreams.make_room(worker.clients() + 1);
         match Datagrams::connected(&worker.rt, target.address) {
             Ok(socket) => return Ok(Connected { server, socket, reason: decision.reason, servers_tried }),
             Err(error) if is_shortage(&error) => {
