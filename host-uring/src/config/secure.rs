@@ -56,8 +56,8 @@ pub(super) fn wanted(
         service: name_id(&service.name),
         ticket_keys: ticket_keys.to_vec(),
         alpn: match service.protocol {
-            Protocol::Http if http2 => &["h2", "http/1.1"],
-            Protocol::Http => &["http/1.1"],
+            Protocol::Http if http2 => &["h2", "http/1.1", "http/1.0"],
+            Protocol::Http => &["http/1.1", "http/1.0"],
             Protocol::Tcp | Protocol::Udp => &[],
         },
     })

@@ -180,6 +180,10 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
             HeadRead::Request => {}
             HeadRead::Nothing => return After::End,
             HeadRead::Http2 => return After::Http2(std::mem::take(&mut head.bytes)),
+            HeadRead::Unknown => {
+                worker.metrics.requests_rejected.inc();
+                return After::End;
+            }
             HeadRead::Cut => {
                 worker.metrics.client_aborts.inc();
                 return After::End;
@@ -259,6 +263,8 @@ enum HeadRead {
     Request,
     /// The client speaks HTTP/2.
     Http2,
+    /// What the client speaks is not HTTP/1, and not HTTP/2 either.
+    Unknown,
     /// The client left, or sent nothing.
     Nothing,
     /// The client left in the middle of a head.
@@ -269,6 +275,17 @@ enum HeadRead {
     Refused(u16, &'static str),
 }
 
+/// Says whether what comes now may be HTTP/2 without TLS.
+fn may_be_http2<R: Rt>(client: &Client<R>, service: &Service) -> bool {
+    service.http2 && client.requests.get() == 0 && !client.stream.is_secured()
+}
+
+/// Says whether the first line ends as one of HTTP/1 does.
+fn names_http(bytes: &[u8]) -> bool {
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    line.windows(6).any(|six| six == b" HTTP/")
+}
+
 async fn read_head<R: Rt>(client: &Client<R>, service: &Service, head: &mut Head, deadline: Now) -> HeadRead {
     let limits = &service.limits;
     // One byte more than a head may have, so that the parser sees that it is too long.
@@ -277,15 +294,16 @@ async fn read_head<R: Rt>(client: &Client<R>, service: &Service, head: &mut Head
         if !head.bytes.is_empty() {
             //= H2-HOST-01
             let have = head.bytes.len().min(PREFACE.len());
-            let begins = service.http2
-                && client.requests.get() == 0
-                && !client.stream.is_secured()
-                && head.bytes.filled()[..have] == PREFACE[..have];
+            let begins = may_be_http2(client, service) && head.bytes.filled()[..have] == PREFACE[..have];
             match parse_request(head.bytes.filled(), limits, &mut head.request) {
                 _ if begins && have == PREFACE.len() => return HeadRead::Http2,
                 _ if begins => {}
                 Ok(Parse::Done { .. }) => return HeadRead::Request,
                 Ok(Parse::NeedMore) => {}
+                //= H2-HOST-10
+                Err(_) if may_be_http2(client, service) && !names_http(head.bytes.filled()) => {
+                    return HeadRead::Unknown;
+                }
                 Err(reject) => return HeadRead::Refused(reject.status, reject.rule.text()),
             }
         }

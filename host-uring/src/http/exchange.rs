@@ -471,17 +471,12 @@ async fn received_all<R: Rt>(
         }
         Received::Upgraded(first_down) => {
             leg.service.counts.upgrades.inc();
-            // Extended CONNECT is not offered, so no stream comes here.
-            let Some(own) = client.stream.own() else {
-                worker.buffers.give_back(first_down);
-                return Talk::Ended(Ended { outcome: Outcome::Reset, consumed, leftover });
-            };
             let mut first_up = worker.buffers.head();
             first_up.append(head.bytes.filled().get(consumed..).unwrap_or(&[]));
             let carried = Carried::default();
             let tunnel = Tunnel {
                 worker,
-                client: own,
+                client: &client.stream,
                 server: &conn.stream,
                 idle_us: leg.service.time_outs.upgraded,
                 carried: &carried,

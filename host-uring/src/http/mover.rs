@@ -38,7 +38,7 @@ impl Mover {
     /// `Unsupported` if bytes have to be copied between these two, or no pipe is to be had at the moment; else as
     /// [`Stream::try_read`].
     //= SE-MOVE-01
-    pub fn fill<S: Stream>(&self, from: &S, to: &S, most: usize) -> io::Result<Option<Moving<'_>>> {
+    pub fn fill(&self, from: &impl Stream, to: &impl Stream, most: usize) -> io::Result<Option<Moving<'_>>> {
         if !from.can_move() || !to.can_move() {
             return Err(ErrorKind::Unsupported.into());
         }
@@ -60,7 +60,7 @@ impl Mover {
     ///
     /// # Errors
     /// As [`Mover::fill`].
-    pub fn pass<S: Stream>(&self, from: &S, to: &S, most: usize) -> io::Result<Moved> {
+    pub fn pass(&self, from: &impl Stream, to: &impl Stream, most: usize) -> io::Result<Moved> {
         let Some(moving) = self.fill(from, to, most)? else { return Ok(Moved::default()) };
         let mut moved = Moved { came: moving.len(), ..Moved::default() };
         let passed = moving.send(to).and_then(|went| {

@@ -505,7 +505,6 @@ async fn more_content<R: Rt>(
 ) -> Result<More, Stalled> {
     let worker = leg.worker;
     let client = &leg.client.stream;
-    let own = client.own();
     let step = leg.service.time_outs.body;
     loop {
         let space = buffer.space();
@@ -525,12 +524,12 @@ async fn more_content<R: Rt>(
                 bulk = for_pipe(room, &worker.buffers).min(usize::try_from(run).unwrap_or(usize::MAX));
             }
         }
-        let came = match own.filter(|_| bulk >= MOVE_BYTES_MIN) {
-            Some(own) => match worker.mover.pass(&conn.stream, own, bulk) {
+        let came = match bulk >= MOVE_BYTES_MIN {
+            true => match worker.mover.pass(&conn.stream, client, bulk) {
                 Err(error) if error.kind() == ErrorKind::Unsupported => Came::read(conn, &mut buffer, most),
                 passed => passed.map(Came::Moved),
             },
-            None => Came::read(conn, &mut buffer, most),
+            false => Came::read(conn, &mut buffer, most),
         };
         match came {
             Ok(Came::Moved(moved)) if moved.came > 0 => {

@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::io::ErrorKind;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use forebay_core::id::ServerIndex;
 use forebay_core::persist::Kind;
 use forebay_core::policy::On;
 use forebay_core::retry::{self, Attempt, Retry, Sent};
 use forebay_http::Reject;
 use forebay_http::h1::body::Decoder;
-use forebay_http::h1::write::{self, BadEdit, Hop, RequestEdits};
+use forebay_http::h1::write::{self, BadEdit, FieldEdit, Hop, RequestEdits};
 use forebay_http::h1::{RequestHead, Version};
 
 use super::buffer::Buffer;
@@ -183,8 +185,14 @@ pub fn compose<R: Rt>(
         drop_cookies: cookie.as_slice(),
         ..RequestEdits::default()
     };
+    // Over HTTP/2 it does not come.
+    //= H2-HOST-09
+    let is_connect = request.upgrade.is_some() && leg.client.stream.part().is_some();
+    let key = is_connect.then(|| websocket_key(leg.worker));
+    let key =
+        key.as_deref().map(|value| FieldEdit::Add { name: b"Sec-WebSocket-Key", value: value.as_bytes() });
     leg.steer
-        .with_edits(On::Request, None, |fields| {
+        .with_edits(On::Request, key, |fields| {
             let edits = RequestEdits { fields, ..edits };
             to_server.text(|own| write::request(leg.bytes, request, &edits, own))
         })
@@ -193,6 +201,12 @@ pub fn compose<R: Rt>(
     let taken =
         to_server.content(upward, request.framing, true, rest, request.len).map_err(Uncomposed::Rejected)?;
     Ok(Composed { consumed: request.len + taken.consumed, whole: taken.done })
+}
+
+/// A key that no other upgrade has: it keeps caches out, and is no secret (RFC 6455).
+fn websocket_key<R: Rt>(worker: &Worker<R>) -> String {
+    let bits = (u128::from(worker.random()) << 64) | u128::from(worker.random());
+    STANDARD.encode(bits.to_be_bytes())
 }
 
 /// How sending a request's content ended.

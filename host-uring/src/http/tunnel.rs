@@ -26,11 +26,11 @@ pub struct Carried {
 }
 
 /// A way for bytes between a client and a server.
-pub struct Tunnel<'a, R: Rt> {
+pub struct Tunnel<'a, R: Rt, C: Stream> {
     /// The worker: its clock, its buffers, its pipe.
     pub worker: &'a Worker<R>,
     /// One end.
-    pub client: &'a R::Stream,
+    pub client: &'a C,
     /// The other end.
     pub server: &'a R::Stream,
     /// How long nothing may move; 0: no bound.
@@ -43,7 +43,7 @@ pub struct Tunnel<'a, R: Rt> {
     pub got: &'a dyn Fn(u64),
 }
 
-impl<R: Rt> Tunnel<'_, R> {
+impl<R: Rt, C: Stream> Tunnel<'_, R, C> {
     /// Carries bytes until both sides have ended; `first_up` and `first_down` came before the tunnel began. An end of
     /// one side's data is passed on, and the other direction goes on.
     //= SE-TUNNEL-01
@@ -51,7 +51,7 @@ impl<R: Rt> Tunnel<'_, R> {
     pub async fn carry(&self, first_up: Option<Buffer>, first_down: Option<Buffer>) -> End {
         let Tunnel { worker, client, server, idle_us, carried, gave, got } = *self;
         let moved = Cell::new(worker.rt.now());
-        let mut ends = Ends { both: [client, server], by_themselves: false };
+        let mut ends = Ends { client, server, by_themselves: false };
         let (up, down) = (&carried.up, &carried.down);
         let upward = Flow {
             worker,
@@ -97,16 +97,18 @@ impl<R: Rt> Tunnel<'_, R> {
 
 /// A tunnel's ends. If it is given up, by a cut or with its task, or one side was reset, their close is a reset: nobody
 /// takes a part for the whole.
-struct Ends<'s, S: Stream> {
-    both: [&'s S; 2],
+struct Ends<'s, C: Stream, S: Stream> {
+    client: &'s C,
+    server: &'s S,
     by_themselves: bool,
 }
 
-impl<S: Stream> Drop for Ends<'_, S> {
+impl<C: Stream, S: Stream> Drop for Ends<'_, C, S> {
     //= SE-CUT-02
     fn drop(&mut self) {
         if !self.by_themselves {
-            self.both.iter().for_each(|end| end.reset_on_close());
+            self.client.reset_on_close();
+            self.server.reset_on_close();
         }
     }
 }
@@ -133,10 +135,10 @@ struct Last {
     bulk: bool,
 }
 
-struct Flow<'a, R: Rt> {
+struct Flow<'a, R: Rt, F: Stream, T: Stream> {
     worker: &'a Worker<R>,
-    from: &'a R::Stream,
-    to: &'a R::Stream,
+    from: &'a F,
+    to: &'a T,
     /// From the client to the server.
     is_up: bool,
     /// When bytes last moved, in either direction.
@@ -158,7 +160,7 @@ enum Piece {
     End,
 }
 
-impl<R: Rt> Flow<'_, R> {
+impl<R: Rt, F: Stream, T: Stream> Flow<'_, R, F, T> {
     /// Until the sender's data has ended and the receiver knows.
     async fn carry(&self, mut first: Option<Buffer>) -> Result<(), End> {
         let mut burst = Burst::default();
@@ -328,7 +330,7 @@ impl<R: Rt> Flow<'_, R> {
 
     /// Waits for one side as long as the other direction moves.
     //= L4-IDLE-01
-    async fn wait(&self, stream: &R::Stream, readable: bool) -> Result<(), End> {
+    async fn wait(&self, stream: &impl Stream, readable: bool) -> Result<(), End> {
         loop {
             let deadline = TimeOuts::at(self.moved.get(), self.idle_us);
             let waited = match readable {

@@ -6,4 +6,5 @@ mod front;
 mod judge;
 mod raw;
 mod server;
+mod sockets;
 mod through;

@@ -11,8 +11,6 @@ pub const RESET: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
 /// Of DATA and HEADERS: the stream's end. Of SETTINGS and PING: an answer.
 pub const END: u8 = 1;
 /// The header block is whole.
@@ -47,11 +45,10 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A request's header block without tables; `fields` are names in lower case and values.
-pub fn block(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+/// A header block without tables, names in lower case.
+pub fn fields(all: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
-    let pseudo = [(":method", method), (":scheme", "http"), (":authority", "a.example"), (":path", path)];
-    for (name, value) in pseudo.iter().chain(fields) {
+    for (name, value) in all {
         block.push(0);
         for text in [name, value] {
             assert!(text.len() < 127, "a longer one needs another length");
@@ -60,6 +57,12 @@ pub fn block(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
         }
     }
     block
+}
+
+/// A request's header block.
+pub fn block(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let pseudo = [(":method", method), (":scheme", "http"), (":authority", "a.example"), (":path", path)];
+    fields(&[&pseudo, more].concat())
 }
 
 /// A request without content.

@@ -82,7 +82,7 @@ async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
     let config = Config {
         limits: client.limits(),
         streams_max: STREAMS_MAX,
-        extended_connect: false,
+        extended_connect: client.service(&client.worker.current()).websockets,
         ..Config::default()
     };
     let connection = Connection::new(Role::Server, &config, &mut out);
@@ -330,11 +330,11 @@ impl<R: Rt> Front<R> {
     /// Begins to serve a request in a task of its own.
     //= H2-HOST-02
     fn begin(self: &Rc<Self>, begun: Begun) {
-        let Begun { stream, is_head, job, head } = begun;
+        let Begun { stream, is_head, is_connect, job, head } = begun;
         let whole = &self.client;
         whole.requests.set(whole.requests.get().saturating_add(1));
         sample_rtt(whole);
-        let client = whole.beside(Way::Part(Box::new(Part::new(self, stream, is_head))));
+        let client = whole.beside(Way::Part(Box::new(Part::new(self, stream, is_head, is_connect))));
         whole.worker.rt.spawn(async move {
             let mut conversation = client.worker.conversations.take();
             conversation.lead_with(&client, job, head).await;
@@ -379,6 +379,7 @@ impl<R: Rt> Front<R> {
 struct Begun {
     stream: u32,
     is_head: bool,
+    is_connect: bool,
     job: Job,
     head: Option<Box<Head>>,
 }
@@ -412,13 +413,14 @@ fn take<R: Rt>(state: &mut State, event: Event, input: &[u8], client: &Client<R>
                 worker.metrics.heads_refused_memory.inc();
                 state.open(Lane::new(stream, false, true));
                 let job = Job::Refuse(503, "large heads have no memory left", begin);
-                return Some(Begun { stream, is_head: false, job, head: None });
+                return Some(Begun { stream, is_head: false, is_connect: false, job, head: None });
             }
             std::mem::swap(&mut head.request, &mut state.inbox.request);
             let chunked = head.request.framing == Framing::Chunked;
             let is_head = head.request.method == Method::Head;
+            let is_connect = head.request.upgrade.is_some();
             state.open(Lane::new(stream, chunked, end));
-            Some(Begun { stream, is_head, job: Job::Request(begin), head: Some(head) })
+            Some(Begun { stream, is_head, is_connect, job: Job::Request(begin), head: Some(head) })
         }
         Event::Refused { stream, reject } => {
             if !admit(state, stream, worker) {
@@ -427,7 +429,7 @@ fn take<R: Rt>(state: &mut State, event: Event, input: &[u8], client: &Client<R>
             worker.metrics.requests_rejected.inc();
             state.open(Lane::new(stream, false, true));
             let job = Job::Refuse(reject.status, reject.rule.text(), begin);
-            Some(Begun { stream, is_head: false, job, head: None })
+            Some(Begun { stream, is_head: false, is_connect: false, job, head: None })
         }
         Event::Data { stream, data, end } => {
             let data = input.get(data).unwrap_or(&[]);

@@ -24,6 +24,8 @@ pub struct Part<R: Rt> {
     id: u32,
     /// The request was HEAD.
     is_head: bool,
+    /// The request was an extended CONNECT.
+    is_connect: bool,
     /// The final head has gone.
     answered: Cell<bool>,
     /// Content that is still to go, if its length is known.
@@ -33,6 +35,9 @@ pub struct Part<R: Rt> {
     /// It is not to end as if it were whole.
     cut: Cell<bool>,
 }
+
+/// What is said of a server that takes no upgrade.
+const NO_TUNNEL: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
 
 /// What a head says of what follows it.
 struct Said {
@@ -62,11 +67,12 @@ fn lost(_: SendError) -> io::Error {
 
 impl<R: Rt> Part<R> {
     /// A stream on which a request came.
-    pub(super) fn new(front: &Rc<Front<R>>, id: u32, is_head: bool) -> Self {
+    pub(super) fn new(front: &Rc<Front<R>>, id: u32, is_head: bool, is_connect: bool) -> Self {
         Part {
             front: front.clone(),
             id,
             is_head,
+            is_connect,
             answered: Cell::default(),
             left: Cell::default(),
             ended: Cell::default(),
@@ -142,9 +148,21 @@ impl<R: Rt> Part<R> {
     /// Hands a head over, with the stream's end if nothing follows.
     fn head(&self, state: &mut State, bytes: &[u8]) -> io::Result<usize> {
         let said = Said::read(bytes).ok_or(ErrorKind::InvalidData)?;
+        let State { connection, out, .. } = state;
+        //= H2-HOST-09
+        if self.is_connect && matches!(said.status, 101 | 200..=299) {
+            self.answered.set(true);
+            if said.status == 101 {
+                connection.head(self.id, &bytes[..said.len], &[], false, out).map_err(lost)?;
+                return Ok(said.len);
+            }
+            // The server has answered the request as if it were no upgrade: to the client that would be a tunnel.
+            connection.head(self.id, NO_TUNNEL, &[], true, out).map_err(lost)?;
+            self.ended.set(true);
+            return Err(ErrorKind::InvalidData.into());
+        }
         let bare = self.is_head || matches!(said.status, 204 | 304) || said.length == Some(0);
         let end = said.status >= 200 && bare;
-        let State { connection, out, .. } = state;
         connection.head(self.id, &bytes[..said.len], &[], end, out).map_err(lost)?;
         if said.status >= 200 {
             self.answered.set(true);
@@ -187,6 +205,19 @@ impl<R: Rt> Part<R> {
             self.ended.set(true);
             self.left.set(Some(0));
         }
+    }
+
+    /// The server's side of a tunnel has ended.
+    pub(super) fn end_tunnel(&self) {
+        if !self.is_connect || !self.answered.get() || self.ended.replace(true) {
+            return;
+        }
+        let mut state = self.front.state.borrow_mut();
+        if let Ok(head) = state.connection.data(self.id, 0, true) {
+            state.out.extend_from_slice(&head);
+        }
+        drop(state);
+        self.front.call();
     }
 
     /// The exchange is over. The stream ends as it should if the answer was whole, otherwise by a reset.

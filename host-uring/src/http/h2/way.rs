@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::part::Part;
-use crate::rt::{Now, Rt, Stream};
+use crate::rt::{Now, Pipe, Rt, Stream};
 use crate::tls::{Securable, Session};
 
 /// A client's connection, or its part of one.
@@ -94,6 +94,29 @@ impl<R: Rt> Stream for Way<R> {
         }
     }
 
+    /// What a stream writes leaves at the end of a turn in any case.
+    fn write_soon(&self, most: usize, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.own().is_some_and(|stream| stream.write_soon(most, fill))
+    }
+
+    fn can_move(&self) -> bool {
+        self.own().is_some_and(Stream::can_move)
+    }
+
+    fn move_into(&self, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        match self {
+            Way::Own(stream) => stream.move_into(pipe, most),
+            Way::Part(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn move_out_of(&self, pipe: &Pipe) -> io::Result<usize> {
+        match self {
+            Way::Own(stream) => stream.move_out_of(pipe),
+            Way::Part(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> + Unpin {
         match self {
             Way::Own(stream) => Either::Own(stream.readable(deadline)),
@@ -119,10 +142,12 @@ impl<R: Rt> Stream for Way<R> {
         }
     }
 
-    /// Of a stream nothing: it is ended by [`Part::finish`].
+    /// Of a stream only a tunnel's end: an answer's is told by [`Part::finish`].
     fn shutdown(&self, how: Shutdown) {
-        if let Way::Own(stream) = self {
-            stream.shutdown(how);
+        match self {
+            Way::Own(stream) => stream.shutdown(how),
+            Way::Part(part) if how != Shutdown::Read => part.end_tunnel(),
+            Way::Part(_) => {}
         }
     }
 

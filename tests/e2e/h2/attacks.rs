@@ -1,0 +1,378 @@
+//! Attacks on the service engine over HTTP/2: each is cut with its code, costs little memory, and is hardly noticed by
+//! others; servers never see more than they are to.
+//!
+//! The engine has one core, everybody else the other one. Attackers pause when they were cut, so that it is the
+//! engine's work that the healthy client waits for, not the attackers' own.
+
+mod raw;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use forebay_e2e::wait::{ms, secs};
+use forebay_e2e::{Demo, Engine, Lab, Options, bin, config, eventually, long_or, system};
+
+use raw::{DATA, END, Frame, GOAWAY, HEADERS, PING, RESET, Raw, SETTINGS, WHOLE, block, frame, get};
+
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const CALM: u32 = 11;
+const CANCEL: u32 = 8;
+const INTERNAL: u32 = 2;
+/// What one server of the attacked pool may have at once.
+const SERVER_MAX: usize = 48;
+/// Requests of the healthy client in one measurement.
+const HEALTHY: usize = 500;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Takes connections and requests, never answers, and knows how many it had at once.
+struct Hole {
+    address: SocketAddr,
+    most: Arc<AtomicUsize>,
+}
+
+impl Hole {
+    fn start(address: SocketAddr) -> Hole {
+        let listener = TcpListener::bind(address).unwrap();
+        let most = Arc::new(AtomicUsize::new(0));
+        let seen = most.clone();
+        std::thread::spawn(move || {
+            let mut open: Vec<TcpStream> = Vec::new();
+            while let Ok((stream, _)) = listener.accept() {
+                stream.set_nonblocking(true).unwrap();
+                open.push(stream);
+                // The engine closes one before it opens the next: what it has closed is known here.
+                open.retain(|stream| {
+                    let mut stream = stream;
+                    loop {
+                        match stream.read(&mut [0; 4096]) {
+                            Ok(0) => return false,
+                            Ok(_) => {}
+                            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+                        }
+                    }
+                });
+                seen.fetch_max(open.len(), Ordering::SeqCst);
+            }
+        });
+        Hole { address, most }
+    }
+}
+
+struct Scene {
+    engine: Engine,
+    _healthy: Demo,
+    hole: Hole,
+    at: SocketAddr,
+    _lab: Lab,
+    _alone: MutexGuard<'static, ()>,
+}
+
+fn scene(profile: &str) -> Scene {
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let cores = system::cores();
+    assert!(cores >= 2, "attackers and engine need a core each");
+    system::pin_thread(0);
+    let lab = Lab::new();
+    let healthy = lab.demo("healthy");
+    let [at, hole] = lab.addresses();
+    let hole = Hole::start(hole);
+    let rule = "[[virtual_service.rules]]\nname = \"hole\"\nwhen = { path = { begins_with = [\"/hole\"] } }\n\
+                then = [{ pool = \"hole\" }]\n";
+    let text = format!(
+        "[[http_profile]]\nname = \"two\"\nhttp2 = true\n{profile}\n{}{rule}{}{}",
+        config::service_with("web", at, "http_profile = \"two\""),
+        config::pool("web", "", &[healthy.address]),
+        config::pool(
+            "hole",
+            &format!("max_concurrent_connections_per_server = {SERVER_MAX}"),
+            &[hole.address]
+        ),
+    );
+    let taskset = bin::foreign("taskset", "util-linux").to_string_lossy().into_owned();
+    let under = vec![taskset, "--cpu-list".into(), (cores - 1).to_string()];
+    let engine = lab.engine_with(&text, Options { workers: 1, under, ..Options::default() });
+    Scene { engine, _healthy: healthy, hole, at, _lab: lab, _alone: alone }
+}
+
+/// The time that 99 % of a healthy client's requests stay below, over HTTP/2 as well.
+fn healthy_p99(at: SocketAddr) -> Duration {
+    let mut raw = Raw::connect(at, &[]).unwrap();
+    let mut times: Vec<Duration> = (0..HEALTHY as u32)
+        .map(|nth| {
+            let stream = 1 + 2 * nth;
+            let began = Instant::now();
+            raw.send(get(stream, "/bytes?n=10")).unwrap();
+            let end = raw
+                .find(|frame| frame.is(RESET, stream) || (frame.stream == stream && frame.flags & END != 0));
+            assert_ne!(end.unwrap_or_else(|e| panic!("healthy request {nth}: {e}")).kind, RESET);
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+/// What became of one flood.
+struct Cut {
+    code: Option<u32>,
+    after: Duration,
+    frames: usize,
+}
+
+/// Floods one connection until it is cut; `frames` gives what is sent next, and how many frames that are.
+fn flood(at: SocketAddr, begin: &[u8], frames: &mut dyn FnMut(u32) -> (Vec<u8>, usize)) -> Option<Cut> {
+    let mut raw = Raw::connect(at, &[]).ok()?;
+    let mut reader = Raw { wire: forebay_e2e::Wire::from_stream(raw.wire.stream().try_clone().ok()?).ok()? };
+    raw.wire.stream().set_write_timeout(Some(secs(3))).ok()?;
+    raw.send(begin).ok()?;
+    let began = Instant::now();
+    let told = std::thread::spawn(move || {
+        let mut code = None;
+        while let Ok(Frame { kind, payload, .. }) = reader.next() {
+            if kind == GOAWAY {
+                code = Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
+                break;
+            }
+        }
+        (code, began.elapsed())
+    });
+    let mut sent = 0;
+    for round in 0.. {
+        if told.is_finished() || began.elapsed() > secs(5) {
+            break;
+        }
+        let (bytes, count) = frames(round);
+        if raw.send(bytes).is_err() {
+            break;
+        }
+        sent += count;
+    }
+    let _ = raw.wire.stream().shutdown(std::net::Shutdown::Write);
+    let (code, after) = told.join().unwrap();
+    Some(Cut { code, after, frames: sent })
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// One attack: what opens a connection for it, and what is repeated.
+struct Attack {
+    name: &'static str,
+    begin: fn() -> Vec<u8>,
+    frames: fn(u32) -> (Vec<u8>, usize),
+}
+
+const BATCH: u32 = 50;
+
+fn batch(round: u32, each: impl Fn(u32) -> Vec<u8>, frames: usize) -> (Vec<u8>, usize) {
+    let nths = round * BATCH..(round + 1) * BATCH;
+    (nths.flat_map(each).collect(), frames * BATCH as usize)
+}
+
+fn open_post(path: &str) -> Vec<u8> {
+    frame(HEADERS, WHOLE, 1, &block("POST", path, &[]))
+}
+
+/// A block whose fields name one large entry of the table again and again.
+fn bomb(stream: u32, is_first: bool) -> Vec<u8> {
+    let mut bytes = block("GET", "/", &[]);
+    if is_first {
+        // With indexing; 3,900 bytes: 127 + 3,773.
+        bytes.extend_from_slice(&[0x40, 1, b'x', 127]);
+        bytes.extend_from_slice(&[0x80 | (3773 % 128) as u8, (3773 / 128) as u8]);
+        bytes.extend_from_slice(&[b'y'; 3900]);
+    }
+    bytes.extend_from_slice(&[0x80 | 62; 12_000]);
+    frame(HEADERS, END | WHOLE, stream, &bytes)
+}
+
+const ATTACKS: [Attack; 11] = [
+    Attack {
+        name: "rapid reset",
+        begin: Vec::new,
+        frames: |round| {
+            let each =
+                |n| [get(1 + 2 * n, "/hole"), frame(RESET, 0, 1 + 2 * n, &CANCEL.to_be_bytes())].concat();
+            batch(round, each, 2)
+        },
+    },
+    Attack {
+        name: "made you reset",
+        begin: Vec::new,
+        frames: |round| {
+            let each = |n| [get(1 + 2 * n, "/hole"), frame(WINDOW_UPDATE, 0, 1 + 2 * n, &[0; 4])].concat();
+            batch(round, each, 2)
+        },
+    },
+    Attack {
+        name: "stream exhaustion",
+        begin: Vec::new,
+        frames: |round| batch(round, |n| get(1 + 2 * n, "/hole"), 1),
+    },
+    Attack {
+        name: "CONTINUATION flood",
+        begin: || frame(HEADERS, 0, 1, &block("GET", "/", &[])),
+        frames: |round| batch(round, |_| frame(CONTINUATION, 0, 1, &[]), 1),
+    },
+    Attack {
+        name: "CONTINUATION flood of fields",
+        begin: || frame(HEADERS, 0, 1, &block("GET", "/", &[])),
+        frames: |_| {
+            (frame(CONTINUATION, 0, 1, &[&[0, 1, b'a', 127, 0xf1, 0x7d][..], &[b'a'; 16_240]].concat()), 1)
+        },
+    },
+    Attack { name: "HPACK bomb", begin: Vec::new, frames: |round| (bomb(1 + 2 * round, round == 0), 1) },
+    Attack {
+        name: "SETTINGS flood",
+        begin: Vec::new,
+        frames: |round| batch(round, |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]), 1),
+    },
+    Attack {
+        name: "PING flood",
+        begin: Vec::new,
+        frames: |round| batch(round, |_| frame(PING, 0, 0, &[7; 8]), 1),
+    },
+    Attack {
+        name: "empty DATA flood",
+        begin: || open_post("/hole"),
+        frames: |round| batch(round, |_| frame(DATA, 0, 1, &[]), 1),
+    },
+    Attack {
+        name: "WINDOW_UPDATE flood",
+        begin: || open_post("/hole"),
+        frames: |round| batch(round, |_| frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]), 1),
+    },
+    Attack {
+        name: "flood of unknown frames",
+        begin: Vec::new,
+        frames: |round| batch(round, |_| frame(0xbe, 0, 0, &[0; 8]), 1),
+    },
+];
+
+//= test H2-HOST-07
+#[test]
+fn each_flood_is_cut_with_its_code_and_healthy_clients_hardly_notice() {
+    let scene = scene("");
+    healthy_p99(scene.at);
+    let before = system::private_kib(scene.engine.process.pid());
+    let cuts_before = || scene.engine.metric("forebay_http2_connections_cut_total", &[]);
+    let mut slowest = BTreeMap::new();
+    for attack in &ATTACKS {
+        let cut_before = cuts_before();
+        let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
+        let (mut worst, mut most, mut cuts) = (Duration::ZERO, 0, 0);
+        let mut largest = 0;
+        for _ in 0..long_or(3, 1) {
+            quiet.push(healthy_p99(scene.at));
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let attackers: Vec<_> = (0..2)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            let mut cuts = Vec::new();
+                            while !stop.load(Ordering::SeqCst) {
+                                cuts.extend(flood(scene.at, &(attack.begin)(), &mut |round| {
+                                    (attack.frames)(round)
+                                }));
+                                // Sleep: the attackers' own work must not take the core from the healthy client.
+                                std::thread::sleep(ms(100));
+                            }
+                            cuts
+                        })
+                    })
+                    .collect();
+                attacked.push(healthy_p99(scene.at));
+                largest = largest.max(system::private_kib(scene.engine.process.pid()));
+                stop.store(true, Ordering::SeqCst);
+                for cut in attackers.into_iter().flat_map(|attacker| attacker.join().unwrap()) {
+                    assert_eq!(
+                        cut.code,
+                        Some(CALM),
+                        "{}: {} frames, {:?}",
+                        attack.name,
+                        cut.frames,
+                        cut.after
+                    );
+                    worst = worst.max(cut.after);
+                    most = most.max(cut.frames);
+                    cuts += 1;
+                }
+            });
+        }
+        let (quiet, attacked) = (median(quiet), median(attacked));
+        let grown = largest.saturating_sub(before);
+        println!(
+            "{:<30} cut {cuts:>3} times, at the latest after {worst:>8.1?} ({most} frames written); healthy p99 \
+             {quiet:.1?} alone, {attacked:.1?} beside it; {grown} KiB more",
+            attack.name
+        );
+        assert!(cuts > 0, "{}", attack.name);
+        assert!(worst < secs(1) || most < 1_000, "{}: {worst:?}, {most} frames", attack.name);
+        assert!(grown < 64 << 10, "{}: {grown} KiB", attack.name);
+        assert!(cuts_before() >= cut_before + f64::from(cuts), "{}: each is counted", attack.name);
+        slowest.insert(attack.name, (attacked, quiet));
+    }
+    let hole = scene.hole.most.load(Ordering::SeqCst);
+    println!("at most {hole} requests at the attacked server at once, of {SERVER_MAX}");
+    assert!(hole <= SERVER_MAX && hole > 0, "{hole}");
+    // Where the machine does other things as well, the noise is larger than what is measured.
+    let floor = long_or(ms(5), ms(60));
+    for (name, (attacked, quiet)) in slowest {
+        assert!(attacked <= (quiet * 2).max(floor), "{name}: p99 {attacked:?}, {quiet:?} without");
+    }
+}
+
+//= test H2-HOST-08
+#[test]
+fn clients_that_open_no_window_are_cut_in_time_and_cost_little() {
+    const CONNECTIONS: usize = 20;
+    const STREAMS: u32 = 100;
+    let scene = scene("body_timeout_ms = 6000");
+    healthy_p99(scene.at);
+    let quiet = healthy_p99(scene.at);
+    let before = system::private_kib(scene.engine.process.pid());
+    // Half of them open no window at all, the others never read what comes.
+    let mut crowd: Vec<Raw> = (0..CONNECTIONS)
+        .map(|nth| {
+            let window = if nth % 2 == 0 { 0 } else { i32::MAX as u32 };
+            let mut raw = Raw::connect(scene.at, &[(4, window)]).unwrap();
+            if nth % 2 == 1 {
+                system::smallest_receive_buffer(std::os::fd::AsRawFd::as_raw_fd(raw.wire.stream()));
+                raw.send(frame(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes())).unwrap();
+            }
+            for stream in 0..STREAMS {
+                raw.send(get(1 + 2 * stream, "/bytes?n=1000000")).unwrap();
+            }
+            raw
+        })
+        .collect();
+    let sizes = || system::private_kib(scene.engine.process.pid());
+    let mut largest = sizes();
+    let attacked = healthy_p99(scene.at);
+    largest = largest.max(sizes());
+    let grown = largest.saturating_sub(before);
+    println!(
+        "{CONNECTIONS} connections of {STREAMS} streams that take nothing: {grown} KiB; healthy p99 {quiet:.1?} alone, \
+         {attacked:.1?} beside them"
+    );
+    assert!(grown < 64 << 10, "{grown} KiB");
+    // Streams without a window are reset one by one; a connection that takes nothing ends as a whole.
+    for _ in 0..STREAMS {
+        assert_eq!(crowd[0].find(|frame| frame.kind == RESET).unwrap().word(0), INTERNAL);
+    }
+    crowd[0].heard().unwrap();
+    let late = f64::from(STREAMS + 1) * (CONNECTIONS / 2) as f64;
+    eventually("all of them are over", secs(30), || {
+        scene.engine.metric("forebay_timeouts_total", &[("kind", "body")]) >= late
+    });
+    drop(crowd);
+    eventually("their memory is given back", secs(30), || sizes().saturating_sub(before) < 16 << 10);
+}
