@@ -68,7 +68,7 @@ pub async fn ready<R: Rt>(
     by: For<'_>,
     deadline: Now,
 ) -> Result<ServerConn<R::Stream>, Unready> {
-    let opened = worker.upstreams.open(target, worker.connections.get(), deadline).await;
+    let opened = worker.upstreams.open(target, worker.clients(), deadline).await;
     let mut conn = opened.map_err(Unready::Unopened)?;
     introduce(route, &conn.stream, by.client, by.local).map_err(Unready::Unopened)?;
     let Some(to) = &target.tls else { return Ok(conn) };

@@ -34,6 +34,7 @@ fn scripted(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) ->
     Scripted { _engine: engine, _server: server, at: [clear, secured], _lab: lab }
 }
 
+//= test H2-HOST-10
 #[test]
 fn h2spec_finds_nothing_in_its_145_cases_in_clear_text_and_over_tls() {
     let program = h2spec();

@@ -195,6 +195,7 @@ impl<R: Rt> Front<R> {
                         self.go();
                     }
                 }
+                //= H2-HOST-08
                 Woken::Stalled => {
                     worker.metrics.timeouts.body.inc();
                     self.socket().reset_on_close();
@@ -468,6 +469,7 @@ fn take<R: Rt>(state: &mut State, event: Event, input: &[u8], client: &Client<R>
             connection.go(Code::No, out);
             None
         }
+        //= H2-HOST-07
         Event::Over { .. } => {
             worker.metrics.http2_cut.inc();
             state.lose_all();
