@@ -6,6 +6,11 @@ use std::net::SocketAddr;
 /// The cookie that the application sets.
 pub const SESSION_COOKIE: &str = "JSESSIONID";
 
+/// The certificate that `up` makes, in its data folder.
+pub const CHAIN_FILE: &str = "https.pem";
+/// Its key.
+pub const KEY_FILE: &str = "https.key";
+
 /// A virtual service of `up`.
 #[derive(Clone, Copy)]
 pub struct Service {
@@ -58,6 +63,8 @@ pub struct Plan {
     pub servers: Vec<(String, SocketAddr)>,
     /// Whether the servers are ours and have `/health`.
     pub demo: bool,
+    /// Where HTTPS is served, for the pool of the first service.
+    pub secure: SocketAddr,
     /// Where metrics are served.
     pub metrics: SocketAddr,
     /// Worker threads.
@@ -92,6 +99,16 @@ impl Plan {
             )?;
             writeln!(t, "pool = \"{}\"\n", service.name)?;
         }
+        writeln!(t, "[[virtual_service]] # https, over HTTP/2 where the client speaks it")?;
+        writeln!(
+            t,
+            "name = \"https\"\nlisten = [\"{}\"]\npool = \"{}\"",
+            self.secure, self.services[0].name
+        )?;
+        writeln!(t, "http_profile = \"two\"\ncertificates = [\"up\"]\n")?;
+        writeln!(t, "[[http_profile]]\nname = \"two\"\nhttp2 = true\n")?;
+        writeln!(t, "[[certificate]] # made by `up`; it has signed itself")?;
+        writeln!(t, "name = \"up\"\nchain_file = \"{CHAIN_FILE}\"\nkey_file = \"{KEY_FILE}\"\n")?;
         for service in &self.services {
             let algorithm = if service.stick == Stick::None { "round_robin" } else { "least_connections" };
             writeln!(t, "[[pool]]\nname = \"{}\"\nalgorithm = \"{algorithm}\"", service.name)?;
@@ -144,6 +161,7 @@ mod tests {
                     .collect(),
                 servers: vec![("one".into(), address(9001)), ("two".into(), address(9002))],
                 demo,
+                secure: address(8084),
                 metrics: address(9100),
                 workers: 2,
                 cookie_key: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into(),

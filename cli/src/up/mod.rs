@@ -18,7 +18,7 @@ mod view;
 use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use serde_json::json;
 use crate::args::{Output, Up};
 use crate::sys;
 use client::Client;
-use config::{Plan, Service, Stick};
+use config::{CHAIN_FILE, KEY_FILE, Plan, Service, Stick};
 use folder::DataFolder;
 use ports::{Ports, Turn};
 use process::Process;
@@ -43,6 +43,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(3);
 const DEMO_SERVERS: u16 = 3;
 /// First port tried for demo servers.
 const DEMO_PORT: u16 = 9001;
+/// How long a certificate serves: two thirds of what it is good for.
+const CERTIFICATE_KEPT: Duration = Duration::from_secs(270 * 86_400);
 /// First port tried for metrics.
 const METRICS_PORT: u16 = 9100;
 
@@ -123,11 +125,15 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
         let address = ports.free(&format!("service {name}"), options.port.saturating_add(offset))?;
         services.push(Service { name, stick, address });
     }
+    let after = options.port.saturating_add(Stick::ALL.len() as u16);
+    let secure = ports.free("service https", after)?;
     let metrics = ports.free("metrics", METRICS_PORT)?;
+    make_certificate(&engine, folder.path())?;
     let plan = Plan {
         services,
         servers,
         demo: !demo.is_empty(),
+        secure,
         metrics,
         workers: options.workers,
         cookie_key: new_key()?,
@@ -152,6 +158,31 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
     wait_until_it_answers(&mut running, started)?;
     drop(turn);
     Ok(running)
+}
+
+/// Makes a certificate, if there is none that stays good for a while: a browser has to be told only once to trust it.
+fn make_certificate(engine: &Path, folder: &Path) -> Result<()> {
+    let (chain, key) = (folder.join(CHAIN_FILE), folder.join(KEY_FILE));
+    let age = |file: &Path| file.metadata().and_then(|data| data.modified()).ok()?.elapsed().ok();
+    if key.is_file() && age(&chain).is_some_and(|age| age < CERTIFICATE_KEPT) {
+        return Ok(());
+    }
+    for file in [&chain, &key] {
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot replace {}", file.display()));
+            }
+            _ => {}
+        }
+    }
+    let mut command = Command::new(engine);
+    command.arg("certificate").args(["--name", "localhost", "--name", "127.0.0.1"]);
+    command.arg("--chain").arg(&chain).arg("--key").arg(&key);
+    let done = command.output().with_context(|| format!("cannot start {}", engine.display()))?;
+    if !done.status.success() {
+        bail!("no certificate could be made: {}", String::from_utf8_lossy(&done.stderr).trim());
+    }
+    Ok(())
 }
 
 /// 32 random bytes in base64.
@@ -343,6 +374,8 @@ fn greeting(running: &Running) -> String {
     for s in &running.plan.services {
         line(format!("  {:<8} {:<24} {}", s.name, format!("http://{}", s.address), s.stick.words()));
     }
+    let secure = format!("https://{}", running.plan.secure);
+    line(format!("  {:<8} {:<24} {}", "https", secure, "the cookie; HTTP/2, with a certificate of its own"));
     line("\nTry:".into());
     for s in &running.plan.services {
         line(match s.stick {
@@ -352,6 +385,7 @@ fn greeting(running: &Running) -> String {
             Stick::None => format!("  curl http://{}/ ; curl http://{}/", s.address, s.address),
         });
     }
+    line(format!("  curl --cacert {folder}/{CHAIN_FILE} https://{}/", running.plan.secure));
     line(format!("  curl http://{}/metrics", running.plan.metrics));
     line(format!("  tail -f {folder}/access.log\n"));
     for (name, address) in &running.plan.servers {
@@ -388,6 +422,8 @@ fn as_json(running: &Running) -> serde_json::Value {
         "workers": running.plan.workers,
         "services": services,
         "servers": servers,
+        "https": format!("https://{}", running.plan.secure),
+        "certificate": running.folder.path().join(CHAIN_FILE),
         "metrics": format!("http://{}/metrics", running.plan.metrics),
         "status_page": format!("http://{}/", running.plan.metrics),
         "first_byte_ms": running.first_byte.as_millis() as u64,

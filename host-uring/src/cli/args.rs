@@ -119,6 +119,18 @@ pub enum Command {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Make a key and a certificate that it signs itself, to try HTTPS out
+    Certificate {
+        /// A host name or address that it is for; may be given again.
+        #[arg(long, required = true)]
+        name: Vec<String>,
+        /// The file for the certificate, which must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        chain: PathBuf,
+        /// The file for the key, which must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
     /// Print a shell's completion script
     Completions {
         /// The shell.

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod ask;
+mod certificate;
 mod paths;
 mod show;
 mod table;
@@ -65,6 +66,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Fault { worker, stall_ms, ask } => {
             ask::show(&ask, &Request::Fault { worker, stall_ms }, |_| "the fault is planted\n".to_owned())
         }
+        Command::Certificate { name, chain, key } => certificate::write(&name, &chain, &key),
         Command::Completions { shell } => completions(shell),
         Command::Man { folder } => man(folder.as_deref()),
     };

@@ -5,6 +5,7 @@ mod live;
 mod once;
 mod readme;
 mod running;
+mod secure;
 
 use std::process::{Command, Stdio};
 

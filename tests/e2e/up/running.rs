@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Starts `up` and waits for what it says when it is ready. Each test has its own `port`, below those that the system
 /// gives to connections: what one test frees must not be taken by another that runs beside it.
-fn start(lab: &Lab, name: &str, port: u16) -> (Process, Value) {
+pub fn start(lab: &Lab, name: &str, port: u16) -> (Process, Value) {
     let mut command = Command::new(bin::path("forebay"));
     let port = port.to_string();
     command.args(["up", "--output", "json", "--port", &port, "--data"]).arg(lab.folder().join(name));
