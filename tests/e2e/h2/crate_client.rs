@@ -39,7 +39,7 @@ pub fn request(method: &str, path: &str) -> Request<()> {
 }
 
 /// Reads all content, opening windows as it comes.
-async fn content(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
+pub async fn content(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
     let mut all = Vec::new();
     while let Some(piece) = body.data().await {
         let piece = piece?;
@@ -49,7 +49,8 @@ async fn content(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
     Ok(all)
 }
 
-async fn echo(sender: Sender, size: usize, pieces: usize) {
+/// Sends so many bytes in so many pieces, with trailers behind them, and gets them back.
+pub async fn echo(sender: Sender, size: usize, pieces: usize) {
     let sent: Vec<u8> = (0..size).map(|n| (n * 31 % 256) as u8).collect();
     let mut sender = sender.ready().await.unwrap();
     let (response, mut stream) = sender.send_request(request("POST", "/echo"), false).unwrap();

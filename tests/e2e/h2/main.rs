@@ -7,4 +7,5 @@ mod judge;
 mod raw;
 mod server;
 mod sockets;
+mod streams;
 mod through;
