@@ -99,6 +99,14 @@ impl<R: Rt> Stream for Way<R> {
         self.own().is_some_and(|stream| stream.write_soon(most, fill))
     }
 
+    fn heed_marks(&self) {
+        self.socket().heed_marks();
+    }
+
+    fn has_unread(&self) -> bool {
+        self.own().is_some_and(Stream::has_unread)
+    }
+
     fn can_move(&self) -> bool {
         self.own().is_some_and(Stream::can_move)
     }
