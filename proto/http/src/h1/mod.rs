@@ -68,3 +68,8 @@ pub enum Parse {
         len: usize,
     },
 }
+
+/// Returns how many bytes of `bytes` a head takes that [`write`](mod@write) wrote; none if it is not whole.
+pub fn head_len(bytes: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, b"\r\n\r\n").map(|end| end + 4)
+}

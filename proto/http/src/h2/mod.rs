@@ -32,5 +32,5 @@ pub use budget::{Budgets, Rate, SMALL};
 pub use connection::{Config, Connection, Event, OpenError, Role, SendError, Step};
 pub use error::{Code, Rule};
 pub use frame::{HEAD as FRAME_HEAD, PREFACE};
-pub use head::{Inbox, last_chunk};
+pub use head::{Inbox, last_chunk, response_text};
 pub use priority::Priority;

@@ -86,7 +86,7 @@ pub fn answer(answer: &Answer<'_>, out: &mut Vec<u8>) -> Result<(), BadEdit> {
 }
 
 /// Returns the usual words for a status (RFC 9110 15).
-fn reason(status: u16) -> &'static str {
+pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         201 => "Created",

@@ -11,6 +11,7 @@ mod forwarded;
 mod request;
 mod response;
 
+pub(crate) use answer::reason;
 pub use answer::{Answer, answer};
 pub use edit::{BadEdit, FieldEdit};
 pub use forwarded::{Forwarding, Hop, Policy};
@@ -43,7 +44,7 @@ fn number(out: &mut Vec<u8>, mut n: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-fn content_length(out: &mut Vec<u8>, n: u64) {
+pub(crate) fn content_length(out: &mut Vec<u8>, n: u64) {
     out.extend_from_slice(b"Content-Length: ");
     number(out, n);
     out.extend_from_slice(b"\r\n");

@@ -29,6 +29,8 @@ pub struct RequestEdits<'a> {
     pub drop_cookies: &'a [&'a [u8]],
     /// Changes to other fields.
     pub fields: &'a [FieldEdit<'a>],
+    /// Asks for no upgrade, whatever the client asks for.
+    pub no_upgrade: bool,
     /// Asks the server to close after its response.
     pub close: bool,
 }
@@ -141,10 +143,11 @@ fn connection(head: &RequestHead, how: &RequestEdits<'_>, out: &mut Vec<u8>) {
     if head.te_trailers {
         out.extend_from_slice(b"TE: trailers\r\n");
     }
-    if let Some(upgrade) = head.upgrade {
+    let upgrade = head.upgrade.filter(|_| !how.no_upgrade);
+    if let Some(upgrade) = upgrade {
         line(out, b"Upgrade", upgrade.token().as_bytes());
     }
-    let options: &[u8] = match (head.upgrade.is_some(), head.te_trailers, how.close) {
+    let options: &[u8] = match (upgrade.is_some(), head.te_trailers, how.close) {
         (false, false, false) => return,
         (false, false, true) => b"close",
         (false, true, false) => b"TE",

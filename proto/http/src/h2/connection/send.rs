@@ -230,6 +230,12 @@ impl Connection {
         self.streams.get(stream).map_or(0, |s| self.room_of(s))
     }
 
+    /// Returns how many bytes of content the windows take now, in as many frames as that needs.
+    pub fn window(&self, stream: u32) -> usize {
+        let window = self.streams.get(stream).map_or(0, |stream| self.send.min(stream.send).max(0));
+        usize::try_from(window).unwrap_or(usize::MAX)
+    }
+
     /// Says whether data waits for the peer to open a window.
     pub fn is_blocked(&self) -> bool {
         self.streams.iter().any(|s| s.ready && self.room_of(s) == 0)

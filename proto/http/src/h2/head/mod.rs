@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use super::error::Rule;
 use super::hpack::{Cursor, Decoder, Kind, Line};
-use crate::h1::{Field, Fields, RequestHead, ResponseHead};
+use crate::h1::{Field, Fields, Framing, RequestHead, ResponseHead};
 use crate::{Known, Limits, RuleId, Span};
 
 /// Where decoded heads are put; whoever gets one keeps this for the message's life and gives the connection another.
@@ -300,6 +300,39 @@ pub fn last_chunk(inbox: &Inbox, trailers: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(b": ");
         out.extend_from_slice(field.value.of(&inbox.bytes));
         out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the response's head in `inbox` as HTTP/1.1 would say it, for whoever reads that: the counterpart of
+/// [`Connection::head`](crate::h2::Connection::head). The content behind it is as long as its `Content-Length` says, or comes
+/// in chunks.
+//= H2-CONV-07
+pub fn response_text(inbox: &Inbox, out: &mut Vec<u8>) {
+    let head = &inbox.response;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    // Three digits: the engine takes no others.
+    out.extend([head.status / 100, head.status / 10 % 10, head.status % 10].map(|digit| b'0' + digit as u8));
+    out.push(b' ');
+    out.extend_from_slice(crate::h1::write::reason(head.status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for field in head.fields.iter().filter(|field| !field.drop && field.known != Known::ContentLength) {
+        out.extend_from_slice(field.name.of(&inbox.bytes));
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(field.value.of(&inbox.bytes));
+        out.extend_from_slice(b"\r\n");
+    }
+    let length = match head.framing {
+        Framing::Length(length) => Some(length),
+        Framing::Chunked => {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            None
+        }
+        // What it would have been: an answer to HEAD, or 304.
+        Framing::None | Framing::UntilClose => head.content_length.filter(|_| !head.is_interim()),
+    };
+    if let Some(length) = length {
+        crate::h1::write::content_length(out, length);
     }
     out.extend_from_slice(b"\r\n");
 }
