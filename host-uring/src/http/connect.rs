@@ -9,8 +9,9 @@ use super::wait::Patience;
 use super::work::Head;
 use crate::limits::is_shortage;
 use crate::rt::Rt;
+use crate::upstream::h2::{Link, part};
 use crate::upstream::{For, ServerConn, Unready, ready};
-use crate::worker::{Generation, Route};
+use crate::worker::{Generation, Route, Worker};
 
 /// Why there is no connection to a server.
 pub(super) enum Unconnected {
@@ -29,24 +30,40 @@ pub(super) async fn connect<R: Rt>(
     server: ServerIndex,
     fresh: bool,
     patience: Patience,
-) -> Result<ServerConn<R::Stream>, Unconnected> {
+) -> Result<ServerConn<Link<R>>, Unconnected> {
     let worker = &*client.worker;
     let target = &route.servers[server.at()];
     let host = || head.request.host(head.bytes.filled());
     let asked = target.tls.as_ref().and_then(|reach| reach.asked(host()));
     // A connection that was introduced as another client's is no one else's.
     if !fresh
+        && !route.http2
         && route.introduces.is_none()
         && let Some(conn) = worker.upstreams.kept(target, &route.keep, asked)
     {
         target.counts.reused.inc();
-        return Ok(conn);
+        return Ok(conn.map(Link::Own));
     }
     let us = plan.service(route.service).time_outs.connect;
     let deadline = patience.step(worker.rt.now(), us);
     let by = For { client: client.peer, local: client.local, asked };
-    let unready = match ready(worker, route, target, by, deadline).await {
-        Ok(conn) => return Ok(conn),
+    let limits = &plan.service(route.service).server_limits;
+    let made = match route.http2 {
+        true => part(worker, route, target, by, limits, deadline).await,
+        false => ready(worker, route, target, by, deadline).await.map(|conn| conn.map(Link::Own)),
+    };
+    let unready = match made {
+        Ok(conn) => {
+            // Of a new connection no request was one before.
+            if conn.is_reused() {
+                target.counts.reused.inc();
+            }
+            // A second failure of the kind is the server's.
+            if let (true, Some(part)) = (fresh, conn.stream.part()) {
+                part.set_again();
+            }
+            return Ok(conn);
+        }
         Err(unready) => unready,
     };
     //= SE-UPSTREAM-05
@@ -83,4 +100,11 @@ pub(super) async fn connect<R: Rt>(
             false => "the server refused the connection",
         }),
     }))
+}
+
+/// Keeps a connection whose last answer was read to its end. A stream ends with it.
+pub(super) fn keep<R: Rt>(worker: &Worker<R>, conn: ServerConn<Link<R>>, route: &Route) {
+    if let Some(own) = conn.own() {
+        worker.upstreams.keep(own, &route.keep);
+    }
 }

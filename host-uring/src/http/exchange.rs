@@ -12,7 +12,7 @@ use super::answer::Saying;
 use super::buffer::Buffer;
 use super::choose::{Circumstances, choose};
 use super::client::Client;
-use super::connect::{Unconnected, connect};
+use super::connect::{Unconnected, connect, keep};
 use super::place::{Busy, Waited, Waiting, leave};
 use super::receive::{Downward, Failure, Received, receive};
 use super::record::finish;
@@ -25,6 +25,7 @@ use super::wait::{Patience, beside};
 use super::work::{Head, Work};
 use crate::rt::{Rt, Stream};
 use crate::upstream::ServerConn;
+use crate::upstream::h2::Link;
 use crate::worker::{Generation, Route, TimeOuts};
 
 /// What the log says of what was cut.
@@ -291,7 +292,7 @@ struct Failed {
 async fn talk<R: Rt>(
     try_: &Try<'_, R>,
     work: &mut Work,
-    mut conn: ServerConn<R::Stream>,
+    mut conn: ServerConn<Link<R>>,
     busy: &Busy<'_>,
 ) -> Talk {
     let Try { client, plan, head, steer, target, route, server, attempts, patience } = *try_;
@@ -312,11 +313,11 @@ async fn talk<R: Rt>(
         attempts,
         progress: Progress::default(),
     };
-    let composed = compose(&leg, &mut work.upward, &mut work.to_server);
+    let composed = compose(&leg, &conn.stream, &mut work.upward, &mut work.to_server);
     let Composed { consumed, whole } = match composed {
         Ok(composed) => composed,
         Err(uncomposed) => {
-            worker.upstreams.keep(conn, &route.keep);
+            keep(worker, conn, route);
             let (status, why) = match uncomposed {
                 Uncomposed::Rejected(reject) => (reject.status, reject.rule.text()),
                 Uncomposed::Ours(_) => (500, "a field of ours does not fit the request"),
@@ -332,6 +333,9 @@ async fn talk<R: Rt>(
         }
     };
     conn.requests += 1;
+    if let Some(part) = conn.stream.part() {
+        part.expects(head.request.framing);
+    }
     let trace = &mut work.trace;
     trace.server_src = conn.local;
     trace.server_rtt_us = conn.rtt_us;
@@ -350,7 +354,7 @@ async fn talk<R: Rt>(
             leg.progress.begun.set(true);
             leg.gave(work.to_server.len() as u64);
             if whole {
-                let uploaded = send_whole(&leg, &conn.stream, &mut work.to_server).await;
+                let uploaded = send_whole(&leg, &conn.stream, &work.upward, &mut work.to_server).await;
                 // A server that has closed may have answered before it did.
                 (Some(uploaded), Some(receive(&leg, &conn, &mut down).await))
             } else {
@@ -421,7 +425,7 @@ async fn received_all<R: Rt>(
     busy: &Busy<'_>,
     head: &Head,
     work: &mut Work,
-    conn: ServerConn<R::Stream>,
+    conn: ServerConn<Link<R>>,
     uploaded: Option<Uploaded>,
     received: Received,
     consumed: usize,
@@ -436,6 +440,7 @@ async fn received_all<R: Rt>(
             if let Some(leftover) = leftover {
                 worker.buffers.give_back(leftover);
             }
+            leg.untouched_if_unseen(&conn);
             let retry = leg.retry(&failure);
             //= SE-BLAME-01
             let lost = match failure.kind {
@@ -450,7 +455,7 @@ async fn received_all<R: Rt>(
         }
         Received::Whole { client_keeps, server_keeps } => {
             if server_keeps && whole {
-                worker.upstreams.keep(conn, &route.keep);
+                keep(worker, conn, route);
             }
             let outcome = match (client_keeps && whole, whole) {
                 (true, _) => Outcome::Keep,
@@ -474,10 +479,16 @@ async fn received_all<R: Rt>(
             let mut first_up = worker.buffers.head();
             first_up.append(head.bytes.filled().get(consumed..).unwrap_or(&[]));
             let carried = Carried::default();
+            // Of a server that speaks HTTP/2 no upgrade is asked.
+            let Some(server) = conn.stream.own() else {
+                worker.buffers.give_back(first_down);
+                worker.buffers.give_back(first_up);
+                return Talk::Ended(Ended { outcome: Outcome::Reset, consumed, leftover });
+            };
             let tunnel = Tunnel {
                 worker,
                 client: &client.stream,
-                server: &conn.stream,
+                server,
                 idle_us: leg.service.time_outs.upgraded,
                 carried: &carried,
                 gave: &|bytes| leg.gave(bytes),

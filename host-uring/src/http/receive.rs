@@ -21,6 +21,7 @@ use super::silence::{Unanswered, Unheard, await_answer, lost, lost_by, server_re
 use super::wait::{Burst, Halt, others_turn, write_all, write_some, write_soon};
 use crate::rt::{Now, Rt, Stream};
 use crate::upstream::ServerConn;
+use crate::upstream::h2::Link;
 
 /// How receiving an answer ended.
 pub enum Received {
@@ -73,7 +74,7 @@ pub struct Downward<'a> {
 /// Receives the answer and passes it on.
 pub async fn receive<R: Rt>(
     leg: &Leg<'_, R>,
-    conn: &ServerConn<R::Stream>,
+    conn: &ServerConn<Link<R>>,
     down: &mut Downward<'_>,
 ) -> Received {
     let mut context = RequestContext::of(leg.request);
@@ -145,7 +146,7 @@ fn account<R: Rt>(leg: &Leg<'_, R>, down: &mut Downward<'_>) {
 /// Waits for the answer without a buffer, then reads its first bytes.
 async fn first_bytes<R: Rt>(
     leg: &Leg<'_, R>,
-    conn: &ServerConn<R::Stream>,
+    conn: &ServerConn<Link<R>>,
     trace: &mut Trace,
 ) -> Result<Buffer, Unanswered> {
     let worker = leg.worker;
@@ -184,7 +185,7 @@ fn piece<'b, R: Rt>(leg: &Leg<'_, R>, buffer: &'b mut Buffer) -> &'b mut [u8] {
 /// Reads the rest of a head, or the one behind an interim answer.
 async fn read_head<R: Rt>(
     leg: &Leg<'_, R>,
-    conn: &ServerConn<R::Stream>,
+    conn: &ServerConn<Link<R>>,
     buffer: &mut Buffer,
     context: &RequestContext,
     response: &mut ResponseHead,
@@ -291,7 +292,7 @@ fn client_halt<R: Rt>(leg: &Leg<'_, R>, halt: Halt, trace: &mut Trace) -> Receiv
 //= SE-BODY-02
 async fn pass_answer<R: Rt>(
     leg: &Leg<'_, R>,
-    conn: &ServerConn<R::Stream>,
+    conn: &ServerConn<Link<R>>,
     mut buffer: Buffer,
     down: &mut Downward<'_>,
 ) -> Received {
@@ -499,7 +500,7 @@ enum More {
 //= SE-MOVE-04
 async fn more_content<R: Rt>(
     leg: &Leg<'_, R>,
-    conn: &ServerConn<R::Stream>,
+    conn: &ServerConn<Link<R>>,
     mut buffer: Buffer,
     run: u64,
 ) -> Result<More, Stalled> {
@@ -524,12 +525,12 @@ async fn more_content<R: Rt>(
                 bulk = for_pipe(room, &worker.buffers).min(usize::try_from(run).unwrap_or(usize::MAX));
             }
         }
-        let came = match bulk >= MOVE_BYTES_MIN {
-            true => match worker.mover.pass(&conn.stream, client, bulk) {
+        let came = match conn.stream.own().filter(|_| bulk >= MOVE_BYTES_MIN) {
+            Some(own) => match worker.mover.pass(own, client, bulk) {
                 Err(error) if error.kind() == ErrorKind::Unsupported => Came::read(conn, &mut buffer, most),
                 passed => passed.map(Came::Moved),
             },
-            false => Came::read(conn, &mut buffer, most),
+            None => Came::read(conn, &mut buffer, most),
         };
         match came {
             Ok(Came::Moved(moved)) if moved.came > 0 => {

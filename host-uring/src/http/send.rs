@@ -24,6 +24,8 @@ use super::steer::Steer;
 use super::wait::{Burst, Halt, Patience, others_turn, write_all, write_some, write_soon};
 use crate::metrics::ServerMetrics;
 use crate::rt::{Now, Rt, Stream};
+use crate::upstream::ServerConn;
+use crate::upstream::h2::{Link, Lost};
 use crate::worker::{Generation, Route, Service, Worker};
 
 /// One try of a request at one server: what both directions need to know.
@@ -72,6 +74,15 @@ impl<R: Rt> Leg<'_, R> {
             attempts: self.attempts,
         };
         retry::may_retry(&self.route.retry, &attempt)
+    }
+
+    /// A server that says that it did not look at a request has not been sent it, as long as all of it is held.
+    //= H2BACK-RETRY-01
+    pub fn untouched_if_unseen(&self, conn: &ServerConn<Link<R>>) {
+        let lost = conn.stream.part().and_then(|part| part.lost());
+        if lost == Some(Lost::Unseen) && !self.progress.beyond.get() {
+            self.progress.begun.set(false);
+        }
     }
 
     /// Counts bytes that went to the server.
@@ -156,6 +167,7 @@ pub enum Uncomposed {
 /// Writes the request's head anew, with as much of its content as came with it.
 pub fn compose<R: Rt>(
     leg: &Leg<'_, R>,
+    to: &Link<R>,
     upward: &mut Decoder,
     to_server: &mut Gather,
 ) -> Result<Composed, Uncomposed> {
@@ -183,11 +195,13 @@ pub fn compose<R: Rt>(
         forwarding: leg.service.forwarding_of(leg.client.peer.ip()),
         via: leg.service.via.as_deref(),
         drop_cookies: cookie.as_slice(),
+        //= H2BACK-CONV-02
+        no_upgrade: to.part().is_some(),
         ..RequestEdits::default()
     };
     // Over HTTP/2 it does not come.
     //= H2-HOST-09
-    let is_connect = request.upgrade.is_some() && leg.client.stream.part().is_some();
+    let is_connect = request.upgrade.is_some() && leg.client.stream.part().is_some() && to.own().is_some();
     let key = is_connect.then(|| websocket_key(leg.worker));
     let key =
         key.as_deref().map(|value| FieldEdit::Add { name: b"Sec-WebSocket-Key", value: value.as_bytes() });
@@ -198,8 +212,8 @@ pub fn compose<R: Rt>(
         })
         .map_err(Uncomposed::Ours)?;
     let rest = leg.bytes.get(request.len..).unwrap_or(&[]);
-    let taken =
-        to_server.content(upward, request.framing, true, rest, request.len).map_err(Uncomposed::Rejected)?;
+    let framing = to.framing(request.framing);
+    let taken = to_server.content(upward, framing, true, rest, request.len).map_err(Uncomposed::Rejected)?;
     Ok(Composed { consumed: request.len + taken.consumed, whole: taken.done })
 }
 
@@ -241,7 +255,12 @@ impl Uploaded {
 }
 
 /// Sends a request all of whose bytes are there.
-pub async fn send_whole<R: Rt>(leg: &Leg<'_, R>, to: &R::Stream, to_server: &mut Gather) -> Uploaded {
+pub async fn send_whole<R: Rt>(
+    leg: &Leg<'_, R>,
+    to: &Link<R>,
+    upward: &Decoder,
+    to_server: &mut Gather,
+) -> Uploaded {
     let rt = &leg.worker.rt;
     let step = leg.service.time_outs.body;
     let written = match write_soon(to, to_server) {
@@ -250,7 +269,10 @@ pub async fn send_whole<R: Rt>(leg: &Leg<'_, R>, to: &R::Stream, to_server: &mut
     };
     leg.progress.sent.set(Some(rt.now()));
     match written {
-        Ok(_) => Uploaded::Whole(None),
+        Ok(_) => {
+            to.finish(upward);
+            Uploaded::Whole(None)
+        }
         Err(Halt::TimedOut) => Uploaded::ServerLate,
         Err(Halt::Gone(_)) => Uploaded::ServerGone,
     }
@@ -261,13 +283,13 @@ pub async fn send_whole<R: Rt>(leg: &Leg<'_, R>, to: &R::Stream, to_server: &mut
 //= SE-BODY-01
 pub async fn upload<R: Rt>(
     leg: &Leg<'_, R>,
-    to: &R::Stream,
+    to: &Link<R>,
     upward: &mut Decoder,
     to_server: &mut Gather,
 ) -> Uploaded {
     let worker = leg.worker;
     let step = leg.service.time_outs.body;
-    let framing = leg.request.framing;
+    let framing = to.framing(leg.request.framing);
     if let Err(halt) = write_all(&worker.rt, to, to_server, leg.bytes, leg.patience, step).await {
         return server_halt(leg, halt);
     }
@@ -311,6 +333,7 @@ pub async fn upload<R: Rt>(
         }
         leg.gave(taken.consumed as u64);
         if taken.done {
+            to.finish(upward);
             leg.progress.sent.set(Some(worker.rt.now()));
             return Uploaded::Whole(leftover);
         }
@@ -331,7 +354,7 @@ fn server_halt<R: Rt>(leg: &Leg<'_, R>, halt: Halt) -> Uploaded {
 /// Waits without a buffer until the server has room and the client content, then reads some.
 async fn read_content<R: Rt>(
     leg: &Leg<'_, R>,
-    to: &R::Stream,
+    to: &Link<R>,
     upward: &Decoder,
     room: &mut Room,
 ) -> Result<Buffer, Uploaded> {

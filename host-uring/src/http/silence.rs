@@ -13,6 +13,7 @@ use super::send::Leg;
 use crate::rt::{Now, Rt, Stream};
 use crate::tls::thought_better;
 use crate::upstream::ServerConn;
+use crate::upstream::h2::{Link, Lost};
 use crate::worker::TimeOuts;
 
 /// Why nothing came from a server.
@@ -41,18 +42,25 @@ impl From<Failure> for Unanswered {
 }
 
 /// The connection ended before an answer.
-pub(super) fn lost<S>(conn: &ServerConn<S>) -> Failure {
-    Failure {
-        status: 502,
-        kind: retry::Failure::Closed,
-        // The count includes this request.
-        reused: conn.requests > 1,
-        why: "the server closed the connection without an answer",
-    }
+pub(super) fn lost<R: Rt>(conn: &ServerConn<Link<R>>) -> Failure {
+    let part = conn.stream.part();
+    let lost = part.and_then(|part| part.lost()).unwrap_or(Lost::Connection);
+    let again = part.is_some_and(|part| part.is_again());
+    // The count includes this request.
+    let before = conn.requests > 1 && !again;
+    let (kind, reused) = match lost {
+        Lost::Broken(_) => (retry::Failure::BadResponse, before),
+        // An answer, of a kind.
+        Lost::Reset(_) => (retry::Failure::Closed, false),
+        Lost::Connection => (retry::Failure::Closed, before),
+        // The connection may have been about to go: once more at the same server.
+        Lost::Unseen => (retry::Failure::Closed, !again),
+    };
+    Failure { status: 502, kind, reused, why: lost.text() }
 }
 
 /// The connection failed before an answer.
-pub(super) fn lost_by<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<R::Stream>, error: &Error) -> Failure {
+pub(super) fn lost_by<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<Link<R>>, error: &Error) -> Failure {
     let Some(why) = thought_better(error) else { return lost(conn) };
     leg.route.counts.tls_failures[why as usize].inc();
     Failure { why: why.text(), ..lost(conn) }
@@ -62,7 +70,7 @@ pub(super) fn lost_by<R: Rt>(leg: &Leg<'_, R>, conn: &ServerConn<R::Stream>, err
 //= SE-GONE-01
 pub(super) async fn server_readable<R: Rt>(
     leg: &Leg<'_, R>,
-    conn: &ServerConn<R::Stream>,
+    conn: &ServerConn<Link<R>>,
     deadline: Now,
 ) -> Result<(), Unheard> {
     let rt = &leg.worker.rt;
@@ -97,7 +105,7 @@ pub(super) async fn server_readable<R: Rt>(
 //= SE-TIMEOUT-05
 pub(super) async fn await_answer<R: Rt>(
     leg: &Leg<'_, R>,
-    conn: &ServerConn<R::Stream>,
+    conn: &ServerConn<Link<R>>,
 ) -> Result<(), Unanswered> {
     let rt = &leg.worker.rt;
     loop {

@@ -27,6 +27,8 @@ pub struct WorkerMetrics {
     pub connect_shortages: Counter,
     /// Idle server connections that were closed to make room for others.
     pub upstream_evictions: Counter,
+    /// What happened on connections to servers that speak HTTP/2.
+    pub upstream_h2: UpstreamH2Counters,
     /// Requests refused as malformed or over a limit (400, 413, 414, 417, 431, 501, 505).
     pub requests_rejected: Counter,
     /// Requests whose head was refused because large heads had no memory left.
@@ -45,6 +47,17 @@ pub struct WorkerMetrics {
     pub client_aborts: Counter,
     /// Time-outs, each kind by itself.
     pub timeouts: TimeoutCounters,
+}
+
+/// What happened on connections to servers that speak HTTP/2.
+#[derive(Debug, Default)]
+pub struct UpstreamH2Counters {
+    /// Requests that a server has said it did not look at.
+    pub unseen: Counter,
+    /// Connections that ended for a rule that the server broke.
+    pub broken: Counter,
+    /// Connections that were given up because the server gave no sign of life.
+    pub silent: Counter,
 }
 
 /// Time-outs, each kind by itself.

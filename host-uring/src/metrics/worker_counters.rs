@@ -8,7 +8,7 @@ use super::WorkerMetrics;
 pub(super) type WorkerCounter = (&'static str, &'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
 /// The counters with one sample for each worker.
-pub(super) const WORKER_COUNTERS: [WorkerCounter; 12] = [
+pub(super) const WORKER_COUNTERS: [WorkerCounter; 15] = [
     ("forebay_worker_ticks", "", "Turns of the worker's loop.", |w| w.ticks.load(Ordering::Relaxed)),
     ("forebay_connections_refused", "", "Connections refused at the limit of connections.", |w| {
         w.connections_refused_limit.get()
@@ -30,6 +30,24 @@ pub(super) const WORKER_COUNTERS: [WorkerCounter; 12] = [
         "",
         "Idle connections to servers that were closed to make room for others.",
         |w| w.upstream_evictions.get(),
+    ),
+    (
+        "forebay_server_streams_unseen",
+        "",
+        "Requests over HTTP/2 that a server has said it did not look at.",
+        |w| w.upstream_h2.unseen.get(),
+    ),
+    (
+        "forebay_server_http2_broken",
+        "",
+        "Connections of HTTP/2 to servers that ended for a rule that the server broke.",
+        |w| w.upstream_h2.broken.get(),
+    ),
+    (
+        "forebay_server_http2_silent",
+        "",
+        "Connections of HTTP/2 to servers that were given up because the server gave no sign of life.",
+        |w| w.upstream_h2.silent.get(),
     ),
     (
         "forebay_requests_rejected",

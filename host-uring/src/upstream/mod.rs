@@ -18,7 +18,9 @@ use crate::metrics::{ServerMetrics, WorkerMetrics};
 use crate::rt::{NEVER, Now, Rt, Stream};
 use crate::tls::Proof;
 use crate::worker::RouteServer;
+use h2::{Link, Trunks};
 
+pub mod h2;
 mod ready;
 
 pub use ready::{For, Unready, ready};
@@ -38,6 +40,12 @@ pub struct ServerConn<S> {
     opened: Now,
     idle_since: Now,
     slot: usize,
+    /// None where it is a part of one.
+    life: Option<Life>,
+}
+
+/// What counts a connection as open.
+struct Life {
     counts: Arc<ServerMetrics>,
     _counted: Counted,
 }
@@ -62,15 +70,39 @@ impl<S> ServerConn<S> {
     /// Says whether it is as a request wants it that asks the server for this name.
     //= TLS-SERVER-REUSE-01
     fn is_for(&self, target: &RouteServer, asked: Option<&[u8]>) -> bool {
-        match (&self.proof, &target.tls) {
-            (None, None) => true,
-            (Some(proof), Some(reach)) => proof.is_for(reach, asked),
-            _ => false,
+        fits(self.proof.as_ref(), target, asked)
+    }
+
+    /// The same connection, by another type.
+    pub fn map<T>(self, by: impl FnOnce(S) -> T) -> ServerConn<T> {
+        let ServerConn { stream, requests, local, rtt_us, proof, opened, idle_since, slot, life } = self;
+        ServerConn { stream: by(stream), requests, local, rtt_us, proof, opened, idle_since, slot, life }
+    }
+}
+
+/// Says whether a connection with this proof is as a request wants it that asks the server for this name.
+fn fits(proof: Option<&Proof>, target: &RouteServer, asked: Option<&[u8]>) -> bool {
+    match (proof, &target.tls) {
+        (None, None) => true,
+        (Some(proof), Some(reach)) => proof.is_for(reach, asked),
+        _ => false,
+    }
+}
+
+impl<R: Rt> ServerConn<Link<R>> {
+    /// The connection itself, if it carries one request after another.
+    pub fn own(self) -> Option<ServerConn<R::Stream>> {
+        let ServerConn { stream, requests, local, rtt_us, proof, opened, idle_since, slot, life } = self;
+        match stream {
+            Link::Own(stream) => {
+                Some(ServerConn { stream, requests, local, rtt_us, proof, opened, idle_since, slot, life })
+            }
+            Link::Part(_) => None,
         }
     }
 }
 
-impl<S> Drop for ServerConn<S> {
+impl Drop for Life {
     fn drop(&mut self) {
         self.counts.connections.closed.inc();
     }
@@ -116,14 +148,18 @@ pub struct Upstreams<R: Rt> {
     /// Descriptors that client and server connections of this worker may have in all.
     descriptors_max: usize,
     closing: Cell<bool>,
+    /// Those that carry many requests at once.
+    trunks: Rc<Trunks<R>>,
 }
 
 impl<R: Rt> Upstreams<R> {
     /// No connection yet, and no server. `descriptors_max` is the worker's share, clients included.
     pub fn new(rt: R, metrics: Arc<WorkerMetrics>, descriptors_max: usize) -> Self {
+        let trunks = Trunks::new(rt.clone(), metrics.clone());
         Upstreams {
             rt,
             metrics,
+            trunks,
             idle: RefCell::default(),
             idle_count: Cell::new(0),
             open: Rc::default(),
@@ -191,9 +227,13 @@ impl<R: Rt> Upstreams<R> {
             opened: now,
             idle_since: NEVER,
             slot: target.slot,
-            counts: target.counts.clone(),
-            _counted: counted,
+            life: Some(Life { counts: target.counts.clone(), _counted: counted }),
         })
+    }
+
+    /// Says whether connections to a server are kept at all.
+    fn keeps(&self, slot: usize) -> bool {
+        !self.closing.get() && self.idle.borrow().get(slot).is_some_and(|idle| idle.welcome)
     }
 
     /// Closes idle connections until `others` descriptors fit beside the open ones, or none is idle.
@@ -208,7 +248,11 @@ impl<R: Rt> Upstreams<R> {
     /// A walk over all servers: it is taken only where a connection is opened or accepted and descriptors are short.
     fn give_up_oldest(&self) -> bool {
         if self.idle_count.get() == 0 {
-            return false;
+            let gave_up = self.trunks.give_up_oldest();
+            if gave_up {
+                self.metrics.upstream_evictions.inc();
+            }
+            return gave_up;
         }
         let mut all = self.idle.borrow_mut();
         let oldest = |idle: &Idle<R::Stream>| idle.list.first().map(|conn| conn.idle_since);
@@ -243,6 +287,7 @@ impl<R: Rt> Upstreams<R> {
     /// Closes what has been idle too long; `rules` gives those of a server, `None` for one that is gone.
     pub fn sweep(&self, rules: impl Fn(usize) -> Option<KeepRules>) {
         let now = self.rt.now();
+        self.trunks.sweep(&rules);
         for (slot, idle) in self.idle.borrow_mut().iter_mut().enumerate() {
             let idle = &mut idle.list;
             let before = idle.len();
@@ -256,8 +301,9 @@ impl<R: Rt> Upstreams<R> {
         }
     }
 
-    /// Closes all idle connections to one server.
+    /// Closes all idle connections to one server; those that carry many requests take no more.
     pub fn drop_idle(&self, slot: usize) {
+        self.trunks.leave(slot);
         let idle = &mut self.idle.borrow_mut()[slot].list;
         self.idle_count.set(self.idle_count.get() - idle.len());
         idle.clear();

@@ -37,9 +37,12 @@ impl Unready {
         }
     }
 
-    /// What is wrong with its TLS, if that is the reason.
+    /// What is wrong with what the server speaks, if that is the reason.
     pub fn why(&self) -> Option<&'static str> {
         match self {
+            Unready::Unopened(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Some("the server does not speak HTTP/2")
+            }
             Unready::Unopened(_) => None,
             Unready::Unsecured(why) => Some(why.text()),
         }

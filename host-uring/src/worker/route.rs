@@ -38,6 +38,8 @@ pub struct Route {
     pub queue: Rc<Queue>,
     /// How connections to them are kept.
     pub keep: KeepRules,
+    /// Its servers speak HTTP/2.
+    pub http2: bool,
     /// The PROXY header that its servers want.
     pub introduces: Option<forebay_proxy_protocol::Version>,
     /// Which failed requests are sent again.
@@ -109,6 +111,8 @@ impl Route {
         let config = &pool.config;
         let us = |ms: u32| u64::from(ms) * 1000;
         let introduces = introduce::version(config.send_proxy_protocol);
+        // Over HTTP/2 the limit is one of requests.
+        let requests_alone = limit == 0 || config.enable_http2;
         let mut built = Pool::new(core).expect("checked: the snapshot's own check covers the core's");
         built.started(tree.started);
         let mut built = built.for_worker(worker as u16, workers as u16);
@@ -118,16 +122,21 @@ impl Route {
         let known = |id: ServerId| Some(&before?.servers[before?.pool.borrow().index_of(id)?.at()]);
         // What is remembered of a server by the same files and settings goes on.
         //= TLS-SERVER-SESSION-01
+        let speaks_the_same = before.is_none_or(|before| before.http2 == config.enable_http2);
         let reach = |server: &Server| {
             let back = pool.tls.as_ref()?.back();
             let old = known(server.id).and_then(|known| known.tls.clone());
             let new = || {
-                let within: &[&str] =
-                    if tree.service(service).protocol == Protocol::Http { &["http/1.1"] } else { &[] };
+                let within: &[&str] = match tree.service(service).protocol {
+                    //= H2BACK-TLS-01
+                    Protocol::Http if config.enable_http2 => &["h2"],
+                    Protocol::Http => &["http/1.1"],
+                    _ => &[],
+                };
                 let name = server.name.as_deref().and_then(|name| Some(name.rsplit_once(':')?.0));
                 Rc::new(Reach::new(back, server.address.ip(), name, within))
             };
-            Some(old.filter(|old| old.is_by(back)).unwrap_or_else(new))
+            Some(old.filter(|old| old.is_by(back) && speaks_the_same).unwrap_or_else(new))
         };
         Route {
             service,
@@ -159,11 +168,12 @@ impl Route {
                 reuse_max: config.connection_pool.reuse_max,
                 // A limited server counts connections: an idle one here would keep others away from it.
                 // One that was introduced as a client's is no other client's.
-                idle_max: match (limit, introduces) {
-                    (0, None) => usize::from(config.connection_pool.idle_connections_max),
+                idle_max: match (requests_alone, introduces) {
+                    (true, None) => usize::from(config.connection_pool.idle_connections_max),
                     _ => 0,
                 },
             },
+            http2: config.enable_http2,
             introduces,
             retry: RetryConfig {
                 retries_max: config.server_reselect.num_retries,

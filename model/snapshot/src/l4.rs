@@ -54,6 +54,12 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
             let fix = "remove it, or set send_proxy_protocol = \"off\"";
             report(reader, &format!("{at}.connection_pool"), reason, fix);
         }
+        if pool.send_proxy_protocol != SendProxy::Off && pool.enable_http2 {
+            let reason =
+                "a connection with a PROXY header is one client's, and over HTTP/2 requests share theirs";
+            let fix = "remove it, or set send_proxy_protocol = \"off\"";
+            report(reader, &format!("{at}.enable_http2"), reason, fix);
+        }
         if let Some(unread) = reached.tcp.or(reached.udp) {
             needs_a_request(reader, &at, pool, snapshot, unread);
             if !reached.http {
@@ -153,6 +159,10 @@ fn only_for_requests(reader: &mut Reader, at: &str, pool: &Pool, unread: Unread<
     if pool.connection_pool != ConnectionPool::default() {
         let reason = format!("{of} opens a connection for each client and keeps none");
         report(reader, &format!("{at}.connection_pool"), &reason, "remove it");
+    }
+    if pool.enable_http2 {
+        let reason = format!("{of} passes on what its clients speak");
+        report(reader, &format!("{at}.enable_http2"), &reason, "remove it");
     }
     let statuses =
         ServerReselect { num_retries: pool.server_reselect.num_retries, ..ServerReselect::default() };

@@ -59,6 +59,8 @@ section! {
         send_proxy_protocol: SendProxy = SendProxy::Off;
         /// How connections to the servers are secured; absent: they speak no TLS.
         tls: Option<crate::pool_tls::PoolTls> = None;
+        /// Speak HTTP/2 to the servers, over TLS by ALPN, over clear text without asking first (docs/spec/http2.md): many requests share a connection.
+        enable_http2: bool = false;
         /// The servers.
         server: Vec<Server>;
     }

@@ -65,6 +65,7 @@ const NEEDS: &[Need] = &[
     need(Sign::Program("curl"), Cure::Package("curl"), "a foreign client", FOREIGN),
     need(Sign::Program("wrk"), Cure::Package("wrk"), "a foreign client under load", LOADING),
     need(Sign::Program("h2load"), Cure::Package("nghttp2-client"), "a foreign client under load", LOADING),
+    need(Sign::Program("nghttpd"), Cure::Package("nghttp2-server"), "a foreign server of HTTP/2", FOREIGN),
     need(Sign::Program("go"), Cure::Package("golang-go"), "building h2spec, a judge of HTTP/2", FOREIGN),
     need(
         Sign::Program("haproxy"),
