@@ -10,6 +10,7 @@ mod names;
 mod reach;
 mod secure;
 mod shared;
+mod sni;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ pub use names::{Addresses, Unplaced};
 pub use reach::Reencrypted;
 pub use secure::Secure;
 pub use shared::{HealthState, Override, PoolShared, ServerShared, ServiceShared};
+pub use sni::Sni;
 
 /// A service engine's configuration with its references resolved; indexes below refer to its lists.
 #[derive(Debug)]
@@ -119,6 +121,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// What its clients are to be served TLS with; `None`: they speak none.
     pub tls: Option<Secure>,
+    /// Where its clients go by the name that their TLS asks for, which is passed on; `None`: it reads no TLS.
+    pub sni: Option<Sni>,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
     /// Time-outs, limits, header habits.
@@ -261,10 +265,18 @@ impl Tree {
         let mut listeners = Vec::new();
         let mut services = Vec::new();
         for vs in virtual_service.into_iter().filter(|vs| vs.enabled) {
-            let pool = vs.pool.as_deref().and_then(|name| by_name.get(name)).map(|i| Target::Pool(*i));
-            let group = vs.pool_group.as_deref().and_then(|name| groups.iter().position(|g| g.name == name));
-            let target = pool
-                .or(group.map(|i| Target::Group(GroupIndex(i))))
+            let resolve = |pool: Option<&str>, group: Option<&str>| {
+                let pool = pool.and_then(|name| by_name.get(name)).map(|i| Target::Pool(*i));
+                let group = group.and_then(|name| groups.iter().position(|g| g.name == name));
+                pool.or(group.map(|i| Target::Group(GroupIndex(i))))
+            };
+            let others = resolve(vs.pool.as_deref(), vs.pool_group.as_deref());
+            let first_message =
+                tls_profile.iter().find(|p| p.name == vs.tls_profile).cloned().unwrap_or_default();
+            let hello_us = u64::from(first_message.handshake_timeout_ms) * 1000;
+            let sni = Sni::of(&vs, others, hello_us, resolve);
+            let target = others
+                .or_else(|| sni.as_ref()?.targets().next())
                 .expect("checked: a service names what serves it");
             let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
             let tcp = tcp_profile.iter().find(|p| p.name == vs.tcp_profile).cloned().unwrap_or_default();
@@ -279,7 +291,7 @@ impl Tree {
             }));
             let rules = Arc::new(vs.policy(&string_group, &address_group));
             let policy = compile(&rules, &by_name, &groups);
-            let own = match target {
+            let pools_of = |target: Target| match target {
                 Target::Pool(index) => vec![index],
                 Target::Group(index) => groups[index.0].pools.clone(),
             };
@@ -290,8 +302,9 @@ impl Tree {
                 }
                 _ => Vec::new(),
             });
-            let mut pools = own;
-            for pool in named {
+            let routed = sni.iter().flat_map(Sni::targets).flat_map(pools_of);
+            let mut pools = pools_of(target);
+            for pool in named.chain(routed) {
                 if !pools.contains(&pool) {
                     pools.push(pool);
                 }
@@ -307,6 +320,7 @@ impl Tree {
                 shared_listener: vs.shared_listener,
                 protocol: vs.protocol,
                 tls: tls.map(Secure::wants),
+                sni,
                 proxy_protocol: vs.proxy_protocol,
                 http,
                 tcp,

@@ -121,6 +121,23 @@ pub(crate) fn plain_route<R: Rt>(
     }
 }
 
+/// The route of what was sent to one of the pools and groups of a service.
+pub(crate) fn route_to<R: Rt>(
+    worker: &Worker<R>,
+    plan: &Generation,
+    service: &Service,
+    target: Target,
+    view: &impl RequestView,
+) -> Option<usize> {
+    match target {
+        Target::Pool(pool) => {
+            let mut routes = service.routes.iter();
+            routes.find(|at| plan.routes[**at].pool_index == pool).copied()
+        }
+        Target::Group(group) => pick_member(worker, plan, service, group, view),
+    }
+}
+
 fn route_of(plan: &Generation, service: &Service, pool: PoolId) -> Option<usize> {
     let mut routes = service.routes.iter();
     routes.find(|at| plan.pool_of(&plan.routes[**at]).id == pool).copied()

@@ -42,11 +42,17 @@ pub enum End {
     Gone,
     /// Its TLS handshake failed.
     Handshake,
+    /// Its TLS is passed on, and its first message was missing or wrong.
+    Hello,
+    /// Its TLS is passed on, and nobody has the name that it asked for.
+    NameRefused,
+    /// Its TLS is passed on, and it ended without a byte.
+    Unbegun,
 }
 
 impl End {
     /// Every kind, in the order of [`ServiceMetrics::ended`](crate::metrics::ServiceMetrics).
-    pub const ALL: [End; 15] = [
+    pub const ALL: [End; 18] = [
         End::Whole,
         End::ClientFailed,
         End::ServerFailed,
@@ -62,6 +68,9 @@ impl End {
         End::Evicted,
         End::Gone,
         End::Handshake,
+        End::Hello,
+        End::NameRefused,
+        End::Unbegun,
     ];
 
     /// The word in metrics.
@@ -82,6 +91,9 @@ impl End {
             End::Evicted => "evicted",
             End::Gone => "gone",
             End::Handshake => "tls_handshake",
+            End::Hello => "tls_hello",
+            End::NameRefused => "name_refused",
+            End::Unbegun => "unbegun",
         }
     }
 
@@ -103,6 +115,9 @@ impl End {
             End::Evicted => "evicted: a newer flow took its place",
             End::Gone => "cut: its address is listened on no more",
             End::Handshake => "its TLS handshake failed",
+            End::Hello => "its ClientHello is missing or wrong",
+            End::NameRefused => "it asked for a name that nobody has here",
+            End::Unbegun => "it ended without a byte",
         }
     }
 
@@ -143,6 +158,8 @@ pub struct Trace {
     pub end: Option<End>,
     /// Why its PROXY header was refused, or its TLS handshake failed, or that with the last server.
     pub refused: Option<&'static str>,
+    /// The name that its TLS asks for, where that is passed on.
+    pub name: Option<Box<str>>,
 }
 
 /// Who speaks to whom.
@@ -171,7 +188,8 @@ pub fn finish<R: Rt>(
     metrics.ended[end as usize].inc();
     metrics.duration.observe_us(now.0.saturating_sub(trace.begin.0));
     let mut log = worker.log.borrow_mut();
-    if !log.enabled() {
+    // Whoever looks every second whether the port is open would fill the log.
+    if !log.enabled() || end == End::Unbegun {
         return;
     }
     let route = trace.route.map(|at| &plan.routes[at]);
@@ -190,6 +208,7 @@ pub fn finish<R: Rt>(
         pool: route.map(|route| plan.pool_of(route)),
         client: ends.client,
         client_dest: ends.local,
+        name: trace.name.as_deref(),
         server,
         server_src: trace.server_src,
         servers_tried: trace.servers_tried,

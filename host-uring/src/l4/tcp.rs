@@ -11,13 +11,15 @@ use forebay_core::retry::{self, Attempt, Retry, Sent};
 use forebay_core::table::Key;
 use forebay_core::units::Micros;
 use forebay_core::{Refusal, Verdict};
+use forebay_tls_hello::Name;
 
+use super::hello::{Heard, Unheard, hear, refuse};
 use super::record::{End, Ends, Trace, finish};
-use crate::config::ServiceIndex;
+use crate::config::{ServiceIndex, Target};
 use crate::http::choose::{Circumstances, Holds, choose};
 use crate::http::limits::BURST_BYTES_MAX;
 use crate::http::place::{Busy, Waited, Waiting};
-use crate::http::steer::plain_route;
+use crate::http::steer::{plain_route, route_to};
 use crate::http::tunnel::{self, Carried, Tunnel};
 use crate::http::wait::Patience;
 use crate::limits::is_shortage;
@@ -79,7 +81,7 @@ impl<R: Rt> Connection<R> {
     //= L4-RESET-01
     fn is_cut_by(&self, end: End) -> bool {
         match end {
-            End::Whole => false,
+            End::Whole | End::NameRefused | End::Unbegun => false,
             End::ClientFailed => !self.carried.up_over.get(),
             End::ServerFailed => !self.carried.down_over.get(),
             _ => true,
@@ -154,25 +156,78 @@ impl<R: Rt> Drop for Cut<'_, R> {
 /// Serves a connection to its end.
 //= L4-TCP-01
 pub async fn serve<R: Rt>(connection: Connection<R>) {
-    let end = match find_server(&connection).await {
-        Ok(served) => {
-            carry(&connection, served).await;
-            return;
+    // Boxed: of most connections nothing is heard first.
+    let led = match connection.plan.tree.service(connection.service).sni.is_some() {
+        true => Box::pin(hear_out(&connection)).await.map(Some),
+        false => Ok(None),
+    };
+    let end = match led {
+        Ok(led) => {
+            let (target, first) = led.unzip();
+            match find_server(&connection, target).await {
+                Ok(served) => {
+                    carry(&connection, served, first).await;
+                    return;
+                }
+                Err(end) => end,
+            }
         }
         Err(end) => end,
     };
     connection.ended(end);
 }
 
+/// Hears where a client wants to go whose TLS is passed on; gives also what it has said, which is its server's.
+//= TLS-PASS-01
+//= TLS-PASS-02
+async fn hear_out<R: Rt>(connection: &Connection<R>) -> Result<(Target, Vec<u8>), End> {
+    let (worker, service) = (&*connection.worker, connection.plan.tree.service(connection.service));
+    let Some(sni) = &service.sni else { return Err(End::Hello) };
+    let heard = &connection.service().counts.hellos;
+    let deadline = TimeOuts::at(worker.rt.now(), sni.hello_us);
+    let (hello, bytes) = match hear(&connection.stream, deadline).await {
+        Ok(whole) => whole,
+        Err(Unheard { kind, text }) => {
+            heard[kind as usize].inc();
+            if kind == Heard::Late {
+                worker.metrics.timeouts.tls_handshake.inc();
+            }
+            connection.trace.borrow_mut().refused = Some(text);
+            return Err(kind.end().unwrap_or(End::Hello));
+        }
+    };
+    let name = hello.name.as_ref().map(Name::as_str);
+    connection.trace.borrow_mut().name = name.map(Box::from);
+    let Some((target, is_named)) = sni.lead(name) else {
+        heard[Heard::Refused as usize].inc();
+        refuse(&connection.stream);
+        return Err(End::NameRefused);
+    };
+    let kind = match (is_named, name) {
+        (true, _) => Heard::Named,
+        (false, Some(_)) => Heard::Other,
+        (false, None) => Heard::Nameless,
+    };
+    heard[kind as usize].inc();
+    Ok((target, bytes))
+}
+
 /// Decides, and connects; another server gets its try where one does not take the connection.
-async fn find_server<R: Rt>(connection: &Connection<R>) -> Result<Served<'_, R>, End> {
+async fn find_server<R: Rt>(
+    connection: &Connection<R>,
+    target: Option<Target>,
+) -> Result<Served<'_, R>, End> {
     let (worker, plan) = (&*connection.worker, &*connection.plan);
     let client = connection.ends.client;
     let who = ClientAddr::new(client.ip().to_canonical(), client.port());
     let service = plan.tree.service(connection.service).id;
     let tls = connection.stream.session().and_then(|session| session.known_as(service));
     let view = NoHttp { client: who, tls };
-    let Some(route_at) = plain_route(worker, plan, connection.service(), &view) else {
+    let found = match target {
+        Some(target) => route_to(worker, plan, connection.service(), target, &view),
+        None => plain_route(worker, plan, connection.service(), &view),
+    };
+    let Some(route_at) = found else {
         if let Some(first) = connection.service().routes.first() {
             plan.routes[*first].counts.no_server.inc();
         }
@@ -324,7 +379,7 @@ async fn connect<R: Rt>(
     }
 }
 
-async fn carry<R: Rt>(connection: &Connection<R>, served: Served<'_, R>) {
+async fn carry<R: Rt>(connection: &Connection<R>, served: Served<'_, R>, first: Option<Vec<u8>>) {
     let Served { route, server, busy, conn } = served;
     let worker = &*connection.worker;
     let cut = Cut { connection, server: &conn.stream };
@@ -352,7 +407,12 @@ async fn carry<R: Rt>(connection: &Connection<R>, served: Served<'_, R>) {
             load.moved(bytes);
         },
     };
-    let ended = busy.ticket.unless_cut(pin!(tunnel.carry(None, None))).await;
+    let first = first.map(|bytes| {
+        let mut buffer = worker.buffers.head();
+        buffer.append(&bytes);
+        buffer
+    });
+    let ended = busy.ticket.unless_cut(pin!(tunnel.carry(first, None))).await;
     load.settle();
     let end = match ended {
         Some(tunnel::End::Whole) => End::Whole,

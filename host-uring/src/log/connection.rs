@@ -32,6 +32,8 @@ pub struct ConnectionRecord<'a> {
     pub client: SocketAddr,
     /// The address that it connected to.
     pub client_dest: SocketAddr,
+    /// The name that its TLS asks for, where that is passed on.
+    pub name: Option<&'a str>,
     /// The server, or the last one tried.
     pub server: Option<SocketAddr>,
     /// Our own address towards it.
@@ -75,6 +77,9 @@ impl Line for ConnectionRecord<'_> {
         o.text(key!("protocol"), self.protocol.as_bytes(), 8);
         o.socket(key!("client_ip"), key!("client_src_port"), self.client);
         o.socket(key!("client_dest_ip"), key!("client_dest_port"), self.client_dest);
+        if let Some(name) = self.name {
+            o.text(key!("sni_hostname"), name.as_bytes(), TEXT);
+        }
         if let Some(pool) = self.pool {
             o.text(key!("pool_name"), pool.name.as_bytes(), TEXT);
         }
@@ -119,6 +124,7 @@ mod tests {
             pool: None,
             client: "127.0.0.1:40000".parse().expect("an address"),
             client_dest: "127.0.0.1:5432".parse().expect("an address"),
+            name: Some("app.test"),
             server: Some("127.0.0.1:9001".parse().expect("an address")),
             server_src: Some("127.0.0.1:50000".parse().expect("an address")),
             servers_tried: 1,
@@ -140,6 +146,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
         assert_eq!((value["rx_bytes"].as_u64(), value["tx_bytes"].as_u64()), (Some(10), Some(20)));
         assert_eq!((&value["protocol"], &value["connection_state"]), (&"tcp".into(), &"complete".into()));
+        assert_eq!(value["sni_hostname"], "app.test");
         assert_eq!((value["server_rtt"].as_f64(), value["total_time"].as_f64()), (Some(0.03), Some(1.5)));
     }
 }

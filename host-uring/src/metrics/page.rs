@@ -333,6 +333,7 @@ fn services(page: &mut Page, view: &View<'_>) {
         }
     });
     super::tls::handshakes(page, view);
+    super::tls::passed_on(page, view);
     unread(page, view);
     datagrams(page, view);
 }

@@ -2,6 +2,7 @@
 
 use super::page::{View, each_service};
 use super::text::{Kind, Page};
+use crate::l4::hello::Heard;
 use crate::tls::{Unreached, Unshaken};
 
 /// The kinds of [`ServiceMetrics::tls_handshakes`](super::ServiceMetrics), and of a pool's.
@@ -60,6 +61,24 @@ fn by_id(page: &mut Page, view: &View<'_>) {
     each_service(view, |service| {
         if let Some(secure) = &service.tls {
             page.sample(&[("virtual_service", &service.name)], secure.front().sessions_by_id().1);
+        }
+    });
+}
+
+/// First messages of clients whose TLS is passed on.
+pub(super) fn passed_on(page: &mut Page, view: &View<'_>) {
+    page.family(
+        "forebay_tls_hellos",
+        Kind::Counter,
+        "",
+        "First messages of clients whose TLS is passed on: named (by a route), other_name and no_name (with all others), refused (another name, or none), late, unbegun (the client left without a byte: it is not logged), gone (the client left later), no_tls, malformed, too_long.",
+    );
+    each_service(view, |service| {
+        if service.sni.is_some() {
+            for (place, heard) in Heard::ALL.iter().enumerate() {
+                let count = service.shared.counts.sum(|s| s.hellos[place].get());
+                page.sample(&[("virtual_service", &service.name), ("outcome", heard.word())], count);
+            }
         }
     });
 }

@@ -54,15 +54,13 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     rules_of(reader, snapshot, &pools, &groups);
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
         let at = format!("virtual_service[{index}]");
-        match (&service.pool, &service.pool_group) {
-            (Some(pool), None) => pools.resolve(reader, &format!("{at}.pool"), pool),
-            (None, Some(group)) => groups.resolve(reader, &format!("{at}.pool_group"), group),
-            (Some(pool), Some(group)) => {
-                let reason =
-                    format!("pool = {pool:?} and pool_group = {group:?} (at {at}.pool_group) are both given");
-                reader.report(&format!("{at}.pool"), reason, "keep one of the two");
-            }
-            (None, None) => reader.report(&at, "nothing serves it", "add pool = the name of a [[pool]]"),
+        // Who asks for no name of the routes is refused where nothing else serves it.
+        if service.pool.is_some() || service.pool_group.is_some() || service.sni_routes.is_empty() {
+            served_by(reader, &at, (&service.pool, &pools), (&service.pool_group, &groups));
+        }
+        for (n, route) in service.sni_routes.iter().enumerate() {
+            let at = format!("{at}.sni_routes[{n}]");
+            served_by(reader, &at, (&route.pool, &pools), (&route.pool_group, &groups));
         }
         profiles.resolve(reader, &format!("{at}.http_profile"), &service.http_profile);
         tcp.resolve(reader, &format!("{at}.tcp_profile"), &service.tcp_profile);
@@ -117,6 +115,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     crate::tls::find(reader, snapshot);
     crate::pool_tls::find(reader, snapshot);
     crate::sessions::find(reader, snapshot);
+    crate::sni::find(reader, snapshot);
     cookies(reader, snapshot);
     let mut aes = BTreeMap::new();
     for (index, key) in snapshot.cookie_key.iter().enumerate() {
@@ -141,6 +140,25 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
                 reader.report(&format!("{at}.{name}"), reason, "lower it, or raise head_bytes_max");
             }
         }
+    }
+}
+
+/// Says what serves: one pool or one group.
+fn served_by(
+    reader: &mut Reader,
+    at: &str,
+    (pool, pools): (&Option<String>, &Names<'_>),
+    (group, groups): (&Option<String>, &Names<'_>),
+) {
+    match (pool, group) {
+        (Some(pool), None) => pools.resolve(reader, &format!("{at}.pool"), pool),
+        (None, Some(group)) => groups.resolve(reader, &format!("{at}.pool_group"), group),
+        (Some(pool), Some(group)) => {
+            let reason =
+                format!("pool = {pool:?} and pool_group = {group:?} (at {at}.pool_group) are both given");
+            reader.report(&format!("{at}.pool"), reason, "keep one of the two");
+        }
+        (None, None) => reader.report(at, "nothing serves it", "add pool = the name of a [[pool]]"),
     }
 }
 

@@ -164,7 +164,7 @@ fn fail_action(reader: &mut Reader, at: &str, action: &FailAction) {
     }
 }
 
-/// The pools that may serve a service: its own, those of its group, and those that its rules name.
+/// The pools that may serve a service: its own, those of its group, and those that its rules and routes name.
 pub(crate) fn reach<'s>(service: &'s VirtualService, snapshot: &'s Snapshot) -> BTreeSet<&'s str> {
     let actions = || service.rules.iter().flat_map(|rule| &rule.then);
     let groups: BTreeSet<&str> = actions()
@@ -173,6 +173,7 @@ pub(crate) fn reach<'s>(service: &'s VirtualService, snapshot: &'s Snapshot) -> 
             _ => None,
         })
         .chain(service.pool_group.as_deref())
+        .chain(service.sni_routes.iter().filter_map(|route| route.pool_group.as_deref()))
         .collect();
     let members = snapshot.pool_group.iter().filter(|group| groups.contains(group.name.as_str()));
     actions()
@@ -181,6 +182,7 @@ pub(crate) fn reach<'s>(service: &'s VirtualService, snapshot: &'s Snapshot) -> 
             _ => None,
         })
         .chain(service.pool.as_deref())
+        .chain(service.sni_routes.iter().filter_map(|route| route.pool.as_deref()))
         .chain(members.flat_map(|group| group.member.iter().map(|member| member.pool.as_str())))
         .collect()
 }

@@ -34,8 +34,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     for (index, service) in snapshot.virtual_service.iter().enumerate() {
         let unread = Unread { name: &service.name, protocol: service.protocol };
         own_settings(reader, index, service);
-        if let (true, Some(group)) = (service.protocol != Protocol::Http, service.pool_group.as_deref()) {
-            groups.insert(group, unread);
+        if service.protocol != Protocol::Http {
+            let routed = service.sni_routes.iter().filter_map(|route| route.pool_group.as_deref());
+            groups
+                .extend(service.pool_group.as_deref().into_iter().chain(routed).map(|group| (group, unread)));
         }
         for pool in reach(service, snapshot) {
             let reached = pools.entry(pool).or_default();

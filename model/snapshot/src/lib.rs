@@ -27,6 +27,7 @@ mod rules;
 mod secret;
 pub mod service;
 mod sessions;
+pub mod sni;
 mod suggest;
 pub mod tls;
 

@@ -35,3 +35,5 @@ pub const NAME_SERVERS_MAX: usize = 8;
 pub const TICKET_KEYS_MAX: usize = 16;
 /// Certificates of one service: a key of 2 KiB and a chain of 4 KiB each, read again with each load.
 pub const SERVICE_CERTIFICATES_MAX: usize = 256;
+/// Names by which one service passes TLS on: some hundred bytes each.
+pub const SNI_NAMES_MAX: usize = 10_000;

@@ -87,7 +87,7 @@ fn handshake_times(reader: &mut Reader, snapshot: &Snapshot) {
     let served: BTreeSet<&str> = snapshot
         .virtual_service
         .iter()
-        .filter(|service| !service.certificates.is_empty())
+        .filter(|service| !service.certificates.is_empty() || !service.sni_routes.is_empty())
         .map(|service| service.tls_profile.as_str())
         .collect();
     for (index, profile) in snapshot.tls_profile.iter().enumerate() {

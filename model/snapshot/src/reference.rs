@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::read::{FieldDoc, Section};
-use crate::{engine, health, persistence, pool, pool_tls, profile, service, tls};
+use crate::{engine, health, persistence, pool, pool_tls, profile, service, sni, tls};
 
 /// Renders every section of the document as Markdown tables: key, what to write, default, range, meaning.
 pub fn reference() -> String {
@@ -15,6 +15,7 @@ pub fn reference() -> String {
     part("engine.access_log", engine::AccessLog::docs());
     part("engine.process_log", engine::ProcessLog::docs());
     part("[[virtual_service]]", service::VirtualService::docs());
+    part("virtual_service.sni_routes", sni::SniRoute::docs());
     part("virtual_service.proxy_protocol", service::ProxyProtocol::docs());
     part("[[pool]]", pool::Pool::docs());
     part("[[pool.server]]", pool::Server::docs());

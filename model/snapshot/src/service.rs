@@ -33,6 +33,8 @@ section! {
         certificates: Vec<String> = Vec::new();
         /// The `[[tls_profile]]` with its versions, cipher suites and groups; `default` needs no section of its own.
         tls_profile: String = "default".to_owned();
+        /// Pools by the name that a client of TLS asks for (SNI). With any, the service passes TLS on unread: other names, and clients that name none, go to `pool` or `pool_group`, or are refused if the service has neither. `handshake_timeout_ms` of its `[[tls_profile]]` is the time for a client's first message.
+        sni_routes: Vec<crate::sni::SniRoute> = Vec::new();
         /// Connections begin with a header of the PROXY protocol that names the client.
         proxy_protocol: ProxyProtocol = ProxyProtocol::default();
         /// Rules that are asked for each request, in order.

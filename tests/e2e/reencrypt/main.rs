@@ -1,6 +1,7 @@
 //! Servers that speak TLS, by other people's libraries: nginx, OpenSSL, Python.
 
 mod judged;
+mod passed_on;
 mod requests;
 mod sessions;
 

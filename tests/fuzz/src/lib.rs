@@ -6,6 +6,7 @@
 mod chunks;
 mod dates;
 mod h2;
+mod hello;
 mod hpack;
 #[path = "../../../proto/http/tests/relay/lenient.rs"]
 mod lenient;
@@ -66,6 +67,11 @@ pub const TARGETS: &[Target] = &[
         name: "proxy_header",
         about: "PROXY headers: any cuts give the same outcome, and what is named is named again",
         run: targets::proxy_header,
+    },
+    Target {
+        name: "client_hello",
+        about: "first messages of TLS clients: any cuts give the same outcome, and a second reader finds the same name",
+        run: hello::client_hello,
     },
     Target { name: "config", about: "configuration documents: problems, never panics", run: targets::config },
 ];

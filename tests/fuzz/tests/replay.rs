@@ -44,6 +44,12 @@ fn proxy_headers_of_the_corpus_break_no_promise() {
     replay("proxy_header");
 }
 
+//= test TLS-HELLO-CUT-01
+#[test]
+fn client_hellos_of_the_corpus_break_no_promise() {
+    replay("client_hello");
+}
+
 #[test]
 fn documents_of_the_corpus_break_no_promise() {
     replay("config");

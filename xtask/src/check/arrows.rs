@@ -14,10 +14,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto/http", &[]),
     ("proto/health", &["core"]),
     ("proto/proxy", &[]),
+    ("proto/tls", &[]),
     ("objsync", &["core"]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
-    ("host-uring", &["core", "proto/http", "proto/health", "proto/proxy", "model/snapshot"]),
+    ("host-uring", &["core", "proto/http", "proto/health", "proto/proxy", "proto/tls", "model/snapshot"]),
     // Until `model` exists the command line writes an SE's configuration itself.
     ("cli", &["model/snapshot"]),
     ("tests/e2e", ANY),
@@ -31,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ANY: &[&str] = &["*"];
 
 /// Crates whose code must run anywhere: also in a sandbox, a simulator, a browser.
-pub const PURE: &[&str] = &["core", "proto/http", "proto/health", "proto/proxy", "objsync"];
+pub const PURE: &[&str] = &["core", "proto/http", "proto/health", "proto/proxy", "proto/tls", "objsync"];
 
 /// All that a pure crate takes from outside (its tests may take more).
 const PURE_EXTERNALS: &[(&str, &[&str])] =
@@ -41,6 +42,7 @@ const PURE_EXTERNALS: &[(&str, &[&str])] =
         ("proto/http", &["memchr"]),
         ("proto/health", &[]),
         ("proto/proxy", &[]),
+        ("proto/tls", &[]),
         // Frames are postcard.
         ("objsync", &["postcard", "serde"]),
     ];

@@ -28,7 +28,8 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         let at = format!("virtual_service[{index}]");
         let list = format!("{at}.certificates");
         if service.certificates.is_empty() {
-            if service.tls_profile != "default" && !reader.is_bad_within(&list) {
+            let is_passed_on = !service.sni_routes.is_empty();
+            if service.tls_profile != "default" && !is_passed_on && !reader.is_bad_within(&list) {
                 let fix = "name a [[certificate]] in certificates, or remove it";
                 report(reader, &format!("{at}.tls_profile"), "the service's clients speak no TLS", fix);
             }
