@@ -21,6 +21,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 
 /// What came of reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for a connection, and lives for a moment")]
 pub enum Peek {
     /// It is not whole.
     NeedMore,

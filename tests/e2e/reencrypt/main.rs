@@ -38,7 +38,7 @@ fn nginx(lab: &Lab, servers: &[(SocketAddr, &str)]) -> Process {
     let text = format!(
         "daemon off; master_process off; pid nginx.pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off;\n\
          client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\n\
-         ssl_session_cache shared:all:1m;\n{sections}}}\n"
+         ssl_session_cache shared:all:1m; ssl_protocols TLSv1.2 TLSv1.3;\n{sections}}}\n"
     );
     std::fs::write(lab.folder().join("nginx.conf"), text).expect("the lab's folder");
     let mut command = Command::new(bin::foreign("nginx", "nginx"));
