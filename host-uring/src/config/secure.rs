@@ -90,6 +90,11 @@ impl Tree {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    /// The fronts of all services whose clients speak TLS.
+    pub fn fronts(&self) -> impl Iterator<Item = &Arc<Front>> {
+        self.services.iter().filter_map(|service| service.tls.as_ref()).map(Secure::front)
+    }
+
     /// Takes over what `before` has read, for a tree of the same document: what its files hold by now does not count.
     pub fn keep_certificates(&self, before: &Tree) -> Result<(), Vec<String>> {
         for service in &self.services {

@@ -182,6 +182,8 @@ pub const HANDOVER_FRAME_BYTES_MAX: usize = 1 << 20;
 pub const HANDOVER_ENTRIES_MAX: usize = 8_192;
 /// Servers in one frame, each with its reason in the longest spelling of JSON.
 pub const HANDOVER_SERVERS_MAX: usize = 200;
+/// Keys of session tickets that an old process may hand over: a thousand services with all that they may have.
+pub const HANDOVER_KEYS_MAX: usize = 30_000;
 /// Names of servers in one frame: 64 addresses each of 42 bytes at most with 300 bytes around them fit into it thrice.
 pub const HANDOVER_NAMES_AT_ONCE_MAX: usize = 100;
 /// Names of servers that an old process may tell of: beyond this it is no engine. A configuration has a server for each.

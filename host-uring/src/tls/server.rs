@@ -14,7 +14,7 @@ use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::files::{self, Changed, Loaded, Signature};
 use super::ids::{ById, Kept};
-use super::tickets::{Scope, Tickets};
+use super::tickets::{HandedKey, Scope, Tickets};
 
 /// What the document says of a service's TLS.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +103,18 @@ impl Front {
             sessions,
             handshake_us: u64::from(wanted.profile.handshake_timeout_ms) * 1000,
         })
+    }
+
+    /// The keys of tickets that this process has made.
+    pub fn ticket_keys(&self) -> Vec<HandedKey> {
+        self.tickets.as_ref().map_or_else(Vec::new, |tickets| tickets.handed())
+    }
+
+    /// Goes on with those that another process has made for this service.
+    pub fn inherit_ticket_keys(&self, handed: &[HandedKey]) {
+        if let Some(tickets) = &self.tickets {
+            tickets.inherit(handed);
+        }
     }
 
     /// Sessions by ID that are kept, and how many of them went before their time.

@@ -17,7 +17,7 @@ use forebay_core::id::VsId;
 use forebay_core::persist::tls::{AuthPolicy, TICKET_LEN, Ticket, accept, issue};
 use forebay_snapshot::tls::TicketKey;
 use rustls::server::ProducesTickets;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::known;
 use crate::limits::{TICKET_BYTES_MAX, TICKET_KEY_S};
@@ -49,6 +49,8 @@ pub(super) struct Tickets {
 struct Key {
     id: [u8; ID_LEN],
     key: LessSafeKey,
+    /// What it was made of, where another process may need it: one of our own.
+    bytes: Option<Zeroizing<[u8; 32]>>,
     /// When it was made, seconds since 1970.
     made_s: u64,
 }
@@ -56,17 +58,20 @@ struct Key {
 impl Key {
     fn new(id: [u8; ID_LEN], bytes: &[u8; 32], made_s: u64) -> Option<Self> {
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).ok()?);
-        Some(Key { id, key, made_s })
+        Some(Key { id, key, bytes: None, made_s })
     }
 
     /// One of our own.
     fn random(made_s: u64) -> Option<Self> {
-        let (mut id, mut bytes) = ([0; ID_LEN], [0; 32]);
+        let (mut id, mut bytes) = ([0; ID_LEN], Zeroizing::new([0; 32]));
         rand::fill(&mut id).ok()?;
-        rand::fill(&mut bytes).ok()?;
-        let key = Self::new(id, &bytes, made_s);
-        bytes.zeroize();
-        key
+        rand::fill(&mut bytes[..]).ok()?;
+        Self::own(id, bytes, made_s)
+    }
+
+    fn own(id: [u8; ID_LEN], bytes: Zeroizing<[u8; 32]>, made_s: u64) -> Option<Self> {
+        let key = Self::new(id, &bytes, made_s)?;
+        Some(Key { bytes: Some(bytes), ..key })
     }
 }
 
@@ -183,6 +188,60 @@ impl Tickets {
     }
 }
 
+/// A key that an engine has made, for the process that takes over from it.
+#[derive(Clone, PartialEq)]
+pub struct HandedKey {
+    /// The virtual service's id.
+    pub service: u32,
+    /// A digest of its policy for client certificates.
+    pub policy: u32,
+    /// The name by which tickets find the key.
+    pub id: [u8; ID_LEN],
+    /// The key.
+    pub bytes: Zeroizing<[u8; 32]>,
+    /// When it was made, seconds since 1970.
+    pub made_s: u64,
+}
+
+impl fmt::Debug for HandedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandedKey").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+impl Tickets {
+    /// Keys of our own, the newest first; those of the configuration are known to the next process anyway.
+    //= TLS-TICKET-05
+    pub(super) fn handed(&self) -> Vec<HandedKey> {
+        let Scope { service, policy } = self.scope;
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let handed = |key: &Key| {
+            let bytes = key.bytes.clone()?;
+            Some(HandedKey { service, policy, id: key.id, bytes, made_s: key.made_s })
+        };
+        keys.iter().filter_map(handed).collect()
+    }
+
+    /// Goes on with keys that another process has made, in place of those that this one has made so far and sealed
+    /// nothing with.
+    //= TLS-TICKET-05
+    pub(super) fn inherit(&self, handed: &[HandedKey]) {
+        if !self.is_own {
+            return;
+        }
+        let is_ours = |key: &&HandedKey| (key.service, key.policy) == (self.scope.service, self.scope.policy);
+        let mut theirs: Vec<Key> = handed
+            .iter()
+            .filter(is_ours)
+            .filter_map(|key| Key::own(key.id, key.bytes.clone(), key.made_s))
+            .collect();
+        theirs.sort_by_key(|key| std::cmp::Reverse(key.made_s));
+        if !theirs.is_empty() {
+            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = theirs.into();
+        }
+    }
+}
+
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tickets").field("scope", &self.scope).finish_non_exhaustive()
@@ -266,6 +325,35 @@ mod tests {
             ours.seal(b"state", now).expect("sealed");
             assert!(ours.open(&last, now).is_some(), "after {hours} h");
         }
+    }
+
+    //= test TLS-TICKET-05
+    #[test]
+    fn another_process_goes_on_with_the_keys_that_this_one_has_made() {
+        let (old, new) = (tickets(7, 0, &[]), tickets(7, 0, &[]));
+        let began = unix_s();
+        let first = old.seal(b"state", began).expect("sealed");
+        let now = began + TICKET_KEY_S;
+        let second = old.seal(b"state", now).expect("sealed");
+        let handed = old.handed();
+        assert_eq!(handed.len(), 2);
+        assert!(
+            !format!("{handed:?}").contains(&format!("{:?}", handed[0].bytes[0..4].to_vec())),
+            "a key is shown"
+        );
+        new.inherit(&handed);
+        for ticket in [&first, &second] {
+            assert!(new.open(ticket, now).is_some());
+        }
+        let third = new.seal(b"state", now).expect("sealed");
+        assert_eq!(third[1..=ID_LEN], second[1..=ID_LEN], "the newest seals");
+        assert!(old.open(&third, now).is_some());
+        // Not those of other services, nor where the configuration has keys.
+        let (other, named) = (tickets(8, 0, &[]), tickets(7, 0, &[named("one", 1)]));
+        other.inherit(&handed);
+        named.inherit(&handed);
+        assert!(named.handed().is_empty(), "the configuration has them");
+        assert!([other, named].iter().all(|tickets| tickets.keys.read().expect("no panic").len() == 1));
     }
 
     //= test TLS-TICKET-03

@@ -128,6 +128,28 @@ fn a_client_stays_with_its_server_after_new_keys_a_reload_and_an_upgrade() {
     assert_eq!(old.process.wait(secs(20)).code(), Some(0));
 }
 
+//= test TLS-TICKET-05
+//= test TLS-ID-02
+#[test]
+fn keys_that_an_engine_made_go_over_to_the_next_process() {
+    let scene = Scene::new();
+    let mut engine = scene.engine(&scene.text("", ""));
+    let mut visitors = Visitors::start(&scene.lab);
+    let homes = HOWS.map(|how| first(&mut visitors, how, how, scene.at));
+    for round in 0..2 {
+        let mut old = engine.upgrade(&Options::default());
+        for (how, home) in HOWS.iter().zip(&homes) {
+            let visit = visitors.go(how, how, scene.at);
+            if how.ends_with("-id") {
+                assert!(!visit.is_resumed, "another process knows no session by ID");
+            } else {
+                assert_eq!(visit, resumed(home), "{how} after {round} other upgrades");
+            }
+        }
+        assert_eq!(old.process.wait(secs(20)).code(), Some(0));
+    }
+}
+
 //= test PERS-TLS-02
 #[test]
 fn another_engine_with_the_same_keys_knows_the_client_and_binds_it_itself() {

@@ -176,7 +176,7 @@ fn a_new_process_takes_nothing_from_what_is_no_engine() {
     };
     let welcome = |sockets: u32| {
         format!(
-            "{{\"say\":\"welcome\",\"protocol\":1,\"version\":\"x\",\"slot\":0,\"secret\":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],\"sockets\":{sockets}}}"
+            "{{\"say\":\"welcome\",\"protocol\":2,\"version\":\"x\",\"slot\":0,\"secret\":[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0],\"sockets\":{sockets}}}"
         )
     };
     let printed = talk(b"HTTP/1.1 400 Bad Request\r\n\r\n");

@@ -54,7 +54,7 @@ impl Speaker {
 
     /// Greets as a new process of this version does.
     pub fn hello(&mut self) {
-        self.say(&json!({ "say": "hello", "protocol": 1, "version": "test" }));
+        self.say(&json!({ "say": "hello", "protocol": 2, "version": "test" }));
     }
 
     /// What is said next; frames of entries are passed over, and the files that come are closed. `None`: the end.

@@ -253,6 +253,12 @@ impl Giver {
         for list in names.chunks(HANDOVER_NAMES_AT_ONCE_MAX) {
             wire.say(&Say::Names { list: list.to_vec() }, &[], in_step(), &stops)?;
         }
+        //= TLS-TICKET-05
+        for keys in
+            self.state.tree().fronts().map(|front| front.ticket_keys()).filter(|keys| !keys.is_empty())
+        {
+            wire.hand_keys(&keys, in_step(), &stops)?;
+        }
         self.give_tables(wire, store)?;
         let until = Instant::now() + Duration::from_secs(HANDOVER_READY_S);
         while !talk.ready {

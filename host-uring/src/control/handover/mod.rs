@@ -9,6 +9,7 @@
 mod entries;
 mod fds;
 mod giver;
+mod keys;
 mod servers;
 mod standing;
 mod taker;

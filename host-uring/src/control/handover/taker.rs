@@ -23,12 +23,14 @@ use crate::control::sockets::{Handed, Place};
 use crate::control::supervisor::{Order, Orders};
 use crate::control::{ListenSocket, ShutdownStage, State};
 use crate::limits::{
-    HANDOVER_END_S, HANDOVER_NAMES_MAX, HANDOVER_READY_S, HANDOVER_SOCKETS_MAX, HANDOVER_STEP_S,
+    HANDOVER_END_S, HANDOVER_KEYS_MAX, HANDOVER_NAMES_MAX, HANDOVER_READY_S, HANDOVER_SOCKETS_MAX,
+    HANDOVER_STEP_S,
 };
 use crate::metrics::page::VERSION;
 use crate::persist::Store;
 use crate::persist::moving::{Arrived, Told};
 use crate::rt::clock;
+use crate::tls::HandedKey;
 
 /// What the tables of the new process begin with.
 #[derive(Clone, Copy)]
@@ -66,6 +68,7 @@ pub struct Heir {
     /// The lock on the state folder.
     pub lock: Option<OwnedFd>,
     servers: Vec<ServerSaid>,
+    keys: Vec<HandedKey>,
     names: Vec<NameSaid>,
     tables: Vec<(u64, String)>,
     /// Bytes that the tables of the other process may yet take.
@@ -155,6 +158,7 @@ fn ask_at(path: &Path, user: Option<u32>) -> anyhow::Result<Heir> {
         upgrade: None,
         lock: None,
         servers: Vec::new(),
+        keys: Vec::new(),
         names: Vec::new(),
         tables: Vec::new(),
         untouched_bytes: 0,
@@ -281,6 +285,7 @@ impl Heir {
                 Frame::Said(Say::Names { list }) if self.names.len() < HANDOVER_NAMES_MAX => {
                     self.names.extend(list);
                 }
+                Frame::Keys(list) if self.keys.len() < HANDOVER_KEYS_MAX => self.keys.extend(list),
                 Frame::Said(Say::Tables { list, untouched_bytes, .. }) => {
                     (self.tables, self.untouched_bytes) = (list, untouched_bytes);
                     return Ok(());
@@ -309,6 +314,8 @@ impl Heir {
     /// The other process has ended or given up.
     pub(in crate::control) fn inherit(&mut self, tree: &Tree, store: &Store) -> anyhow::Result<()> {
         servers::inherit(tree, &std::mem::take(&mut self.servers));
+        let keys = std::mem::take(&mut self.keys);
+        tree.fronts().for_each(|front| front.inherit_ticket_keys(&keys));
         self.alike = store.secret() == self.legacy.secret;
         if !self.alike && self.tables.iter().any(|(_, kind)| kind == "app_cookie") {
             tracing::warn!(

@@ -8,18 +8,23 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::entries;
 use super::fds;
+use super::keys;
 use crate::limits::{HANDOVER_FRAME_BYTES_MAX, HANDOVER_LOOK_MS};
 use crate::persist::moving::Told;
+use crate::tls::HandedKey;
 
 /// The protocol that this engine speaks. Raised when an older engine would misunderstand a newer one.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 const HEADER: usize = 5;
+const READ_BYTES: usize = 64 << 10;
 const SAID: u8 = 0;
 const ENTRIES: u8 = 1;
+const KEYS: u8 = 2;
 
 /// A socket that goes over, or a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -158,6 +163,8 @@ pub(super) enum Say {
 pub(super) enum Frame {
     Said(Say),
     Entries(Vec<Told>),
+    /// Keys of session tickets that the old process has made, before the tables.
+    Keys(Vec<HandedKey>),
     /// The other end has closed.
     End,
 }
@@ -184,7 +191,9 @@ impl Wire {
         let step = Some(Duration::from_millis(HANDOVER_LOOK_MS));
         stream.set_read_timeout(step)?;
         stream.set_write_timeout(step)?;
-        Ok(Self { stream, ahead: Vec::new(), files: VecDeque::new(), out: Vec::new() })
+        // So much that it never grows, which would leave a copy of keys behind; what nobody says is no memory.
+        let ahead = Vec::with_capacity(HEADER + HANDOVER_FRAME_BYTES_MAX + READ_BYTES);
+        Ok(Self { stream, ahead, files: VecDeque::new(), out: Vec::new() })
     }
 
     /// Who is at the other end.
@@ -212,9 +221,9 @@ impl Wire {
         if let Some(frame) = self.cut()? {
             return Ok(Some(frame));
         }
-        let mut piece = [0; 64 << 10];
+        let mut piece = Zeroizing::new([0; READ_BYTES]);
         let mut files = Vec::new();
-        let read = match fds::receive(&self.stream, &mut piece, &mut files, flags) {
+        let read = match fds::receive(&self.stream, &mut piece[..], &mut files, flags) {
             Ok(read) => read,
             Err(error) if waits(&error) => return Ok(None),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
@@ -275,9 +284,12 @@ impl Wire {
         let frame = match kind {
             SAID => Frame::Said(serde_json::from_slice(body).map_err(|error| garbage(error.to_string()))?),
             ENTRIES => Frame::Entries(entries::read(body).ok_or_else(|| garbage("entries that are none"))?),
+            KEYS => Frame::Keys(keys::read(body).ok_or_else(|| garbage("keys that are none"))?),
             other => return Err(garbage(format!("a frame of kind {other}"))),
         };
         self.ahead.drain(..HEADER + len);
+        // Keys may have lain there, or behind what was cut off.
+        self.ahead.spare_capacity_mut()[..HEADER + len].zeroize();
         let has_files = matches!(frame, Frame::Said(Say::Sockets { .. }));
         if !self.files.is_empty() && !has_files && self.ahead.is_empty() {
             return Err(garbage("files that nobody announced"));
@@ -324,6 +336,25 @@ impl Wire {
         let mut body = Vec::with_capacity(told.len() * entries::BYTES);
         entries::write(told, &mut body);
         self.put(ENTRIES, &body, &[], until, gave_up)
+    }
+
+    /// Hands keys over.
+    ///
+    /// # Errors
+    /// As [`Wire::say`].
+    //= TLS-TICKET-05
+    pub(super) fn hand_keys(
+        &mut self,
+        list: &[HandedKey],
+        until: Instant,
+        gave_up: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
+        let body = keys::write(list);
+        // Grown to nothing more than this, so that no copy is left behind.
+        self.out = Vec::with_capacity(HEADER + body.len());
+        let put = self.put(KEYS, &body, &[], until, gave_up);
+        self.out.zeroize();
+        put
     }
 
     fn put(
