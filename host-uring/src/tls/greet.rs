@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::{AlertDescription, Error, PeerIncompatible};
 
+use super::lane;
 use super::secured::Securable;
 use super::server::Front;
 use super::session::{Agreed, Broken, Session, Step};
@@ -88,11 +89,18 @@ impl Unshaken {
 pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -> Result<Agreed, Unshaken> {
     let session = Session::accept(Arc::clone(&front.config)).map_err(|_| Unshaken::Nothing)?;
     let session = Box::new(session);
+    let mut turn = None;
     loop {
         let left = || if session.has_begun() { Unshaken::Gone } else { Unshaken::Unbegun };
-        let step = session.shake(stream.bare()).map_err(|broken| kind(&broken).unwrap_or_else(left))?;
+        let step = session.shake(stream.bare()).map_err(|broken| kind(&broken).unwrap_or_else(left));
+        drop(turn.take());
+        let step = step?;
         let waited = match step {
             Step::Done => break,
+            Step::Turn => {
+                turn = Some(lane::turn().await);
+                Ok(())
+            }
             Step::Read => stream.bare().readable(deadline).await,
             Step::Write => stream.bare().writable(deadline).await,
         };

@@ -10,6 +10,7 @@ mod greet;
 mod ids;
 mod judge;
 mod known;
+mod lane;
 mod reach;
 mod remembered;
 mod secured;
@@ -29,6 +30,7 @@ pub use rustls::pki_types::ServerName;
 pub use secured::{Securable, Secured};
 pub use server::{Front, Wanted};
 pub use session::{Agreed, Session};
+pub use tickets::HandedKey;
 
 use rustls::{CertificateError, Error, PeerIncompatible};
 

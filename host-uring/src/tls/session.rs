@@ -42,6 +42,8 @@ pub struct Session {
     cut: Cell<bool>,
     /// Who the client is, by the session that it has or was given.
     client: Cell<Option<ClientId>>,
+    /// What came of a first message waits for its turn.
+    awaits_turn: Cell<bool>,
     /// Bytes that came before the handshake was over.
     greeting: Cell<usize>,
     /// Bytes that came since the others had a turn, beyond the plain text that came of them.
@@ -57,6 +59,8 @@ pub(super) enum Step {
     Read,
     /// Room for ours.
     Write,
+    /// Its turn: to answer what came costs a server much.
+    Turn,
     /// Nothing: it is over.
     Done,
 }
@@ -115,6 +119,7 @@ impl Session {
             owed: Cell::new(false),
             cut: Cell::new(false),
             client: Cell::new(None),
+            awaits_turn: Cell::new(false),
             greeting: Cell::new(0),
             waste: Cell::new(0),
             reach: Cell::new(TLS_READ_FIRST_BYTES),
@@ -134,16 +139,23 @@ impl Session {
             if !connection.is_handshaking() {
                 return Ok(Step::Done);
             }
-            match connection.read_tls(&mut Direct(socket)) {
-                Ok(0) => return Err(Broken::Gone),
-                Ok(count) => self.greeting.set(self.greeting.get() + count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Step::Read),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::InvalidData => return Err(Broken::TooLong),
-                Err(_) => return Err(Broken::Gone),
-            }
-            if self.greeting.get() > HANDSHAKE_BYTES_MAX {
-                return Err(Broken::TooLong);
+            if !self.awaits_turn.take() {
+                match connection.read_tls(&mut Direct(socket)) {
+                    Ok(0) => return Err(Broken::Gone),
+                    Ok(count) => self.greeting.set(self.greeting.get() + count),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Step::Read),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) if error.kind() == ErrorKind::InvalidData => return Err(Broken::TooLong),
+                    Err(_) => return Err(Broken::Gone),
+                }
+                if self.greeting.get() > HANDSHAKE_BYTES_MAX {
+                    return Err(Broken::TooLong);
+                }
+                //= TLS-FAIR-02
+                if matches!(*connection, Connection::Server(_)) && connection.handshake_kind().is_none() {
+                    self.awaits_turn.set(true);
+                    return Ok(Step::Turn);
+                }
             }
             known::begin(self.client.get());
             let worked = connection.process_new_packets();

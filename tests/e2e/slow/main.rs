@@ -3,6 +3,7 @@
 //! The engine has one core, attackers and the healthy client the other. One test at a time: the figures
 //! are times.
 
+mod handshakes;
 mod stalled;
 
 use std::io::Read;

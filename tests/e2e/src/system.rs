@@ -169,6 +169,12 @@ pub fn pin_thread(core: usize) {
     }
 }
 
+/// Lets others on its core go before the calling thread.
+pub fn step_back() {
+    // SAFETY: the call takes numbers only. A thread may always lower its own priority.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+}
+
 /// How many cores this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
