@@ -49,7 +49,7 @@ fn a_client_that_floods_a_failed_handshake_still_reads_the_alert() {
 }
 
 /// `openssl s_client` with these words, and what is typed; what it prints.
-fn typed(scene: &crate::Secured, words: &str, text: &str) -> String {
+pub fn typed(scene: &crate::Secured, words: &str, text: &str) -> String {
     let mut child = Command::new(bin::foreign("openssl", "openssl"))
         .args(["s_client", "-connect", &scene.at.to_string(), "-CAfile", "ca.pem", "-servername", "app.test"])
         .args(words.split_whitespace())

@@ -4,6 +4,7 @@ mod attacks;
 mod certificates;
 mod clients;
 mod files;
+mod foreign;
 mod handshakes;
 mod idle;
 mod persistence;
