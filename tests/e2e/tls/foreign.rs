@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use forebay_e2e::bin;
-
 use crate::attacks::typed;
 use crate::{Secured, secured};
 
