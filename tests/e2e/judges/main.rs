@@ -2,4 +2,5 @@
 
 mod handshakes;
 mod python;
+mod testssl;
 mod websocket;

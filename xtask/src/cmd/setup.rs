@@ -96,6 +96,7 @@ const NEEDS: &[Need] = &[
         "judges of TLS in Python, pinned beside their test",
         FOREIGN,
     ),
+    need(Sign::Program("testssl"), Cure::Package("testssl.sh"), "a judge of TLS", FOREIGN),
     need(Sign::Program("chromium"), Cure::Package("chromium"), "a browser", FOREIGN),
     need(Sign::Program("redis-server"), Cure::Package("redis-server"), "a foreign TCP service", FOREIGN),
     need(Sign::Program("redis-cli"), Cure::Package("redis-tools"), "a foreign TCP client", FOREIGN),
