@@ -2,5 +2,6 @@
 
 mod handshakes;
 mod python;
+mod responses;
 mod testssl;
 mod websocket;
