@@ -33,10 +33,10 @@ fn passed(pool: &str) -> Passed {
     let proxy = if pool.is_empty() { "" } else { "proxy_protocol;" };
     let of = |name: &str| format!("{proxy} ssl_certificate {name}.pem; ssl_certificate_key {name}.key;");
     let nginx = nginx(&lab, &[(one, &of("one")), (wild, &of("wild")), (rest, &of("rest"))]);
-    let routes = "protocol = \"tcp\"\ntls_profile = \"quick\"\nsni_routes = [{ names = [\"one.test\"], pool = \"one\" }, { names = [\"*.wild.test\"], pool_group = \"wild\" }]";
+    let routes = "protocol = \"tcp\"\nsni_routes = [{ names = [\"one.test\"], pool = \"one\" }, { names = [\"*.wild.test\"], pool_group = \"wild\" }]";
     let text = format!(
         "[[virtual_service]]\nname = \"pass\"\nlisten = [\"{at}\"]\npool = \"rest\"\n{routes}\n\
-         [[virtual_service]]\nname = \"strict\"\nlisten = [\"{strict}\"]\n{routes}\n\
+         [[virtual_service]]\nname = \"strict\"\nlisten = [\"{strict}\"]\ntls_profile = \"quick\"\n{routes}\n\
          [[tls_profile]]\nname = \"quick\"\nhandshake_timeout_ms = 1500\n\
          [[pool_group]]\nname = \"wild\"\nmember = [{{ pool = \"wild\" }}]\n"
     ) + &config::pool("one", pool, &[one])
@@ -163,10 +163,11 @@ fn what_is_no_first_message_reaches_no_server_and_says_why() {
         (twice, "malformed", "name"),
         (hello("one.test")[..40].to_vec(), "late", "in time"),
     ] {
-        let mut wire = Wire::connect(scene.at).expect("it listens");
+        let (service, at) = if outcome == "late" { ("strict", scene.strict) } else { ("pass", scene.at) };
+        let mut wire = Wire::connect(at).expect("it listens");
         wire.send(&bytes).expect("room");
         assert!(wire.closes_within(secs(10)), "{outcome}");
-        eventually(outcome, secs(10), || scene.heard("pass", outcome) == 1.0);
+        eventually(outcome, secs(10), || scene.heard(service, outcome) == 1.0);
         let fits =
             |line: &serde_json::Value| line["connection_state"].as_str().is_some_and(|s| s.contains(words));
         scene.engine.log_lines(1, fits);
@@ -177,19 +178,19 @@ fn what_is_no_first_message_reaches_no_server_and_says_why() {
     eventually("gone", secs(10), || scene.heard("pass", "gone") == 1.0);
     let unbegun = scene.heard("pass", "unbegun");
     drop(Wire::connect(scene.at).expect("it listens"));
-    eventually("unbegun", secs(10), || scene.heard("pass", "unbegun") == unbegun + 1.0);
+    eventually("unbegun", secs(10), || scene.heard("pass", "unbegun") > unbegun);
     assert!(scene.engine.log().iter().all(|line| line["connection_state"] != "it ended without a byte"));
     let opened: f64 = ["one", "wild", "rest"]
         .iter()
         .map(|pool| scene.engine.metric("forebay_pool_requests_total", &[("pool", pool)]))
         .sum();
     assert_eq!(opened, 0.0, "a server was asked for");
-    // Byte by byte it is whole in the end, and its server answers.
+    // Piece by piece it is whole in the end, and its server answers.
     let mut wire = Wire::connect(scene.at).expect("it listens");
     wire.patience(secs(10));
-    for byte in hello("one.test") {
-        wire.stream().write_all(&[byte]).expect("room");
-        // Sleep: so that each byte is a segment of its own; whether it is changes nothing but what is tested.
+    for piece in hello("one.test").chunks(7) {
+        wire.stream().write_all(piece).expect("room");
+        // Sleep: so that each piece is a segment of its own; whether it is changes nothing but what is tested.
         std::thread::sleep(ms(1));
     }
     let first = wire.exactly(3).expect("the server's answer");

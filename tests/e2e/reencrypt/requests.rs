@@ -2,10 +2,11 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use forebay_e2e::wait::secs;
 use forebay_e2e::wire::exchange;
-use forebay_e2e::{Client, Lab, Origin, Request, Wire, config};
+use forebay_e2e::{Client, Lab, Origin, Request, Wire, bin, config, eventually};
 
 use crate::{alone, app, ask, before, failures, handshakes, nginx, python};
 
@@ -52,6 +53,31 @@ fn requests_and_large_content_go_over_both_versions_and_connections_are_kept() {
     }
 }
 
+//= test TLS-SERVER-01
+#[test]
+fn requests_of_http2_go_to_servers_over_tls_as_well() {
+    let lab = Lab::new();
+    app(&lab);
+    let [server, at] = lab.addresses();
+    let _nginx = nginx(&lab, &[(server, "")]);
+    let text = before("web", at, &[server], JUDGED, "") + &config::profile("http2 = true");
+    let engine = lab.engine_with(&text, alone());
+    let content = noise(2 << 20);
+    std::fs::write(lab.folder().join("content"), &content).expect("the lab's folder");
+    let url = format!("http://{at}/files/put");
+    let curl = |more: &[&str]| {
+        let mut command = Command::new(bin::foreign("curl", "curl"));
+        command.args(["--silent", "--show-error", "--fail", "--max-time", "30", "--http2-prior-knowledge"]);
+        let done = command.args(more).current_dir(lab.folder()).output().expect("curl starts");
+        assert!(done.status.success(), "{more:?}: {}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    };
+    curl(&["--upload-file", "content", &url]);
+    assert!(std::fs::read(lab.folder().join("files/put")).expect("it was put there") == content);
+    assert!(curl(&[&url]) == content, "what comes back is what is there");
+    assert!(handshakes(&engine, "web", "full") >= 1.0);
+}
+
 //= test TLS-SERVER-CLOSE-01
 #[test]
 fn an_answer_that_ends_without_a_word_is_cut_and_one_that_ends_with_one_is_whole() {
@@ -96,7 +122,7 @@ fn a_server_that_makes_no_handshake_is_left_for_another_one() {
     let turns = "algorithm = \"round_robin\"\nround_robin_per_engine = true\npassive_health_monitor = false";
     let text = before("web", at, &[good, silent, shut], JUDGED, turns)
         + &before("only", only, &[silent], JUDGED, "server_reselect = { num_retries = 0 }")
-        + &config::profile("connect_timeout_ms = 300");
+        + &config::profile("connect_timeout_ms = 2500");
     let engine = lab.engine_with(&text, alone());
     for _ in 0..6 {
         assert_eq!(ask(at, "x").0, 200);
@@ -185,10 +211,11 @@ fn a_tcp_service_speaks_tls_to_its_servers_after_the_header_that_names_the_clien
     sender.join().expect("no panic").expect("all was sent");
     assert!(back == content, "{} bytes came back", back.len());
     // Nothing of a client reaches a server that is not believed.
-    let mut wire = Wire::connect(wrong).expect("it listens");
-    wire.patience(secs(10));
-    assert!(wire.closes_within(secs(10)), "no server took it");
-    assert!(failures(&engine, "wrong", "other_name") >= 1.0);
+    // It may be reset before it is looked at.
+    if let Ok(mut wire) = Wire::connect(wrong) {
+        assert!(wire.closes_within(secs(10)), "no server took it");
+    }
+    eventually("it was tried", secs(10), || failures(&engine, "wrong", "other_name") >= 1.0);
     let is_said = |line: &serde_json::Value| line["virtualservice"] == "wrong";
     let said = engine.log_lines(1, is_said)[0].to_string();
     assert!(said.contains("not for the name"), "{said}");
