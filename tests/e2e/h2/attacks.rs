@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use forebay_e2e::wait::{ms, secs};
 use forebay_e2e::{Demo, Engine, Lab, Options, bin, config, eventually, long_or, system};
 
-use raw::{DATA, END, Frame, GOAWAY, HEADERS, PING, RESET, Raw, SETTINGS, WHOLE, block, frame, get};
+use raw::{
+    DATA, END, Frame, GOAWAY, HEADERS, PING, RESET, Raw, SETTINGS, WHOLE, WINDOW_UPDATE, block, frame, get,
+};
 
-const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const CALM: u32 = 11;
 const CANCEL: u32 = 8;

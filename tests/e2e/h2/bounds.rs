@@ -1,8 +1,10 @@
 //! What clients over HTTP/2 may take of the engine, and how it takes leave of them.
 
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use forebay_e2e::{Engine, Lab, Options, Origin, Wire, bin, config, eventually, system};
@@ -14,13 +16,41 @@ const PROFILE: &str = "[[http_profile]]\nname = \"two\"\nhttp2 = true\n";
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 
-fn engine(lab: &Lab, at: std::net::SocketAddr, origin: &Origin, options: Options) -> Engine {
+fn engine(lab: &Lab, at: SocketAddr, server: SocketAddr, options: Options) -> Engine {
     let text = format!(
         "{PROFILE}{}{}",
         config::service_with("web", at, "http_profile = \"two\""),
-        config::pool("web", "", &[origin.address]),
+        config::pool("web", "", &[server]),
     );
     lab.engine_with(&text, options)
+}
+
+/// A server whose kernel takes little beside what the engine would have to.
+struct Stalling {
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Stalling {
+    fn start(
+        at: SocketAddr,
+        serve: impl Fn(Wire) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Stalling {
+        let listener = TcpListener::bind(at).unwrap();
+        system::segments_of_ethernet(listener.as_raw_fd());
+        system::smallest_receive_buffer(listener.as_raw_fd());
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = accepted.clone();
+        let serve = Arc::new(serve);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                count.fetch_add(1, Ordering::SeqCst);
+                let serve = serve.clone();
+                // The engine may end the connection whenever it likes.
+                std::thread::spawn(move || serve(Wire::from_stream(stream?)?));
+            }
+        });
+        Stalling { accepted }
+    }
 }
 
 //= test H2-HOST-04
@@ -31,7 +61,7 @@ fn streams_take_places_of_connections_and_what_is_too_much_is_refused_unread() {
     let origin = Origin::silent(server);
     let few =
         vec![bin::foreign("prlimit", "util-linux").to_string_lossy().into_owned(), "--nofile=160:160".into()];
-    let engine = engine(&lab, at, &origin, Options { workers: 1, under: few, ..Options::default() });
+    let engine = engine(&lab, at, server, Options { workers: 1, under: few, ..Options::default() });
     let most = engine.metric("forebay_client_connections_max", &[]) as usize;
     assert!((8..100).contains(&most), "{most} places, fewer than the streams of one connection");
     let mut raw = Raw::connect(at, &[]).unwrap();
@@ -76,20 +106,17 @@ async fn uploads_that_no_server_takes_cost_little_and_go_on_when_one_does() {
     let [at, server] = lab.addresses();
     let goes_on = Arc::new(AtomicBool::new(false));
     let waits = goes_on.clone();
-    let origin = Arc::new(Origin::start(server, move |mut wire, _| {
-        // What the kernel takes is little beside what the engine would have to.
-        let socket = std::os::fd::AsRawFd::as_raw_fd(wire.stream());
-        system::smallest_receive_buffer(socket);
+    let origin = Stalling::start(server, move |mut wire| {
         while !waits.load(Ordering::SeqCst) {
             // Sleep: a look at the flag.
             std::thread::sleep(Duration::from_millis(20));
         }
-        system::receive_buffer(socket, BYTES as i32);
+        system::receive_buffer(wire.stream().as_raw_fd(), BYTES as i32);
         wire.head()?;
         wire.exactly(BYTES)?;
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nall")
-    }));
-    let engine = engine(&lab, at, &origin, Options { workers: 1, ..Options::default() });
+    });
+    let engine = engine(&lab, at, server, Options { workers: 1, ..Options::default() });
     let pid = engine.process.pid();
     let before = system::private_kib(pid);
     let content = Bytes::from(vec![b'x'; BYTES]);
@@ -105,17 +132,18 @@ async fn uploads_that_no_server_takes_cost_little_and_go_on_when_one_does() {
             answers.push(answer);
         }
     }
-    let servers = origin.clone();
+    let servers = origin.accepted;
     // Beside the clients' tasks, which this thread runs.
     let stalled = tokio::task::spawn_blocking(move || {
-        let mut last = 0;
-        eventually("nothing more is taken", Duration::from_secs(20), || {
+        let (mut most, mut since) = (0, Instant::now());
+        eventually("nothing more is taken for two seconds", Duration::from_secs(40), || {
             let now = system::private_kib(pid);
-            let is_still = servers.accepted() == CONNECTIONS * STREAMS && now == last;
-            last = now;
-            is_still
+            if servers.load(Ordering::SeqCst) < CONNECTIONS * STREAMS || now > most {
+                (most, since) = (now.max(most), Instant::now());
+            }
+            since.elapsed() > Duration::from_secs(2)
         });
-        last
+        most
     });
     let grown = stalled.await.unwrap().saturating_sub(before);
     println!("{CONNECTIONS} connections of {STREAMS} stalled uploads: {grown} KiB");
@@ -134,7 +162,7 @@ fn a_draining_engine_takes_leave_in_two_steps_and_answers_what_is_under_way() {
     let [at, server] = lab.addresses();
     let goes_on = Arc::new(AtomicBool::new(false));
     let waits = goes_on.clone();
-    let origin = Origin::start(server, move |mut wire, _| {
+    let _origin = Origin::start(server, move |mut wire, _| {
         wire.head()?;
         while !waits.load(Ordering::SeqCst) {
             // Sleep: a look at the flag.
@@ -142,7 +170,7 @@ fn a_draining_engine_takes_leave_in_two_steps_and_answers_what_is_under_way() {
         }
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
     });
-    let mut engine = engine(&lab, at, &origin, Options::default());
+    let mut engine = engine(&lab, at, server, Options::default());
     // One that hears, one that says nothing to the first step, one without a request.
     let mut polite = Raw::connect(at, &[]).unwrap();
     let mut deaf = Raw::connect(at, &[]).unwrap();

@@ -11,6 +11,7 @@ pub const RESET: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 /// Of DATA and HEADERS: the stream's end. Of SETTINGS and PING: an answer.
 pub const END: u8 = 1;
 /// The header block is whole.

@@ -12,7 +12,7 @@ use forebay_e2e::{Engine, Lab, Options, Origin, Wire, bin, config, eventually};
 
 use crate::crate_client::{Sender, connect_to, content, echo, request};
 use crate::front::fronts;
-use crate::raw::{GOAWAY, HEADERS, RESET, Raw, get};
+use crate::raw::{DATA, END, GOAWAY, HEADERS, RESET, Raw, WHOLE, WINDOW_UPDATE, block, frame, get};
 
 fn text(at: SocketAddr, profile: &str, pool: &str, servers: &[SocketAddr]) -> String {
     format!(
@@ -314,4 +314,43 @@ fn an_idle_connection_over_tls_costs_little_more_than_one_of_http_1() {
     assert!(each > 1_000, "{each}: they are there");
     drop(orders);
     clients.wait().expect("it ends");
+}
+
+#[test]
+fn the_window_goes_to_the_stream_that_its_client_says_is_urgent() {
+    const BYTES: usize = 400_000;
+    let lab = Lab::new();
+    let at = lab.address();
+    let demo = lab.demo("a");
+    let _engine = lab.engine_with(&text(at, "", "", &[demo.address]), Options::default());
+    // Streams have windows enough, the connection has 65,535 bytes.
+    let mut raw = Raw::connect(at, &[(4, 1 << 20)]).unwrap();
+    for (stream, priority) in [(1, "u=7, i"), (3, "u=0, i")] {
+        let fields = block("GET", &format!("/bytes?n={BYTES}"), &[("priority", priority)]);
+        raw.send(frame(HEADERS, END | WHOLE, stream, &fields)).unwrap();
+    }
+    let (mut heads, mut got, mut window) = (0, [0; 2], 65_535);
+    while heads < 2 || window > 0 {
+        let frame = raw.next().unwrap();
+        match frame.kind {
+            HEADERS => heads += 1,
+            DATA => window -= frame.payload.len(),
+            _ => {}
+        }
+    }
+    // From here on both have content that waits.
+    while got[1] < BYTES / 2 {
+        raw.send(frame(WINDOW_UPDATE, 0, 0, &16_384_u32.to_be_bytes())).unwrap();
+        let mut window = 16_384;
+        while window > 0 {
+            let frame = raw.next().unwrap();
+            if frame.kind == DATA {
+                window -= frame.payload.len();
+                got[frame.stream as usize / 2] += frame.payload.len();
+            }
+        }
+        assert!(got[0] + got[1] < 2 * BYTES, "{got:?}");
+    }
+    println!("the urgent stream got {} bytes, the other one {}", got[1], got[0]);
+    assert!(got[0] * 4 <= got[1], "{got:?}");
 }
