@@ -156,7 +156,7 @@ impl<R: Rt> Front<R> {
                 let mut state = self.state.borrow_mut();
                 //= H2-HOST-05
                 let unread = state.unread();
-                held.set(state.waiting() + unread);
+                held.set(state.waiting() + state.content_bytes());
                 let are_scarce = worker.buffers.are_scarce();
                 self.is_deaf.set(are_scarce && unread > SLOW_READ_BYTES);
                 state.bound_out(are_scarce);

@@ -10,11 +10,11 @@ use crate::http::limits::SLOW_READ_BYTES;
 /// Frames that wait for the socket, at most: streams write nothing beyond it. As much as one large write.
 const OUT_BYTES_MAX: usize = 64 * 1024;
 
-/// A stream's memory for content that is kept when all of it was read: what most uploads need.
-const UP_KEPT_BYTES: usize = 8 * 1024;
+/// A stream's memory for content that is kept when all of it was read: what small uploads need.
+const UP_KEPT_BYTES: usize = 4 * 1024;
 
-/// Content that was read and still takes memory, at most: what follows it moves once for so much.
-const UP_READ_MAX: usize = 64 * 1024;
+/// Content that was read takes memory up to so much, or to as much as there is behind it: so each byte moves once at most.
+const UP_READ_MIN: usize = 4 * 1024;
 
 /// What a connection's streams share.
 pub(super) struct State {
@@ -118,8 +118,9 @@ impl Lane {
             self.up.clear();
             self.up.shrink_to(UP_KEPT_BYTES);
             self.read = 0;
-        } else if self.read >= UP_READ_MAX {
+        } else if self.read >= UP_READ_MIN.max(self.unread()) {
             self.up.drain(..self.read);
+            self.up.shrink_to(2 * self.up.len());
             self.read = 0;
         }
         (count, released)
@@ -153,6 +154,11 @@ impl State {
     /// Bytes of content that no stream has read.
     pub(super) fn unread(&self) -> usize {
         self.lanes.iter().map(Lane::unread).sum()
+    }
+
+    /// Bytes of memory that content takes.
+    pub(super) fn content_bytes(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.up.capacity()).sum()
     }
 
     /// Lets less wait for the client where memory is scarce.
