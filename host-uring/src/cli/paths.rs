@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use forebay_host_uring::tls::{self, ClientFiles, ClientProfile};
-use forebay_snapshot::{Certificate, HealthMonitor, Pool, Problem, Snapshot};
+use forebay_snapshot::{Certificate, HealthMonitor, PkiProfile, Pool, Problem, Snapshot};
 
 /// A path of a configuration as this process finds it: a relative one counts from the configuration's folder.
 //= OBS-CONFIG-01
@@ -35,6 +35,10 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
     for certificate in &mut snapshot.certificate {
         settle(&mut certificate.chain_file);
         settle(&mut certificate.key_file);
+    }
+    for profile in &mut snapshot.pki_profile {
+        settle(&mut profile.ca_file);
+        profile.crl_files.iter_mut().for_each(&settle);
     }
 }
 
@@ -89,10 +93,7 @@ pub fn no_certificates(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Pr
                 true => ("chain_file", &certificate.chain_file),
                 false => ("key_file", &certificate.key_file),
             };
-            let (reason, fix) = match reason.rsplit_once("; ") {
-                Some((reason, fix)) => (reason.to_owned(), fix.to_owned()),
-                None => (reason, "name another file".to_owned()),
-            };
+            let (reason, fix) = parted(reason);
             Problem { line: line_with(text, path), path: format!("certificate[{n}].{field}"), reason, fix }
         };
         tls::examine(&chain, &key).into_iter().map(said).collect::<Vec<_>>()
@@ -111,6 +112,37 @@ pub fn no_authorities(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Pro
         Some(Problem { line: line_with(text, path), path: format!("pool[{n}].tls.ca_file"), reason, fix })
     };
     snapshot.pool.iter().enumerate().filter_map(of).collect()
+}
+
+/// Files of authorities and of their revocations that cannot be used: the engine would not start with them.
+//= TLS-CLIENT-CHECK-02
+pub fn no_pki(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+    let settled = |path: &String| from_folder_of(config, path).to_string_lossy().into_owned();
+    let of = |(n, profile): (usize, &PkiProfile)| {
+        let found = PkiProfile {
+            ca_file: settled(&profile.ca_file),
+            crl_files: profile.crl_files.iter().map(settled).collect(),
+            ..profile.clone()
+        };
+        let files = std::iter::once(&profile.ca_file).chain(&profile.crl_files);
+        let files: Vec<(String, &String)> = files.map(|file| (settled(file), file)).collect();
+        let said = |(field, reason): (&str, String)| {
+            let at = files.iter().find(|(found, _)| reason.starts_with(&format!("{field} {found}:")));
+            let (reason, fix) = parted(reason);
+            let line = at.and_then(|(_, path)| line_with(text, path));
+            Problem { line, path: format!("pki_profile[{n}].{field}"), reason, fix }
+        };
+        tls::examine_pki(&found).into_iter().map(said).collect::<Vec<_>>()
+    };
+    snapshot.pki_profile.iter().enumerate().flat_map(of).collect()
+}
+
+/// A reason and its remedy.
+fn parted(reason: String) -> (String, String) {
+    match reason.rsplit_once("; ") {
+        Some((reason, fix)) => (reason.to_owned(), fix.to_owned()),
+        None => (reason, "name another file".to_owned()),
+    }
 }
 
 /// The first line that says `path`: only a document that is right is asked, so that is the one.

@@ -21,6 +21,7 @@ use forebay_core::policy::{Action, Names, Policy, PolicyConfig};
 use forebay_core::units::Now;
 use forebay_snapshot::profile::{TcpProfile, UdpProfile};
 use forebay_snapshot::service::ProxyProtocol;
+use forebay_snapshot::tls::ClientCertificateHeaders;
 use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Protocol, Snapshot};
 
 use crate::rt::clock;
@@ -123,6 +124,8 @@ pub struct Service {
     pub tls: Option<Secure>,
     /// Where its clients go by the name that their TLS asks for, which is passed on; `None`: it reads no TLS.
     pub sni: Option<Sni>,
+    /// Fields that tell servers who a client is.
+    pub identity: ClientCertificateHeaders,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
     /// Time-outs, limits, header habits.
@@ -224,6 +227,7 @@ impl Tree {
             health_monitor,
             certificate,
             tls_profile,
+            pki_profile,
             ticket_key,
             string_group,
             address_group,
@@ -281,7 +285,7 @@ impl Tree {
             let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
             let tcp = tcp_profile.iter().find(|p| p.name == vs.tcp_profile).cloned().unwrap_or_default();
             let udp = udp_profile.iter().find(|p| p.name == vs.udp_profile).cloned().unwrap_or_default();
-            let tls = secure::wanted(&vs, &certificate, &tls_profile, &ticket_key, http.http2);
+            let tls = secure::wanted(&vs, &certificate, &tls_profile, &pki_profile, &ticket_key, http.http2);
             let service = ServiceIndex(services.len());
             let transport = Transport::of(vs.protocol);
             listeners.extend(vs.listen.iter().map(|address| Listener {
@@ -319,6 +323,7 @@ impl Tree {
                 rules,
                 shared_listener: vs.shared_listener,
                 protocol: vs.protocol,
+                identity: vs.client_certificate.headers,
                 tls: tls.map(Secure::wants),
                 sni,
                 proxy_protocol: vs.proxy_protocol,

@@ -3,11 +3,11 @@
 use std::sync::{Arc, OnceLock};
 
 use forebay_core::units::Seconds;
-use forebay_snapshot::tls::TicketKey;
-use forebay_snapshot::{Certificate, Protocol, TlsProfile, VirtualService};
+use forebay_snapshot::tls::{ClientCertificateMode, TicketKey};
+use forebay_snapshot::{Certificate, PkiProfile, Protocol, TlsProfile, VirtualService};
 
 use super::{Tree, name_id};
-use crate::tls::{Changed, Front, Wanted};
+use crate::tls::{Asked, Changed, Front, Wanted};
 
 /// What a service's clients are served TLS with. Files can fail to be read, so they are read once the tree stands, and
 /// before it is published.
@@ -41,6 +41,7 @@ pub(super) fn wanted(
     service: &VirtualService,
     certificates: &[Certificate],
     profiles: &[TlsProfile],
+    trusted: &[PkiProfile],
     ticket_keys: &[TicketKey],
     http2: bool,
 ) -> Option<Wanted> {
@@ -49,12 +50,17 @@ pub(super) fn wanted(
     if certificates.is_empty() {
         return None;
     }
+    let asks = &service.client_certificate;
+    let pki = trusted.iter().find(|profile| asks.pki_profile.as_ref() == Some(&profile.name));
     let profile = profiles.iter().find(|profile| profile.name == service.tls_profile);
     Some(Wanted {
         certificates,
         profile: profile.cloned().unwrap_or_default(),
         service: name_id(&service.name),
         ticket_keys: ticket_keys.to_vec(),
+        clients: pki
+            .filter(|_| asks.mode != ClientCertificateMode::None)
+            .map(|pki| Asked { mode: asks.mode, pki: pki.clone() }),
         alpn: match service.protocol {
             Protocol::Http if http2 => &["h2", "http/1.1", "http/1.0"],
             Protocol::Http => &["http/1.1", "http/1.0"],

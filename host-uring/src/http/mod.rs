@@ -13,6 +13,7 @@ pub mod date;
 pub mod exchange;
 pub mod gather;
 pub mod h2;
+pub mod identity;
 pub mod limits;
 pub mod mover;
 pub(crate) mod place;

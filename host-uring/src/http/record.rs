@@ -182,6 +182,7 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         http_version: request.version.number(),
         tls: session.and_then(Session::agreed),
         server_name,
+        identity: session.and_then(Session::identity),
         request_length: trace.rx_bytes,
         response_length: trace.tx_bytes,
         response_code: trace.status,

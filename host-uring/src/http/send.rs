@@ -205,8 +205,9 @@ pub fn compose<R: Rt>(
     let key = is_connect.then(|| websocket_key(leg.worker));
     let key =
         key.as_deref().map(|value| FieldEdit::Add { name: b"Sec-WebSocket-Key", value: value.as_bytes() });
+    let own = leg.service.identity.edits(leg.client.stream.session()).chain(key);
     leg.steer
-        .with_edits(On::Request, key, |fields| {
+        .with_edits(On::Request, own, |fields| {
             let edits = RequestEdits { fields, ..edits };
             to_server.text(|own| write::request(leg.bytes, request, &edits, own))
         })

@@ -35,10 +35,10 @@ impl Steer<'_> {
     }
 
     /// Calls `with` with the rules' edits of one message, `more` behind them.
-    pub fn with_edits<T>(
-        &self,
+    pub fn with_edits<'e, T>(
+        &'e self,
         on: On,
-        more: Option<FieldEdit<'_>>,
+        more: impl IntoIterator<Item = FieldEdit<'e>>,
         with: impl FnOnce(&[FieldEdit<'_>]) -> T,
     ) -> T {
         let edits = self.outcome.iter().flat_map(Outcome::edits).filter_map(|edit| field_edit(edit, on));

@@ -48,6 +48,12 @@ pub const NAME_FILES_LOOK_S: u64 = 2;
 pub const CERTIFICATE_FILE_BYTES_MAX: u64 = 256 << 10;
 /// Certificates of a chain: each goes to every client, and no client follows longer ones.
 pub const CERTIFICATE_CHAIN_MAX: usize = 10;
+/// Bytes of a file of the authorities whose clients are let in: three times what as many of them as are taken have.
+pub const AUTHORITIES_FILE_BYTES_MAX: u64 = 256 << 10;
+/// Authorities whose clients are let in: each client is told the names of all of them.
+pub const AUTHORITIES_MAX: usize = 64;
+/// Bytes of a file with lists of revocations: half a million of them.
+pub const REVOCATIONS_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Seconds after which an engine makes a new key for session tickets: a key that gets lost opens a day's sessions and six
 /// hours', and with tickets of a day five keys are kept.
 pub const TICKET_KEY_S: u64 = 6 * 3_600;

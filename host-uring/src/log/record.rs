@@ -7,7 +7,7 @@ use forebay_core::Reason;
 use super::json::{Object, key, two};
 use crate::config::Pool;
 use crate::limits::{LOG_TEXT_BYTES_MAX as TEXT, SERVER_NAME_BYTES_MAX};
-use crate::tls::Agreed;
+use crate::tls::{Agreed, Identity};
 
 /// What is logged of one request; borrowed from the connection that served it.
 ///
@@ -50,6 +50,8 @@ pub struct AccessRecord<'a> {
     pub tls: Option<Agreed>,
     /// The name that the client asked for in its handshake.
     pub server_name: &'a [u8],
+    /// Who the client is, by its certificate.
+    pub identity: Option<&'a Identity>,
     /// Bytes of the request, head included.
     pub request_length: u64,
     /// Bytes of the answer, head included.
@@ -128,6 +130,12 @@ impl Line for AccessRecord<'_> {
             o.word(key!("ssl_version"), tls.version);
             o.word(key!("ssl_cipher"), tls.cipher);
             o.text(key!("sni_hostname"), self.server_name, SERVER_NAME_BYTES_MAX);
+        }
+        //= TLS-CLIENT-04
+        if let Some(who) = self.identity {
+            o.text(key!("ssl_client_subject"), who.subject.as_bytes(), TEXT / 4);
+            o.text(key!("ssl_client_serial"), who.serial.as_bytes(), 64);
+            o.text(key!("ssl_client_fingerprint"), who.fingerprint.as_bytes(), 64);
         }
         o.number(key!("request_length"), self.request_length);
         o.number(key!("response_code"), self.response_code.into());
@@ -233,6 +241,7 @@ mod tests {
             http_version: "1.1",
             tls: None,
             server_name: b"",
+            identity: None,
             request_length: 80,
             response_length: 200,
             response_code: 200,

@@ -27,7 +27,7 @@ pub(super) fn handshakes(page: &mut Page, view: &View<'_>) {
         "forebay_tls_handshake_failures",
         Kind::Counter,
         "",
-        "TLS handshakes with clients that failed: late, unbegun (the client left without a byte: it is not logged), gone (the client left later), no_tls, version, nothing_in_common (no cipher suite, group or certificate suits both), alert (the client ended it), malformed.",
+        "TLS handshakes with clients that failed: late, unbegun (the client left without a byte: it is not logged), gone (the client left later), no_tls, version, nothing_in_common (no cipher suite, group or certificate suits both), alert (the client ended it), malformed, no_certificate, certificate_untrusted, certificate_expired (or not valid yet), certificate_revoked, certificate_unchecked (its authority has no list of revocations, or an old one), certificate_too_deep, certificate_unfit.",
     );
     each_service(view, |service| {
         for (place, why) in Unshaken::ALL.iter().enumerate() {

@@ -110,7 +110,7 @@ fn pair(
 
 fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {
     let said = |why: String| format!("chain_file {file}: {why}");
-    let (bytes, _) = read(file).map_err(&said)?;
+    let (bytes, _) = read(file, CERTIFICATE_FILE_BYTES_MAX).map_err(&said)?;
     let mut chain = Vec::new();
     for (n, part) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
         chain.push(part.map_err(|error| said(format!("part {} is no PEM: {error:?}", n + 1)))?);
@@ -127,8 +127,7 @@ fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {
         )));
     }
     let facts = x509::facts(&chain[0]).ok_or_else(|| said("its first part is no certificate".to_owned()))?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let now = unix_s();
     if now > facts.not_after {
         let days = (now - facts.not_after) / 86_400;
         return Err(said(format!("the certificate expired {days} days ago; renew it")));
@@ -142,7 +141,7 @@ fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {
 //= TLS-KEY-01
 fn key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
     let said = |why: &str| format!("key_file {file}: {why}");
-    let (mut bytes, mode) = read(file).map_err(|why| said(&why))?;
+    let (mut bytes, mode) = read(file, CERTIFICATE_FILE_BYTES_MAX).map_err(|why| said(&why))?;
     let key = PrivateKeyDer::from_pem_slice(&bytes);
     bytes.zeroize();
     if mode & EVERYBODY != 0 {
@@ -152,19 +151,24 @@ fn key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
     key.map_err(|_| said("it holds no private key without a password; write one that begins with -----BEGIN PRIVATE KEY-----"))
 }
 
-/// What a file holds, and its mode.
-fn read(path: &str) -> Result<(Vec<u8>, u32), String> {
+/// Seconds since 1970.
+pub(super) fn unix_s() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+/// What a file of at most `bytes_max` holds, and its mode.
+pub(super) fn read(path: &str, bytes_max: u64) -> Result<(Vec<u8>, u32), String> {
     let at = Path::new(path);
     let size = signature(at).map_err(|error| remedy(&error))?.0;
     let mut file = File::open(at).map_err(|error| remedy(&error))?;
     let mode = file.metadata().map_err(|error| error.to_string())?.mode() & 0o7777;
     // All of it at once: a buffer that grows would leave parts of a key behind.
-    let mut bytes =
-        Vec::with_capacity(usize::try_from(size.min(CERTIFICATE_FILE_BYTES_MAX)).unwrap_or(0) + 1);
-    let got = (&mut file).take(CERTIFICATE_FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(bytes_max)).unwrap_or(0) + 1);
+    let got = (&mut file).take(bytes_max + 1).read_to_end(&mut bytes);
     got.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > CERTIFICATE_FILE_BYTES_MAX {
-        return Err(format!("it has more than {CERTIFICATE_FILE_BYTES_MAX} bytes"));
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("it has more than {bytes_max} bytes"));
     }
     Ok((bytes, mode))
 }

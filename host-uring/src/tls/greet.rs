@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use rustls::{AlertDescription, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
+use super::authorities::is_too_deep;
 use super::lane;
 use super::secured::Securable;
 use super::server::Front;
@@ -30,11 +31,25 @@ pub enum Unshaken {
     Alert,
     /// The client's messages break a rule, or are too long.
     Malformed,
+    /// The client shows no certificate, and nobody is let in without.
+    NoCertificate,
+    /// Its certificate is of no authority that is trusted.
+    Untrusted,
+    /// It, or an authority's above it, has expired, or is not valid yet.
+    Expired,
+    /// It, or an authority's above it, was revoked.
+    Revoked,
+    /// Nobody knows whether it was revoked: its authority's list is missing or too old.
+    Unchecked,
+    /// Too many authorities stand between it and one that is trusted.
+    TooDeep,
+    /// It cannot be read, is that of an authority, or is not for clients.
+    Unfit,
 }
 
 impl Unshaken {
     /// Every kind, in the order of [`ServiceMetrics::tls_failures`](crate::metrics::ServiceMetrics).
-    pub const ALL: [Unshaken; 8] = [
+    pub const ALL: [Unshaken; 15] = [
         Unshaken::Late,
         Unshaken::Unbegun,
         Unshaken::Gone,
@@ -43,6 +58,13 @@ impl Unshaken {
         Unshaken::Nothing,
         Unshaken::Alert,
         Unshaken::Malformed,
+        Unshaken::NoCertificate,
+        Unshaken::Untrusted,
+        Unshaken::Expired,
+        Unshaken::Revoked,
+        Unshaken::Unchecked,
+        Unshaken::TooDeep,
+        Unshaken::Unfit,
     ];
 
     /// The word in metrics.
@@ -56,6 +78,13 @@ impl Unshaken {
             Unshaken::Nothing => "nothing_in_common",
             Unshaken::Alert => "alert",
             Unshaken::Malformed => "malformed",
+            Unshaken::NoCertificate => "no_certificate",
+            Unshaken::Untrusted => "certificate_untrusted",
+            Unshaken::Expired => "certificate_expired",
+            Unshaken::Revoked => "certificate_revoked",
+            Unshaken::Unchecked => "certificate_unchecked",
+            Unshaken::TooDeep => "certificate_too_deep",
+            Unshaken::Unfit => "certificate_unfit",
         }
     }
 
@@ -76,6 +105,13 @@ impl Unshaken {
             Unshaken::Nothing => "no cipher suite, group or certificate suits both",
             Unshaken::Alert => "the client ended the TLS handshake",
             Unshaken::Malformed => "its TLS handshake breaks a rule",
+            Unshaken::NoCertificate => "it shows no certificate, and nobody is let in without",
+            Unshaken::Untrusted => "its certificate is of no authority that is trusted",
+            Unshaken::Expired => "its certificate, or an authority's, has expired or is not valid yet",
+            Unshaken::Revoked => "its certificate, or an authority's, was revoked",
+            Unshaken::Unchecked => "its authority's list of revocations is missing, too old or forged",
+            Unshaken::TooDeep => "too many authorities stand between its certificate and one that is trusted",
+            Unshaken::Unfit => "its certificate cannot be read, is an authority's, or is not for clients",
         }
     }
 }
@@ -88,7 +124,7 @@ impl Unshaken {
 //= TLS-HANDSHAKE-02
 pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -> Result<Agreed, Unshaken> {
     let session = Session::accept(Arc::clone(&front.config)).map_err(|_| Unshaken::Nothing)?;
-    let session = Box::new(session);
+    let mut session = Box::new(session);
     let mut turn = None;
     loop {
         let left = || if session.has_begun() { Unshaken::Gone } else { Unshaken::Unbegun };
@@ -110,6 +146,9 @@ pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -
         })?;
     }
     let agreed = session.agreed().ok_or(Unshaken::Malformed)?;
+    if !session.meet() {
+        return Err(Unshaken::Unfit);
+    }
     stream.secure(session);
     Ok(agreed)
 }
@@ -137,14 +176,30 @@ fn kind(broken: &Broken) -> Option<Unshaken> {
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
             )
             | Error::AlertReceived(AlertDescription::ProtocolVersion) => Unshaken::Version,
+            Error::NoCertificatesPresented => Unshaken::NoCertificate,
+            Error::InvalidCertificate(why) => unfit(why),
             Error::PeerIncompatible(_)
-            | Error::NoCertificatesPresented
             | Error::General(_)
             | Error::NoApplicationProtocol => Unshaken::Nothing,
             Error::AlertReceived(_) => Unshaken::Alert,
             _ => Unshaken::Malformed,
         },
     })
+}
+
+/// What is wrong with the certificate that a client has shown.
+//= TLS-CLIENT-04
+fn unfit(why: &CertificateError) -> Unshaken {
+    match why {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Unshaken::Untrusted,
+        CertificateError::Expired | CertificateError::NotValidYet => Unshaken::Expired,
+        CertificateError::Revoked => Unshaken::Revoked,
+        CertificateError::UnknownRevocationStatus | CertificateError::ExpiredRevocationList => {
+            Unshaken::Unchecked
+        }
+        CertificateError::Other(why) if is_too_deep(why) => Unshaken::TooDeep,
+        _ => Unshaken::Unfit,
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! TLS 1.2 and 1.3, by the cryptography that cookies use: the server's side for clients ([`Front`], [`greet()`],
 //! [`Secured`]), the client's side for servers of pools ([`Back`], [`reach()`]) and for health monitors.
 
+mod authorities;
 mod back;
 mod client;
 mod files;
@@ -21,6 +22,7 @@ mod tickets;
 mod turns;
 mod x509;
 
+pub use authorities::{Asked, examine_pki};
 pub use back::{Back, BackWanted, Proof, Reach, examine_authorities};
 pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
 pub use files::{Changed, examine};
@@ -31,6 +33,7 @@ pub use secured::{Securable, Secured};
 pub use server::{Front, Wanted};
 pub use session::{Agreed, Session};
 pub use tickets::HandedKey;
+pub use x509::Identity;
 
 use rustls::{CertificateError, Error, PeerIncompatible};
 

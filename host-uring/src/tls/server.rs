@@ -8,10 +8,12 @@ use forebay_snapshot::tls::{CipherSuite, KeyGroup, TicketKey, TlsVersion};
 use forebay_snapshot::{Certificate, TlsProfile};
 use rustls::crypto::aws_lc_rs::{self, cipher_suite as suites, kx_group as groups};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
+use super::authorities::{self, Asked};
 use super::files::{self, Changed, Loaded, Signature};
 use super::ids::{ById, Kept};
 use super::tickets::{HandedKey, Scope, Tickets};
@@ -27,6 +29,8 @@ pub struct Wanted {
     pub service: u32,
     /// Keys of its tickets, the first of which seals; none: it makes its own.
     pub ticket_keys: Vec<TicketKey>,
+    /// Who of its clients is asked for a certificate, and whom to trust; `None`: nobody.
+    pub clients: Option<Asked>,
     /// What the service speaks within, the best first; empty: clients are not asked.
     pub alpn: &'static [&'static str],
 }
@@ -68,13 +72,25 @@ impl Front {
                 Err(why) => problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}"))),
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let verifier: Option<Arc<dyn ClientCertVerifier>> = match &wanted.clients {
+            None => Some(Arc::new(NoClientAuth)),
+            Some(asked) => {
+                files.extend(authorities::signatures(&asked.pki));
+                match authorities::load(asked, &provider) {
+                    Ok(authorities) => Some(Arc::new(authorities)),
+                    Err(why) => {
+                        let name = &asked.pki.name;
+                        problems.extend(why.iter().map(|why| format!("pki_profile \"{name}\": {why}")));
+                        None
+                    }
+                }
+            }
+        };
+        let (true, Some(verifier)) = (problems.is_empty(), verifier) else { return Err(problems) };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(&wanted.profile))
             .map_err(|why| vec![format!("tls_profile \"{}\": {why}", wanted.profile.name)])?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(Shown::new(loaded, wanted.profile.max_version)));
         config.alpn_protocols = wanted.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.ignore_client_order = true;
@@ -138,7 +154,8 @@ impl Front {
 //= TLS-TICKET-04
 fn tickets(wanted: &Wanted, before: Option<&Front>) -> Result<Option<Arc<Tickets>>, Vec<String>> {
     let lifetime_s = wanted.profile.session_lifetime_s;
-    if lifetime_s == 0 {
+    //= TLS-CLIENT-06
+    if lifetime_s == 0 || wanted.clients.is_some() {
         return Ok(None);
     }
     let same = |front: &&Front| {

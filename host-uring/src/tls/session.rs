@@ -4,7 +4,7 @@
 //! waits. Between calls it holds no plain text that was read unless its reader asked for less, and no record that was
 //! written unless the receiver took less.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use rustls::{
 };
 
 use super::known::{self, ClientId};
+use super::x509::{self, Identity};
 use crate::http::limits::GATHER_SLICES;
 use crate::limits::{
     HANDSHAKE_BYTES_MAX, TLS_READ_BYTES, TLS_READ_FIRST_BYTES, TLS_WASTE_BYTES_MAX, TLS_WRITE_BYTES,
@@ -48,8 +49,16 @@ pub struct Session {
     greeting: Cell<usize>,
     /// Bytes that came since the others had a turn, beyond the plain text that came of them.
     waste: Cell<usize>,
+    /// Who the client is, if it has shown a certificate.
+    identity: Option<Box<Known>>,
     /// The most bytes of the next read: more, the more of those before was plain text.
     reach: Cell<usize>,
+}
+
+/// Who a client is, and its certificate as a header field once a server was told of it.
+struct Known {
+    identity: Identity,
+    escaped: OnceCell<Box<str>>,
 }
 
 /// What a handshake waits for.
@@ -122,6 +131,7 @@ impl Session {
             awaits_turn: Cell::new(false),
             greeting: Cell::new(0),
             waste: Cell::new(0),
+            identity: None,
             reach: Cell::new(TLS_READ_FIRST_BYTES),
         }
     }
@@ -202,6 +212,31 @@ impl Session {
     /// Says whether the peers have agreed on HTTP/2.
     pub fn is_http2(&self) -> bool {
         self.connection.borrow().alpn_protocol() == Some(b"h2")
+    }
+
+    /// The handshake is over: from now on it is known who the client is. Gives `false` if it has shown a certificate of
+    /// which that cannot be told.
+    pub(super) fn meet(&mut self) -> bool {
+        let connection = self.connection.get_mut();
+        let Some([certificate, ..]) = connection.peer_certificates() else { return true };
+        self.identity = x509::identity(certificate)
+            .map(|identity| Box::new(Known { identity, escaped: OnceCell::new() }));
+        self.identity.is_some()
+    }
+
+    /// Who the client is; `None`: it has shown no certificate.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref().map(|known| &known.identity)
+    }
+
+    /// The client's certificate in PEM form, percent-encoded; made once for a connection.
+    pub fn escaped_certificate(&self) -> Option<&str> {
+        let known = self.identity.as_ref()?;
+        Some(known.escaped.get_or_init(|| {
+            let connection = self.connection.borrow();
+            let shown = connection.peer_certificates().and_then(<[_]>::first);
+            shown.map(x509::escaped_pem).unwrap_or_default()
+        }))
     }
 
     /// Copies the name that the client asked for, as much of it as there is room for; gives how many bytes that are.

@@ -14,6 +14,7 @@ use forebay_snapshot::{HttpProfile, Protocol};
 
 use super::generation::Seat;
 use crate::config::{self, ServiceIndex, Tree};
+use crate::http::identity::IdentityFields;
 use crate::http::limits::DRAIN_IDLE_US;
 use crate::metrics::ServiceMetrics;
 use crate::rt::{NEVER, Now};
@@ -84,6 +85,8 @@ pub struct Service {
     pub requests_max: u32,
     /// What its clients speak.
     pub protocol: Protocol,
+    /// Fields that tell servers who a client is.
+    pub identity: IdentityFields,
     /// What its clients are served TLS with, if they speak it.
     pub tls: Option<Arc<Front>>,
     /// Microseconds without a byte before a TCP connection ends.
@@ -139,6 +142,7 @@ impl Service {
             http2: http.http2,
             requests_max: http.requests_per_connection_max,
             protocol: *protocol,
+            identity: IdentityFields::of(&config.identity),
             tls: config.tls.as_ref().map(|secure| Arc::clone(secure.front())),
             tcp_idle_us: us(tcp.idle_timeout_ms),
             routes,

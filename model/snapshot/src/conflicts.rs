@@ -43,6 +43,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         Names::unique(reader, "certificate", snapshot.certificate.iter().map(|c| c.name.as_str()));
     let mut tls = Names::unique(reader, "tls_profile", snapshot.tls_profile.iter().map(|p| p.name.as_str()));
     tls.names.push("default");
+    let pki = Names::unique(reader, "pki_profile", snapshot.pki_profile.iter().map(|p| p.name.as_str()));
     let services: Vec<&str> = snapshot.virtual_service.iter().map(|vs| vs.name.as_str()).collect();
     Names::unique(reader, "virtual_service", services.iter().copied());
     same_id(reader, "virtual_service", &services);
@@ -66,6 +67,9 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         tcp.resolve(reader, &format!("{at}.tcp_profile"), &service.tcp_profile);
         udp.resolve(reader, &format!("{at}.udp_profile"), &service.udp_profile);
         tls.resolve(reader, &format!("{at}.tls_profile"), &service.tls_profile);
+        if let Some(name) = &service.client_certificate.pki_profile {
+            pki.resolve(reader, &format!("{at}.client_certificate.pki_profile"), name);
+        }
         for (n, name) in service.certificates.iter().enumerate() {
             certificates.resolve(reader, &format!("{at}.certificates[{n}]"), name);
         }

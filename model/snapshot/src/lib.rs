@@ -43,7 +43,7 @@ pub use reference::reference;
 pub use secret::{Secret, SecretProblem};
 pub use service::{Protocol, VirtualService};
 pub use suggest::nearest;
-pub use tls::{Certificate, TlsProfile};
+pub use tls::{Certificate, PkiProfile, TlsProfile};
 
 use read::{Reader, Section, section};
 use toml::de::DeTable;
@@ -86,6 +86,8 @@ section! {
         ticket_key: Vec<tls::TicketKey> = Vec::new();
         /// Habits of services whose clients speak TLS.
         tls_profile: Vec<TlsProfile> = Vec::new();
+        /// Whom services trust that ask their clients for certificates.
+        pki_profile: Vec<PkiProfile> = Vec::new();
     }
 }
 

@@ -33,6 +33,8 @@ pub const HOST_NAMES_MAX: usize = 1_000;
 pub const NAME_SERVERS_MAX: usize = 8;
 /// Keys of session tickets: the one that seals and those that still open, five a day if they are changed every six hours.
 pub const TICKET_KEYS_MAX: usize = 16;
+/// Lists of what authorities revoked: a handshake looks for the one that is its client's authority's among all of them.
+pub const CRL_FILES_MAX: usize = 64;
 /// Certificates of one service: a key of 2 KiB and a chain of 4 KiB each, read again with each load.
 pub const SERVICE_CERTIFICATES_MAX: usize = 256;
 /// Names by which one service passes TLS on: some hundred bytes each.

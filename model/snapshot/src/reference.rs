@@ -17,6 +17,8 @@ pub fn reference() -> String {
     part("[[virtual_service]]", service::VirtualService::docs());
     part("virtual_service.sni_routes", sni::SniRoute::docs());
     part("virtual_service.proxy_protocol", service::ProxyProtocol::docs());
+    part("virtual_service.client_certificate", tls::ClientCertificate::docs());
+    part("virtual_service.client_certificate.headers", tls::ClientCertificateHeaders::docs());
     part("[[pool]]", pool::Pool::docs());
     part("[[pool.server]]", pool::Server::docs());
     part("pool.request_queue", pool::RequestQueue::docs());
@@ -39,6 +41,7 @@ pub fn reference() -> String {
     part("[[certificate]]", tls::Certificate::docs());
     part("[[ticket_key]]", tls::TicketKey::docs());
     part("[[tls_profile]]", tls::TlsProfile::docs());
+    part("[[pki_profile]]", tls::PkiProfile::docs());
     out
 }
 

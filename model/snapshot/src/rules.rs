@@ -52,6 +52,48 @@ pub(crate) fn token_if_given(text: &Option<String>) -> Kept {
     text.as_deref().map_or(Ok(()), token)
 }
 
+/// Header fields that are not the engine's to give a meaning of its own: they frame a message, or have one already.
+const TAKEN_HEADERS: [&str; 22] = [
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "host",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "proxy-connection",
+    "proxy",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "http2-settings",
+    "expect",
+    "max-forwards",
+    "via",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "cookie",
+    "content-type",
+];
+
+/// A header's name as servers compare it, many of which take `_` for `-`.
+pub(crate) fn plain_header(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// An optional header that says who a client is.
+pub(crate) fn identity_header(text: &Option<String>) -> Kept {
+    token_if_given(text)?;
+    match text {
+        Some(name) if TAKEN_HEADERS.contains(&plain_header(name).as_str()) => {
+            broken("this field has a meaning of its own", "use another name, such as \"X-Client-Subject\"")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A header value that is compared with what clients send.
 pub(crate) fn header_value_if_given(text: &Option<String>) -> Kept {
     let Some(text) = text else { return Ok(()) };

@@ -7,6 +7,7 @@ use forebay_core::policy::{self, AddressGroup, PolicyConfig, StringGroup};
 use crate::profile::Network;
 use crate::read::{section, words};
 use crate::rules;
+use crate::tls::ClientCertificate;
 
 section! {
     /// A virtual service: addresses that clients connect to, and the pool that serves them.
@@ -35,6 +36,8 @@ section! {
         tls_profile: String = "default".to_owned();
         /// Pools by the name that a client of TLS asks for (SNI). With any, the service passes TLS on unread: other names, and clients that name none, go to `pool` or `pool_group`, or are refused if the service has neither. `handshake_timeout_ms` of its `[[tls_profile]]` is the time for a client's first message.
         sni_routes: Vec<crate::sni::SniRoute> = Vec::new();
+        /// Certificates of its clients.
+        client_certificate: ClientCertificate = ClientCertificate::default();
         /// Connections begin with a header of the PROXY protocol that names the client.
         proxy_protocol: ProxyProtocol = ProxyProtocol::default();
         /// Rules that are asked for each request, in order.

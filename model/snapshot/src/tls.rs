@@ -1,7 +1,11 @@
 //! Certificates and habits of services whose clients speak TLS.
 
+mod clients;
 mod fit;
 
+pub use clients::{
+    ClientCertificate, ClientCertificateHeaders, ClientCertificateMode, PkiProfile, Unchecked,
+};
 pub(crate) use fit::find;
 
 use crate::read::{section, words};

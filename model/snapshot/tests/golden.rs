@@ -9,7 +9,7 @@ use std::path::Path;
 use forebay_snapshot::{Snapshot, check};
 
 /// How many documents stand in `tests/golden`: one that gets lost is missed.
-const CASES: usize = 31;
+const CASES: usize = 32;
 
 fn problems(text: &str) -> String {
     match check(text) {
@@ -39,6 +39,7 @@ fn problems(text: &str) -> String {
 //= test TLS-SERVER-CHECK-01
 //= test TLS-CHECK-03
 //= test TLS-PASS-CHECK-01
+//= test TLS-CLIENT-CHECK-01
 #[test]
 fn every_bad_document_gets_exactly_its_list_of_problems() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

@@ -23,6 +23,17 @@ fn edits_remove_replace_and_add_lines() {
     );
 }
 
+//= test H1-EDIT-02
+#[test]
+fn an_edit_reaches_what_servers_take_for_the_same_name() {
+    let get: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: a\r\nx_user_name: eve\r\nX-User_Name: eve\r\nX-UserName: bob\r\n\r\n";
+    let edits = [FieldEdit::Set { name: b"X-User-Name", value: b"anna" }];
+    let how = RequestEdits { fields: &edits, ..RequestEdits::default() };
+    let want = "GET / HTTP/1.1\r\nHost: a\r\nX-UserName: bob\r\nX-User-Name: anna\r\n\r\n";
+    assert_eq!(request(get, &how).unwrap(), want);
+}
+
 #[test]
 fn target_and_host_are_rewritten() {
     let how = RequestEdits { target: Some(b"/x?y"), host: Some(b"b.example:81"), ..RequestEdits::default() };

@@ -6,6 +6,7 @@ mod clients;
 mod files;
 mod foreign;
 mod handshakes;
+mod identity;
 mod idle;
 mod persistence;
 mod resumption;

@@ -86,13 +86,20 @@ pub(super) fn check(edits: &[FieldEdit<'_>]) -> Result<(), BadEdit> {
     Ok(())
 }
 
+/// Says whether many servers take two names for one: they compare them in any case, and take `_` for `-`.
+fn is_alike(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| plain(*a) == plain(*b))
+}
+
 /// Says whether an edit takes the place of this line.
+//= H1-EDIT-02
 #[inline]
 pub(super) fn covers(edits: &[FieldEdit<'_>], field: &Field, buf: &[u8]) -> bool {
     edits.iter().any(|edit| match edit {
         FieldEdit::Add { .. } => false,
         FieldEdit::Remove { name } | FieldEdit::Set { name, .. } => {
-            field.name.len() == name.len() && field.name.of(buf).eq_ignore_ascii_case(name)
+            field.name.len() == name.len() && is_alike(field.name.of(buf), name)
         }
     })
 }
