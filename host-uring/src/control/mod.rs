@@ -34,6 +34,7 @@ pub mod supervisor;
 pub mod tables;
 mod takeovers;
 mod trim;
+pub mod undumped;
 mod web;
 
 pub use explain::Peek;

@@ -9,6 +9,7 @@ use super::client::Client;
 use super::gather::Gather;
 use super::limits::{LINGER_BYTES_MAX, LINGER_LOOK_US, LINGER_QUEUED_US_MAX, LINGER_US};
 use super::record::Trace;
+use super::strict;
 use super::wait::{Patience, write_all};
 use crate::rt::{Now, Rt, Stream};
 use crate::worker::{Generation, TimeOuts};
@@ -42,7 +43,7 @@ pub async fn say<R: Rt>(
     let date = worker.date.at(worker.unix_us(worker.rt.now()) / 1_000_000);
     gather.clear();
     let date = FieldEdit::Set { name: b"Date", value: &date };
-    let mut fields = [date; 3];
+    let mut fields = [date; 4];
     let mut count = 1;
     if let Some(value) = saying.location {
         fields[count] = FieldEdit::Set { name: b"Location", value };
@@ -51,6 +52,11 @@ pub async fn say<R: Rt>(
     if saying.content.is_some() {
         let value = saying.content_type.unwrap_or(b"text/html; charset=utf-8");
         fields[count] = FieldEdit::Set { name: b"Content-Type", value };
+        count += 1;
+    }
+    //= TLS-HSTS-01
+    if let Some(value) = client.service(plan).strict.as_deref() {
+        fields[count] = FieldEdit::Set { name: strict::NAME, value };
         count += 1;
     }
     let used = &fields[..count];

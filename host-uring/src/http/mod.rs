@@ -25,6 +25,7 @@ pub mod send;
 mod silence;
 pub mod spare;
 pub mod steer;
+pub mod strict;
 pub mod tunnel;
 pub mod view;
 pub mod wait;

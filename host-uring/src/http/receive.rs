@@ -18,6 +18,7 @@ use super::record::{Trace, class_of};
 use super::room::for_pipe;
 use super::send::{Leg, takes_interims};
 use super::silence::{Unanswered, Unheard, await_answer, lost, lost_by, server_readable};
+use super::strict;
 use super::wait::{Burst, Halt, others_turn, write_all, write_some, write_soon};
 use crate::rt::{Now, Rt, Stream};
 use crate::upstream::ServerConn;
@@ -314,7 +315,8 @@ async fn pass_answer<R: Rt>(
     let trailers = leg.request.te_trailers;
     down.gather.clear();
     let filled = buffer.filled();
-    let head = leg.steer.with_edits(On::Response, cookie, |fields| {
+    let strict = strict::field(leg.service.strict.as_deref(), filled, down.response, leg.steer);
+    let head = leg.steer.with_edits(On::Response, cookie.into_iter().chain(strict), |fields| {
         let edits = ResponseEdits { fields, ..edits };
         down.gather.text(|own| write::response(filled, down.response, &edits, own))
     });

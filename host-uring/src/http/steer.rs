@@ -34,6 +34,15 @@ impl Steer<'_> {
         self.outcome.as_ref().and_then(Outcome::ended_by)
     }
 
+    /// Says whether a rule decides about a field of a message.
+    pub fn edits(&self, on: On, name: &[u8]) -> bool {
+        let edits = self.outcome.iter().flat_map(Outcome::edits).filter_map(|edit| field_edit(edit, on));
+        let mut names = edits.map(|edit| match edit {
+            FieldEdit::Remove { name } | FieldEdit::Set { name, .. } | FieldEdit::Add { name, .. } => name,
+        });
+        names.any(|edited| edited.eq_ignore_ascii_case(name))
+    }
+
     /// Calls `with` with the rules' edits of one message, `more` behind them.
     pub fn with_edits<'e, T>(
         &'e self,

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::judge::Unjudged;
+use crate::control::undumped::leave_no_image;
 use crate::limits::TLS_FILE_BYTES_MAX;
 
 /// A connection over which the handshake was made.
@@ -237,6 +238,7 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, Unfit> {
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Unfit> {
     // What the parser says may have a line of the file in it.
+    leave_no_image();
     PrivateKeyDer::from_pem_slice(&read(KEY, path)?).map_err(|_| Unfit {
         key: KEY,
         why: format!("{}: it holds no private key in PEM form without a pass phrase", path.display()),

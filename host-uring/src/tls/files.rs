@@ -15,6 +15,7 @@ use rustls::{Error, InconsistentKeys, SignatureAlgorithm};
 use zeroize::Zeroize;
 
 use super::x509::{self, Facts};
+use crate::control::undumped::leave_no_image;
 use crate::limits::{CERTIFICATE_CHAIN_MAX, CERTIFICATE_FILE_BYTES_MAX};
 
 /// Bits of a file's mode that let everybody read or write it.
@@ -140,6 +141,7 @@ fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {
 
 //= TLS-KEY-01
 fn key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
+    leave_no_image();
     let said = |why: &str| format!("key_file {file}: {why}");
     let (mut bytes, mode) = read(file, CERTIFICATE_FILE_BYTES_MAX).map_err(|why| said(&why))?;
     let key = PrivateKeyDer::from_pem_slice(&bytes);

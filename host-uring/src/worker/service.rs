@@ -16,6 +16,7 @@ use super::generation::Seat;
 use crate::config::{self, ServiceIndex, Tree};
 use crate::http::identity::IdentityFields;
 use crate::http::limits::DRAIN_IDLE_US;
+use crate::http::strict;
 use crate::metrics::ServiceMetrics;
 use crate::rt::{NEVER, Now};
 use crate::tls::Front;
@@ -87,6 +88,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// Fields that tell servers who a client is.
     pub identity: IdentityFields,
+    /// What clients are told who are to come by TLS only; `None`: nothing.
+    pub strict: Option<Box<[u8]>>,
     /// What its clients are served TLS with, if they speak it.
     pub tls: Option<Arc<Front>>,
     /// Microseconds without a byte before a TCP connection ends.
@@ -143,6 +146,7 @@ impl Service {
             requests_max: http.requests_per_connection_max,
             protocol: *protocol,
             identity: IdentityFields::of(&config.identity),
+            strict: strict::value_of(http).filter(|_| config.tls.is_some()),
             tls: config.tls.as_ref().map(|secure| Arc::clone(secure.front())),
             tcp_idle_us: us(tcp.idle_timeout_ms),
             routes,

@@ -48,6 +48,14 @@ section! {
         x_forwarded_proto: bool = true;
         /// Add our element to `Forwarded` (RFC 7239); without, what came is treated as `x_forwarded_for` says.
         forwarded: bool = false;
+        /// Tell clients whose connections speak TLS to come by TLS only (`Strict-Transport-Security`), where the server or a rule says nothing of it. Avi: the same name.
+        hsts_enabled: bool = false;
+        /// Days for which they shall. Avi: `hsts_max_age`.
+        hsts_max_age_days: u32 = 365, in 0..=10_000;
+        /// That holds for all names below the host's as well. Avi: the same name.
+        hsts_subdomains_enabled: bool = true;
+        /// Browsers may put the host on the list that they come with.
+        hsts_preload: bool = false;
         /// Our name in `Via`; empty: no `Via`.
         via: String = "forebay".to_owned(), is rules::via;
         /// Senders whose `X-Forwarded-For` names the client, and who are believed about scheme and port.

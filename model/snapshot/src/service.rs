@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use forebay_core::policy::{self, AddressGroup, PolicyConfig, StringGroup};
+use forebay_core::policy::{self, Action, AddressGroup, Match, PolicyConfig, Redirect, Rule, StringGroup};
 
 use crate::profile::Network;
 use crate::read::{section, words};
@@ -40,6 +40,8 @@ section! {
         client_certificate: ClientCertificate = ClientCertificate::default();
         /// Connections begin with a header of the PROXY protocol that names the client.
         proxy_protocol: ProxyProtocol = ProxyProtocol::default();
+        /// Redirects each request that no rule ends to `https` on port 443 of the same host, by status 308, which keeps its method. Avi: the same name.
+        http_to_https: bool = false;
         /// Rules that are asked for each request, in order.
         rules: Vec<forebay_core::policy::Rule> = Vec::new();
         /// What becomes of a request whose path has an escaped slash (`%2F`), where the service's rules compare paths:
@@ -80,13 +82,32 @@ words! {
     }
 }
 
+/// The name that the rule of `http_to_https` has in logs.
+const TO_HTTPS: &str = "(http_to_https)";
+
 impl VirtualService {
     /// The rules with the document's groups, as the core compiles them.
+    //= TLS-HTTPS-01
     pub fn policy(&self, strings: &[StringGroup], addresses: &[AddressGroup]) -> PolicyConfig {
+        let to_https = Redirect {
+            status: 308,
+            scheme: Some("https".to_owned()),
+            host: None,
+            path: None,
+            keep_query: true,
+        };
+        let last = Rule {
+            name: TO_HTTPS.to_owned(),
+            enabled: true,
+            when: Match::default(),
+            then: vec![Action::Redirect(to_https)],
+        };
+        let mut rules = self.rules.clone();
+        rules.extend(self.http_to_https.then_some(last));
         PolicyConfig {
             string_groups: strings.to_vec(),
             address_groups: addresses.to_vec(),
-            rules: self.rules.clone(),
+            rules,
             escaped_slashes: match self.escaped_slashes {
                 EscapedSlashes::Refuse => policy::EscapedSlashes::Refuse,
                 EscapedSlashes::Compare => policy::EscapedSlashes::Compare,

@@ -5,6 +5,7 @@ use crate::ignored::{reach, report};
 use crate::persistence::Persistence;
 use crate::read::{Reader, printable};
 use crate::service::VirtualService;
+use crate::tls::ClientCertificateMode;
 
 /// Each service that reaches a pool with such a persistence has to give its clients sessions.
 //= TLS-CHECK-03
@@ -23,6 +24,10 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
             if service.certificates.is_empty() {
                 let fix = "give that service certificates, or another pool";
                 report(reader, &path, &format!("the clients of {of} speak no TLS and have no sessions"), fix);
+            } else if service.client_certificate.mode != ClientCertificateMode::None {
+                let reason = format!("{of} asks its clients for certificates, and gives them no sessions");
+                let fix = "give that service another pool, or let the pool know clients by something else";
+                report(reader, &path, &reason, fix);
             } else if profile.is_some_and(|profile| profile.session_lifetime_s == 0) {
                 let reason =
                     format!("{of} gives its clients no sessions: session_lifetime_s = 0 in its profile");

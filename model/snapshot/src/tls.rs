@@ -2,6 +2,7 @@
 
 mod clients;
 mod fit;
+mod strict;
 
 pub use clients::{
     ClientCertificate, ClientCertificateHeaders, ClientCertificateMode, PkiProfile, Unchecked,

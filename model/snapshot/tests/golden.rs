@@ -40,6 +40,7 @@ fn problems(text: &str) -> String {
 //= test TLS-CHECK-03
 //= test TLS-PASS-CHECK-01
 //= test TLS-CLIENT-CHECK-01
+//= test TLS-HTTPS-02
 #[test]
 fn every_bad_document_gets_exactly_its_list_of_problems() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

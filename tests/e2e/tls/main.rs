@@ -10,6 +10,8 @@ mod identity;
 mod idle;
 mod persistence;
 mod resumption;
+mod strict;
+mod undumped;
 mod visitors;
 
 use std::net::SocketAddr;

@@ -13,6 +13,7 @@ use crate::service::{Protocol, VirtualService};
 //= TLS-CHECK-01
 pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     super::clients::find(reader, snapshot);
+    super::strict::find(reader, snapshot);
     if snapshot.ticket_key.len() > limits::TICKET_KEYS_MAX {
         let (got, max) = (snapshot.ticket_key.len(), limits::TICKET_KEYS_MAX);
         report(reader, "ticket_key", &format!("{got} keys, at most {max} are taken"), "remove the oldest");
