@@ -162,6 +162,7 @@ fn revocations(file: &str) -> Result<Vec<(ListFacts, CertRevocationList<'static>
 
 impl Authorities {
     /// Says whether somebody is let in who shows no certificate.
+    //= TLS-CLIENT-02
     fn takes_strangers(&self) -> bool {
         self.asked.mode == ClientCertificateMode::Request
     }

@@ -187,6 +187,7 @@ fn servers_are_told_who_the_client_is_and_never_what_it_says_of_itself() {
 }
 
 //= test TLS-CLIENT-03
+//= test TLS-CLIENT-CHECK-02
 #[test]
 fn lists_of_revocations_are_read_again_and_missing_or_old_ones_are_as_the_profile_says() {
     let scene = Scene::new("crl_files = [\"staff.crl\"]");
