@@ -35,6 +35,7 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
     for certificate in &mut snapshot.certificate {
         settle(&mut certificate.chain_file);
         settle(&mut certificate.key_file);
+        certificate.ocsp_file.iter_mut().for_each(&settle);
     }
     for profile in &mut snapshot.pki_profile {
         settle(&mut profile.ca_file);
@@ -88,15 +89,18 @@ pub fn no_certificates(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Pr
     let of = |(n, certificate): (usize, &Certificate)| {
         let settled = |path: &str| from_folder_of(config, path).to_string_lossy().into_owned();
         let (chain, key) = (settled(&certificate.chain_file), settled(&certificate.key_file));
-        let said = |(is_chain, reason): (bool, String)| {
-            let (field, path) = match is_chain {
-                true => ("chain_file", &certificate.chain_file),
-                false => ("key_file", &certificate.key_file),
+        let ocsp = certificate.ocsp_file.as_deref().map(settled);
+        let said = |(field, reason): (&str, String)| {
+            let path = match field {
+                "chain_file" => Some(&certificate.chain_file),
+                "key_file" => Some(&certificate.key_file),
+                _ => certificate.ocsp_file.as_ref(),
             };
+            let line = path.and_then(|path| line_with(text, path));
             let (reason, fix) = parted(reason);
-            Problem { line: line_with(text, path), path: format!("certificate[{n}].{field}"), reason, fix }
+            Problem { line, path: format!("certificate[{n}].{field}"), reason, fix }
         };
-        tls::examine(&chain, &key).into_iter().map(said).collect::<Vec<_>>()
+        tls::examine(&chain, &key, ocsp.as_deref()).into_iter().map(said).collect::<Vec<_>>()
     };
     snapshot.certificate.iter().enumerate().flat_map(of).collect()
 }

@@ -36,6 +36,25 @@ pub(super) fn handshakes(page: &mut Page, view: &View<'_>) {
         }
     });
     by_id(page, view);
+    stapled(page, view);
+}
+
+/// What authorities say of certificates.
+//= TLS-OCSP-02
+fn stapled(page: &mut Page, view: &View<'_>) {
+    page.family(
+        "forebay_tls_ocsp_next_update_seconds",
+        Kind::Gauge,
+        "",
+        "When what its authority says of a certificate (ocsp_file) is too old, in seconds since 1970; clients are shown the certificate without it from then on.",
+    );
+    each_service(view, |service| {
+        let Some(secure) = &service.tls else { return };
+        for (certificate, until) in secure.front().stapled() {
+            let labels = [("virtual_service", service.name.as_str()), ("certificate", certificate)];
+            page.sample(&labels, until.max(0).cast_unsigned());
+        }
+    });
 }
 
 /// Sessions of clients that take no tickets.

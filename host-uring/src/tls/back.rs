@@ -82,7 +82,7 @@ impl Back {
             },
         };
         //= TLS-SERVER-CERT-01
-        let own = wanted.certificate.as_ref().map(|Certificate { name, chain_file, key_file }| {
+        let own = wanted.certificate.as_ref().map(|Certificate { name, chain_file, key_file, .. }| {
             files::load(chain_file, key_file).map_err(|why| {
                 problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}")))
             })

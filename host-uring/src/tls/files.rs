@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, SignatureAlgorithm};
 use zeroize::Zeroize;
 
+use super::ocsp;
 use super::x509::{self, Facts};
 use crate::control::undumped::leave_no_image;
 use crate::limits::{CERTIFICATE_CHAIN_MAX, CERTIFICATE_FILE_BYTES_MAX};
@@ -48,6 +49,50 @@ pub(super) struct Loaded {
     pub facts: Facts,
     /// The key is no RSA key: signing with it costs little.
     pub is_cheap: bool,
+    /// The same with what its authority says of it.
+    pub stapled: Option<Stapled>,
+}
+
+/// A certificate with its key and what its authority says of it.
+#[derive(Clone, Debug)]
+pub(super) struct Stapled {
+    /// Chain, key and answer.
+    pub key: Arc<CertifiedKey>,
+    /// Seconds since 1970 until which the answer is good.
+    pub until: i64,
+}
+
+impl Loaded {
+    /// What a client is shown now: with what the authority says as long as that is good.
+    //= TLS-OCSP-01
+    pub fn shown(&self) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some(stapled) if unix_s() <= stapled.until => &stapled.key,
+            _ => &self.key,
+        }
+    }
+
+    /// Reads what the authority says of it, from a file. An answer that is too old is told, and shown to nobody.
+    ///
+    /// # Errors
+    /// Why it is no answer about this certificate, with the file and the remedy.
+    //= TLS-OCSP-02
+    pub fn staple(&mut self, file: &str) -> Result<(), String> {
+        let said = |why: &str| format!("ocsp_file {file}: {why}");
+        let (answer, _) = read(file, CERTIFICATE_FILE_BYTES_MAX).map_err(|why| said(&why))?;
+        let until = ocsp::read(&answer, &self.key.cert[0]).map_err(said)?.unwrap_or(i64::MAX);
+        if until < unix_s() {
+            tracing::warn!(
+                event = "OCSP_TOO_OLD",
+                file,
+                "what an authority says of a certificate should have been fetched anew by now; clients are shown the certificate without"
+            );
+        }
+        let mut key = CertifiedKey::clone(&self.key);
+        key.ocsp = Some(answer);
+        self.stapled = Some(Stapled { key: Arc::new(key), until });
+        Ok(())
+    }
 }
 
 /// What tells `path` from what it was.
@@ -77,10 +122,16 @@ pub(super) fn load(chain_file: &str, key_file: &str) -> Result<Loaded, Vec<Strin
     }
 }
 
-/// What is wrong with a certificate or its key: whether it is the chain's file, and why, with the remedy.
-pub fn examine(chain_file: &str, key_file: &str) -> Vec<(bool, String)> {
-    let problems = load(chain_file, key_file).err().unwrap_or_default();
-    problems.into_iter().map(|why| (why.starts_with("chain_file"), why)).collect()
+/// What is wrong with a certificate, its key, or what its authority says of it: which setting names the file, and why,
+/// with the remedy.
+pub fn examine(chain_file: &str, key_file: &str, ocsp_file: Option<&str>) -> Vec<(&'static str, String)> {
+    let loaded = load(chain_file, key_file).and_then(|mut loaded| match ocsp_file {
+        Some(file) => loaded.staple(file).map_err(|why| vec![why]),
+        None => Ok(()),
+    });
+    let keys = ["chain_file", "key_file", "ocsp_file"];
+    let of = |why: String| Some((keys.into_iter().find(|key| why.starts_with(key))?, why));
+    loaded.err().into_iter().flatten().filter_map(of).collect()
 }
 
 fn pair(
@@ -106,7 +157,7 @@ fn pair(
         }
         Err(why) => return Err(format!("chain_file {chain_file}: its certificate cannot be used: {why}")),
     }
-    Ok(Loaded { key: Arc::new(key), facts, is_cheap })
+    Ok(Loaded { key: Arc::new(key), facts, is_cheap, stapled: None })
 }
 
 fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {

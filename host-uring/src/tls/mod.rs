@@ -12,6 +12,7 @@ mod ids;
 mod judge;
 mod known;
 mod lane;
+mod ocsp;
 mod reach;
 mod remembered;
 mod secured;

@@ -41,6 +41,8 @@ pub struct Wanted {
 pub struct Front {
     wanted: Wanted,
     files: Vec<(PathBuf, Option<Signature>)>,
+    /// Until when what an authority says of each certificate is good, seconds since 1970.
+    stapled: Vec<Option<i64>>,
     pub(super) config: Arc<ServerConfig>,
     tickets: Option<Arc<Tickets>>,
     /// Sessions by ID; none without tickets.
@@ -61,13 +63,22 @@ impl Front {
         let mut loaded = Vec::new();
         let mut problems = Vec::new();
         for certificate in &wanted.certificates {
-            let Certificate { name, chain_file, key_file } = certificate;
+            let Certificate { name, chain_file, key_file, ocsp_file } = certificate;
             // Before they are read: what changes meanwhile is seen to be new.
             files.extend(
                 [chain_file, key_file]
+                    .into_iter()
+                    .chain(ocsp_file)
                     .map(|file| (PathBuf::from(file), files::signature(Path::new(file)).ok())),
             );
-            match files::load(chain_file, key_file) {
+            let stapled = files::load(chain_file, key_file).and_then(|mut one| {
+                match ocsp_file {
+                    Some(file) => one.staple(file).map_err(|why| vec![why])?,
+                    None => {}
+                }
+                Ok(one)
+            });
+            match stapled {
                 Ok(one) => loaded.push(one),
                 Err(why) => problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}"))),
             }
@@ -87,6 +98,7 @@ impl Front {
             }
         };
         let (true, Some(verifier)) = (problems.is_empty(), verifier) else { return Err(problems) };
+        let stapled = loaded.iter().map(|one| one.stapled.as_ref().map(|stapled| stapled.until)).collect();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(&wanted.profile))
             .map_err(|why| vec![format!("tls_profile \"{}\": {why}", wanted.profile.name)])?
@@ -114,6 +126,7 @@ impl Front {
         Ok(Front {
             wanted: wanted.clone(),
             files,
+            stapled,
             config: Arc::new(config),
             tickets,
             sessions,
@@ -136,6 +149,12 @@ impl Front {
     /// Sessions by ID that are kept, and how many of them went before their time.
     pub fn sessions_by_id(&self) -> (u64, u64) {
         self.sessions.as_ref().map_or((0, 0), |kept| kept.counts())
+    }
+
+    /// Until when what authorities say of its certificates is good, seconds since 1970, with the certificate's name.
+    pub fn stapled(&self) -> impl Iterator<Item = (&str, i64)> {
+        let names = self.wanted.certificates.iter().map(|certificate| certificate.name.as_str());
+        names.zip(&self.stapled).filter_map(|(name, until)| Some((name, (*until)?)))
     }
 
     /// Says whether this is what the document wants, and the files are what they were when they were read.
@@ -239,7 +258,7 @@ impl ResolvesServerCert for Shown {
         let mut fit = self.of(hello.server_name());
         // With one that does not suit, the library finds out itself, and says so in its own words.
         let one = fit.find(suits).or_else(|| self.of(hello.server_name()).next());
-        one.map(|one| Arc::clone(&one.key))
+        one.map(|one| Arc::clone(one.shown()))
     }
 }
 

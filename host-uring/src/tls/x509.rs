@@ -141,7 +141,7 @@ fn unix_s(time: Time) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rustls::pki_types::pem::PemObject;
 
@@ -161,7 +161,7 @@ mod tests {
         UCjgH+4=\n\
         -----END CERTIFICATE-----\n";
 
-    fn site() -> CertificateDer<'static> {
+    pub fn site() -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(SITE.as_bytes()).expect("a certificate")
     }
 

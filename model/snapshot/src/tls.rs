@@ -22,6 +22,8 @@ section! {
         chain_file: String, is rules::path;
         /// The certificate's key (ECDSA, Ed25519 or RSA), a file in PEM form that the engine's user may read and nobody else's may.
         key_file: String, is rules::path;
+        /// What its authority says of it, an answer of OCSP in DER form, shown to clients that ask for it; whoever fetches it writes it anew before it is too old.
+        ocsp_file: Option<String> = None, is rules::path_if_given;
     }
 
     /// A key of session tickets. The first one seals, all of them open; without any, each engine makes keys of its own.
