@@ -88,8 +88,8 @@ pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<Identity> {
     };
     let time = |time: Time| time.to_date_time().to_string().into();
     Some(Identity {
-        subject: shown(tbs.subject()),
-        issuer: shown(tbs.issuer()),
+        subject: shown(tbs.subject())?,
+        issuer: shown(tbs.issuer())?,
         serial: hexadecimal(serial),
         fingerprint: hexadecimal(digest(&SHA256, certificate).as_ref()),
         not_before: time(tbs.validity().not_before),
@@ -98,13 +98,15 @@ pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<Identity> {
 }
 
 /// A name as text in which nothing is left that a header field could not have: control characters are escaped by the
-/// library, and so is a blank at its end, as a blank.
-fn shown(name: &Name) -> Box<str> {
-    let text = name.to_string();
-    match text.strip_suffix("\\ ") {
+/// library, and so is a blank at its end, as a blank. `None`: it cannot be written.
+fn shown(name: &Name) -> Option<Box<str>> {
+    let mut text = String::new();
+    // What clients send is no reason to panic, as `to_string` would.
+    write!(text, "{name}").ok()?;
+    Some(match text.strip_suffix("\\ ") {
         Some(rest) => format!("{rest}\\20").into(),
         None => text.into(),
-    }
+    })
 }
 
 fn hexadecimal(bytes: &[u8]) -> Box<str> {
