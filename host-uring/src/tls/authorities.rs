@@ -243,7 +243,7 @@ impl ClientCertVerifier for Authorities {
     ) -> Result<ClientCertVerified, Error> {
         match self.judge(certificate, others, now) {
             // Who is let in has to be somebody whom the log and servers can be told of.
-            Ok(()) if x509::facts(certificate).is_some() => Ok(ClientCertVerified::assertion()),
+            Ok(()) if x509::identity(certificate).is_some() => Ok(ClientCertVerified::assertion()),
             Ok(()) => Err(CertificateError::BadEncoding.into()),
             Err(why) => Err(refusal(why).into()),
         }
