@@ -32,7 +32,9 @@ fn said(tree: &Tree, monitor: &HealthMonitor) -> Option<String> {
             .config()
             .err()
             .map(|why| why.to_string()),
-        HealthMonitor::Tcp(_) | HealthMonitor::Http(_) | HealthMonitor::Udp(_) => None,
+        HealthMonitor::Tcp(_) | HealthMonitor::Http(_) | HealthMonitor::Udp(_) | HealthMonitor::Grpc(_) => {
+            None
+        }
     };
     why.map(|why| format!("health_monitor \"{}\": {why}", monitor.name()))
 }

@@ -1,6 +1,6 @@
 //! Monitors of the document as `forebay-health` knows them.
 
-use forebay_health::{External, Http, Kind, Monitor, StatusSet, Tcp, Timing, Udp};
+use forebay_health::{External, Grpc, Http, Kind, Monitor, StatusSet, Tcp, Timing, Udp};
 use forebay_snapshot::HealthMonitor;
 use forebay_snapshot::health::StatusRange;
 
@@ -19,6 +19,7 @@ pub fn monitor(from: &HealthMonitor) -> Monitor {
             response: bytes(&udp.expect),
             maintenance_response: bytes(&udp.maintenance_match),
         }),
+        HealthMonitor::Grpc(grpc) => Kind::Grpc(Grpc { service: grpc.service.clone().unwrap_or_default() }),
         HealthMonitor::Ping(_) => Kind::Ping,
         HealthMonitor::External(external) => Kind::External(External { command: external.command.clone() }),
     };

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use forebay_http::grpc;
 use forebay_http::h1::RequestHead;
 use forebay_http::h1::write::{self, Answer, FieldEdit};
 
@@ -27,6 +28,8 @@ pub struct Saying<'a> {
     pub content: Option<&'a [u8]>,
     /// The content's type; none: HTML.
     pub content_type: Option<&'a [u8]>,
+    /// It is said to a client of gRPC, by this status and without content.
+    pub grpc: Option<grpc::Status>,
 }
 
 /// Says it to the client, as answer to `request` if one was read. Gives whether all of it was written.
@@ -49,7 +52,13 @@ pub async fn say<R: Rt>(
         fields[count] = FieldEdit::Set { name: b"Location", value };
         count += 1;
     }
-    if saying.content.is_some() {
+    //= GRPC-STATUS-01
+    if let Some(status) = saying.grpc {
+        let value = status.number().as_bytes();
+        fields[count] = FieldEdit::Set { name: b"Content-Type", value: b"application/grpc" };
+        fields[count + 1] = FieldEdit::Set { name: b"Grpc-Status", value };
+        count += 2;
+    } else if saying.content.is_some() {
         let value = saying.content_type.unwrap_or(b"text/html; charset=utf-8");
         fields[count] = FieldEdit::Set { name: b"Content-Type", value };
         count += 1;
@@ -64,7 +73,10 @@ pub async fn say<R: Rt>(
         Some(request) => Answer::to(request, saying.status),
         None => Answer::error(saying.status),
     };
-    let answer = Answer { keep_alive: saying.keep, fields: used, content: saying.content, ..base };
+    let answer = match saying.grpc {
+        None => Answer { keep_alive: saying.keep, fields: used, content: saying.content, ..base },
+        Some(_) => Answer { status: 200, keep_alive: saying.keep, fields: used, content: Some(b""), ..base },
+    };
     let written = gather.text(|own| write::answer(&answer, own));
     if written.is_err() {
         return false;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use forebay_core::Verdict;
 use forebay_core::id::ServerIndex;
 use forebay_core::retry::{self, Attempt, Retry, Sent};
+use forebay_http::grpc;
 use forebay_http::h1::Method;
 
 use super::answer::Saying;
@@ -23,10 +24,10 @@ use super::tunnel::{Carried, End, Tunnel};
 use super::view::{View, client_of};
 use super::wait::{Patience, beside};
 use super::work::{Head, Work};
-use crate::rt::{Rt, Stream};
+use crate::rt::{Now, Rt, Stream};
 use crate::upstream::ServerConn;
 use crate::upstream::h2::Link;
-use crate::worker::{Generation, Route, TimeOuts};
+use crate::worker::{Generation, Route, Service, TimeOuts};
 
 /// What the log says of what was cut.
 const GRACE_OVER: &str = "cut: the grace of its disabled or failed server is over";
@@ -68,7 +69,7 @@ pub async fn exchange<R: Rt>(
 ) -> Outcome {
     let worker = &client.worker;
     let service = client.service(plan);
-    let patience = Patience::until(TimeOuts::at(work.trace.begin, service.time_outs.total));
+    let patience = patience(head, service, work.trace.begin);
     if !service.websockets {
         head.request.upgrade = None;
     }
@@ -102,6 +103,18 @@ pub async fn exchange<R: Rt>(
         }
     }
     ended.outcome
+}
+
+/// How long a request may take: as the service says, or as it says itself if that is less.
+//= GRPC-DEADLINE-01
+fn patience(head: &Head, service: &Service, begin: Now) -> Patience {
+    let total = TimeOuts::at(begin, service.time_outs.total);
+    let (bytes, request) = (head.bytes.filled(), &head.request);
+    let own = match grpc::is_request(bytes, request) {
+        true => grpc::timeout_us(bytes, request),
+        false => None,
+    };
+    Patience::until(own.map_or(total, |us| total.min(Now(begin.0.saturating_add(us)))))
 }
 
 /// Sends a request to one server after another, until one answers or none is left.

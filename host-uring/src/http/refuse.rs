@@ -3,6 +3,7 @@
 use forebay_core::lb::FailAction;
 use forebay_core::policy::End;
 use forebay_core::{Refusal, Verdict};
+use forebay_http::grpc;
 
 use super::answer::{Saying, say};
 use super::client::Client;
@@ -44,6 +45,7 @@ pub(super) async fn failed_by<R: Rt>(
     patience: Patience,
 ) -> Ended {
     let saying = match action {
+        FailAction::CloseConnection if is_call(head) => Saying { status: 503, ..Saying::default() },
         FailAction::CloseConnection => return Ended::with(Outcome::Close),
         FailAction::LocalResponse { status, body } => Saying {
             status: *status,
@@ -140,7 +142,10 @@ pub(super) async fn refused<R: Rt>(
         }
         Verdict::Close => {
             work.trace.ended("no server can serve, and the pool closes then");
-            return Ended::with(Outcome::Close);
+            if !is_call(head) {
+                return Ended::with(Outcome::Close);
+            }
+            503
         }
         _ => {
             work.trace.ended("another site should serve");
@@ -158,6 +163,13 @@ pub(super) async fn refused<R: Rt>(
     }
 }
 
+/// Says whether a request is a call of gRPC. Its connection carries others' calls as well: it is told of a failure, where
+/// another request's connection would be closed.
+//= GRPC-STATUS-01
+fn is_call(head: &Head) -> bool {
+    grpc::is_request(head.bytes.filled(), &head.request)
+}
+
 /// Answers in place of a server; keeps the connection if the request had no content.
 pub(super) async fn answer<R: Rt>(
     client: &Client<R>,
@@ -172,8 +184,13 @@ pub(super) async fn answer<R: Rt>(
     let more = requests_max == 0 || client.requests.get() < requests_max;
     let keep = request.keep_alive && !request.framing.has_content() && more && !client.is_leaving();
     // The time for the whole request may be over; the answer that says so gets time of its own.
-    let patience = if patience.is_over(client.worker.rt.now()) { Patience::endless() } else { patience };
-    let saying = Saying { keep, ..saying };
+    let late = patience.is_over(client.worker.rt.now());
+    let patience = if late { Patience::endless() } else { patience };
+    let grpc = is_call(head).then(|| match late {
+        true => grpc::Status::DeadlineExceeded,
+        false => grpc::Status::of_http(saying.status),
+    });
+    let saying = Saying { keep, grpc, ..saying };
     let said = say(client, plan, Some(request), saying, &mut work.to_client, &mut work.trace, patience).await;
     let outcome = match (said, keep) {
         (true, true) => Outcome::Keep,

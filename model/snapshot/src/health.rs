@@ -17,6 +17,8 @@ by_type! {
         Https(HttpsMonitor) = "https",
         /// A datagram is sent and its answer judged.
         Udp(UdpMonitor) = "udp",
+        /// The server's own health service is asked by gRPC.
+        Grpc(GrpcMonitor) = "grpc",
         /// An ICMP echo request is sent.
         Ping(PingMonitor) = "ping",
         /// A command is run.
@@ -44,6 +46,7 @@ impl HealthMonitor {
             Self::Http(monitor) => monitor.port,
             Self::Https(monitor) => monitor.port,
             Self::Udp(monitor) => monitor.port,
+            Self::Grpc(monitor) => monitor.port,
             Self::External(monitor) => monitor.port,
             Self::Ping(_) => None,
         }
@@ -85,7 +88,7 @@ impl HealthMonitor {
         match self {
             Self::Http(monitor) => http_probe!(monitor),
             Self::Https(monitor) => http_probe!(monitor),
-            Self::Tcp(_) | Self::Udp(_) | Self::Ping(_) | Self::External(_) => None,
+            Self::Tcp(_) | Self::Udp(_) | Self::Grpc(_) | Self::Ping(_) | Self::External(_) => None,
         }
     }
 }
@@ -181,6 +184,14 @@ monitors! {
         expect: Option<String> = None, is rules::sought_if_given;
         /// A text there that means maintenance.
         maintenance_match: Option<String> = None, is rules::sought_if_given;
+    }
+
+    /// `grpc.health.v1.Health/Check` is called over HTTP/2 in clear text; SERVING is a success.
+    pub struct GrpcMonitor {
+        /// The port that is probed; absent: the server's own.
+        port: Option<u16> = None, in 1..=65_535;
+        /// The service that is asked about; absent: the server as a whole.
+        service: Option<String> = None, is rules::sought_if_given;
     }
 
     /// An ICMP echo request is sent; its answer is a success.

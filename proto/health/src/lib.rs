@@ -24,7 +24,7 @@ pub mod probe;
 pub mod server;
 pub mod verdict;
 
-pub use monitor::{External, Http, Kind, Monitor, Problem, StatusSet, Tcp, Timing, Udp};
+pub use monitor::{External, Grpc, Http, Kind, Monitor, Problem, StatusSet, Tcp, Timing, Udp};
 pub use passive::{Passive, PassiveRule, Traffic};
 pub use probe::{Attempt, Outcome, Probe, ProbeState};
 pub use server::{Action, Event, ServerHealth, State, Why};

@@ -64,6 +64,8 @@ pub enum Kind {
     Http(Http),
     /// Sends a datagram; see [`Udp`].
     Udp(Udp),
+    /// Asks the server's own health service by gRPC.
+    Grpc(Grpc),
     /// Sends an ICMP echo request; its answer is a success.
     Ping,
     /// Runs a command; its exit status decides.
@@ -90,6 +92,13 @@ pub struct Udp {
     pub response: Vec<u8>,
     /// If it occurs there, the server is in maintenance; empty: never.
     pub maintenance_response: Vec<u8>,
+}
+
+/// A gRPC monitor: `grpc.health.v1.Health/Check` has to say SERVING.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grpc {
+    /// The service that is asked about; empty: the server as a whole.
+    pub service: String,
 }
 
 /// A command that judges the server.
@@ -279,6 +288,7 @@ impl Monitor {
                     limits::MATCH_BYTES_MAX,
                 );
             }
+            Kind::Grpc(grpc) => length(&mut out, "service", grpc.service.len(), limits::MATCH_BYTES_MAX),
             Kind::Ping => {}
             Kind::External(external) => {
                 if !external.command.first().is_some_and(|program| program.starts_with('/')) {

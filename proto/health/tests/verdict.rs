@@ -364,5 +364,6 @@ fn kind_of(verdict: &Verdict) -> (u8, u16) {
         Verdict::Fail(Failure::NoMatch(_)) => (8, 0),
         Verdict::Fail(Failure::Unreachable(_) | Failure::Tls(_)) => (9, 0),
         Verdict::Fail(Failure::Command(..)) => (10, 0),
+        Verdict::Fail(Failure::Grpc(_)) => (11, 0),
     }
 }

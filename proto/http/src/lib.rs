@@ -13,6 +13,7 @@
 extern crate alloc;
 
 mod bytes;
+pub mod grpc;
 pub mod h1;
 pub mod h2;
 mod known;

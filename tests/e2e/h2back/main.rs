@@ -1,5 +1,6 @@
 //! HTTP/2 to servers, by other people's servers: the h2 crate and nghttpd.
 
+mod grpc;
 mod requests;
 mod server;
 mod sharing;

@@ -5,6 +5,7 @@
 
 mod command;
 mod datagram;
+mod grpc;
 mod ping;
 mod stream;
 
@@ -98,17 +99,30 @@ pub async fn run(
         Kind::External(_) => command::run(address, Arc::clone(monitor), place, abandon).await,
         Kind::Ping => {
             let short = AtomicBool::new(false);
-            let verdict = tokio::select! {
-                verdict = ping::talk(address, &short) => Some(verdict),
-                _ = abandon => None,
-            };
-            verdict.or_else(|| {
-                (!short.load(Ordering::Relaxed)).then(|| Verdict::Fail(Failure::TimedOut(Default::default())))
-            })
+            in_time(ping::talk(address, &short), abandon, &short).await
+        }
+        Kind::Grpc(grpc) => {
+            let short = AtomicBool::new(false);
+            in_time(grpc::talk(&ask, grpc, introduces, &short), abandon, &short).await
         }
         _ => talk(&ask, introduces, abandon).await,
     };
     verdict.and_then(Outcome::of).unwrap_or(Outcome::NotMade)
+}
+
+/// A probe's verdict, or that its time passed; `None`: something of ours was wanting until then.
+async fn in_time(
+    talking: impl Future<Output = Verdict>,
+    abandon: oneshot::Receiver<()>,
+    short: &AtomicBool,
+) -> Option<Verdict> {
+    tokio::select! {
+        verdict = talking => Some(verdict),
+        _ = abandon => {
+            let late = || Verdict::Fail(Failure::TimedOut(Default::default()));
+            (!short.load(Ordering::Relaxed)).then(late)
+        }
+    }
 }
 
 /// Sends bytes and judges what comes; `None`: the probe could not be made.

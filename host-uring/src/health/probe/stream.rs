@@ -1,7 +1,7 @@
 //! A probe over TCP: a connection, a request, a verdict.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use forebay_health::{End, Evaluator, Failure, Kind, Verdict};
 use forebay_proxy_protocol::{Version, write_own};
@@ -13,6 +13,22 @@ use super::{Ask, Stage, said, wait_for_our_own};
 use crate::limits::is_shortage;
 use crate::tls::{self, server_name};
 
+/// Connects; `short` says whether something of ours is wanting.
+pub(super) async fn open(ask: &Ask, short: &AtomicBool) -> Result<TcpStream, Failure> {
+    let stream = loop {
+        match TcpStream::connect(ask.address).await {
+            Ok(stream) => break stream,
+            Err(error) if is_shortage(&error) => wait_for_our_own(ask.address, &error, short).await,
+            Err(error) => return Err(Failure::Connect(said(&error))),
+        }
+    };
+    short.store(false, Ordering::Relaxed);
+    // A probe's port is not kept in TIME_WAIT: with many servers and short intervals these would use up the ports.
+    let _ = stream.set_zero_linger();
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
 /// Talks until there is a verdict; `stage` says how far it has come.
 pub async fn talk(
     ask: &Ask,
@@ -20,23 +36,16 @@ pub async fn talk(
     evaluator: &mut Evaluator,
     stage: &Stage,
 ) -> Verdict {
-    let mut stream = loop {
-        match TcpStream::connect(ask.address).await {
-            Ok(stream) => break stream,
-            Err(error) if is_shortage(&error) => wait_for_our_own(ask.address, &error, &stage.short).await,
-            Err(error) => return Verdict::Fail(Failure::Connect(said(&error))),
-        }
+    let mut stream = match open(ask, &stage.short).await {
+        Ok(stream) => stream,
+        Err(failure) => return Verdict::Fail(failure),
     };
-    stage.short.store(false, Ordering::Relaxed);
-    // A probe's port is not kept in TIME_WAIT: with many servers and short intervals these would use up the ports.
-    let _ = stream.set_zero_linger();
-    let _ = stream.set_nodelay(true);
     //= L4-PROXY-03
     let header = introduces.map_or(&[][..], write_own);
     let request = match &ask.monitor.kind {
         Kind::Tcp(tcp) => tcp.request.clone(),
         Kind::Http(http) => http.request_bytes(&ask.host),
-        Kind::Udp(_) | Kind::Ping | Kind::External(_) => Vec::new(),
+        Kind::Udp(_) | Kind::Grpc(_) | Kind::Ping | Kind::External(_) => Vec::new(),
     };
     let Some(secure) = &ask.secure else {
         return exchange(stream, &[header, &request].concat(), evaluator).await;

@@ -209,6 +209,7 @@ impl<R: Rt> Part<R> {
 
     /// Ends a request whose content `decoder` has read to its end, with its trailers.
     //= H2BACK-CONV-01
+    //= GRPC-CARRY-01
     pub fn finish(&self, decoder: &Decoder) {
         let mut state = self.trunk.state.borrow_mut();
         let id = state.id(self.at);

@@ -1,6 +1,7 @@
 //! Judges what a probed server sends, byte by byte as it arrives.
 
 pub mod command;
+pub mod grpc;
 pub mod http;
 pub mod tcp;
 pub mod udp;
@@ -56,6 +57,8 @@ pub enum Failure {
     Status(u16, Excerpt),
     /// The expected text does not occur where it is looked for.
     NoMatch(Excerpt),
+    /// The server's own health service does not say that it serves; the text is what it says.
+    Grpc(String),
     /// A command that did not end well; the excerpt shows what it had printed.
     Command(Exit, Excerpt),
 }
@@ -73,6 +76,7 @@ impl fmt::Display for Failure {
             Self::NotHttp(seen) => write!(f, "not an HTTP answer: {seen}"),
             Self::Status(status, seen) => write!(f, "status {status} is not expected: {seen}"),
             Self::NoMatch(seen) => write!(f, "the expected text is not in the first 2 KB: {seen}"),
+            Self::Grpc(why) => write!(f, "gRPC health check: {why}"),
             Self::Command(exit, seen) if seen.is_empty() => write!(f, "{exit} and printed nothing"),
             Self::Command(exit, seen) => write!(f, "{exit} and printed {seen}"),
         }
@@ -109,7 +113,8 @@ impl fmt::Display for Excerpt {
 
 /// Judges the answer to one probe that sends bytes and gets bytes. Its memory is bounded by [`WINDOW_BYTES`].
 ///
-/// Ping and commands have no such answer: [`crate::ping::is_reply`] and [`command::Evaluator`] judge them.
+/// gRPC, ping and commands have no such answer: [`grpc::judge`], [`crate::ping::is_reply`] and [`command::Evaluator`] judge
+/// them.
 #[derive(Clone, Debug)]
 pub enum Evaluator {
     /// For a TCP monitor.
@@ -127,7 +132,7 @@ impl Evaluator {
             Kind::Tcp(tcp) => Some(Self::Tcp(tcp::Evaluator::new(tcp))),
             Kind::Http(http) => Some(Self::Http(http::Evaluator::new(http))),
             Kind::Udp(udp) => Some(Self::Udp(udp::Evaluator::new(udp))),
-            Kind::Ping | Kind::External(_) => None,
+            Kind::Grpc(_) | Kind::Ping | Kind::External(_) => None,
         }
     }
 
