@@ -72,9 +72,8 @@ impl Front {
                     .map(|file| (PathBuf::from(file), files::signature(Path::new(file)).ok())),
             );
             let stapled = files::load(chain_file, key_file).and_then(|mut one| {
-                match ocsp_file {
-                    Some(file) => one.staple(file).map_err(|why| vec![why])?,
-                    None => {}
+                if let Some(file) = ocsp_file {
+                    one.staple(file).map_err(|why| vec![why])?;
                 }
                 Ok(one)
             });
