@@ -158,6 +158,23 @@ fn sample(line: &str) -> Option<(String, Labels, f64)> {
     Some((name.to_owned(), labels, value.parse().ok()?))
 }
 
+/// Families that have no sample on the page.
+pub fn without_sample(page: &str) -> Vec<&str> {
+    let mut empty = Vec::new();
+    for line in page.lines() {
+        match line.strip_prefix("# ") {
+            Some(told) => empty.extend(told.strip_prefix("TYPE ").and_then(|rest| rest.split(' ').next())),
+            None => {
+                let last = empty.last().is_some_and(|family| line.starts_with(family));
+                if last {
+                    empty.pop();
+                }
+            }
+        }
+    }
+    empty
+}
+
 /// The page's families as a table for the specification.
 pub fn reference(page: &str) -> String {
     let mut rows: Vec<[String; 5]> = Vec::new();

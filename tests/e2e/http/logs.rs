@@ -179,16 +179,26 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
     let at = lab.address();
     let pool = config::pool("web", &format!("{one_at_a_time}persistence = \"p\""), &[server.address]);
     let rule = "[[virtual_service.rules]]\nname = \"shut\"\nwhen = { path = { equals = [\"/shut\"] } }\nthen = [{ respond = { status = 403 } }]\n";
-    // One whose clients speak TLS, for the fields that only they have.
+    // One whose clients speak TLS and show certificates, for the fields that only they have.
     pki::authority(lab.folder(), "ca");
     pki::certificate(lab.folder(), "app", "ca", pki::EC, "DNS:app.test", 2);
+    pki::certificate(lab.folder(), "anna", "ca", pki::EC, "DNS:anna", 2);
+    let clients = "[[pki_profile]]\nname = \"staff\"\nca_file = \"ca.pem\"\n";
     let secure = lab.address();
     let second = format!(
-        "[[virtual_service]]\nname = \"secure\"\nlisten = [\"{secure}\"]\npool = \"web\"\ncertificates = [\"app\"]\n"
+        "[[virtual_service]]\nname = \"secure\"\nlisten = [\"{secure}\"]\npool = \"web\"\ncertificates = [\"app\"]\nclient_certificate = {{ mode = \"request\", pki_profile = \"staff\" }}\n"
     );
     let certificate = pki::section("app");
-    let text =
-        [config::COOKIE_KEY, &config::service("web", at), rule, &second, &certificate, &pool, &profile];
+    let text = [
+        config::COOKIE_KEY,
+        &config::service("web", at),
+        rule,
+        &second,
+        &certificate,
+        clients,
+        &pool,
+        &profile,
+    ];
     let engine = lab.engine_with(&text.concat(), Options { workers: 1, ..Options::default() });
 
     let request = "POST /count?x=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n";
@@ -203,7 +213,8 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
     wire::exchange(at, "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: none\r\n\r\n").unwrap();
     assert_eq!(Client::new(at).get_once("/shut").unwrap().status, 403);
     let curl = Command::new(bin::foreign("curl", "curl"))
-        .args(["--silent", "--fail", "--max-time", "20", "--cacert", "ca.pem", "--resolve"])
+        .args(["--silent", "--fail", "--max-time", "20", "--cacert", "ca.pem"])
+        .args(["--cert", "anna.pem", "--key", "anna.key", "--resolve"])
         .args([
             &format!("app.test:{}:{}", secure.port(), secure.ip()),
             &format!("https://app.test:{}/tls", secure.port()),

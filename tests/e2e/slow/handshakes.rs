@@ -98,8 +98,10 @@ fn a_flood_of_handshakes_hardly_slows_others() {
         "healthy p99: {quiet:?} alone, {attacked:?} in a flood of {rates:.0?} handshakes a second, {AT_ONCE} at once, of {one:?} each"
     );
     let (quiet, attacked): (Duration, Duration) = (median(quiet), median(attacked));
-    // Where requests are faster than handshakes, a request that comes in the midst of one waits for that.
-    let most = (quiet * 2).max(quiet + 3 * one);
+    // Where requests are faster than handshakes, a request that comes in the midst of one waits for that. On a machine that
+    // has other things to do as well some milliseconds say nothing.
+    let floor = if std::env::var_os("FOREBAY_LONG").is_some() { Duration::ZERO } else { ms(5) };
+    let most = (quiet * 2).max(quiet + 3 * one).max(floor);
     assert!(attacked <= most, "p99 {attacked:?} under attack, {quiet:?} without, {one:?} for a handshake");
     assert!(rates.iter().all(|rate| *rate > 20.0), "that is no flood: {rates:?}");
 }
