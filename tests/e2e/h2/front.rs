@@ -6,6 +6,8 @@ use std::process::Command;
 use forebay_e2e::pki::{self, EC};
 use forebay_e2e::{Demo, Engine, Lab, Options, Origin, bin, config};
 
+use crate::raw::{DATA, END, RESET, Raw, get};
+
 const PROFILE: &str = "[[http_profile]]\nname = \"two\"\nhttp2 = true\n";
 
 /// A service in clear text and one over TLS before the same two servers, with a cookie.
@@ -145,4 +147,47 @@ fn a_cut_answer_resets_its_stream_and_the_connection_serves_the_next() {
     assert_eq!(std::fs::read(lab.folder().join("whole")).expect("a file"), b"whole");
     let cut = engine.log_lines(1, |line| line["uri_path"] == "/cut");
     assert_eq!(cut[0]["request_state"], "the server closed the connection in the middle of the answer");
+}
+
+//= test H2-HOST-03
+#[test]
+fn a_cut_answer_ends_with_a_reset_and_never_as_if_it_were_whole() {
+    let lab = Lab::new();
+    let [at, server] = lab.addresses();
+    let _server = Origin::start(server, |mut wire, _| {
+        let head = wire.head()?;
+        wire.send(match head.split(' ').nth(1) {
+            Some("/length") => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello",
+            Some("/between-chunks") => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            Some("/in-a-chunk") => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello",
+            _ => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        })
+    });
+    let text = format!(
+        "{PROFILE}{}{}",
+        config::service_with("web", at, "http_profile = \"two\""),
+        config::pool("web", "", &[server]),
+    );
+    let _engine = lab.engine_with(&text, Options { workers: 1, ..Options::default() });
+    let mut raw = Raw::connect(at, &[]).expect("the engine listens");
+    let paths = ["/length", "/between-chunks", "/in-a-chunk", "/whole"];
+    for (stream, path) in (1..).step_by(2).zip(paths) {
+        raw.send(get(stream, path)).expect("it is heard");
+        let mut came = Vec::new();
+        let last = loop {
+            let frame = raw.next().unwrap_or_else(|e| panic!("{path}: {e}"));
+            if frame.is(DATA, stream) {
+                came.extend_from_slice(&frame.payload);
+            }
+            if frame.is(RESET, stream) || (frame.stream == stream && frame.flags & END != 0) {
+                break frame;
+            }
+        };
+        assert_eq!(String::from_utf8_lossy(&came), "hello", "{path}");
+        match path {
+            "/whole" => assert_eq!(last.kind, DATA),
+            // INTERNAL_ERROR.
+            _ => assert_eq!((last.kind, last.payload), (RESET, vec![0, 0, 0, 2]), "{path}"),
+        }
+    }
 }

@@ -9,3 +9,4 @@ mod server;
 mod sockets;
 mod streams;
 mod through;
+mod urgency;

@@ -1,6 +1,10 @@
 //! WebSocket over HTTP/2 (RFC 8441) through the engine: the stream is a tunnel to an upgraded connection of HTTP/1.1.
 
-use forebay_e2e::{Lab, Options, Origin, config};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use forebay_e2e::{Lab, Options, Origin, Wire, config};
 
 use crate::raw::{DATA, END, HEADERS, RESET, Raw, SETTINGS, WHOLE, fields, frame};
 
@@ -13,8 +17,8 @@ const CONNECT: [(&str, &str); 6] = [
     ("sec-websocket-version", "13"),
 ];
 
-/// Accepts an upgrade and sends everything back until its client ends.
-fn echoes(mut wire: forebay_e2e::Wire) -> std::io::Result<()> {
+/// Accepts an upgrade and sends everything back until its client ends, which it counts.
+fn echoes(mut wire: Wire, ends: &AtomicUsize) -> std::io::Result<()> {
     let head = wire.head()?;
     assert!(head.starts_with("GET /ws HTTP/1.1\r\n"), "{head}");
     let value = |name: &str| {
@@ -27,6 +31,7 @@ fn echoes(mut wire: forebay_e2e::Wire) -> std::io::Result<()> {
     wire.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nhi")?;
     loop {
         if wire.more()? == 0 {
+            ends.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
         let came = wire.ahead().to_vec();
@@ -40,7 +45,9 @@ fn echoes(mut wire: forebay_e2e::Wire) -> std::io::Result<()> {
 fn a_stream_is_a_tunnel_to_an_upgraded_server_and_ends_as_one() {
     let lab = Lab::new();
     let [at, server, plain] = lab.addresses();
-    let _server = Origin::start(server, |wire, _| echoes(wire));
+    let ends = Arc::new(AtomicUsize::new(0));
+    let count = ends.clone();
+    let _server = Origin::start(server, move |wire, _| echoes(wire, &count));
     let _plain = Origin::fixed(plain, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let rule = "[[virtual_service.rules]]\nname = \"plain\"\nwhen = { path = { equals = [\"/plain\"] } }\n\
                 then = [{ pool = \"plain\" }]\n";
@@ -82,8 +89,11 @@ fn a_stream_is_a_tunnel_to_an_upgraded_server_and_ends_as_one() {
     }
     // The client's end is the server's, and its end is told.
     raw.send(frame(DATA, END, 1, &[])).unwrap();
+    // Less than the server's own patience, which would end the tunnel as well.
+    raw.wire.patience(Duration::from_secs(10));
     let end = raw.find(|frame| frame.stream == 1 && (frame.flags & END != 0 || frame.kind == RESET)).unwrap();
     assert_eq!(end.kind, DATA);
+    assert_eq!(ends.load(Ordering::SeqCst), 1, "the server was told of the end");
     // A reset ends the other one, and only it.
     raw.send(frame(RESET, 0, 3, &8_u32.to_be_bytes())).unwrap();
     // An answer that is no upgrade must not look like one.

@@ -12,7 +12,7 @@ use forebay_e2e::{Engine, Lab, Options, Origin, Wire, bin, config, eventually};
 
 use crate::crate_client::{Sender, connect_to, content, echo, request};
 use crate::front::fronts;
-use crate::raw::{DATA, END, GOAWAY, HEADERS, RESET, Raw, WHOLE, WINDOW_UPDATE, block, frame, get};
+use crate::raw::{DATA, END, GOAWAY, HEADERS, PING, RESET, Raw, WHOLE, WINDOW_UPDATE, block, frame, get};
 
 fn text(at: SocketAddr, profile: &str, pool: &str, servers: &[SocketAddr]) -> String {
     format!(
@@ -221,6 +221,43 @@ fn is_answered(raw: &mut Raw, stream: u32) -> bool {
 
 //= test H2-HOST-06
 #[test]
+fn a_connection_that_has_had_all_its_requests_takes_leave_in_two_steps() {
+    let lab = Lab::new();
+    let demo = lab.demo("a");
+    let at = lab.address();
+    let _engine = lab.engine(&text(at, "requests_per_connection_max = 3", "", &[demo.address]));
+    let mut raw = Raw::connect(at, &[]).unwrap();
+    for stream in [1, 3] {
+        raw.send(get(stream, "/health")).unwrap();
+        assert!(is_answered(&mut raw, stream));
+        let came = raw.heard().unwrap();
+        assert!(came.iter().all(|frame| frame.kind != GOAWAY), "{came:?}");
+    }
+    raw.send(get(5, "/health")).unwrap();
+    let (mut first, mut asked, mut answered) = (None, None, false);
+    while first.is_none() || asked.is_none() || !answered {
+        let frame = raw.next().unwrap();
+        match frame.kind {
+            GOAWAY => first = Some((frame.word(0), frame.word(4))),
+            PING => asked = Some(frame.payload),
+            HEADERS => answered = frame.stream == 5,
+            _ => {}
+        }
+    }
+    assert_eq!(first, Some((u32::MAX >> 1, 0)), "nothing under way is lost");
+    // Its second step comes with the answer to the PING, or a second after the first: nothing is sent between the two here.
+    raw.send(frame(PING, END, 0, &asked.unwrap())).unwrap();
+    let second = raw.find(|frame| frame.kind == GOAWAY).unwrap();
+    assert_eq!((second.word(0), second.word(4)), (5, 0));
+    assert!(raw.find(|_| false).is_err_and(|e| e.kind() != std::io::ErrorKind::WouldBlock), "it ends");
+    // The next one begins anew.
+    let mut raw = Raw::connect(at, &[]).unwrap();
+    raw.send(get(1, "/health")).unwrap();
+    assert!(is_answered(&mut raw, 1));
+}
+
+//= test H2-HOST-06
+#[test]
 fn streams_outlive_a_reload_and_an_upgrade_and_none_is_lost() {
     let lab = Lab::new();
     let [at, first, second] = lab.addresses();
@@ -281,6 +318,7 @@ fn private_bytes(pid: u32) -> usize {
     line.split_whitespace().nth(1).and_then(|n| n.parse::<usize>().ok()).expect("a number") * 1024
 }
 
+//= test TLS-IDLE-01
 #[test]
 fn an_idle_connection_over_tls_costs_little_more_than_one_of_http_1() {
     let scene = fronts();
