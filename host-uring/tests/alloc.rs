@@ -1,5 +1,7 @@
 //! A worker in steady state allocates nothing per request.
 
+#[path = "alloc/streams.rs"]
+mod streams;
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
