@@ -136,7 +136,9 @@ fn revocations(file: &str) -> Result<Vec<(ListFacts, CertRevocationList<'static>
     let mut parts = Vec::new();
     match bytes.first() {
         // A sequence in DER form; no text begins so.
-        Some(0x30) if !bytes.starts_with(b"0-") => parts.push(CertificateRevocationListDer::from(bytes)),
+        Some(0x30) if !bytes.starts_with(b"0-") => {
+            parts.push(CertificateRevocationListDer::from(bytes.to_vec()))
+        }
         _ => {
             for (n, part) in CertificateRevocationListDer::pem_slice_iter(&bytes).enumerate() {
                 parts.push(part.map_err(|error| said(format!("part {} is no PEM: {error:?}", n + 1)))?);

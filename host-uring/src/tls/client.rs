@@ -11,12 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use forebay_snapshot::health::HttpsMonitor;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
 
 use super::judge::Unjudged;
+use super::secret::{Bytes, Misfit, PrivateKey};
 use crate::control::undumped::leave_no_image;
 use crate::limits::TLS_FILE_BYTES_MAX;
 
@@ -167,15 +170,17 @@ impl ClientProfile {
         let mut config = match &self.files.own {
             Some((certificate, key)) => {
                 let chain = certificates(CERTIFICATE, certificate)?;
-                builder.with_client_auth_cert(chain, private_key(key)?).map_err(|error| {
-                    let why = match error {
-                        rustls::Error::InconsistentKeys(_) => {
+                let certified = private_key(key)?.certifies(chain).map_err(|why| {
+                    let why = match why {
+                        Misfit::Kind => "the key is of a kind that is not used".to_owned(),
+                        Misfit::Other => {
                             format!("it is not the key of the certificate in {}", certificate.display())
                         }
-                        other => other.to_string(),
+                        Misfit::Certificate(why) => why.to_string(),
                     };
                     Unfit { key: KEY, why: format!("{}: {why}", key.display()) }
-                })?
+                })?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
             }
             None => builder.with_no_client_auth(),
         };
@@ -199,11 +204,14 @@ fn signature(files: &ClientFiles) -> Result<Signature, Unfit> {
     Ok(of)
 }
 
-/// What a file holds, which the setting `key` names.
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Unfit> {
+/// What a file holds, which the setting `key` names. It is wiped, as it may be a key.
+fn read(key: &'static str, path: &Path) -> Result<Bytes, Unfit> {
     let unfit = |why: String| Unfit { key, why: format!("{}: {why}", path.display()) };
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| unfit(error.to_string()))?;
+    let size = file.metadata().map_err(|error| unfit(error.to_string()))?.len();
+    // All of it at once: a buffer that grows would leave parts of a key behind.
+    let room = usize::try_from(size.min(TLS_FILE_BYTES_MAX)).unwrap_or(0) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(TLS_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unfit(error.to_string()))?;
     if bytes.len() as u64 > TLS_FILE_BYTES_MAX {
         return Err(unfit(format!("it has more than {TLS_FILE_BYTES_MAX} bytes")));
@@ -236,10 +244,10 @@ pub(super) fn authorities(path: &Path) -> Result<RootCertStore, Unfit> {
     Ok(store)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Unfit> {
-    // What the parser says may have a line of the file in it.
+//= TLS-KEY-03
+fn private_key(path: &Path) -> Result<PrivateKey, Unfit> {
     leave_no_image();
-    PrivateKeyDer::from_pem_slice(&read(KEY, path)?).map_err(|_| Unfit {
+    PrivateKey::of(&read(KEY, path)?).ok_or_else(|| Unfit {
         key: KEY,
         why: format!("{}: it holds no private key in PEM form without a pass phrase", path.display()),
     })

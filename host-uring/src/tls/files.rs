@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::SignatureAlgorithm;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys, SignatureAlgorithm};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::ocsp;
+use super::secret::{Bytes, Misfit, PrivateKey};
 use super::x509::{self, Facts};
 use crate::control::undumped::leave_no_image;
 use crate::limits::{CERTIFICATE_CHAIN_MAX, CERTIFICATE_FILE_BYTES_MAX};
@@ -89,7 +89,7 @@ impl Loaded {
             );
         }
         let mut key = CertifiedKey::clone(&self.key);
-        key.ocsp = Some(answer);
+        key.ocsp = Some(answer.to_vec());
         self.stapled = Some(Stapled { key: Arc::new(key), until });
         Ok(())
     }
@@ -137,26 +137,19 @@ pub fn examine(chain_file: &str, key_file: &str, ocsp_file: Option<&str>) -> Vec
 fn pair(
     chain: Vec<CertificateDer<'static>>,
     facts: Facts,
-    mut key: PrivateKeyDer<'static>,
+    key: PrivateKey,
     (chain_file, key_file): (&str, &str),
 ) -> Result<Loaded, String> {
-    let signs = any_supported_type(&key).map_err(|_| {
-        format!("key_file {key_file}: the key is of a kind that is not used; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`")
-    });
-    key.zeroize();
-    let signs = signs?;
-    let is_cheap = signs.algorithm() != SignatureAlgorithm::RSA;
-    let key = CertifiedKey::new(chain, signs);
-    match key.keys_match() {
-        // A key that cannot tell its public half is left to the first handshake.
-        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-        Err(Error::InconsistentKeys(_)) => {
-            return Err(format!(
-                "key_file {key_file}: it is not the key of the certificate in {chain_file}; name the key that the certificate was made for"
-            ));
-        }
-        Err(why) => return Err(format!("chain_file {chain_file}: its certificate cannot be used: {why}")),
-    }
+    let key = key.certifies(chain).map_err(|why| match why {
+        Misfit::Kind => format!(
+            "key_file {key_file}: the key is of a kind that is not used; make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
+        ),
+        Misfit::Other => format!(
+            "key_file {key_file}: it is not the key of the certificate in {chain_file}; name the key that the certificate was made for"
+        ),
+        Misfit::Certificate(why) => format!("chain_file {chain_file}: its certificate cannot be used: {why}"),
+    })?;
+    let is_cheap = key.key.algorithm() != SignatureAlgorithm::RSA;
     Ok(Loaded { key: Arc::new(key), facts, is_cheap, stapled: None })
 }
 
@@ -191,17 +184,17 @@ fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {
 }
 
 //= TLS-KEY-01
-fn key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
+//= TLS-KEY-03
+fn key(file: &str) -> Result<PrivateKey, String> {
     leave_no_image();
     let said = |why: &str| format!("key_file {file}: {why}");
-    let (mut bytes, mode) = read(file, CERTIFICATE_FILE_BYTES_MAX).map_err(|why| said(&why))?;
-    let key = PrivateKeyDer::from_pem_slice(&bytes);
-    bytes.zeroize();
+    let (bytes, mode) = read(file, CERTIFICATE_FILE_BYTES_MAX).map_err(|why| said(&why))?;
     if mode & EVERYBODY != 0 {
         return Err(said(&format!("everybody may read or write it (mode {mode:04o}); run chmod o= on it")));
     }
-    // What the library says of a text that is no key might quote it.
-    key.map_err(|_| said("it holds no private key without a password; write one that begins with -----BEGIN PRIVATE KEY-----"))
+    PrivateKey::of(&bytes).ok_or_else(|| {
+        said("it holds no private key without a password; write one that begins with -----BEGIN PRIVATE KEY-----")
+    })
 }
 
 /// Seconds since 1970.
@@ -210,14 +203,14 @@ pub(super) fn unix_s() -> i64 {
     i64::try_from(now).unwrap_or(i64::MAX)
 }
 
-/// What a file of at most `bytes_max` holds, and its mode.
-pub(super) fn read(path: &str, bytes_max: u64) -> Result<(Vec<u8>, u32), String> {
+/// What a file of at most `bytes_max` holds, and its mode. It is wiped, as it may be a key.
+pub(super) fn read(path: &str, bytes_max: u64) -> Result<(Bytes, u32), String> {
     let at = Path::new(path);
     let size = signature(at).map_err(|error| remedy(&error))?.0;
     let mut file = File::open(at).map_err(|error| remedy(&error))?;
     let mode = file.metadata().map_err(|error| error.to_string())?.mode() & 0o7777;
     // All of it at once: a buffer that grows would leave parts of a key behind.
-    let mut bytes = Vec::with_capacity(usize::try_from(size.min(bytes_max)).unwrap_or(0) + 1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size.min(bytes_max)).unwrap_or(0) + 1));
     let got = (&mut file).take(bytes_max + 1).read_to_end(&mut bytes);
     got.map_err(|error| error.to_string())?;
     if bytes.len() as u64 > bytes_max {

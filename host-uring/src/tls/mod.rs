@@ -15,6 +15,7 @@ mod lane;
 mod ocsp;
 mod reach;
 mod remembered;
+mod secret;
 mod secured;
 mod server;
 mod session;

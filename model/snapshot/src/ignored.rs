@@ -9,6 +9,7 @@ use forebay_core::policy::{Action, Rule};
 use crate::health::HttpsMonitor;
 use crate::persistence::Persistence;
 use crate::pool::{Algorithm, FailAction, FailKind, HashBy, Pool, RequestQueue, ServerDisable};
+use crate::profile::HttpProfile;
 use crate::read::{Reader, printable};
 use crate::service::{EscapedSlashes, VirtualService};
 use crate::{HealthMonitor, Snapshot};
@@ -39,6 +40,15 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     }
     for (index, group) in snapshot.pool_group.iter().enumerate() {
         fail_action(reader, &format!("pool_group[{index}]"), &group.fail_action);
+    }
+    for (index, profile) in snapshot.http_profile.iter().enumerate() {
+        let at = format!("http_profile[{index}]");
+        let is_set = profile.upgraded_idle_timeout_ms != HttpProfile::default().upgraded_idle_timeout_ms;
+        if is_set && !profile.websockets && !reader.is_bad(&format!("{at}.websockets")) {
+            let reason = "no connection is upgraded while websockets = false";
+            let fix = "set websockets = true, or remove it";
+            report(reader, &format!("{at}.upgraded_idle_timeout_ms"), reason, fix);
+        }
     }
     if snapshot.engine.group.is_some() && snapshot.engine.user.is_none() {
         let reason = "without engine.user the engine stays who it is";

@@ -65,20 +65,29 @@ fn a_changed_certificate_is_shown_to_new_clients_and_touches_no_connection() {
         rest.split_once("-----END").expect("its end").0.to_owned()
     };
     let first = serial();
-    // One connection that lives through it all.
+    // One connection that is used before it all and after.
     let driver = std::thread::scope(|scope| {
         let alive = scope.spawn(|| {
             scene.python(
-                "t = talk()\n\
+                "import os\n\
+                 t = talk()\n\
                  t.settimeout(20)\n\
-                 for n in range(40):\n\
+                 def ask():\n\
                  \x20   t.sendall(b'GET /health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n\
                  \x20   got = b''\n\
-                 \x20   while not got.endswith(b'ok\\n'): got += t.recv(4096)\n\
-                 \x20   time.sleep(0.05)\n\
+                 \x20   while not got.endswith(b'ok\\n'):\n\
+                 \x20       more = t.recv(4096)\n\
+                 \x20       assert more, 'it ended'\n\
+                 \x20       got += more\n\
+                 ask()\n\
+                 open('asked', 'w').close()\n\
+                 until = time.monotonic() + 60\n\
+                 while not os.path.exists('loaded') and time.monotonic() < until: time.sleep(0.01)\n\
+                 ask()\n\
                  print('alive')\n",
             )
         });
+        eventually("the client has used its connection", secs(20), || lab.folder().join("asked").exists());
         assert_eq!(scene.engine.reload()["data"]["outcome"], "unchanged", "nothing has changed");
         pki::certificate(lab.folder(), "app", "ca", EC, "DNS:app.test", 2);
         assert_eq!(scene.engine.reload()["data"]["outcome"], "loaded");
@@ -89,6 +98,7 @@ fn a_changed_certificate_is_shown_to_new_clients_and_touches_no_connection() {
         let refused = scene.engine.reload().to_string();
         assert!(refused.contains("it is not the key of the certificate in"), "{refused}");
         assert_eq!(serial(), second, "the one before goes on");
+        std::fs::write(lab.folder().join("loaded"), "").expect("the folder");
         alive.join().expect("no panic")
     });
     assert_eq!(driver, "alive\n");

@@ -10,6 +10,7 @@ mod identity;
 mod idle;
 mod persistence;
 mod resumption;
+mod secrets;
 mod stapled;
 mod strict;
 mod undumped;

@@ -14,6 +14,9 @@ use crate::visitors::{Visit, Visitors};
 /// Both versions by tickets, and TLS 1.2 by session ID.
 const HOWS: [&str; 3] = ["1.2", "1.3", "1.2-id"];
 
+/// In another order than that in which they came first: a round robin that begins anew leads each elsewhere.
+const AGAIN: [usize; 3] = [1, 0, 2];
+
 const POOL: &str = "algorithm = \"round_robin\"\nround_robin_per_engine = true\npersistence = \"session\"";
 
 struct Scene {
@@ -105,8 +108,9 @@ fn a_client_stays_with_its_server_after_new_keys_a_reload_and_an_upgrade() {
     let mut engine = scene.engine(&scene.text("", &old));
     let mut visitors = Visitors::start(&scene.lab);
     let homes = HOWS.map(|how| first(&mut visitors, how, how, scene.at));
+    assert!(homes[0] != homes[1], "a new process would lead each to the other's server: {homes:?}");
     let mut all_stay = |when: &str, with_ids: bool| {
-        for (how, home) in HOWS.iter().zip(&homes) {
+        for (how, home) in AGAIN.map(|n| (HOWS[n], &homes[n])) {
             let visit = visitors.go(how, how, scene.at);
             if !with_ids && how.ends_with("-id") {
                 assert!(!visit.is_resumed, "{when}: another process knows no session by ID");
@@ -136,9 +140,10 @@ fn keys_that_an_engine_made_go_over_to_the_next_process() {
     let mut engine = scene.engine(&scene.text("", ""));
     let mut visitors = Visitors::start(&scene.lab);
     let homes = HOWS.map(|how| first(&mut visitors, how, how, scene.at));
+    assert!(homes[0] != homes[1], "a new process would lead each to the other's server: {homes:?}");
     for round in 0..2 {
         let mut old = engine.upgrade(&Options::default());
-        for (how, home) in HOWS.iter().zip(&homes) {
+        for (how, home) in AGAIN.map(|n| (HOWS[n], &homes[n])) {
             let visit = visitors.go(how, how, scene.at);
             if how.ends_with("-id") {
                 assert!(!visit.is_resumed, "another process knows no session by ID");
@@ -147,6 +152,27 @@ fn keys_that_an_engine_made_go_over_to_the_next_process() {
             }
         }
         assert_eq!(old.process.wait(secs(20)).code(), Some(0));
+    }
+}
+
+//= test PERS-TLS-02
+#[test]
+fn who_makes_a_whole_handshake_is_a_new_client_although_its_session_was_opened() {
+    let scene = Scene::new();
+    pki::certificate(scene.lab.folder(), "app", "ca", pki::EC, "DNS:app.test,DNS:other.test", 2);
+    let engine = scene.engine(&scene.text("", ""));
+    let entries = || engine.metric("forebay_persistence_entries", &[]);
+    let mut visitors = Visitors::start(&scene.lab);
+    for (n, how) in HOWS.iter().enumerate() {
+        let home = first(&mut visitors, how, how, scene.at);
+        assert_eq!(visitors.go(how, how, scene.at), resumed(&home), "{how}: its session is good");
+        assert_eq!(entries(), (2 * n + 1) as f64, "{how}: one client");
+        // The session opens, and is not gone on with: it was made for another name.
+        let visit = visitors.go(how, &format!("{how}@other.test"), scene.at);
+        assert!(!visit.is_resumed && visit.server != home, "{how}: {visit:?} after {home}");
+        assert_eq!(entries(), (2 * n + 2) as f64, "{how}: another client");
+        let visit = visitors.go(how, &format!("{how}@other.test"), scene.at);
+        assert!(visit.is_resumed, "{how}: the new session is good where it was made");
     }
 }
 

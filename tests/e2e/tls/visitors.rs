@@ -7,11 +7,13 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use forebay_e2e::{Lab, bin};
 
 /// Reads lines `client how address` and answers each with a line `resumed server`. `how` is a version; `-id` behind it:
-/// no tickets are taken. Several lines' worth at once, apart by `;`, are asked side by side.
+/// no tickets are taken; `@name` behind that: it asks for this
+/// name and not for `app.test`. Several lines' worth at once, apart by `;`, are asked side by side.
 const PROGRAM: &str = "import concurrent.futures as cf, socket, ssl, sys\n\
 clients = {}\n\
 def visit(words):\n\
 \x20   name, how, ip, port = words.split()\n\
+\x20   how, _, asked = how.partition('@')\n\
 \x20   if name not in clients:\n\
 \x20       c = ssl.create_default_context(cafile='ca.pem')\n\
 \x20       v = ssl.TLSVersion.TLSv1_2 if how.startswith('1.2') else ssl.TLSVersion.TLSv1_3\n\
@@ -20,7 +22,7 @@ def visit(words):\n\
 \x20       clients[name] = [c, None]\n\
 \x20   c, session = clients[name]\n\
 \x20   s = socket.create_connection((ip, int(port)), 20)\n\
-\x20   t = c.wrap_socket(s, server_hostname='app.test', session=session)\n\
+\x20   t = c.wrap_socket(s, server_hostname=asked or 'app.test', session=session)\n\
 \x20   t.sendall(b'GET / HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n')\n\
 \x20   got = b''\n\
 \x20   while True:\n\

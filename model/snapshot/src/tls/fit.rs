@@ -22,6 +22,16 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     if !snapshot.ticket_key.is_empty() && !snapshot.virtual_service.iter().any(is_used) {
         let fix = "give a service certificates, or remove it";
         report(reader, "ticket_key[0]", "no service's clients speak TLS", fix);
+    } else if !snapshot.ticket_key.is_empty() {
+        let has_sessions = |service: &VirtualService| {
+            let profile = snapshot.tls_profile.iter().find(|profile| profile.name == service.tls_profile);
+            // A profile that is not there is a problem of its own.
+            profile.is_none_or(|profile| profile.session_lifetime_s != 0)
+        };
+        if !snapshot.virtual_service.iter().filter(|service| is_used(service)).any(has_sessions) {
+            let reason = "no service has tickets: session_lifetime_s = 0 in the tls_profile of each";
+            report(reader, "ticket_key[0]", reason, "raise session_lifetime_s, or remove the key");
+        }
     }
     for (index, profile) in snapshot.tls_profile.iter().enumerate() {
         judge(reader, &format!("tls_profile[{index}]"), profile);
