@@ -18,7 +18,7 @@ fn get(stream: u32, priority: &str) -> Vec<u8> {
 /// How many bytes each of two streams got, by their priorities, of a connection's window that is opened bit by bit.
 fn shares(raw: &mut Raw, first: u32, priorities: [&str; 2]) -> [usize; 2] {
     raw.send([get(first, priorities[0]), get(first + 2, priorities[1])].concat()).unwrap();
-    let (mut got, mut all, mut closed) = ([0, 0], 0, 0);
+    let (mut got, mut all, mut closed, mut heads) = ([0, 0], 0, 0, 0);
     while all < BYTES {
         let frame = raw.next().unwrap();
         assert_ne!(frame.kind, RESET, "{frame:?}");
@@ -26,16 +26,15 @@ fn shares(raw: &mut Raw, first: u32, priorities: [&str; 2]) -> [usize; 2] {
             raw.send(crate::raw::frame(SETTINGS, END, 0, &[])).unwrap();
         }
         let Some(got) = got.get_mut((frame.stream.wrapping_sub(first) / 2) as usize) else { continue };
-        if frame.kind != DATA {
-            continue;
-        }
-        let count = frame.payload.len();
+        heads += usize::from(frame.kind == HEADERS);
+        let count = if frame.kind == DATA { frame.payload.len() } else { 0 };
         (all, closed) = (all + count, closed + count);
         // The first window is for whoever has its answer first: it counts only for when both are there.
         if all > 128 << 10 {
             *got += count;
         }
-        if closed >= STEP {
+        // Nothing is opened until both are there to want it.
+        if heads == 2 && closed >= STEP {
             raw.send(crate::raw::frame(WINDOW_UPDATE, 0, 0, &(closed as u32).to_be_bytes())).unwrap();
             closed = 0;
         }
