@@ -149,29 +149,70 @@ impl Buffer {
     }
 }
 
-/// Bytes that wait for a slow receiver, counted with their worker while this lives.
-pub struct Held<'b> {
-    buffers: &'b Buffers,
-    bytes: usize,
+/// What a connection over HTTP/2 keeps of a header block that is not finished, in the worker's account of large heads while
+/// this lives.
+pub struct Unfinished {
+    charge: Charge,
+    large_max: usize,
 }
 
-impl Held<'_> {
-    /// Counts so many bytes instead.
-    pub fn set(&mut self, bytes: usize) {
-        self.buffers.held.set(self.buffers.held.get() - self.bytes + bytes);
-        self.bytes = bytes;
+impl Unfinished {
+    /// Says that so many bytes are kept, of which those of a head's first buffer are free; `false` if large heads have no
+    /// memory left for more.
+    //= H2-HOST-11
+    pub fn set(&mut self, bytes: usize) -> bool {
+        let Charge { large, bytes: charged } = &mut self.charge;
+        let wanted = bytes.saturating_sub(HEAD_BUFFER_BYTES);
+        let all = large.get() - *charged + wanted;
+        if wanted > *charged && all > self.large_max {
+            return false;
+        }
+        large.set(all);
+        *charged = wanted;
+        true
     }
 }
 
-impl Drop for Held<'_> {
+/// Bytes that wait for a slow receiver, counted with their worker while this lives.
+pub struct Held {
+    account: HeldAccount,
+    bytes: usize,
+}
+
+impl Held {
+    /// Counts so many bytes instead.
+    pub fn set(&mut self, bytes: usize) {
+        self.account.0.set(self.account.0.get() - self.bytes + bytes);
+        self.bytes = bytes;
+    }
+
+    /// Counts so many bytes less, as far as they stand in it.
+    pub fn lower(&mut self, by: usize) {
+        self.set(self.bytes.saturating_sub(by));
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
-        self.buffers.held.set(self.buffers.held.get() - self.bytes);
+        self.set(0);
+    }
+}
+
+/// All bytes that wait for slow receivers of a worker.
+#[derive(Clone, Default)]
+pub struct HeldAccount(Rc<Cell<usize>>);
+
+impl HeldAccount {
+    /// Counts bytes that are held for a slow receiver.
+    pub fn hold(&self, bytes: usize) -> Held {
+        self.0.set(self.0.get() + bytes);
+        Held { account: self.clone(), bytes }
     }
 }
 
 /// The buffers of one worker that are not in use.
 pub struct Buffers {
-    held: Cell<usize>,
+    held: HeldAccount,
     /// Bytes by which heads are larger than their first buffer.
     large: Rc<Cell<usize>>,
     large_max: usize,
@@ -185,7 +226,7 @@ impl Buffers {
     pub fn new(large_max: usize) -> Self {
         // The lists' own memory is taken once.
         Buffers {
-            held: Cell::new(0),
+            held: HeldAccount::default(),
             large: Rc::default(),
             large_max,
             heads: Spare::new(SPARE_KEPT),
@@ -228,6 +269,11 @@ impl Buffers {
         Grown::Room
     }
 
+    /// A connection's account of header blocks that are not finished; nothing stands in it yet.
+    pub fn unfinished(&self) -> Unfinished {
+        Unfinished { charge: Charge { large: self.large.clone(), bytes: 0 }, large_max: self.large_max }
+    }
+
     /// Keeps what was read behind a message's end; `None` if that is nothing.
     pub fn leftover(&self, bytes: &[u8]) -> Option<Buffer> {
         if bytes.is_empty() {
@@ -263,20 +309,24 @@ impl Buffers {
     }
 
     /// Counts bytes that are held for a slow receiver.
-    pub fn hold(&self, bytes: usize) -> Held<'_> {
-        self.held.set(self.held.get() + bytes);
-        Held { buffers: self, bytes }
+    pub fn hold(&self, bytes: usize) -> Held {
+        self.held.hold(bytes)
+    }
+
+    /// Where they are counted, for what outlives a borrow.
+    pub fn held_account(&self) -> &HeldAccount {
+        &self.held
     }
 
     /// Bytes that wait for slow receivers.
     pub fn held_bytes(&self) -> usize {
-        self.held.get()
+        self.held.0.get()
     }
 
     //= SE-HELD-01
     /// Says whether so much is held that no more than small pieces should be read for anybody.
     pub fn are_scarce(&self) -> bool {
-        self.held.get() > HELD_BYTES_MAX || self.large.get() > self.large_max
+        self.held.0.get() > HELD_BYTES_MAX || self.large.get() > self.large_max
     }
 
     /// How much to read at once for anybody.
@@ -286,7 +336,7 @@ impl Buffers {
 
     /// Puts what a large buffer has into no more memory than it needs for as long as somebody is waited for, and counts
     /// it while the guard lives.
-    pub fn fold(&self, buffer: &mut Buffer) -> Held<'_> {
+    pub fn fold(&self, buffer: &mut Buffer) -> Held {
         let mut small = if buffer.is_empty() { Buffer::default() } else { self.head() };
         small.append(buffer.filled());
         self.give_back(std::mem::replace(buffer, small));
@@ -418,6 +468,6 @@ mod tests {
         drop(some);
         assert!(!buffers.are_scarce());
         drop(more);
-        assert_eq!(buffers.held.get(), 0);
+        assert_eq!(buffers.held.0.get(), 0);
     }
 }

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::http::buffer::HeldAccount;
 use crate::limits::{GIVEN_UP_AT_ONCE_MAX, is_shortage};
 use crate::metrics::{ServerMetrics, WorkerMetrics};
 use crate::rt::{NEVER, Now, Rt, Stream};
@@ -153,9 +154,10 @@ pub struct Upstreams<R: Rt> {
 }
 
 impl<R: Rt> Upstreams<R> {
-    /// No connection yet, and no server. `descriptors_max` is the worker's share, clients included.
-    pub fn new(rt: R, metrics: Arc<WorkerMetrics>, descriptors_max: usize) -> Self {
-        let trunks = Trunks::new(rt.clone(), metrics.clone());
+    /// No connection yet, and no server. `descriptors_max` is the worker's share, clients included;
+    /// `held` counts what waits for slow receivers.
+    pub fn new(rt: R, metrics: Arc<WorkerMetrics>, held: HeldAccount, descriptors_max: usize) -> Self {
+        let trunks = Trunks::new(rt.clone(), metrics.clone(), held);
         Upstreams {
             rt,
             metrics,

@@ -104,8 +104,10 @@ impl<R: Rt> Worker<R> {
         let current = RefCell::new(Rc::new(Generation::new(running, None, seat)));
         metrics.generation.store(running.number, Ordering::Release);
         metrics.generations.store(1, Ordering::Relaxed);
+        let buffers = Buffers::new(large_heads_bytes(connections_max));
+        let held = buffers.held_account().clone();
         let worker = Worker {
-            upstreams: Upstreams::new(rt.clone(), metrics.clone(), descriptors_max),
+            upstreams: Upstreams::new(rt.clone(), metrics.clone(), held, descriptors_max),
             rt,
             index,
             workers,
@@ -118,7 +120,7 @@ impl<R: Rt> Worker<R> {
             metrics,
             log: RefCell::new(log),
             underway: Rc::default(),
-            buffers: Buffers::new(large_heads_bytes(connections_max)),
+            buffers,
             works: Works::default(),
             conversations: Conversations::default(),
             parked: Parked::default(),

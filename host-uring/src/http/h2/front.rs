@@ -14,13 +14,13 @@ use std::task::{Poll, Waker};
 
 use forebay_http::h1::Framing;
 use forebay_http::h1::Method;
-use forebay_http::h2::{Code, Config, Connection, Event, Role};
+use forebay_http::h2::{Code, Config, Connection, Event, Role, Rule};
 
 use super::lane::{Lane, State};
 use super::part::Part;
 use super::way::Way;
 use crate::http::answer::linger;
-use crate::http::buffer::Buffer;
+use crate::http::buffer::{Buffer, Unfinished};
 use crate::http::client::Client;
 use crate::http::conversation::Job;
 use crate::http::limits::{DRAIN_IDLE_US, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
@@ -48,6 +48,12 @@ pub struct Front<R: Rt> {
     leaving: Cell<Option<Now>>,
     /// Nothing is read for want of memory until the streams have read what they have.
     pub(super) is_deaf: Cell<bool>,
+    /// The client has ended its side: it is answered what it has asked, and is not read.
+    pub(super) has_ended: Cell<bool>,
+    /// What is kept of a header block that is not finished.
+    block: RefCell<Unfinished>,
+    /// The stream of that block, or 0 for a part of a frame, and since when it has been there.
+    unfinished: Cell<Option<(u32, Now)>>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -86,12 +92,16 @@ async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
         ..Config::default()
     };
     let connection = Connection::new(Role::Server, &config, &mut out);
+    let block = RefCell::new(client.worker.buffers.unfinished());
     let front = Rc::new(Front {
         client,
         state: RefCell::new(State::new(connection, out)),
         called: Cell::default(),
         leaving: Cell::default(),
         is_deaf: Cell::default(),
+        has_ended: Cell::default(),
+        block,
+        unfinished: Cell::default(),
         waker: Cell::default(),
     });
     let _over = Over(&front);
@@ -137,7 +147,8 @@ impl<R: Rt> Front<R> {
         let _place = worker.parked.enter(&self.client);
         let mut rest = Some(first);
         let mut fresh = true;
-        let mut idle_since = worker.rt.now();
+        let begun = worker.rt.now();
+        let mut idle_since = begun;
         let mut blocked_since = None;
         let mut held = worker.buffers.hold(0);
         loop {
@@ -163,7 +174,8 @@ impl<R: Rt> Front<R> {
                 state.wake_writers();
                 (state.waiting(), state.connection.is_over(), state.lanes() > 0, state.is_full())
             };
-            if over && pending == 0 && !busy {
+            let ended = self.has_ended.get();
+            if (over || ended) && pending == 0 && !busy {
                 return End::Said;
             }
             let leaving = self.leaving.get().filter(|_| !over).unwrap_or(NEVER);
@@ -181,8 +193,16 @@ impl<R: Rt> Front<R> {
             let idle = if leaving == NEVER { idle } else { leaving };
             let stalled = blocked_since.map_or(NEVER, |since| TimeOuts::at(since, time_outs.body));
             // A client that does not take what is said to it is not heard either.
-            let reads = !full && !over && !self.is_deaf.get();
-            match self.wait(reads, pending > 0, idle, stalled).await {
+            let reads = !full && !over && !ended && !self.is_deaf.get();
+            let head_by = match reads {
+                true => self.head_by(begun, time_outs.header),
+                // What came of a head meanwhile is not looked at: its time begins anew.
+                false => {
+                    self.unfinished.set(self.unfinished.get().map(|(stream, _)| (stream, now)));
+                    NEVER
+                }
+            };
+            match self.wait(reads, pending > 0, idle.min(head_by), stalled).await {
                 Woken::Called => {}
                 Woken::Write => blocked_since = None,
                 Woken::Read => match self.read(&mut rest) {
@@ -201,6 +221,14 @@ impl<R: Rt> Front<R> {
                     self.socket().reset_on_close();
                     return End::Gone;
                 }
+                //= H2-HOST-12
+                Woken::Late if head_by <= idle => {
+                    worker.metrics.timeouts.header.inc();
+                    match self.unfinished.get() {
+                        Some(_) => self.cut(),
+                        None => self.go(),
+                    }
+                }
                 Woken::Late if leaving != NEVER => {}
                 Woken::Late => {
                     worker.metrics.timeouts.idle.inc();
@@ -209,6 +237,38 @@ impl<R: Rt> Front<R> {
                 Woken::Gone => return End::Gone,
             }
         }
+    }
+
+    /// When the head that is coming in has to be whole, or the first one has to be there.
+    fn head_by(&self, begun: Now, time_us: u64) -> Now {
+        let unfinished = self.unfinished.get().map(|(_, since)| since);
+        let first = (self.client.requests.get() == 0).then_some(begun);
+        unfinished.into_iter().chain(first).map(|since| TimeOuts::at(since, time_us)).min().unwrap_or(NEVER)
+    }
+
+    /// Notes since when part of a head, or of another frame, has been there; `used`: something before it was whole.
+    fn note_unfinished(&self, used: bool, rest: usize) {
+        let state = self.state.borrow();
+        let block = state.connection.unfinished().map(|(stream, _)| stream);
+        let now = self.client.worker.rt.now();
+        self.unfinished.set(match (block.or((rest > 0).then_some(0)), self.unfinished.get()) {
+            (None, _) => None,
+            // The block's first frame may be the one of which a part was there.
+            (Some(stream), Some((before, since))) if before == stream && (stream > 0 || !used) => {
+                Some((stream, since))
+            }
+            (Some(stream), Some((0, since))) if stream > 0 => Some((stream, since)),
+            (Some(stream), _) => Some((stream, now)),
+        });
+    }
+
+    /// Ends the connection for a header block that is not finished, and all its streams: what follows the block could not
+    /// be read.
+    fn cut(&self) {
+        let mut state = self.state.borrow_mut();
+        let State { connection, out, .. } = &mut *state;
+        connection.cut(Rule::BlockLength, out);
+        state.lose_all();
     }
 
     /// Says that no more streams are taken.
@@ -273,7 +333,9 @@ impl<R: Rt> Front<R> {
         .await
     }
 
-    /// Reads what is there behind `rest`; says whether that was anything.
+    /// Reads what is there behind `rest`; says whether that was anything. A client that has ended its side gets what it has
+    /// asked for; of a request that is not whole there will be no more.
+    //= H2-HOST-13
     fn read(&self, rest: &mut Option<Buffer>) -> Result<bool, ()> {
         let buffers = &self.client.worker.buffers;
         let mut buffer = buffers.body();
@@ -284,7 +346,14 @@ impl<R: Rt> Front<R> {
         let most = buffer.space().len().min(buffers.read_max());
         let read = self.socket().try_read(&mut buffer.space()[..most]);
         let came = match read {
-            Ok(0) => Err(()),
+            Ok(0) => {
+                self.has_ended.set(true);
+                let mut state = self.state.borrow_mut();
+                match state.lose_unended() {
+                    0 if state.waiting() == 0 => Err(()),
+                    _ => Ok(false),
+                }
+            }
             Ok(count) => {
                 buffer.commit(count);
                 Ok(true)
@@ -305,11 +374,16 @@ impl<R: Rt> Front<R> {
     fn feed(self: &Rc<Self>, mut buffer: Buffer) -> Option<Buffer> {
         let buffers = &self.client.worker.buffers;
         let now = self.client.worker.rt.now().0 / 1000;
+        let mut used = false;
         loop {
             let mut state = self.state.borrow_mut();
             let State { connection, inbox, out, .. } = &mut *state;
             let step = connection.feed(buffer.filled(), now, inbox, out);
             let is_last = matches!(step.event, Event::NeedInput | Event::Over { .. });
+            used |= step.consumed > 0;
+            // A block that is whole is charged as a head from here on.
+            let kept = connection.unfinished().map_or(0, |(_, bytes)| bytes);
+            let fits = self.block.borrow_mut().set(kept);
             let begun = take(&mut state, step.event, buffer.filled(), &self.client);
             // What the largest head took is not kept between requests.
             state.inbox.bytes.clear();
@@ -319,10 +393,17 @@ impl<R: Rt> Front<R> {
                 self.begin(begun);
             }
             buffer.consume(step.consumed);
+            if !fits {
+                self.client.worker.metrics.heads_refused_memory.inc();
+                self.cut();
+                buffer.clear();
+                break;
+            }
             if is_last {
                 break;
             }
         }
+        self.note_unfinished(used, buffer.len());
         let rest = buffers.leftover(buffer.filled());
         buffers.give_back(buffer);
         rest

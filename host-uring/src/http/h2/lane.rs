@@ -202,6 +202,12 @@ impl State {
         self.connection.reset(id, code, &mut self.out);
     }
 
+    /// The client sends no more: the streams whose content is not whole have lost it. Gives how many others there are.
+    pub(super) fn lose_unended(&mut self) -> usize {
+        self.lanes.iter_mut().filter(|lane| !lane.ended).for_each(Lane::lose);
+        self.lanes.iter().filter(|lane| !lane.gone).count()
+    }
+
     /// The connection is over: every stream hears of it.
     pub(super) fn lose_all(&mut self) {
         self.lanes.iter_mut().for_each(Lane::lose);

@@ -14,7 +14,7 @@ use super::front::Front;
 use super::lane::{Lane, State};
 use crate::http::client::Client;
 use crate::http::exchange::Outcome;
-use crate::rt::{NEVER, Now, Rt};
+use crate::rt::{NEVER, Now, Rt, Stream};
 
 /// A stream of a connection that speaks HTTP/2.
 ///
@@ -253,6 +253,11 @@ impl<R: Rt> Part<R> {
     /// Says whether the stream has ended before its time.
     pub(super) fn is_gone(&self) -> bool {
         self.with_lane(|lane| lane.gone).unwrap_or(true)
+    }
+
+    /// Says whether the connection was reset after its client had ended its side: nobody reads it any more.
+    pub(super) fn is_reset(&self) -> bool {
+        self.front.has_ended.get() && self.socket().is_reset()
     }
 
     /// Waits until there is content to read, or its end.

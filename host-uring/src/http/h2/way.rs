@@ -183,7 +183,7 @@ impl<R: Rt> Stream for Way<R> {
     fn is_reset(&self) -> bool {
         match self {
             Way::Own(stream) => stream.is_reset(),
-            Way::Part(part) => part.is_gone(),
+            Way::Part(part) => part.is_gone() || part.is_reset(),
         }
     }
 

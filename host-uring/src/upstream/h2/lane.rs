@@ -160,6 +160,11 @@ impl Lane {
         self.writer.wake();
     }
 
+    /// Bytes that came and are kept.
+    pub(super) fn down_bytes(&self) -> usize {
+        self.down.len()
+    }
+
     /// Reads; gives how many bytes, and how many the server may send anew.
     pub(super) fn take(&mut self, into: &mut [u8]) -> (usize, usize) {
         let rest = &self.down[self.read..];
@@ -203,6 +208,11 @@ impl State {
     /// Bytes that wait for the socket.
     pub(super) fn waiting(&self) -> usize {
         self.out.len() - self.sent
+    }
+
+    /// Bytes that came and that no client has taken, and those that wait for the socket.
+    pub(super) fn held(&self) -> usize {
+        self.waiting() + self.lanes.iter().map(Lane::down_bytes).sum::<usize>()
     }
 
     /// Lanes that are lent, or of which the end is awaited.

@@ -110,7 +110,9 @@ impl<R: Rt> Part<R> {
         let mut state = self.trunk.state.borrow_mut();
         let id = state.id(self.at);
         let lane = state.lane(self.at);
+        let before = lane.down_bytes();
         let (count, released) = lane.take(into);
+        self.trunk.held.borrow_mut().lower(before - lane.down_bytes());
         if count == 0 && !into.is_empty() {
             return match (lane.is_ended(), lane.lost()) {
                 (true, _) => Ok(0),

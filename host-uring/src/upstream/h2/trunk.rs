@@ -23,6 +23,7 @@ use super::{
     CONNECTION_WINDOW, OUT_BYTES_MAX, PING_AFTER_US, PING_AFTER_US_MAX, PING_TIMES, PONG_US, STREAM_WINDOW,
     STUCK_BYTES,
 };
+use crate::http::buffer::Held;
 use crate::metrics::WorkerMetrics;
 use crate::rt::{NEVER, Now, Rt, Stream};
 use crate::tls::{Proof, Securable};
@@ -34,6 +35,8 @@ pub struct Trunk<R: Rt> {
     socket: R::Stream,
     metrics: Arc<WorkerMetrics>,
     pub(super) state: RefCell<State>,
+    /// What clients have not taken of answers, and the server of requests.
+    pub(super) held: RefCell<Held>,
     /// Of the server.
     pub(super) slot: usize,
     /// By what rules it was secured, if it was.
@@ -113,6 +116,7 @@ impl<R: Rt> Trunk<R> {
             socket,
             metrics: home.metrics.clone(),
             state: RefCell::new(State::new(connection, out)),
+            held: RefCell::new(home.held.hold(0)),
             slot,
             proof,
             limits,
@@ -254,6 +258,8 @@ impl<R: Rt> Trunk<R> {
             }
             let (pending, over, idle) = {
                 let mut state = self.state.borrow_mut();
+                //= H2BACK-FLOW-01
+                self.held.borrow_mut().set(state.held());
                 state.wake_writers();
                 (state.waiting(), state.connection.is_over(), state.lent() == 0)
             };
@@ -518,6 +524,8 @@ impl<R: Rt> Drop for Over<'_, R> {
     fn drop(&mut self) {
         self.trunk.over.set(true);
         self.trunk.state.borrow_mut().lose_all(Lost::Connection);
+        // What is still read of it is soon gone.
+        self.trunk.held.borrow_mut().set(0);
         self.trunk.socket.shutdown(Shutdown::Both);
         self.trunk.life.take();
         if let Some(waker) = self.trunk.greeted.take() {

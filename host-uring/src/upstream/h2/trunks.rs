@@ -14,6 +14,7 @@ use forebay_http::h2::FRAME_HEAD;
 use super::STREAMS_MAX;
 use super::link::Link;
 use super::trunk::Trunk;
+use crate::http::buffer::HeldAccount;
 use crate::metrics::WorkerMetrics;
 use crate::rt::{NEVER, Now, Rt};
 use crate::tls::{Securable, Unreached};
@@ -78,6 +79,8 @@ pub async fn part<R: Rt>(
 pub struct Trunks<R: Rt> {
     pub(super) rt: R,
     pub(super) metrics: Arc<WorkerMetrics>,
+    /// What waits for slow receivers, of the whole worker.
+    pub(super) held: HeldAccount,
     /// Where all of them read into: bytes stay there no longer than a read takes.
     pub(super) intake: RefCell<Box<[u8]>>,
     /// By server slot.
@@ -177,9 +180,9 @@ enum Wanted<'a, R: Rt> {
 }
 
 impl<R: Rt> Trunks<R> {
-    pub(in crate::upstream) fn new(rt: R, metrics: Arc<WorkerMetrics>) -> Rc<Self> {
+    pub(in crate::upstream) fn new(rt: R, metrics: Arc<WorkerMetrics>, held: HeldAccount) -> Rc<Self> {
         let intake = vec![0; FRAME_BYTES + READ_BYTES].into_boxed_slice();
-        Rc::new(Trunks { rt, metrics, intake: RefCell::new(intake), slots: RefCell::default() })
+        Rc::new(Trunks { rt, metrics, held, intake: RefCell::new(intake), slots: RefCell::default() })
     }
 
     fn with<T>(&self, slot: usize, with: impl FnOnce(&mut Slot<R>) -> T) -> T {

@@ -54,6 +54,7 @@ impl Connection {
             return self.block(block, fragment, now, inbox, out);
         }
         self.fragments.clear();
+        self.fragments.reserve_exact(fragment.len());
         self.fragments.extend_from_slice(fragment);
         self.block = Some(block);
         Ok(None)
@@ -74,6 +75,8 @@ impl Connection {
         if block.frames > FRAMES_MAX || self.fragments.len() + payload.len() > bound {
             return Err(Rule::BlockLength);
         }
+        // A vector left to itself doubles.
+        self.fragments.reserve_exact(payload.len());
         self.fragments.extend_from_slice(payload);
         if !head.has(frame::END_HEADERS) {
             return Ok(None);

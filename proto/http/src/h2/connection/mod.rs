@@ -254,6 +254,18 @@ impl Connection {
         matches!(self.phase, Phase::Over(_)) || (leaving && !self.has_streams())
     }
 
+    /// Returns the stream of a header block whose last frame has not come, and the bytes that are kept of it.
+    pub fn unfinished(&self) -> Option<(u32, usize)> {
+        self.block.map(|block| (block.stream, self.fragments.capacity()))
+    }
+
+    /// Ends the connection for a rule that its driver keeps: of time, or of memory for header blocks. Says so to the peer.
+    pub fn cut(&mut self, rule: Rule, out: &mut Vec<u8>) {
+        if !matches!(self.phase, Phase::Over(_)) {
+            self.end(rule, out);
+        }
+    }
+
     /// Returns the memory that is held beside this structure, in bytes.
     pub fn memory(&self) -> usize {
         self.decoder.memory()

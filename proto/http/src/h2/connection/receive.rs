@@ -49,6 +49,8 @@ impl Connection {
         let last = self.going.map_or(self.peer_last, |last| last.min(self.peer_last));
         frame::go_away(last, rule.code(), out);
         self.phase = Phase::Over(rule);
+        self.block = None;
+        self.fragments = Vec::new();
     }
 
     /// Takes one frame, or the next part of a DATA frame. `at` is where `rest` begins in the input.
