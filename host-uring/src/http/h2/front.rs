@@ -148,7 +148,7 @@ impl<R: Rt> Front<R> {
         let mut rest = Some(first);
         let mut fresh = true;
         let begun = worker.rt.now();
-        let mut idle_since = begun;
+        let (mut idle_since, mut was_busy) = (begun, false);
         let mut blocked_since = None;
         let mut held = worker.buffers.hold(0);
         loop {
@@ -184,7 +184,8 @@ impl<R: Rt> Front<R> {
                 self.go();
                 continue;
             }
-            if busy {
+            // Its last request may have ended long after this was looked at.
+            if std::mem::replace(&mut was_busy, busy) || busy {
                 idle_since = now;
             }
             blocked_since = (pending > 0).then(|| blocked_since.unwrap_or(now));
