@@ -535,12 +535,42 @@ fn is_gone(pid: i32) -> Option<bool> {
     if pid <= 0 {
         return None;
     }
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+    is_end(std::fs::read_to_string(format!("/proc/{pid}/stat")))
+}
+
+/// What the kernel says of a process, read as its end, or not.
+fn is_end(stat: io::Result<String>) -> Option<bool> {
+    match stat {
         // The state follows the name, which may have any byte in it.
         Ok(stat) => stat
             .rsplit_once(')')
             .map(|(_, rest)| matches!(rest.trim_start().as_bytes().first(), Some(b'Z' | b'X'))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Some(true),
+        // The second one: it went between the opening of the file and the read.
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => {
+            Some(true)
+        }
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::Command;
+
+    use super::*;
+
+    //= test UPG-ALONE-01
+    #[test]
+    fn a_process_that_ends_while_it_is_looked_at_is_gone() {
+        let mut child = Command::new("sleep").arg("100").spawn().expect("a process");
+        let pid = child.id().cast_signed();
+        assert_eq!(is_gone(pid), Some(false));
+        let mut stat = std::fs::File::open(format!("/proc/{pid}/stat")).expect("it lives");
+        child.kill().expect("it lives");
+        assert!(!child.wait().expect("ours").success());
+        let mut text = String::new();
+        assert_eq!(is_end(stat.read_to_string(&mut text).map(|_| text)), Some(true));
+        assert_eq!(is_gone(pid), Some(true));
     }
 }
