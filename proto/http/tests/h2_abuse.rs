@@ -155,6 +155,17 @@ fn what_honest_clients_do_is_never_cut() {
         peer.feed(&[window_update(0, 20), window_update(1, 20)].concat());
         peer.out.clear();
     }
+    // gRPC again: 2,000 answers a second of 16 KiB, a PING for each, which measures how fast they come.
+    let mut peer = opened();
+    peer.connection.head(1, b"HTTP/1.1 200 OK\r\n\r\n", &[], false, &mut peer.out).unwrap();
+    for n in 0..20_000u64 {
+        peer.now = n / 2;
+        peer.connection.data(1, 16_384, false).unwrap();
+        let events = peer.feed(&[window_update(0, 16_384), window_update(1, 16_384)].concat());
+        assert_eq!(events, [], "{n}");
+        assert_eq!(peer.feed(&frame(PING, 0, 0, &[0; 8])), [], "{n}");
+        peer.out.clear();
+    }
     // A browser whose user leaves two pages of 100 requests.
     let mut peer = Peer::server(&Config::default());
     for page in 0..2u32 {

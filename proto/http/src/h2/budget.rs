@@ -21,8 +21,9 @@ pub struct Budgets {
     /// Streams that we had to reset for what the peer sent on them, and requests beyond the announced number.
     /// Mistakes of that kind do not come in numbers.
     pub own_resets: Rate,
-    /// PING, SETTINGS, GOAWAY, priorities, unknown frames, and frames for streams that are gone. gRPC measures bandwidth
-    /// with some PINGs a second.
+    /// PING, SETTINGS, GOAWAY, priorities, unknown frames, and frames for streams that are gone, beyond one for each DATA
+    /// frame that we send: gRPC measures bandwidth with a PING whenever data comes and none is on its way, which is some
+    /// thousand a second where the way is short.
     pub controls: Rate,
     /// DATA without data that ends nothing.
     pub empty_data: Rate,
