@@ -2,7 +2,7 @@
 //!
 //! A [`Trunk`](trunk::Trunk) owns a connection: its socket, the engine of `forebay_http::h2` and one buffer of frames that all
 //! its streams write into. Each request is lent a [`Part`](part::Part) of one, which reads and writes as a connection of
-//! HTTP/1.1 would, so that the exchange has one code for both: [`Link`](link::Link) is either. [`Trunks`](trunks::Trunks)
+//! HTTP/1.1 would, so that the exchange has one code for both: [`Link`] is either. [`Trunks`]
 //! are all that a worker has.
 
 mod lane;
