@@ -30,11 +30,13 @@ fn look(at: *const u8, len: usize) {
 
 // SAFETY: the system's allocator does all; `look` only reads a block that is still whole.
 unsafe impl GlobalAlloc for Looks {
+    // SAFETY: the contract is the trait\'s; whoever calls keeps it.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller says.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    // SAFETY: the contract is the trait\'s; whoever calls keeps it.
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         look(at, layout.size());
         // SAFETY: as the caller says.
