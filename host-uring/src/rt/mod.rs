@@ -25,6 +25,7 @@ use std::task::Poll;
 
 pub mod clock;
 pub mod datagram;
+pub mod either;
 mod epoll;
 mod exec;
 pub mod memory;

@@ -3,10 +3,9 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use super::part::Part;
+use crate::rt::either::Either;
 use crate::rt::{Now, Pipe, Rt, Stream};
 use crate::tls::{Securable, Session};
 
@@ -51,23 +50,6 @@ impl<R: Rt> Way<R> {
     /// Says whether the client speaks TLS.
     pub fn is_secured(&self) -> bool {
         self.socket().is_secured()
-    }
-}
-
-/// One of two futures with the same result.
-enum Either<A, B> {
-    Own(A),
-    Part(B),
-}
-
-impl<A: Future + Unpin, B: Future<Output = A::Output> + Unpin> Future for Either<A, B> {
-    type Output = A::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
-        match &mut *self {
-            Either::Own(own) => Pin::new(own).poll(context),
-            Either::Part(part) => Pin::new(part).poll(context),
-        }
     }
 }
 

@@ -3,13 +3,12 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use forebay_http::h1::Framing;
 use forebay_http::h1::body::Decoder;
 
 use super::part::{Part, Side};
+use crate::rt::either::Either;
 use crate::rt::{Now, Rt, Stream};
 
 /// A connection to a server, or a part of one.
@@ -49,23 +48,6 @@ impl<R: Rt> Link<R> {
     pub fn finish(&self, decoder: &Decoder) {
         if let Link::Part(part) = self {
             part.finish(decoder);
-        }
-    }
-}
-
-/// One of two futures with the same result.
-enum Either<A, B> {
-    Own(A),
-    Part(B),
-}
-
-impl<A: Future + Unpin, B: Future<Output = A::Output> + Unpin> Future for Either<A, B> {
-    type Output = A::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
-        match &mut *self {
-            Either::Own(own) => Pin::new(own).poll(context),
-            Either::Part(part) => Pin::new(part).poll(context),
         }
     }
 }
