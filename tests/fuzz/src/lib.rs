@@ -14,6 +14,7 @@ mod lenient;
 mod outcome;
 #[path = "../../../proto/http/tests/relay/mod.rs"]
 mod relay;
+mod sync;
 mod targets;
 
 /// A fuzz target.
@@ -72,6 +73,11 @@ pub const TARGETS: &[Target] = &[
         name: "client_hello",
         about: "first messages of TLS clients: any cuts give the same outcome, and a second reader finds the same name",
         run: hello::client_hello,
+    },
+    Target {
+        name: "sync_frames",
+        about: "frames of a member: read or refused, answered within bounds, and the engine goes on with its other peers",
+        run: sync::frames,
     },
     Target { name: "config", about: "configuration documents: problems, never panics", run: targets::config },
 ];

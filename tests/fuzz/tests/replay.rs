@@ -50,6 +50,12 @@ fn client_hellos_of_the_corpus_break_no_promise() {
     replay("client_hello");
 }
 
+//= test SYNC-WIRE-01
+#[test]
+fn frames_of_members_of_the_corpus_break_no_promise() {
+    replay("sync_frames");
+}
+
 #[test]
 fn documents_of_the_corpus_break_no_promise() {
     replay("config");

@@ -1,0 +1,188 @@
+//! What a member of a group sends, as one that is broken or hostile would.
+
+use forebay_core::table::{
+    Catalog, EngineSlot, Geometry, GroupMillis, Hasher, KeyBytes, Lifetime, Partition, PartitionIndex,
+    TableId, TableMemory, TableSettings, Write,
+};
+use forebay_core::units::{Micros, Now, Seconds};
+use forebay_objsync::limits::CLOCK_MAX;
+use forebay_objsync::wire::{Frame, Hello, split};
+use forebay_objsync::{Bounds, Engine, Input, Output, Rule, Settings, Shards, Shared};
+
+/// The group's tables as the inputs of the corpus name them.
+const TABLES: [(u64, Rule); 2] = [(11, Rule::First), (22, Rule::Last)];
+const SERVER: u64 = 5;
+const GROUP: u64 = 77;
+const NOW: Now = Now(1_000_000_000);
+const WALL: GroupMillis = GroupMillis(1_800_000_000_000);
+/// Bytes that an answer may be for each byte that came, and for each frame: sums of all groups of a range.
+const ANSWER_TIMES: usize = 64;
+const ANSWER_EACH: usize = 256 << 10;
+
+/// Bytes of a member that has introduced itself: the engine reads or refuses them, answers within bounds, and goes on
+/// serving its own table and its other peer.
+pub fn frames(input: &[u8]) {
+    let Some((which, input)) = input.split_first() else { return };
+    // Who has the lower slot leads comparisons: both sides of them.
+    let (enemy, friend) = if which & 1 == 0 { (slot(0), slot(2)) } else { (slot(2), slot(0)) };
+    let mut world = World::new();
+    for peer in [enemy, friend] {
+        world.give(Input::Up(peer));
+        world.frame(peer, &hello(peer));
+    }
+    let key = KeyBytes::of_ip([192, 0, 2, 1].into());
+    world.write(key);
+    let before = world.engine.group_time(world.now);
+    let mut rest = input;
+    let mut answered = 0;
+    let mut frames = 0;
+    // A length that cannot be ends the connection, as it would for the reader of a socket.
+    while let Ok(Some((frame, taken))) = split(rest) {
+        same_again(frame);
+        let (bytes, closed) = world.told(enemy, frame);
+        answered += bytes;
+        frames += 1;
+        if closed {
+            break;
+        }
+        rest = &rest[taken..];
+        world.now = world.now.after(Micros::from_millis(1));
+    }
+    assert!(
+        answered <= ANSWER_TIMES * input.len() + ANSWER_EACH * (frames + 1),
+        "{answered} bytes were sent for {} in {frames} frames",
+        input.len()
+    );
+    let after = world.engine.group_time(world.now);
+    assert!(after >= before, "the group's time went back");
+    assert!(after.0 <= CLOCK_MAX.max(before.0) + 60_000, "the group's time is {after:?}");
+    // What this engine changes goes on to whoever is left.
+    let other = KeyBytes::of_ip([192, 0, 2, 2].into());
+    world.write(other);
+    world.now = world.now.after(Micros::from_millis(5));
+    let sent = world.give(Input::Tick);
+    assert!(
+        sent.iter().any(|o| matches!(o, Output::Send(to, _) if *to == friend)),
+        "the other peer hears nothing any more: {sent:?}"
+    );
+}
+
+/// A frame that can be read is the same after it was written and read again.
+fn same_again(bytes: &[u8]) {
+    let Ok(frame) = Frame::decode(bytes) else { return };
+    if let Frame::Changes(_, packs) | Frame::Repair(_, packs) = &frame {
+        for pack in packs {
+            assert!(pack.entries().count() == pack.len() && pack.len() <= bytes.len());
+        }
+    }
+    let written = frame.encode();
+    let (again, taken) = split(&written).expect("a length that may be").expect("a whole frame");
+    assert_eq!(taken, written.len());
+    assert_eq!(Frame::decode(again), Ok(frame));
+}
+
+fn slot(n: u8) -> EngineSlot {
+    EngineSlot::new(n).expect("a slot")
+}
+
+fn hello(from: EngineSlot) -> Vec<u8> {
+    let (boot, clock) = (u64::from(from.get()) + 10, GroupMillis(WALL.0 + 1));
+    Frame::Hello(Hello { protocol: 1, protocol_min: 1, features: 0, slot: from, boot, group: GROUP, clock })
+        .encode()
+}
+
+/// One engine, slot 1, with a small table.
+struct World {
+    engine: Engine,
+    tables: Tables,
+    now: Now,
+}
+
+impl World {
+    fn new() -> Self {
+        let settings = Settings {
+            me: slot(1),
+            boot: 1,
+            group: GROUP,
+            sums: Hasher::new(*b"sums are secret!"),
+            members: 0b111,
+            wall: WALL,
+            floor: GroupMillis(0),
+            bounds: Bounds { dirty: 64, window: 64 << 10 },
+        };
+        Self { engine: Engine::new(settings, NOW), tables: Tables::new(), now: NOW }
+    }
+
+    fn give(&mut self, input: Input<'_>) -> Vec<Output> {
+        self.engine.handle(input, &mut self.tables, self.now)
+    }
+
+    fn frame(&mut self, from: EngineSlot, bytes: &[u8]) {
+        let (frame, _) = split(bytes).expect("a length that may be").expect("a whole frame");
+        self.told(from, frame);
+    }
+
+    /// Bytes that are sent for a frame, and whether it ended the connection.
+    fn told(&mut self, from: EngineSlot, frame: &[u8]) -> (usize, bool) {
+        let out = self.give(Input::Frame(from, frame));
+        let sent = out.iter().map(|o| if let Output::Send(_, bytes) = o { bytes.len() } else { 0 }).sum();
+        (sent, out.iter().any(|o| matches!(o, Output::Close(whom, _) if *whom == from)))
+    }
+
+    /// A worker binds a client.
+    fn write(&mut self, key: KeyBytes) {
+        let id = self.tables.shared[0].id;
+        let group = self.engine.group_time(self.now);
+        let server = self.tables.catalog.slot_of(SERVER).expect("a server of the catalog");
+        let (now, key_) = (self.now, self.tables.catalog.key(id, key));
+        let at = self.tables.geometry.route(&key_);
+        let catalog = &self.tables.catalog;
+        let written =
+            self.tables.partitions[at as usize].put(catalog, &key_, Write::first(server), now, group);
+        written.expect("there is room");
+        self.give(Input::Changed(id, key, None));
+    }
+}
+
+struct Tables {
+    catalog: Catalog,
+    geometry: Geometry,
+    partitions: Vec<Partition>,
+    shared: Vec<Shared>,
+}
+
+impl Tables {
+    fn new() -> Self {
+        let geometry = Geometry::for_entries(1_000).expect("few");
+        let memory = TableMemory::reserve(&geometry);
+        let mut catalog = Catalog::new(&memory, *b"the group's own!", slot(1));
+        let define = |(name, rule)| {
+            let lives = vec![Lifetime::For(Seconds(60))];
+            let id: TableId =
+                catalog.define(&TableSettings { name, lives, synced: true }).expect("two tables");
+            Shared { name, id, rule }
+        };
+        let shared = TABLES.map(define).to_vec();
+        catalog.server(SERVER);
+        let partitions = memory.into_partitions(&catalog, NOW).collect();
+        Self { catalog, geometry, partitions, shared }
+    }
+}
+
+impl Shards for Tables {
+    fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn tables(&self) -> &[Shared] {
+        &self.shared
+    }
+
+    fn with<R>(&mut self, partition: PartitionIndex, work: impl FnOnce(&mut Partition, &Catalog) -> R) -> R {
+        work(&mut self.partitions[partition as usize], &self.catalog)
+    }
+}
