@@ -7,12 +7,13 @@ use super::setup;
 use crate::tool::workspace::Workspace;
 use crate::tool::{process, tree};
 
-/// Measure: load against haproxy and nginx, or the core's own figures
+/// Measure: load against haproxy and nginx, engines that share tables against haproxy, or the core's own figures
 ///
 /// `load` builds forebay-se as it is shipped (profile dist, about 5 minutes the first time), then runs it
 /// and Debian's haproxy and nginx in turn on one core each: needs root, an otherwise idle machine, and
-/// about five minutes, or one with `--quick`. `micro` measures the table and the decisions. What follows `--` goes to
-/// the program that measures.
+/// about five minutes, or one with `--quick`. `objsync` measures how soon engines know of one another's entries, and what
+/// that costs, beside haproxy's peers, in about twenty minutes, or one with `--quick`. `micro` measures the table and the
+/// decisions. What follows `--` goes to the program that measures.
 #[derive(Args)]
 pub struct Bench {
     /// What to measure
@@ -26,32 +27,19 @@ pub struct Bench {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum What {
     Load,
+    Objsync,
     Micro,
 }
 
-/// The load harness, kept by the folder that owns it.
-const HARNESS: &str = "tests/bench/load/run.py";
+/// The harnesses, each kept by the folder that owns it.
+const LOAD: &str = "tests/bench/load/run.py";
+const OBJSYNC: &str = "tests/bench/objsync/run.py";
 
 impl Bench {
     pub fn run(self) -> Result<ExitCode> {
         let good = match self.what {
-            What::Load => {
-                setup::ensure(&["bench"], process::in_ci())?;
-                if !tree::root().join(HARNESS).is_file() {
-                    bail!("there is no {HARNESS}");
-                }
-                eprintln!("xtask: building forebay-se as it is shipped (profile dist, about 5 minutes once)");
-                process::run(&mut process::cargo(&[
-                    "build",
-                    "--profile=dist",
-                    "--package=forebay-host-uring",
-                    "--bins",
-                ]))?;
-                let program = Workspace::load()?.target.join("dist").join("forebay-se");
-                let mut harness = Command::new("python3");
-                harness.arg(HARNESS).args(&self.args).env("PERF_BIN_FOREBAY", program);
-                process::succeeds(harness.current_dir(tree::root()))?
-            }
+            What::Load => self.harness(LOAD)?,
+            What::Objsync => self.harness(OBJSYNC)?,
             What::Micro => {
                 eprintln!(
                     "xtask: building the figures program as shipped (profile dist, about a minute once)"
@@ -68,13 +56,43 @@ impl Bench {
         };
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+
+    /// Runs a program that measures engines as they are shipped.
+    fn harness(&self, script: &str) -> Result<bool> {
+        setup::ensure(&["bench"], process::in_ci())?;
+        if !tree::root().join(script).is_file() {
+            bail!("there is no {script}");
+        }
+        eprintln!("xtask: building forebay-se as it is shipped (profile dist, about 5 minutes once)");
+        process::run(&mut process::cargo(&[
+            "build",
+            "--profile=dist",
+            "--package=forebay-host-uring",
+            "--bins",
+        ]))?;
+        let program = Workspace::load()?.target.join("dist").join("forebay-se");
+        let mut harness = Command::new("python3");
+        harness.arg(script).args(&self.args).env("PERF_BIN_FOREBAY", program);
+        process::succeeds(harness.current_dir(tree::root()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::tool::tree;
 
-    /// What others call it with, and what their own peers say of themselves.
+    /// What others call them with, and what their own peers say of themselves.
+    const OBJSYNC_OPTIONS: &[&str] = &[
+        "--quick",
+        "--systems",
+        "--scenes",
+        "--rates",
+        "--sizes",
+        "--rounds",
+        "--secs",
+        "--entries",
+        "--json",
+    ];
     const OPTIONS: &[&str] = &[
         "--quick",
         "--peers",
@@ -100,6 +118,10 @@ mod tests {
         let bench = tree::root().join("tests/bench");
         let text = std::fs::read_to_string(bench.join("load/run.py")).unwrap();
         for option in OPTIONS {
+            assert!(text.contains(&format!("add_argument(\"{option}\"")), "{option} is gone");
+        }
+        let text = std::fs::read_to_string(bench.join("objsync/run.py")).unwrap();
+        for option in OBJSYNC_OPTIONS {
             assert!(text.contains(&format!("add_argument(\"{option}\"")), "{option} is gone");
         }
         for peer in PEERS.iter().chain(GIVEN) {
