@@ -131,6 +131,9 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
     },
+    /// Make an authority of your own, and with it the certificates by which engines know each other
+    #[command(subcommand)]
+    Pki(Pki),
     /// Print a shell's completion script
     Completions {
         /// The shell.
@@ -141,6 +144,50 @@ pub enum Command {
         /// Write all pages there.
         #[arg(long, value_name = "FOLDER")]
         folder: Option<PathBuf>,
+    },
+}
+
+/// What is done with certificates of engines.
+#[derive(Debug, Subcommand)]
+pub enum Pki {
+    /// Make an authority: its certificate, ca.pem, and its key, ca.key, which no engine needs
+    Init {
+        /// The folder, which is made if it is not there.
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+        /// What the authority is called.
+        #[arg(long, default_value = "Forebay engines")]
+        name: String,
+        /// Days that it is good for.
+        #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+    },
+    /// Make an engine's certificate and key, and the secret of its group if there is none yet
+    Issue {
+        /// The folder of the authority.
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+        /// The group of engines that share their tables.
+        #[arg(long)]
+        group: String,
+        /// The engine's place in its group, 0 to 63.
+        #[arg(long, value_parser = clap::value_parser!(u8).range(0..64))]
+        slot: u8,
+        /// An address of the engine, for other programs that look at it; may be given again.
+        #[arg(long, value_name = "ADDRESS")]
+        address: Vec<IpAddr>,
+        /// Days that it is good for; never longer than its authority.
+        #[arg(long, default_value_t = 397, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: u32,
+    },
+    /// Print whose the certificates of files are, and until when they are good
+    Show {
+        /// The files (PEM).
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Form of the answer.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
     },
 }
 

@@ -54,12 +54,24 @@ pub fn write(names: &[String], chain: &Path, key: &Path) -> Result<(), Failure> 
             "try again, or with other names",
         )
     })?;
-    for (path, text, mode) in [(key, made.0.as_str(), 0o600), (chain, made.1.as_str(), 0o644)] {
-        let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-        written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+    new_files(&[(key, made.0.as_str(), 0o600), (chain, made.1.as_str(), 0o644)])
+}
+
+/// Writes all of them (path, text, mode) or none; replaces no file.
+//= PKI-KEEP-01
+pub(super) fn new_files(files: &[(&Path, &str, u32)]) -> Result<(), Failure> {
+    for (n, (path, text, mode)) in files.iter().enumerate() {
+        let new = OpenOptions::new().write(true).create_new(true).mode(*mode).open(path);
+        let is_made = new.is_ok();
+        let written = new.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+        if let Err(error) = written {
+            // Half of a pair is of no use, and would be in the way of the next attempt.
+            for (made, ..) in &files[..n + usize::from(is_made)] {
+                let _ = std::fs::remove_file(made);
+            }
             let fix = "name files that are not there yet, in a folder that you may write to";
-            Failure::new(exit::FAILED, format!("{}: {error}", path.display()), fix)
-        })?;
+            return Err(Failure::new(exit::FAILED, format!("{}: {error}", path.display()), fix));
+        }
     }
     Ok(())
 }

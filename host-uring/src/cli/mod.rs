@@ -4,6 +4,7 @@ pub mod args;
 mod ask;
 mod certificate;
 mod paths;
+mod pki;
 mod show;
 mod table;
 mod top;
@@ -67,6 +68,7 @@ pub fn run(args: Args) -> ExitCode {
             ask::show(&ask, &Request::Fault { worker, stall_ms }, |_| "the fault is planted\n".to_owned())
         }
         Command::Certificate { name, chain, key } => certificate::write(&name, &chain, &key),
+        Command::Pki(what) => pki::run(what),
         Command::Completions { shell } => completions(shell),
         Command::Man { folder } => man(folder.as_deref()),
     };

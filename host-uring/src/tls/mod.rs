@@ -19,6 +19,7 @@ mod secret;
 mod secured;
 mod server;
 mod session;
+mod shown;
 mod tickets;
 #[cfg(test)]
 mod turns;
@@ -34,6 +35,7 @@ pub use rustls::pki_types::ServerName;
 pub use secured::{Securable, Secured};
 pub use server::{Front, Wanted};
 pub use session::{Agreed, Session};
+pub use shown::{Certificate, certificates};
 pub use tickets::HandedKey;
 pub use x509::Identity;
 

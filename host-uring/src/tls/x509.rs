@@ -138,7 +138,7 @@ pub(super) fn escaped_pem(certificate: &CertificateDer<'_>) -> Box<str> {
 }
 
 /// Seconds since 1970.
-fn unix_s(time: Time) -> i64 {
+pub(super) fn unix_s(time: Time) -> i64 {
     i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX)
 }
 

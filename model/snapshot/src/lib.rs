@@ -15,6 +15,7 @@ mod ignored;
 mod l4;
 pub mod limits;
 mod loops;
+mod member;
 mod names;
 pub mod persistence;
 pub mod pool;
@@ -33,6 +34,7 @@ pub mod tls;
 
 pub use engine::Engine;
 pub use health::HealthMonitor;
+pub use member::{GROUP_NAME_MAX, SLOTS, group_problem, member_name, member_of};
 pub use names::host_names;
 pub use persistence::{CookieKey, Persistence};
 pub use pool::{Host, Pool, PoolGroup, Server, ServerAddress};

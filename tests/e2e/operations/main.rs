@@ -1,6 +1,7 @@
 //! How the engine is run: as whom, beside whom, and under what.
 
 mod notify;
+mod pki;
 mod shared;
 mod systemd;
 mod top;
