@@ -112,7 +112,7 @@ fn open_bits(world: &World, a: u8, b: u8) -> Result<(), Violation> {
 pub fn before_use(world: &mut World, on: u8, place: Place) -> Result<(), Violation> {
     let at = world.at;
     let open_somewhere = world.open_places().contains(&place);
-    let last = world.ledger.last_use(place, false);
+    let last = world.ledger.last_use(place);
     let life = u64::from(TABLES[place.0].2) * SECOND;
     let Some(node) = world.nodes.get_mut(&on) else { return Ok(()) };
     let now = node.now(at);
@@ -195,15 +195,15 @@ pub fn at_the_end(world: &mut World) -> Result<usize, Violation> {
             }
         }
     }
-    let open = world.open_places();
+    world.note_open();
     let (first, table) = &tables[0];
-    for write in world.ledger.required(at, &open) {
+    for write in world.ledger.required(at) {
         let rule = TABLES[write.place.0].1;
         let ip = write.place.1.to_ip();
         let Some(view) = table.get(&write.place) else {
             let ends = u64::from(TABLES[write.place.0].2) * SECOND;
-            let last = world.ledger.last_use(write.place, true);
-            let ended = at - last + 3 * SECOND > ends && !open.contains(&write.place);
+            let last = world.ledger.last_use_of(&write, true);
+            let ended = at - last + 3 * SECOND > ends;
             if rule == Rule::Last && write.record.tombstone || ended && !write.record.tombstone {
                 continue;
             }

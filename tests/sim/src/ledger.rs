@@ -1,7 +1,7 @@
 //! What clients did, as somebody sees it who sees everything; and what must hold because of it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use forebay_core::table::{KeyBytes, Record};
 use forebay_objsync::Rule;
@@ -36,16 +36,21 @@ pub struct Ledger {
     writes: Vec<Write>,
     /// Writes that must not be lost, by key.
     required: BTreeMap<Place, Vec<usize>>,
-    /// When an incarnation used a key last.
-    uses: BTreeMap<Place, BTreeMap<u64, u64>>,
+    /// When an incarnation used a key last, by what it took for its version then.
+    uses: BTreeMap<Place, BTreeMap<(u64, Rank), u64>>,
     /// Incarnations that ended and left nothing, and when.
     dead: BTreeMap<u64, u64>,
+    /// Incarnations that began with what an earlier one had left.
+    heirs: BTreeMap<u64, u64>,
     /// Writes that a peer acknowledged.
     pub acknowledged: u64,
 }
 
+/// Which of two statements holds: the greater one.
+pub type Rank = ((u32, u32, bool), Reverse<u64>, Reverse<u8>, (u64, u8), Reverse<u64>);
+
 /// The order in which statements hold, written down a second time.
-pub fn rank(rule: Rule, record: &Record, server: u64) -> impl Ord + use<> {
+pub fn rank(rule: Rule, record: &Record, server: u64) -> Rank {
     let v = record.version;
     let value = Reverse(if record.tombstone { 0 } else { server });
     match rule {
@@ -77,41 +82,63 @@ impl Ledger {
         }
     }
 
-    /// A process ended and left nothing.
+    /// A process began with what another had left.
+    pub fn inherits(&mut self, boot: u64, from: u64) {
+        self.heirs.insert(boot, from);
+    }
+
+    /// A process ended and left nothing, not even what it had from one before.
     pub fn died(&mut self, boot: u64, at: u64) {
-        self.dead.insert(boot, at);
-    }
-
-    /// An engine used a key at a moment at which nobody, or somebody, had connections of it.
-    pub fn used(&mut self, place: Place, boot: u64, at: u64, open: bool) {
-        self.ends(place, at, open);
-        self.uses.entry(place).or_default().insert(boot, at);
-    }
-
-    /// Once nobody has used a key for its time-out, what was written before may be forgotten; a removal not.
-    fn ends(&mut self, place: Place, at: u64, open: bool) {
-        let idle = at - self.last_use(place, true);
-        if !open && idle > u64::from(TABLES[place.0].2) * SECOND {
-            let writes = &self.writes;
-            if let Some(required) = self.required.get_mut(&place) {
-                required.retain(|n| writes[*n].record.tombstone && TABLES[place.0].1 == Rule::First);
-            }
+        let mut next = Some(boot);
+        while let Some(boot) = next {
+            self.dead.entry(boot).or_insert(at);
+            next = self.heirs.get(&boot).copied();
         }
     }
 
-    /// When a key was used last, by anybody; `surely`: by an engine that did not die since, so that somebody must know.
-    pub fn last_use(&self, place: Place, surely: bool) -> u64 {
-        let uses = self.uses.get(&place).into_iter().flatten();
-        uses.filter(|(boot, _)| !surely || !self.dead.contains_key(boot))
+    /// An engine has connections of a key, which is to it what `rank` says.
+    pub fn holds_open(&mut self, place: Place, boot: u64, at: u64, rank: Rank) {
+        self.uses.entry(place).or_default().insert((boot, rank), at);
+    }
+
+    /// An engine began to use a key, which was to it what `rank` says. Who has connections of it was said just before.
+    pub fn used(&mut self, place: Place, boot: u64, at: u64, rank: Rank) {
+        self.ends(place, at);
+        self.uses.entry(place).or_default().insert((boot, rank), at);
+    }
+
+    /// Once nobody who knew of a write has used its key for its time-out, the write may be forgotten; a removal not.
+    fn ends(&mut self, place: Place, at: u64) {
+        let life = u64::from(TABLES[place.0].2) * SECOND;
+        let Some(mut required) = self.required.remove(&place) else { return };
+        required.retain(|n| {
+            let write = &self.writes[*n];
+            let kept = write.record.tombstone && TABLES[place.0].1 == Rule::First;
+            kept || at - self.last_use_of(write, true) <= life
+        });
+        self.required.insert(place, required);
+    }
+
+    /// When a key was used last, by anybody.
+    pub fn last_use(&self, place: Place) -> u64 {
+        self.uses.get(&place).into_iter().flatten().map(|(_, at)| *at).max().unwrap_or(0)
+    }
+
+    /// When the key of a write was used last by who knew of it, or of what holds against it: who knows only of a weaker
+    /// statement prolongs the life of that one. `surely`: by an engine that did not die since, so that somebody must know.
+    pub fn last_use_of(&self, write: &Write, surely: bool) -> u64 {
+        let rank = rank(TABLES[write.place.0].1, &write.record, write.server);
+        let uses = self.uses.get(&write.place).into_iter().flatten();
+        uses.filter(|((boot, known), _)| *known >= rank && !(surely && self.dead.contains_key(boot)))
             .map(|(_, at)| *at)
             .max()
-            .unwrap_or(0)
+            .unwrap_or(write.at)
     }
 
     /// What must not be lost at the end, with the writes that show it.
-    pub fn required(&mut self, at: u64, open: &BTreeSet<Place>) -> Vec<Write> {
+    pub fn required(&mut self, at: u64) -> Vec<Write> {
         for place in self.required.keys().copied().collect::<Vec<_>>() {
-            self.ends(place, at, open.contains(&place));
+            self.ends(place, at);
         }
         // Who holds what a dead engine wrote knows of no later use than its death.
         let ended = |w: &Write, died: u64| {
@@ -123,5 +150,50 @@ impl Ledger {
             Some(died) => w.held_by.is_some_and(|by| !self.dead.contains_key(&by)) && !ended(w, *died),
         };
         self.required.values().flatten().map(|n| &self.writes[*n]).filter(holds).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forebay_core::table::{Class, EngineSlot, ServerSlot, Version};
+
+    const PLACE: Place = (0, KeyBytes([1; 16]));
+
+    fn write(birth: u32, by: u64, at: u64, tombstone: bool) -> Write {
+        let version = Version { birth, switches: 0, stamp: at, origin: EngineSlot::default() };
+        let (server, class) = (ServerSlot(3), Class::default());
+        let record = Record { server, class, version, tombstone, lasting: false, open: 0, age_ms: 0 };
+        Write { place: PLACE, record, server: 3, by, held_by: None, at }
+    }
+
+    fn of(write: &Write) -> Rank {
+        rank(Rule::First, &write.record, write.server)
+    }
+
+    #[test]
+    fn who_knows_only_a_weaker_statement_does_not_prolong_the_stronger_one() {
+        let (strong, weak) = (write(7, 1, SECOND, false), write(5, 2, 50 * SECOND, false));
+        for (by, uses) in [(&weak, 0), (&strong, 1)] {
+            let mut ledger = Ledger::default();
+            let ticket = ledger.wrote(strong.clone());
+            ledger.used(PLACE, 1, SECOND, of(&strong));
+            ledger.acknowledged(ticket, 2);
+            ledger.used(PLACE, 2, 50 * SECOND, of(by));
+            assert_eq!(ledger.required(70 * SECOND).len(), uses);
+        }
+    }
+
+    #[test]
+    fn what_a_process_had_from_an_earlier_one_is_gone_with_it() {
+        let mut ledger = Ledger::default();
+        let ticket = ledger.wrote(write(7, 1, SECOND, true));
+        ledger.acknowledged(ticket, 2);
+        ledger.inherits(3, 1);
+        assert_eq!(ledger.required(2 * SECOND).len(), 1);
+        ledger.died(2, 3 * SECOND);
+        assert_eq!(ledger.required(4 * SECOND).len(), 1);
+        ledger.died(3, 5 * SECOND);
+        assert_eq!(ledger.required(6 * SECOND).len(), 0, "both that held it left nothing");
     }
 }

@@ -9,6 +9,8 @@ use forebay_core::table::{
 use forebay_core::units::{Now, Seconds};
 use forebay_objsync::{Bounds, Engine, Rule, Settings, Shards, Shared};
 
+use crate::ledger::{Place, Rank, rank};
+
 /// Servers that clients are bound to; the group's ids.
 pub const SERVERS: u64 = 5;
 /// What the group knows and clients do not.
@@ -67,6 +69,12 @@ impl Tables {
         partition.entry(catalog, &key, now)
     }
 
+    /// As [`Tables::entry`], where nothing is to be changed.
+    pub fn view(&self, table: usize, key: KeyBytes, now: Now) -> Option<EntryView> {
+        let key = self.catalog.key(self.shared[table].id, key);
+        self.partitions[self.geometry.route(&key) as usize].entry(&self.catalog, &key, now)
+    }
+
     /// All entries, by table and key.
     pub fn all(&self, now: Now) -> BTreeMap<(usize, KeyBytes), EntryView> {
         let views = self.partitions.iter().flat_map(|p| p.entries(&self.catalog, 0..u32::MAX, now));
@@ -105,6 +113,8 @@ impl Shards for Tables {
 pub struct Snapshot {
     /// When, in microseconds of the simulation.
     pub at: u64,
+    /// The incarnation that left it.
+    pub boot: u64,
     /// The group's time.
     pub group: GroupMillis,
     entries: Vec<(usize, KeyBytes, u64, Record)>,
@@ -183,12 +193,19 @@ impl Node {
         Now(at + self.mono)
     }
 
+    /// How strong what it knows of a key is; `None` if it knows nothing of it.
+    pub fn rank(&self, place: Place, at: u64) -> Option<Rank> {
+        let view = self.tables.view(place.0, place.1, self.now(at))?;
+        let server = self.tables.catalog.name_of(view.record.server).unwrap_or(0);
+        Some(rank(TABLES[place.0].1, &view.record, server))
+    }
+
     /// What it would find on disk if it ended now.
     pub fn snapshot(&self, at: u64) -> Snapshot {
         let now = self.now(at);
         let entries = self.tables.all(now).into_iter().map(|((table, key), view)| {
             (table, key, self.tables.catalog.name_of(view.record.server).unwrap_or(0), view.record)
         });
-        Snapshot { at, group: self.engine.group_time(now), entries: entries.collect() }
+        Snapshot { at, boot: self.boot, group: self.engine.group_time(now), entries: entries.collect() }
     }
 }

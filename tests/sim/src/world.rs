@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_core::table::{EngineSlot, KeyBytes, Write as Put, WriteKind};
+use forebay_core::table::{EngineSlot, KeyBytes, Outcome, Write as Put, WriteKind, Written};
 use forebay_objsync::{Bounds, Event, Input, Output, wire};
 
 use crate::check;
@@ -172,6 +172,9 @@ impl World {
         self.say(|| format!("engine {slot} starts, wall clock off by {off} ms"));
         let node = Node::start(&start, snapshot, self.at);
         let boot = node.boot;
+        if let Some(snapshot) = snapshot {
+            self.ledger.inherits(boot, snapshot.boot);
+        }
         self.nodes.insert(slot, node);
         self.woken.remove(&slot);
         self.later(self.at, What::Wake { node: slot, boot });
@@ -386,11 +389,7 @@ impl World {
         down.0 += 1;
         let Some(node) = self.nodes.remove(&a) else { return };
         down.1 = snapshot;
-        for (place, since) in &node.open {
-            if !since.is_empty() {
-                self.ledger.used(*place, node.boot, self.at, true);
-            }
-        }
+        note_open(&mut self.ledger, &node, self.at);
         if !keeps {
             self.ledger.died(node.boot, self.at);
         }
@@ -422,8 +421,20 @@ impl World {
         open.filter(|(_, since)| !since.is_empty()).map(|(place, _)| *place).collect()
     }
 
-    fn is_open(&self, place: Place) -> bool {
-        self.nodes.values().any(|n| n.open.get(&place).is_some_and(|since| !since.is_empty()))
+    /// Who has connections of what, and what it knows of it.
+    pub fn note_open(&mut self) {
+        for node in self.nodes.values() {
+            note_open(&mut self.ledger, node, self.at);
+        }
+    }
+
+    /// An engine begins to use a key.
+    fn used(&mut self, on: u8, place: Place) {
+        self.note_open();
+        let Some(node) = self.nodes.get(&on) else { return };
+        if let Some(rank) = node.rank(place, self.at) {
+            self.ledger.used(place, node.boot, self.at, rank);
+        }
     }
 
     fn client(&mut self) -> Result<(), Violation> {
@@ -447,14 +458,14 @@ impl World {
     fn client_comes(&mut self, on: u8, place: Place, server: u64, stays: u64) -> Result<(), Violation> {
         check::before_use(self, on, place)?;
         self.written(on, place, server, WriteKind::First)?;
-        let open = self.is_open(place);
         let Some(node) = self.nodes.get_mut(&on) else { return Ok(()) };
         let now = node.now(self.at);
         let (partition, catalog, key) = node.tables.at(place.0, place.1);
         let Some(opened) = partition.open(catalog, &key, now) else { return Ok(()) };
-        node.open.entry(place).or_default().push(self.at);
         let (boot, id) = (node.boot, node.tables.id(place.0));
-        self.ledger.used(place, boot, self.at, open);
+        self.used(on, place);
+        let Some(node) = self.nodes.get_mut(&on) else { return Ok(()) };
+        node.open.entry(place).or_default().push(self.at);
         if opened.first {
             self.handle(on, Input::Changed(id, place.1, None));
         }
@@ -467,6 +478,7 @@ impl World {
         if self.at > self.plan.end {
             return;
         }
+        self.note_open();
         let Some(node) = self.nodes.get_mut(&on).filter(|n| n.boot == boot) else { return };
         let now = node.now(self.at);
         let (partition, catalog, key) = node.tables.at(place.0, place.1);
@@ -477,7 +489,6 @@ impl World {
             node.closed.insert(place, self.at);
         }
         let id = node.tables.id(place.0);
-        self.ledger.used(place, boot, self.at, true);
         if closed.is_some_and(|c| c.last_here) {
             self.handle(on, Input::Changed(id, place.1, None));
         }
@@ -485,9 +496,8 @@ impl World {
 
     /// An engine binds, moves or writes; a move only what is there.
     fn written(&mut self, on: u8, place: Place, server: u64, kind: WriteKind) -> Result<(), Violation> {
-        let open = self.is_open(place);
         let Some(node) = self.nodes.get_mut(&on) else { return Ok(()) };
-        let (now, boot) = (node.now(self.at), node.boot);
+        let now = node.now(self.at);
         let group = node.engine.group_time(now);
         let slot = node.tables.catalog.server(server);
         let (partition, catalog, key) = node.tables.at(place.0, place.1);
@@ -496,10 +506,18 @@ impl World {
             return Ok(());
         }
         let put = Put { server: slot, class: Default::default(), kind };
-        if partition.put(catalog, &key, put, now, group).is_err() {
-            return Err(Violation { at: self.at, what: format!("engine {on} has no room for {place:?}") });
+        match partition.put(catalog, &key, put, now, group) {
+            Err(_) => {
+                return Err(Violation {
+                    at: self.at,
+                    what: format!("engine {on} has no room for {place:?}"),
+                });
+            }
+            // That is no use of it.
+            Ok(Written { outcome: Outcome::Same, .. }) => return Ok(()),
+            Ok(_) => {}
         }
-        self.ledger.used(place, boot, self.at, open);
+        self.used(on, place);
         self.tell_of_write(on, place);
         Ok(())
     }
@@ -535,4 +553,12 @@ impl World {
 /// The slot of a number below 64.
 pub fn slot(n: u8) -> EngineSlot {
     EngineSlot::new(n).expect("below 64")
+}
+
+fn note_open(ledger: &mut Ledger, node: &Node, at: u64) {
+    for (place, _) in node.open.iter().filter(|(_, since)| !since.is_empty()) {
+        if let Some(rank) = node.rank(*place, at) {
+            ledger.holds_open(*place, node.boot, at, rank);
+        }
+    }
 }
