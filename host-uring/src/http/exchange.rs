@@ -1,5 +1,6 @@
 //! One request, from its head to the last byte of its answer.
 
+use std::net::Shutdown;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -381,6 +382,14 @@ async fn talk<R: Rt>(
     down.trace.sent = leg.progress.sent.get();
     down.trace.rx_bytes += leg.progress.rx_bytes.get();
     leg.settle_load();
+    // The ring keeps a socket that is waited for open until its turn is over: a server would see one more than it is to.
+    //= SE-LIMIT-01
+    if route.servers[server.at()].limit != 0
+        && !matches!(received, Some(Received::Whole { .. } | Received::Upgraded(_)))
+        && let Some(own) = conn.stream.own()
+    {
+        own.shutdown(Shutdown::Write);
+    }
     match received {
         None => {
             let said = leg.progress.said.get();

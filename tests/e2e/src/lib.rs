@@ -7,6 +7,7 @@
 //! The programs under test are taken from beside the test's own executable (`target/<profile>`), or
 //! from `FOREBAY_BIN_DIR`; they must be newer than their sources.
 
+pub mod beside;
 pub mod bin;
 pub mod cgroup;
 pub mod client;

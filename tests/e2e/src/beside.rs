@@ -1,0 +1,109 @@
+//! How a healthy client fares beside an attack, told apart from whatever else the machine does.
+//!
+//! Requests are timed in turns, some without the attack and some beside it, so that what other programs do falls on both
+//! sides alike. What counts is the ratio of both tails, the median of three tries. A machine that lets the noise of one side
+//! win by chance gets further sets of tries, few and printed; an attack that slows others loses all of them.
+
+use std::time::Duration;
+
+/// Turns of each kind in one try.
+const TURNS: usize = 3;
+/// Tries of which the median counts.
+const TRIES: usize = 3;
+/// Sets of tries at most.
+const SETS: usize = 5;
+
+/// The times that 99 % of the requests stay below.
+#[derive(Clone, Copy, Debug)]
+pub struct Tails {
+    /// Without the attack.
+    pub quiet: Duration,
+    /// Beside it.
+    pub beside: Duration,
+}
+
+impl Tails {
+    /// How many times as long the tail is beside the attack.
+    pub fn ratio(&self) -> f64 {
+        self.beside.as_secs_f64() / self.quiet.as_secs_f64()
+    }
+}
+
+/// What came of the tries.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The median try of the last set, the slower one of two that agree.
+    pub median: Tails,
+    /// The ratio of each try, by sets.
+    pub tries: Vec<Vec<f64>>,
+    /// Whether the median was within the bound.
+    pub good: bool,
+}
+
+/// The time that 99 % stay below.
+///
+/// # Panics
+/// Without any.
+pub fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+/// Demands that the tail beside the attack is at most `most` times the quiet one. `quiet` and `beside` time the requests of
+/// one turn; they are called by turns.
+pub fn at_most(
+    most: f64,
+    mut quiet: impl FnMut() -> Vec<Duration>,
+    mut beside: impl FnMut() -> Vec<Duration>,
+) -> Verdict {
+    let mut attempt = || {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            without.extend(quiet());
+            with.extend(beside());
+        }
+        Tails { quiet: p99(without), beside: p99(with) }
+    };
+    let mut tries = Vec::new();
+    loop {
+        let mut set = Vec::new();
+        // Once most of them agree the others cannot change what the median says.
+        let decides = |set: &[Tails], good: bool| {
+            set.iter().filter(|tails| (tails.ratio() <= most) == good).count() > TRIES / 2
+        };
+        while !decides(&set, true) && !decides(&set, false) {
+            set.push(attempt());
+        }
+        let good = decides(&set, true);
+        tries.push(set.iter().map(Tails::ratio).collect());
+        set.sort_by(|one, other| one.ratio().total_cmp(&other.ratio()));
+        let median = set[set.len() / 2];
+        if good || tries.len() == SETS {
+            return Verdict { median, tries, good };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(slow: usize) -> Vec<Duration> {
+        (0..100).map(|nth| Duration::from_micros(if nth < slow { 1_000 } else { 100 })).collect()
+    }
+
+    #[test]
+    fn what_is_slower_each_time_is_found_and_chance_is_not() {
+        let verdict = at_most(2.0, || times(0), || times(5));
+        assert!(!verdict.good && verdict.tries.len() == SETS, "{verdict:?}");
+        let mut turn = 0;
+        let now_and_then = || {
+            turn += 1;
+            times(if turn <= TURNS { 5 } else { 0 })
+        };
+        let verdict = at_most(2.0, || times(0), now_and_then);
+        assert!(verdict.good && verdict.tries.len() == 1, "{verdict:?}");
+        assert_eq!(verdict.tries[0].iter().filter(|ratio| **ratio > 2.0).count(), 1);
+        assert_eq!(verdict.tries[0].len(), TRIES);
+    }
+}
