@@ -1,9 +1,11 @@
 //! The harness itself: what the other tests rely on, shown without a service engine.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Client, Lab, Origin, Request, Wire, origin, wire};
+use forebay_e2e::{Client, Hosts, Lab, Origin, Request, Wire, origin, wire};
 
 #[test]
 fn a_demo_server_answers_and_dies_with_its_guard() {
@@ -61,4 +63,30 @@ fn bytes_that_are_no_answer_are_an_error() {
     let demo = lab.demo("one");
     let answer = wire::exchange(demo.address, "GET /health HTTP/1.0\r\n\r\n").unwrap();
     assert!(answer.ends_with("ok\n"), "{answer}");
+}
+
+#[test]
+fn machines_hear_one_another_until_a_link_is_cut_and_again_when_it_is_whole() {
+    let Some(hosts) = Hosts::new(2) else { return };
+    let at = SocketAddr::from((hosts.address(1), 7_000));
+    let listener = hosts.at(1, || TcpListener::bind(at).unwrap());
+    let mut one = hosts.at(0, || TcpStream::connect(at).unwrap());
+    let (mut other, from) = listener.accept().unwrap();
+    assert_eq!(from.ip(), hosts.address(0));
+    let mut byte = [0];
+    other.write_all(b"a").unwrap();
+    one.read_exact(&mut byte).unwrap();
+
+    hosts.cut(1, 0);
+    one.set_read_timeout(Some(ms(300))).unwrap();
+    other.write_all(b"b").unwrap();
+    assert!(one.read_exact(&mut byte).is_err(), "the link is cut and {byte:?} came");
+    // The other way is whole.
+    one.write_all(b"c").unwrap();
+    other.read_exact(&mut byte).unwrap();
+    assert_eq!(byte, *b"c");
+    hosts.heal(1, 0);
+    one.set_read_timeout(Some(secs(20))).unwrap();
+    one.read_exact(&mut byte).unwrap();
+    assert_eq!(byte, *b"b");
 }

@@ -14,6 +14,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod hosts;
 pub mod lab;
 pub mod lively;
 pub mod metrics;
@@ -30,6 +31,7 @@ pub mod wire;
 
 pub use client::{Answer, Client, Request};
 pub use engine::{Engine, Options};
+pub use hosts::Hosts;
 pub use lab::{Demo, Lab};
 pub use network::Network;
 pub use origin::Origin;

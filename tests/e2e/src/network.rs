@@ -52,7 +52,7 @@ impl Network {
         self.ip(&format!("addr del {address}/{bits} dev lo"));
     }
 
-    fn ip(&self, words: &str) {
+    pub(crate) fn ip(&self, words: &str) {
         let done = Command::new(bin::foreign("ip", "iproute2")).args(words.split(' ')).output();
         let done = done.expect("the program starts");
         assert!(done.status.success(), "ip {words}: {}", String::from_utf8_lossy(&done.stderr));
