@@ -76,8 +76,13 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "sync_frames",
-        about: "frames of a member: read or refused, answered within bounds, and the engine goes on with its other peers",
+        about: "frames of object sync: read or refused, and the same after they were written again",
         run: sync::frames,
+    },
+    Target {
+        name: "sync_member",
+        about: "a member of the group: answered within bounds, and the engine goes on with its other peers",
+        run: sync::member,
     },
     Target { name: "config", about: "configuration documents: problems, never panics", run: targets::config },
 ];

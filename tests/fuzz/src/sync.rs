@@ -19,9 +19,20 @@ const WALL: GroupMillis = GroupMillis(1_800_000_000_000);
 const ANSWER_TIMES: usize = 64;
 const ANSWER_EACH: usize = 256 << 10;
 
+/// Bytes of a connection: each frame is read or refused, and is the same after it was written and read again.
+pub fn frames(input: &[u8]) {
+    let mut rest = input;
+    while let Ok(Some((frame, taken))) = split(rest) {
+        same_again(frame);
+        rest = &rest[taken..];
+    }
+    // And as the body of a frame, so that no search has to find its length.
+    same_again(input);
+}
+
 /// Bytes of a member that has introduced itself: the engine reads or refuses them, answers within bounds, and goes on
 /// serving its own table and its other peer.
-pub fn frames(input: &[u8]) {
+pub fn member(input: &[u8]) {
     let Some((which, input)) = input.split_first() else { return };
     // Who has the lower slot leads comparisons: both sides of them.
     let (enemy, friend) = if which & 1 == 0 { (slot(0), slot(2)) } else { (slot(2), slot(0)) };
@@ -38,7 +49,6 @@ pub fn frames(input: &[u8]) {
     let mut frames = 0;
     // A length that cannot be ends the connection, as it would for the reader of a socket.
     while let Ok(Some((frame, taken))) = split(rest) {
-        same_again(frame);
         let (bytes, closed) = world.told(enemy, frame);
         answered += bytes;
         frames += 1;

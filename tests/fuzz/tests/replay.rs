@@ -52,8 +52,13 @@ fn client_hellos_of_the_corpus_break_no_promise() {
 
 //= test SYNC-WIRE-01
 #[test]
-fn frames_of_members_of_the_corpus_break_no_promise() {
+fn frames_of_object_sync_of_the_corpus_break_no_promise() {
     replay("sync_frames");
+}
+
+#[test]
+fn members_of_the_corpus_break_no_promise() {
+    replay("sync_member");
 }
 
 #[test]
