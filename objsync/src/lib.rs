@@ -19,6 +19,8 @@ pub mod merge;
 pub mod shards;
 pub mod wire;
 
-pub use engine::{Bounds, Engine, Event, Figures, Input, Output, PeerFigures, Settings, Why};
+pub use engine::{
+    Bounds, Engine, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict, Why,
+};
 pub use merge::{Entry, Rule};
 pub use shards::{Shards, Shared};

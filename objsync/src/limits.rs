@@ -38,8 +38,27 @@ pub const RANGES_AHEAD: u8 = 4;
 /// Milliseconds from one comparison with a peer to the next.
 pub const ROUND_MS: u64 = 10_000;
 
-/// Milliseconds for which a part that has just changed is not judged: the change may be on its way.
-pub const SETTLE_MS: u32 = 2_000;
+/// Milliseconds for which an entry that has just changed is not judged, at least; twice as long at most: the change may be
+/// on its way.
+pub const SETTLE_MS: u64 = 2_000;
+
+/// Entries that may have changed in that time, 65,536 a second; where there are more, nothing is judged until it is over.
+pub const RECENT_MAX: usize = 131_072;
+
+/// Tables whose sums travel in one frame: 64 sums of 18 bytes each.
+pub const TABLES_A_FRAME: usize = 256;
+
+/// Buckets of a table in which a comparison found a difference that are told by number.
+pub const BUCKETS_TOLD: usize = 16;
+
+/// Bytes of frames of comparisons that wait for a budget of time, for each peer; what comes beyond is answered at once.
+pub const WAITING_BYTES: usize = 4 << 20;
+
+/// Buckets of a partition (three entries each) that are read under one lock: about 100 microseconds.
+pub const BUCKETS_A_LOCK: u32 = 512;
+
+/// Microseconds of its share that comparing may use at once.
+pub const BURST_US: u64 = 1_000_000;
 
 /// Milliseconds before its end from which an entry is not compared: it ends on each engine by its own clock.
 pub const NEAR_END_MS: u64 = 12_000;
@@ -50,8 +69,8 @@ pub const AGE_MS: u64 = 12_000;
 /// Milliseconds by which an idle time must be younger to be worth telling.
 pub const AGE_WORTH_MS: u64 = 1_000;
 
-/// Entries that are answered at once; where a peer lacks more, they follow when there is room.
-pub const ANSWER_MAX: usize = 4_096;
+/// Keys whose entries are sent in one step; the rest waits for room in the peer's window.
+pub const ANSWER_MAX: usize = 2_048;
 
 /// Milliseconds of silence after which something is sent to keep the connection.
 pub const KEEP_MS: u64 = 1_000;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use forebay_core::table::{Class, EngineSlot, GroupMillis, KeyBytes, Version};
 use forebay_objsync::Entry;
-use forebay_objsync::wire::{Bad, Cells, Frame, Head, Hello, Packer, Step, Sums, split};
+use forebay_objsync::wire::{Bad, Cells, Found, Frame, Head, Hello, Listing, Packer, Step, Sums, split};
 use proptest::prelude::*;
 
 fn slot(n: u8) -> EngineSlot {
@@ -55,7 +55,10 @@ fn frames(packer: &Packer) -> Vec<(&'static str, Frame<'_>)> {
     };
     let step = Step { round: 2, fresh: true, range: 63 };
     let sums = vec![Sums { table: 11, groups: vec![(63, [7; 16])] }];
-    let cells = vec![Cells { table: 11, groups: 1 << 63, cells: vec![(1_023, [8; 16])], unsettled: vec![5] }];
+    let cells = vec![Cells { table: 11, groups: 1 << 63, cells: vec![(1_023, [8; 16])] }];
+    let listing = |shorts| Listing { table: 11, cells: vec![(5, 1), (9, 0)], partial: vec![9], shorts };
+    let lists = vec![listing(&[1, 2, 3, 4, 5, 6, 7, 8])];
+    let found = vec![Found { table: 11, differing: 300, partial: 1, buckets: vec![4_095] }];
     vec![
         ("hello", Frame::Hello(hello)),
         ("ack", Frame::Ack(HEAD)),
@@ -64,9 +67,12 @@ fn frames(packer: &Packer) -> Vec<(&'static str, Frame<'_>)> {
         ("cells", Frame::Cells(HEAD, step, cells)),
         ("statement", Frame::Statement(HEAD, 11, 0..=u64::MAX, packer.pack())),
         ("repair", Frame::Repair(HEAD, vec![packer.pack()])),
-        ("round end", Frame::RoundEnd(HEAD, 2, 300)),
-        ("round done", Frame::RoundDone(HEAD, 2)),
+        ("round end", Frame::RoundEnd(HEAD, 2, found.clone())),
+        ("round done", Frame::RoundDone(HEAD, 2, found)),
         ("again", Frame::Again(HEAD)),
+        ("lists", Frame::Lists(HEAD, step, lists.clone())),
+        ("want", Frame::Want(HEAD, step, lists, vec![(11, vec![5])])),
+        ("look", Frame::Look(HEAD)),
     ]
 }
 
@@ -148,7 +154,7 @@ proptest! {
 
     //= test SYNC-WIRE-01
     #[test]
-    fn no_bytes_make_the_reader_panic(kind in 0u8..12, body in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_the_reader_panic(kind in 0u8..15, body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut frame = vec![kind];
         frame.extend(body);
         if let Ok(Frame::Changes(_, packs) | Frame::Repair(_, packs)) = Frame::decode(&frame) {
@@ -161,7 +167,7 @@ proptest! {
     //= test SYNC-WIRE-01
     #[test]
     fn frames_that_were_damaged_are_read_or_refused(
-        which in 0usize..10,
+        which in 0usize..13,
         changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4),
     ) {
         let packer = packer();

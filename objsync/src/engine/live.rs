@@ -8,6 +8,7 @@ use forebay_core::table::{
 };
 use forebay_core::units::Now;
 
+use super::listing::lost_some;
 use super::peer::{Dirty, Peer};
 use super::{Engine, Event, Output, Why};
 use crate::limits::BATCH_BYTES;
@@ -29,7 +30,8 @@ pub(super) fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
     Some(Entry { key: view.key, server, class, version, tombstone, lasting, open, age_ms })
 }
 
-/// Applies what a peer states of a key, under one lock.
+/// Applies what a peer states of a key, under one lock. `lacks_room`: what was lost for want of room is not taken again.
+#[expect(clippy::too_many_arguments, reason = "both engines, both entries, and where")]
 pub(super) fn apply(
     partition: &mut Partition,
     catalog: &Catalog,
@@ -37,6 +39,7 @@ pub(super) fn apply(
     from: EngineSlot,
     me: EngineSlot,
     theirs: &Entry,
+    lacks_room: impl FnOnce(&Partition, u64) -> bool,
     now: Now,
 ) -> Result<Applied, Refused> {
     let key = catalog.key(table.id, theirs.key);
@@ -51,6 +54,9 @@ pub(super) fn apply(
         }
         None => {
             let open = theirs.open & 1 << from.get();
+            if open == 0 && !theirs.tombstone && lacks_room(partition, hash) {
+                return Ok(Applied { hash, changed: false, answer: theirs.open & mine != 0 });
+            }
             (Entry { open, ..*theirs }, true, theirs.open & mine != 0)
         }
     };
@@ -82,7 +88,8 @@ impl Engine {
             return;
         }
         let hash = shards.catalog().key(table, key).hash();
-        self.touch(hash, now);
+        self.recent.touch(hash);
+        *self.versions.entry(table).or_default() += 1;
         for peer in self.peers.values_mut() {
             let Some(session) = &mut peer.session else { continue };
             let before = session.overflowed;
@@ -125,6 +132,14 @@ impl Engine {
             }
             let packs = packers.values().map(Packer::pack).collect();
             session.send(to, clock, now, &mut self.out, |head| Frame::Changes(head, packs));
+            let waits = |table: TableId| {
+                let first = (table, KeyBytes([0; 16]));
+                session.dirty.range(first..).next().is_some_and(|(waiting, _)| *waiting == table)
+            };
+            let through = packers.keys().filter(|table| !waits(**table));
+            let through: Vec<_> =
+                through.map(|table| (*table, self.versions.get(table).copied().unwrap_or(0))).collect();
+            session.told(packers.values().map(Packer::len).sum(), through.into_iter());
         }
         if session.dirty.is_empty() {
             session.flush_at = None;
@@ -147,9 +162,9 @@ impl Engine {
             };
             for theirs in pack.entries() {
                 let theirs = theirs.ok_or(Why::Nonsense)?;
-                let Some(applied) = self.take(from, &table, &theirs, shards, now) else { continue };
+                let Some(applied) = self.take(from, &table, &theirs, live, shards, now) else { continue };
                 if live {
-                    self.touch(applied.hash, now);
+                    self.recent.touch(applied.hash);
                 }
                 if applied.answer {
                     self.tell(from, (table.id, theirs.key), now);
@@ -165,17 +180,26 @@ impl Engine {
         from: EngineSlot,
         table: &Shared,
         theirs: &Entry,
+        live: bool,
         shards: &mut S,
         now: Now,
     ) -> Option<Applied> {
         let me = self.settings.me;
         let key = shards.catalog().key(table.id, theirs.key);
         let partition = shards.geometry().route(&key);
-        let applied = shards
-            .with(partition, |partition, catalog| apply(partition, catalog, table, from, me, theirs, now));
+        let geometry = shards.geometry();
+        let applied = shards.with(partition, |partition, catalog| {
+            let lacks_room = |partition: &Partition, hash: u64| {
+                !live && lost_some(partition, catalog, &geometry, table.id, (hash >> 48) as usize)
+            };
+            apply(partition, catalog, table, from, me, theirs, lacks_room, now)
+        });
         match applied {
             Ok(applied) => {
                 self.figures.applied += u64::from(applied.changed);
+                if let Some(session) = self.session(from) {
+                    session.sum.applied += u64::from(applied.changed);
+                }
                 Some(applied)
             }
             Err(Refused::Full) => {

@@ -1,164 +1,29 @@
 //! The engine: what it is told, what it wants done, and what it does of itself.
 
+mod answer;
+mod listing;
 mod live;
 mod peer;
 mod round;
+mod sums;
+mod types;
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use forebay_core::table::{EngineSlot, GroupMillis, Hasher, Hold, KeyBytes, TableId};
+use forebay_core::table::{EngineSlot, GroupMillis, Hold, TableId};
 use forebay_core::units::{Micros, Now};
 
 use crate::group::GroupClock;
 use crate::limits::{
-    CLOCK_MAX, DEAD_MS, DIRTY_MAX, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
-    SETTLE_MS, SILENCE_MS, STEP_TOLD_MS, WINDOW_BYTES,
+    BURST_US, CLOCK_MAX, DEAD_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
+    SILENCE_MS, STEP_TOLD_MS, WAITING_BYTES,
 };
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame, Hello};
-use peer::{Peer, Session};
-
-/// How much may wait for one peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Keys that wait to be told, at least 1; [`crate::limits::DIRTY_MAX`].
-    pub dirty: usize,
-    /// Bytes that are not acknowledged, at least 1; [`crate::limits::WINDOW_BYTES`].
-    pub window: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { dirty: DIRTY_MAX, window: WINDOW_BYTES }
-    }
-}
-
-/// What an engine is.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Its place in the group.
-    pub me: EngineSlot,
-    /// Its incarnation: a number that no earlier start of this slot had.
-    pub boot: u64,
-    /// Whose tables they are; a peer of another group is refused.
-    pub group: u64,
-    /// Sums are keyed with what the group alone knows.
-    pub sums: Hasher,
-    /// All members, one bit a slot.
-    pub members: u64,
-    /// The wall clock: the group's time if nobody knows a better one.
-    pub wall: GroupMillis,
-    /// Below this the group's time cannot be (a snapshot's, and a minute).
-    pub floor: GroupMillis,
-    /// How much may wait for a peer.
-    pub bounds: Bounds,
-}
-
-/// What has happened.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// The members of the group are others now, one bit a slot.
-    Members(u64),
-    /// A connection with a member stands; an earlier one is gone.
-    Up(EngineSlot),
-    /// It is lost.
-    Down(EngineSlot),
-    /// A frame of it: type and body, as [`crate::wire::split`] gives them.
-    Frame(EngineSlot, &'a [u8]),
-    /// This engine has written, removed, first opened or last closed an entry. Who gives a number is told when a peer has
-    /// it.
-    Changed(TableId, KeyBytes, Option<u64>),
-    /// [`Engine::wake`] has come.
-    Tick,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Send these bytes.
-    Send(EngineSlot, Vec<u8>),
-    /// End the connection; there is none any more.
-    Close(EngineSlot, Why),
-    /// A peer has applied the change that was given this number.
-    Acknowledged {
-        /// The number.
-        ticket: u64,
-        /// The peer.
-        by: EngineSlot,
-    },
-    /// Worth telling people.
-    Event(Event),
-}
-
-/// Why a connection is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It belongs to another group, or is not who it should be, or no member.
-    Stranger,
-    /// No protocol is spoken by both.
-    Protocol,
-    /// It did not introduce itself, skipped a number, or acknowledged what was not sent.
-    Nonsense,
-    /// A frame could not be read.
-    Bad(Bad),
-    /// Nothing was heard of it for too long.
-    Silent,
-}
-
-/// What people should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The tables are complete, or were waited for long enough: the engine may serve.
-    Joined {
-        /// All members were heard of and compared with.
-        complete: bool,
-    },
-    /// A member's clock moved the group's time by this many milliseconds.
-    Stepped(EngineSlot, u64),
-    /// Changes for a peer were more than there is room for: the tables are compared with it anew.
-    Overflowed(EngineSlot),
-}
-
-/// What only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Entries that were sent: as changes, in statements, and as what a peer lacked.
-    pub told: u64,
-    /// See `told`.
-    pub stated: u64,
-    /// See `told`.
-    pub repaired: u64,
-    /// Entries that came and changed something here.
-    pub applied: u64,
-    /// Entries of tables or servers that are not in this configuration.
-    pub unknown: u64,
-    /// Entries for which the table had no room.
-    pub refused: u64,
-    /// Frames that had been applied before.
-    pub repeated: u64,
-    /// Frames of a type that is not known.
-    pub skipped: u64,
-}
-
-/// What is known of one peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerFigures {
-    /// A connection stands and both have introduced themselves.
-    pub connected: bool,
-    /// The tables were compared since, and all that was missing was told.
-    pub synced: bool,
-    /// Keys that wait to be told.
-    pub waiting: usize,
-    /// Bytes that are not acknowledged.
-    pub in_flight: usize,
-    /// Cells that differed in the last comparison.
-    pub differing: u32,
-    /// When the last comparison began that found no difference.
-    pub proven: Option<Now>,
-}
+use peer::{Peer, Round, Session, Sum};
+use sums::Recent;
+pub use types::{Bounds, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict, Why};
 
 /// One engine of a group.
 #[derive(Debug)]
@@ -166,8 +31,16 @@ pub struct Engine {
     settings: Settings,
     clock: GroupClock,
     peers: BTreeMap<u8, Peer>,
-    /// When each cell changed last, in milliseconds; 0: never.
-    touched: Box<[u32]>,
+    /// What changed a moment ago.
+    recent: Recent,
+    /// How often this engine has changed each table.
+    versions: BTreeMap<TableId, u64>,
+    /// Of a hundred parts of a processor so many may be spent on comparing; 0: all.
+    cpu_percent: u8,
+    /// Until then the time that comparing took is paid for.
+    paid: Now,
+    /// This call of [`Engine::handle`] compared something.
+    bulk: bool,
     started: Now,
     /// When time was looked at last.
     looked: Now,
@@ -183,7 +56,11 @@ impl Engine {
         Self {
             clock: GroupClock::new(settings.floor, now),
             peers: BTreeMap::new(),
-            touched: vec![0; 1 << 16].into_boxed_slice(),
+            recent: Recent::default(),
+            versions: BTreeMap::new(),
+            cpu_percent: 0,
+            paid: Now::default(),
+            bulk: false,
             started: now,
             looked: now,
             joined: false,
@@ -211,19 +88,69 @@ impl Engine {
 
     /// What is known of a peer.
     pub fn peer(&self, slot: EngineSlot) -> Option<PeerFigures> {
-        let session = self.peers.get(&slot.get())?.session.as_ref();
+        let peer = self.peers.get(&slot.get())?;
+        let session = peer.session.as_ref();
+        let Sum { bytes_in, bytes_out, told, applied, repaired, rounds } =
+            session.map_or(peer.before, |s| peer.before.and(s.sum));
+        let grows =
+            PeerFigures { bytes_in, bytes_out, told, applied, repaired, rounds, ..Default::default() };
+        let Some(session) = session else { return Some(grows) };
+        let proven = session.proven.iter().try_fold(Now::NEVER, |oldest, at| Some(oldest.min((*at)?)));
         Some(PeerFigures {
-            connected: session.is_some_and(|s| s.greeted),
-            synced: session.is_some_and(|s| s.synced),
-            waiting: session.map_or(0, |s| s.dirty.len()),
-            in_flight: session.map_or(0, |s| s.in_flight_bytes),
-            differing: session.map_or(0, |s| s.differing),
-            proven: session.and_then(|s| s.proven),
+            connected: session.greeted,
+            synced: session.synced,
+            waiting: session.dirty.len(),
+            in_flight: session.in_flight_bytes,
+            behind: session.dirty.len() + session.in_flight_entries,
+            behind_since: session.behind_since(),
+            differing: session.differing,
+            proven,
+            ..grows
         })
+    }
+
+    /// What the last comparison with a peer found, if there was one in this connection.
+    pub fn verdict(&self, slot: EngineSlot) -> Option<&Verdict> {
+        self.peers.get(&slot.get())?.session.as_ref()?.verdict.as_ref()
+    }
+
+    /// How often this engine has changed each table since it started.
+    pub fn versions(&self) -> impl Iterator<Item = (TableId, u64)> {
+        self.versions.iter().map(|(table, version)| (*table, *version))
+    }
+
+    /// Up to which of those changes a peer is known to have a table.
+    pub fn reached(&self, slot: EngineSlot, table: TableId) -> u64 {
+        let session = self.peers.get(&slot.get()).and_then(|peer| peer.session.as_ref());
+        session.and_then(|session| session.reached.get(&table)).copied().unwrap_or(0)
+    }
+
+    /// From now on comparing takes no more than `percent` of one processor, if [`Engine::spent`] is told what it takes;
+    /// changes are told whatever that costs, and an engine that has not joined is not bounded. 0: no bound.
+    pub fn limit_cpu(&mut self, percent: u8) {
+        self.cpu_percent = percent.min(100);
+    }
+
+    /// The call of [`Engine::handle`] that has just returned took this much time of a processor.
+    //= SYNC-CPU-01
+    pub fn spent(&mut self, cpu: Micros, now: Now) {
+        if self.bulk && self.cpu_percent > 0 {
+            let whole = |share: u64| Micros(share.saturating_mul(100) / u64::from(self.cpu_percent));
+            let burst = whole(BURST_US).0;
+            self.paid = self.paid.max(Now(now.0.saturating_sub(burst))).after(whole(cpu.0));
+        }
+        self.bulk = false;
+    }
+
+    /// Whether comparing has to wait.
+    fn rests(&self, now: Now) -> bool {
+        // One step at a time, so that what it took can be told.
+        self.cpu_percent > 0 && self.joined && (self.paid > now || self.bulk)
     }
 
     /// Takes in what has happened, and says what is to be done.
     pub fn handle<S: Shards>(&mut self, input: Input<'_>, shards: &mut S, now: Now) -> Vec<Output> {
+        self.recent.turn(now);
         match input {
             Input::Members(members) => self.settings.members = members,
             Input::Up(slot) => self.up(slot, now),
@@ -236,6 +163,12 @@ impl Engine {
             Input::Changed(table, key, ticket) => {
                 self.changed(shards, table, key, ticket, now);
                 return core::mem::take(&mut self.out);
+            }
+            Input::Verify => {
+                let slots: Vec<u8> = self.peers.keys().copied().collect();
+                for slot in slots.into_iter().filter_map(EngineSlot::new) {
+                    self.look(slot, true, now);
+                }
             }
             Input::Tick => {}
         }
@@ -270,15 +203,19 @@ impl Engine {
             if let Some(at) = session.flush_at.filter(|_| session.greeted && session.has_room()) {
                 sooner(at);
             }
-            if let Some(round) = &session.round
-                && round.sent < crate::limits::RANGES
-                && (round.sent - round.answered) < round.ahead()
-                && session.has_room()
-            {
-                sooner(round.due);
+            if let Some(due) = session.round.as_ref().and_then(Round::due).filter(|_| session.has_room()) {
+                sooner(due.max(self.may_compare_at()));
+            }
+            if !session.todo.is_empty() || !session.replies.is_empty() && session.has_room() {
+                sooner(self.may_compare_at());
             }
         }
         wake
+    }
+
+    /// When comparing may go on.
+    fn may_compare_at(&self) -> Now {
+        if self.cpu_percent > 0 && self.joined { self.paid.max(self.looked) } else { self.looked }
     }
 
     fn is_member(&self, slot: EngineSlot) -> bool {
@@ -294,7 +231,8 @@ impl Engine {
         if peer.session.is_some() {
             peer.lost.get_or_insert(now);
         }
-        peer.session = Some(Session::new(self.settings.bounds, now));
+        peer.end_session();
+        let session = peer.session.insert(Session::new(self.settings.bounds, now));
         let Settings { me, boot, group, .. } = self.settings;
         let clock = if self.clock.known() { self.clock.read(now) } else { GroupMillis(0) };
         let hello = Hello {
@@ -306,12 +244,14 @@ impl Engine {
             group,
             clock,
         };
-        self.out.push(Output::Send(slot, Frame::Hello(hello).encode()));
+        let bytes = Frame::Hello(hello).encode();
+        session.sum.bytes_out += bytes.len() as u64;
+        self.out.push(Output::Send(slot, bytes));
     }
 
     fn down(&mut self, slot: EngineSlot, now: Now) {
         if let Some(peer) = self.peers.get_mut(&slot.get())
-            && peer.session.take().is_some()
+            && peer.end_session()
         {
             peer.lost.get_or_insert(now);
         }
@@ -334,6 +274,7 @@ impl Engine {
             return Ok(());
         };
         session.last_heard = now;
+        session.sum.bytes_in += 4 + bytes.len() as u64;
         let frame = match Frame::decode(bytes) {
             Ok(frame) => frame,
             //= SYNC-WIRE-02
@@ -369,12 +310,14 @@ impl Engine {
             Frame::Hello(_) | Frame::Ack(_) => return Ok(()),
             Frame::Changes(_, packs) => self.arrive(from, &packs, true, shards, now)?,
             Frame::Repair(_, packs) => self.arrive(from, &packs, false, shards, now)?,
-            Frame::Sums(_, step, sums) => self.compare(from, step, &sums, shards, now),
-            Frame::Cells(_, step, cells) => self.state(from, step, &cells, shards, now),
             Frame::Statement(_, table, part, pack) => self.stated(from, table, part, &pack, shards, now)?,
-            Frame::RoundEnd(_, round, differing) => self.round_end(from, round, differing),
-            Frame::RoundDone(_, round) => self.round_done(from, round, now),
+            Frame::RoundEnd(_, round, found) => self.round_end(from, round, found),
+            Frame::RoundDone(_, round, found) => self.round_done(from, round, &found, now),
             Frame::Again(_) => self.again(from, now),
+            Frame::Look(_) => self.look(from, false, now),
+            Frame::Sums(..) | Frame::Cells(..) | Frame::Lists(..) | Frame::Want(..) => {
+                self.compare_or_wait(from, frame, bytes, shards, now);
+            }
         }
         // Only now: what is acknowledged has been applied.
         if let Some(session) = self.peers.get_mut(&from.get()).and_then(|p| p.session.as_mut()) {
@@ -382,6 +325,55 @@ impl Engine {
             session.ack_due = true;
         }
         Ok(())
+    }
+
+    /// A frame of a comparison waits while there is no time to spend on it.
+    fn compare_or_wait<S: Shards>(
+        &mut self,
+        from: EngineSlot,
+        frame: Frame<'_>,
+        bytes: &[u8],
+        shards: &mut S,
+        now: Now,
+    ) {
+        let rests = self.rests(now);
+        if let Some(session) = self.peers.get_mut(&from.get()).and_then(Peer::greeted)
+            && (rests || !session.todo.is_empty())
+            && session.todo_bytes < WAITING_BYTES
+        {
+            session.todo_bytes += bytes.len();
+            session.todo.push_back(bytes.to_vec());
+            return;
+        }
+        self.compare_frame(from, frame, shards, now);
+    }
+
+    fn compare_frame<S: Shards>(&mut self, from: EngineSlot, frame: Frame<'_>, shards: &mut S, now: Now) {
+        self.bulk = true;
+        match frame {
+            Frame::Sums(_, step, sums) => self.compare(from, step, &sums, shards, now),
+            Frame::Cells(_, step, cells) => self.state(from, step, &cells, shards, now),
+            Frame::Lists(_, step, lists) => self.listed(from, step, &lists, shards, now),
+            Frame::Want(_, step, lists, judged) => self.wanted(from, step, &lists, &judged, shards),
+            _ => {}
+        }
+    }
+
+    /// Frames of comparisons that waited for time to be spent on them.
+    fn catch_up<S: Shards>(&mut self, with: EngineSlot, shards: &mut S, now: Now) {
+        loop {
+            let rests = self.rests(now);
+            let Some(session) = self.peers.get_mut(&with.get()).and_then(Peer::greeted) else { return };
+            if rests {
+                return;
+            }
+            let Some(bytes) = session.todo.pop_front() else { return };
+            session.todo_bytes -= bytes.len();
+            // It was read when it came.
+            if let Ok(frame) = Frame::decode(&bytes) {
+                self.compare_frame(with, frame, shards, now);
+            }
+        }
     }
 
     fn hello<S: Shards>(
@@ -447,6 +439,7 @@ impl Engine {
                 self.forget(slot, shards, now);
             }
             self.flush(slot, shards, now);
+            self.catch_up(slot, shards, now);
             self.lead(slot, shards, now);
             self.reply(slot, shards, now);
             let clock = self.told_clock(now);
@@ -506,7 +499,8 @@ impl Engine {
     /// What a peer had open counts as closed.
     fn forget<S: Shards>(&mut self, slot: EngineSlot, shards: &mut S, now: Now) {
         let bit = 1 << slot.get();
-        for partition in 0..shards.geometry().partitions() {
+        let geometry = shards.geometry();
+        for partition in 0..geometry.partitions() {
             shards.with(partition, |partition, catalog| {
                 let open: Vec<_> = partition
                     .entries(catalog, 0..u32::MAX, now)
@@ -518,16 +512,5 @@ impl Engine {
                 }
             });
         }
-    }
-
-    fn touch(&mut self, hash: u64, now: Now) {
-        if let Some(cell) = self.touched.get_mut((hash >> 48) as usize) {
-            *cell = (now.0 / 1_000) as u32 | 1;
-        }
-    }
-
-    fn is_settled(&self, cell: usize, now: Now) -> bool {
-        let at = self.touched.get(cell).copied().unwrap_or(0);
-        at == 0 || ((now.0 / 1_000) as u32).wrapping_sub(at) >= SETTLE_MS
     }
 }

@@ -7,9 +7,10 @@ use core::ops::RangeInclusive;
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
 use forebay_core::units::{Micros, Now};
 
-use super::{Bounds, Output, Why};
-use crate::limits::{BATCH_MS, TICKETS_MAX};
-use crate::wire::{Frame, Head};
+use super::sums::Row;
+use super::{Bounds, Output, Verdict, Why};
+use crate::limits::{BATCH_MS, RANGES, TICKETS_MAX};
+use crate::wire::{Found, Frame, Head};
 
 /// A key of a table, as it waits to be told.
 pub(super) type Dirty = (TableId, KeyBytes);
@@ -23,6 +24,32 @@ pub(super) struct Peer {
     pub session: Option<Session>,
     /// The connection was lost then, and what the peer had open still counts.
     pub lost: Option<Now>,
+    /// What connections before this one amounted to.
+    pub before: Sum,
+}
+
+/// What only grows, of one peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sum {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub told: u64,
+    pub applied: u64,
+    pub repaired: u64,
+    pub rounds: u64,
+}
+
+impl Sum {
+    pub(super) fn and(self, more: Self) -> Self {
+        Self {
+            bytes_in: self.bytes_in + more.bytes_in,
+            bytes_out: self.bytes_out + more.bytes_out,
+            told: self.told + more.told,
+            applied: self.applied + more.applied,
+            repaired: self.repaired + more.repaired,
+            rounds: self.rounds + more.rounds,
+        }
+    }
 }
 
 /// A connection, from its beginning to its end.
@@ -39,10 +66,18 @@ pub(super) struct Session {
     pub heard: u64,
     pub acked: u64,
     pub ack_due: bool,
-    in_flight: VecDeque<(u64, usize)>,
+    in_flight: VecDeque<InFlight>,
     pub in_flight_bytes: usize,
+    /// Changes that were sent and are not acknowledged.
+    pub in_flight_entries: usize,
+    pub sum: Sum,
     pub dirty: BTreeSet<Dirty>,
     pub flush_at: Option<Now>,
+    /// The first of the keys that wait has waited since then.
+    pub dirty_since: Option<Now>,
+    /// How far the peer is with this engine's changes, by table; and how far it is with the acknowledgement of a frame.
+    pub reached: BTreeMap<TableId, u64>,
+    marks: VecDeque<(u64, TableId, u64)>,
     /// Changes were lost for want of room, and no comparison has begun since.
     pub overflowed: bool,
     /// Who waits for the acknowledgement of a key that is not sent yet, and of a frame.
@@ -54,11 +89,36 @@ pub(super) struct Session {
     pub round: Option<Round>,
     /// The comparison that the peer leads.
     pub theirs: Option<Theirs>,
-    /// Parts of the hash space that the peer lacks much of.
-    pub replies: VecDeque<(TableId, RangeInclusive<u64>)>,
-    /// Cells that differed in the last comparison, and when one found none.
+    /// What the peer lacks.
+    pub replies: VecDeque<Reply>,
+    /// Frames of comparisons that wait for time to be spent on them, and their bytes.
+    pub todo: VecDeque<Vec<u8>>,
+    pub todo_bytes: usize,
+    /// Cells that differed in the last comparison; by range, when one found none.
     pub differing: u32,
-    pub proven: Option<Now>,
+    pub proven: [Option<Now>; RANGES as usize],
+    pub verdict: Option<Verdict>,
+    /// The number of a comparison that was asked for.
+    pub asked: Option<u32>,
+}
+
+/// A frame that is not acknowledged.
+#[derive(Debug)]
+struct InFlight {
+    number: u64,
+    bytes: usize,
+    /// Changes in it, and since when the first of them waits.
+    changes: usize,
+    since: Now,
+}
+
+/// What a peer lacks.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// All of a part of the hash space.
+    Part(TableId, RangeInclusive<u64>),
+    /// These keys.
+    Keys(TableId, Vec<KeyBytes>),
 }
 
 /// A comparison of all ranges, led by the engine with the lower slot.
@@ -69,28 +129,57 @@ pub(super) struct Round {
     pub fresh: bool,
     /// As fast as the peer answers.
     pub quick: bool,
-    pub sent: u8,
-    pub answered: u8,
-    pub differing: u32,
+    /// How many ranges were begun.
+    pub next: u8,
+    /// Those of them that are not through.
+    pub under_way: BTreeMap<u8, UnderWay>,
+    /// What differed, by table.
+    pub found: BTreeMap<u64, Found>,
     pub ended: bool,
     /// When the next range is sent.
     pub due: Now,
     pub began: Now,
 }
 
+/// A range that is being compared.
+pub(super) struct UnderWay {
+    /// Frames that the peer has not answered.
+    pub frames: u32,
+    pub began: Now,
+    /// Something in it differs.
+    pub judged: bool,
+    /// What was listed, by table.
+    pub rows: Vec<(u64, Row)>,
+}
+
+impl core::fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "UnderWay({} frames, {} entries)", self.frames, self.rows.len())
+    }
+}
+
 /// What is known of a comparison that the peer leads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Theirs {
     pub number: u32,
     pub fresh: bool,
     pub began: Now,
     /// The peer has said its last word.
     pub ending: bool,
+    /// And what it found.
+    pub found: Vec<Found>,
 }
 
 impl Peer {
     pub(super) fn new(slot: EngineSlot) -> Self {
-        Self { slot, boot: None, session: None, lost: None }
+        Self { slot, boot: None, session: None, lost: None, before: Sum::default() }
+    }
+
+    /// Ends the connection; whether there was one.
+    pub(super) fn end_session(&mut self) -> bool {
+        let ended = self.session.take();
+        self.before = ended.as_ref().map_or(self.before, |session| self.before.and(session.sum));
+        ended.is_some()
     }
 
     /// The connection, once the peer is known to be at its other end.
@@ -113,8 +202,13 @@ impl Session {
             ack_due: false,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
+            in_flight_entries: 0,
+            sum: Sum::default(),
             dirty: BTreeSet::new(),
             flush_at: None,
+            dirty_since: None,
+            reached: BTreeMap::new(),
+            marks: VecDeque::new(),
             overflowed: false,
             tickets: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -122,8 +216,12 @@ impl Session {
             round: None,
             theirs: None,
             replies: VecDeque::new(),
+            todo: VecDeque::new(),
+            todo_bytes: 0,
             differing: 0,
-            proven: None,
+            proven: [None; RANGES as usize],
+            verdict: None,
+            asked: None,
         }
     }
 
@@ -132,11 +230,13 @@ impl Session {
     pub(super) fn mark(&mut self, key: Dirty, ticket: Option<u64>, now: Now) {
         if self.dirty.len() >= self.bounds.dirty && !self.dirty.contains(&key) {
             self.dirty.clear();
+            self.dirty_since = None;
             self.tickets.clear();
             self.overflowed = true;
             self.synced = false;
         }
         self.dirty.insert(key);
+        self.dirty_since.get_or_insert(now);
         if let Some(ticket) = ticket {
             self.tickets.entry(key).or_default().push(ticket);
         }
@@ -161,10 +261,40 @@ impl Session {
         self.sent += 1;
         self.ack_due = false;
         let bytes = frame(Head { clock, number: self.sent, ack: self.heard }).encode();
-        self.in_flight.push_back((self.sent, bytes.len()));
+        let since = self.dirty_since.unwrap_or(now);
+        self.in_flight.push_back(InFlight { number: self.sent, bytes: bytes.len(), changes: 0, since });
         self.in_flight_bytes += bytes.len();
+        self.sum.bytes_out += bytes.len() as u64;
         self.last_sent = now;
         out.push(Output::Send(to, bytes));
+    }
+
+    /// The frame that was just sent told so many changes; of these tables nothing waits any more.
+    pub(super) fn told(&mut self, changes: usize, tables: impl Iterator<Item = (TableId, u64)>) {
+        if let Some(last) = self.in_flight.back_mut() {
+            last.changes = changes;
+            self.in_flight_entries += changes;
+            self.sum.told += changes as u64;
+            let number = last.number;
+            self.marks.extend(tables.map(|(table, version)| (number, table, version)));
+        }
+        if self.dirty.is_empty() {
+            self.dirty_since = None;
+        }
+    }
+
+    /// The peer was compared with, and all that was missing was told.
+    pub(super) fn in_sync(&mut self, versions: &BTreeMap<TableId, u64>) {
+        self.synced = true;
+        if self.dirty.is_empty() && self.in_flight_entries == 0 {
+            self.reached.clone_from(versions);
+        }
+    }
+
+    /// Since when the oldest change waits that the peer has not acknowledged.
+    pub(super) fn behind_since(&self) -> Option<Now> {
+        let sent = self.in_flight.iter().find(|frame| frame.changes > 0).map(|frame| frame.since);
+        sent.or(self.dirty_since)
     }
 
     /// Says nothing but what has been applied.
@@ -177,7 +307,9 @@ impl Session {
     ) {
         self.ack_due = false;
         self.last_sent = now;
-        out.push(Output::Send(to, Frame::Ack(Head { clock, number: 0, ack: self.heard }).encode()));
+        let bytes = Frame::Ack(Head { clock, number: 0, ack: self.heard }).encode();
+        self.sum.bytes_out += bytes.len() as u64;
+        out.push(Output::Send(to, bytes));
     }
 
     /// The peer has applied all frames up to this number.
@@ -192,8 +324,12 @@ impl Session {
             return Err(Why::Nonsense);
         }
         self.acked = self.acked.max(ack);
-        while let Some((_, bytes)) = self.in_flight.pop_front_if(|(number, _)| *number <= ack) {
-            self.in_flight_bytes -= bytes;
+        while let Some(frame) = self.in_flight.pop_front_if(|frame| frame.number <= ack) {
+            self.in_flight_bytes -= frame.bytes;
+            self.in_flight_entries -= frame.changes;
+        }
+        while let Some((_, table, version)) = self.marks.pop_front_if(|(number, ..)| *number <= ack) {
+            self.reached.insert(table, version);
         }
         while let Some((_, ticket)) = self.waiting.pop_front_if(|(number, _)| *number <= ack) {
             out.push(Output::Acknowledged { ticket, by });

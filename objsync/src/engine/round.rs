@@ -1,145 +1,70 @@
 //! Comparisons: where two engines' tables differ, and how they become equal again.
 //!
 //! The engine with the lower slot leads. It sends the sums of a range of the hash space; the other answers with the sums
-//! of the cells of those groups that differ; then the first states all that it has in the cells that differ, and the other
-//! merges that and answers with what the first lacks. Cost is in proportion to what differs.
+//! of the cells of those groups that differ; then the first lists short hashes of what it has in the cells that differ,
+//! and the other sends what is not listed and asks for what it lacks. Where one side has nothing in a cell, the first
+//! states all that it has instead. Cost is in proportion to what differs.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use forebay_core::table::{Catalog, EngineSlot, Hasher, KeyBytes, TableId};
+use forebay_core::table::{Catalog, EngineSlot};
 use forebay_core::units::{Micros, Now};
 
-use super::live::{in_frames, shared, statement};
-use super::peer::{Peer, Round, Session, Theirs};
-use super::{Engine, Why};
+use super::Engine;
+use super::listing::{self, Lister};
+use super::live::{shared, statement};
+use super::peer::{Peer, Reply, Round, Session, Theirs, UnderWay};
+use super::sums::{self, CELLS, Row, Summing, differing, first_cell, off_wire, on_wire, part_of};
 use crate::limits::{
-    AGE_MS, ANSWER_MAX, BATCH_BYTES, CELLS_PER_GROUP, NEAR_END_MS, RANGES, RANGES_AHEAD, ROUND_MS,
+    ANSWER_MAX, BATCH_BYTES, BUCKETS_TOLD, CELLS_PER_GROUP, RANGES, RANGES_AHEAD, ROUND_MS, TABLES_A_FRAME,
 };
-use crate::merge::Entry;
-use crate::shards::{Hashed, Shards, gather};
-use crate::wire::{Cells, Frame, Pack, Packer, Step, Sum, Sums};
-
-const RANGE_BITS: u32 = 6;
-const CELL_BITS: u32 = 16;
-const CELLS: usize = 1 << (CELL_BITS - RANGE_BITS);
+use crate::shards::{Hashed, Shards, Shared, gather};
+use crate::wire::{Cells, Found, Frame, Listing, Packer, Step, Sums};
 
 impl Round {
-    pub(super) fn ahead(&self) -> u8 {
-        if self.quick { RANGES_AHEAD } else { 1 }
+    fn ahead(&self) -> usize {
+        if self.quick { usize::from(RANGES_AHEAD) } else { 1 }
     }
-}
 
-/// The hashes of cells `first` to `last` of all 65,536.
-fn part_of(first: usize, last: usize) -> RangeInclusive<u64> {
-    let shift = 64 - CELL_BITS;
-    (first as u64) << shift..=((last as u64) << shift | ((1 << shift) - 1))
-}
+    /// When the next range is to be sent, if there is one and nothing else is waited for.
+    pub(super) fn due(&self) -> Option<Now> {
+        (self.next < RANGES && self.under_way.len() < self.ahead()).then_some(self.due)
+    }
 
-fn first_cell(range: u8) -> usize {
-    usize::from(range) * CELLS
-}
-
-fn range_part(range: u8) -> RangeInclusive<u64> {
-    part_of(first_cell(range), first_cell(range) + CELLS - 1)
-}
-
-/// How one comparison sums entries up.
-struct Summing<'a> {
-    keyed: &'a Hasher,
-    /// The open bits of the two engines: what others have open each learns from those themselves.
-    mask: u64,
-    /// The group's time, if idle times are compared too.
-    idle_at: Option<u64>,
-}
-
-impl Summing<'_> {
-    /// What an entry adds to its cell; `None` if it is about to end, which each engine sees at a moment of its own.
-    //= SYNC-SUM-01
-    fn term(&self, catalog: &Catalog, entry: &Hashed) -> Option<u128> {
-        let view = &entry.view;
-        let record = &view.record;
-        let near = |left: u64| left < NEAR_END_MS.min((left + record.age_ms) / 4);
-        if view.left_ms.is_some_and(near) {
-            return None;
+    /// A cell differs.
+    fn found(&mut self, table: u64, range: u8, cell: u16) {
+        if let Some(under_way) = self.under_way.get_mut(&range) {
+            under_way.judged = true;
         }
-        let KeyBytes(key) = view.key;
-        let key = u128::from_le_bytes(key);
-        let server = if record.tombstone { 0 } else { catalog.name_of(record.server)? };
-        let version = &record.version;
-        let idle = match (self.idle_at, view.left_ms) {
-            (Some(now), Some(_)) if !record.tombstone => now.saturating_sub(record.age_ms) / AGE_MS,
-            _ => 0,
-        };
-        let marks = u64::from(version.origin.get())
-            | u64::from(record.tombstone) << 8
-            | if record.tombstone { 0 } else { u64::from(record.class.get()) << 16 };
-        Some(self.keyed.hash128(&[
-            key as u64,
-            (key >> 64) as u64,
-            u64::from(version.birth) << 32 | u64::from(version.switches),
-            version.stamp,
-            server,
-            marks,
-            record.open & self.mask,
-            idle,
-        ]))
-    }
-
-    /// The sums of the cells of a range, by table. Every shared table is there.
-    fn cells<S: Shards>(&self, shards: &S, entries: &[Hashed]) -> BTreeMap<TableId, BTreeMap<u16, u128>> {
-        let mut tables: BTreeMap<TableId, BTreeMap<u16, u128>> =
-            shards.tables().iter().map(|table| (table.id, BTreeMap::new())).collect();
-        for entry in entries {
-            let Some(term) = self.term(shards.catalog(), entry) else { continue };
-            let cell = (entry.hash >> (64 - CELL_BITS)) as usize % CELLS;
-            if let Some(cells) = tables.get_mut(&entry.view.table) {
-                let sum = cells.entry(cell as u16).or_default();
-                *sum = sum.wrapping_add(term);
-            }
+        let found = self.found.entry(table).or_default();
+        found.differing = found.differing.saturating_add(1);
+        let bucket = ((first_cell(range) + usize::from(cell)) / usize::from(CELLS_PER_GROUP)) as u16;
+        if found.buckets.len() < BUCKETS_TOLD && found.buckets.last() != Some(&bucket) {
+            found.buckets.push(bucket);
         }
-        tables
     }
-}
-
-fn groups_of(cells: &BTreeMap<u16, u128>) -> BTreeMap<u16, u128> {
-    let mut groups: BTreeMap<u16, u128> = BTreeMap::new();
-    for (cell, sum) in cells {
-        let group = groups.entry(cell / CELLS_PER_GROUP).or_default();
-        *group = group.wrapping_add(*sum);
-    }
-    groups
-}
-
-fn on_wire(sums: &BTreeMap<u16, u128>) -> Vec<(u16, Sum)> {
-    sums.iter().map(|(n, sum)| (*n, sum.to_le_bytes())).collect()
-}
-
-fn off_wire(sums: &[(u16, Sum)]) -> BTreeMap<u16, u128> {
-    sums.iter().map(|(n, sum)| (*n, u128::from_le_bytes(*sum))).collect()
-}
-
-/// The places at which two lists of sums differ.
-fn differing(a: &BTreeMap<u16, u128>, b: &BTreeMap<u16, u128>) -> BTreeSet<u16> {
-    let sum = |sums: &BTreeMap<u16, u128>, n: &u16| sums.get(n).copied().unwrap_or(0);
-    a.keys().chain(b.keys()).filter(|n| sum(a, n) != sum(b, n)).copied().collect()
 }
 
 impl Engine {
-    fn session(&mut self, slot: EngineSlot) -> Option<&mut Session> {
+    pub(super) fn session(&mut self, slot: EngineSlot) -> Option<&mut Session> {
         self.peers.get_mut(&slot.get()).and_then(Peer::greeted)
     }
 
-    fn summing(&self, with: EngineSlot, fresh: bool, now: Now) -> Summing<'_> {
-        let mask = 1 << self.settings.me.get() | 1 << with.get();
-        let idle_at = fresh.then(|| self.clock.read(now).0);
-        Summing { keyed: &self.settings.sums, mask, idle_at }
+    pub(super) fn session_of(&mut self, with: EngineSlot) -> Option<(&mut Session, &mut Vec<super::Output>)> {
+        let session = self.peers.get_mut(&with.get()).and_then(Peer::greeted)?;
+        Some((session, &mut self.out))
     }
 
-    fn all_of<S: Shards>(&self, range: u8, shards: &mut S, now: Now) -> Vec<Hashed> {
-        let tables: Vec<TableId> = shards.tables().iter().map(|table| table.id).collect();
-        gather(shards, range_part(range), now, |table| tables.contains(&table))
+    fn summing(&self, with: EngineSlot, step: &Step, now: Now) -> Summing<'_> {
+        Summing {
+            keyed: &self.settings.sums,
+            mask: 1 << self.settings.me.get() | 1 << with.get(),
+            idle_at: step.fresh.then(|| self.clock.read(now).0),
+            round: step.round,
+            recent: &self.recent,
+        }
     }
 
     /// The peer has just come, or changes between the two were lost.
@@ -157,6 +82,26 @@ impl Engine {
         }
     }
 
+    /// Compares with a peer now; `asked`: [`super::Output::Verified`] is to tell when that is done.
+    //= SYNC-VERIFY-01
+    pub(super) fn look(&mut self, with: EngineSlot, asked: bool, now: Now) {
+        let leads = self.settings.me < with;
+        let clock = self.told_clock(now);
+        let Some(session) = self.peers.get_mut(&with.get()).and_then(Peer::greeted) else { return };
+        if leads {
+            // After a first comparison another one follows of itself.
+            if !session.round.as_ref().is_some_and(|round| round.fresh) {
+                session.begin(false, true, now);
+            }
+            let number = session.round.as_ref().map_or(0, |r| r.number + u32::from(r.fresh));
+            session.asked = session.asked.or(asked.then_some(number));
+        } else {
+            let number = session.theirs.as_ref().map_or(0, |theirs| theirs.number) + 1;
+            session.asked = session.asked.or(asked.then_some(number));
+            session.send(with, clock, now, &mut self.out, Frame::Look);
+        }
+    }
+
     /// Leads the comparison with a peer one step on.
     pub(super) fn lead<S: Shards>(&mut self, with: EngineSlot, shards: &mut S, now: Now) {
         // Peers that a newcomer compares with begin at different places, so that each gives it a part.
@@ -167,49 +112,59 @@ impl Engine {
             self.again(with, now);
         }
         loop {
+            let rests = self.rests(now);
             let Some(session) = self.session(with).filter(|s| s.has_room()) else { return };
             let Some(round) = &mut session.round else { return };
-            let (number, fresh, quick) = (round.number, round.fresh, round.quick);
-            if round.sent == RANGES {
-                if round.answered == RANGES && !round.ended {
-                    round.ended = true;
-                    let differing = round.differing;
-                    let clock = self.told_clock(now);
-                    let Some(session) = self.peers.get_mut(&with.get()).and_then(Peer::greeted) else {
-                        return;
-                    };
-                    session.send(with, clock, now, &mut self.out, |h| Frame::RoundEnd(h, number, differing));
+            if round.next == RANGES && round.under_way.is_empty() {
+                if !round.ended && session.replies.is_empty() {
+                    self.end_round(with, shards, now);
                 }
                 return;
             }
-            if round.sent - round.answered >= round.ahead() || round.due > now {
+            if rests || round.due().is_none_or(|due| due > now) {
                 return;
             }
-            let range = first.wrapping_add(round.sent) % RANGES;
-            round.sent += 1;
-            round.due =
-                if quick { now } else { now.after(Micros::from_millis(ROUND_MS / u64::from(RANGES))) };
+            let range = first.wrapping_add(round.next) % RANGES;
+            let step = Step { round: round.number, fresh: round.fresh, range };
+            round.next += 1;
+            let pause = Micros::from_millis(ROUND_MS / u64::from(RANGES));
+            round.due = if round.quick { now } else { now.after(pause) };
+            self.bulk = true;
             self.flush_now(with, shards, now);
-            let entries = self.all_of(range, shards, now);
-            let cells = self.summing(with, fresh, now).cells(shards, &entries);
-            let sums = shards
-                .tables()
-                .iter()
-                .map(|t| Sums {
-                    table: t.name,
-                    groups: cells.get(&t.id).map(groups_of).map_or_else(Vec::new, |g| on_wire(&g)),
-                })
-                .collect();
-            let clock = self.told_clock(now);
-            let Some(session) = self.session_of(with) else { return };
-            let step = Step { round: number, fresh, range };
-            session.0.send(with, clock, now, session.1, |head| Frame::Sums(head, step, sums));
+            let tables = shards.tables().to_vec();
+            let mut frames = 0;
+            for tables in tables.chunks(TABLES_A_FRAME) {
+                let cells = self.summing(with, &step, now).sums(shards, range, tables, now);
+                let sums = (0..).zip(tables).map(|(place, table)| Sums {
+                    table: table.name,
+                    groups: on_wire(cells.groups_of(place)),
+                });
+                let sums = sums.collect();
+                let clock = self.told_clock(now);
+                let Some((session, out)) = self.session_of(with) else { return };
+                session.send(with, clock, now, out, |head| Frame::Sums(head, step, sums));
+                frames += 1;
+            }
+            let Some(session) = self.session(with) else { return };
+            let Some(round) = &mut session.round else { return };
+            round.under_way.insert(range, UnderWay { frames, began: now, judged: false, rows: Vec::new() });
+            session.range_done(range);
         }
     }
 
-    fn session_of(&mut self, with: EngineSlot) -> Option<(&mut Session, &mut Vec<super::Output>)> {
-        let session = self.peers.get_mut(&with.get()).and_then(Peer::greeted)?;
-        Some((session, &mut self.out))
+    fn end_round<S: Shards>(&mut self, with: EngineSlot, shards: &mut S, now: Now) {
+        let partial = listing::partials(shards);
+        let clock = self.told_clock(now);
+        let Some((session, out)) = self.session_of(with) else { return };
+        let Some(round) = &mut session.round else { return };
+        round.ended = true;
+        for (table, n) in partial {
+            round.found.entry(table).or_default().partial = n;
+        }
+        let number = round.number;
+        let found =
+            round.found.iter().map(|(table, found)| Found { table: *table, ..found.clone() }).collect();
+        session.send(with, clock, now, out, |head| Frame::RoundEnd(head, number, found));
     }
 
     /// What is compared must not wait to be told.
@@ -236,41 +191,39 @@ impl Engine {
         }
         self.flush_now(from, shards, now);
         let Some(session) = self.session(from) else { return };
-        if session.theirs.is_none_or(|theirs| theirs.number != step.round) {
+        if session.theirs.as_ref().is_none_or(|theirs| theirs.number != step.round) {
+            let found = Vec::new();
             session.theirs =
-                Some(Theirs { number: step.round, fresh: step.fresh, began: now, ending: false });
+                Some(Theirs { number: step.round, fresh: step.fresh, began: now, ending: false, found });
             if step.fresh {
                 (session.synced, session.overflowed) = (false, false);
             }
         }
-        let entries = self.all_of(step.range, shards, now);
-        let ours = self.summing(from, step.fresh, now).cells(shards, &entries);
+        let tables: Vec<Shared> = sums.iter().filter_map(|s| shared(shards, s.table)).collect();
+        let ours = self.summing(from, &step, now).sums(shards, step.range, &tables, now);
         let mut answer = Vec::new();
-        for theirs in sums {
-            let Some(table) = shared(shards, theirs.table) else { continue };
-            let Some(cells) = ours.get(&table.id) else { continue };
-            let groups = differing(&groups_of(cells), &off_wire(&theirs.groups));
+        for (place, table) in (0..).zip(&tables) {
+            let Some(theirs) = sums.iter().find(|sums| sums.table == table.name) else { continue };
+            let groups = differing(&ours.groups_of(place), &off_wire(&theirs.groups));
             if groups.is_empty() {
                 continue;
             }
-            let inside = |cell: &u16| groups.contains(&(cell / CELLS_PER_GROUP));
-            let unsettled = |cell: &u16| {
-                !step.fresh && !self.is_settled(first_cell(step.range) + usize::from(*cell), now)
-            };
+            let inside = ours.of(place).filter(|(cell, _)| groups.contains(&(cell / CELLS_PER_GROUP)));
             answer.push(Cells {
                 table: theirs.table,
                 groups: groups.iter().fold(0, |bits, group| bits | 1 << group),
-                cells: on_wire(&cells.iter().filter(|(n, _)| inside(n)).map(|(n, s)| (*n, *s)).collect()),
-                unsettled: (0..CELLS as u16).filter(inside).filter(unsettled).collect(),
+                cells: on_wire(inside),
             });
         }
         let clock = self.told_clock(now);
-        if let Some((session, out)) = self.session_of(from) {
-            session.send(from, clock, now, out, |head| Frame::Cells(head, step, answer));
+        let Some((session, out)) = self.session_of(from) else { return };
+        if answer.is_empty() {
+            session.prove(step.range, now);
         }
+        session.send(from, clock, now, out, |head| Frame::Cells(head, step, answer));
     }
 
-    /// The sums of a peer's cells: this engine states all that it has in those that differ.
+    /// The sums of a peer's cells: this engine says what it has in those that differ.
     pub(super) fn state<S: Shards>(
         &mut self,
         from: EngineSlot,
@@ -280,177 +233,195 @@ impl Engine {
         now: Now,
     ) {
         let Some(round) = self.session(from).and_then(|s| s.round.as_mut()) else { return };
-        if round.number != step.round || round.answered == round.sent {
+        let known = round.number == step.round && round.under_way.contains_key(&step.range);
+        if !known {
             return;
         }
-        round.answered += 1;
+        if !cells.is_empty() {
+            self.flush_now(from, shards, now);
+            self.say_what_differs(from, step, cells, shards, now);
+        }
+        self.answered(from, step.range);
+    }
+
+    fn answered(&mut self, from: EngineSlot, range: u8) {
+        let Some(session) = self.session(from) else { return };
+        if let Some(under_way) = session.round.as_mut().and_then(|r| r.under_way.get_mut(&range)) {
+            under_way.frames = under_way.frames.saturating_sub(1);
+        }
+        session.range_done(range);
+    }
+
+    fn say_what_differs<S: Shards>(
+        &mut self,
+        from: EngineSlot,
+        step: Step,
+        cells: &[Cells],
+        shards: &mut S,
+        now: Now,
+    ) {
+        let tables: Vec<Shared> = cells.iter().filter_map(|c| shared(shards, c.table)).collect();
+        let (rows, ours) = self.summing(from, &step, now).rows(shards, step.range, &tables, now);
+        let mut lister = Lister::default();
+        let mut stated = Vec::new();
+        for (place, table) in (0..).zip(&tables) {
+            let Some(theirs) = cells.iter().find(|cells| cells.table == table.name) else { continue };
+            let inside = |n: &u16| theirs.groups >> (n / CELLS_PER_GROUP) & 1 == 1;
+            let sums = off_wire(&theirs.cells);
+            let own: BTreeMap<u16, u128> = ours.of(place).filter(|(n, _)| inside(n)).collect();
+            let differ: Vec<u16> =
+                differing(&own, &sums).into_iter().filter(|n| usize::from(*n) < CELLS && inside(n)).collect();
+            for cell in &differ {
+                // In a first comparison what one of the two has nothing of is told without asking.
+                let one_sided = !own.contains_key(cell) || !sums.contains_key(cell);
+                if step.fresh && one_sided {
+                    stated.push((*table, *cell));
+                    if let Some(round) = self.session(from).and_then(|s| s.round.as_mut()) {
+                        round.found(table.name, step.range, *cell);
+                    }
+                } else {
+                    let partial = listing::is_partial(shards, table.id, step.range, *cell);
+                    lister.push(table.name, *cell, listing::of_cell(&rows, (place, *cell)), partial);
+                }
+            }
+            self.state_runs(from, step, *table, &stated, (&own, &sums), shards, now);
+            stated.clear();
+        }
+        let keep: Vec<(u64, Row)> = rows
+            .into_iter()
+            .filter_map(|row| Some((tables.get(usize::from(row.at.0))?.name, row)))
+            .filter(|(table, row)| lister.has(*table, row.at.1))
+            .collect();
+        let clock = self.told_clock(now);
+        let Some((session, out)) = self.session_of(from) else { return };
+        let mut frames = 0;
+        for lists in lister.frames() {
+            session.send(from, clock, now, out, |head| Frame::Lists(head, step, lists));
+            frames += 1;
+        }
+        if let Some(range) = session.round.as_mut().and_then(|r| r.under_way.get_mut(&step.range)) {
+            range.frames += frames;
+            range.rows.extend(keep);
+        }
+    }
+
+    /// States all that this engine has in cells of which one side has nothing. Cells that are empty on both sides do not
+    /// cut a statement in two.
+    #[expect(clippy::too_many_arguments, reason = "the second half of a step, all of it already looked up")]
+    fn state_runs<S: Shards>(
+        &mut self,
+        to: EngineSlot,
+        step: Step,
+        table: Shared,
+        cells: &[(Shared, u16)],
+        sums: (&BTreeMap<u16, u128>, &BTreeMap<u16, u128>),
+        shards: &mut S,
+        now: Now,
+    ) {
         if cells.is_empty() {
             return;
         }
-        self.flush_now(from, shards, now);
-        let entries = self.all_of(step.range, shards, now);
-        let ours = self.summing(from, step.fresh, now).cells(shards, &entries);
+        let entries = gather(shards, sums::range_part(step.range), now, |id| id == table.id);
+        let empty = |n: u16| !sums.0.contains_key(&n) && !sums.1.contains_key(&n);
         let clock = self.told_clock(now);
-        for theirs in cells {
-            let Some(table) = shared(shards, theirs.table) else { continue };
-            let inside = |n: &u16| theirs.groups >> (n / CELLS_PER_GROUP) & 1 == 1;
-            let sums = off_wire(&theirs.cells);
-            let own = ours.get(&table.id).into_iter().flatten().filter(|(n, _)| inside(n));
-            let own = own.map(|(n, sum)| (*n, *sum)).collect();
-            let differ: Vec<usize> = differing(&own, &sums)
-                .into_iter()
-                .filter(|n| usize::from(*n) < CELLS)
-                //= SYNC-SETTLED-01
-                .filter(|n| step.fresh || !theirs.unsettled.contains(n))
-                .map(|n| first_cell(step.range) + usize::from(n))
-                .filter(|cell| step.fresh || self.is_settled(*cell, now))
-                .collect();
-            let mine: Vec<&Hashed> = entries.iter().filter(|e| e.view.table == table.id).collect();
-            let mut stated = 0;
-            let Some((session, out)) = self.session_of(from) else { return };
-            if let Some(round) = &mut session.round {
-                round.differing = round.differing.saturating_add(differ.len() as u32);
+        let mut stated = 0;
+        let Some((session, out)) = self.session_of(to) else { return };
+        for run in cells.chunk_by(|(_, a), (_, b)| (a + 1..*b).all(empty)) {
+            let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { continue };
+            let cell = |n: u16| first_cell(step.range) + usize::from(n);
+            let part = part_of(cell(*first), cell(*last));
+            let inside = entries.iter().filter(|e| part.contains(&e.hash)).copied().collect();
+            for (part, packer) in statements(shards.catalog(), table.name, part, inside) {
+                stated += packer.len() as u64;
+                session.send(to, clock, now, out, |head| {
+                    Frame::Statement(head, table.name, part, packer.pack())
+                });
             }
-            for run in differ.chunk_by(|a, b| a + 1 == *b) {
-                let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-                let part = part_of(*first, *last);
-                let inside = mine.iter().filter(|e| part.contains(&e.hash)).map(|e| **e).collect();
-                for (part, packer) in statements(shards.catalog(), theirs.table, part, inside) {
-                    stated += packer.len() as u64;
-                    session.send(from, clock, now, out, |head| {
-                        Frame::Statement(head, theirs.table, part, packer.pack())
-                    });
-                }
-            }
-            self.figures.stated += stated;
         }
+        self.figures.stated += stated;
     }
 
-    /// All that a peer has in a part of the hash space: this engine takes it, and answers with what the peer lacks.
-    //= SYNC-STATEMENT-01
-    pub(super) fn stated<S: Shards>(
+    /// What a peer has in cells that differ: this engine sends what is not listed, and asks for what it lacks.
+    pub(super) fn listed<S: Shards>(
         &mut self,
         from: EngineSlot,
-        table: u64,
-        part: RangeInclusive<u64>,
-        pack: &Pack<'_>,
+        step: Step,
+        lists: &[Listing<'_>],
         shards: &mut S,
         now: Now,
-    ) -> Result<(), Why> {
-        let Some(table) = shared(shards, table) else {
-            self.figures.unknown += pack.len() as u64;
-            return Ok(());
-        };
-        let mut listed = BTreeSet::new();
-        let mut answers = BTreeSet::new();
-        for theirs in pack.entries() {
-            let theirs = theirs.ok_or(Why::Nonsense)?;
-            listed.insert(theirs.key);
-            if self.take(from, &table, &theirs, shards, now).is_some_and(|applied| applied.answer) {
-                answers.insert(theirs.key);
+    ) {
+        if from > self.settings.me {
+            return;
+        }
+        self.flush_now(from, shards, now);
+        let tables: Vec<Shared> = lists.iter().filter_map(|list| shared(shards, list.table)).collect();
+        let (rows, _) = self.summing(from, &step, now).rows(shards, step.range, &tables, now);
+        let mut lister = Lister::default();
+        let mut judged: Vec<(u64, Vec<u16>)> = Vec::new();
+        let mut replies = Vec::new();
+        for list in lists {
+            let Some(place) = tables.iter().position(|table| table.name == list.table) else { continue };
+            let Some(table) = tables.get(place) else { continue };
+            let mut keys = Vec::new();
+            let mut cells = Vec::new();
+            for (cell, theirs) in list.by_cell() {
+                let ours = listing::of_cell(&rows, (place as u16, cell));
+                let here = listing::is_partial(shards, table.id, step.range, cell);
+                let partial = (here, list.partial.contains(&cell));
+                let found = listing::compare(ours, theirs, step.fresh, partial);
+                lister.push_answer(list.table, cell, &found.wanted);
+                if found.judged {
+                    cells.push(cell);
+                }
+                keys.extend(found.lacked);
             }
-        }
-        let sender = 1 << from.get();
-        let held = gather(shards, part.clone(), now, |id| id == table.id);
-        let missing: Vec<&Hashed> = held.iter().filter(|e| !listed.contains(&e.view.key)).collect();
-        for entry in missing.iter().filter(|e| e.view.record.open & sender != 0) {
-            let key = shards.catalog().key(table.id, entry.view.key);
-            let partition = shards.geometry().route(&key);
-            shards.with(partition, |partition, catalog| {
-                partition.open_elsewhere(catalog, &key, from, false, now);
-            });
-        }
-        if missing.len() > ANSWER_MAX {
-            if let Some(session) = self.session(from) {
-                session.replies.push_back((table.id, part));
+            replies.extend(keys.chunks(ANSWER_MAX).map(|keys| Reply::Keys(table.id, keys.to_vec())));
+            if !cells.is_empty() {
+                judged.push((list.table, cells));
             }
-        } else {
-            answers.extend(missing.iter().map(|e| e.view.key));
-        }
-        let geometry = shards.geometry();
-        let mut entries = Vec::new();
-        for key in answers {
-            let key = shards.catalog().key(table.id, key);
-            entries.extend(shards.with(geometry.route(&key), |partition, catalog| {
-                statement(catalog, &partition.entry(catalog, &key, now)?)
-            }));
-        }
-        self.repair(from, table.name, entries, now);
-        Ok(())
-    }
-
-    fn repair(&mut self, to: EngineSlot, table: u64, entries: Vec<Entry>, now: Now) {
-        let clock = self.told_clock(now);
-        self.figures.repaired += entries.len() as u64;
-        let Some((session, out)) = self.session_of(to) else { return };
-        in_frames(table, entries, |packer| {
-            session.send(to, clock, now, out, |head| Frame::Repair(head, Vec::from([packer.pack()])));
-        });
-    }
-
-    /// Sends what a peer lacks much of, as far as there is room, and the last word when all is sent.
-    pub(super) fn reply<S: Shards>(&mut self, to: EngineSlot, shards: &mut S, now: Now) {
-        loop {
-            let Some(session) = self.session(to).filter(|s| s.has_room()) else { return };
-            let Some((id, part)) = session.replies.pop_front() else { break };
-            // One partition at a time: that is what a step may cost.
-            let geometry = shards.geometry();
-            let shift = geometry.partitions().trailing_zeros();
-            let end = match shift {
-                0 => u64::MAX,
-                bits => *part.start() | (u64::MAX >> bits),
-            };
-            if end < *part.end() {
-                session.replies.push_front((id, end + 1..=*part.end()));
-            }
-            let here = *part.start()..=end.min(*part.end());
-            let Some(table) = shards.tables().iter().find(|t| t.id == id).copied() else { continue };
-            let held = gather(shards, here, now, |table| table == id);
-            let entries = held.iter().filter_map(|e| statement(shards.catalog(), &e.view)).collect();
-            self.repair(to, table.name, entries, now);
         }
         let clock = self.told_clock(now);
-        let Some((session, out)) = self.session_of(to) else { return };
-        if let Some(theirs) = session.theirs.filter(|theirs| theirs.ending) {
-            session.theirs = Some(Theirs { ending: false, ..theirs });
-            session.synced |= theirs.fresh && !session.overflowed;
-            session.send(to, clock, now, out, |head| Frame::RoundDone(head, theirs.number));
-        }
+        let Some((session, out)) = self.session_of(from) else { return };
+        session.replies.extend(replies);
+        let wanted = lister.frames().next().unwrap_or_default();
+        session.send(from, clock, now, out, |head| Frame::Want(head, step, wanted, judged));
     }
 
-    /// The peer that leads has heard all.
-    pub(super) fn round_end(&mut self, from: EngineSlot, round: u32, differing: u32) {
+    /// What a peer lacks, or has otherwise, of what was listed.
+    pub(super) fn wanted<S: Shards>(
+        &mut self,
+        from: EngineSlot,
+        step: Step,
+        lists: &[Listing<'_>],
+        judged: &[(u64, Vec<u16>)],
+        shards: &S,
+    ) {
         let Some(session) = self.session(from) else { return };
-        let Some(theirs) = session.theirs.as_mut().filter(|theirs| theirs.number == round) else { return };
-        theirs.ending = true;
-        let began = theirs.began;
-        session.differing = differing;
-        if differing == 0 {
-            session.proven = Some(began);
+        let Some(round) = session.round.as_mut().filter(|round| round.number == step.round) else { return };
+        let Some(under_way) = round.under_way.get(&step.range) else { return };
+        let mut differ: BTreeSet<(u64, u16)> =
+            judged.iter().flat_map(|(table, cells)| cells.iter().map(|cell| (*table, *cell))).collect();
+        for list in lists {
+            let Some(table) = shared(shards, list.table) else { continue };
+            let mut keys = Vec::new();
+            for (cell, shorts) in list.by_cell() {
+                let start = under_way.rows.partition_point(|(t, row)| (*t, row.at.1) < (list.table, cell));
+                let rows = under_way.rows.get(start..).unwrap_or_default();
+                let rows = rows.iter().take_while(|(t, row)| (*t, row.at.1) == (list.table, cell));
+                for (_, row) in rows.filter(|(_, row)| row.is_one_of(shorts)) {
+                    if step.fresh || row.settled {
+                        keys.push(row.key);
+                        differ.insert((list.table, cell));
+                    }
+                }
+            }
+            session.replies.extend(keys.chunks(ANSWER_MAX).map(|keys| Reply::Keys(table.id, keys.to_vec())));
         }
-    }
-
-    /// The peer that was led has sent all.
-    pub(super) fn round_done(&mut self, from: EngineSlot, number: u32, now: Now) {
-        let Some(session) = self.session(from) else { return };
-        let Some(round) = session.round.as_ref().filter(|r| r.number == number && r.ended) else { return };
-        session.differing = round.differing;
-        if round.differing == 0 {
-            session.proven = Some(round.began);
+        let Some(round) = &mut session.round else { return };
+        for (table, cell) in differ {
+            round.found(table, step.range, cell);
         }
-        let fresh = round.fresh;
-        session.synced |= fresh && !session.overflowed;
-        // After the first comparison at once another one, which proves it.
-        session.begin(false, fresh, now);
-    }
-}
-
-impl Session {
-    fn begin(&mut self, fresh: bool, quick: bool, now: Now) {
-        let number = self.round.as_ref().map_or(0, |round| round.number) + 1;
-        let (sent, answered, differing, ended) = (0, 0, 0, false);
-        let round = Round { number, fresh, quick, sent, answered, differing, ended, due: now, began: now };
-        self.round = Some(round);
+        self.answered(from, step.range);
     }
 }
 

@@ -64,8 +64,36 @@ pub struct Cells {
     pub groups: u64,
     /// Of each cell with entries in those groups: its place in the range, and its sum.
     pub cells: Vec<(u16, Sum)>,
-    /// Cells that changed a moment ago.
-    pub unsettled: Vec<u16>,
+}
+
+/// Entries of one table in a few cells, by short hashes of their keys and of what is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing<'a> {
+    /// The table.
+    pub table: u64,
+    /// Cells by their places in the range, and how many entries each has.
+    pub cells: Vec<(u16, u32)>,
+    /// Which of those cells lost entries for want of room.
+    pub partial: Vec<u16>,
+    /// [`Short`] for each entry, in the order of the cells.
+    pub shorts: &'a [u8],
+}
+
+/// 32 bits of a key's hash and 32 of the hash of all that is compared, little-endian, other ones in every comparison: two
+/// entries that differ are taken for equal in one of 2^32 comparisons.
+pub type Short = [u8; 8];
+
+/// What a comparison found in one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The table.
+    pub table: u64,
+    /// Cells, of 65,536, in which settled entries differed.
+    pub differing: u32,
+    /// Cells that lost entries for want of room on the side that says this.
+    pub partial: u32,
+    /// Buckets, of 4,096, in which cells differ: the first few.
+    pub buckets: Vec<u16>,
 }
 
 /// Where a comparison stands.
@@ -96,12 +124,18 @@ pub enum Frame<'a> {
     Statement(Head, u64, RangeInclusive<u64>, Pack<'a>),
     /// What the receiver lacks of what it stated.
     Repair(Head, Vec<Pack<'a>>),
-    /// A comparison is through; the number of cells that differed.
-    RoundEnd(Head, u32, u32),
-    /// And all that was missing has been sent.
-    RoundDone(Head, u32),
+    /// A comparison is through; what differed, and what the sender lost for want of room.
+    RoundEnd(Head, u32, Vec<Found>),
+    /// And all that was missing has been sent; what the sender lost for want of room.
+    RoundDone(Head, u32, Vec<Found>),
     /// Changes were lost: compare anew.
     Again(Head),
+    /// The sender's entries in cells that differ.
+    Lists(Head, Step, Vec<Listing<'a>>),
+    /// Those of them that the receiver of the list lacks, or has otherwise; and by table the cells in which it has others.
+    Want(Head, Step, Vec<Listing<'a>>, Vec<(u64, Vec<u16>)>),
+    /// Compare now.
+    Look(Head),
 }
 
 /// What a frame is, as the byte of type says.
@@ -117,6 +151,9 @@ mod kind {
     pub const ROUND_END: u8 = 8;
     pub const ROUND_DONE: u8 = 9;
     pub const AGAIN: u8 = 10;
+    pub const LISTS: u8 = 11;
+    pub const WANT: u8 = 12;
+    pub const LOOK: u8 = 13;
 }
 
 /// Why a frame is not understood.
@@ -156,6 +193,24 @@ pub fn split(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Bad> {
     Ok(rest.get(..length).map(|frame| (frame, 4 + length)))
 }
 
+impl Listing<'_> {
+    /// Whether there is a short for each entry that was counted.
+    fn is_sound(&self) -> bool {
+        let entries = self.cells.iter().try_fold(0usize, |sum, (_, n)| sum.checked_add(*n as usize));
+        entries.and_then(|n| n.checked_mul(size_of::<Short>())) == Some(self.shorts.len())
+    }
+
+    /// The cells, each with its shorts.
+    pub fn by_cell(&self) -> impl Iterator<Item = (u16, &[Short])> {
+        let (mut rest, _) = self.shorts.as_chunks();
+        self.cells.iter().map(move |(cell, n)| {
+            let (now, later) = rest.split_at_checked(*n as usize).unwrap_or((rest, &[]));
+            rest = later;
+            (*cell, now)
+        })
+    }
+}
+
 impl<'a> Frame<'a> {
     /// Reads type and body.
     ///
@@ -175,9 +230,14 @@ impl<'a> Frame<'a> {
             kind::STATEMENT => from(body)
                 .map(|(head, table, start, end, pack)| Self::Statement(head, table, start..=end, pack)),
             kind::REPAIR => from(body).map(|(head, packs)| Self::Repair(head, packs)),
-            kind::ROUND_END => from(body).map(|(head, round, n)| Self::RoundEnd(head, round, n)),
-            kind::ROUND_DONE => from(body).map(|(head, round)| Self::RoundDone(head, round)),
+            kind::ROUND_END => from(body).map(|(head, round, found)| Self::RoundEnd(head, round, found)),
+            kind::ROUND_DONE => from(body).map(|(head, round, found)| Self::RoundDone(head, round, found)),
             kind::AGAIN => from(body).map(Self::Again),
+            kind::LISTS => from(body).map(|(head, step, lists)| Self::Lists(head, step, lists)),
+            kind::WANT => {
+                from(body).map(|(head, step, lists, differing)| Self::Want(head, step, lists, differing))
+            }
+            kind::LOOK => from(body).map(Self::Look),
             unknown => return Err(Bad::Unknown(unknown)),
         };
         read.filter(Self::is_sound).ok_or(Bad::Body(*kind))
@@ -190,6 +250,9 @@ impl<'a> Frame<'a> {
                 step.range < RANGES && sums.iter().flat_map(|s| &s.groups).all(|(n, _)| *n < GROUPS)
             }
             Self::Cells(_, step, _) => step.range < RANGES,
+            Self::Lists(_, step, lists) | Self::Want(_, step, lists, _) => {
+                step.range < RANGES && lists.iter().all(Listing::is_sound)
+            }
             Self::Statement(_, _, part, _) => part.start() <= part.end(),
             _ => true,
         }
@@ -207,9 +270,12 @@ impl<'a> Frame<'a> {
                 whole(kind::STATEMENT, &(head, table, part.start(), part.end(), pack))
             }
             Self::Repair(head, packs) => whole(kind::REPAIR, &(head, packs)),
-            Self::RoundEnd(head, round, differing) => whole(kind::ROUND_END, &(head, round, differing)),
-            Self::RoundDone(head, round) => whole(kind::ROUND_DONE, &(head, round)),
+            Self::RoundEnd(head, round, found) => whole(kind::ROUND_END, &(head, round, found)),
+            Self::RoundDone(head, round, found) => whole(kind::ROUND_DONE, &(head, round, found)),
             Self::Again(head) => whole(kind::AGAIN, head),
+            Self::Lists(head, step, lists) => whole(kind::LISTS, &(head, step, lists)),
+            Self::Want(head, step, lists, differing) => whole(kind::WANT, &(head, step, lists, differing)),
+            Self::Look(head) => whole(kind::LOOK, head),
         }
     }
 
@@ -224,8 +290,11 @@ impl<'a> Frame<'a> {
             | Self::Statement(head, ..)
             | Self::Repair(head, _)
             | Self::RoundEnd(head, ..)
-            | Self::RoundDone(head, _)
-            | Self::Again(head) => Some(head),
+            | Self::RoundDone(head, ..)
+            | Self::Again(head)
+            | Self::Lists(head, ..)
+            | Self::Want(head, ..)
+            | Self::Look(head) => Some(head),
         }
     }
 }

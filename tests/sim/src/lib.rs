@@ -14,4 +14,4 @@ mod world;
 
 pub use node::{Node, SERVERS, Snapshot, Start, TABLES, Tables};
 pub use plan::{Fault, Plan, Planned};
-pub use world::{Summary, Violation, World};
+pub use world::{Summary, Violation, World, slot};

@@ -261,6 +261,7 @@ impl World {
                         self.ledger.acknowledged(ticket, by);
                     }
                 }
+                Output::Verified(_) => {}
                 Output::Event(event) => {
                     self.say(|| format!("{on}: {event:?}"));
                     if let Event::Joined { .. } = event

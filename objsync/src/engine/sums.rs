@@ -1,0 +1,302 @@
+//! What a comparison computes: sums over the entries of a part of the hash space, and short hashes of each of them.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+
+use forebay_core::table::{Catalog, EntryView, Hasher, KeyBytes, TableId};
+use forebay_core::units::{Micros, Now};
+
+use crate::limits::{AGE_MS, BUCKETS_A_LOCK, CELLS_PER_GROUP, NEAR_END_MS, RECENT_MAX, SETTLE_MS};
+use crate::shards::{Shards, Shared};
+use crate::wire::Sum;
+
+const RANGE_BITS: u32 = 6;
+pub(super) const CELL_BITS: u32 = 16;
+/// Cells of one range.
+pub(super) const CELLS: usize = 1 << (CELL_BITS - RANGE_BITS);
+
+/// How often a partition is read again because entries moved inside it meanwhile.
+const AGAIN_MAX: u32 = 2;
+
+/// The hashes of cells `first` to `last` of all 65,536.
+pub(super) fn part_of(first: usize, last: usize) -> RangeInclusive<u64> {
+    let shift = 64 - CELL_BITS;
+    (first as u64) << shift..=((last as u64) << shift | ((1 << shift) - 1))
+}
+
+/// The number, among all, of the first cell of a range.
+pub(super) fn first_cell(range: u8) -> usize {
+    usize::from(range) * CELLS
+}
+
+pub(super) fn range_part(range: u8) -> RangeInclusive<u64> {
+    part_of(first_cell(range), first_cell(range) + CELLS - 1)
+}
+
+/// Keys that changed a moment ago: what is compared of them may be on its way.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    now: BTreeSet<u64>,
+    before: BTreeSet<u64>,
+    turned: Now,
+    /// More changed than there is room for: everything may have.
+    full: [bool; 2],
+}
+
+impl Recent {
+    /// Forgets what changed long enough ago.
+    pub(super) fn turn(&mut self, now: Now) {
+        let passed = now.since(self.turned);
+        if passed < Micros::from_millis(SETTLE_MS) {
+            return;
+        }
+        self.turned = now;
+        self.before = core::mem::take(&mut self.now);
+        self.full = [false, self.full[0]];
+        if passed >= Micros::from_millis(2 * SETTLE_MS) {
+            self.before.clear();
+            self.full = [false; 2];
+        }
+    }
+
+    /// The key with this hash has changed.
+    pub(super) fn touch(&mut self, hash: u64) {
+        if self.now.len() < RECENT_MAX {
+            self.now.insert(hash);
+        } else {
+            self.full[0] = true;
+        }
+    }
+
+    //= SYNC-SETTLED-01
+    fn has(&self, hash: u64) -> bool {
+        self.full != [false; 2] || self.now.contains(&hash) || self.before.contains(&hash)
+    }
+}
+
+/// An entry, as a comparison sees it.
+pub(super) struct Row {
+    /// The place of its table among those that are compared, and its cell in the range.
+    pub at: (u16, u16),
+    /// See [`crate::wire::Short`]: of the key, of all that is compared.
+    pub short: (u32, u32),
+    term: u128,
+    pub key: KeyBytes,
+    /// It is about to end, which each engine sees at a moment of its own.
+    near: bool,
+    /// It did not change lately, and does not end soon.
+    pub settled: bool,
+    /// Who lost others for want of room is told of it nevertheless: it is open, or a removal.
+    pub must: bool,
+}
+
+/// How one comparison sees entries.
+pub(super) struct Summing<'a> {
+    pub keyed: &'a Hasher,
+    /// The open bits of the two engines: what others have open each learns from those themselves.
+    pub mask: u64,
+    /// The group's time, if idle times are compared too.
+    pub idle_at: Option<u64>,
+    /// The number of the comparison: short hashes are others in each.
+    pub round: u32,
+    pub recent: &'a Recent,
+}
+
+impl Summing<'_> {
+    /// What an entry adds to its cell; `None` if its server is not known.
+    //= SYNC-SUM-01
+    fn term(&self, catalog: &Catalog, view: &EntryView) -> Option<u128> {
+        let record = &view.record;
+        let KeyBytes(key) = view.key;
+        let key = u128::from_le_bytes(key);
+        let server = if record.tombstone { 0 } else { catalog.name_of(record.server)? };
+        let version = &record.version;
+        let idle = match (self.idle_at, view.left_ms) {
+            (Some(now), Some(_)) if !record.tombstone => now.saturating_sub(record.age_ms) / AGE_MS,
+            _ => 0,
+        };
+        let marks = u64::from(version.origin.get())
+            | u64::from(record.tombstone) << 8
+            | if record.tombstone { 0 } else { u64::from(record.class.get()) << 16 };
+        Some(self.keyed.hash128(&[
+            key as u64,
+            (key >> 64) as u64,
+            u64::from(version.birth) << 32 | u64::from(version.switches),
+            version.stamp,
+            server,
+            marks,
+            record.open & self.mask,
+            idle,
+        ]))
+    }
+
+    /// The sums of the cells of a range, in the order of place of table and cell.
+    pub(super) fn sums<S: Shards>(&self, shards: &mut S, range: u8, tables: &[Shared], now: Now) -> Cells {
+        let places = Places::of(tables);
+        let mut terms = Vec::new();
+        walk(shards, range_part(range), now, &mut terms, |catalog, hash, view| {
+            let place = places.of_table(view.table)?;
+            if is_near(view) {
+                return None;
+            }
+            let term = self.term(catalog, view)?;
+            Some((u32::from(place) << 16 | u32::from(cell_of(hash)), [term as u64, (term >> 64) as u64]))
+        });
+        terms.sort_unstable_by_key(|(at, _)| *at);
+        let mut cells = Cells::default();
+        for (at, [low, high]) in terms {
+            cells.add(at, u128::from(high) << 64 | u128::from(low));
+        }
+        cells
+    }
+
+    /// The entries of a range, in the order of place of table, cell and short hash; and their sums.
+    pub(super) fn rows<S: Shards>(
+        &self,
+        shards: &mut S,
+        range: u8,
+        tables: &[Shared],
+        now: Now,
+    ) -> (Vec<Row>, Cells) {
+        let places = Places::of(tables);
+        let mut rows = Vec::new();
+        let salt = (u64::from(self.round) << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        walk(shards, range_part(range), now, &mut rows, |catalog, hash, view| {
+            let table = places.of_table(view.table)?;
+            let term = self.term(catalog, view)?;
+            let near = is_near(view);
+            let young = view.record.tombstone && view.record.age_ms < NEAR_END_MS;
+            let value = (term as u64 ^ (term >> 64) as u64).wrapping_mul(salt);
+            Some(Row {
+                at: (table, cell_of(hash)),
+                short: ((hash.wrapping_mul(salt) >> 32) as u32, (value >> 32) as u32),
+                term,
+                key: view.key,
+                near,
+                settled: !near && !young && !self.recent.has(hash),
+                must: view.record.tombstone || view.record.open & self.mask != 0,
+            })
+        });
+        rows.sort_unstable_by_key(|row| (row.at, row.short, row.key));
+        // A key that moved while it was read may have been seen twice.
+        rows.dedup_by_key(|row| (row.at, row.key));
+        let mut cells = Cells::default();
+        for row in rows.iter().filter(|row| !row.near) {
+            cells.add(u32::from(row.at.0) << 16 | u32::from(row.at.1), row.term);
+        }
+        (rows, cells)
+    }
+}
+
+/// Each engine ends an entry at a moment of its own.
+fn is_near(view: &EntryView) -> bool {
+    view.left_ms.is_some_and(|left| left < NEAR_END_MS.min((left + view.record.age_ms) / 4))
+}
+
+fn cell_of(hash: u64) -> u16 {
+    ((hash >> (64 - CELL_BITS)) as usize % CELLS) as u16
+}
+
+/// The places of tables among those that are compared, by their numbers.
+struct Places(Vec<u16>);
+
+impl Places {
+    fn of(tables: &[Shared]) -> Self {
+        let most = tables.iter().map(|t| usize::from(t.id.get())).max().map_or(0, |id| id + 1);
+        let mut places = vec![u16::MAX; most];
+        for (place, table) in (0..).zip(tables) {
+            if let Some(slot) = places.get_mut(usize::from(table.id.get())) {
+                *slot = place;
+            }
+        }
+        Self(places)
+    }
+
+    fn of_table(&self, id: TableId) -> Option<u16> {
+        self.0.get(usize::from(id.get())).copied().filter(|place| *place != u16::MAX)
+    }
+}
+
+/// Sums of cells with entries, in the order of place of table and cell.
+#[derive(Default)]
+pub(super) struct Cells(Vec<(u32, u128)>);
+
+impl Cells {
+    fn add(&mut self, at: u32, term: u128) {
+        match self.0.last_mut().filter(|(last, _)| *last == at) {
+            Some((_, sum)) => *sum = sum.wrapping_add(term),
+            None => self.0.push((at, term)),
+        }
+    }
+
+    /// The cells of one table.
+    pub(super) fn of(&self, place: u16) -> impl Iterator<Item = (u16, u128)> {
+        let (from, to) = (u32::from(place) << 16, u32::from(place) << 16 | 0xffff);
+        let start = self.0.partition_point(|(at, _)| *at < from);
+        self.0.iter().skip(start).take_while(move |(at, _)| *at <= to).map(|(at, sum)| (*at as u16, *sum))
+    }
+
+    /// The groups of one table.
+    pub(super) fn groups_of(&self, place: u16) -> BTreeMap<u16, u128> {
+        let mut groups: BTreeMap<u16, u128> = BTreeMap::new();
+        for (cell, sum) in self.of(place) {
+            let group = groups.entry(cell / CELLS_PER_GROUP).or_default();
+            *group = group.wrapping_add(sum);
+        }
+        groups
+    }
+}
+
+pub(super) fn on_wire(sums: impl IntoIterator<Item = (u16, u128)>) -> Vec<(u16, Sum)> {
+    sums.into_iter().map(|(n, sum)| (n, sum.to_le_bytes())).collect()
+}
+
+pub(super) fn off_wire(sums: &[(u16, Sum)]) -> BTreeMap<u16, u128> {
+    sums.iter().map(|(n, sum)| (*n, u128::from_le_bytes(*sum))).collect()
+}
+
+/// The places at which two lists of sums differ.
+pub(super) fn differing(a: &BTreeMap<u16, u128>, b: &BTreeMap<u16, u128>) -> BTreeSet<u16> {
+    let sum = |sums: &BTreeMap<u16, u128>, n: &u16| sums.get(n).copied().unwrap_or(0);
+    a.keys().chain(b.keys()).filter(|n| sum(a, n) != sum(b, n)).copied().collect()
+}
+
+/// Reads the entries of a part of the hash space, a few buckets under one lock.
+fn walk<S: Shards, T>(
+    shards: &mut S,
+    part: RangeInclusive<u64>,
+    now: Now,
+    found: &mut Vec<T>,
+    mut make: impl FnMut(&Catalog, u64, &EntryView) -> Option<T>,
+) {
+    let geometry = shards.geometry();
+    for partition in geometry.route_hash(*part.start())..=geometry.route_hash(*part.end()) {
+        let first = found.len();
+        for _ in 0..=AGAIN_MAX {
+            found.truncate(first);
+            let mut moves = None;
+            let mut moved = false;
+            let mut bucket = 0;
+            while bucket < geometry.buckets() {
+                let next = bucket.saturating_add(BUCKETS_A_LOCK);
+                shards.with(partition, |partition, catalog| {
+                    let so_far = partition.stats().moves;
+                    moved |= moves.is_some_and(|moves| moves != so_far);
+                    moves = Some(so_far);
+                    for view in partition.entries(catalog, bucket..next, now) {
+                        let hash = catalog.key(view.table, view.key).hash();
+                        if part.contains(&hash) {
+                            found.extend(make(catalog, hash, &view));
+                        }
+                    }
+                });
+                bucket = next;
+            }
+            if !moved {
+                break;
+            }
+        }
+    }
+}
