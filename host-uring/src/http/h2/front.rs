@@ -163,7 +163,8 @@ impl<R: Rt> Front<R> {
                 return End::Gone;
             }
             let now = worker.rt.now();
-            let (pending, over, busy, full) = {
+            let ended = self.has_ended.get();
+            let (pending, over, busy, full, again) = {
                 let mut state = self.state.borrow_mut();
                 //= H2-HOST-05
                 let unread = state.unread();
@@ -171,10 +172,13 @@ impl<R: Rt> Front<R> {
                 let are_scarce = worker.buffers.are_scarce();
                 self.is_deaf.set(are_scarce && unread > SLOW_READ_BYTES);
                 state.bound_out(are_scarce);
-                state.wake_writers();
-                (state.waiting(), state.connection.is_over(), state.lanes() > 0, state.is_full())
+                let over = state.connection.is_over();
+                state.is_slow = state.waiting() > 0;
+                // Who is not heard has nobody who looks at the time.
+                state.is_patient = !over && !ended && !self.is_deaf.get();
+                let again = state.wake_writers(|| worker.rt.now());
+                (state.waiting(), over, state.lanes() > 0, state.is_full(), again)
             };
-            let ended = self.has_ended.get();
             if (over || ended) && pending == 0 && !busy {
                 return End::Said;
             }
@@ -203,8 +207,9 @@ impl<R: Rt> Front<R> {
                     NEVER
                 }
             };
-            match self.wait(reads, pending > 0, idle.min(head_by), stalled).await {
+            match self.wait(reads, pending > 0, idle.min(head_by).min(again), stalled).await {
                 Woken::Called => {}
+                Woken::Late if again <= idle.min(head_by) => {}
                 Woken::Write => blocked_since = None,
                 Woken::Read => match self.read(&mut rest) {
                     Ok(came) => fresh = came,

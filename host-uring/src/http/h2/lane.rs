@@ -5,7 +5,9 @@ use std::task::Waker;
 use forebay_http::h1::body::{CHUNK_END, CHUNK_HEAD_MAX, chunk_head};
 use forebay_http::h2::{self, Code, Connection, Inbox};
 
+use super::hold::Hold;
 use crate::http::limits::SLOW_READ_BYTES;
+use crate::rt::{NEVER, Now};
 
 /// Frames that wait for the socket, at most: streams write nothing beyond it. As much as one large write.
 const OUT_BYTES_MAX: usize = 64 * 1024;
@@ -29,12 +31,20 @@ pub(super) struct State {
     /// Frames that may wait for the socket.
     pub(super) out_max: usize,
     /// The streams.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
+    /// A stream has earned that less urgent ones wait for it.
+    pub(super) holds: bool,
+    /// There was no room for anybody's content.
+    pub(super) was_shut: bool,
+    /// The socket took less than there was.
+    pub(super) is_slow: bool,
+    /// Somebody looks when the time of a wait is over.
+    pub(super) is_patient: bool,
 }
 
 /// One stream with a request under way.
 pub(super) struct Lane {
-    id: u32,
+    pub(super) id: u32,
     /// Content that came and was not read, in chunks if its length is not known; at most a stream's window.
     pub(super) up: Vec<u8>,
     /// How many bytes of it were read.
@@ -52,6 +62,7 @@ pub(super) struct Lane {
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
     pub(super) watcher: Option<Waker>,
+    pub(super) hold: Hold,
 }
 
 impl Lane {
@@ -68,6 +79,7 @@ impl Lane {
             reader: None,
             writer: None,
             watcher: None,
+            hold: Hold::default(),
         }
     }
 
@@ -143,7 +155,18 @@ pub(super) fn wake(waker: &mut Option<Waker>) {
 
 impl State {
     pub(super) fn new(connection: Connection, out: Vec<u8>) -> Self {
-        State { connection, inbox: Inbox::default(), out, sent: 0, out_max: OUT_BYTES_MAX, lanes: Vec::new() }
+        State {
+            connection,
+            inbox: Inbox::default(),
+            out,
+            sent: 0,
+            out_max: OUT_BYTES_MAX,
+            lanes: Vec::new(),
+            holds: false,
+            was_shut: false,
+            is_slow: false,
+            is_patient: false,
+        }
     }
 
     /// Bytes that wait for the socket.
@@ -172,8 +195,9 @@ impl State {
     }
 
     /// How much content a stream may write now.
-    pub(super) fn room(&self, id: u32) -> usize {
-        self.connection.room(id).min(self.out_max.saturating_sub(self.waiting()))
+    pub(super) fn room(&self, id: u32, now: impl FnOnce() -> Now) -> usize {
+        let room = self.connection.room(id).min(self.out_max.saturating_sub(self.waiting()));
+        if room > 0 && self.holds && self.is_held(id, now()) { 0 } else { room }
     }
 
     pub(super) fn open(&mut self, lane: Lane) {
@@ -213,22 +237,37 @@ impl State {
         self.lanes.iter_mut().for_each(Lane::lose);
     }
 
-    /// Wakes the streams that have content for which there is room now, the most urgent one first.
-    pub(super) fn wake_writers(&mut self) {
+    /// Wakes the streams that have content for which there is room now, the most urgent one first. Gives when those that
+    /// wait for a more urgent one are to be looked at again.
+    pub(super) fn wake_writers(&mut self, now: impl Fn() -> Now) -> Now {
         if self.is_full() {
-            return;
+            return NEVER;
+        }
+        if self.holds {
+            self.renew_holds(now());
         }
         if let Some((first, _)) = self.connection.next()
-            && let Some(lane) = self.lane(first)
+            && !(self.holds && self.is_held(first, now()))
         {
-            wake(&mut lane.writer);
-        }
-        let connection = &mut self.connection;
-        for lane in self.lanes.iter_mut().filter(|lane| lane.writer.is_some()) {
-            if lane.heads || connection.room(lane.id) > 0 {
-                connection.want(lane.id, false);
+            self.connection.want(first, false);
+            if let Some(lane) = self.lane(first) {
                 wake(&mut lane.writer);
             }
         }
+        let mut again = NEVER;
+        for at in 0..self.lanes.len() {
+            let lane = &self.lanes[at];
+            let (id, heads) = (lane.id, lane.heads);
+            if lane.writer.is_none() || !(heads || self.connection.room(id) > 0) {
+                continue;
+            }
+            if !heads && self.holds && self.is_held(id, now()) {
+                again = again.min(self.hold_back(at, now()));
+                continue;
+            }
+            self.connection.want(id, false);
+            wake(&mut self.lanes[at].writer);
+        }
+        again
     }
 }

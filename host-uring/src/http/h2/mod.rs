@@ -7,6 +7,7 @@
 //! [`Part::finish`](part::Part::finish).
 
 pub mod front;
+mod hold;
 mod lane;
 pub mod part;
 pub mod way;

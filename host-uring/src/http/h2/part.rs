@@ -90,6 +90,10 @@ impl<R: Rt> Part<R> {
         self.front.socket()
     }
 
+    fn now(&self) -> Now {
+        self.front.client.worker.rt.now()
+    }
+
     fn with_lane<T>(&self, with: impl FnOnce(&mut Lane) -> T) -> Option<T> {
         self.front.state.borrow_mut().lane(self.id).map(with)
     }
@@ -178,7 +182,7 @@ impl<R: Rt> Part<R> {
             if self.ended.get() {
                 return Err(ErrorKind::InvalidData.into());
             }
-            let count = state.room(self.id).min(bytes.len() - written);
+            let count = state.room(self.id, || self.now()).min(bytes.len() - written);
             if count == 0 {
                 break;
             }
@@ -187,6 +191,9 @@ impl<R: Rt> Part<R> {
             let head = state.connection.data(self.id, count, end).map_err(lost)?;
             state.out.extend_from_slice(&head);
             state.out.extend_from_slice(&bytes[written..written + count]);
+            if state.connection.has_ranks() {
+                state.wrote(self.id, count, self.now());
+            }
             self.left.set(left);
             self.ended.set(end);
             written += count;
@@ -247,7 +254,7 @@ impl<R: Rt> Part<R> {
 
     /// How much content it takes now.
     pub(super) fn room(&self) -> usize {
-        self.front.state.borrow().room(self.id)
+        self.front.state.borrow().room(self.id, || self.now())
     }
 
     /// Says whether the stream has ended before its time.
@@ -279,14 +286,21 @@ impl<R: Rt> Part<R> {
         self.wait(deadline, |context| {
             let mut state = self.front.state.borrow_mut();
             let heads = !self.answered.get();
-            if if heads { !state.is_full() } else { state.room(self.id) > 0 } {
+            if if heads { !state.is_full() } else { state.room(self.id, || self.now()) > 0 } {
                 return Some(true);
             }
             state.connection.want(self.id, true);
+            let holds = state.holds;
             let lane = state.lane(self.id)?;
             lane.heads = heads;
             lane.writer = Some(context.waker().clone());
-            Some(lane.gone)
+            let gone = lane.gone;
+            drop(state);
+            if holds {
+                // The connection's task keeps time for those that leave the room to others.
+                self.front.call();
+            }
+            Some(gone)
         })
         .await
     }

@@ -67,6 +67,12 @@ impl Stream {
             left: UNKNOWN,
         }
     }
+
+    /// Who goes first, the lowest of all; those that share are equal.
+    pub(crate) fn rank(&self) -> (u8, bool, u32) {
+        let Priority { urgency, incremental } = self.priority;
+        (urgency, incremental, if incremental { 0 } else { self.id })
+    }
 }
 
 /// All open streams, by number. Their numbers stand side by side: a look at 16 streams is one cache line.

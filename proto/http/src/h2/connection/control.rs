@@ -175,6 +175,7 @@ impl Connection {
         let priority = Priority::read(value);
         if let Some(stream) = self.streams.get_mut(id) {
             stream.priority = priority;
+            self.ranks = true;
         } else if self.is_idle(id) {
             self.early.retain(|(early, _)| *early != id);
             if self.early.len() < EARLY_MAX {

@@ -188,6 +188,7 @@ impl Connection {
         let said = request.fields.named(&inbox.bytes, b"priority").next().map(Priority::read);
         if let Some(priority) = early.or(said) {
             stream.priority = priority;
+            self.ranks = true;
         }
         self.streams.add(stream);
         Ok(Some(Event::Request { stream: id, end: block.end }))

@@ -180,6 +180,8 @@ pub struct Connection {
     turn: u32,
     /// Priorities of streams that are not there yet.
     early: Vec<(u32, Priority)>,
+    /// A stream was given a priority, once.
+    ranks: bool,
 }
 
 /// What may come in.
@@ -225,6 +227,7 @@ impl Connection {
             pinged: None,
             turn: 0,
             early: Vec::new(),
+            ranks: false,
         }
     }
 

@@ -219,12 +219,26 @@ impl Connection {
         }
         let able = self.streams.iter().filter(|s| s.ready && s.send > 0);
         let first = able.min_by_key(|s| {
-            let Stream { priority, id, .. } = **s;
             // Those that share take turns: who waited longest is first. The age survives a wrap of the count.
-            let age = if priority.incremental { self.turn.wrapping_sub(s.turn) } else { u32::MAX };
-            (priority.urgency, u32::MAX - age, id)
+            (s.rank(), u32::MAX - self.turn.wrapping_sub(s.turn), s.id)
         })?;
         Some((first.id, self.room_of(first)))
+    }
+
+    /// Says whether any stream was given a priority: otherwise none goes before another.
+    pub fn has_ranks(&self) -> bool {
+        self.ranks
+    }
+
+    /// Says whether `one` is to send content before `other` whenever it has some, and may send it.
+    pub fn outranks(&self, one: u32, other: u32) -> bool {
+        let (Some(one), Some(other)) = (self.streams.get(one), self.streams.get(other)) else { return false };
+        one.head_sent && !one.local_ended && one.send > 0 && one.rank() < other.rank()
+    }
+
+    /// Returns how many bytes of content the connection's window takes now, of all streams together.
+    pub fn whole_window(&self) -> usize {
+        usize::try_from(self.send).unwrap_or(0)
     }
 
     /// Returns how many bytes of content the stream may send in one frame now.
