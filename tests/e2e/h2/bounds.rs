@@ -3,10 +3,11 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use forebay_e2e::wait::Gate;
 use forebay_e2e::{Engine, Lab, Options, Origin, Wire, bin, config, eventually, system};
 
 use crate::crate_client::{connect_to, request};
@@ -104,13 +105,10 @@ async fn uploads_that_no_server_takes_cost_little_and_go_on_when_one_does() {
     const BYTES: usize = 400 << 10;
     let lab = Lab::new();
     let [at, server] = lab.addresses();
-    let goes_on = Arc::new(AtomicBool::new(false));
+    let goes_on = Gate::default();
     let waits = goes_on.clone();
     let origin = Stalling::start(server, move |mut wire| {
-        while !waits.load(Ordering::SeqCst) {
-            // Sleep: a look at the flag.
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        waits.pass();
         system::receive_buffer(wire.stream().as_raw_fd(), BYTES as i32);
         wire.head()?;
         wire.exactly(BYTES)?;
@@ -150,7 +148,7 @@ async fn uploads_that_no_server_takes_cost_little_and_go_on_when_one_does() {
     // Their windows hold 40 MiB. Some 14 come of it: 2 MiB that is held, what the worker keeps of buffers and working sets,
     // and 20 KiB for each request under way.
     assert!(grown < 20 << 10, "{grown} KiB");
-    goes_on.store(true, Ordering::SeqCst);
+    goes_on.open();
     for answer in answers {
         assert_eq!(answer.await.unwrap().status(), 200);
     }
@@ -161,14 +159,11 @@ async fn uploads_that_no_server_takes_cost_little_and_go_on_when_one_does() {
 fn a_draining_engine_takes_leave_in_two_steps_and_answers_what_is_under_way() {
     let lab = Lab::new();
     let [at, server] = lab.addresses();
-    let goes_on = Arc::new(AtomicBool::new(false));
+    let goes_on = Gate::default();
     let waits = goes_on.clone();
     let _origin = Origin::start(server, move |mut wire, _| {
         wire.head()?;
-        while !waits.load(Ordering::SeqCst) {
-            // Sleep: a look at the flag.
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        waits.pass();
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
     });
     let mut engine = engine(&lab, at, server, Options::default());
@@ -194,7 +189,7 @@ fn a_draining_engine_takes_leave_in_two_steps_and_answers_what_is_under_way() {
     assert_eq!((second.word(0), second.word(4)), (1, 0));
     deaf.send(get(3, "/late")).unwrap();
     assert_eq!(deaf.find(|frame| frame.is(RESET, 3)).unwrap().word(0), REFUSED_STREAM);
-    goes_on.store(true, Ordering::SeqCst);
+    goes_on.open();
     for (raw, streams) in [(&mut polite, 2), (&mut deaf, 1)] {
         for _ in 0..streams {
             raw.find(|frame| frame.kind == HEADERS).unwrap();

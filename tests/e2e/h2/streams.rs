@@ -1,14 +1,12 @@
 //! What each stream of a connection has of its own, and what becomes of streams when the engine changes.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Engine, Lab, Options, Origin, Wire, bin, config, eventually};
+use forebay_e2e::wait::{Gate, secs};
+use forebay_e2e::{Engine, Lab, Options, Origin, Wire, config, eventually, idle};
 
 use crate::crate_client::{Sender, connect_to, content, echo, request};
 use crate::front::fronts;
@@ -197,16 +195,13 @@ fn a_connection_without_requests_ends_when_its_time_is_over() {
 }
 
 /// A server whose answers wait until somebody says so.
-fn held(at: SocketAddr) -> (Origin, Arc<AtomicBool>) {
-    let goes_on = Arc::new(AtomicBool::new(false));
+fn held(at: SocketAddr) -> (Origin, Gate) {
+    let goes_on = Gate::default();
     let waits = goes_on.clone();
     let origin = Origin::start(at, move |mut wire, _| {
         loop {
             wire.head()?;
-            while !waits.load(Ordering::SeqCst) {
-                // Sleep: a look at the flag.
-                std::thread::sleep(ms(20));
-            }
+            waits.pass();
             wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
         }
     });
@@ -271,7 +266,7 @@ fn streams_outlive_a_reload_and_an_upgrade_and_none_is_lost() {
     // The connection goes on with the new configuration, its stream with the old one.
     raw.send(get(3, "/two")).unwrap();
     eventually("the second server has the next", secs(10), || two.accepted() == 1);
-    one_goes_on.store(true, Ordering::SeqCst);
+    one_goes_on.open();
     assert!(is_answered(&mut raw, 1));
     let mut old = engine.upgrade(&Options::default());
     // The old process takes leave, and serves what it has.
@@ -279,7 +274,7 @@ fn streams_outlive_a_reload_and_an_upgrade_and_none_is_lost() {
     assert_eq!((leave.word(0), leave.word(4)), (u32::MAX >> 1, 0));
     let mut fresh = Raw::connect(at, &[]).unwrap();
     fresh.send(get(1, "/three")).unwrap();
-    two_goes_on.store(true, Ordering::SeqCst);
+    two_goes_on.open();
     assert!(is_answered(&mut raw, 3), "by the old process");
     assert!(is_answered(&mut fresh, 1), "by the new one");
     assert_eq!(old.process.wait(secs(20)).code(), Some(0));
@@ -291,67 +286,20 @@ fn streams_outlive_a_reload_and_an_upgrade_and_none_is_lost() {
 const IDLE_BYTES_MAX: usize = 16_000;
 const CONNECTIONS: usize = 300;
 
-/// Opens as many connections as each line of its input says, has one request answered on each, and keeps them.
-const CLIENTS: &str = "import socket, ssl, struct, sys\n\
-c = ssl.create_default_context(cafile='ca.pem')\n\
-c.set_alpn_protocols(['h2'])\n\
+/// What a client says first, and how it knows that its request was answered.
+const SPEAK: &str = "c.set_alpn_protocols(['h2'])\n\
 def frame(kind, flags, stream, payload):\n\
 \x20   return struct.pack('>I', len(payload))[1:] + bytes([kind, flags]) + struct.pack('>I', stream) + payload\n\
 ask = b'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n' + frame(4, 0, 0, b'')\n\
 ask += frame(1, 5, 1, b'\\x82\\x87\\x41\\x08app.test\\x04\\x07/health') + frame(4, 1, 0, b'')\n\
-held = []\n\
-for line in sys.stdin:\n\
-\x20   for _ in range(int(line)):\n\
-\x20       s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n\
-\x20       s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)\n\
-\x20       s = c.wrap_socket(s, server_hostname='app.test')\n\
-\x20       s.sendall(ask)\n\
-\x20       got = b''\n\
-\x20       while b'ok\\n' not in got: got += s.recv(4096)\n\
-\x20       held.append(s)\n\
-\x20   print(len(held), flush=True)\n";
-
-/// Private memory of a process: what no file backs.
-fn private_bytes(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("a line");
-    line.split_whitespace().nth(1).and_then(|n| n.parse::<usize>().ok()).expect("a number") * 1024
-}
+answered = lambda got: b'ok\\n' in got\n";
 
 //= test TLS-IDLE-01
 #[test]
 fn an_idle_connection_over_tls_costs_little_more_than_one_of_http_1() {
     let scene = fronts();
-    let mut clients = Command::new(bin::foreign("python3", "python3"))
-        .args(["-c", CLIENTS, &scene.secured.ip().to_string(), &scene.secured.port().to_string()])
-        .current_dir(scene.lab.folder())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 starts");
-    let mut orders = clients.stdin.take().expect("piped");
-    let mut answers = BufReader::new(clients.stdout.take().expect("piped"));
-    let mut open = |count: usize| {
-        writeln!(orders, "{count}").expect("it reads");
-        let mut line = String::new();
-        answers.read_line(&mut line).expect("it answers");
-        line.trim().parse::<usize>().expect("a number")
-    };
-    // What is needed once is there before the first look.
-    assert_eq!(open(100), 100);
-    let pid = scene.engine.process.pid();
-    let before = private_bytes(pid);
-    assert_eq!(open(CONNECTIONS), 100 + CONNECTIONS);
-    let mut each = usize::MAX;
-    // What requests needed is given back a moment later.
-    eventually("an idle connection is small", secs(15), || {
-        each = each.min(private_bytes(pid).saturating_sub(before) / CONNECTIONS);
-        each <= IDLE_BYTES_MAX
-    });
+    let each = idle::bytes(&scene.lab, &scene.engine, scene.secured, SPEAK, CONNECTIONS, IDLE_BYTES_MAX);
     println!("an idle connection over HTTP/2 and TLS: {each} bytes private");
-    assert!(each > 1_000, "{each}: they are there");
-    drop(orders);
-    clients.wait().expect("it ends");
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod hosts;
+pub mod idle;
 pub mod lab;
 pub mod lively;
 pub mod metrics;

@@ -1,5 +1,6 @@
 //! Waiting for conditions, with a deadline.
 
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between two looks.
@@ -25,6 +26,26 @@ pub fn eventually_some<T>(what: &str, limit: Duration, mut look: impl FnMut() ->
         }
         assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
         std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Threads wait at it until it is opened; then it stays open. Clones are the same gate.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    /// Waits until somebody opens it.
+    pub fn pass(&self) {
+        let (is_open, opened) = &*self.0;
+        let is_open = is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(opened.wait_while(is_open, |is_open| !*is_open));
+    }
+
+    /// Lets everybody pass from now on.
+    pub fn open(&self) {
+        let (is_open, opened) = &*self.0;
+        *is_open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        opened.notify_all();
     }
 }
 
