@@ -18,6 +18,7 @@ use forebay_http::h2::PREFACE;
 use super::answer::{Saying, linger, say};
 use super::buffer::{Buffer, Grown};
 use super::client::Client;
+use super::early;
 use super::exchange::{Outcome, exchange};
 use super::gather::Gather;
 use super::limits::{REQUESTS_PER_TURN, SPARE_KEPT};
@@ -205,15 +206,19 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
         match request(client, plan, head, begin).await {
             Outcome::Keep if head.bytes.is_empty() => return After::Wait,
             Outcome::Keep => {}
+            Outcome::Reset => {
+                client.stream.reset_on_close();
+                return After::End;
+            }
+            _ if client.stream.is_early() => {
+                early::part(client, plan, &mut head.bytes).await;
+                return After::End;
+            }
             Outcome::Linger => {
                 linger(client, &mut head.bytes).await;
                 return After::End;
             }
             Outcome::Close => return After::End,
-            Outcome::Reset => {
-                client.stream.reset_on_close();
-                return After::End;
-            }
         }
     }
 }

@@ -15,6 +15,7 @@ use super::buffer::Buffer;
 use super::choose::{Circumstances, choose};
 use super::client::Client;
 use super::connect::{Unconnected, connect, keep};
+use super::early;
 use super::place::{Busy, Waited, Waiting, leave};
 use super::receive::{Downward, Failure, Received, receive};
 use super::record::finish;
@@ -80,6 +81,13 @@ pub async fn exchange<R: Rt>(
     let view = View { bytes: head.bytes.filled(), head: &head.request, client: who, tls };
 
     let ended = match head.request.max_forwards {
+        _ if client.stream.is_early()
+            && !early::is_harmless(&head.request)
+            && !early::proven(client, plan, patience).await =>
+        {
+            work.trace.ended("the end of its client's TLS handshake did not come");
+            Ended::with(Outcome::Reset)
+        }
         Some(0) => {
             // We are the last one that this request wants to reach (RFC 9110 7.6.2).
             let status = if head.request.method == Method::Options { 204 } else { 405 };

@@ -16,6 +16,7 @@ use forebay_http::h1::{RequestHead, Version};
 
 use super::buffer::Buffer;
 use super::client::Client;
+use super::early;
 use super::gather::Gather;
 use super::limits::{BURST_BYTES_MAX, TEXT_KEPT_BYTES};
 use super::receive::Failure;
@@ -205,7 +206,8 @@ pub fn compose<R: Rt>(
     let key = is_connect.then(|| websocket_key(leg.worker));
     let key =
         key.as_deref().map(|value| FieldEdit::Add { name: b"Sec-WebSocket-Key", value: value.as_bytes() });
-    let own = leg.service.identity.edits(leg.client.stream.session()).chain(key);
+    let early = early::field(leg.client, leg.plan, leg.attempts);
+    let own = leg.service.identity.edits(leg.client.stream.session()).chain(key).chain(early);
     leg.steer
         .with_edits(On::Request, own, |fields| {
             let edits = RequestEdits { fields, ..edits };

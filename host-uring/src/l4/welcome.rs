@@ -9,7 +9,7 @@ use super::record::{End, Ends, Trace, finish};
 use crate::config::ServiceIndex;
 use crate::limits::{PARTING_BYTES_MAX, PARTING_READ_BYTES, PARTING_US};
 use crate::rt::{Now, Rt, Stream};
-use crate::tls::{Unshaken, greet};
+use crate::tls::{EarlyData, Securable, Session, Unshaken, greet};
 use crate::worker::{Generation, TimeOuts, Worker};
 
 /// Makes the handshake with a client and serves it; one whose handshake fails is closed, counted and logged. A client that
@@ -32,6 +32,9 @@ pub async fn welcome<R: Rt>(
         Ok(agreed) => {
             drop(arriving);
             counts.tls_handshakes[agreed.place()].inc();
+            if stream.session().is_some_and(Session::has_early) {
+                counts.early_data[EarlyData::Taken as usize].inc();
+            }
             serve(&worker, stream, ends);
         }
         Err(why) => {

@@ -62,6 +62,12 @@ pub const TICKET_BYTES_MAX: usize = 16 << 10;
 /// Sessions by ID that a service keeps at most, half a KiB each: those of its clients of TLS 1.2 that have come last. Next
 /// to all of them take tickets, which need no memory.
 pub const SESSIONS_BY_ID_MAX: usize = 2048;
+/// Sessions that a service keeps at most where early data is taken, half a KiB each: those of all its clients, 8 MiB. Who is
+/// not among them makes a whole handshake.
+pub const EARLY_SESSIONS_MAX: usize = 16_384;
+/// Bytes that a client may send with its first message: heads of some requests, and with that message less than
+/// [`HANDSHAKE_BYTES_MAX`].
+pub const EARLY_DATA_BYTES_MAX: u32 = 16 << 10;
 /// Bytes that a client may send before its handshake is over: ten times the longest first message that is sent (keys that
 /// withstand quantum computers, a ticket), as no client is asked for certificates. They are kept until the message is
 /// whole; so a handshake stays within [`sizes::CONNECTION_BYTES`].

@@ -3,7 +3,7 @@
 use super::page::{View, each_service};
 use super::text::{Kind, Page};
 use crate::l4::hello::Heard;
-use crate::tls::{Unreached, Unshaken};
+use crate::tls::{EarlyData, Unreached, Unshaken};
 
 /// The kinds of [`ServiceMetrics::tls_handshakes`](super::ServiceMetrics), and of a pool's.
 const HANDSHAKES: [(&str, &str); 4] =
@@ -35,8 +35,26 @@ pub(super) fn handshakes(page: &mut Page, view: &View<'_>) {
             page.sample(&[("virtual_service", &service.name), ("why", why.word())], count);
         }
     });
+    early(page, view);
     by_id(page, view);
     stapled(page, view);
+}
+
+/// Requests that came with their client's first message.
+//= TLS-EARLY-04
+fn early(page: &mut Page, view: &View<'_>) {
+    page.family(
+        "forebay_tls_early_data",
+        Kind::Counter,
+        "",
+        "Early data of clients (early_data of the service's tls_profile): taken (a client's with its first message), forwarded (a request that went to a server before its client's handshake was over), waited (a request that waited for the end of the handshake), unfinished (that end did not come).",
+    );
+    each_service(view, |service| {
+        for (place, outcome) in EarlyData::ALL.iter().enumerate() {
+            let count = service.shared.counts.sum(|s| s.early_data[place].get());
+            page.sample(&[("virtual_service", &service.name), ("outcome", outcome.word())], count);
+        }
+    });
 }
 
 /// What authorities say of certificates.
@@ -64,7 +82,7 @@ fn by_id(page: &mut Page, view: &View<'_>) {
         "forebay_tls_sessions_by_id",
         Kind::Gauge,
         "",
-        "Sessions of TLS 1.2 that a service keeps for clients that take no tickets.",
+        "Sessions that a service keeps itself: of TLS 1.2 for clients that take no tickets, of all clients where early data is taken.",
     );
     each_service(view, |service| {
         if let Some(secure) = &service.tls {

@@ -122,6 +122,8 @@ pub struct ServiceMetrics {
     pub tls_handshakes: [Counter; 4],
     /// TLS handshakes that failed, in the order of [`Unshaken::ALL`](crate::tls::Unshaken).
     pub tls_failures: [Counter; crate::tls::Unshaken::ALL.len()],
+    /// Early data, in the order of [`EarlyData::ALL`](crate::tls::EarlyData).
+    pub early_data: [Counter; crate::tls::EarlyData::ALL.len()],
     /// First messages of clients whose TLS is passed on, in the order of [`Heard::ALL`](crate::l4::hello::Heard).
     pub hellos: [Counter; crate::l4::hello::Heard::ALL.len()],
 }

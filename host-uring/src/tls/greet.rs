@@ -128,7 +128,7 @@ pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -
     let mut turn = None;
     loop {
         let left = || if session.has_begun() { Unshaken::Gone } else { Unshaken::Unbegun };
-        let step = session.shake(stream.bare()).map_err(|broken| kind(&broken).unwrap_or_else(left));
+        let step = session.shake(stream.bare(), false).map_err(|broken| kind(&broken).unwrap_or_else(left));
         drop(turn.take());
         let step = step?;
         let waited = match step {

@@ -6,6 +6,7 @@
 mod authorities;
 mod back;
 mod client;
+mod early;
 mod files;
 mod greet;
 mod ids;
@@ -28,6 +29,7 @@ mod x509;
 pub use authorities::{Asked, examine_pki};
 pub use back::{Back, BackWanted, Proof, Reach, examine_authorities};
 pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
+pub use early::{EarlyData, prove};
 pub use files::{Changed, examine};
 pub use greet::{Unshaken, greet};
 pub use reach::{Unreached, reach, thought_better};

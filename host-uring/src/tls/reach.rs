@@ -115,7 +115,7 @@ pub async fn reach<S: Securable>(
     let name = to.name(asked).ok_or(Unreached::Nameless)?;
     let session = Box::new(Session::connect(Arc::clone(&to.config), name).map_err(|_| Unreached::Nothing)?);
     loop {
-        let waited = match session.shake(stream.bare()).map_err(|broken| kind(&broken))? {
+        let waited = match session.shake(stream.bare(), false).map_err(|broken| kind(&broken))? {
             Step::Done => break,
             // Servers' first messages wait for nobody: so few connections are opened.
             Step::Turn => Ok(()),

@@ -17,6 +17,7 @@ use super::authorities::{self, Asked};
 use super::files::{self, Changed, Loaded, Signature};
 use super::ids::{ById, Kept};
 use super::tickets::{HandedKey, Scope, Tickets};
+use crate::limits::{EARLY_DATA_BYTES_MAX, EARLY_SESSIONS_MAX, SESSIONS_BY_ID_MAX};
 
 /// What the document says of a service's TLS.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,13 +112,22 @@ impl Front {
         let mut sessions = None;
         match &tickets {
             Some(tickets) => {
-                config.ticketer = Arc::clone(tickets) as _;
+                //= TLS-EARLY-03
+                let most = if wanted.profile.early_data {
+                    config.max_early_data_size = EARLY_DATA_BYTES_MAX;
+                    // An answer would else wait for what the request did not wait for.
+                    config.send_half_rtt_data = true;
+                    EARLY_SESSIONS_MAX
+                } else {
+                    config.ticketer = Arc::clone(tickets) as _;
+                    SESSIONS_BY_ID_MAX
+                };
                 // What does not open with the keys of now is as if it were not there.
                 let same = |front: &&Front| front.wanted.service == wanted.service;
                 let kept: Arc<Kept> =
                     before.filter(same).and_then(|front| front.sessions.clone()).unwrap_or_default();
                 config.session_storage =
-                    Arc::new(ById { kept: Arc::clone(&kept), tickets: Arc::clone(tickets) });
+                    Arc::new(ById { kept: Arc::clone(&kept), tickets: Arc::clone(tickets), most });
                 sessions = Some(kept);
             }
             None => config.session_storage = Arc::new(NoServerSessionStorage {}),

@@ -45,6 +45,8 @@ pub struct Session {
     client: Cell<Option<ClientId>>,
     /// What came of a first message waits for its turn.
     awaits_turn: Cell<bool>,
+    /// Plain text that came before the handshake was over.
+    early: Cell<Early>,
     /// Bytes that came before the handshake was over.
     greeting: Cell<usize>,
     /// Bytes that came since the others had a turn, beyond the plain text that came of them.
@@ -53,6 +55,17 @@ pub struct Session {
     identity: Option<Box<Known>>,
     /// The most bytes of the next read: more, the more of those before was plain text.
     reach: Cell<usize>,
+}
+
+/// What is there of plain text that the client sent before its handshake was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    /// None, or all of it was read and no more can come.
+    No,
+    /// What came was read; more may come.
+    Read,
+    /// Some may be unread.
+    Unread,
 }
 
 /// Who a client is, and its certificate as a header field once a server was told of it.
@@ -129,6 +142,7 @@ impl Session {
             cut: Cell::new(false),
             client: Cell::new(None),
             awaits_turn: Cell::new(false),
+            early: Cell::new(Early::No),
             greeting: Cell::new(0),
             waste: Cell::new(0),
             identity: None,
@@ -136,9 +150,11 @@ impl Session {
         }
     }
 
-    /// Goes on with the handshake as far as it comes without waiting.
+    /// Goes on with the handshake as far as it comes without waiting. Where early data is taken it is [`Step::Done`] as soon
+    /// as that is certain, unless it has to be over `wholly`.
     //= TLS-HANDSHAKE-01
-    pub(super) fn shake(&self, socket: &impl Stream) -> Result<Step, Broken> {
+    //= TLS-EARLY-01
+    pub(super) fn shake(&self, socket: &impl Stream, wholly: bool) -> Result<Step, Broken> {
         let mut connection = self.connection.borrow_mut();
         loop {
             match flush(&mut connection, socket) {
@@ -146,7 +162,10 @@ impl Session {
                 Ok(false) => return Ok(Step::Write),
                 Err(_) => return Err(Broken::Gone),
             }
-            if !connection.is_handshaking() {
+            if self.early.get() == Early::No && takes_early(&mut connection) {
+                self.early.set(Early::Unread);
+            }
+            if !connection.is_handshaking() || (self.early.get() != Early::No && !wholly) {
                 return Ok(Step::Done);
             }
             if !self.awaits_turn.take() {
@@ -181,6 +200,17 @@ impl Session {
                 return Err(Broken::Tls(error));
             }
         }
+    }
+
+    /// Says whether the client may not be who it was: its handshake is not over, and what it has sent may be another's that
+    /// heard it.
+    pub fn is_early(&self) -> bool {
+        self.early.get() != Early::No && self.connection.borrow().is_handshaking()
+    }
+
+    /// Says whether plain text of before the end of the handshake may come or is unread.
+    pub fn has_early(&self) -> bool {
+        self.early.get() != Early::No
     }
 
     /// Says whether a byte of the handshake has come.
@@ -251,6 +281,9 @@ impl Session {
 
     /// Says whether plain text waits that was read with other.
     pub(super) fn has_text(&self) -> bool {
+        if self.early.get() == Early::Unread {
+            return true;
+        }
         let mut connection = self.connection.borrow_mut();
         let mut reader = connection.reader();
         // An end counts: it is read without the socket.
@@ -306,7 +339,7 @@ impl Session {
         RECORDS.with_borrow_mut(|records| {
             records.resize(TLS_READ_BYTES, 0);
             loop {
-                match take(&mut connection, &mut into[got..]) {
+                match self.take(&mut connection, &mut into[got..]) {
                     Ok(0) => return Ok(got),
                     Ok(count) => {
                         self.weigh(0, count);
@@ -327,7 +360,7 @@ impl Session {
                 match socket.try_read(&mut records[..most]) {
                     Ok(count) => {
                         is_dry = count < most;
-                        let text = feed(&mut connection, socket, &records[..count], &mut into[got..])?;
+                        let text = self.feed(&mut connection, socket, &records[..count], &mut into[got..])?;
                         self.weigh(count, text);
                         got += text;
                     }
@@ -418,7 +451,7 @@ impl Session {
             return;
         }
         let mut connection = self.connection.borrow_mut();
-        if !connection.is_handshaking() {
+        if !connection.is_handshaking() || self.early.get() != Early::No {
             connection.send_close_notify();
             // Who does not take it sees the end of the connection.
             let _ = flush(&mut connection, socket);
@@ -431,43 +464,82 @@ impl Session {
     }
 }
 
-/// Plain text that is there.
-fn take(connection: &mut Connection, into: &mut [u8]) -> io::Result<usize> {
-    let mut got = 0;
-    while got < into.len() {
-        match connection.reader().read(&mut into[got..]) {
-            Ok(0) => break,
-            Ok(count) => got += count,
-            Err(error) if got == 0 => return Err(error),
-            Err(_) => break,
-        }
+/// Says whether the client's early data is taken.
+fn takes_early(connection: &mut Connection) -> bool {
+    match connection {
+        Connection::Server(server) => server.early_data().is_some(),
+        Connection::Client(_) => false,
     }
-    Ok(got)
 }
 
-/// Takes records in, an end if there are none, and gives how much plain text of them went `into`.
-fn feed(
-    connection: &mut Connection,
-    socket: &impl Stream,
-    mut records: &[u8],
-    into: &mut [u8],
-) -> io::Result<usize> {
-    let mut got = 0;
-    loop {
-        if connection.read_tls(&mut records)? == 0 {
-            return Ok(got);
+impl Session {
+    /// Plain text that is there; what came before the handshake was over first.
+    fn take(&self, connection: &mut Connection, into: &mut [u8]) -> io::Result<usize> {
+        let mut got = self.take_early(connection, into);
+        while got < into.len() {
+            match connection.reader().read(&mut into[got..]) {
+                Ok(0) => break,
+                Ok(count) => got += count,
+                Err(error) if got == 0 => return Err(error),
+                Err(_) => break,
+            }
         }
-        if let Err(error) = connection.process_new_packets() {
-            let _ = flush(connection, socket);
-            return Err(io::Error::new(ErrorKind::InvalidData, error));
+        Ok(got)
+    }
+
+    fn take_early(&self, connection: &mut Connection, into: &mut [u8]) -> usize {
+        if self.early.get() == Early::No || into.is_empty() {
+            return 0;
         }
-        // Answers of the library's own: a changed key.
-        flush(connection, socket)?;
-        // What the peer ended is found by who reads next.
-        got += take(connection, &mut into[got..]).unwrap_or_default();
-        if records.is_empty() {
-            return Ok(got);
+        let Connection::Server(server) = connection else { return 0 };
+        let got = server.early_data().and_then(|mut early| early.read(into).ok()).unwrap_or_default();
+        if got < into.len() {
+            self.early.set(if connection.is_handshaking() { Early::Read } else { Early::No });
         }
+        got
+    }
+
+    /// Takes records in, an end if there are none, and gives how much plain text of them went `into`.
+    fn feed(
+        &self,
+        connection: &mut Connection,
+        socket: &impl Stream,
+        mut records: &[u8],
+        into: &mut [u8],
+    ) -> io::Result<usize> {
+        let mut got = 0;
+        loop {
+            if connection.read_tls(&mut records)? == 0 {
+                return Ok(got);
+            }
+            if let Err(error) = self.process(connection) {
+                let _ = flush(connection, socket);
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
+            }
+            // Answers of the library's own: a changed key, a session behind a handshake that is over at last.
+            flush(connection, socket)?;
+            // What the peer ended is found by who reads next.
+            got += self.take(connection, &mut into[got..]).unwrap_or_default();
+            if records.is_empty() {
+                return Ok(got);
+            }
+        }
+    }
+
+    /// Lets the library work on what was read.
+    fn process(&self, connection: &mut Connection) -> Result<(), Error> {
+        if self.early.get() == Early::No {
+            return connection.process_new_packets().map(drop);
+        }
+        self.early.set(Early::Unread);
+        // The end of the handshake brings the client its next session, which is of the same client.
+        known::begin(self.client.get());
+        let worked = connection.process_new_packets();
+        let known = known::end();
+        if known.is_issued {
+            self.client.set(known.client);
+        }
+        worked.map(drop)
     }
 }
 

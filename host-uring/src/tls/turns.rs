@@ -60,7 +60,7 @@ async fn connected(rt: &Memory) -> (Secured<MemoryStream>, ClientConnection, Sec
 fn agreed<S: Securable>(mut far: S, near: S) -> (S, ClientConnection, S) {
     let mut client = client();
     let session = Session::accept(server()).expect("a session");
-    while session.shake(far.bare()).expect("a handshake") != Step::Done || client.is_handshaking() {
+    while session.shake(far.bare(), false).expect("a handshake") != Step::Done || client.is_handshaking() {
         hear(&mut client, &near);
         put(&mut client, &near);
     }
@@ -113,7 +113,7 @@ fn a_first_message_that_is_never_whole_holds_less_than_a_connection_is_reckoned_
         let broken = loop {
             sent += near.try_write(&[IoSlice::new(&record)]).expect("room");
             let step = loop {
-                match session.shake(far.bare()) {
+                match session.shake(far.bare(), false) {
                     Ok(Step::Turn) => {}
                     step => break step,
                 }

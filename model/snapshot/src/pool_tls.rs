@@ -92,6 +92,10 @@ fn handshake_times(reader: &mut Reader, snapshot: &Snapshot) {
         .collect();
     for (index, profile) in snapshot.tls_profile.iter().enumerate() {
         let is_set = profile.handshake_timeout_ms != TlsProfile::default().handshake_timeout_ms;
+        if profile.early_data && secured(&profile) && !served.contains(profile.name.as_str()) {
+            let reason = "only pools go by this profile, and servers are sent nothing early";
+            report(reader, &format!("tls_profile[{index}].early_data"), reason, "remove it");
+        }
         if is_set && secured(&profile) && !served.contains(profile.name.as_str()) {
             let reason =
                 "only pools go by this profile, and a handshake with a server is part of connect_timeout_ms";

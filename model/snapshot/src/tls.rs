@@ -48,6 +48,8 @@ section! {
         groups: Vec<KeyGroup> = Vec::new();
         /// Seconds that a client may go on with the secrets of an earlier connection, by a ticket; 0: there are no tickets.
         session_lifetime_s: u32 = 86_400, in 0..=604_800;
+        /// Take requests that a client sends with its first message (0-RTT, TLS 1.3). Then no tickets are issued: sessions are kept by the engine, 16,384 of a service at most, and each is good once and here only. Requests that change nothing go to a server at once, with `Early-Data: 1`; others wait for the end of the handshake. Avi: `enable_early_data`.
+        early_data: bool = false;
         /// Milliseconds for a handshake, from the accept.
         handshake_timeout_ms: u32 = 10_000, in 1..=3_600_000;
     }

@@ -36,6 +36,7 @@ fn problems(text: &str) -> String {
 //= test CFG-SECRET-01
 //= test L4-CHECK-01
 //= test TLS-CHECK-01
+//= test TLS-EARLY-CHECK-01
 //= test TLS-SERVER-CHECK-01
 //= test TLS-CHECK-03
 //= test TLS-PASS-CHECK-01

@@ -3,6 +3,7 @@
 mod attacks;
 mod certificates;
 mod clients;
+mod early;
 mod files;
 mod foreign;
 mod handshakes;

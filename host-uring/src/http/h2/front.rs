@@ -10,7 +10,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use forebay_http::h1::Framing;
 use forebay_http::h1::Method;
@@ -55,6 +55,8 @@ pub struct Front<R: Rt> {
     /// The stream of that block, or 0 for a part of a frame, and since when it has been there.
     unfinished: Cell<Option<(u32, Now)>>,
     waker: Cell<Option<Waker>>,
+    /// Streams that wait for the end of the handshake.
+    unproven: RefCell<Vec<Waker>>,
 }
 
 /// How serving a connection ended.
@@ -103,6 +105,7 @@ async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
         block,
         unfinished: Cell::default(),
         waker: Cell::default(),
+        unproven: RefCell::default(),
     });
     let _over = Over(&front);
     let end = front.lead(first).await;
@@ -139,6 +142,23 @@ impl<R: Rt> Front<R> {
         self.called.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+    }
+
+    /// Says whether the connection's handshake is not over; then the task is woken when it is.
+    pub(super) fn is_unproven(&self, context: &Context<'_>) -> bool {
+        let is_early = self.client.stream.is_early();
+        let mut unproven = self.unproven.borrow_mut();
+        if is_early && !unproven.iter().any(|waker| waker.will_wake(context.waker())) {
+            unproven.push(context.waker().clone());
+        }
+        is_early
+    }
+
+    /// Wakes those who wait for the end of the handshake, if that has come.
+    fn tell_proven(&self) {
+        if !self.unproven.borrow().is_empty() && !self.client.stream.is_early() {
+            self.unproven.take().into_iter().for_each(Waker::wake);
         }
     }
 
@@ -212,7 +232,10 @@ impl<R: Rt> Front<R> {
                 Woken::Late if again <= idle.min(head_by) => {}
                 Woken::Write => blocked_since = None,
                 Woken::Read => match self.read(&mut rest) {
-                    Ok(came) => fresh = came,
+                    Ok(came) => {
+                        fresh = came;
+                        self.tell_proven();
+                    }
                     Err(()) => return End::Gone,
                 },
                 Woken::Dismissed => {

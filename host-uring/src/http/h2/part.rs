@@ -314,6 +314,12 @@ impl<R: Rt> Part<R> {
         watched.unwrap_or(true)
     }
 
+    /// Waits until the handshake of the connection is over, which its own task brings about.
+    pub(super) async fn proven(&self, deadline: Now) -> io::Result<()> {
+        self.wait(deadline, |context| Some(!self.front.is_unproven(context) || self.watch(context))).await?;
+        if self.is_gone() { Err(ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+
     /// Waits until the stream has ended before its time.
     pub(super) async fn gone(&self) {
         poll_fn(|context| if self.watch(context) { Poll::Ready(()) } else { Poll::Pending }).await;

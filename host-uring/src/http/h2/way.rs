@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 use super::part::Part;
 use crate::rt::either::Either;
 use crate::rt::{Now, Pipe, Rt, Stream};
-use crate::tls::{Securable, Session};
+use crate::tls::{Securable, Session, prove};
 
 /// A client's connection, or its part of one.
 pub enum Way<R: Rt> {
@@ -45,6 +45,22 @@ impl<R: Rt> Way<R> {
     /// The TLS session, if the client speaks TLS.
     pub fn session(&self) -> Option<&Session> {
         self.socket().session()
+    }
+
+    /// Says whether it is not certain yet that what came is the client's: its handshake is not over.
+    pub fn is_early(&self) -> bool {
+        self.session().is_some_and(Session::is_early)
+    }
+
+    /// Waits for the end of such a handshake.
+    ///
+    /// # Errors
+    /// It did not end by `deadline`, or not well.
+    pub async fn prove(&self, deadline: Now) -> io::Result<()> {
+        match self {
+            Way::Own(stream) => prove(stream, deadline).await,
+            Way::Part(part) => part.proven(deadline).await,
+        }
     }
 
     /// Says whether the client speaks TLS.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{KeyGroup, TlsProfile, TlsVersion};
+use super::{ClientCertificateMode, KeyGroup, TlsProfile, TlsVersion};
 use crate::Snapshot;
 use crate::ignored::report;
 use crate::limits;
@@ -47,6 +47,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
             }
             continue;
         }
+        early(reader, snapshot, service, &at);
         if service.certificates.len() > limits::SERVICE_CERTIFICATES_MAX {
             let (got, max) = (service.certificates.len(), limits::SERVICE_CERTIFICATES_MAX);
             report(
@@ -71,6 +72,26 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     }
 }
 
+/// Early data where there can be none.
+//= TLS-EARLY-CHECK-01
+fn early(reader: &mut Reader, snapshot: &Snapshot, service: &VirtualService, at: &str) {
+    let profile = snapshot.tls_profile.iter().find(|profile| profile.name == service.tls_profile);
+    if !profile.is_some_and(|profile| profile.early_data) {
+        return;
+    }
+    let fix = "name a profile without early_data";
+    if service.protocol == Protocol::Tcp {
+        let reason =
+            "it takes early data, which may come twice, and a server of a TCP service cannot be told";
+        report(reader, &format!("{at}.tls_profile"), reason, fix);
+    }
+    if service.client_certificate.mode != ClientCertificateMode::None {
+        let reason =
+            "it takes early data, and where clients are asked for certificates no session is gone on with";
+        report(reader, &format!("{at}.tls_profile"), reason, fix);
+    }
+}
+
 //= TLS-CHECK-01
 fn judge(reader: &mut Reader, at: &str, profile: &TlsProfile) {
     let (low, high) = (profile.min_version, profile.max_version);
@@ -78,6 +99,14 @@ fn judge(reader: &mut Reader, at: &str, profile: &TlsProfile) {
         let reason = format!("it is above max_version = \"{high}\"");
         report(reader, &format!("{at}.min_version"), &reason, "lower it, or raise max_version");
         return;
+    }
+    //= TLS-EARLY-CHECK-01
+    if profile.early_data && high < TlsVersion::V13 {
+        let reason = "only TLS 1.3 has early data, and the profile does not speak it";
+        report(reader, &format!("{at}.early_data"), reason, "remove it, or raise max_version");
+    } else if profile.early_data && profile.session_lifetime_s == 0 {
+        let reason = "early data goes with sessions, and session_lifetime_s is 0";
+        report(reader, &format!("{at}.early_data"), reason, "remove it, or raise session_lifetime_s");
     }
     let spoken = |version: TlsVersion| low <= version && version <= high;
     let mut seen = Vec::new();
