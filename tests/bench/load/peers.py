@@ -13,11 +13,12 @@ import machine
 BACKENDS = [5001, 5002, 5003, 5004]
 SINK = 5010
 ECHO = 5011
+GRPC = 5012
 FIRST_PORT = 6000
 PORTS_EACH = 10
 START_WAIT_S = 25.0
 END_WAIT_S = 8.0
-PORT_OF = {"h1": "h1", "tls": "tls", "h2": "tls", "l4": "l4", "udp": "udp"}
+PORT_OF = {"h1": "h1", "tls": "tls", "h2": "tls", "l4": "l4", "udp": "udp", "grpc": "grpc"}
 
 
 class LeftOut(Exception):
@@ -99,7 +100,7 @@ class Peer:
         base = FIRST_PORT + PORTS_EACH * number
         self.values = dict(
             files, bin=program, here=folder, dir=own, conf=f"{own}/{self.form.get('conf', 'conf')}", sink=SINK,
-            h1=base, tls=base + 1, l4=base + 2, l4bulk=base + 3, admin=base + 4, udp=base + 5, echo=ECHO,
+            h1=base, tls=base + 1, l4=base + 2, l4bulk=base + 3, admin=base + 4, udp=base + 5, grpc=base + 6, echo=ECHO, begrpc=GRPC,
             **{f"be{i + 1}": port for i, port in enumerate(BACKENDS)})
         if "conf" in self.form:
             with open(f"{folder}/{self.form['conf']}") as template, open(self.values["conf"], "w") as out:

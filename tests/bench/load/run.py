@@ -16,14 +16,14 @@ A peer is a folder NAME with peer.json:
   {"bin": "haproxy",              program; PERF_BIN_<NAME> in the environment names another
    "cmds": ["{bin} -f {conf}"],   one or more commands that together are the proxy
    "conf": "haproxy.cfg",         optional template in the folder, {placeholders} filled in
-   "has": ["h1","tls","h2","l4","udp"],
+   "has": ["h1","tls","h2","l4","udp","grpc"],
    "version": "{bin} -v",         optional
    "log": "{dir}/access.log",     optional: its lines are counted at the end
    "metrics": {"url": "http://127.0.0.1:{admin}/metrics", "sum": {"dropped": "name_total"}}}
-Placeholders: {bin} {conf} {dir} {here} {h1} {tls} {l4} {l4bulk} {udp} {admin} {be1}..{be4} {sink} {echo} {cert}
-{key} {pem}. Ports are numbers; everything listens on 127.0.0.1. Templates write braces as {{ }}.
+Placeholders: {bin} {conf} {dir} {here} {h1} {tls} {l4} {l4bulk} {udp} {grpc} {admin} {be1}..{be4} {sink} {echo}
+{begrpc} {cert} {key} {pem}. Ports are numbers; everything listens on 127.0.0.1. Templates write braces as {{ }}.
 A peer whose program is missing is left out and named.
-Needs gcc, libssl-dev, openssl; wrk and h2load for the TLS scenes; root for the namespace.
+Needs gcc, libssl-dev, openssl; wrk and h2load for the TLS scenes, go for those of gRPC; root for the namespace.
 """
 import argparse
 import json
@@ -40,6 +40,8 @@ import peers as peer_list
 import report
 from scenes import IDLE_TLS_SHARE, QUICK, ROUNDS_MIN, SCENES, USUAL, WARM_UP, read_output
 
+# Longer than asked for, a generator waits for an answer that does not come.
+GENERATOR_MAX_S = 20
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -88,7 +90,17 @@ def prepare(work):
     files["upload"] = work + "/upload"
     with open(files["upload"], "wb") as upload:
         upload.write(b"u" * 65536)
+    files["grpc_profile"] = os.path.relpath(work, "/tmp") + "/grpc"  # the program puts it there
     return lg, files
+
+
+def prepare_grpc(work, files):
+    """Builds grpc-go's own benchmark, as it is pinned beside this file. Returns the server."""
+    for name in ("client", "server"):
+        files["grpc_" + name] = f"{work}/grpc-{name}"
+        subprocess.run(["go", "build", "-mod=readonly", "-buildvcs=false", "-o", files["grpc_" + name],
+                        "google.golang.org/grpc/benchmark/" + name], cwd=HERE + "/grpc", check=True)
+    return files["grpc_server"]
 
 
 class Run:
@@ -100,7 +112,9 @@ class Run:
 
     def measure(self, peer, name, secs):
         scene = SCENES[name]
-        command = [w.replace("{lg}", self.lg).replace("{upload}", self.files["upload"]) for w in scene.command(peer.port(scene.port), secs)]
+        command = scene.command(peer.port(scene.port), secs)
+        for word, value in (("lg", self.lg), *self.files.items()):
+            command = [w.replace("{" + word + "}", value) for w in command]
         clocks = lambda: (machine.cpu_ticks(peer.pids), machine.cpu_ns(peer.pids), time.monotonic_ns())
         ticks, cpu, wall = clocks()
         generator = subprocess.Popen(
@@ -109,11 +123,16 @@ class Run:
         if scene.ready:
             generator.stdout.readline()
             ticks, cpu, wall = clocks()
-        out, err = generator.communicate(timeout=60)
+        try:
+            out, err = generator.communicate(timeout=GENERATOR_MAX_S + secs)
+        except subprocess.TimeoutExpired:
+            generator.kill()
+            generator.communicate()
+            return {"fail": "the generator did not end"}
         wall, cpu = time.monotonic_ns() - wall, machine.cpu_ns(peer.pids) - cpu
         user, system = (b - a for a, b in zip(ticks, machine.cpu_ticks(peer.pids)))
         try:
-            figures = read_output(out, command[0])
+            figures = read_output(out, command)
         except (ValueError, AttributeError, IndexError) as error:
             return {"fail": (out + err)[-200:] + repr(error)}
         if not figures.get("done"):
@@ -196,7 +215,12 @@ def main():
         starter.start([lg, "backend", *map(str, peer_list.BACKENDS)], options.gen_core, work + "/backend.log")
         starter.start([lg, "sink", str(peer_list.SINK)], options.gen_core, work + "/sink.log")
         starter.start([lg, "echo", str(peer_list.ECHO)], options.gen_core, work + "/echo.log")
-        for port in peer_list.BACKENDS + [peer_list.SINK]:
+        ports = peer_list.BACKENDS + [peer_list.SINK]
+        if any(scene.needs == "grpc" for scene in options.scenes.values()):
+            server = [prepare_grpc(work, files), "-test_name", files["grpc_profile"] + "-server", "-port", str(peer_list.GRPC)]
+            starter.start(server, options.gen_core, work + "/grpc.log")
+            ports.append(peer_list.GRPC)
+        for port in ports:
             if not peer_list.answers(port):
                 sys.exit(f"the backend does not listen on {port}")
         running, left_out = [], []

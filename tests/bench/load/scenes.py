@@ -36,6 +36,12 @@ def http2(path, conns, streams, *more):
                                f"https://127.0.0.1:{port}{path}"]
 
 
+def grpc(kind, size):
+    """Calls, or messages on streams, by grpc-go's own benchmark: each is asked and answered with as many bytes."""
+    return lambda port, secs: ["{grpc_client}", "-test_name", "{grpc_profile}", "-port", str(port), "-c", "4", "-r", "16",
+                               "-rpc_type", kind, "-req", str(size), "-resp", str(size), "-w", "0", "-d", whole(secs)]
+
+
 # A file of 64 KiB that the run makes.
 UPLOAD = "{upload}"
 
@@ -51,6 +57,9 @@ SCENES = {
     "h2_tls": Scene("h2", "tls", "request", http2("/1k", "8", "16")),
     "h2_64k": Scene("h2", "tls", "request", http2("/64k", "4", "4")),
     "h2_upload": Scene("h2", "tls", "request", http2("/1k", "4", "4", "-d", UPLOAD)),
+    "grpc_unary": Scene("grpc", "grpc", "call", grpc("unary", 100)),
+    "grpc_stream": Scene("grpc", "grpc", "message and answer", grpc("streaming", 100)),
+    "grpc_16k": Scene("grpc", "grpc", "message and answer", grpc("streaming", 16000)),
     "tls_full": Scene("tls", "tls", "handshake", lambda port, secs: ["{lg}", "tls", str(port), str(secs), "full"]),
     "tls_resume": Scene("tls", "tls", "handshake", lambda port, secs: ["{lg}", "tls", str(port), str(secs), "resume"]),
     "l4_small": Scene("l4", "l4", "request", generate("128", "/1k", "keep")),
@@ -86,8 +95,9 @@ QUICK = ("h1_keep", "h1_close", "https_keep", "h2_tls", "l4_small")
 WARM_UP = {"h1_keep": .3, "l4_small": .3, "https_keep": 1.0, "h2_tls": 1.0}
 
 
-def read_output(text, program):
-    """The figures in a generator's output."""
+def read_output(text, command):
+    """The figures in the output of a generator that was started by `command`."""
+    program = command[0]
     if program == "wrk":
         figures = {"done": int(re.search(r"(\d+) requests in", text).group(1)), "err": 0}
         refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
@@ -100,4 +110,9 @@ def read_output(text, program):
         counts = re.search(r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed", text)
         rate = float(re.search(r"([\d.]+) req/s", text).group(1))
         return {"done": int(counts.group(1)), "err": int(counts.group(2)), "rps": rate}
+    if program.endswith("grpc-client"):
+        rate = float(re.search(r"qps: ([\d.]+)", text).group(1))
+        # The program tells a rate of whole seconds, and ends with its last calls.
+        seconds = int(command[command.index("-d") + 1])
+        return {"done": round(rate * seconds), "err": 0, "rps": rate}
     return json.loads(text.strip().splitlines()[-1])

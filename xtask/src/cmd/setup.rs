@@ -66,7 +66,7 @@ const NEEDS: &[Need] = &[
     need(Sign::Program("wrk"), Cure::Package("wrk"), "a foreign client under load", LOADING),
     need(Sign::Program("h2load"), Cure::Package("nghttp2-client"), "a foreign client under load", LOADING),
     need(Sign::Program("nghttpd"), Cure::Package("nghttp2-server"), "a foreign server of HTTP/2", FOREIGN),
-    need(Sign::Program("go"), Cure::Package("golang-go"), "building h2spec, a judge of HTTP/2", FOREIGN),
+    need(Sign::Program("go"), Cure::Package("golang-go"), "building judges of HTTP/2 and gRPC", LOADING),
     need(
         Sign::Program("haproxy"),
         Cure::Package("haproxy"),
