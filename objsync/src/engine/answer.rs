@@ -1,68 +1,22 @@
 //! What is answered in a comparison, how it ends, and what it has found.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::ops::RangeInclusive;
 
 use forebay_core::table::{EngineSlot, KeyBytes, TableId};
 use forebay_core::units::Now;
 
 use super::listing::partials;
-use super::live::{in_frames, shared, statement};
+use super::live::{in_frames, statement};
 use super::peer::{Peer, Reply, Round, Session};
-use super::{Engine, Output, TableVerdict, Verdict, Why};
-use crate::limits::{ANSWER_MAX, BUCKETS_TOLD, RANGES};
+use super::sums::walk;
+use super::{Engine, Output, TableVerdict, Verdict};
+use crate::limits::{BUCKETS_TOLD, RANGES};
 use crate::merge::Entry;
-use crate::shards::{Hashed, Shards, gather};
-use crate::wire::{Found, Frame, Pack};
+use crate::shards::Shards;
+use crate::wire::{Found, Frame};
 
 impl Engine {
-    /// All that a peer has in a part of the hash space: this engine takes it, and answers with what the peer lacks.
-    //= SYNC-STATEMENT-01
-    pub(super) fn stated<S: Shards>(
-        &mut self,
-        from: EngineSlot,
-        table: u64,
-        part: RangeInclusive<u64>,
-        pack: &Pack<'_>,
-        shards: &mut S,
-        now: Now,
-    ) -> Result<(), Why> {
-        let Some(table) = shared(shards, table) else {
-            self.figures.unknown += pack.len() as u64;
-            return Ok(());
-        };
-        let mut listed = BTreeSet::new();
-        let mut answers = BTreeSet::new();
-        for theirs in pack.entries() {
-            let theirs = theirs.ok_or(Why::Nonsense)?;
-            listed.insert(theirs.key);
-            if self.take(from, &table, &theirs, false, shards, now).is_some_and(|applied| applied.answer) {
-                answers.insert(theirs.key);
-            }
-        }
-        let sender = 1 << from.get();
-        let held = gather(shards, part.clone(), now, |id| id == table.id);
-        let missing: Vec<&Hashed> = held.iter().filter(|e| !listed.contains(&e.view.key)).collect();
-        for entry in missing.iter().filter(|e| e.view.record.open & sender != 0) {
-            let key = shards.catalog().key(table.id, entry.view.key);
-            let partition = shards.geometry().route(&key);
-            shards.with(partition, |partition, catalog| {
-                partition.open_elsewhere(catalog, &key, from, false, now);
-            });
-        }
-        if missing.len() > ANSWER_MAX {
-            if let Some(session) = self.session(from) {
-                session.replies.push_back(Reply::Part(table.id, part));
-            }
-        } else {
-            answers.extend(missing.iter().map(|e| e.view.key));
-        }
-        let entries = Self::entries_of(shards, table.id, answers, now);
-        self.repair(from, table.name, entries, now);
-        Ok(())
-    }
-
     fn repair(&mut self, to: EngineSlot, table: u64, entries: Vec<Entry>, now: Now) {
         let clock = self.told_clock(now);
         self.figures.repaired += entries.len() as u64;
@@ -112,9 +66,17 @@ impl Engine {
                     if end < *part.end() {
                         session.replies.push_front(Reply::Part(id, end + 1..=*part.end()));
                     }
-                    let here = *part.start()..=end.min(*part.end());
-                    let held = gather(shards, here, now, |table| table == id);
-                    (id, held.iter().filter_map(|e| statement(shards.catalog(), &e.view)).collect())
+                    let mut entries = Vec::new();
+                    walk(
+                        shards,
+                        *part.start()..=end.min(*part.end()),
+                        now,
+                        &mut entries,
+                        |catalog, _, view| {
+                            if view.table == id { statement(catalog, view) } else { None }
+                        },
+                    );
+                    (id, entries)
                 }
             };
             self.bulk = true;

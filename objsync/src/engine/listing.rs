@@ -1,9 +1,9 @@
 //! Short hashes of the entries in cells that differ, on their way into frames, and what two lists of them say.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use forebay_core::table::{Catalog, Geometry, KeyBytes, Partition, TableId};
+use forebay_core::table::{Catalog, Geometry, Partition, TableId};
 
 use super::sums::{Row, first_cell};
 use crate::limits::BATCH_BYTES;
@@ -24,7 +24,6 @@ struct Owned {
 pub(super) struct Lister {
     frames: Vec<Vec<Owned>>,
     bytes: usize,
-    listed: BTreeSet<(u64, u16)>,
 }
 
 impl Lister {
@@ -34,7 +33,6 @@ impl Lister {
             self.frames.push(Vec::new());
             self.bytes = 0;
         }
-        self.listed.insert((table, cell));
         let shorts: Vec<Short> = rows.iter().map(Row::on_wire).collect();
         let list = self.add(table, cell, &shorts);
         if partial {
@@ -66,11 +64,6 @@ impl Lister {
         list
     }
 
-    /// Whether a cell of a table was listed.
-    pub(super) fn has(&self, table: u64, cell: u16) -> bool {
-        self.listed.contains(&(table, cell))
-    }
-
     /// The lists, frame by frame.
     pub(super) fn frames(&self) -> impl Iterator<Item = Vec<Listing<'_>>> {
         self.frames.iter().map(|frame| frame.iter().map(Owned::listing).collect())
@@ -86,11 +79,11 @@ impl Owned {
 
 /// What two lists of one cell say.
 #[derive(Debug, Default)]
-pub(super) struct Compared {
+pub(super) struct Compared<'a> {
     /// What the other side has and this one lacks, or has otherwise.
     pub wanted: Vec<Short>,
     /// What this side has and the other lacks.
-    pub lacked: Vec<KeyBytes>,
+    pub lacked: Vec<&'a Row>,
     /// Something of `lacked` is settled: that is a difference.
     pub judged: bool,
 }
@@ -99,7 +92,12 @@ pub(super) struct Compared {
 ///
 /// `all`: also what is not settled. A side that lost entries of the cell for want of room is not given them again.
 //= SYNC-PARTIAL-01
-pub(super) fn compare(ours: &[Row], theirs: &[Short], all: bool, partial: (bool, bool)) -> Compared {
+pub(super) fn compare<'a>(
+    ours: &'a [Row],
+    theirs: &[Short],
+    all: bool,
+    partial: (bool, bool),
+) -> Compared<'a> {
     let mut theirs: Vec<(u32, u32)> = theirs.iter().map(|short| off_wire(*short)).collect();
     theirs.sort_unstable();
     let (here, there) = partial;
@@ -111,21 +109,21 @@ pub(super) fn compare(ours: &[Row], theirs: &[Short], all: bool, partial: (bool,
     };
     let mut rest = &theirs[..];
     for row in ours {
-        while let Some((short, later)) = rest.split_first().filter(|(short, _)| short.0 < row.short.0) {
+        while let Some((short, later)) = rest.split_first().filter(|(short, _)| short.0 < row.key_short()) {
             wants(*short, false);
             rest = later;
         }
-        match rest.split_first().filter(|(short, _)| short.0 == row.short.0) {
+        match rest.split_first().filter(|(short, _)| short.0 == row.key_short()) {
             Some((short, later)) => {
-                if short.1 != row.short.1 && (all || row.settled) {
+                if short.1 != row.value_short && (all || row.settled) {
                     wants(*short, true);
                 }
                 rest = later;
             }
             None if !all && !row.settled => {}
             None => {
-                if !there || row.must {
-                    found.lacked.push(row.key);
+                if !there || row.must() {
+                    found.lacked.push(row);
                     found.judged |= !there;
                 }
             }
@@ -148,19 +146,24 @@ fn on_wire(short: (u32, u32)) -> Short {
 
 impl Row {
     fn on_wire(&self) -> Short {
-        on_wire(self.short)
+        on_wire((self.key_short(), self.value_short))
     }
 
     /// Whether one of the shorts is this entry's.
     pub(super) fn is_one_of(&self, shorts: &[Short]) -> bool {
         shorts.contains(&self.on_wire())
     }
+
+    /// Who lost others for want of room is told of it nevertheless.
+    fn must(&self) -> bool {
+        self.tombstone || self.open != 0
+    }
 }
 
 /// The rows of a cell.
-pub(super) fn of_cell(rows: &[Row], at: (u16, u16)) -> &[Row] {
-    let start = rows.partition_point(|row| row.at < at);
-    let end = rows.partition_point(|row| row.at <= at);
+pub(super) fn of_cell(rows: &[Row], place: u16, cell: u16) -> &[Row] {
+    let start = rows.partition_point(|row| (row.place(), row.cell()) < (place, cell));
+    let end = rows.partition_point(|row| (row.place(), row.cell()) <= (place, cell));
     rows.get(start..end).unwrap_or_default()
 }
 

@@ -9,9 +9,9 @@ use forebay_core::table::{
 use forebay_core::units::Now;
 
 use super::listing::lost_some;
-use super::peer::{Dirty, Peer};
+use super::peer::{Dirty, Peer, Reply};
 use super::{Engine, Event, Output, Why};
-use crate::limits::BATCH_BYTES;
+use crate::limits::{AGE_WORTH_MS, BATCH_BYTES};
 use crate::merge::{Entry, merge};
 use crate::shards::{Shards, Shared};
 use crate::wire::{Frame, Pack, Packer};
@@ -60,6 +60,7 @@ pub(super) fn apply(
             (Entry { open, ..*theirs }, true, theirs.open & mine != 0)
         }
     };
+    let mut answer = answer;
     if changed {
         // A removed entry names no server; any will do.
         let server = match held {
@@ -70,6 +71,13 @@ pub(super) fn apply(
         let Entry { class, version, tombstone, lasting, open, age_ms, .. } = entry;
         let record = Record { server, class, version, tombstone, lasting, open, age_ms };
         partition.restore(catalog, &key, &record, now)?;
+        // It is open no longer, by what the peer says of itself: only now is known when it was used here last.
+        //= SYNC-ANSWER-01
+        if open == 0 && !tombstone && ours.is_some_and(|ours| ours.open != 0) {
+            let kept = partition.entry(catalog, &key, now).map(|view| view.record);
+            let is_younger = |r: Record| !r.tombstone && r.age_ms + AGE_WORTH_MS < theirs.age_ms;
+            answer |= kept.is_some_and(is_younger);
+        }
     }
     Ok(Applied { hash, changed, answer })
 }
@@ -160,15 +168,22 @@ impl Engine {
                 self.figures.unknown += pack.len() as u64;
                 continue;
             };
+            let mut answers = Vec::new();
             for theirs in pack.entries() {
                 let theirs = theirs.ok_or(Why::Nonsense)?;
                 let Some(applied) = self.take(from, &table, &theirs, live, shards, now) else { continue };
                 if live {
                     self.recent.touch(applied.hash);
                 }
-                if applied.answer {
-                    self.tell(from, (table.id, theirs.key), now);
+                match applied.answer {
+                    true if live => self.tell(from, (table.id, theirs.key), now),
+                    true => answers.push(theirs.key),
+                    false => {}
                 }
+            }
+            // A comparison is not through before what it brought up is answered.
+            if let Some(session) = self.session(from).filter(|_| !answers.is_empty()) {
+                session.replies.push_back(Reply::Keys(table.id, answers));
             }
         }
         Ok(())

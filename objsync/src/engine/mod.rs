@@ -22,7 +22,7 @@ use crate::limits::{
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame, Hello};
 use peer::{Peer, Round, Session, Sum};
-use sums::Recent;
+use sums::{Keys, Recent};
 pub use types::{Bounds, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict, Why};
 
 /// One engine of a group.
@@ -31,6 +31,8 @@ pub struct Engine {
     settings: Settings,
     clock: GroupClock,
     peers: BTreeMap<u8, Peer>,
+    /// What sums are keyed with.
+    keys: Keys,
     /// What changed a moment ago.
     recent: Recent,
     /// How often this engine has changed each table.
@@ -56,6 +58,7 @@ impl Engine {
         Self {
             clock: GroupClock::new(settings.floor, now),
             peers: BTreeMap::new(),
+            keys: Keys::of(&settings.sums),
             recent: Recent::default(),
             versions: BTreeMap::new(),
             cpu_percent: 0,
@@ -310,7 +313,6 @@ impl Engine {
             Frame::Hello(_) | Frame::Ack(_) => return Ok(()),
             Frame::Changes(_, packs) => self.arrive(from, &packs, true, shards, now)?,
             Frame::Repair(_, packs) => self.arrive(from, &packs, false, shards, now)?,
-            Frame::Statement(_, table, part, pack) => self.stated(from, table, part, &pack, shards, now)?,
             Frame::RoundEnd(_, round, found) => self.round_end(from, round, found),
             Frame::RoundDone(_, round, found) => self.round_done(from, round, &found, now),
             Frame::Again(_) => self.again(from, now),

@@ -7,7 +7,7 @@ use core::ops::RangeInclusive;
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
 use forebay_core::units::{Micros, Now};
 
-use super::sums::Row;
+use super::sums::{Row, first_cell, part_of};
 use super::{Bounds, Output, Verdict, Why};
 use crate::limits::{BATCH_MS, RANGES, TICKETS_MAX};
 use crate::wire::{Found, Frame, Head};
@@ -121,6 +121,19 @@ pub(super) enum Reply {
     Keys(TableId, Vec<KeyBytes>),
 }
 
+impl Reply {
+    /// All of some cells of a range. Cells between them that hold nothing do not count.
+    pub(super) fn parts(table: TableId, range: u8, cells: &[u16]) -> Vec<Self> {
+        let runs = cells.chunk_by(|a, b| b - a <= CELLS_BRIDGED);
+        let cell = |n: u16| first_cell(range) + usize::from(n);
+        runs.filter_map(|run| Some(Self::Part(table, part_of(cell(*run.first()?), cell(*run.last()?)))))
+            .collect()
+    }
+}
+
+/// Cells between two that are sent are sent along if there are fewer: it costs less than reading the table once more.
+const CELLS_BRIDGED: u16 = 64;
+
 /// A comparison of all ranges, led by the engine with the lower slot.
 #[derive(Debug)]
 pub(super) struct Round {
@@ -142,20 +155,17 @@ pub(super) struct Round {
 }
 
 /// A range that is being compared.
+#[derive(Debug)]
 pub(super) struct UnderWay {
     /// Frames that the peer has not answered.
     pub frames: u32,
     pub began: Now,
     /// Something in it differs.
     pub judged: bool,
+    /// The sums that were sent were made of these, by table.
+    pub sums: Vec<(u64, Vec<(u16, u128)>)>,
     /// What was listed, by table.
     pub rows: Vec<(u64, Row)>,
-}
-
-impl core::fmt::Debug for UnderWay {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "UnderWay({} frames, {} entries)", self.frames, self.rows.len())
-    }
 }
 
 /// What is known of a comparison that the peer leads.

@@ -2,26 +2,24 @@
 //!
 //! The engine with the lower slot leads. It sends the sums of a range of the hash space; the other answers with the sums
 //! of the cells of those groups that differ; then the first lists short hashes of what it has in the cells that differ,
-//! and the other sends what is not listed and asks for what it lacks. Where one side has nothing in a cell, the first
-//! states all that it has instead. Cost is in proportion to what differs.
+//! and the other sends what is not listed and asks for what it lacks. Cost is in proportion to what differs.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::ops::RangeInclusive;
 
-use forebay_core::table::{Catalog, EngineSlot};
+use forebay_core::table::EngineSlot;
 use forebay_core::units::{Micros, Now};
 
 use super::Engine;
 use super::listing::{self, Lister};
-use super::live::{shared, statement};
+use super::live::shared;
 use super::peer::{Peer, Reply, Round, Session, Theirs, UnderWay};
-use super::sums::{self, CELLS, Row, Summing, differing, first_cell, off_wire, on_wire, part_of};
+use super::sums::{CELLS, CellSet, Row, Summing, differing, first_cell, off_wire, on_wire};
 use crate::limits::{
-    ANSWER_MAX, BATCH_BYTES, BUCKETS_TOLD, CELLS_PER_GROUP, RANGES, RANGES_AHEAD, ROUND_MS, TABLES_A_FRAME,
+    ANSWER_MAX, BUCKETS_TOLD, CELLS_PER_GROUP, RANGES, RANGES_AHEAD, ROUND_MS, TABLES_A_FRAME,
 };
-use crate::shards::{Hashed, Shards, Shared, gather};
-use crate::wire::{Cells, Found, Frame, Listing, Packer, Step, Sums};
+use crate::shards::{Shards, Shared};
+use crate::wire::{Cells, Found, Frame, Listing, Step, Sums};
 
 impl Round {
     fn ahead(&self) -> usize {
@@ -59,7 +57,7 @@ impl Engine {
 
     fn summing(&self, with: EngineSlot, step: &Step, now: Now) -> Summing<'_> {
         Summing {
-            keyed: &self.settings.sums,
+            keys: &self.keys,
             mask: 1 << self.settings.me.get() | 1 << with.get(),
             idle_at: step.fresh.then(|| self.clock.read(now).0),
             round: step.round,
@@ -133,8 +131,10 @@ impl Engine {
             self.flush_now(with, shards, now);
             let tables = shards.tables().to_vec();
             let mut frames = 0;
+            let mut own = Vec::new();
             for tables in tables.chunks(TABLES_A_FRAME) {
                 let cells = self.summing(with, &step, now).sums(shards, range, tables, now);
+                own.extend((0..).zip(tables).map(|(place, table)| (table.name, cells.of(place).collect())));
                 let sums = (0..).zip(tables).map(|(place, table)| Sums {
                     table: table.name,
                     groups: on_wire(cells.groups_of(place)),
@@ -147,7 +147,8 @@ impl Engine {
             }
             let Some(session) = self.session(with) else { return };
             let Some(round) = &mut session.round else { return };
-            round.under_way.insert(range, UnderWay { frames, began: now, judged: false, rows: Vec::new() });
+            let (judged, rows) = (false, Vec::new());
+            round.under_way.insert(range, UnderWay { frames, began: now, judged, sums: own, rows });
             session.range_done(range);
         }
     }
@@ -261,39 +262,43 @@ impl Engine {
         now: Now,
     ) {
         let tables: Vec<Shared> = cells.iter().filter_map(|c| shared(shards, c.table)).collect();
-        let (rows, ours) = self.summing(from, &step, now).rows(shards, step.range, &tables, now);
-        let mut lister = Lister::default();
-        let mut stated = Vec::new();
+        let mut listed = CellSet::of(tables.len());
+        let mut replies = Vec::new();
         for (place, table) in (0..).zip(&tables) {
             let Some(theirs) = cells.iter().find(|cells| cells.table == table.name) else { continue };
+            let Some(round) = self.session(from).and_then(|s| s.round.as_mut()) else { return };
+            let Some(under_way) = round.under_way.get(&step.range) else { return };
             let inside = |n: &u16| theirs.groups >> (n / CELLS_PER_GROUP) & 1 == 1;
             let sums = off_wire(&theirs.cells);
-            let own: BTreeMap<u16, u128> = ours.of(place).filter(|(n, _)| inside(n)).collect();
-            let differ: Vec<u16> =
-                differing(&own, &sums).into_iter().filter(|n| usize::from(*n) < CELLS && inside(n)).collect();
-            for cell in &differ {
-                // In a first comparison what one of the two has nothing of is told without asking.
-                let one_sided = !own.contains_key(cell) || !sums.contains_key(cell);
-                if step.fresh && one_sided {
-                    stated.push((*table, *cell));
-                    if let Some(round) = self.session(from).and_then(|s| s.round.as_mut()) {
-                        round.found(table.name, step.range, *cell);
-                    }
-                } else {
-                    let partial = listing::is_partial(shards, table.id, step.range, *cell);
-                    lister.push(table.name, *cell, listing::of_cell(&rows, (place, *cell)), partial);
-                }
+            let own = under_way.sums.iter().find(|(name, _)| *name == table.name);
+            let own: BTreeMap<u16, u128> =
+                own.into_iter().flat_map(|(_, own)| own).copied().filter(|(n, _)| inside(n)).collect();
+            let differ = differing(&own, &sums).into_iter().filter(|n| usize::from(*n) < CELLS && inside(n));
+            // In a first comparison what the other has nothing of is told without asking.
+            if step.fresh && sums.is_empty() {
+                let differ: Vec<u16> = differ.collect();
+                differ.iter().for_each(|cell| round.found(table.name, step.range, *cell));
+                replies.extend(Reply::parts(table.id, step.range, &differ));
+            } else {
+                differ.for_each(|cell| listed.insert(place, cell));
             }
-            self.state_runs(from, step, *table, &stated, (&own, &sums), shards, now);
-            stated.clear();
         }
-        let keep: Vec<(u64, Row)> = rows
-            .into_iter()
-            .filter_map(|row| Some((tables.get(usize::from(row.at.0))?.name, row)))
-            .filter(|(table, row)| lister.has(*table, row.at.1))
-            .collect();
+        let mut lister = Lister::default();
+        let mut rows = Vec::new();
+        if !listed.is_empty() {
+            rows = self.summing(from, &step, now).rows(shards, step.range, &tables, &listed, now);
+        }
+        for (place, table) in (0..).zip(&tables) {
+            for cell in listed.of_table(place) {
+                let partial = listing::is_partial(shards, table.id, step.range, cell);
+                lister.push(table.name, cell, listing::of_cell(&rows, place, cell), partial);
+            }
+        }
+        let rows = rows.into_iter().filter_map(|row| Some((tables.get(usize::from(row.place()))?.name, row)));
+        let rows: Vec<(u64, Row)> = rows.collect();
         let clock = self.told_clock(now);
         let Some((session, out)) = self.session_of(from) else { return };
+        session.replies.extend(replies);
         let mut frames = 0;
         for lists in lister.frames() {
             session.send(from, clock, now, out, |head| Frame::Lists(head, step, lists));
@@ -301,44 +306,8 @@ impl Engine {
         }
         if let Some(range) = session.round.as_mut().and_then(|r| r.under_way.get_mut(&step.range)) {
             range.frames += frames;
-            range.rows.extend(keep);
+            range.rows.extend(rows);
         }
-    }
-
-    /// States all that this engine has in cells of which one side has nothing. Cells that are empty on both sides do not
-    /// cut a statement in two.
-    #[expect(clippy::too_many_arguments, reason = "the second half of a step, all of it already looked up")]
-    fn state_runs<S: Shards>(
-        &mut self,
-        to: EngineSlot,
-        step: Step,
-        table: Shared,
-        cells: &[(Shared, u16)],
-        sums: (&BTreeMap<u16, u128>, &BTreeMap<u16, u128>),
-        shards: &mut S,
-        now: Now,
-    ) {
-        if cells.is_empty() {
-            return;
-        }
-        let entries = gather(shards, sums::range_part(step.range), now, |id| id == table.id);
-        let empty = |n: u16| !sums.0.contains_key(&n) && !sums.1.contains_key(&n);
-        let clock = self.told_clock(now);
-        let mut stated = 0;
-        let Some((session, out)) = self.session_of(to) else { return };
-        for run in cells.chunk_by(|(_, a), (_, b)| (a + 1..*b).all(empty)) {
-            let (Some((_, first)), Some((_, last))) = (run.first(), run.last()) else { continue };
-            let cell = |n: u16| first_cell(step.range) + usize::from(n);
-            let part = part_of(cell(*first), cell(*last));
-            let inside = entries.iter().filter(|e| part.contains(&e.hash)).copied().collect();
-            for (part, packer) in statements(shards.catalog(), table.name, part, inside) {
-                stated += packer.len() as u64;
-                session.send(to, clock, now, out, |head| {
-                    Frame::Statement(head, table.name, part, packer.pack())
-                });
-            }
-        }
-        self.figures.stated += stated;
     }
 
     /// What a peer has in cells that differ: this engine sends what is not listed, and asks for what it lacks.
@@ -355,7 +324,13 @@ impl Engine {
         }
         self.flush_now(from, shards, now);
         let tables: Vec<Shared> = lists.iter().filter_map(|list| shared(shards, list.table)).collect();
-        let (rows, _) = self.summing(from, &step, now).rows(shards, step.range, &tables, now);
+        let mut listed = CellSet::of(tables.len());
+        for list in lists {
+            if let Some(place) = tables.iter().position(|table| table.name == list.table) {
+                list.cells.iter().for_each(|(cell, _)| listed.insert(place as u16, *cell));
+            }
+        }
+        let rows = self.summing(from, &step, now).rows(shards, step.range, &tables, &listed, now);
         let mut lister = Lister::default();
         let mut judged: Vec<(u64, Vec<u16>)> = Vec::new();
         let mut replies = Vec::new();
@@ -365,7 +340,7 @@ impl Engine {
             let mut keys = Vec::new();
             let mut cells = Vec::new();
             for (cell, theirs) in list.by_cell() {
-                let ours = listing::of_cell(&rows, (place as u16, cell));
+                let ours = listing::of_cell(&rows, place as u16, cell);
                 let here = listing::is_partial(shards, table.id, step.range, cell);
                 let partial = (here, list.partial.contains(&cell));
                 let found = listing::compare(ours, theirs, step.fresh, partial);
@@ -373,9 +348,22 @@ impl Engine {
                 if found.judged {
                     cells.push(cell);
                 }
-                keys.extend(found.lacked);
+                // The peer has said all that it has in this cell: it has nothing of these open.
+                //= SYNC-STATEMENT-01
+                for row in found.lacked.iter().filter(|row| row.open & 1 << from.get() != 0) {
+                    let key = shards.catalog().key(table.id, row.key);
+                    shards.with(shards.geometry().route(&key), |partition, catalog| {
+                        partition.open_elsewhere(catalog, &key, from, false, now)
+                    });
+                }
+                keys.extend(found.lacked.iter().map(|row| row.key));
             }
-            replies.extend(keys.chunks(ANSWER_MAX).map(|keys| Reply::Keys(table.id, keys.to_vec())));
+            // Where the peer has nothing at all, entries are read in passing and not looked up one by one.
+            if step.fresh && list.shorts.is_empty() && list.partial.is_empty() {
+                replies.extend(Reply::parts(table.id, step.range, &cells));
+            } else {
+                replies.extend(keys.chunks(ANSWER_MAX).map(|keys| Reply::Keys(table.id, keys.to_vec())));
+            }
             if !cells.is_empty() {
                 judged.push((list.table, cells));
             }
@@ -405,9 +393,12 @@ impl Engine {
             let Some(table) = shared(shards, list.table) else { continue };
             let mut keys = Vec::new();
             for (cell, shorts) in list.by_cell() {
-                let start = under_way.rows.partition_point(|(t, row)| (*t, row.at.1) < (list.table, cell));
+                // Their order is that of tables in the frames that were answered, and of cells in a table.
+                let start = under_way.rows.iter().position(|(table, _)| *table == list.table).unwrap_or(0);
                 let rows = under_way.rows.get(start..).unwrap_or_default();
-                let rows = rows.iter().take_while(|(t, row)| (*t, row.at.1) == (list.table, cell));
+                let start = rows.partition_point(|(t, row)| *t == list.table && row.cell() < cell);
+                let rows = rows.get(start..).unwrap_or_default();
+                let rows = rows.iter().take_while(|(t, row)| *t == list.table && row.cell() == cell);
                 for (_, row) in rows.filter(|(_, row)| row.is_one_of(shorts)) {
                     if step.fresh || row.settled {
                         keys.push(row.key);
@@ -423,30 +414,4 @@ impl Engine {
         }
         self.answered(from, step.range);
     }
-}
-
-/// All entries of a part of the hash space, in statements of a bounded size that cover it without a gap.
-fn statements(
-    catalog: &Catalog,
-    table: u64,
-    part: RangeInclusive<u64>,
-    entries: Vec<Hashed>,
-) -> Vec<(RangeInclusive<u64>, Packer)> {
-    let mut all = Vec::new();
-    let mut from = *part.start();
-    let mut packer = Packer::new(table);
-    let mut last = from;
-    for entry in entries {
-        if packer.bytes() >= BATCH_BYTES && entry.hash != last {
-            let full = core::mem::replace(&mut packer, Packer::new(table));
-            all.push((from..=entry.hash - 1, full));
-            from = entry.hash;
-        }
-        last = entry.hash;
-        if let Some(entry) = statement(catalog, &entry.view) {
-            packer.push(entry);
-        }
-    }
-    all.push((from..=*part.end(), packer));
-    all
 }

@@ -77,24 +77,88 @@ impl Recent {
 }
 
 /// An entry, as a comparison sees it.
+#[derive(Debug)]
 pub(super) struct Row {
-    /// The place of its table among those that are compared, and its cell in the range.
-    pub at: (u16, u16),
-    /// See [`crate::wire::Short`]: of the key, of all that is compared.
-    pub short: (u32, u32),
-    term: u128,
+    /// The place of its table among those that are compared, its cell in the range, and the short hash of its key.
+    order: u64,
+    /// The short hash of all that is compared; see [`crate::wire::Short`].
+    pub value_short: u32,
     pub key: KeyBytes,
-    /// It is about to end, which each engine sees at a moment of its own.
-    near: bool,
     /// It did not change lately, and does not end soon.
     pub settled: bool,
-    /// Who lost others for want of room is told of it nevertheless: it is open, or a removal.
-    pub must: bool,
+    pub tombstone: bool,
+    /// Who of the two has connections.
+    pub open: u64,
+}
+
+impl Row {
+    pub(super) fn place(&self) -> u16 {
+        (self.order >> 48) as u16
+    }
+
+    pub(super) fn cell(&self) -> u16 {
+        (self.order >> 32) as u16
+    }
+
+    pub(super) fn key_short(&self) -> u32 {
+        self.order as u32
+    }
+}
+
+/// Secret odd numbers, which weigh what is compared of an entry.
+#[derive(Debug)]
+pub(super) struct Keys([u128; 6]);
+
+impl Keys {
+    pub(super) fn of(secret: &Hasher) -> Self {
+        Self([0, 1, 2, 3, 4, 5].map(|n| secret.hash128(&[n, 0x0073_756d]) | 1))
+    }
+
+    /// What an entry adds to a sum: its key's own keyed hash times what else is compared, weighed. Clients choose keys, but
+    /// know neither of the factors; and where two entries exchange what they hold, the products differ.
+    fn term(&self, hash: u64, words: [u64; 5]) -> u128 {
+        let Self([own, weights @ ..]) = self;
+        let weighed = words.into_iter().zip(weights);
+        let sum = weighed
+            .fold(1u128, |sum, (word, weight)| sum.wrapping_add(u128::from(word).wrapping_mul(*weight)));
+        own.wrapping_mul(u128::from(hash | 1)).wrapping_mul(sum)
+    }
+}
+
+/// Cells of a range, by the places of their tables.
+pub(super) struct CellSet(Vec<[u64; CELLS / 64]>);
+
+impl CellSet {
+    /// None, of so many tables.
+    pub(super) fn of(tables: usize) -> Self {
+        Self(vec![[0; CELLS / 64]; tables])
+    }
+
+    pub(super) fn insert(&mut self, place: u16, cell: u16) {
+        let word = self.0.get_mut(usize::from(place)).and_then(|cells| cells.get_mut(usize::from(cell / 64)));
+        if let Some(word) = word {
+            *word |= 1 << (cell % 64);
+        }
+    }
+
+    fn has(&self, place: u16, cell: u16) -> bool {
+        let word = self.0.get(usize::from(place)).and_then(|cells| cells.get(usize::from(cell / 64)));
+        word.is_some_and(|word| word >> (cell % 64) & 1 == 1)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().flatten().all(|word| *word == 0)
+    }
+
+    /// The cells of one table, in order.
+    pub(super) fn of_table(&self, place: u16) -> impl Iterator<Item = u16> {
+        (0..CELLS as u16).filter(move |cell| self.has(place, *cell))
+    }
 }
 
 /// How one comparison sees entries.
 pub(super) struct Summing<'a> {
-    pub keyed: &'a Hasher,
+    pub keys: &'a Keys,
     /// The open bits of the two engines: what others have open each learns from those themselves.
     pub mask: u64,
     /// The group's time, if idle times are compared too.
@@ -107,10 +171,8 @@ pub(super) struct Summing<'a> {
 impl Summing<'_> {
     /// What an entry adds to its cell; `None` if its server is not known.
     //= SYNC-SUM-01
-    fn term(&self, catalog: &Catalog, view: &EntryView) -> Option<u128> {
+    fn term(&self, catalog: &Catalog, hash: u64, view: &EntryView) -> Option<u128> {
         let record = &view.record;
-        let KeyBytes(key) = view.key;
-        let key = u128::from_le_bytes(key);
         let server = if record.tombstone { 0 } else { catalog.name_of(record.server)? };
         let version = &record.version;
         let idle = match (self.idle_at, view.left_ms) {
@@ -120,16 +182,14 @@ impl Summing<'_> {
         let marks = u64::from(version.origin.get())
             | u64::from(record.tombstone) << 8
             | if record.tombstone { 0 } else { u64::from(record.class.get()) << 16 };
-        Some(self.keyed.hash128(&[
-            key as u64,
-            (key >> 64) as u64,
+        let words = [
             u64::from(version.birth) << 32 | u64::from(version.switches),
             version.stamp,
             server,
-            marks,
+            marks | idle << 24,
             record.open & self.mask,
-            idle,
-        ]))
+        ];
+        Some(self.keys.term(hash, words))
     }
 
     /// The sums of the cells of a range, in the order of place of table and cell.
@@ -141,7 +201,7 @@ impl Summing<'_> {
             if is_near(view) {
                 return None;
             }
-            let term = self.term(catalog, view)?;
+            let term = self.term(catalog, hash, view)?;
             Some((u32::from(place) << 16 | u32::from(cell_of(hash)), [term as u64, (term >> 64) as u64]))
         });
         terms.sort_unstable_by_key(|(at, _)| *at);
@@ -152,41 +212,41 @@ impl Summing<'_> {
         cells
     }
 
-    /// The entries of a range, in the order of place of table, cell and short hash; and their sums.
+    /// The entries of some cells of a range, in the order of place of table, cell and short hash.
     pub(super) fn rows<S: Shards>(
         &self,
         shards: &mut S,
         range: u8,
         tables: &[Shared],
+        cells: &CellSet,
         now: Now,
-    ) -> (Vec<Row>, Cells) {
+    ) -> Vec<Row> {
         let places = Places::of(tables);
         let mut rows = Vec::new();
         let salt = (u64::from(self.round) << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         walk(shards, range_part(range), now, &mut rows, |catalog, hash, view| {
-            let table = places.of_table(view.table)?;
-            let term = self.term(catalog, view)?;
-            let near = is_near(view);
+            let place = places.of_table(view.table)?;
+            let cell = cell_of(hash);
+            if !cells.has(place, cell) {
+                return None;
+            }
+            let term = self.term(catalog, hash, view)?;
             let young = view.record.tombstone && view.record.age_ms < NEAR_END_MS;
-            let value = (term as u64 ^ (term >> 64) as u64).wrapping_mul(salt);
+            let value = ((term >> 64) as u64).wrapping_mul(salt);
+            let short = hash.wrapping_mul(salt) >> 32;
             Some(Row {
-                at: (table, cell_of(hash)),
-                short: ((hash.wrapping_mul(salt) >> 32) as u32, (value >> 32) as u32),
-                term,
+                order: u64::from(place) << 48 | u64::from(cell) << 32 | short,
+                value_short: (value >> 32) as u32,
                 key: view.key,
-                near,
-                settled: !near && !young && !self.recent.has(hash),
-                must: view.record.tombstone || view.record.open & self.mask != 0,
+                settled: !is_near(view) && !young && !self.recent.has(hash),
+                tombstone: view.record.tombstone,
+                open: view.record.open & self.mask,
             })
         });
-        rows.sort_unstable_by_key(|row| (row.at, row.short, row.key));
+        rows.sort_unstable_by_key(|row| row.order);
         // A key that moved while it was read may have been seen twice.
-        rows.dedup_by_key(|row| (row.at, row.key));
-        let mut cells = Cells::default();
-        for row in rows.iter().filter(|row| !row.near) {
-            cells.add(u32::from(row.at.0) << 16 | u32::from(row.at.1), row.term);
-        }
-        (rows, cells)
+        rows.dedup_by_key(|row| (row.order, row.key));
+        rows
     }
 }
 
@@ -264,7 +324,7 @@ pub(super) fn differing(a: &BTreeMap<u16, u128>, b: &BTreeMap<u16, u128>) -> BTr
 }
 
 /// Reads the entries of a part of the hash space, a few buckets under one lock.
-fn walk<S: Shards, T>(
+pub(super) fn walk<S: Shards, T>(
     shards: &mut S,
     part: RangeInclusive<u64>,
     now: Now,

@@ -116,10 +116,8 @@ pub enum Event {
 /// What only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Entries that were sent: as changes, in statements, and as what a peer lacked.
+    /// Entries that were sent as changes, and as what a peer lacked.
     pub told: u64,
-    /// See `told`.
-    pub stated: u64,
     /// See `told`.
     pub repaired: u64,
     /// Entries that came and changed something here.

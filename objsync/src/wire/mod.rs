@@ -5,7 +5,6 @@
 mod entry;
 
 use alloc::vec::Vec;
-use core::ops::RangeInclusive;
 
 use forebay_core::table::{EngineSlot, GroupMillis};
 use serde::{Deserialize, Serialize};
@@ -120,9 +119,7 @@ pub enum Frame<'a> {
     Sums(Head, Step, Vec<Sums>),
     /// The answer to it.
     Cells(Head, Step, Vec<Cells>),
-    /// All that the sender has of a table in a part of the hash space.
-    Statement(Head, u64, RangeInclusive<u64>, Pack<'a>),
-    /// What the receiver lacks of what it stated.
+    /// What the receiver lacks.
     Repair(Head, Vec<Pack<'a>>),
     /// A comparison is through; what differed, and what the sender lost for want of room.
     RoundEnd(Head, u32, Vec<Found>),
@@ -146,7 +143,6 @@ mod kind {
     pub const CHANGES: u8 = 3;
     pub const SUMS: u8 = 4;
     pub const CELLS: u8 = 5;
-    pub const STATEMENT: u8 = 6;
     pub const REPAIR: u8 = 7;
     pub const ROUND_END: u8 = 8;
     pub const ROUND_DONE: u8 = 9;
@@ -227,8 +223,6 @@ impl<'a> Frame<'a> {
             kind::CHANGES => from(body).map(|(head, packs)| Self::Changes(head, packs)),
             kind::SUMS => from(body).map(|(head, step, sums)| Self::Sums(head, step, sums)),
             kind::CELLS => from(body).map(|(head, step, cells)| Self::Cells(head, step, cells)),
-            kind::STATEMENT => from(body)
-                .map(|(head, table, start, end, pack)| Self::Statement(head, table, start..=end, pack)),
             kind::REPAIR => from(body).map(|(head, packs)| Self::Repair(head, packs)),
             kind::ROUND_END => from(body).map(|(head, round, found)| Self::RoundEnd(head, round, found)),
             kind::ROUND_DONE => from(body).map(|(head, round, found)| Self::RoundDone(head, round, found)),
@@ -253,7 +247,6 @@ impl<'a> Frame<'a> {
             Self::Lists(_, step, lists) | Self::Want(_, step, lists, _) => {
                 step.range < RANGES && lists.iter().all(Listing::is_sound)
             }
-            Self::Statement(_, _, part, _) => part.start() <= part.end(),
             _ => true,
         }
     }
@@ -266,9 +259,6 @@ impl<'a> Frame<'a> {
             Self::Changes(head, packs) => whole(kind::CHANGES, &(head, packs)),
             Self::Sums(head, step, sums) => whole(kind::SUMS, &(head, step, sums)),
             Self::Cells(head, step, cells) => whole(kind::CELLS, &(head, step, cells)),
-            Self::Statement(head, table, part, pack) => {
-                whole(kind::STATEMENT, &(head, table, part.start(), part.end(), pack))
-            }
             Self::Repair(head, packs) => whole(kind::REPAIR, &(head, packs)),
             Self::RoundEnd(head, round, found) => whole(kind::ROUND_END, &(head, round, found)),
             Self::RoundDone(head, round, found) => whole(kind::ROUND_DONE, &(head, round, found)),
@@ -287,7 +277,6 @@ impl<'a> Frame<'a> {
             | Self::Changes(head, _)
             | Self::Sums(head, ..)
             | Self::Cells(head, ..)
-            | Self::Statement(head, ..)
             | Self::Repair(head, _)
             | Self::RoundEnd(head, ..)
             | Self::RoundDone(head, ..)

@@ -4,6 +4,7 @@
 //! `-- --from 0 --count 1000` runs a thousand and says which break a promise.
 #![forbid(unsafe_code)]
 
+mod bulk;
 mod check;
 mod ledger;
 mod net;
@@ -12,6 +13,7 @@ mod plan;
 mod rng;
 mod world;
 
+pub use bulk::{Bulk, Cost};
 pub use node::{Node, SERVERS, Snapshot, Start, TABLES, Tables};
 pub use plan::{Fault, Plan, Planned};
 pub use world::{Summary, Violation, World, slot};

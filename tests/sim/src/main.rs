@@ -1,20 +1,26 @@
 //! Runs seeds: see the library.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
-use forebay_sim::{Plan, World};
+use forebay_core::table::KeyBytes;
+use forebay_sim::{Bulk, Cost, Plan, World};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse::<u64>().ok();
     match words[..] {
-        [seed] if number(seed).is_some() => one(number(seed).unwrap_or(0)),
+        [seed] if number(seed).is_some() => one(number(seed).unwrap_or(0), None),
+        [seed, client] if number(seed).is_some() && client.parse::<IpAddr>().is_ok() => {
+            one(number(seed).unwrap_or(0), client.parse().ok().map(KeyBytes::of_ip))
+        }
         ["--from", from, "--count", count] => match (number(from), number(count)) {
             (Some(from), Some(count)) => many(from, count),
             _ => usage(),
         },
         ["--cost"] => cost(),
+        ["--bulk", entries] if entries.parse::<u32>().is_ok() => bulk(entries.parse().unwrap_or(0)),
         _ => usage(),
     }
 }
@@ -22,7 +28,7 @@ fn main() -> ExitCode {
 /// What one engine costs, by how many there are.
 fn cost() -> ExitCode {
     for engines in [2, 4, 8, 16, 32, 64] {
-        match World::run_plan(Plan::crowd(engines), 1, false) {
+        match World::run_plan(Plan::crowd(engines), 1, false, None) {
             Ok(summary) => {
                 let peers = u64::from(engines) * u64::from(engines - 1);
                 println!(
@@ -41,14 +47,30 @@ fn cost() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What joining and mending take.
+fn bulk(entries: u32) -> ExitCode {
+    let mut bulk = Bulk::new(entries);
+    let say = |what: &str, cost: Cost| {
+        let Cost { cpu_ms, bytes, sent } = cost;
+        println!("{what}: {cpu_ms} ms of both engines, {bytes} bytes, {sent} entries sent");
+    };
+    say("join of the second", bulk.join(1));
+    say("join of the first", bulk.join(0));
+    say("nothing differs", bulk.nothing());
+    for percent in [1, 10, 100] {
+        say(&format!("{percent} of 100 differ"), bulk.heal(percent));
+    }
+    if bulk.is_equal() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn usage() -> ExitCode {
-    eprintln!("usage: sim SEED | sim --from SEED --count N | sim --cost");
+    eprintln!("usage: sim SEED [CLIENT] | sim --from SEED --count N | sim --cost | sim --bulk ENTRIES");
     ExitCode::from(2)
 }
 
-fn one(seed: u64) -> ExitCode {
+fn one(seed: u64, watched: Option<KeyBytes>) -> ExitCode {
     println!("{:#?}", Plan::of(seed));
-    match World::run(seed, true) {
+    match World::run_plan(Plan::of(seed), seed, true, watched) {
         Ok(summary) => {
             println!("{summary:?}");
             ExitCode::SUCCESS

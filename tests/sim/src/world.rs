@@ -78,6 +78,8 @@ pub struct World {
     boots: u64,
     woken: BTreeMap<u8, u64>,
     trace: bool,
+    /// A client of which every second everything is said.
+    pub watched: Option<KeyBytes>,
     summary: Summary,
 }
 
@@ -87,14 +89,19 @@ impl World {
     /// # Errors
     /// The first promise that was broken.
     pub fn run(seed: u64, trace: bool) -> Result<Summary, Violation> {
-        Self::run_plan(Plan::of(seed), seed, trace)
+        Self::run_plan(Plan::of(seed), seed, trace, None)
     }
 
     /// The run of a plan, with the chance of a seed.
     ///
     /// # Errors
     /// As [`World::run`].
-    pub fn run_plan(plan: Plan, seed: u64, trace: bool) -> Result<Summary, Violation> {
+    pub fn run_plan(
+        plan: Plan,
+        seed: u64,
+        trace: bool,
+        watched: Option<KeyBytes>,
+    ) -> Result<Summary, Violation> {
         let mut world = Self {
             rng: Rng::new(seed.wrapping_mul(31) ^ 0xc0de),
             at: 0,
@@ -110,6 +117,7 @@ impl World {
             boots: 0,
             woken: BTreeMap::new(),
             trace,
+            watched,
             summary: Summary { overlapping: plan.overlapping(), ..Summary::default() },
             plan,
         };

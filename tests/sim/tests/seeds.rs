@@ -61,7 +61,7 @@ fn a_seed_is_the_same_run_every_time() {
 #[test]
 fn many_engines_become_equal_after_half_of_them_were_cut_off() {
     let engines = if std::env::var_os("FOREBAY_LONG").is_some() { 64 } else { 20 };
-    let summary = World::run_plan(Plan::crowd(engines), 1, false).expect("no promise is broken");
+    let summary = World::run_plan(Plan::crowd(engines), 1, false, None).expect("no promise is broken");
     assert!(summary.entries > usize::from(engines), "{summary:?}");
 }
 

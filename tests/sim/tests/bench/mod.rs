@@ -175,6 +175,14 @@ impl Bench {
         self.changed(on, n, None);
     }
 
+    /// The engine is not told: nobody hears of it before it is compared.
+    pub fn close(&mut self, on: u8, n: u32) {
+        let node = self.nodes.get_mut(&on).unwrap();
+        let now = node.now(self.at);
+        let (partition, catalog, key) = node.tables.at(0, key(n));
+        partition.close(catalog, &key, now).unwrap();
+    }
+
     pub fn remove(&mut self, on: u8, n: u32) {
         let node = self.nodes.get_mut(&on).unwrap();
         let now = node.now(self.at);
