@@ -43,8 +43,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(3);
 const DEMO_SERVERS: u16 = 3;
 /// First port tried for demo servers.
 const DEMO_PORT: u16 = 9001;
-/// How long a certificate serves: two thirds of what it is good for.
-const CERTIFICATE_KEPT: Duration = Duration::from_secs(270 * 86_400);
+/// Seconds that a certificate has to be good for still: with less than a third of its time left a new one is made.
+const CERTIFICATE_LEFT_S: i64 = 127 * 86_400;
 /// First port tried for metrics.
 const METRICS_PORT: u16 = 9100;
 
@@ -163,8 +163,7 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
 /// Makes a certificate, if there is none that stays good for a while: a browser has to be told only once to trust it.
 fn make_certificate(engine: &Path, folder: &Path) -> Result<()> {
     let (chain, key) = (folder.join(CHAIN_FILE), folder.join(KEY_FILE));
-    let age = |file: &Path| file.metadata().and_then(|data| data.modified()).ok()?.elapsed().ok();
-    if key.is_file() && age(&chain).is_some_and(|age| age < CERTIFICATE_KEPT) {
+    if key.is_file() && seconds_left(engine, &chain).is_some_and(|left| left > CERTIFICATE_LEFT_S) {
         return Ok(());
     }
     for file in [&chain, &key] {
@@ -183,6 +182,13 @@ fn make_certificate(engine: &Path, folder: &Path) -> Result<()> {
         bail!("no certificate could be made: {}", String::from_utf8_lossy(&done.stderr).trim());
     }
     Ok(())
+}
+
+/// Seconds for which the certificate in a file is good; `None` if there is none.
+fn seconds_left(engine: &Path, chain: &Path) -> Option<i64> {
+    let shown = Command::new(engine).args(["pki", "show", "--output", "json"]).arg(chain).output().ok()?;
+    let told: serde_json::Value = serde_json::from_slice(&shown.stdout).ok()?;
+    told[0]["seconds_left"].as_i64()
 }
 
 /// 32 random bytes in base64.

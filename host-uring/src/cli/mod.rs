@@ -137,6 +137,7 @@ fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
     let mut problems = paths::on_itself(config, text, &snapshot);
     problems.extend(paths::unfit_files(config, text, &snapshot));
     problems.extend(paths::no_certificates(config, text, &snapshot));
+    problems.extend(paths::no_suites(config, text, &snapshot));
     problems.extend(paths::no_authorities(config, text, &snapshot));
     problems.extend(paths::no_pki(config, text, &snapshot));
     if problems.is_empty() { Ok(snapshot) } else { Err(problems) }

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use forebay_host_uring::tls::{self, ClientFiles, ClientProfile};
-use forebay_snapshot::{Certificate, HealthMonitor, PkiProfile, Pool, Problem, Snapshot};
+use forebay_snapshot::{Certificate, HealthMonitor, PkiProfile, Pool, Problem, Snapshot, VirtualService};
 
 /// A path of a configuration as this process finds it: a relative one counts from the configuration's folder.
 //= OBS-CONFIG-01
@@ -103,6 +103,26 @@ pub fn no_certificates(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Pr
         tls::examine(&chain, &key, ocsp.as_deref()).into_iter().map(said).collect::<Vec<_>>()
     };
     snapshot.certificate.iter().enumerate().flat_map(of).collect()
+}
+
+/// Services none of whose cipher suites of TLS 1.2 goes with their certificates' keys.
+//= TLS-CHECK-04
+pub fn no_suites(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+    let settled = |path: &str| from_folder_of(config, path).to_string_lossy().into_owned();
+    let of = |(n, service): (usize, &VirtualService)| {
+        let profile = snapshot.tls_profile.iter().find(|profile| profile.name == service.tls_profile)?;
+        let named = |name: &String| snapshot.certificate.iter().find(|one| one.name == *name);
+        let files: Vec<(String, String)> = service
+            .certificates
+            .iter()
+            .filter_map(named)
+            .map(|one| (settled(&one.chain_file), settled(&one.key_file)))
+            .collect();
+        let (reason, fix) = parted(tls::examine_suites(profile, &files)?);
+        let line = line_with(text, &format!("tls_profile = \"{}\"", service.tls_profile));
+        Some(Problem { line, path: format!("virtual_service[{n}].tls_profile"), reason, fix })
+    };
+    snapshot.virtual_service.iter().enumerate().filter_map(of).collect()
 }
 
 /// Files of authorities of pools that cannot be used: the engine would not start with them.

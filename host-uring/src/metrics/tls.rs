@@ -38,6 +38,7 @@ pub(super) fn handshakes(page: &mut Page, view: &View<'_>) {
     early(page, view);
     by_id(page, view);
     stapled(page, view);
+    revocations(page, view);
 }
 
 /// Requests that came with their client's first message.
@@ -70,6 +71,25 @@ fn stapled(page: &mut Page, view: &View<'_>) {
         let Some(secure) = &service.tls else { return };
         for (certificate, until) in secure.front().stapled() {
             let labels = [("virtual_service", service.name.as_str()), ("certificate", certificate)];
+            page.sample(&labels, until.max(0).cast_unsigned());
+        }
+    });
+}
+
+/// What authorities have revoked.
+//= TLS-CLIENT-07
+fn revocations(page: &mut Page, view: &View<'_>) {
+    page.family(
+        "forebay_tls_crl_next_update_seconds",
+        Kind::Gauge,
+        "",
+        "When the newest list of revocations of an authority (crl_files of a pki_profile) should have been renewed, in seconds since 1970; from then on its clients are refused unless the profile says otherwise.",
+    );
+    each_service(view, |service| {
+        let Some(secure) = &service.tls else { return };
+        for (profile, authority, until) in secure.front().revocation_lists() {
+            let labels =
+                [("virtual_service", service.name.as_str()), ("pki_profile", profile), ("issuer", authority)];
             page.sample(&labels, until.max(0).cast_unsigned());
         }
     });

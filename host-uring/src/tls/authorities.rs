@@ -51,6 +51,8 @@ pub(super) struct Authorities {
     names: Vec<DistinguishedName>,
     /// The newest of each authority first.
     revoked: Vec<CertRevocationList<'static>>,
+    /// What these say of themselves, in the same order.
+    facts: Vec<ListFacts>,
     asked: Asked,
     provider: Arc<CryptoProvider>,
 }
@@ -82,6 +84,7 @@ pub(super) fn load(asked: &Asked, provider: &Arc<CryptoProvider>) -> Result<Auth
         names: authorities.iter().map(|one| DistinguishedName::in_sequence(&one.anchor.subject)).collect(),
         not_after: authorities.iter().map(|one| one.not_after).collect(),
         anchors: authorities.into_iter().map(|one| one.anchor).collect(),
+        facts: lists.iter().map(|(facts, _)| facts.clone()).collect(),
         revoked: lists.into_iter().map(|(_, list)| list).collect(),
         asked: asked.clone(),
         provider: Arc::clone(provider),
@@ -163,6 +166,20 @@ fn revocations(file: &str) -> Result<Vec<(ListFacts, CertRevocationList<'static>
 }
 
 impl Authorities {
+    /// When the newest list of each authority should have been renewed, seconds since 1970, with the authority's name.
+    //= TLS-CLIENT-07
+    pub(super) fn next_updates(&self) -> Vec<(Box<str>, i64)> {
+        let mut newest: Vec<(Box<str>, i64)> = Vec::new();
+        for facts in &self.facts {
+            if let Some(until) = facts.next_update
+                && !newest.iter().any(|(issuer, _)| *issuer == facts.issuer)
+            {
+                newest.push((facts.issuer.clone(), until));
+            }
+        }
+        newest
+    }
+
     /// Says whether somebody is let in who shows no certificate.
     //= TLS-CLIENT-02
     fn takes_strangers(&self) -> bool {

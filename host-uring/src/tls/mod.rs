@@ -21,6 +21,7 @@ mod secured;
 mod server;
 mod session;
 mod shown;
+mod suit;
 mod tickets;
 #[cfg(test)]
 mod turns;
@@ -38,6 +39,7 @@ pub use secured::{Securable, Secured};
 pub use server::{Front, Wanted};
 pub use session::{Agreed, Session};
 pub use shown::{Certificate, certificates};
+pub use suit::examine_suites;
 pub use tickets::HandedKey;
 pub use x509::Identity;
 

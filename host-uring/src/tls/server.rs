@@ -16,6 +16,7 @@ use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 use super::authorities::{self, Asked};
 use super::files::{self, Changed, Loaded, Signature};
 use super::ids::{ById, Kept};
+use super::suit;
 use super::tickets::{HandedKey, Scope, Tickets};
 use crate::limits::{EARLY_DATA_BYTES_MAX, EARLY_SESSIONS_MAX, SESSIONS_BY_ID_MAX};
 
@@ -44,6 +45,8 @@ pub struct Front {
     files: Vec<(PathBuf, Option<Signature>)>,
     /// Until when what an authority says of each certificate is good, seconds since 1970.
     stapled: Vec<Option<i64>>,
+    /// Until when the newest list of revocations of each authority is good, seconds since 1970, with its name.
+    lists: Vec<(Box<str>, i64)>,
     pub(super) config: Arc<ServerConfig>,
     tickets: Option<Arc<Tickets>>,
     /// Sessions by ID; none without tickets.
@@ -83,12 +86,20 @@ impl Front {
                 Err(why) => problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}"))),
             }
         }
+        problems.extend(suit::problem(
+            &wanted.profile,
+            &loaded.iter().map(|one: &Loaded| one.is_cheap).collect::<Vec<_>>(),
+        ));
+        let mut lists = Vec::new();
         let verifier: Option<Arc<dyn ClientCertVerifier>> = match &wanted.clients {
             None => Some(Arc::new(NoClientAuth)),
             Some(asked) => {
                 files.extend(authorities::signatures(&asked.pki));
                 match authorities::load(asked, &provider) {
-                    Ok(authorities) => Some(Arc::new(authorities)),
+                    Ok(authorities) => {
+                        lists = authorities.next_updates();
+                        Some(Arc::new(authorities))
+                    }
                     Err(why) => {
                         let name = &asked.pki.name;
                         problems.extend(why.iter().map(|why| format!("pki_profile \"{name}\": {why}")));
@@ -136,6 +147,7 @@ impl Front {
             wanted: wanted.clone(),
             files,
             stapled,
+            lists,
             config: Arc::new(config),
             tickets,
             sessions,
@@ -164,6 +176,13 @@ impl Front {
     pub fn stapled(&self) -> impl Iterator<Item = (&str, i64)> {
         let names = self.wanted.certificates.iter().map(|certificate| certificate.name.as_str());
         names.zip(&self.stapled).filter_map(|(name, until)| Some((name, (*until)?)))
+    }
+
+    /// Until when the newest list of revocations of each authority is good, seconds since 1970, with the name of the
+    /// `[[pki_profile]]` and the authority's.
+    pub fn revocation_lists(&self) -> impl Iterator<Item = (&str, &str, i64)> {
+        let profile = self.wanted.clients.as_ref().map_or("", |asked| asked.pki.name.as_str());
+        self.lists.iter().map(move |(authority, until)| (profile, &**authority, *until))
     }
 
     /// Says whether this is what the document wants, and the files are what they were when they were read.

@@ -45,10 +45,14 @@ pub(super) fn facts(certificate: &CertificateDer<'_>) -> Option<Facts> {
 }
 
 /// What is read of a list of revocations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ListFacts {
+    /// Whose list it is (RFC 4514).
+    pub issuer: Box<str>,
     /// Seconds since 1970 when it was made.
     pub this_update: i64,
+    /// Seconds since 1970 when the next one should be there; `None` if it does not say.
+    pub next_update: Option<i64>,
     /// It is of the second version, which says what it is a list of.
     pub is_second: bool,
 }
@@ -57,7 +61,12 @@ pub(super) struct ListFacts {
 pub(super) fn list_facts(list: &CertificateRevocationListDer<'_>) -> Option<ListFacts> {
     let list = CertificateList::<Raw>::from_der(list).ok()?.tbs_cert_list;
     let is_second = list.version == Version::V2 && list.crl_extensions.is_some();
-    Some(ListFacts { this_update: unix_s(list.this_update), is_second })
+    Some(ListFacts {
+        issuer: shown(&list.issuer)?,
+        this_update: unix_s(list.this_update),
+        next_update: list.next_update.map(unix_s),
+        is_second,
+    })
 }
 
 /// Who a client is, by the certificate that it has shown. Every text can stand in a header field.

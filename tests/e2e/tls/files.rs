@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use forebay_e2e::pki::{self, EC};
+use forebay_e2e::pki::{self, EC, RSA};
 use forebay_e2e::{Lab, bin, config};
 
 //= test TLS-CHECK-02
@@ -54,6 +54,51 @@ fn what_check_says_of_files_names_the_line_the_reason_and_the_remedy() {
         assert!(told.contains(reason) && told.contains(fix) && told.contains(&number), "{number}: {told}");
     }
     assert!(!said.contains("certificate[0]"), "{said}");
+}
+
+//= test TLS-CHECK-04
+#[test]
+fn suites_that_go_with_no_key_of_a_service_are_refused_whatever_kind_they_are() {
+    let lab = Lab::new();
+    let folder = lab.folder();
+    pki::authority(folder, "ca");
+    for (name, kind) in [("curve", EC), ("old", RSA)] {
+        pki::certificate(folder, name, "ca", kind, "DNS:app.test", 2);
+    }
+    let suites = ["ECDSA", "RSA"].map(|kind| format!("TLS_ECDHE_{kind}_WITH_AES_128_GCM_SHA256"));
+    let check = |certificates: &str, suite: &str, versions: &str| {
+        let keys = format!("certificates = [{certificates}]\ntls_profile = \"strict\"");
+        let text = "version = 1\n".to_owned()
+            + &config::service_with("web", "127.0.0.1:1".parse().expect("an address"), &keys)
+            + &config::pool("web", "", &["127.0.0.1:2".parse().expect("an address")])
+            + &["curve", "old"].map(pki::section).concat()
+            + &format!(
+                "[[tls_profile]]\nname = \"strict\"\n{versions}\ncipher_suites = [\"TLS_AES_128_GCM_SHA256\"{suite}]\n"
+            );
+        std::fs::write(folder.join("se.toml"), text).expect("the folder");
+        let mut command = Command::new(bin::path("forebay-se"));
+        let output =
+            command.arg("check").arg("--config").arg(folder.join("se.toml")).output().expect("it starts");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let [for_curve, for_old] = suites.each_ref().map(|suite| format!(", \"{suite}\""));
+    for (certificate, wrong, right, add) in
+        [("curve", &for_old, &for_curve, "_ECDSA_"), ("old", &for_curve, &for_old, "_RSA_")]
+    {
+        let one = format!("\"{certificate}\"");
+        let (is_good, said) = check(&one, wrong, "");
+        assert!(!is_good && said.contains("virtual_service[0].tls_profile") && said.contains(add), "{said}");
+        assert!(said.contains("add a suite with") && said.contains("min_version = \"1.3\""), "{said}");
+        for (names, suite, versions) in [
+            (one.as_str(), right.clone(), ""),
+            ("\"curve\", \"old\"", wrong.clone(), ""),
+            (one.as_str(), format!("{right}{wrong}"), ""),
+            (one.as_str(), String::new(), "min_version = \"1.3\""),
+        ] {
+            let (is_good, said) = check(names, &suite, versions);
+            assert!(is_good, "{names} {suite}: {said}");
+        }
+    }
 }
 
 #[test]

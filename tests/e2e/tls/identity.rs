@@ -208,6 +208,14 @@ fn lists_of_revocations_are_read_again_and_missing_or_old_ones_are_as_the_profil
         ["staff.crl", "guests.crl"].map(|file| std::fs::read_to_string(folder.join(file)).expect("made"));
     std::fs::write(folder.join("both.crl"), lists.concat()).expect("the folder");
     load("crl_files = [\"both.crl\"]");
+    // Each authority's list, and when it should be renewed.
+    //= test TLS-CLIENT-07
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    for issuer in ["CN=staff", "CN=guests"] {
+        let labels = [("virtual_service", "web"), ("pki_profile", "all"), ("issuer", issuer)];
+        let left = scene.engine.metric("forebay_tls_crl_next_update_seconds", &labels) - now.as_secs_f64();
+        assert!((23.9 * 3600.0..=24.1 * 3600.0).contains(&left), "{issuer}: {left} s");
+    }
     assert_eq!(outcome(), "in SSLV3_ALERT_CERTIFICATE_REVOKED in\n");
     let stood = std::thread::scope(|scope| {
         let standing = scope.spawn(|| {

@@ -1,15 +1,15 @@
 //! A client that comes again with its session comes to its server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use forebay_e2e::pki;
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Demo, Engine, Lab, Options, config};
 
-use crate::app;
 use crate::resumption::key;
 use crate::visitors::{Visit, Visitors};
+use crate::{app, python};
 
 /// Both versions by tickets, and TLS 1.2 by session ID.
 const HOWS: [&str; 3] = ["1.2", "1.3", "1.2-id"];
@@ -232,4 +232,59 @@ fn a_client_whose_server_is_down_is_served_as_the_policy_says() {
             assert_eq!(visitors.go(how, how, scene.at), resumed(&home_again), "{how}: {policy}");
         }
     }
+}
+
+/// Words of a Python program: clients `c0` to `c5` come four times each over HTTP/2, with two requests side by side on each
+/// connection, whose path is the client's name; prints which of their connections went on with a session.
+const STREAMS: &str = "def frame(kind, flags, stream, load=b''): return len(load).to_bytes(3, 'big') + bytes([kind, flags]) + stream.to_bytes(4, 'big') + load\n\
+def visit(c, session, path):\n\
+\x20   t = c.wrap_socket(at(), server_hostname='app.test', session=session)\n\
+\x20   assert t.selected_alpn_protocol() == 'h2'\n\
+\x20   head = b'\\x82\\x87\\x04' + bytes([len(path)]) + path + b'\\x41\\x01x'\n\
+\x20   t.sendall(b'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n' + frame(4, 0, 0) + frame(1, 5, 1, head) + frame(1, 5, 3, head))\n\
+\x20   got, ended = b'', set()\n\
+\x20   while len(ended) < 2:\n\
+\x20       while len(got) < 9 or len(got) < 9 + int.from_bytes(got[:3], 'big'):\n\
+\x20           more = t.recv(65536)\n\
+\x20           assert more, 'it ended'\n\
+\x20           got += more\n\
+\x20       stream = int.from_bytes(got[5:9], 'big')\n\
+\x20       assert got[3] not in (3, 7), got[:20]\n\
+\x20       if got[3] in (0, 1) and got[4] & 1: ended.add(stream)\n\
+\x20       got = got[9 + int.from_bytes(got[:3], 'big'):]\n\
+\x20   return t\n\
+for v in [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]:\n\
+\x20   for n in range(6):\n\
+\x20       c, session = context(minimum_version=v, maximum_version=v), None\n\
+\x20       c.set_alpn_protocols(['h2'])\n\
+\x20       for _ in range(4):\n\
+\x20           t = visit(c, session, f'/c{n}-{int(v)}'.encode())\n\
+\x20           print(int(t.session_reused), end='')\n\
+\x20           session = t.session\n\
+\x20           t.close()\n\
+\x20       print()\n";
+
+//= test PERS-TLS-02
+//= test PERS-TLS-03
+#[test]
+fn every_stream_of_a_client_of_http2_goes_to_its_server_over_renewed_sessions() {
+    let scene = Scene::new();
+    let engine = scene.engine(&scene.text("", &config::profile("http2 = true")));
+    let said = python(&scene.lab, scene.at, STREAMS);
+    assert_eq!(said, "0111\n".repeat(12), "each connection but the first goes on with a session");
+    let lines = engine.log_lines(12 * 8, |line| line["http_version"] == "2.0");
+    let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in &lines {
+        homes.entry(line["uri_path"].to_string()).or_default().push(line["server_dest_port"].to_string());
+    }
+    assert_eq!(homes.len(), 12);
+    let mut met = BTreeSet::new();
+    for (client, servers) in &homes {
+        assert!(
+            servers.len() == 8 && servers.iter().all(|server| *server == servers[0]),
+            "{client}: {servers:?}"
+        );
+        met.insert(&servers[0]);
+    }
+    assert_eq!(met.len(), 3, "new clients are shared out: {homes:?}");
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Lab, bin, eventually};
+use forebay_e2e::{Lab, bin, eventually, pki};
 
 use crate::running::start;
 
@@ -49,6 +49,22 @@ fn up_serves_https_and_http2_with_a_certificate_that_it_made_and_keeps() {
     });
     let before = std::fs::read(chain).unwrap();
     assert!(process.end(secs(15)).success());
-    let (_process, ready) = start(&lab, "up", 28_580);
+    let (mut process, ready) = start(&lab, "up", 28_580);
     assert_eq!(std::fs::read(ready["certificate"].as_str().unwrap()).unwrap(), before, "it is told once");
+    // One that is over is no use, however young its file is.
+    assert!(process.end(secs(15)).success());
+    pki::authority(lab.folder(), "ca");
+    pki::certificate(lab.folder(), "over", "ca", pki::EC, "DNS:localhost,IP:127.0.0.1", -1);
+    for kind in ["pem", "key"] {
+        std::fs::copy(lab.folder().join(format!("over.{kind}")), chain.replace("pem", kind)).unwrap();
+    }
+    let (_process, ready) = start(&lab, "up", 28_580);
+    let chain = ready["certificate"].as_str().unwrap();
+    curl(&["--cacert", chain, ready["https"].as_str().unwrap()]);
+    let left = std::process::Command::new(bin::path("forebay-se"))
+        .args(["pki", "show", "--output", "json", chain])
+        .output()
+        .unwrap();
+    let left: serde_json::Value = serde_json::from_slice(&left.stdout).unwrap();
+    assert!(left[0]["seconds_left"].as_i64().unwrap() > 390 * 86_400, "{left}");
 }

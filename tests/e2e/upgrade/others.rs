@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use forebay_e2e::lively::Over;
 use forebay_e2e::wait::secs;
-use forebay_e2e::{Client, Engine, Lab, Options, config, eventually, eventually_some};
+use forebay_e2e::{Client, Engine, Lab, Options, bin, config, eventually, eventually_some};
 use serde_json::json;
 
 use crate::speak::{Speaker, door};
@@ -279,4 +281,78 @@ fn a_command_upgrades_and_says_which_process_serves_or_why_nothing_has_changed()
     assert!(engine.ask(&["status"]).contains("web"));
     next.ends(libc::SIGTERM);
     eventually("nobody listens any more", secs(10), || std::net::TcpStream::connect(at).is_err());
+}
+
+//= test UPG-COMMAND-01
+#[test]
+fn of_two_signals_at_once_one_upgrades_the_other_is_refused_and_nothing_is_lost() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let (program, children) = (lab.folder().join("program"), lab.folder().join("children"));
+    let put = |write: &dyn Fn(&std::path::Path)| {
+        let fresh = program.with_extension("fresh");
+        write(&fresh);
+        std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o755)).expect("ours");
+        std::fs::rename(&fresh, &program).expect("ours");
+    };
+    put(&|to| {
+        std::fs::copy(bin::path("forebay-se"), to).expect("it can be copied");
+    });
+    let script = format!("shift; exec {} \"$@\"", program.display());
+    let under = ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+    let mut engine = lab.engine_with(&web(at, "", &[a.address]), Options { under, ..options() });
+    // What takes over is counted, and the first one is nobody who can.
+    let counted = |then: &str| {
+        let text = format!("#!/bin/sh\necho $$ >> {}\nexec {then}\n", children.display());
+        put(&|to| std::fs::write(to, &text).expect("the lab's folder"));
+    };
+    let started = || std::fs::read_to_string(&children).unwrap_or_default().lines().count();
+    counted("sleep 600");
+    engine.process.signal(libc::SIGUSR2);
+    eventually("one is started", secs(10), || started() == 1);
+    engine.process.signal(libc::SIGUSR2);
+    eventually("the second is refused", secs(10), || {
+        let printed = engine.process.printed();
+        printed.contains("UPGRADE_NOT_DONE") && printed.contains("an upgrade is under way already")
+    });
+    assert_eq!(started(), 1, "one at a time");
+    let sleeper = std::fs::read_to_string(&children).expect("one line");
+    drop(Started(sleeper.trim().parse().expect("its number")));
+    eventually("the first is told", secs(10), || {
+        engine.process.printed().contains(&format!("the new process {} ended", sleeper.trim()))
+    });
+    // Both at once, while clients come: none of them notices.
+    counted(&format!("{} \"$@\"", bin::path("forebay-se").display()));
+    let is_over = AtomicBool::new(false);
+    let served = AtomicUsize::new(0);
+    let new = std::thread::scope(|scope| {
+        for n in 0..2 {
+            let (ip, is_over, served) = (lab.client_ip(n), &is_over, &served);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let answer = Client::new(at).from(ip).get_once("/").expect("a request is served");
+                    assert_eq!(answer.status, 200);
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let _over = Over(&is_over);
+        let some_more = |what: &str| {
+            let before = served.load(Ordering::Relaxed);
+            eventually(what, secs(20), || served.load(Ordering::Relaxed) > before + 20);
+        };
+        some_more("clients come");
+        for _ in 0..5 {
+            engine.process.signal(libc::SIGUSR2);
+        }
+        let new = Started(eventually_some("another process serves", secs(30), || successor(&engine)));
+        some_more("clients come to it");
+        assert_eq!(engine.process.wait(secs(20)).code(), Some(0), "{}", engine.process.printed());
+        some_more("nobody misses the old one");
+        new
+    });
+    assert_eq!(started(), 2, "however many signals, one process has taken over");
+    assert_eq!(engine.process.printed().matches("UPGRADE_GIVEN").count(), 1);
+    drop(new);
 }
