@@ -17,6 +17,7 @@ pub mod log;
 pub mod metrics;
 pub mod persist;
 pub mod rt;
+pub mod sync;
 pub mod tls;
 pub mod upstream;
 pub mod worker;

@@ -25,6 +25,10 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
     if !matches!(engine.access_log.path.as_str(), "-" | "off") {
         settle(&mut engine.access_log.path);
     }
+    let shared = &mut snapshot.objsync;
+    let files =
+        [&mut shared.ca_file, &mut shared.certificate_file, &mut shared.key_file, &mut shared.secret_file];
+    files.into_iter().flatten().for_each(&settle);
     for monitor in &mut snapshot.health_monitor {
         if let HealthMonitor::Https(https) = monitor {
             let files = [&mut https.ca_file, &mut https.client_certificate_file, &mut https.client_key_file];

@@ -22,7 +22,9 @@ use forebay_core::units::Now;
 use forebay_snapshot::profile::{TcpProfile, UdpProfile};
 use forebay_snapshot::service::ProxyProtocol;
 use forebay_snapshot::tls::ClientCertificateHeaders;
-use forebay_snapshot::{CookieKey, Engine, HealthMonitor, HttpProfile, Persistence, Protocol, Snapshot};
+use forebay_snapshot::{
+    CookieKey, Engine, HealthMonitor, HttpProfile, Objsync, Persistence, Protocol, Snapshot,
+};
 
 use crate::rt::clock;
 use heritage::Heritage;
@@ -40,6 +42,8 @@ pub use sni::Sni;
 pub struct Tree {
     /// The engine as a process.
     pub engine: Engine,
+    /// How the engine shares its tables.
+    pub objsync: Objsync,
     /// Addresses to listen on, each with its service.
     pub listeners: Vec<Listener>,
     /// Virtual services; [`ServiceIndex`] points in here.
@@ -216,6 +220,7 @@ impl Tree {
         let own = names::own_addresses(&snapshot);
         let Snapshot {
             engine,
+            objsync,
             virtual_service,
             pool,
             pool_group,
@@ -336,6 +341,7 @@ impl Tree {
         let server_slots = pools.iter().map(|pool| pool.servers.len()).sum();
         Self {
             engine,
+            objsync,
             listeners,
             services,
             pools,

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forebay_snapshot::{Engine, Problem, Snapshot};
+use forebay_snapshot::{Engine, Objsync, Problem, Snapshot};
 use serde_json::{Value, json};
 
 use super::refused::{Code, Refused};
+use super::sockets::When;
 use super::supervisor::{Order, Orders};
 use super::{Running, SeatListener, State, names, resident, sockets};
 use crate::config::{Listener, Transport, Tree};
@@ -23,6 +24,7 @@ use crate::limits::{RELOAD_WAIT_S, WATCH_LOOK_MS};
 use crate::metrics::WorkerMetrics;
 use crate::metrics::page::ReloadView;
 use crate::rt::clock;
+use crate::sync;
 
 /// Settings of the engine that a reload may change; all others belong to its start.
 const LIVE_SETTINGS: [&str; 5] = ["dns", "name", "stop_grace_s", "stuck_worker_s", "watch_config"];
@@ -129,9 +131,14 @@ impl Reloader {
                 //= NAME-RELOAD-01
                 self.state.names.follow_too(&snapshot);
                 self.state.names.first().await;
-                self.prepared(snapshot, |tree, before| tree.read_certificates(Some(before))).await
+                self.prepared_with_members(snapshot).await
             }
             Ok(None) => {
+                // Its certificate may be another one all the same.
+                let objsync = loaded.objsync.clone();
+                if let Err(problems) = self.members(objsync).await {
+                    tracing::error!(problems = problems.join("; "), "object sync goes on as it was");
+                }
                 reloads.note(&reloads.unchanged, Vec::new());
                 let generation = self.state.running().number;
                 tracing::info!(
@@ -218,6 +225,24 @@ impl Reloader {
         }
     }
 
+    /// As [`Reloader::prepared`], and object sync follows: the last step that may fail.
+    //= SYNC-RELOAD-01
+    async fn prepared_with_members(&self, snapshot: Snapshot) -> Result<(Snapshot, Ready), Vec<String>> {
+        let objsync = snapshot.objsync.clone();
+        let ready = self.prepared(snapshot, |tree, before| tree.read_certificates(Some(before))).await?;
+        self.members(objsync).await?;
+        Ok(ready)
+    }
+
+    /// From now on the members are these, and the files are read anew.
+    async fn members(&self, objsync: Objsync) -> Result<(), Vec<String>> {
+        let Some(sync) = self.state.sync() else { return Ok(()) };
+        match off_this_thread(move || sync::settings(&objsync)).await? {
+            Some(settings) => sync.change(settings).await.map_err(|why| vec![why]),
+            None => Ok(()),
+        }
+    }
+
     /// A configuration made of a snapshot, and the snapshot; `certificates`: how it comes by them.
     async fn prepared(
         &self,
@@ -238,6 +263,9 @@ impl Reloader {
         say_reload(&before, &running.tree);
         let had_tables = self.state.running().store.partitions() > 0;
         self.state.set_running(Arc::clone(&running));
+        if let Some(sync) = self.state.sync() {
+            sync.follow(Arc::clone(&running.store)).await;
+        }
         self.orders.give_surely(Order::Configure(Arc::clone(&running), added)).await;
         if !had_tables && running.store.partitions() > 0 {
             resident::start(self.state.tables(), Arc::clone(&self.state));
@@ -310,7 +338,8 @@ fn read(source: &Source, before: &Snapshot, running: &Tree) -> Result<Option<Sna
     if snapshot == *before && running.changed_certificates().is_empty() {
         return Ok(None);
     }
-    let fixed = need_a_start(&before.engine, &snapshot.engine);
+    let mut fixed = need_a_start(&before.engine, &snapshot.engine);
+    fixed.extend(sync::need_a_start(&before.objsync, &snapshot.objsync));
     if fixed.is_empty() { Ok(Some(snapshot)) } else { Err(fixed) }
 }
 
@@ -325,9 +354,11 @@ fn prepare(state: &State, snapshot: &Snapshot, certificates: Certificates) -> Re
     }
     let place = |listener: &Listener| (listener.address, listener.transport);
     let had: BTreeSet<_> = old.tree.listeners.iter().map(place).collect();
+    let when = if state.has_joined() { When::Now } else { When::Later };
     //= RELOAD-LISTEN-01
-    let added = sockets::bind_new(&tree, state.workers.len(), |listener| !had.contains(&place(listener)))
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let added =
+        sockets::bind_new(&tree, state.workers.len(), when, |listener| !had.contains(&place(listener)))
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let store = old.store.next(&tree, clock::now()).map_err(|problem| vec![problem.to_string()])?;
     Ok((Running { number: old.number + 1, tree, store: Arc::new(store) }, added))
 }

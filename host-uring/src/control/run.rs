@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use forebay_objsync::Event;
 use forebay_snapshot::Snapshot;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,6 +29,7 @@ use crate::limits::sizes::{self, Needs, Sizes};
 use crate::limits::{HANDOVER_END_S, HANDOVER_LOOK_MS, STOP_NOW_S, cgroup};
 use crate::log::{Target, Writer};
 use crate::persist::Store;
+use crate::sync;
 
 /// What runs on the workers' side, made once the configuration is known.
 pub struct Workers {
@@ -79,6 +81,7 @@ pub fn run(
     let user = identity.as_ref().map(identity::Identity::user);
     let mut heir = start.take_over.then(|| handover::ask(&tree, user)).transpose()?;
     let seats = match &mut heir {
+        None if tree.objsync.is_on() => sockets::bind_for_later(&tree, workers),
         None => sockets::bind(&tree, workers),
         Some(heir) => {
             let (listeners, claims) = (std::mem::take(&mut heir.listeners), std::mem::take(&mut heir.claims));
@@ -112,6 +115,10 @@ pub fn run(
     let tree = runtime.block_on(resolved(tree, &snapshot, &names, heir.as_mut().map(Heir::names)));
     let mut problems = health::unable(&tree);
     problems.extend(tree.read_certificates(None).err().into_iter().flatten());
+    let shared = sync::settings(&tree.objsync).unwrap_or_else(|unfit| {
+        problems.extend(unfit);
+        None
+    });
     if !problems.is_empty() {
         return Err(anyhow!("{}", problems.join("\n")));
     }
@@ -133,7 +140,7 @@ pub fn run(
     let metrics = (0..workers).map(|_| Arc::default()).collect();
     let state =
         Arc::new(State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log, names));
-    let open = Opened { seats, web, manager, heir };
+    let open = Opened { seats, web, manager, heir, shared };
     let result = runtime.block_on(control(&state, start, snapshot, made.body, open));
     // Whatever still runs on the runtime holds only clones; the log's writer ends with what is left in the rings.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -149,6 +156,7 @@ struct Opened {
     web: Option<TcpListener>,
     manager: Arc<Manager>,
     heir: Option<Heir>,
+    shared: Option<sync::Settings>,
 }
 
 /// The tree with the addresses that the servers' names have now, as far as they are known within a few seconds.
@@ -191,7 +199,7 @@ async fn control(
     body: Body,
     open: Opened,
 ) -> anyhow::Result<Ended> {
-    let Opened { seats, web, manager, heir } = open;
+    let Opened { seats, web, manager, heir, shared } = open;
     let mut stop = Stop::new()?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let mut user = (
@@ -231,7 +239,18 @@ async fn control(
     let mut held = heir.as_ref().and_then(|_| reloader.hold());
     let choice = heir.as_ref().map(Heir::choice).unwrap_or_default();
     let (supervisor, mut waiting, mut doors, before) = match heir {
-        None => (supervisor, None, Some(open(Doors::bind(engine, web)?)?), Arc::new(AtomicBool::new(true))),
+        None => {
+            let doors = open(Doors::bind(engine, web)?)?;
+            let supervisor = match shared {
+                None => supervisor,
+                Some(settings) => {
+                    share(state, settings)?;
+                    begin_once_joined(state, &orders);
+                    supervisor.paused()
+                }
+            };
+            (supervisor, None, Some(doors), Arc::new(AtomicBool::new(true)))
+        }
         Some(mut heir) => {
             let (before, waiting) = (heir.over(), Doors::take_over(engine, web, &mut heir)?);
             heir.follow(Arc::clone(state), orders.clone(), tell)
@@ -316,9 +335,37 @@ async fn control(
     while (!standing.is_told() || state.is_waited_for()) && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(HANDOVER_LOOK_MS)).await;
     }
+    if let Some(sync) = state.sync() {
+        state.running().store.share_no_changes();
+        sync.stop(Duration::from_secs(STOP_NOW_S));
+    }
     monitors.abort();
     drop(doors);
     Ok(ended)
+}
+
+/// Begins to share the tables with the other members.
+fn share(state: &Arc<State>, settings: sync::Settings) -> anyhow::Result<()> {
+    let secrets = sync::secrets(&state.tree().objsync).map_err(|why| anyhow!(why))?;
+    let heard = Arc::clone(state);
+    let hear = move |event: Event| {
+        if let Event::Joined { .. } = event {
+            heard.set_joined();
+        }
+    };
+    let store = Arc::clone(&state.running().store);
+    state.set_sync(sync::start(settings, &secrets, store, Box::new(hear))?);
+    Ok(())
+}
+
+/// The engine listens once its tables are complete, or were waited for long enough.
+//= SYNC-JOIN-02
+fn begin_once_joined(state: &Arc<State>, orders: &Orders) {
+    let (state, orders) = (Arc::clone(state), orders.clone());
+    tokio::spawn(async move {
+        state.until_joined().await;
+        orders.give_surely(Order::Begin).await;
+    });
 }
 
 /// Ends a process that was to take over, without touching what the other one has as well.

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::alone::{self, Claim};
 use super::{ListenSocket, SeatListener};
@@ -74,7 +74,36 @@ impl fmt::Display for BindProblem {
 /// # Errors
 /// All addresses that cannot be had, at once.
 pub fn bind(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
-    bind_new(tree, workers, |_| true)
+    bind_new(tree, workers, When::Now, |_| true)
+}
+
+/// When an address takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// As soon as it is had.
+    Now,
+    /// Once [`begin`] is called for its sockets.
+    Later,
+}
+
+/// As [`bind`], and nobody can connect before [`begin`]. Datagrams wait in the sockets.
+///
+/// # Errors
+/// As [`bind`].
+//= SYNC-JOIN-02
+pub fn bind_for_later(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
+    bind_new(tree, workers, When::Later, |_| true)
+}
+
+/// From now on connections come.
+///
+/// # Errors
+/// Another process has taken the address.
+pub fn begin(listeners: &[SeatListener]) -> io::Result<()> {
+    for socket in listeners.iter().filter_map(|listener| listener.socket.stream()) {
+        SockRef::from(socket).listen(LISTEN_BACKLOG)?;
+    }
+    Ok(())
 }
 
 /// Binds those addresses of `tree` that `is_new` says, once for each worker. It may wait for an address that is being
@@ -85,6 +114,7 @@ pub fn bind(tree: &Tree, workers: usize) -> Result<Vec<Vec<SeatListener>>, Vec<B
 pub fn bind_new(
     tree: &Tree,
     workers: usize,
+    when: When,
     is_new: impl Fn(&Listener) -> bool,
 ) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
     let mut seats: Vec<Vec<SeatListener>> = (0..workers).map(|_| Vec::new()).collect();
@@ -92,7 +122,7 @@ pub fn bind_new(
     let give_up = Instant::now() + Duration::from_millis(BIND_WAIT_MS);
     for listener in tree.listeners.iter().filter(|listener| is_new(listener)) {
         let shared = tree.service(listener.service).shared_listener;
-        match sockets_at(*listener, shared, workers, give_up) {
+        match sockets_at(*listener, shared, workers, when, give_up) {
             Ok((sockets, claim)) => {
                 for (seat, socket) in seats.iter_mut().zip(sockets) {
                     let (address, service) = (listener.address, listener.service);
@@ -118,10 +148,11 @@ fn sockets_at(
     Listener { address, transport, .. }: Listener,
     shared: bool,
     workers: usize,
+    when: When,
     give_up: Instant,
 ) -> io::Result<(Vec<ListenSocket>, Option<Claim>)> {
     let listen = || match transport {
-        Transport::Stream => listen(address).map(ListenSocket::Stream),
+        Transport::Stream => listen(address, when).map(ListenSocket::Stream),
         Transport::Datagrams => datagrams(address, true).map(ListenSocket::Datagrams),
     };
     let listen_all = || (0..workers).map(|_| listen()).collect::<io::Result<Vec<_>>>();
@@ -173,7 +204,7 @@ fn is_unheard(Listener { address, transport, .. }: Listener) -> bool {
     tried.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, when: When) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -181,7 +212,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
+    if when == When::Now {
+        socket.listen(LISTEN_BACKLOG)?;
+    }
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -259,7 +292,8 @@ pub fn take_over(
     mut handed: BTreeMap<Place, Handed>,
     mut claims: BTreeMap<Place, Claim>,
 ) -> Result<Vec<Vec<SeatListener>>, Vec<BindProblem>> {
-    let mut seats = bind_new(tree, workers, |one| !handed.contains_key(&(one.address, one.transport)))?;
+    let mut seats =
+        bind_new(tree, workers, When::Now, |one| !handed.contains_key(&(one.address, one.transport)))?;
     let mut problems = Vec::new();
     for listener in &tree.listeners {
         let place = (listener.address, listener.transport);

@@ -1,7 +1,7 @@
 //! What the control thread knows, for the pages and answers that show it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use crate::limits::sizes::Sizes;
 use crate::log::{LogCounts, Writer};
 use crate::metrics::page::{Supervised, TableView, View};
 use crate::metrics::{Process, WorkerMetrics};
+use crate::sync::Sync;
 
 /// What the control thread knows. Workers never touch it.
 pub struct State {
@@ -43,6 +44,10 @@ pub struct State {
     ready: AtomicBool,
     /// The process that serves in this one's place, as this one's namespace numbers it (0: it does not know).
     given: watch::Sender<Option<i32>>,
+    /// Object sync, if the tables are shared.
+    sync: OnceLock<Sync>,
+    /// The tables are complete, or were waited for long enough.
+    joined: watch::Sender<bool>,
     /// Who waits for an answer that an upgrade holds up.
     waits: AtomicUsize,
     /// Held by who has asked for an upgrade: one at a time.
@@ -68,6 +73,7 @@ impl State {
         names: Arc<Book>,
     ) -> Self {
         let now = crate::health::unix_s();
+        let is_alone = !running.tree.objsync.is_on();
         Self {
             supervised: Mutex::new(vec![Supervised::default(); workers.len()]),
             shutdown: Arc::default(),
@@ -83,6 +89,8 @@ impl State {
             started_unix_s: now,
             ready: AtomicBool::new(false),
             given: watch::Sender::new(None),
+            sync: OnceLock::new(),
+            joined: watch::Sender::new(is_alone),
             waits: AtomicUsize::new(0),
             upgrading: tokio::sync::Mutex::default(),
         }
@@ -191,7 +199,34 @@ impl State {
     /// Whether it takes traffic, or another process does in its place: started, health known, not stopping.
     pub fn is_ready(&self) -> bool {
         let serves = self.shutdown.stage() == super::ShutdownStage::Running || self.is_given();
-        self.ready.load(Ordering::Acquire) && serves
+        self.ready.load(Ordering::Acquire) && self.has_joined() && serves
+    }
+
+    /// Object sync, if the tables are shared.
+    pub fn sync(&self) -> Option<&Sync> {
+        self.sync.get()
+    }
+
+    /// Shares the tables from now on.
+    pub(super) fn set_sync(&self, sync: Sync) {
+        // It is started once.
+        let _ = self.sync.set(sync);
+    }
+
+    /// Whether the tables are complete, or shared with nobody, or were waited for long enough.
+    pub fn has_joined(&self) -> bool {
+        *self.joined.borrow()
+    }
+
+    /// Says that the tables are complete, or were waited for long enough.
+    pub(super) fn set_joined(&self) {
+        self.joined.send_replace(true);
+    }
+
+    /// Waits until then.
+    pub(super) async fn until_joined(&self) {
+        // The sender lives as long as this.
+        let _ = self.joined.subscribe().wait_for(|joined| *joined).await;
     }
 
     /// Milliseconds since the start.

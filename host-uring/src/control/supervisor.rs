@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::closing;
 use super::mailbox::{Mailbox, Message, mailbox};
-use super::sockets::{Place, duplicate};
+use super::sockets::{Place, begin, duplicate};
 use super::stand_in::{Change, Peer, StandIns};
 use super::{Running, SeatListener, ShutdownStage, State, WorkerSeat};
 use crate::limits::{LEAVE_ACCEPT_MS, RESTART_DELAY_MS, STOP_ACCEPT_MS, SUPERVISOR_LOOK_MS};
@@ -86,6 +86,8 @@ pub enum Order {
     Pause(Arc<AtomicUsize>, oneshot::Sender<Option<usize>>),
     /// Accept, again or at last.
     Accept,
+    /// Listen and accept: the tables are complete.
+    Begin,
     /// Another process accepts at these addresses from now on: forget their sockets, and touch them in no way.
     Yield(BTreeSet<Place>, oneshot::Sender<()>),
 }
@@ -189,6 +191,7 @@ impl Supervisor {
                 let _ = to.send(self.pause(&done));
             }
             Order::Accept => self.accept(),
+            Order::Begin => self.begin(),
             Order::Yield(addresses, to) => {
                 for seat in &mut self.seats {
                     let at = |one: &SeatListener| (one.address, one.socket.transport());
@@ -216,6 +219,20 @@ impl Supervisor {
             seat.told = 0;
         }
         self.tell_configuration();
+    }
+
+    /// Listens on sockets that were only bound, and lets the workers accept.
+    //= SYNC-JOIN-02
+    fn begin(&mut self) {
+        if self.close_at.is_some() {
+            return;
+        }
+        for seat in &self.seats {
+            if let Err(error) = begin(&seat.listeners) {
+                tracing::error!(%error, "an address cannot be listened on: another process has taken it");
+            }
+        }
+        self.accept();
     }
 
     /// Sees to it that nobody accepts; gives how many workers are told, if all are.

@@ -3,13 +3,16 @@
 //! The decision core says what to look up and what to remember; here are the keys, the locks and the memory.
 
 pub mod cookie;
+mod feed;
 pub mod found;
 mod journal;
 mod look;
 pub mod moving;
 mod opened;
+mod shared;
 pub mod store;
 
 pub use cookie::{Binding, Sealer};
 pub use found::{Remembered, bound_to};
-pub use store::{Store, StoreProblem};
+pub use shared::SharedTables;
+pub use store::{Place, Store, StoreProblem};

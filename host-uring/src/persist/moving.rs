@@ -229,7 +229,7 @@ impl Store {
                 None => theirs,
             };
             let written = partition.restore(&self.catalog, &key, &record, now);
-            drop(partition);
+            self.tell(partition, &key);
             match written {
                 Ok(_) => arrived.taken += 1,
                 Err(_) => arrived.refused += 1,
@@ -275,7 +275,7 @@ impl Store {
                         let _ = partition.restore(&self.catalog, &key, &record, now);
                         settled += 1;
                     }
-                    drop(partition);
+                    self.tell(partition, &key);
                     self.journal().note(Change::Key(key));
                 }
             }
@@ -302,6 +302,7 @@ mod tests {
 
     use crate::config::{PoolIndex, ServiceIndex, Tree};
     use crate::limits::{HANDOVER_CHANGES_MAX, HANDOVER_KNOWN_MS, HANDOVER_WAITED_MS};
+    use crate::persist::Place;
     use crate::rt::clock;
 
     const TEXT: &str = "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:80\"]\npool = \"web\"\n\
@@ -317,8 +318,9 @@ mod tests {
     impl Bench {
         fn new(table_bytes: u64, slot: u8) -> Self {
             let tree = Arc::new(Tree::build(forebay_snapshot::check(TEXT).expect("it is valid")));
-            let slot = EngineSlot::new(slot).expect("below 64");
-            let store = Store::build_as(&tree, table_bytes, [7; 16], slot, clock::now()).expect("a table");
+            let me = EngineSlot::new(slot).expect("below 64");
+            let place = Place { me, is_shared: false };
+            let store = Store::build_as(&tree, table_bytes, [7; 16], place, clock::now()).expect("a table");
             Self { store, servers: [0, 1].map(|n| tree.pools[0].servers[n].id) }
         }
 

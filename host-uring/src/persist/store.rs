@@ -6,6 +6,7 @@
 //! the hand of the sweep; and the counters of limited servers and of waiting requests (`config/shared.rs`).
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,14 +14,19 @@ use forebay_core::hash;
 use forebay_core::id::ServerId;
 use forebay_core::persist::{ClientKey, Kind, TableKey};
 use forebay_core::table::{
-    Catalog, EngineSlot, Geometry, GroupMillis, Key, KeyBytes, Lifetime, Pages, Partition, ServerSlot,
-    TableId, TableMemory, TableSettings, Write,
+    Catalog, EngineSlot, EntryView, Geometry, Key, KeyBytes, Lifetime, Pages, Partition, ServerSlot, TableId,
+    TableMemory, TableSettings, Write,
 };
 use forebay_core::units::Now;
 
 use super::Sealer;
+use super::feed::{Changed, Feed};
 use super::journal::{Change, Journal};
 use crate::config::{PoolIndex, ServiceIndex, Tree};
+
+/// Milliseconds of a span in which one use of an entry is told to other engines: far below the shortest time-out (1 min),
+/// and enough that a busy client costs little.
+const USE_TOLD_MS: u64 = 8_000;
 
 /// Buckets that one hold of a partition's lock sweeps: about 0.1 ms when nothing but expired entries is met.
 const SWEEP_SLICE_BUCKETS: u32 = 1024;
@@ -39,7 +45,36 @@ impl std::error::Error for StoreProblem {}
 
 /// A partition with its lock, on cache lines of its own.
 #[repr(align(128))]
-struct Locked(Mutex<Partition>);
+struct Locked(Mutex<Shelf>);
+
+/// A partition, and what of it other engines have not been told.
+pub(super) struct Shelf {
+    partition: Partition,
+    changed: Changed,
+}
+
+impl Deref for Shelf {
+    type Target = Partition;
+
+    fn deref(&self) -> &Partition {
+        &self.partition
+    }
+}
+
+impl DerefMut for Shelf {
+    fn deref_mut(&mut self) -> &mut Partition {
+        &mut self.partition
+    }
+}
+
+/// How the tables of a process are made that are not its own alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// Whose connections hold entries: this process's, as others know it.
+    pub me: EngineSlot,
+    /// Other engines have the same tables.
+    pub is_shared: bool,
+}
 
 /// Cookie keys and persistence table of the process; shared by all workers.
 pub struct Store {
@@ -54,6 +89,8 @@ pub struct Store {
     /// What further configurations need, should they be the first with a table.
     table_bytes: u64,
     secret: [u8; 16],
+    pub(super) is_shared: bool,
+    pub(super) feed: Arc<Feed>,
 }
 
 /// The memory of the tables: the same for all configurations.
@@ -98,11 +135,11 @@ impl Store {
         secret: [u8; 16],
         now: Now,
     ) -> Result<Self, StoreProblem> {
-        Self::build_as(tree, table_bytes, secret, EngineSlot::default(), now)
+        Self::build_as(tree, table_bytes, secret, Place::default(), now)
     }
 
-    /// As [`Store::build`], for a process that takes tables over from another one: `me` is another place than that
-    /// one's.
+    /// As [`Store::build`], for a process that is not alone: one that takes tables over from another one, in another place
+    /// than that one's, or one that shares them with other engines.
     ///
     /// # Errors
     /// As [`Store::build`].
@@ -110,14 +147,27 @@ impl Store {
         tree: &Arc<Tree>,
         table_bytes: u64,
         secret: [u8; 16],
-        me: EngineSlot,
+        place: Place,
+        now: Now,
+    ) -> Result<Self, StoreProblem> {
+        Self::build_with(tree, table_bytes, secret, place, Arc::default(), now)
+    }
+
+    fn build_with(
+        tree: &Arc<Tree>,
+        table_bytes: u64,
+        secret: [u8; 16],
+        Place { me, is_shared }: Place,
+        feed: Arc<Feed>,
         now: Now,
     ) -> Result<Self, StoreProblem> {
         let wanted = wanted(tree);
-        let geometry = if wanted.is_empty() {
+        // Who shares has partitions, so that there is one geometry for as long as the process lives.
+        let geometry = if wanted.is_empty() && !is_shared {
             None
         } else {
-            let geometry = Geometry::for_memory(table_bytes, 0)
+            let synced = if is_shared { wanted.len() as u32 } else { 0 };
+            let geometry = Geometry::for_memory(table_bytes, synced)
                 .map_err(|problem| StoreProblem(format!("engine.memory_gib: {problem}")))?;
             Some(geometry)
         };
@@ -127,14 +177,17 @@ impl Store {
         let mut catalog = Catalog::new(&memory, secret, me);
         let mut tables = Vec::new();
         for (service, pool, wanted) in wanted {
-            tables.push(Kept { service, pool, id: define(&mut catalog, wanted)?, wanted });
+            tables.push(Kept { service, pool, id: define(&mut catalog, wanted, is_shared)?, wanted });
         }
         for (_, server) in tree.servers() {
             catalog.server(server.id.0);
         }
         let partitions = match geometry {
             None => Box::default(),
-            Some(_) => memory.into_partitions(&catalog, now).map(|part| Locked(Mutex::new(part))).collect(),
+            Some(_) => {
+                let shelf = |partition| Shelf { partition, changed: Changed::default() };
+                memory.into_partitions(&catalog, now).map(|part| Locked(Mutex::new(shelf(part)))).collect()
+            }
         };
         Ok(Store {
             tree: tree.clone(),
@@ -152,6 +205,8 @@ impl Store {
             me,
             table_bytes,
             secret,
+            is_shared,
+            feed,
         })
     }
 
@@ -167,7 +222,8 @@ impl Store {
     pub fn next(&self, tree: &Arc<Tree>, now: Now) -> Result<Self, StoreProblem> {
         let wanted = wanted(tree);
         if self.geometry.is_none() && !wanted.is_empty() {
-            return Self::build_as(tree, self.table_bytes, self.secret, self.me, now);
+            let place = Place { me: self.me, is_shared: self.is_shared };
+            return Self::build_with(tree, self.table_bytes, self.secret, place, Arc::clone(&self.feed), now);
         }
         let mut catalog = self.catalog.clone();
         let mut changed = false;
@@ -187,7 +243,7 @@ impl Store {
                 Some(kept) => kept.id,
                 None => {
                     changed = true;
-                    define(&mut catalog, wanted)?
+                    define(&mut catalog, wanted, self.is_shared)?
                 }
             };
             tables.push(Kept { service, pool, id, wanted });
@@ -210,6 +266,8 @@ impl Store {
             me: self.me,
             table_bytes: self.table_bytes,
             secret: self.secret,
+            is_shared: self.is_shared,
+            feed: Arc::clone(&self.feed),
         })
     }
 
@@ -246,7 +304,7 @@ impl Store {
         self.catalog.key(table, KeyBytes(key.0))
     }
 
-    pub(super) fn partition(&self, key: &Key) -> Option<MutexGuard<'_, Partition>> {
+    pub(super) fn partition(&self, key: &Key) -> Option<MutexGuard<'_, Shelf>> {
         let at = self.geometry?.route(key);
         self.catalog.ask(key);
         // A worker that panicked while it held the lock was inside one operation of the core, which does
@@ -268,11 +326,13 @@ impl Store {
         use forebay_core::table::Outcome;
         let slot = self.catalog.slot_of(server.0)?;
         let write = if moved { Write::moved(slot) } else { Write::first(slot) };
-        let written = self.partition(key)?.put(&self.catalog, key, write, now, group_now());
-        match written.ok()?.outcome {
+        let mut partition = self.partition(key)?;
+        let written = partition.put(&self.catalog, key, write, now, self.feed.group_time(now)).ok()?;
+        match written.outcome {
             Outcome::Held(held) => self.catalog.name_of(held).map(ServerId),
             Outcome::Same => Some(server),
             Outcome::Created | Outcome::Replaced(_) => {
+                self.tell(partition, key);
                 self.shelves.journal.note_bound(*key);
                 Some(server)
             }
@@ -282,8 +342,14 @@ impl Store {
     /// Renews a key's life.
     pub fn touch(&self, key: &Key, now: Now) {
         if let Some(mut partition) = self.partition(key) {
+            let is_worth_telling = self.feed.is_on()
+                && partition.entry(&self.catalog, key, now).is_some_and(|view| is_used_anew(key, &view, now));
             partition.touch(&self.catalog, key, now);
-            drop(partition);
+            if is_worth_telling {
+                self.tell(partition, key);
+            } else {
+                drop(partition);
+            }
             self.shelves.journal.note(Change::Key(*key));
         }
     }
@@ -292,8 +358,10 @@ impl Store {
     /// key has no entry, and then there is nothing to close.
     //= SE-PERSIST-01
     pub fn open(&self, key: &Key, now: Now) -> bool {
-        let opened = self.partition(key).and_then(|mut partition| partition.open(&self.catalog, key, now));
+        let Some(mut partition) = self.partition(key) else { return false };
+        let opened = partition.open(&self.catalog, key, now);
         if opened.is_some_and(|opened| opened.first) {
+            self.tell(partition, key);
             self.shelves.journal.note(Change::Key(*key));
         }
         opened.is_some()
@@ -301,8 +369,10 @@ impl Store {
 
     /// Counts the end of a connection that [`Store::open`] counted.
     pub fn close(&self, key: &Key, now: Now) {
-        let closed = self.partition(key).and_then(|mut partition| partition.close(&self.catalog, key, now));
+        let Some(mut partition) = self.partition(key) else { return };
+        let closed = partition.close(&self.catalog, key, now);
         if closed.is_some_and(|closed| closed.last_here) {
+            self.tell(partition, key);
             self.shelves.journal.note(Change::Key(*key));
         }
     }
@@ -313,11 +383,23 @@ impl Store {
             let journal = &self.shelves.journal;
             let view = if journal.is_active() { partition.entry(&self.catalog, key, now) } else { None };
             // An unknown table or an older catalog: the entry is gone for this configuration already.
-            let _ = partition.remove(&self.catalog, key, now, group_now());
-            drop(partition);
+            let _ = partition.remove(&self.catalog, key, now, self.feed.group_time(now));
+            self.tell(partition, key);
             if let Some(view) = view {
                 journal.note(Change::Gone(*key, view.key));
             }
+        }
+    }
+
+    /// An entry is another one than before: other engines are to hear of it. Gives the partition back.
+    #[inline]
+    pub(super) fn tell(&self, mut partition: MutexGuard<'_, Shelf>, key: &Key) {
+        if self.feed.is_on()
+            && let Some(geometry) = self.geometry
+        {
+            self.feed.note(geometry.route(key) as usize, &mut partition.changed, *key, None);
+            drop(partition);
+            self.feed.wake();
         }
     }
 
@@ -377,6 +459,11 @@ impl Store {
         &self.tree
     }
 
+    /// How the tables are cut, if there are any.
+    pub(super) fn geometry(&self) -> Option<Geometry> {
+        self.geometry
+    }
+
     /// Entries that there is room for.
     pub(super) fn capacity(&self) -> u64 {
         self.geometry.map_or(0, |geometry| geometry.limit())
@@ -408,6 +495,25 @@ impl Store {
             look(&locked.0.lock().unwrap_or_else(PoisonError::into_inner), &self.catalog);
         }
     }
+
+    /// Works on one partition under its lock.
+    ///
+    /// # Panics
+    /// There is no such partition: none was counted by the geometry that gave the number.
+    pub(super) fn with_partition_mut<R>(
+        &self,
+        at: usize,
+        work: impl FnOnce(&mut Partition, &Catalog) -> R,
+    ) -> R {
+        let mut shelf = self.shelves.partitions[at].0.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut shelf.partition, &self.catalog)
+    }
+
+    /// Works on what has changed in one partition, under its lock.
+    pub(super) fn with_changed<R>(&self, at: usize, work: impl FnOnce(&mut Changed) -> R) -> Option<R> {
+        let mut shelf = self.shelves.partitions.get(at)?.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(work(&mut shelf.changed))
+    }
 }
 
 /// The tables that a configuration needs.
@@ -421,8 +527,8 @@ fn wanted(tree: &Tree) -> Vec<(ServiceIndex, PoolIndex, Wanted)> {
         .collect()
 }
 
-fn define(catalog: &mut Catalog, wanted: Wanted) -> Result<TableId, StoreProblem> {
-    let settings = TableSettings { name: wanted.name, lives: vec![wanted.life], synced: false };
+fn define(catalog: &mut Catalog, wanted: Wanted, synced: bool) -> Result<TableId, StoreProblem> {
+    let settings = TableSettings { name: wanted.name, lives: vec![wanted.life], synced };
     catalog.define(&settings).map_err(|problem| StoreProblem(format!("persistence tables: {problem}")))
 }
 
@@ -448,10 +554,12 @@ fn table_name(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> u64 {
     hash::fixed64(&bytes)
 }
 
-/// The wall clock: the engine is alone in its group.
-fn group_now() -> GroupMillis {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    GroupMillis(since.map_or(0, |since| since.as_millis() as u64))
+/// Whether a use of an entry is the first in a span of time, which begins at another moment for each key: other engines
+/// are told of one use in each span, so that who is used all the time lives on with them, at a bounded cost.
+//= SYNC-AGE-02
+fn is_used_anew(key: &Key, view: &EntryView, now: Now) -> bool {
+    let shifted_ms = now.0 / 1_000 + key.hash() % USE_TOLD_MS;
+    view.record.age_ms >= shifted_ms % USE_TOLD_MS + 1
 }
 
 #[cfg(test)]

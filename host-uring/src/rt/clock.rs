@@ -13,6 +13,11 @@ pub fn now() -> Now {
     super::sys::monotonic_us()
 }
 
+/// Microseconds of processor time that the calling thread has used.
+pub fn thread_cpu_us() -> u64 {
+    super::sys::thread_cpu_us()
+}
+
 /// The moment `ms` milliseconds after `from`; 0 ms stands for "no limit" and gives [`NEVER`].
 pub fn after_ms(from: Now, ms: u64) -> Now {
     if ms == 0 { NEVER } else { Now(from.0.saturating_add(ms.saturating_mul(1000))) }

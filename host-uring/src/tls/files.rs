@@ -122,6 +122,28 @@ pub(super) fn load(chain_file: &str, key_file: &str) -> Result<Loaded, Vec<Strin
     }
 }
 
+/// What a file holds that everybody may see, a certificate.
+///
+/// # Errors
+/// Why it cannot be read, with the remedy.
+pub fn read_public(file: &str) -> Result<Bytes, String> {
+    read(file, CERTIFICATE_FILE_BYTES_MAX).map(|(bytes, _)| bytes)
+}
+
+/// What a file holds that nobody else may see; no image of the process is left from then on.
+///
+/// # Errors
+/// Why it cannot be read or is not private, with the remedy.
+//= TLS-KEY-01
+pub fn read_private(file: &str) -> Result<Bytes, String> {
+    leave_no_image();
+    let (bytes, mode) = read(file, CERTIFICATE_FILE_BYTES_MAX)?;
+    if mode & EVERYBODY != 0 {
+        return Err(format!("everybody may read or write it (mode {mode:04o}); run chmod o= on it"));
+    }
+    Ok(bytes)
+}
+
 /// What is wrong with a certificate, its key, or what its authority says of it: which setting names the file, and why,
 /// with the remedy.
 pub fn examine(chain_file: &str, key_file: &str, ocsp_file: Option<&str>) -> Vec<(&'static str, String)> {

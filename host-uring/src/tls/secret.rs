@@ -9,7 +9,7 @@ use rustls::{Error, InconsistentKeys};
 use zeroize::Zeroizing;
 
 /// What was read of a file that may hold a key.
-pub(super) type Bytes = Zeroizing<Vec<u8>>;
+pub type Bytes = Zeroizing<Vec<u8>>;
 
 /// A private key.
 pub(super) struct PrivateKey(Zeroizing<PrivateKeyDer<'static>>);

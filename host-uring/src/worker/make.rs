@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use forebay_core::table::EngineSlot;
 
@@ -11,8 +11,9 @@ use crate::config::Tree;
 use crate::control::handover::Legacy;
 use crate::control::{WorkerSeat, Workers, worker_count};
 use crate::limits::sizes::Sizes;
-use crate::persist::Store;
+use crate::persist::{Place, Store};
 use crate::rt::{Backend, clock};
+use crate::sync;
 
 /// The environment's word for "do not use io_uring": for kernels where it is allowed but unwelcome.
 const NO_RING: &str = "FOREBAY_NO_IO_URING";
@@ -23,7 +24,9 @@ const NO_RING: &str = "FOREBAY_NO_IO_URING";
 /// # Errors
 /// The persistence table does not fit its share of the memory; the system has no random numbers.
 pub fn make(tree: &Arc<Tree>, sizes: &Sizes, legacy: Option<Legacy>) -> anyhow::Result<Workers> {
+    let is_shared = tree.objsync.is_on();
     let secret = match (&tree.engine.table_secret, legacy) {
+        _ if is_shared => sync::secrets(&tree.objsync).map_err(|why| anyhow!(why))?.table,
         (Some(secret), _) => *secret.expose(),
         (None, Some(legacy)) => legacy.secret,
         (None, None) => {
@@ -35,8 +38,11 @@ pub fn make(tree: &Arc<Tree>, sizes: &Sizes, legacy: Option<Legacy>) -> anyhow::
             secret
         }
     };
-    let slot = legacy.map_or(EngineSlot::default(), |legacy| legacy.slot);
-    let store = Store::build_as(tree, sizes.table_bytes, secret, slot, clock::now())?;
+    let me = match EngineSlot::new(tree.objsync.slot).filter(|_| is_shared) {
+        Some(slot) => slot,
+        None => legacy.map_or(EngineSlot::default(), |legacy| legacy.slot),
+    };
+    let store = Store::build_as(tree, sizes.table_bytes, secret, Place { me, is_shared }, clock::now())?;
     let store = Arc::new(store);
     let backend = match std::env::var_os(NO_RING) {
         Some(value) if !value.is_empty() && value != "0" => Backend::Epoll,

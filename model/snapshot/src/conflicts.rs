@@ -120,6 +120,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     crate::pool_tls::find(reader, snapshot);
     crate::sessions::find(reader, snapshot);
     crate::sni::find(reader, snapshot);
+    crate::objsync::find(reader, snapshot);
     cookies(reader, snapshot);
     let mut aes = BTreeMap::new();
     for (index, key) in snapshot.cookie_key.iter().enumerate() {

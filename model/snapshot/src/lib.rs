@@ -17,6 +17,7 @@ pub mod limits;
 mod loops;
 mod member;
 mod names;
+pub mod objsync;
 pub mod persistence;
 pub mod pool;
 pub mod pool_tls;
@@ -36,6 +37,7 @@ pub use engine::Engine;
 pub use health::HealthMonitor;
 pub use member::{GROUP_NAME_MAX, SLOTS, group_problem, member_name, member_of};
 pub use names::host_names;
+pub use objsync::Objsync;
 pub use persistence::{CookieKey, Persistence};
 pub use pool::{Host, Pool, PoolGroup, Server, ServerAddress};
 pub use problem::Problem;
@@ -60,6 +62,8 @@ section! {
         version: u32, in 1..=1;
         /// The engine as a process.
         engine: Engine = Engine::default();
+        /// How the engine shares its persistence tables with others.
+        objsync: Objsync = Objsync::default();
         /// What clients connect to.
         virtual_service: Vec<VirtualService> = Vec::new();
         /// Servers that do the same work.

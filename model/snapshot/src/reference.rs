@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::read::{FieldDoc, Section};
-use crate::{engine, health, persistence, pool, pool_tls, profile, service, sni, tls};
+use crate::{engine, health, objsync, persistence, pool, pool_tls, profile, service, sni, tls};
 
 /// Renders every section of the document as Markdown tables: key, what to write, default, range, meaning.
 pub fn reference() -> String {
@@ -14,6 +14,8 @@ pub fn reference() -> String {
     part("engine.dns", engine::Dns::docs());
     part("engine.access_log", engine::AccessLog::docs());
     part("engine.process_log", engine::ProcessLog::docs());
+    part("[objsync]", objsync::Objsync::docs());
+    part("[[objsync.members]]", objsync::ObjsyncMember::docs());
     part("[[virtual_service]]", service::VirtualService::docs());
     part("virtual_service.sni_routes", sni::SniRoute::docs());
     part("virtual_service.proxy_protocol", service::ProxyProtocol::docs());

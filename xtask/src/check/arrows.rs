@@ -16,9 +16,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto/proxy", &[]),
     ("proto/tls", &[]),
     ("objsync", &["core"]),
+    ("objsync/tokio", &["core", "objsync"]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
-    ("host-uring", &["core", "proto/http", "proto/health", "proto/proxy", "proto/tls", "model/snapshot"]),
+    (
+        "host-uring",
+        &[
+            "core",
+            "proto/http",
+            "proto/health",
+            "proto/proxy",
+            "proto/tls",
+            "objsync",
+            "objsync/tokio",
+            "model/snapshot",
+        ],
+    ),
     // Until `model` exists the command line writes an SE's configuration itself.
     ("cli", &["model/snapshot"]),
     ("tests/e2e", ANY),
@@ -51,7 +64,7 @@ const PURE_EXTERNALS: &[(&str, &[&str])] =
 const RESERVED: &[(&str, &[&str])] = &[
     ("monoio", &["host-uring"]),
     ("io-uring", &["host-uring"]),
-    ("tokio", &["host-uring"]),
+    ("tokio", &["host-uring", "objsync/tokio"]),
     ("wasmtime", &["host-native/sandbox"]),
     ("aws-lc-rs", &["host-uring"]),
 ];

@@ -47,6 +47,12 @@ const SEAMS: &[Seam] = &[
         why: "TLS enters through tls/ alone, so that what is trusted is decided in one place",
     },
     Seam {
+        words: &["rustls", "tokio_rustls", "webpki"],
+        within: &["objsync/tokio/src/"],
+        except: &["objsync/tokio/src/identity.rs"],
+        why: "whom members trust is decided in identity.rs alone",
+    },
+    Seam {
         words: &["tokio", "monoio"],
         within: &["host-native/sandbox/"],
         except: &[],

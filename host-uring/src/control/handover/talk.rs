@@ -139,7 +139,6 @@ mod tests {
     use std::sync::Arc;
 
     use forebay_core::persist::ClientKey;
-    use forebay_core::table::EngineSlot;
 
     use crate::config::{PoolIndex, ServiceIndex, Tree};
     use crate::limits::HANDOVER_CHANGES_MAX;
@@ -151,8 +150,7 @@ mod tests {
     /// A table with so many clients, all of them bound since somebody wants to know.
     fn store_with(clients: u64) -> Store {
         let tree = Arc::new(Tree::build(forebay_snapshot::check(TEXT).expect("it is valid")));
-        let slot = EngineSlot::new(0).expect("below 64");
-        let store = Store::build_as(&tree, 16 << 20, [7; 16], slot, clock::now()).expect("a table");
+        let store = Store::build(&tree, 16 << 20, [7; 16], clock::now()).expect("a table");
         store.follow_changes();
         let table = store.table(ServiceIndex(0), PoolIndex(0)).expect("the pool has one");
         for n in 0..clients {

@@ -1,0 +1,12 @@
+//! Object sync in the service engine: which files and addresses, a thread of its own, and what is known of the group.
+//!
+//! The thread runs `forebay_objsync_tokio` and nothing else: comparing tables takes milliseconds, for which neither the
+//! control thread nor a worker waits. What workers change comes by [`crate::persist::SharedTables`]; the engine reads and
+//! writes the same partitions as they do, one lock for one operation.
+
+mod settings;
+mod thread;
+
+pub use forebay_objsync_tokio::{PeerStatus, Settings, Status, View};
+pub use settings::{need_a_start, secrets, settings};
+pub use thread::{Sync, start};

@@ -1,0 +1,96 @@
+//! What the document says of the group, with what its files hold.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use forebay_core::table::EngineSlot;
+use forebay_objsync_tokio::{Identity, Member, Settings};
+use forebay_snapshot::{Objsync, Secret};
+
+use crate::tls;
+
+/// What is made from the group's secret.
+#[derive(Clone, Copy)]
+pub struct Secrets {
+    /// Keys of tables.
+    pub table: [u8; 16],
+    /// Sums over tables.
+    pub sums: [u8; 16],
+}
+
+/// What is made from the group's secret: the same on each of its engines.
+///
+/// # Errors
+/// The file cannot be used, with the remedy.
+pub fn secrets(objsync: &Objsync) -> Result<Secrets, String> {
+    let file = objsync.secret_file.as_deref().unwrap_or_default();
+    let said = |why: String| format!("objsync.secret_file: {file}: {why}");
+    let bytes = tls::read_private(file).map_err(said)?;
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let secret = Secret::<32>::parse(text)
+        .map_err(|why| said(format!("{why}; make one with: head -c 32 /dev/urandom | base64")))?;
+    let made = |what: &[u8]| {
+        let mut all = [secret.expose().as_slice(), what].concat();
+        let hash = digest(&SHA256, &all);
+        all.fill(0);
+        let mut made = [0; 16];
+        made.copy_from_slice(&hash.as_ref()[..16]);
+        made
+    };
+    Ok(Secrets { table: made(b"forebay tables"), sums: made(b"forebay sums") })
+}
+
+/// Where the engine listens, whom it knows, and who it is; `None`: it shares its tables with nobody.
+///
+/// # Errors
+/// All files that cannot be used, with the remedy.
+//= SYNC-FILES-01
+pub fn settings(objsync: &Objsync) -> Result<Option<Settings>, Vec<String>> {
+    let Some(listen) = objsync.listen() else { return Ok(None) };
+    let mut problems = Vec::new();
+    let mut read = |key: &str, file: &Option<String>, how: fn(&str) -> Result<tls::Bytes, String>| {
+        let file = file.as_deref().unwrap_or_default();
+        how(file).unwrap_or_else(|why| {
+            problems.push(format!("objsync.{key}: {file}: {why}"));
+            tls::Bytes::default()
+        })
+    };
+    let ca = read("ca_file", &objsync.ca_file, tls::read_public);
+    let certificate = read("certificate_file", &objsync.certificate_file, tls::read_public);
+    let key = read("key_file", &objsync.key_file, tls::read_private);
+    problems.extend(secrets(objsync).err());
+    // Checked where the document is read: below 64.
+    let slot = |n: u8| EngineSlot::new(n).unwrap_or_default();
+    let me = slot(objsync.slot);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let identity = Identity::read(me, &objsync.group, &ca, &certificate, &key)
+        .map_err(|unfit| vec![format!("objsync.{}_file: {}", unfit.part, unfit.why)])?;
+    let members = objsync.others().map(|(n, address)| Member { slot: slot(n), address }).collect();
+    Ok(Some(Settings {
+        me,
+        group: objsync.group.clone(),
+        listen,
+        members,
+        identity: Arc::new(identity),
+        cpu_percent: objsync.cpu_limit_percentage,
+    }))
+}
+
+/// Settings that differ and that only a new start can change: who the engine is.
+//= RELOAD-START-01
+pub fn need_a_start(before: &Objsync, after: &Objsync) -> Vec<String> {
+    let differ = [
+        ("address", before.is_on() != after.is_on()),
+        ("group", before.is_on() && before.group != after.group),
+        ("slot", before.is_on() && before.slot != after.slot),
+        ("secret_file", before.is_on() && before.secret_file != after.secret_file),
+    ];
+    let said = |key: &str| {
+        format!(
+            "objsync.{key}: it cannot change while the engine runs; write it as it was, or start the engine anew"
+        )
+    };
+    differ.iter().filter(|(_, differs)| *differs).map(|(key, _)| said(key)).collect()
+}

@@ -1,0 +1,234 @@
+//! The thread of object sync.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, anyhow};
+use forebay_core::hash;
+use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
+use forebay_core::units::Now;
+use forebay_objsync::{Bounds, Engine, Event, Settings as EngineSettings};
+use forebay_objsync_tokio::{Command, Driver, Handle, Host, Settings, View, cannot_listen, open_ports};
+use tokio::sync::oneshot;
+
+use super::settings::Secrets;
+use crate::persist::{SharedTables, Store};
+use crate::rt::clock;
+
+/// Tables, clock and ears of this process.
+pub struct Here {
+    tables: SharedTables,
+    hear: Box<dyn Fn(Event) + Send>,
+}
+
+impl Host for Here {
+    type Tables = SharedTables;
+
+    fn tables(&mut self) -> &mut SharedTables {
+        &mut self.tables
+    }
+
+    fn now(&self) -> Now {
+        clock::now()
+    }
+
+    fn cpu_us(&self) -> u64 {
+        clock::thread_cpu_us()
+    }
+
+    fn changes(&mut self, taken: &mut Vec<(TableId, KeyBytes, Option<u64>)>) {
+        self.tables.store().take_changes(clock::now(), taken);
+    }
+
+    fn wake_me(&mut self) -> bool {
+        self.tables.store().wake_at_change()
+    }
+
+    fn group_time(&mut self, time: GroupMillis, now: Now) {
+        self.tables.store().set_group_time(time, now);
+    }
+
+    fn acknowledged(&mut self, _ticket: u64, _by: EngineSlot) {}
+
+    fn event(&mut self, event: Event) {
+        say(event);
+        (self.hear)(event);
+    }
+}
+
+/// Object sync, while it runs.
+pub struct Sync {
+    handle: Handle<Here>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Connections that were said to need open ports.
+    said: Mutex<Ports>,
+}
+
+/// Begins to share the tables; `hear` is called on that thread for what happens.
+///
+/// # Errors
+/// The management address cannot be listened on, or there can be no more threads.
+pub fn start(
+    settings: Settings,
+    secrets: &Secrets,
+    store: Arc<Store>,
+    hear: Box<dyn Fn(Event) + Send>,
+) -> anyhow::Result<Sync> {
+    let said = say_ports(&settings, &[]);
+    let feed = Arc::clone(&store);
+    let tables = SharedTables::of(store).context("the tables were made for this engine alone")?;
+    let engine = engine_settings(&settings, secrets);
+    let (tell, told) = mpsc::channel();
+    let body = move || run(settings, engine, Here { tables, hear }, &tell);
+    let thread = std::thread::Builder::new()
+        .name("forebay-sync".to_owned())
+        .spawn(body)
+        .context("the thread of object sync cannot be started")?;
+    let handle = told.recv().context("the thread of object sync has ended")??;
+    feed.share_changes(Arc::clone(&handle.waker));
+    (handle.waker)();
+    Ok(Sync { handle, thread: Mutex::new(Some(thread)), said: Mutex::new(said) })
+}
+
+fn run(
+    settings: Settings,
+    engine: EngineSettings,
+    here: Here,
+    tell: &mpsc::Sender<anyhow::Result<Handle<Here>>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = tell.send(Err(anyhow!("the runtime of object sync cannot be made: {error}")));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let listen = settings.listen;
+        match Driver::new(settings, Engine::new(engine, clock::now()), here) {
+            Ok((driver, handle)) => {
+                let _ = tell.send(Ok(handle));
+                driver.run().await;
+            }
+            Err(error) => {
+                let _ = tell.send(Err(anyhow!(cannot_listen(listen, &error))));
+            }
+        }
+    });
+}
+
+fn engine_settings(settings: &Settings, secrets: &Secrets) -> EngineSettings {
+    EngineSettings {
+        me: settings.me,
+        boot: incarnation(),
+        group: hash::fixed64(settings.group.as_bytes()),
+        sums: Hasher::new(secrets.sums),
+        members: settings.mask(),
+        wall: Store::wall_time(),
+        floor: GroupMillis(0),
+        bounds: Bounds::default(),
+    }
+}
+
+/// A number that no earlier start of this slot had: the wall clock, mixed with chance in case that was turned back.
+fn incarnation() -> u64 {
+    use std::hash::{BuildHasher, Hasher as _};
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let drawn = std::hash::RandomState::new().build_hasher().finish();
+    hash::fixed64(&[since.as_nanos().to_le_bytes().as_slice(), &drawn.to_le_bytes()].concat())
+}
+
+impl Sync {
+    /// What is known of the group.
+    pub fn view(&self) -> &View {
+        &self.handle.view
+    }
+
+    /// Speaks to the driver.
+    pub fn handle(&self) -> &Handle<Here> {
+        &self.handle
+    }
+
+    /// Other settings. Nothing has changed if they cannot be had.
+    ///
+    /// # Errors
+    /// Why not, with the remedy.
+    pub async fn change(&self, settings: Settings) -> Result<(), String> {
+        {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            *said = say_ports(&settings, &said);
+        }
+        let (answer, answered) = oneshot::channel();
+        let told = self.handle.commands.send(Command::Settings(Box::new(settings), answer)).await;
+        let gone = || "object sync has ended; start the engine anew".to_owned();
+        told.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// The tables are those of another configuration now.
+    pub async fn follow(&self, store: Arc<Store>) {
+        let Some(tables) = SharedTables::of(store) else { return };
+        let work = move |_: &mut Engine, here: &mut Here, _| {
+            here.tables = tables;
+            Vec::new()
+        };
+        // Where the driver has ended there is nothing to follow.
+        let _ = self.handle.commands.send(Command::Work(Box::new(work))).await;
+    }
+
+    /// Ends all connections, within `limit`.
+    pub fn stop(&self, limit: Duration) {
+        let _ = self.handle.commands.try_send(Command::Stop);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let until = Instant::now() + limit;
+        if let Some(thread) = thread {
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+/// From where to where connections go.
+type Ports = Vec<(IpAddr, SocketAddr)>;
+
+/// Which connections a firewall must let through, but for those that were `said` before.
+//= SYNC-RELOAD-01
+fn say_ports(settings: &Settings, said: &[(IpAddr, SocketAddr)]) -> Ports {
+    let ports = open_ports(settings);
+    for (from, to) in ports.iter().filter(|one| !said.contains(one)) {
+        tracing::info!(
+            event = "OBJSYNC_PORT",
+            %from,
+            %to,
+            "object sync needs TCP connections from {from} to {to}: the port must be open between these addresses"
+        );
+    }
+    ports
+}
+
+fn say(event: Event) {
+    match event {
+        Event::Joined { complete: true } => {
+            tracing::info!(event = "OBJSYNC_JOINED", complete = true, "the tables are complete");
+        }
+        Event::Joined { complete: false } => tracing::warn!(
+            event = "OBJSYNC_JOINED",
+            complete = false,
+            "not every member was heard of in time: the engine serves without what only they know"
+        ),
+        Event::Stepped(slot, by_ms) => tracing::warn!(
+            event = "OBJSYNC_TIME_STEPPED",
+            slot = slot.get(),
+            by_ms,
+            "a member's clock moved the group's time; look at the clocks of its machines"
+        ),
+        Event::Overflowed(slot) => tracing::warn!(
+            event = "OBJSYNC_OVERFLOWED",
+            slot = slot.get(),
+            "more changes wait for a member than there is room for; the tables are compared with it anew"
+        ),
+    }
+}

@@ -1,0 +1,188 @@
+//! How engines that share tables find and trust one another.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::Snapshot;
+use crate::ignored::report;
+use crate::read::{Reader, section, words};
+use crate::rules;
+
+/// The port where no cloud asks for another one.
+const PORT: u16 = 9001;
+/// The port in clouds whose machines use those from 4096 on for connections to servers.
+const PORT_IN_CLOUD: u16 = 4001;
+/// In Azure, ports from here on belong to connections to servers.
+const AZURE_PORTS_END: u16 = 4096;
+
+section! {
+    /// How this engine shares its persistence tables with others.
+    #[derive(Eq)]
+    pub struct Objsync {
+        /// The engine's management address, on which it listens for the other members and from which it calls them; absent: the tables are shared with nobody.
+        address: Option<IpAddr> = None;
+        /// The port, of which `cloud` has something to say; absent: 9001, and 4001 where `cloud` is `azure`, `aws`, `gcp` or `openstack`.
+        port: Option<u16> = None, in 1024..=65535;
+        /// Where the engine runs.
+        cloud: Cloud = Cloud::None;
+        /// The group of engines whose tables are the same; it stands in their certificates: small letters, digits and `-`.
+        group: String = "default".to_owned(), is rules::label;
+        /// The engine's place in the group, another one for each engine; it stands in its certificate.
+        slot: u8 = 0, in 0..=63;
+        /// The engines of the group; the list may be the same on all of them.
+        members: Vec<ObjsyncMember> = Vec::new();
+        /// The certificate of the group's authority, a file in PEM form; a relative path counts from the configuration's folder.
+        ca_file: Option<String> = None, is rules::path_if_given;
+        /// The engine's certificate, which names `slot-SLOT.GROUP.objsync.forebay`, a file in PEM form.
+        certificate_file: Option<String> = None, is rules::path_if_given;
+        /// The certificate's key, a file in PEM form that the engine's user may read and nobody else's may.
+        key_file: Option<String> = None, is rules::path_if_given;
+        /// What the group alone knows, from which sums and table keys are made: a file of 32 bytes in base64, the same on all engines, for nobody else to read.
+        secret_file: Option<String> = None, is rules::path_if_given;
+        /// The share of one core (percent) that work for the other members may take.
+        cpu_limit_percentage: u8 = 30, in 15..=80;
+    }
+
+    /// An engine of the group.
+    #[derive(Eq)]
+    pub struct ObjsyncMember {
+        /// Its place.
+        slot: u8, in 0..=63;
+        /// Its management address.
+        address: IpAddr;
+        /// Its port; absent: the same as this engine's.
+        port: Option<u16> = None, in 1024..=65535;
+    }
+}
+
+words! {
+    /// Where an engine runs, as far as its ports depend on that.
+    pub enum Cloud {
+        /// On machines of one's own.
+        None = "none",
+        /// VMware vCenter.
+        Vmware = "vmware",
+        /// NSX-T.
+        Nsxt = "nsxt",
+        /// Azure.
+        Azure = "azure",
+        /// Amazon Web Services.
+        Aws = "aws",
+        /// Google Cloud.
+        Gcp = "gcp",
+        /// OpenStack.
+        Openstack = "openstack",
+    }
+}
+
+impl Objsync {
+    /// Whether the tables are shared with anybody.
+    pub fn is_on(&self) -> bool {
+        self.address.is_some()
+    }
+
+    /// The port on which this engine listens.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.cloud {
+            Cloud::Azure | Cloud::Aws | Cloud::Gcp | Cloud::Openstack => PORT_IN_CLOUD,
+            Cloud::None | Cloud::Vmware | Cloud::Nsxt => PORT,
+        })
+    }
+
+    /// Where this engine listens, if it shares its tables.
+    pub fn listen(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.address?, self.port()))
+    }
+
+    /// The other members: slot and where they listen.
+    pub fn others(&self) -> impl Iterator<Item = (u8, SocketAddr)> + '_ {
+        let others = self.members.iter().filter(|member| member.slot != self.slot);
+        others.map(|m| (m.slot, SocketAddr::new(m.address, m.port.unwrap_or_else(|| self.port()))))
+    }
+}
+
+pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
+    let objsync = &snapshot.objsync;
+    if !objsync.is_on() {
+        //= CFG-IGNORED-02
+        if *objsync != Objsync::default() && !reader.is_bad_within("objsync") {
+            let reason = "without objsync.address the tables are shared with nobody";
+            report(
+                reader,
+                "objsync",
+                reason,
+                "add address = \"...\", the management address, or remove the section",
+            );
+        }
+        return;
+    }
+    port_of_cloud(reader, objsync);
+    let needed = [
+        ("ca_file", &objsync.ca_file),
+        ("certificate_file", &objsync.certificate_file),
+        ("key_file", &objsync.key_file),
+        ("secret_file", &objsync.secret_file),
+    ];
+    for (key, file) in needed {
+        if file.is_none() {
+            let fix = format!("add {key} = \"...\"");
+            report(reader, &format!("objsync.{key}"), "engines share tables only with whom they know", &fix);
+        }
+    }
+    if snapshot.engine.table_secret.is_some() {
+        let reason = "the tables' secret is made from objsync.secret_file";
+        report(reader, "engine.table_secret", reason, "remove it");
+    }
+    members(reader, objsync);
+}
+
+/// In Azure the ports from 4096 on belong to connections to servers, which come from the same network card.
+//= CFG-OBJSYNC-01
+fn port_of_cloud(reader: &mut Reader, objsync: &Objsync) {
+    let port = objsync.port();
+    if objsync.cloud == Cloud::Azure && port >= AZURE_PORTS_END && !reader.is_bad("objsync.port") {
+        let reason = format!(
+            "{port} is not below {AZURE_PORTS_END}: in Azure the ports from {AZURE_PORTS_END} on are those of connections to servers"
+        );
+        let fix = format!("set port = {PORT_IN_CLOUD} (1024..4095), or remove it");
+        report(reader, "objsync.port", &reason, &fix);
+    }
+}
+
+//= CFG-OBJSYNC-02
+fn members(reader: &mut Reader, objsync: &Objsync) {
+    let (mut slots, mut places) = (BTreeSet::new(), BTreeSet::new());
+    for (n, member) in objsync.members.iter().enumerate() {
+        let at = format!("objsync.members[{n}]");
+        if reader.is_bad_within(&at) {
+            continue;
+        }
+        if !slots.insert(member.slot) {
+            let reason = format!("slot {} stands in the list already", member.slot);
+            report(reader, &format!("{at}.slot"), &reason, "give each engine a slot of its own");
+        }
+        let port = member.port.unwrap_or_else(|| objsync.port());
+        if !places.insert((member.address, port)) {
+            let reason = format!("{}:{port} stands in the list already", member.address);
+            report(
+                reader,
+                &format!("{at}.address"),
+                &reason,
+                "give each engine an address or a port of its own",
+            );
+        }
+        let here = Some(SocketAddr::new(member.address, port)) == objsync.listen();
+        if member.slot == objsync.slot && !here {
+            let reason = format!("slot {} is this engine's, and its address is another one", member.slot);
+            report(reader, &at, &reason, "correct objsync.slot, or the address and port here");
+        }
+        if member.slot != objsync.slot && here {
+            let reason = format!("the address is this engine's, and its slot is {}", objsync.slot);
+            report(reader, &at, &reason, "correct objsync.slot, or the slot here");
+        }
+        if member.address.is_ipv4() != objsync.address.is_some_and(|address| address.is_ipv4()) {
+            let reason = "the address is of another family than objsync.address, from which it is called";
+            report(reader, &format!("{at}.address"), reason, "use addresses of one family");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Who is let in: members, each from its own address, a few times a second.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use forebay_core::table::EngineSlot;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::limits::{HANDSHAKE, HANDSHAKES_MAX, TOLD, TRIES_PER_SECOND};
+use crate::link::Told;
+use crate::{Refusals, Settings};
+
+/// What doors judge by; replaced as a whole when the configuration changes.
+pub(crate) struct Rules {
+    settings: Mutex<Arc<Settings>>,
+    tries: Mutex<HashMap<IpAddr, (Instant, u32)>>,
+    handshakes: Arc<Semaphore>,
+    refusals: Arc<Refusals>,
+    told: Mutex<Option<Instant>>,
+}
+
+/// Listens. The port may be another process's as well that is the same engine's: one that takes over.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(128)?;
+    TcpListener::from_std(socket.into())
+}
+
+impl Rules {
+    pub fn new(settings: Arc<Settings>, refusals: Arc<Refusals>) -> Self {
+        Self {
+            settings: Mutex::new(settings),
+            tries: Mutex::default(),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            refusals,
+            told: Mutex::default(),
+        }
+    }
+
+    /// From now on others are members.
+    pub fn replace(&self, settings: Arc<Settings>) {
+        self.tries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|ip, _| settings.at(*ip).next().is_some());
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether an address may try once more in this second. Only members' addresses are asked for, so there are few.
+    //= SYNC-DOOR-02
+    fn may_try(&self, address: IpAddr) -> bool {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (since, count) = tries.entry(address).or_insert((now, 0));
+        if now.duration_since(*since).as_secs() >= 1 {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= TRIES_PER_SECOND
+    }
+
+    /// Counts one that was refused, and says so now and then.
+    fn refuse(&self, count: &AtomicU64, from: SocketAddr, why: &str) {
+        count.fetch_add(1, Ordering::Relaxed);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= TOLD) {
+            *told = Some(Instant::now());
+            let refused: u64 = self.refusals.counts().iter().map(|(_, count)| count).sum();
+            tracing::warn!(
+                event = "OBJSYNC_REFUSED",
+                from = %from.ip(),
+                refused,
+                "a connection to the object sync port is refused: {why}"
+            );
+        }
+    }
+}
+
+/// Accepts until it is dropped.
+pub(crate) async fn accept(listener: TcpListener, door: u64, rules: Arc<Rules>, tell: mpsc::Sender<Told>) {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, from)) => come_in(tcp, from, door, &rules, &tell),
+            Err(error) => {
+                // No file descriptor is left, or the like: time helps.
+                tracing::debug!(%error, "the object sync port accepts nobody");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+//= SYNC-DOOR-01
+fn come_in(tcp: TcpStream, from: SocketAddr, door: u64, rules: &Arc<Rules>, tell: &mpsc::Sender<Told>) {
+    let settings = rules.settings();
+    let ip = from.ip().to_canonical();
+    let callers: Vec<EngineSlot> =
+        settings.at(ip).map(|member| member.slot).filter(|slot| *slot < settings.me).collect();
+    if callers.is_empty() {
+        return rules.refuse(&rules.refusals.address, from, "no member calls from this address");
+    }
+    if !rules.may_try(ip) {
+        return rules.refuse(&rules.refusals.rate, from, "it tries more often than ten times a second");
+    }
+    let Ok(permit) = Arc::clone(&rules.handshakes).try_acquire_owned() else {
+        return rules.refuse(&rules.refusals.busy, from, "too many handshakes are under way");
+    };
+    let (rules, tell) = (Arc::clone(rules), tell.clone());
+    tokio::spawn(async move {
+        let _permit = permit;
+        let _ = tcp.set_nodelay(true);
+        let answered = tokio::time::timeout(HANDSHAKE, settings.identity.answer(tcp, &callers)).await;
+        match answered.unwrap_or_else(|_| Err("its handshake takes too long".to_owned())) {
+            Ok((slot, stream)) => {
+                let _ = tell.send(Told::Came { slot, stream: Box::new(stream), door: Some(door) }).await;
+            }
+            Err(why) => rules.refuse(&rules.refusals.handshake, from, &why),
+        }
+    });
+}

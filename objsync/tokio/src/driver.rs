@@ -1,0 +1,458 @@
+//! The one loop: what has happened goes to the engine, and what it wants is done.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
+use forebay_core::units::Now;
+use forebay_objsync::{Engine, Event, Input, Output, Shards, wire};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::budget::Budget;
+use crate::dial::{Call, Dial};
+use crate::door::{self, Rules};
+use crate::limits::{GATHER, PIECES_MAX, VIEW};
+use crate::link::{Link, Told, Traffic};
+use crate::{PeerStatus, Settings, Status, View};
+
+/// What is driven: tables, clock, and what the engine's own workers have changed.
+pub trait Host: Send + 'static {
+    /// The tables.
+    type Tables: Shards;
+
+    /// The tables.
+    fn tables(&mut self) -> &mut Self::Tables;
+
+    /// The clock.
+    fn now(&self) -> Now;
+
+    /// Microseconds of processor time that this thread has used.
+    fn cpu_us(&self) -> u64;
+
+    /// Takes what workers have changed since the last call; a number: who wants to hear that a peer has it.
+    fn changes(&mut self, taken: &mut Vec<(TableId, KeyBytes, Option<u64>)>);
+
+    /// Asks that the next change wakes the driver ([`Handle::waker`]); `false`: there is one already.
+    fn wake_me(&mut self) -> bool;
+
+    /// The time of the group is this, now.
+    fn group_time(&mut self, time: GroupMillis, now: Now);
+
+    /// A peer has what was given this number.
+    fn acknowledged(&mut self, ticket: u64, by: EngineSlot);
+
+    /// Something that people should know.
+    fn event(&mut self, event: Event);
+}
+
+/// Work to be done between two steps of the engine.
+pub type Work<H> = Box<dyn FnOnce(&mut Engine, &mut H, Now) -> Vec<Output> + Send>;
+
+/// What the driver is told.
+pub enum Command<H> {
+    /// Other settings. What of them cannot be had is answered, and nothing has changed then.
+    Settings(Box<Settings>, oneshot::Sender<Result<(), String>>),
+    /// Work on engine and host.
+    Work(Work<H>),
+    /// End all connections and stop.
+    Stop,
+}
+
+/// Speaks to a driver from elsewhere.
+pub struct Handle<H> {
+    /// What it is told.
+    pub commands: mpsc::Sender<Command<H>>,
+    /// Wakes it: something has changed. It may be called from any thread.
+    pub waker: Arc<dyn Fn() + Send + Sync>,
+    /// What may be looked at.
+    pub view: View,
+}
+
+impl<H> Clone for Handle<H> {
+    fn clone(&self) -> Self {
+        Self { commands: self.commands.clone(), waker: Arc::clone(&self.waker), view: self.view.clone() }
+    }
+}
+
+/// A listening socket.
+struct Door {
+    number: u64,
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A member, as the driver knows it.
+#[derive(Default)]
+struct Peer {
+    link: Option<Link>,
+    dial: Option<Dial>,
+    traffic: Arc<Traffic>,
+    connections: u64,
+    trouble: Option<String>,
+}
+
+/// Sockets, timers and queues around one engine.
+pub struct Driver<H: Host> {
+    settings: Arc<Settings>,
+    engine: Engine,
+    host: H,
+    view: View,
+    rules: Arc<Rules>,
+    doors: Vec<Door>,
+    peers: BTreeMap<u8, Peer>,
+    tell: mpsc::Sender<Told>,
+    told: mpsc::Receiver<Told>,
+    commands: mpsc::Receiver<Command<H>>,
+    wake: Arc<Notify>,
+    /// Numbers of doors and connections that were given.
+    numbers: u64,
+    complete: bool,
+    budget: Budget,
+    shown: Option<Instant>,
+}
+
+impl<H: Host> Driver<H> {
+    /// A driver that listens already. It runs in the runtime in which it was made.
+    ///
+    /// # Errors
+    /// The management address cannot be listened on.
+    pub fn new(settings: Settings, engine: Engine, host: H) -> io::Result<(Self, Handle<H>)> {
+        let (tell, told) = mpsc::channel(PIECES_MAX);
+        let (order, commands) = mpsc::channel(16);
+        let (view, wake) = (View::default(), Arc::new(Notify::new()));
+        let settings = Arc::new(settings);
+        let rules = Arc::new(Rules::new(Arc::clone(&settings), Arc::clone(&view.refusals)));
+        let waker = Arc::clone(&wake);
+        let handle =
+            Handle { commands: order, waker: Arc::new(move || waker.notify_one()), view: view.clone() };
+        let budget = Budget::new(settings.cpu_percent, host.cpu_us());
+        let mut driver = Self {
+            settings: Arc::clone(&settings),
+            engine,
+            host,
+            view,
+            rules,
+            doors: Vec::new(),
+            peers: BTreeMap::new(),
+            tell,
+            told,
+            commands,
+            wake,
+            numbers: 0,
+            complete: false,
+            budget,
+            shown: None,
+        };
+        driver.open(settings.listen)?;
+        Ok((driver, handle))
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self) {
+        self.follow();
+        let mut changed = Vec::new();
+        loop {
+            self.host.changes(&mut changed);
+            let found = !changed.is_empty();
+            for (table, key, ticket) in changed.drain(..) {
+                self.handle(Input::Changed(table, key, ticket));
+            }
+            if self.engine.wake() <= self.host.now() {
+                self.handle(Input::Tick);
+            }
+            self.show();
+            if !found && !self.host.wake_me() {
+                continue;
+            }
+            let throttled = self.budget.pause(self.host.cpu_us(), self.engine.joined());
+            let mut wait = Duration::from_micros(self.engine.wake().since(self.host.now()).0).min(VIEW);
+            if found {
+                wait = wait.min(GATHER);
+            }
+            if let Some(pause) = throttled {
+                wait = wait.min(pause);
+            }
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(Command::Settings(settings, answer)) => {
+                        let changed = self.change(*settings);
+                        let _ = answer.send(changed);
+                    }
+                    Some(Command::Work(work)) => {
+                        let now = self.host.now();
+                        let outputs = work(&mut self.engine, &mut self.host, now);
+                        self.carry_out(outputs);
+                    }
+                    Some(Command::Stop) | None => return,
+                },
+                Some(told) = self.told.recv(), if throttled.is_none() => self.take(told),
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        let now = self.host.now();
+        let outputs = self.engine.handle(input, self.host.tables(), now);
+        self.carry_out(outputs);
+    }
+
+    fn carry_out(&mut self, outputs: Vec<Output>) {
+        let now = self.host.now();
+        self.host.group_time(self.engine.group_time(now), now);
+        let mut full = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Send(slot, bytes) => {
+                    let link = self.peers.get(&slot.get()).and_then(|peer| peer.link.as_ref());
+                    if link.is_some_and(|link| !link.send(bytes)) && !full.contains(&slot) {
+                        full.push(slot);
+                    }
+                }
+                Output::Close(slot, why) => {
+                    self.drop_link(slot, &format!("{why:?}"));
+                }
+                Output::Acknowledged { ticket, by } => self.host.acknowledged(ticket, by),
+                Output::Event(event) => {
+                    if let Event::Joined { complete } = event {
+                        self.complete = complete;
+                        self.shown = None;
+                    }
+                    self.host.event(event);
+                }
+            }
+        }
+        for slot in full {
+            self.lose(slot, "it is so slow that too much waits for it");
+        }
+    }
+
+    /// Ends a connection, and tells the engine.
+    fn lose(&mut self, slot: EngineSlot, why: &str) {
+        if self.drop_link(slot, why) {
+            self.handle(Input::Down(slot));
+        }
+    }
+
+    fn drop_link(&mut self, slot: EngineSlot, why: &str) -> bool {
+        let Some(peer) = self.peers.get_mut(&slot.get()) else { return false };
+        if peer.link.take().is_none() {
+            return false;
+        }
+        peer.trouble = Some(why.to_owned());
+        if let Some(dial) = &peer.dial {
+            dial.over();
+        }
+        tracing::warn!(
+            event = "SE_OBJSYNC_PEER_DOWN",
+            slot = slot.get(),
+            "the connection with a member is lost: {why}"
+        );
+        true
+    }
+
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Came { slot, stream, door } => {
+                if !self.settings.members.iter().any(|member| member.slot == slot) {
+                    return;
+                }
+                let number = self.number();
+                let peer = self.peers.entry(slot.get()).or_default();
+                peer.connections += 1;
+                peer.trouble = None;
+                let traffic = Arc::clone(&peer.traffic);
+                peer.link = Some(Link::start(slot, number, door, *stream, traffic, self.tell.clone()));
+                tracing::info!(event = "SE_OBJSYNC_PEER_UP", slot = slot.get(), "a member is connected");
+                self.handle(Input::Up(slot));
+                self.close_old_doors();
+            }
+            Told::Frames { slot, link, bytes } => {
+                if self.is_current(slot, link) {
+                    self.frames(slot, link, &bytes);
+                }
+            }
+            Told::Gone { slot, link, why } => {
+                if self.is_current(slot, link) {
+                    self.lose(slot, &why);
+                }
+            }
+            Told::Unreached { slot, why } => {
+                let Some(peer) = self.peers.get_mut(&slot.get()) else { return };
+                if peer.link.is_none() && peer.trouble.as_ref() != Some(&why) {
+                    tracing::warn!(
+                        event = "OBJSYNC_UNREACHED",
+                        slot = slot.get(),
+                        "a member cannot be reached: {why}"
+                    );
+                    peer.trouble = Some(why);
+                }
+            }
+        }
+    }
+
+    fn frames(&mut self, slot: EngineSlot, link: u64, bytes: &[u8]) {
+        let mut rest = bytes;
+        // The reader has cut them already, so there are only whole ones.
+        while let Ok(Some((frame, length))) = wire::split(rest) {
+            self.handle(Input::Frame(slot, frame));
+            rest = &rest[length..];
+            if !self.is_current(slot, link) {
+                return;
+            }
+        }
+    }
+
+    fn is_current(&self, slot: EngineSlot, link: u64) -> bool {
+        let current = self.peers.get(&slot.get()).and_then(|peer| peer.link.as_ref());
+        current.is_some_and(|current| current.number == link)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn open(&mut self, address: SocketAddr) -> io::Result<()> {
+        let listener = door::listen(address)?;
+        let address = listener.local_addr()?;
+        let number = self.number();
+        let task = tokio::spawn(door::accept(listener, number, Arc::clone(&self.rules), self.tell.clone()));
+        self.doors.push(Door { number, address, task });
+        Ok(())
+    }
+
+    /// Old addresses are listened on until everybody who calls has come by the new one.
+    //= SYNC-DOOR-03
+    fn close_old_doors(&mut self) {
+        let Some(newest) = self.doors.last().map(|door| door.number).filter(|_| self.doors.len() > 1) else {
+            return;
+        };
+        let moved = |slot: EngineSlot| {
+            let link = self.peers.get(&slot.get()).and_then(|peer| peer.link.as_ref());
+            link.is_some_and(|link| link.door == Some(newest))
+        };
+        let callers = self.settings.members.iter().map(|member| member.slot);
+        if callers.filter(|slot| *slot < self.settings.me).all(moved) {
+            self.doors.retain(|door| door.number == newest);
+            tracing::info!(
+                event = "OBJSYNC_MOVED",
+                "every member has come by the new address; the old one is closed"
+            );
+        }
+    }
+
+    fn change(&mut self, settings: Settings) -> Result<(), String> {
+        if self.doors.last().is_none_or(|door| door.address != settings.listen) {
+            let listen = settings.listen;
+            match self.doors.iter().position(|door| door.address == listen) {
+                // It was left a moment ago, and is taken up again.
+                Some(place) => {
+                    let door = self.doors.remove(place);
+                    self.doors.push(door);
+                }
+                None => self.open(listen).map_err(|error| cannot_listen(listen, &error))?,
+            }
+        }
+        let mask = settings.mask();
+        let gone: Vec<EngineSlot> = self
+            .settings
+            .members
+            .iter()
+            .map(|member| member.slot)
+            .filter(|slot| mask & 1 << slot.get() == 0)
+            .collect();
+        self.settings = Arc::new(settings);
+        self.rules.replace(Arc::clone(&self.settings));
+        self.budget.set(self.settings.cpu_percent);
+        for slot in gone {
+            self.lose(slot, "it is no member any more");
+            self.peers.remove(&slot.get());
+        }
+        self.handle(Input::Members(mask));
+        self.follow();
+        self.close_old_doors();
+        Ok(())
+    }
+
+    /// Calls those that are to be called, and as they are to be called now.
+    fn follow(&mut self) {
+        for member in &self.settings.members {
+            let peer = self.peers.entry(member.slot.get()).or_default();
+            if member.slot < self.settings.me {
+                peer.dial = None;
+                continue;
+            }
+            let call = Call {
+                to: member.slot,
+                at: member.address,
+                from: self.settings.listen,
+                identity: Arc::clone(&self.settings.identity),
+            };
+            match &peer.dial {
+                Some(dial) => dial.change(call),
+                None => peer.dial = Some(Dial::start(call, self.tell.clone())),
+            }
+        }
+    }
+
+    fn show(&mut self) {
+        if self.shown.is_some_and(|at| at.elapsed() < VIEW) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let peer = |member: &crate::Member| {
+            let known = self.peers.get(&member.slot.get());
+            let traffic = known.map(|peer| &peer.traffic);
+            let read = |of: fn(&Traffic) -> u64| traffic.map_or(0, |traffic| of(traffic));
+            PeerStatus {
+                slot: member.slot,
+                address: member.address,
+                figures: self.engine.peer(member.slot),
+                bytes: (
+                    read(|traffic| traffic.came.load(Ordering::Relaxed)),
+                    read(|traffic| traffic.went.load(Ordering::Relaxed)),
+                ),
+                connections: known.map_or(0, |peer| peer.connections),
+                trouble: known.and_then(|peer| peer.trouble.clone()),
+            }
+        };
+        let mut peers: Vec<PeerStatus> = self.settings.members.iter().map(peer).collect();
+        peers.sort_by_key(|peer| peer.slot);
+        self.view.set(Status {
+            joined: self.engine.joined(),
+            complete: self.complete,
+            group_ms: self.engine.group_time(self.host.now()).0,
+            figures: self.engine.figures(),
+            peers,
+            busy_us: self.budget.used_us(),
+            throttled_ms: self.budget.paused_ms(),
+            listening: self.doors.iter().map(|door| door.address).collect(),
+        });
+    }
+}
+
+/// Why an address cannot be listened on, with the remedy.
+pub fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there; stop it or change objsync.port",
+        io::ErrorKind::AddrNotAvailable => {
+            "the address is not one of this machine; correct objsync.address or add it to an interface"
+        }
+        _ => "correct objsync.address and objsync.port",
+    };
+    format!("objsync: cannot listen on {address}: {error}; {remedy}")
+}

@@ -1,0 +1,160 @@
+//! Who an engine is: its certificate, which names its slot and its group, and the authority that the group trusts.
+//!
+//! The one place that names the TLS library.
+
+use std::fmt;
+use std::sync::Arc;
+
+use forebay_core::table::EngineSlot;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+/// Why an identity cannot be used, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// Which part: `ca`, `certificate`, `key`.
+    pub part: &'static str,
+    /// Why, and what to do.
+    pub why: String,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.part, self.why)
+    }
+}
+
+impl std::error::Error for Unfit {}
+
+/// The DNS name in the certificate of a member: `slot-3.web.objsync.forebay` for slot 3 of the group `web`.
+pub fn name_of(slot: EngineSlot, group: &str) -> String {
+    format!("slot-{}.{group}.objsync.forebay", slot.get())
+}
+
+/// A connection whose other end is known.
+pub(crate) type Secured = TlsStream<TcpStream>;
+
+/// A certificate with its key, and the authority of the group.
+#[derive(Clone)]
+pub struct Identity {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+    group: String,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "identity in group {}", self.group)
+    }
+}
+
+impl Identity {
+    /// The identity of `me` in `group`, from files in PEM form: the authority's certificate (or several), the engine's own
+    /// with those between, and its key.
+    ///
+    /// # Errors
+    /// [`Unfit`]: a file is no PEM, the key is not the certificate's, the certificate names another slot or group.
+    //= SYNC-TLS-01
+    pub fn read(
+        me: EngineSlot,
+        group: &str,
+        ca: &[u8],
+        certificate: &[u8],
+        key: &[u8],
+    ) -> Result<Self, Unfit> {
+        let unfit = |part, why: String| Unfit { part, why };
+        let mut roots = RootCertStore::empty();
+        for part in CertificateDer::pem_slice_iter(ca) {
+            let part = part.map_err(|error| unfit("ca", format!("it is no PEM: {error:?}")))?;
+            roots
+                .add(part)
+                .map_err(|error| unfit("ca", format!("it is no authority's certificate: {error}")))?;
+        }
+        if roots.is_empty() {
+            return Err(unfit(
+                "ca",
+                "it holds no certificate; name the file of the group's authority".to_owned(),
+            ));
+        }
+        let chain: Result<Vec<CertificateDer<'static>>, _> =
+            CertificateDer::pem_slice_iter(certificate).collect();
+        let chain = chain.map_err(|error| unfit("certificate", format!("it is no PEM: {error:?}")))?;
+        let Some(own) = chain.first() else {
+            return Err(unfit("certificate", "it holds no certificate".to_owned()));
+        };
+        if !is_named(own, me, group) {
+            let name = name_of(me, group);
+            let why = format!(
+                "it does not name {name}; make one for this slot and group, or correct slot and group"
+            );
+            return Err(unfit("certificate", why));
+        }
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| unfit("key", "it holds no private key without a password".to_owned()))?;
+        let provider = Arc::new(default_provider());
+        let roots = Arc::new(roots);
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .build()
+            .map_err(|error| unfit("ca", error.to_string()))?;
+        let only = &[&rustls::version::TLS13];
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(only)
+            .map_err(|error| unfit("certificate", error.to_string()))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(|error| unfit("key", format!("it is not the certificate's: {error}")))?;
+        // Each connection is judged by certificates as they are now: nothing is resumed.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(only)
+            .map_err(|error| unfit("certificate", error.to_string()))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| unfit("key", format!("it is not the certificate's: {error}")))?;
+        client.resumption = rustls::client::Resumption::disabled();
+        Ok(Self { server: Arc::new(server), client: Arc::new(client), group: group.to_owned() })
+    }
+
+    /// The handshake of who is called; `one_of`: the members that may call from there. Gives which of them it is.
+    ///
+    /// # Errors
+    /// Why it is nobody, in words.
+    //= SYNC-TLS-01
+    pub(crate) async fn answer(
+        &self,
+        tcp: TcpStream,
+        one_of: &[EngineSlot],
+    ) -> Result<(EngineSlot, Secured), String> {
+        let stream =
+            TlsAcceptor::from(Arc::clone(&self.server)).accept(tcp).await.map_err(|e| e.to_string())?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let shown = shown.ok_or("it showed no certificate")?;
+        let is = one_of.iter().find(|slot| is_named(shown, **slot, &self.group));
+        let is = *is.ok_or("its certificate names no member that calls from this address")?;
+        Ok((is, TlsStream::Server(stream)))
+    }
+
+    /// The handshake of who calls.
+    ///
+    /// # Errors
+    /// Why it is not the one that was called, in words.
+    //= SYNC-TLS-01
+    pub(crate) async fn call(&self, tcp: TcpStream, who: EngineSlot) -> Result<Secured, String> {
+        let name = ServerName::try_from(name_of(who, &self.group)).map_err(|error| error.to_string())?;
+        let called = TlsConnector::from(Arc::clone(&self.client)).connect(name, tcp).await;
+        called.map(TlsStream::Client).map_err(|error| error.to_string())
+    }
+}
+
+/// Whether a certificate, whose chain was checked, names a slot of a group.
+fn is_named(certificate: &CertificateDer<'_>, slot: EngineSlot, group: &str) -> bool {
+    let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return false };
+    let Ok(name) = ServerName::try_from(name_of(slot, group)) else { return false };
+    certificate.verify_is_valid_for_subject_name(&name).is_ok()
+}

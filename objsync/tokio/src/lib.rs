@@ -1,0 +1,22 @@
+//! Object sync over TCP and TLS: what `forebay_objsync` has none of, namely sockets, certificates, timers and queues.
+//!
+//! A [`Driver`] is one future that a host runs on a thread of its own. It listens on the management address, calls the
+//! members with a higher slot, and is called by those with a lower one; lets in nobody but members, each known by its
+//! address and its certificate; gives frames to the engine and sends what the engine says. What it drives is the host's:
+//! [`Host`] has the tables, the clock, and what workers have changed.
+#![forbid(unsafe_code)]
+
+mod budget;
+mod dial;
+mod door;
+mod driver;
+mod identity;
+mod limits;
+mod link;
+mod settings;
+mod status;
+
+pub use driver::{Command, Driver, Handle, Host, Work, cannot_listen};
+pub use identity::{Identity, Unfit, name_of};
+pub use settings::{Member, Settings, open_ports};
+pub use status::{PeerStatus, Refusals, Status, View};

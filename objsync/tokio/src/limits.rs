@@ -1,0 +1,40 @@
+//! Every bound of the driver, with its reason.
+
+use std::time::Duration;
+
+/// How long connecting and the handshake may take: a member in the same site needs milliseconds.
+pub const HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// Handshakes under way that others began; what comes beyond is dropped. A group has at most 64 members.
+pub const HANDSHAKES_MAX: usize = 64;
+
+/// Connections that one address may begin in a second: each costs two signatures.
+pub const TRIES_PER_SECOND: u32 = 10;
+
+/// Wait before a member is called again: the first time, and at most. Half of it is random, so that members that start
+/// together do not call together.
+pub const REDIAL_MS: u64 = 200;
+/// See [`REDIAL_MS`].
+pub const REDIAL_MAX_MS: u64 = 1_000;
+
+/// Bytes that are read at once.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Pieces of what members sent that wait for the engine, of all members together; then nobody is read from.
+pub const PIECES_MAX: usize = 32;
+
+/// Bytes that wait to be sent to one member. The engine stops far below for changes; the rest is what it states of a
+/// range, at most a 64th of the table. Beyond, the connection is ended and the tables are compared anew.
+pub const QUEUE_BYTES_MAX: usize = 256 << 20;
+
+/// How often what is known of members is made known.
+pub const VIEW: Duration = Duration::from_millis(100);
+
+/// How often the log names strangers, with their number.
+pub const TOLD: Duration = Duration::from_secs(10);
+
+/// Wait before changes of workers are looked for again after some were found: they travel together.
+pub const GATHER: Duration = Duration::from_millis(1);
+
+/// The moment that saved-up working time covers: a burst that is no breach of the limit.
+pub const BURST: Duration = Duration::from_millis(100);

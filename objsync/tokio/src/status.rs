@@ -1,0 +1,91 @@
+//! What is known of the group, for those who show it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use forebay_core::table::EngineSlot;
+use forebay_objsync::{Figures, PeerFigures};
+
+/// What the driver knows of one member.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Its place.
+    pub slot: EngineSlot,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What the engine knows of it; `None`: it has never been heard of.
+    pub figures: Option<PeerFigures>,
+    /// Bytes that came from it and that were sent to it, since the start.
+    pub bytes: (u64, u64),
+    /// Connections with it that stood, since the start.
+    pub connections: u64,
+    /// Why there is none, if there is none.
+    pub trouble: Option<String>,
+}
+
+/// What is known of the group.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The engine may serve.
+    pub joined: bool,
+    /// When it did, all members had been compared with.
+    pub complete: bool,
+    /// The group's time, in milliseconds since 1970.
+    pub group_ms: u64,
+    /// What the engine has counted.
+    pub figures: Figures,
+    /// The other members, by slot.
+    pub peers: Vec<PeerStatus>,
+    /// Microseconds of work for the group.
+    pub busy_us: u64,
+    /// Milliseconds for which members were not read from, because the work took more than its share.
+    pub throttled_ms: u64,
+    /// Addresses that are listened on; two while members move to another one.
+    pub listening: Vec<SocketAddr>,
+}
+
+/// Connections that were refused.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// The address is no member's.
+    pub address: AtomicU64,
+    /// Too many tries of one address in a second.
+    pub rate: AtomicU64,
+    /// Too many handshakes under way.
+    pub busy: AtomicU64,
+    /// The handshake failed: no certificate, one of another authority or group, an expired one, or silence.
+    pub handshake: AtomicU64,
+}
+
+impl Refusals {
+    /// Each reason with its count.
+    pub fn counts(&self) -> [(&'static str, u64); 4] {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [
+            ("address", read(&self.address)),
+            ("rate", read(&self.rate)),
+            ("busy", read(&self.busy)),
+            ("handshake", read(&self.handshake)),
+        ]
+    }
+}
+
+/// What others may look at while the driver runs.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    status: Arc<Mutex<Status>>,
+    /// Connections that were refused.
+    pub refusals: Arc<Refusals>,
+}
+
+impl View {
+    /// As it was at most 100 ms ago.
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, status: Status) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+}
