@@ -5,7 +5,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use forebay_core::table::EngineSlot;
 use forebay_objsync_tokio::{Identity, Member, Settings};
-use forebay_snapshot::{Objsync, Secret};
+use forebay_snapshot::{Objsync, member_name};
+use zeroize::Zeroizing;
 
 use crate::tls;
 
@@ -26,13 +27,15 @@ pub fn secrets(objsync: &Objsync) -> Result<Secrets, String> {
     let file = objsync.secret_file.as_deref().unwrap_or_default();
     let said = |why: String| format!("objsync.secret_file: {file}: {why}");
     let bytes = tls::read_private(file).map_err(said)?;
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    let secret = Secret::<32>::parse(text)
-        .map_err(|why| said(format!("{why}; make one with: head -c 32 /dev/urandom | base64")))?;
+    let secret = bytes.trim_ascii();
+    if secret.len() != 64 || !secret.iter().all(u8::is_ascii_hexdigit) {
+        return Err(said(
+            "it is no line of 64 hexadecimal digits; forebay-se pki issue makes one".to_owned(),
+        ));
+    }
     let made = |what: &[u8]| {
-        let mut all = [secret.expose().as_slice(), what].concat();
+        let all = Zeroizing::new([secret, what].concat());
         let hash = digest(&SHA256, &all);
-        all.fill(0);
         let mut made = [0; 16];
         made.copy_from_slice(&hash.as_ref()[..16]);
         made
@@ -65,9 +68,10 @@ pub fn settings(objsync: &Objsync) -> Result<Option<Settings>, Vec<String>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let identity = Identity::read(me, &objsync.group, &ca, &certificate, &key)
+    let identity = Identity::read(&member_name(&objsync.group, objsync.slot), &ca, &certificate, &key)
         .map_err(|unfit| vec![format!("objsync.{}_file: {}", unfit.part, unfit.why)])?;
-    let members = objsync.others().map(|(n, address)| Member { slot: slot(n), address }).collect();
+    let member = |(n, address)| Member { slot: slot(n), name: member_name(&objsync.group, n), address };
+    let members = objsync.others().map(member).collect();
     Ok(Some(Settings {
         me,
         group: objsync.group.clone(),

@@ -26,18 +26,18 @@ section! {
         /// Where the engine runs.
         cloud: Cloud = Cloud::None;
         /// The group of engines whose tables are the same; it stands in their certificates: small letters, digits and `-`.
-        group: String = "default".to_owned(), is rules::label;
+        group: String = "default".to_owned(), is rules::group;
         /// The engine's place in the group, another one for each engine; it stands in its certificate.
         slot: u8 = 0, in 0..=63;
         /// The engines of the group; the list may be the same on all of them.
         members: Vec<ObjsyncMember> = Vec::new();
         /// The certificate of the group's authority, a file in PEM form; a relative path counts from the configuration's folder.
         ca_file: Option<String> = None, is rules::path_if_given;
-        /// The engine's certificate, which names `slot-SLOT.GROUP.objsync.forebay`, a file in PEM form.
+        /// The engine's certificate, which names `se-SLOT.GROUP.forebay.internal` (`forebay-se pki` makes it), a file in PEM form.
         certificate_file: Option<String> = None, is rules::path_if_given;
         /// The certificate's key, a file in PEM form that the engine's user may read and nobody else's may.
         key_file: Option<String> = None, is rules::path_if_given;
-        /// What the group alone knows, from which sums and table keys are made: a file of 32 bytes in base64, the same on all engines, for nobody else to read.
+        /// What the group alone knows, from which sums and table keys are made: a file with a line of 64 hexadecimal digits, the same on all engines, that nobody else may read (`forebay-se pki` makes it).
         secret_file: Option<String> = None, is rules::path_if_given;
         /// The share of one core (percent) that work for the other members may take.
         cpu_limit_percentage: u8 = 30, in 15..=80;

@@ -189,21 +189,9 @@ pub(crate) fn path_if_given(text: &Option<String>) -> Kept {
     text.as_deref().map_or(Ok(()), path)
 }
 
-/// A part of a host name: it stands in certificates.
-pub(crate) fn label(text: &str) -> Kept {
-    let odd = |b: u8| !(b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if text.is_empty()
-        || text.len() > 63
-        || text.bytes().any(odd)
-        || text.starts_with('-')
-        || text.ends_with('-')
-    {
-        return broken(
-            "this cannot be a part of a host name, as which it stands in certificates",
-            "use 1 to 63 small letters, digits or '-', with none of the latter at an end",
-        );
-    }
-    Ok(())
+/// A group of engines that share their tables.
+pub(crate) fn group(text: &str) -> Kept {
+    crate::group_problem(text).map_or(Ok(()), |why| broken(why, "use a name such as \"shop-1\""))
 }
 
 /// An optional name of a host, without a port.

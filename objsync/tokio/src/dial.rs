@@ -18,6 +18,7 @@ use crate::link::Told;
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub to: EngineSlot,
+    pub name: String,
     pub at: SocketAddr,
     pub from: SocketAddr,
     pub identity: Arc<Identity>,
@@ -108,7 +109,7 @@ async fn once(call: &Call) -> Result<Secured, String> {
         .map_err(|error| format!("the management address {} cannot be used: {error}", call.from.ip()))?;
     let stream = socket.connect(call.at).await.map_err(|error| format!("{}: {error}", call.at))?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    call.identity.call(stream, call.to).await
+    call.identity.call(stream, &call.name).await
 }
 
 /// A number below `limit`, another one each time; nothing depends on who could guess it.

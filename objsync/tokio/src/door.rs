@@ -111,8 +111,11 @@ pub(crate) async fn accept(listener: TcpListener, door: u64, rules: Arc<Rules>, 
 fn come_in(tcp: TcpStream, from: SocketAddr, door: u64, rules: &Arc<Rules>, tell: &mpsc::Sender<Told>) {
     let settings = rules.settings();
     let ip = from.ip().to_canonical();
-    let callers: Vec<EngineSlot> =
-        settings.at(ip).map(|member| member.slot).filter(|slot| *slot < settings.me).collect();
+    let callers: Vec<(EngineSlot, String)> = settings
+        .at(ip)
+        .filter(|member| member.slot < settings.me)
+        .map(|member| (member.slot, member.name.clone()))
+        .collect();
     if callers.is_empty() {
         return rules.refuse(&rules.refusals.address, from, "no member calls from this address");
     }

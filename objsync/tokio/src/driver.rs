@@ -398,6 +398,7 @@ impl<H: Host> Driver<H> {
             }
             let call = Call {
                 to: member.slot,
+                name: member.name.clone(),
                 at: member.address,
                 from: self.settings.listen,
                 identity: Arc::clone(&self.settings.identity),

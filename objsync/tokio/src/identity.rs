@@ -1,4 +1,4 @@
-//! Who an engine is: its certificate, which names its slot and its group, and the authority that the group trusts.
+//! Who an engine is: its certificate, which holds its name, and the authority that the group trusts.
 //!
 //! The one place that names the TLS library.
 
@@ -31,11 +31,6 @@ impl fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
-/// The DNS name in the certificate of a member: `slot-3.web.objsync.forebay` for slot 3 of the group `web`.
-pub fn name_of(slot: EngineSlot, group: &str) -> String {
-    format!("slot-{}.{group}.objsync.forebay", slot.get())
-}
-
 /// A connection whose other end is known.
 pub(crate) type Secured = TlsStream<TcpStream>;
 
@@ -44,29 +39,23 @@ pub(crate) type Secured = TlsStream<TcpStream>;
 pub struct Identity {
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
-    group: String,
+    name: String,
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "identity in group {}", self.group)
+        write!(f, "identity of {}", self.name)
     }
 }
 
 impl Identity {
-    /// The identity of `me` in `group`, from files in PEM form: the authority's certificate (or several), the engine's own
+    /// The identity of the engine whose certificate holds the DNS name `name`, from files in PEM form: the authority's certificate (or several), the engine's own
     /// with those between, and its key.
     ///
     /// # Errors
-    /// [`Unfit`]: a file is no PEM, the key is not the certificate's, the certificate names another slot or group.
+    /// [`Unfit`]: a file is no PEM, the key is not the certificate's, the certificate names somebody else.
     //= SYNC-TLS-01
-    pub fn read(
-        me: EngineSlot,
-        group: &str,
-        ca: &[u8],
-        certificate: &[u8],
-        key: &[u8],
-    ) -> Result<Self, Unfit> {
+    pub fn read(name: &str, ca: &[u8], certificate: &[u8], key: &[u8]) -> Result<Self, Unfit> {
         let unfit = |part, why: String| Unfit { part, why };
         let mut roots = RootCertStore::empty();
         for part in CertificateDer::pem_slice_iter(ca) {
@@ -87,8 +76,7 @@ impl Identity {
         let Some(own) = chain.first() else {
             return Err(unfit("certificate", "it holds no certificate".to_owned()));
         };
-        if !is_named(own, me, group) {
-            let name = name_of(me, group);
+        if !is_named(own, name) {
             let why = format!(
                 "it does not name {name}; make one for this slot and group, or correct slot and group"
             );
@@ -118,10 +106,11 @@ impl Identity {
             .with_client_auth_cert(chain, key)
             .map_err(|error| unfit("key", format!("it is not the certificate's: {error}")))?;
         client.resumption = rustls::client::Resumption::disabled();
-        Ok(Self { server: Arc::new(server), client: Arc::new(client), group: group.to_owned() })
+        Ok(Self { server: Arc::new(server), client: Arc::new(client), name: name.to_owned() })
     }
 
-    /// The handshake of who is called; `one_of`: the members that may call from there. Gives which of them it is.
+    /// The handshake of who is called; `one_of`: the members that may call from there, with their names. Gives which of them
+    /// it is.
     ///
     /// # Errors
     /// Why it is nobody, in words.
@@ -129,15 +118,15 @@ impl Identity {
     pub(crate) async fn answer(
         &self,
         tcp: TcpStream,
-        one_of: &[EngineSlot],
+        one_of: &[(EngineSlot, String)],
     ) -> Result<(EngineSlot, Secured), String> {
         let stream =
             TlsAcceptor::from(Arc::clone(&self.server)).accept(tcp).await.map_err(|e| e.to_string())?;
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let shown = shown.ok_or("it showed no certificate")?;
-        let is = one_of.iter().find(|slot| is_named(shown, **slot, &self.group));
-        let is = *is.ok_or("its certificate names no member that calls from this address")?;
-        Ok((is, TlsStream::Server(stream)))
+        let is = one_of.iter().find(|(_, name)| is_named(shown, name));
+        let (is, _) = is.ok_or("its certificate names no member that calls from this address")?;
+        Ok((*is, TlsStream::Server(stream)))
     }
 
     /// The handshake of who calls.
@@ -145,16 +134,16 @@ impl Identity {
     /// # Errors
     /// Why it is not the one that was called, in words.
     //= SYNC-TLS-01
-    pub(crate) async fn call(&self, tcp: TcpStream, who: EngineSlot) -> Result<Secured, String> {
-        let name = ServerName::try_from(name_of(who, &self.group)).map_err(|error| error.to_string())?;
+    pub(crate) async fn call(&self, tcp: TcpStream, name: &str) -> Result<Secured, String> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
         let called = TlsConnector::from(Arc::clone(&self.client)).connect(name, tcp).await;
         called.map(TlsStream::Client).map_err(|error| error.to_string())
     }
 }
 
-/// Whether a certificate, whose chain was checked, names a slot of a group.
-fn is_named(certificate: &CertificateDer<'_>, slot: EngineSlot, group: &str) -> bool {
+/// Whether a certificate, whose chain was checked, holds a name.
+fn is_named(certificate: &CertificateDer<'_>, name: &str) -> bool {
     let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return false };
-    let Ok(name) = ServerName::try_from(name_of(slot, group)) else { return false };
+    let Ok(name) = ServerName::try_from(name) else { return false };
     certificate.verify_is_valid_for_subject_name(&name).is_ok()
 }

@@ -17,6 +17,6 @@ mod settings;
 mod status;
 
 pub use driver::{Command, Driver, Handle, Host, Work, cannot_listen};
-pub use identity::{Identity, Unfit, name_of};
+pub use identity::{Identity, Unfit};
 pub use settings::{Member, Settings, open_ports};
 pub use status::{PeerStatus, Refusals, Status, View};

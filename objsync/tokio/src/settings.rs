@@ -8,10 +8,12 @@ use forebay_core::table::EngineSlot;
 use crate::Identity;
 
 /// Another engine of the group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its place.
     pub slot: EngineSlot,
+    /// The DNS name that its certificate holds.
+    pub name: String,
     /// Where it listens, and from which address it calls.
     pub address: SocketAddr,
 }
