@@ -140,6 +140,7 @@ fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
     problems.extend(paths::no_suites(config, text, &snapshot));
     problems.extend(paths::no_authorities(config, text, &snapshot));
     problems.extend(paths::no_pki(config, text, &snapshot));
+    problems.extend(paths::no_members(config, text, &snapshot));
     if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
 }
 

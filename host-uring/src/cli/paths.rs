@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use forebay_host_uring::sync;
 use forebay_host_uring::tls::{self, ClientFiles, ClientProfile};
 use forebay_snapshot::{Certificate, HealthMonitor, PkiProfile, Pool, Problem, Snapshot, VirtualService};
 
@@ -163,6 +164,24 @@ pub fn no_pki(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
         tls::examine_pki(&found).into_iter().map(said).collect::<Vec<_>>()
     };
     snapshot.pki_profile.iter().enumerate().flat_map(of).collect()
+}
+
+/// Files of object sync that cannot be used: the engine would not start with them.
+//= SYNC-FILES-01
+pub fn no_members(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+    let mut settled = snapshot.clone();
+    settle(config, &mut settled);
+    let said = |why: String| {
+        let (path, why) = why.split_once(": ").unwrap_or(("objsync", &why));
+        let (reason, fix) = parted(why.to_owned());
+        Problem {
+            line: line_with(text, path.trim_start_matches("objsync.")),
+            path: path.to_owned(),
+            reason,
+            fix,
+        }
+    };
+    sync::settings(&settled.objsync).err().into_iter().flatten().map(said).collect()
 }
 
 /// A reason and its remedy.

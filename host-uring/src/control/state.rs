@@ -259,6 +259,7 @@ impl State {
             names: self.names.view(),
             reload: self.reloads.view(self.running().number, &self.workers),
             takeover: self.takeovers.view(),
+            objsync: self.sync().map(|sync| sync.metrics(self.has_joined())),
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod histogram;
 mod names;
+mod objsync;
 pub mod page;
 mod per_worker;
 mod process;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use histogram::{BOUNDS_US, Histogram, HistogramSum};
 pub use names::NamesView;
+pub use objsync::{MemberView, ObjsyncView};
 pub use per_worker::PerWorker;
 pub use process::Process;
 pub use takeover::TakeoverView;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use forebay_snapshot::Protocol;
 
 use super::names::NamesView;
+use super::objsync::ObjsyncView;
 use super::process::Process;
 use super::takeover::TakeoverView;
 use super::text::{Kind, Page};
@@ -43,6 +44,8 @@ pub struct View<'a> {
     pub reload: ReloadView,
     /// Processes that took over from each other.
     pub takeover: TakeoverView,
+    /// The group, if the tables are shared.
+    pub objsync: Option<ObjsyncView>,
 }
 
 /// What the supervisor knows of a worker.
@@ -137,6 +140,7 @@ fn process(page: &mut Page, view: &View<'_>) {
     }
     reload(page, &view.reload);
     super::takeover::write(page, &view.takeover);
+    super::objsync::write(page, view.objsync.as_ref());
     let unplaced = view.tree.pools.iter().flat_map(|pool| &pool.unplaced);
     super::names::write(page, &view.names, unplaced.filter(|one| one.address.is_some()).count());
     let table = view.table;

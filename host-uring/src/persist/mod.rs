@@ -11,6 +11,7 @@ pub mod moving;
 mod opened;
 mod shared;
 pub mod store;
+mod wanted;
 
 pub use cookie::{Binding, Sealer};
 pub use found::{Remembered, bound_to};

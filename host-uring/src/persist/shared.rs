@@ -120,3 +120,119 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use forebay_core::persist::ClientKey;
+    use forebay_core::table::{EngineSlot, Key};
+
+    use super::*;
+    use crate::config::{PoolIndex, ServiceIndex, Tree};
+    use crate::persist::Place;
+    use crate::rt::clock;
+
+    const TEXT: &str = "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:80\"]\npool = \"web\"\n\
+                        [[pool]]\nname = \"web\"\npersistence = \"ip\"\nserver = [{ address = \"127.0.0.1:81\" }]\n\
+                        [[persistence]]\nname = \"ip\"\ntype = \"client_ip\"\n";
+
+    struct Bench {
+        store: Store,
+        server: forebay_core::id::ServerId,
+        woken: Arc<AtomicU32>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let tree = Arc::new(Tree::build(forebay_snapshot::check(TEXT).expect("it is valid")));
+            let place = Place { me: EngineSlot::new(3).expect("below 64"), is_shared: true };
+            let store = Store::build_as(&tree, 1 << 20, [7; 16], place, clock::now()).expect("a table");
+            let woken: Arc<AtomicU32> = Arc::default();
+            let count = Arc::clone(&woken);
+            store.share_changes(Arc::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            }));
+            Self { store, server: tree.pools[0].servers[0].id, woken }
+        }
+
+        fn key(&self, n: u64) -> Key {
+            let table = self.store.table(ServiceIndex(0), PoolIndex(0)).expect("the pool has one");
+            let mut bytes = [0; 16];
+            bytes[8..].copy_from_slice(&n.to_be_bytes());
+            self.store.key(table, self.store.table_key(ClientKey::Plain(bytes)))
+        }
+
+        fn taken(&self, now: Now) -> Vec<u64> {
+            let mut taken = Vec::new();
+            self.store.take_changes(now, &mut taken);
+            let number = |(_, KeyBytes(key), _): &(TableId, KeyBytes, Option<u64>)| {
+                key[8..].iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
+            };
+            let mut numbers: Vec<u64> = taken.iter().map(number).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers
+        }
+    }
+
+    //= test SYNC-FEED-01
+    #[test]
+    fn what_changes_is_told_once_and_who_sleeps_is_woken_once() {
+        let bench = Bench::new();
+        let (now, store) = (clock::now(), &bench.store);
+        assert!(store.wake_at_change(), "nothing has changed");
+        for n in 0..100 {
+            store.put(&bench.key(n), bench.server, false, now);
+        }
+        assert_eq!(bench.woken.load(Ordering::Relaxed), 1);
+        assert!(!store.wake_at_change(), "there is something to be taken");
+        assert_eq!(bench.taken(now), (0..100).collect::<Vec<u64>>());
+        assert!(bench.taken(now).is_empty(), "once");
+        assert!(store.open(&bench.key(5), now) && store.open(&bench.key(5), now));
+        assert_eq!(bench.taken(now), [5], "the first connection");
+        store.close(&bench.key(5), now);
+        assert!(bench.taken(now).is_empty(), "another one is open");
+        store.close(&bench.key(5), now);
+        store.remove(&bench.key(6), now);
+        assert_eq!(bench.taken(now), [5, 6], "the end of the last one, and a removal");
+    }
+
+    //= test SYNC-FEED-01
+    #[test]
+    fn more_changes_than_there_is_room_for_are_all_told() {
+        let bench = Bench::new();
+        let (now, store) = (clock::now(), &bench.store);
+        let clients = u64::from(store.partitions()) * 200;
+        let kept: Vec<u64> =
+            (0..clients).filter(|n| store.put(&bench.key(*n), bench.server, false, now).is_some()).collect();
+        let taken = bench.taken(now);
+        let missing = kept.iter().filter(|n| store.get(&bench.key(**n), now).is_some() && !taken.contains(n));
+        assert_eq!(missing.count(), 0, "every entry that is there is told");
+        assert!(taken.len() > 128 * store.partitions() as usize / 2, "and there were many");
+    }
+
+    //= test SYNC-AGE-02
+    #[test]
+    fn a_client_that_is_always_there_is_told_of_once_in_a_span() {
+        let bench = Bench::new();
+        let begin = clock::now();
+        bench.store.put(&bench.key(1), bench.server, false, begin);
+        bench.taken(begin);
+        let second = |n: u64| Now(begin.0 + n * 500_000);
+        let told: Vec<u64> = (1..=160)
+            .filter(|n| {
+                bench.store.touch(&bench.key(1), second(*n));
+                !bench.taken(second(*n)).is_empty()
+            })
+            .collect();
+        assert_eq!(told.len(), 10, "80 s are ten spans: {told:?}");
+        assert!(told.windows(2).all(|pair| pair[1] - pair[0] == 16), "evenly: {told:?}");
+        // Who comes seldom is told of each time.
+        for n in 1..5 {
+            let now = second(160 + n * 20);
+            bench.store.touch(&bench.key(1), now);
+            assert_eq!(bench.taken(now), [1]);
+        }
+    }
+}

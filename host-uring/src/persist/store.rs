@@ -10,18 +10,18 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use forebay_core::hash;
 use forebay_core::id::ServerId;
-use forebay_core::persist::{ClientKey, Kind, TableKey};
+use forebay_core::persist::{ClientKey, TableKey};
 use forebay_core::table::{
-    Catalog, EngineSlot, EntryView, Geometry, Key, KeyBytes, Lifetime, Pages, Partition, ServerSlot, TableId,
-    TableMemory, TableSettings, Write,
+    Catalog, EngineSlot, EntryView, Geometry, Key, KeyBytes, Pages, Partition, ServerSlot, TableId,
+    TableMemory, Write,
 };
 use forebay_core::units::Now;
 
 use super::Sealer;
 use super::feed::{Changed, Feed};
 use super::journal::{Change, Journal};
+use super::wanted::{Wanted, define, wanted};
 use crate::config::{PoolIndex, ServiceIndex, Tree};
 
 /// Milliseconds of a span in which one use of an entry is told to other engines: far below the shortest time-out (1 min),
@@ -33,7 +33,7 @@ const SWEEP_SLICE_BUCKETS: u32 = 1024;
 
 /// Why the persistence table cannot be set up.
 #[derive(Debug)]
-pub struct StoreProblem(String);
+pub struct StoreProblem(pub(super) String);
 
 impl fmt::Display for StoreProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,16 +111,6 @@ pub(super) struct Kept {
     pool: PoolIndex,
     pub(super) id: TableId,
     pub(super) wanted: Wanted,
-}
-
-/// What a service's pool wants of its table.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wanted {
-    /// The same on every engine and after a restart.
-    pub(super) name: u64,
-    /// The kind of its keys.
-    pub(super) kind: &'static str,
-    life: Lifetime,
 }
 
 impl Store {
@@ -514,44 +504,6 @@ impl Store {
         let mut shelf = self.shelves.partitions.get(at)?.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(work(&mut shelf.changed))
     }
-}
-
-/// The tables that a configuration needs.
-fn wanted(tree: &Tree) -> Vec<(ServiceIndex, PoolIndex, Wanted)> {
-    let services = (0..tree.services.len()).map(ServiceIndex);
-    services
-        .flat_map(|service| {
-            let pools = tree.pools_of(tree.service(service)).iter();
-            pools.filter_map(move |pool| Some((service, *pool, Wanted::by(tree, service, *pool)?)))
-        })
-        .collect()
-}
-
-fn define(catalog: &mut Catalog, wanted: Wanted, synced: bool) -> Result<TableId, StoreProblem> {
-    let settings = TableSettings { name: wanted.name, lives: vec![wanted.life], synced };
-    catalog.define(&settings).map_err(|problem| StoreProblem(format!("persistence tables: {problem}")))
-}
-
-impl Wanted {
-    /// By a service's pool; `None` if the pool needs no table.
-    fn by(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Self> {
-        let config = tree.pool(pool).decision_config(tree.service(service));
-        let (kind, life) = match config.persistence?.kind {
-            Kind::ClientIp(c) if c.timeout.0 > 0 => ("client_ip", c.timeout.seconds()),
-            Kind::AppCookie(c) => ("app_cookie", c.timeout.seconds()),
-            Kind::Tls(c) => ("tls", c.lifetime),
-            _ => return None,
-        };
-        Some(Self { name: table_name(tree, service, pool), kind, life: Lifetime::For(life) })
-    }
-}
-
-/// The same on every engine and after a restart.
-fn table_name(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> u64 {
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&tree.service(service).id.0.to_le_bytes());
-    bytes[4..].copy_from_slice(&tree.pool(pool).id.0.to_le_bytes());
-    hash::fixed64(&bytes)
 }
 
 /// Whether a use of an entry is the first in a span of time, which begins at another moment for each key: other engines

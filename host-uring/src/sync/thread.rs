@@ -10,10 +10,13 @@ use forebay_core::hash;
 use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
 use forebay_objsync::{Bounds, Engine, Event, Settings as EngineSettings};
-use forebay_objsync_tokio::{Command, Driver, Handle, Host, Settings, View, cannot_listen, open_ports};
+use forebay_objsync_tokio::{
+    Command, Driver, Handle, Host, PeerStatus, Settings, View, cannot_listen, open_ports,
+};
 use tokio::sync::oneshot;
 
 use super::settings::Secrets;
+use crate::metrics::{MemberView, ObjsyncView};
 use crate::persist::{SharedTables, Store};
 use crate::rt::clock;
 
@@ -144,6 +147,20 @@ impl Sync {
     /// What is known of the group.
     pub fn view(&self) -> &View {
         &self.handle.view
+    }
+
+    /// What the metrics page shows of it.
+    pub fn metrics(&self, has_joined: bool) -> ObjsyncView {
+        let member = |peer: &PeerStatus| MemberView {
+            slot: peer.slot.get(),
+            is_connected: peer.figures.is_some_and(|figures| figures.connected),
+            is_synced: peer.figures.is_some_and(|figures| figures.synced),
+        };
+        ObjsyncView {
+            has_joined,
+            refused: self.view().refusals.counts().to_vec(),
+            members: self.view().status().peers.iter().map(member).collect(),
+        }
     }
 
     /// Speaks to the driver.

@@ -1,0 +1,56 @@
+//! Which tables a configuration needs.
+
+use forebay_core::hash;
+use forebay_core::persist::Kind;
+use forebay_core::table::{Catalog, Lifetime, TableId, TableSettings};
+
+use super::StoreProblem;
+use crate::config::{PoolIndex, ServiceIndex, Tree};
+
+/// What a service's pool wants of its table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The same on every engine and after a restart.
+    pub(super) name: u64,
+    /// The kind of its keys.
+    pub(super) kind: &'static str,
+    life: Lifetime,
+}
+
+/// The tables that a configuration needs.
+pub(super) fn wanted(tree: &Tree) -> Vec<(ServiceIndex, PoolIndex, Wanted)> {
+    let services = (0..tree.services.len()).map(ServiceIndex);
+    services
+        .flat_map(|service| {
+            let pools = tree.pools_of(tree.service(service)).iter();
+            pools.filter_map(move |pool| Some((service, *pool, Wanted::by(tree, service, *pool)?)))
+        })
+        .collect()
+}
+
+pub(super) fn define(catalog: &mut Catalog, wanted: Wanted, synced: bool) -> Result<TableId, StoreProblem> {
+    let settings = TableSettings { name: wanted.name, lives: vec![wanted.life], synced };
+    catalog.define(&settings).map_err(|problem| StoreProblem(format!("persistence tables: {problem}")))
+}
+
+impl Wanted {
+    /// By a service's pool; `None` if the pool needs no table.
+    fn by(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Self> {
+        let config = tree.pool(pool).decision_config(tree.service(service));
+        let (kind, life) = match config.persistence?.kind {
+            Kind::ClientIp(c) if c.timeout.0 > 0 => ("client_ip", c.timeout.seconds()),
+            Kind::AppCookie(c) => ("app_cookie", c.timeout.seconds()),
+            Kind::Tls(c) => ("tls", c.lifetime),
+            _ => return None,
+        };
+        Some(Self { name: table_name(tree, service, pool), kind, life: Lifetime::For(life) })
+    }
+}
+
+/// The same on every engine and after a restart.
+fn table_name(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&tree.service(service).id.0.to_le_bytes());
+    bytes[4..].copy_from_slice(&tree.pool(pool).id.0.to_le_bytes());
+    hash::fixed64(&bytes)
+}

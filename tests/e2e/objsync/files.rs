@@ -1,0 +1,36 @@
+//! Files of a group are judged before an engine starts with them.
+
+use std::process::Command;
+
+use forebay_e2e::bin;
+
+use crate::group::{Group, pki};
+
+//= test SYNC-FILES-01
+#[test]
+fn a_certificate_of_another_slot_and_a_secret_that_is_none_are_found_by_check() {
+    let group = Group::new(2);
+    let folder = group.lab.folder();
+    pki(&group.lab, &["issue", "--folder", "pki", "--group", "other", "--slot", "0"]);
+    std::fs::write(folder.join("pki/none.secret"), "0123\n").expect("the folder");
+    let check = |text: String| {
+        let file = folder.join("checked.toml");
+        std::fs::write(&file, format!("version = 1\n{text}")).expect("the folder");
+        let mut command = Command::new(bin::path("forebay-se"));
+        let done = command.args(["check", "--config"]).arg(&file).output().expect("forebay-se starts");
+        (done.status.success(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
+    };
+    let right = group.config(0);
+    assert!(check(right.clone()).0, "{}", check(right.clone()).1);
+    for (from, to, said) in [
+        ("shop-se-0.pem", "shop-se-1.pem", "it does not name se-0.shop.forebay.internal"),
+        ("pki/shop-se-0.pem", "pki/other-se-0.pem", "it does not name se-0.shop.forebay.internal"),
+        ("shop-se-0.key", "shop-se-1.key", "it is not the certificate's"),
+        ("pki/ca.pem", "pki/shop-se-1.key", "it holds no certificate"),
+        ("shop.secret", "none.secret", "it is no line of 64 hexadecimal digits"),
+        ("shop.secret", "gone.secret", "there is no such file"),
+    ] {
+        let (passed, told) = check(right.replace(from, to));
+        assert!(!passed && told.contains(said), "{to}: {told}");
+    }
+}

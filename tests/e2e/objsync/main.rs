@@ -1,0 +1,7 @@
+//! Engines that share their tables: real processes, mutual TLS, two addresses of the loopback network.
+
+mod files;
+mod group;
+mod restart;
+mod shares;
+mod strangers;
