@@ -511,7 +511,7 @@ impl Store {
 //= SYNC-AGE-02
 fn is_used_anew(key: &Key, view: &EntryView, now: Now) -> bool {
     let shifted_ms = now.0 / 1_000 + key.hash() % USE_TOLD_MS;
-    view.record.age_ms >= shifted_ms % USE_TOLD_MS + 1
+    view.record.age_ms > shifted_ms % USE_TOLD_MS
 }
 
 #[cfg(test)]

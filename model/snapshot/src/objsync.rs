@@ -39,7 +39,7 @@ section! {
         key_file: Option<String> = None, is rules::path_if_given;
         /// What the group alone knows, from which sums and table keys are made: a file with a line of 64 hexadecimal digits, the same on all engines, that nobody else may read (`forebay-se pki` makes it).
         secret_file: Option<String> = None, is rules::path_if_given;
-        /// The share of one core (percent) that work for the other members may take.
+        /// The share of one core (percent) that comparing tables with the other members may take; changes are told whatever they cost.
         cpu_limit_percentage: u8 = 30, in 15..=80;
     }
 

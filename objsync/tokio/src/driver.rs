@@ -1,6 +1,6 @@
 //! The one loop: what has happened goes to the engine, and what it wants is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,15 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
-use forebay_core::units::Now;
-use forebay_objsync::{Engine, Event, Input, Output, Shards, wire};
+use forebay_core::units::{Micros, Now};
+use forebay_objsync::{Engine, Event, Input, Output, Shards, Verdict, wire};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::budget::Budget;
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
-use crate::limits::{GATHER, PIECES_MAX, VIEW};
+use crate::limits::{GATHER, PIECES_MAX, VERIFY, VIEW};
 use crate::link::{Link, Told, Traffic};
 use crate::{PeerStatus, Settings, Status, View};
 
@@ -57,10 +56,29 @@ pub type Work<H> = Box<dyn FnOnce(&mut Engine, &mut H, Now) -> Vec<Output> + Sen
 pub enum Command<H> {
     /// Other settings. What of them cannot be had is answered, and nothing has changed then.
     Settings(Box<Settings>, oneshot::Sender<Result<(), String>>),
+    /// Compare with every member now.
+    Verify(oneshot::Sender<Vec<Verified>>),
     /// Work on engine and host.
     Work(Work<H>),
     /// End all connections and stop.
     Stop,
+}
+
+/// What came of a comparison with one member.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The member.
+    pub slot: EngineSlot,
+    /// What it found; `None`: the member is not connected, or did not answer in time.
+    pub verdict: Option<Verdict>,
+}
+
+/// Somebody waits for a comparison.
+struct Verifying {
+    /// The members that have not been compared with.
+    open: BTreeSet<EngineSlot>,
+    until: Instant,
+    answer: oneshot::Sender<Vec<Verified>>,
 }
 
 /// Speaks to a driver from elsewhere.
@@ -118,7 +136,7 @@ pub struct Driver<H: Host> {
     /// Numbers of doors and connections that were given.
     numbers: u64,
     complete: bool,
-    budget: Budget,
+    verifying: Vec<Verifying>,
     shown: Option<Instant>,
 }
 
@@ -136,7 +154,6 @@ impl<H: Host> Driver<H> {
         let waker = Arc::clone(&wake);
         let handle =
             Handle { commands: order, waker: Arc::new(move || waker.notify_one()), view: view.clone() };
-        let budget = Budget::new(settings.cpu_percent, host.cpu_us());
         let mut driver = Self {
             settings: Arc::clone(&settings),
             engine,
@@ -151,9 +168,10 @@ impl<H: Host> Driver<H> {
             wake,
             numbers: 0,
             complete: false,
-            budget,
+            verifying: Vec::new(),
             shown: None,
         };
+        driver.engine.limit_cpu(settings.cpu_percent);
         driver.open(settings.listen)?;
         Ok((driver, handle))
     }
@@ -175,13 +193,10 @@ impl<H: Host> Driver<H> {
             if !found && !self.host.wake_me() {
                 continue;
             }
-            let throttled = self.budget.pause(self.host.cpu_us(), self.engine.joined());
+            self.answer_verifying();
             let mut wait = Duration::from_micros(self.engine.wake().since(self.host.now()).0).min(VIEW);
             if found {
                 wait = wait.min(GATHER);
-            }
-            if let Some(pause) = throttled {
-                wait = wait.min(pause);
             }
             tokio::select! {
                 biased;
@@ -195,9 +210,10 @@ impl<H: Host> Driver<H> {
                         let outputs = work(&mut self.engine, &mut self.host, now);
                         self.carry_out(outputs);
                     }
+                    Some(Command::Verify(answer)) => self.verify(answer),
                     Some(Command::Stop) | None => return,
                 },
-                Some(told) = self.told.recv(), if throttled.is_none() => self.take(told),
+                Some(told) = self.told.recv() => self.take(told),
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -206,7 +222,13 @@ impl<H: Host> Driver<H> {
 
     fn handle(&mut self, input: Input<'_>) {
         let now = self.host.now();
+        // A change costs next to nothing, and is told whatever it costs.
+        let is_counted = !matches!(input, Input::Changed(..));
+        let before = if is_counted { self.host.cpu_us() } else { 0 };
         let outputs = self.engine.handle(input, self.host.tables(), now);
+        if is_counted {
+            self.engine.spent(Micros(self.host.cpu_us().saturating_sub(before)), self.host.now());
+        }
         self.carry_out(outputs);
     }
 
@@ -226,6 +248,11 @@ impl<H: Host> Driver<H> {
                     self.drop_link(slot, &format!("{why:?}"));
                 }
                 Output::Acknowledged { ticket, by } => self.host.acknowledged(ticket, by),
+                Output::Verified(slot) => {
+                    for verifying in &mut self.verifying {
+                        verifying.open.remove(&slot);
+                    }
+                }
                 Output::Event(event) => {
                     if let Event::Joined { complete } = event {
                         self.complete = complete;
@@ -316,6 +343,33 @@ impl<H: Host> Driver<H> {
         }
     }
 
+    fn verify(&mut self, answer: oneshot::Sender<Vec<Verified>>) {
+        let linked = self.settings.members.iter().map(|member| member.slot);
+        let open = linked.filter(|slot| self.engine.peer(*slot).is_some_and(|peer| peer.connected)).collect();
+        self.verifying.push(Verifying { open, until: Instant::now() + VERIFY, answer });
+        self.handle(Input::Verify);
+    }
+
+    /// Tells those whose comparisons are through, or have taken too long. A member whose connection is lost has no verdict.
+    fn answer_verifying(&mut self) {
+        let is_over = |one: &mut Verifying| {
+            one.open.retain(|slot| self.engine.peer(*slot).is_some_and(|peer| peer.connected));
+            one.open.is_empty() || Instant::now() >= one.until
+        };
+        for over in self.verifying.extract_if(.., is_over).collect::<Vec<_>>() {
+            let of = |member: &crate::Member| Verified {
+                slot: member.slot,
+                verdict: if over.open.contains(&member.slot) {
+                    None
+                } else {
+                    self.engine.verdict(member.slot).cloned()
+                },
+            };
+            // Whoever asked may be gone.
+            let _ = over.answer.send(self.settings.members.iter().map(of).collect());
+        }
+    }
+
     fn is_current(&self, slot: EngineSlot, link: u64) -> bool {
         let current = self.peers.get(&slot.get()).and_then(|peer| peer.link.as_ref());
         current.is_some_and(|current| current.number == link)
@@ -377,7 +431,7 @@ impl<H: Host> Driver<H> {
             .collect();
         self.settings = Arc::new(settings);
         self.rules.replace(Arc::clone(&self.settings));
-        self.budget.set(self.settings.cpu_percent);
+        self.engine.limit_cpu(self.settings.cpu_percent);
         for slot in gone {
             self.lose(slot, "it is no member any more");
             self.peers.remove(&slot.get());
@@ -439,8 +493,7 @@ impl<H: Host> Driver<H> {
             group_ms: self.engine.group_time(self.host.now()).0,
             figures: self.engine.figures(),
             peers,
-            busy_us: self.budget.used_us(),
-            throttled_ms: self.budget.paused_ms(),
+            busy_us: self.host.cpu_us(),
             listening: self.doors.iter().map(|door| door.address).collect(),
         });
     }

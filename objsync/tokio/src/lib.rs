@@ -6,7 +6,6 @@
 //! [`Host`] has the tables, the clock, and what workers have changed.
 #![forbid(unsafe_code)]
 
-mod budget;
 mod dial;
 mod door;
 mod driver;
@@ -16,7 +15,7 @@ mod link;
 mod settings;
 mod status;
 
-pub use driver::{Command, Driver, Handle, Host, Work, cannot_listen};
+pub use driver::{Command, Driver, Handle, Host, Verified, Work, cannot_listen};
 pub use identity::{Identity, Unfit};
 pub use settings::{Member, Settings, open_ports};
 pub use status::{PeerStatus, Refusals, Status, View};

@@ -36,5 +36,5 @@ pub const TOLD: Duration = Duration::from_secs(10);
 /// Wait before changes of workers are looked for again after some were found: they travel together.
 pub const GATHER: Duration = Duration::from_millis(1);
 
-/// The moment that saved-up working time covers: a burst that is no breach of the limit.
-pub const BURST: Duration = Duration::from_millis(100);
+/// How long a comparison with every member may take that somebody waits for.
+pub const VERIFY: Duration = Duration::from_secs(30);

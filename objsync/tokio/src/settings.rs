@@ -31,7 +31,7 @@ pub struct Settings {
     pub members: Vec<Member>,
     /// Its certificate, and whom it trusts.
     pub identity: Arc<Identity>,
-    /// The share of one core that work for others may take, in percent.
+    /// The share of one core that comparing tables may take, in percent.
     pub cpu_percent: u8,
 }
 

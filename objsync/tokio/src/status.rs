@@ -37,10 +37,8 @@ pub struct Status {
     pub figures: Figures,
     /// The other members, by slot.
     pub peers: Vec<PeerStatus>,
-    /// Microseconds of work for the group.
+    /// Microseconds of processor time that the thread has used.
     pub busy_us: u64,
-    /// Milliseconds for which members were not read from, because the work took more than its share.
-    pub throttled_ms: u64,
     /// Addresses that are listened on; two while members move to another one.
     pub listening: Vec<SocketAddr>,
 }
