@@ -1,5 +1,7 @@
 //! Files of a group are judged before an engine starts with them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use forebay_e2e::bin;
@@ -12,7 +14,9 @@ fn a_certificate_of_another_slot_and_a_secret_that_is_none_are_found_by_check() 
     let group = Group::new(2);
     let folder = group.lab.folder();
     pki(&group.lab, &["issue", "--folder", "pki", "--group", "other", "--slot", "0"]);
-    std::fs::write(folder.join("pki/none.secret"), "0123\n").expect("the folder");
+    let none = folder.join("pki/none.secret");
+    std::fs::write(&none, "0123\n").expect("the folder");
+    std::fs::set_permissions(&none, Permissions::from_mode(0o600)).expect("its owner may");
     let check = |text: String| {
         let file = folder.join("checked.toml");
         std::fs::write(&file, format!("version = 1\n{text}")).expect("the folder");
