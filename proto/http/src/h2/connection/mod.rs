@@ -3,6 +3,7 @@
 mod control;
 mod data;
 mod headers;
+mod memo;
 mod receive;
 mod send;
 mod transcode;
@@ -11,6 +12,8 @@ pub use send::{OpenError, SendError};
 
 use alloc::vec::Vec;
 use core::ops::Range;
+
+use memo::Memo;
 
 use super::budget::{Accounts, Budgets, Item};
 use super::error::{Code, Rule};
@@ -155,6 +158,7 @@ pub struct Connection {
     peer: Peer,
     decoder: Decoder,
     encoder: Encoder,
+    memo: Memo,
     streams: Streams,
     accounts: Accounts,
     phase: Phase,
@@ -210,6 +214,7 @@ impl Connection {
             peer: PEER_DEFAULT,
             decoder: Decoder::new(),
             encoder: Encoder::new(config.own_table_bytes as usize),
+            memo: Memo::default(),
             streams: Streams::default(),
             accounts: Accounts::default(),
             phase: if role == Role::Server { Phase::Preface } else { Phase::FirstSettings },
@@ -273,6 +278,7 @@ impl Connection {
     pub fn memory(&self) -> usize {
         self.decoder.memory()
             + self.encoder.memory()
+            + self.memo.memory()
             + self.streams.memory()
             + self.fragments.capacity()
             + self.early.capacity() * size_of::<(u32, Priority)>()

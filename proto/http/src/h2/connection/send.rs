@@ -130,7 +130,7 @@ impl Connection {
         }
         let tunnel = entry.tunnel.is_some();
         let start = begin(out);
-        let status = transcode::response(head, tunnel, sensitive, &mut self.encoder, out);
+        let status = transcode::response(head, tunnel, sensitive, &mut self.encoder, &mut self.memo, out);
         let status = status.ok_or(SendError::Head).inspect_err(|_| out.truncate(start))?;
         let end = end && status >= 200;
         self.finish(start, stream, end, out);

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use super::memo::Memo;
 use crate::h2::hpack::{Encoder, Secrecy};
 use crate::{Known, bytes};
 
@@ -55,9 +56,10 @@ pub(crate) fn response(
     tunnel: bool,
     sensitive: Sensitive<'_>,
     encoder: &mut Encoder,
+    memo: &mut Memo,
     out: &mut Vec<u8>,
 ) -> Option<u16> {
-    let (first, lines) = split(head)?;
+    let (first, _) = split(head)?;
     let digits = first.strip_prefix(b"HTTP/1.1 ")?.first_chunk::<3>()?;
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -67,18 +69,36 @@ pub(crate) fn response(
     let switches = tunnel && status == 101;
     if switches {
         status = 200;
-        encoder.field(b":status", b"200", Secrecy::Open, out);
-    } else {
-        encoder.field(b":status", digits, Secrecy::Open, out);
     }
-    for (name, value) in lines {
-        let known = Known::of(name);
+    let mut remembers = !switches && sensitive.is_empty();
+    let mut done = 0;
+    if remembers {
+        let (same, block) = memo.agree(head, encoder.epoch());
+        done = same;
+        out.extend_from_slice(block);
+    }
+    if done == 0 {
+        let start = out.len();
+        let digits = if switches { b"200" } else { digits };
+        encoder.field(b":status", digits, Secrecy::Open, out);
+        done = first.len() + 2;
+        remembers = remembers && memo.add(head.get(..done)?, out.get(start..)?);
+    }
+    let mut lines = Lines { rest: head.get(done..)? };
+    while let Some((name, value)) = lines.next() {
+        let (start, known) = (out.len(), Known::of(name));
         if switches && name.eq_ignore_ascii_case(b"sec-websocket-accept") {
             continue;
         }
-        if let Some(secrecy) = secrecy(name, known, value, sensitive) {
+        let secrecy = secrecy(name, known, value, sensitive);
+        if let Some(secrecy) = secrecy {
             encoder.field(name, value, secrecy, out);
         }
+        let end = head.len() - lines.rest.len();
+        // A secret is not kept, and would not come again.
+        remembers = remembers && secrecy != Some(Secrecy::Never);
+        remembers = remembers && memo.add(head.get(done..end)?, out.get(start..)?);
+        done = end;
     }
     Some(status)
 }

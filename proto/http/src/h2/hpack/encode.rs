@@ -25,6 +25,8 @@ pub(crate) struct Encoder {
     bound: usize,
     /// The smallest size since the last block, if the size has changed.
     smallest: Option<usize>,
+    /// Counts the changes of the table: while it stands, the same field becomes the same bytes.
+    epoch: u32,
 }
 
 /// The largest value that gets into the table: it shall not throw out all others.
@@ -36,7 +38,7 @@ impl Encoder {
         let first = bound.min(TABLE_DEFAULT);
         // The peer takes the default for granted.
         let smallest = (first != TABLE_DEFAULT).then_some(first);
-        Encoder { table: Table::new(first), bound, smallest }
+        Encoder { table: Table::new(first), bound, smallest, epoch: 0 }
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -50,7 +52,13 @@ impl Encoder {
         if max != self.table.max() {
             self.smallest = Some(self.smallest.unwrap_or(max).min(max));
             self.table.resize(max);
+            self.epoch = self.epoch.wrapping_add(1);
         }
+    }
+
+    /// Tells the state of the table from all earlier ones.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// Begins a block.
@@ -67,7 +75,9 @@ impl Encoder {
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8], secrecy: Secrecy, out: &mut Vec<u8>) {
         let fixed = fixed::index_of(name);
         if secrecy == Secrecy::Never {
-            literal(fixed, 4, 0x10, name, value, out);
+            // As it is: its code would tell of its letters, and is dear for what comes once.
+            named(fixed, 4, 0x10, name, out);
+            plain(value, out);
             return;
         }
         let whole = fixed::index_of_value(fixed, value);
@@ -86,6 +96,7 @@ impl Encoder {
         }
         literal(fixed, 6, 0x40, name, value, out);
         self.table.add(name, value, hash, Known::Other, Kind::Plain);
+        self.epoch = self.epoch.wrapping_add(1);
     }
 }
 
@@ -139,12 +150,16 @@ fn repeats(index: usize) -> bool {
 }
 
 fn literal(index: usize, prefix: u32, pattern: u8, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    named(index, prefix, pattern, name, out);
+    string(value, out);
+}
+
+fn named(index: usize, prefix: u32, pattern: u8, name: &[u8], out: &mut Vec<u8>) {
     integer::encode(index, prefix, pattern, out);
     if index == 0 {
         integer::encode(name.len(), 7, 0, out);
         out.extend(name.iter().map(u8::to_ascii_lowercase));
     }
-    string(value, out);
 }
 
 /// Appends a string in the shorter of both forms.
@@ -154,9 +169,13 @@ fn string(text: &[u8], out: &mut Vec<u8>) {
         integer::encode(coded, 7, 0x80, out);
         huffman::encode(text, out);
     } else {
-        integer::encode(text.len(), 7, 0, out);
-        out.extend_from_slice(text);
+        plain(text, out);
     }
+}
+
+fn plain(text: &[u8], out: &mut Vec<u8>) {
+    integer::encode(text.len(), 7, 0, out);
+    out.extend_from_slice(text);
 }
 
 /// Tells entries apart quickly; what is the same is compared byte by byte.
