@@ -1,23 +1,36 @@
 //! A ring of bytes between one worker and the log's writer.
 
+use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::record::Line;
 use crate::limits::LOG_LINE_BYTES_MAX;
 
-/// Words rather than bytes, so that copying needs no unsafe code and eight bytes cost one store.
+/// Bits of [`Ring::head`] that are a position; the others count lines. Both wrap.
+const POSITION_BITS: u32 = 40;
+const POSITIONS: u64 = (1 << POSITION_BITS) - 1;
+const LINES: u64 = u64::MAX >> POSITION_BITS;
+
+/// Lines, one behind the other.
 struct Ring {
-    words: Box<[AtomicU64]>,
-    /// Words ever written; only the worker stores it.
+    bytes: Box<[UnsafeCell<u8>]>,
+    /// How far it was written, and how many lines those are, as one word: who sees the bytes sees their number. Only the
+    /// worker stores it.
     head: AtomicU64,
-    /// The position of the first word; only the worker stores it, and only while nothing waits to be read.
+    /// The position of the first byte; only the worker stores it, and only while nothing waits to be read.
     base: AtomicU64,
-    /// Words ever read; only the writer stores it.
+    /// How far it was read; only the writer stores it.
     tail: AtomicU64,
     dropped: AtomicU64,
     written: AtomicU64,
 }
+
+// SAFETY: the bytes between `tail` and `head` are the writer's, all others the worker's. Each end is one value that is lent
+// by `&mut`, and hands bytes over by storing its position with release, which the other end loads with acquire.
+unsafe impl Send for Ring {}
+// SAFETY: as above.
+unsafe impl Sync for Ring {}
 
 /// A worker's end.
 pub struct Sink {
@@ -29,15 +42,17 @@ pub struct Sink {
 /// The writer's end.
 pub struct Drain {
     ring: Arc<Ring>,
+    /// Lines that were taken; wraps.
+    lines: u64,
 }
 
 /// Makes a ring of about `bytes` bytes (rounded up to a power of two, at least 16 KiB, so any line fits).
 ///
 /// A disabled sink (`enabled` false: the log is off) takes records and does nothing with them.
 pub fn ring(bytes: usize, enabled: bool) -> (Sink, Drain) {
-    let words = if enabled { (bytes.max(2 * LOG_LINE_BYTES_MAX) / 8).next_power_of_two() } else { 1 };
+    let bytes = if enabled { bytes.max(2 * LOG_LINE_BYTES_MAX).next_power_of_two() } else { 1 };
     let ring = Arc::new(Ring {
-        words: std::iter::repeat_with(AtomicU64::default).take(words).collect(),
+        bytes: std::iter::repeat_with(UnsafeCell::default).take(bytes).collect(),
         head: AtomicU64::new(0),
         base: AtomicU64::new(0),
         tail: AtomicU64::new(0),
@@ -45,25 +60,16 @@ pub fn ring(bytes: usize, enabled: bool) -> (Sink, Drain) {
         written: AtomicU64::new(0),
     });
     let line = Vec::with_capacity(if enabled { LOG_LINE_BYTES_MAX } else { 0 });
-    (Sink { ring: Arc::clone(&ring), line, enabled }, Drain { ring })
+    (Sink { ring: Arc::clone(&ring), line, enabled }, Drain { ring, lines: 0 })
 }
 
 impl Ring {
-    /// The word at a position, if the first word's is `base`.
-    fn at(&self, base: u64, position: u64) -> &AtomicU64 {
-        &self.words[self.place(base, position)]
-    }
-
-    fn place(&self, base: u64, position: u64) -> usize {
+    /// The run of `len` bytes from `position` on, if the first byte's is `base`: to the end of the ring, and from its start on.
+    fn run(&self, base: u64, position: u64, len: usize) -> (&[UnsafeCell<u8>], &[UnsafeCell<u8>]) {
         // A power of two long, so the mask is exact.
-        (position - base) as usize & (self.words.len() - 1)
-    }
-
-    /// The words from `position` on: to the end of the ring, and from its start on. Walked without a look at each place.
-    fn run(&self, base: u64, position: u64, words: usize) -> (&[AtomicU64], &[AtomicU64]) {
-        let at = self.place(base, position);
-        let first = words.min(self.words.len() - at);
-        (&self.words[at..at + first], &self.words[..words - first])
+        let at = (position.wrapping_sub(base) & POSITIONS) as usize & (self.bytes.len() - 1);
+        let first = len.min(self.bytes.len() - at);
+        (&self.bytes[at..at + first], &self.bytes[..len - first])
     }
 }
 
@@ -94,56 +100,66 @@ impl Sink {
     fn push_line(&mut self) {
         let ring = &*self.ring;
         let head = ring.head.load(Ordering::Relaxed);
-        let waiting = head - ring.tail.load(Ordering::Acquire);
-        let free = ring.words.len() as u64 - waiting;
-        let need = 1 + self.line.len().div_ceil(8) as u64;
-        if need > free || self.line.len() > LOG_LINE_BYTES_MAX {
+        let (lines, at) = (head >> POSITION_BITS, head & POSITIONS);
+        let waiting = (at.wrapping_sub(ring.tail.load(Ordering::Acquire)) & POSITIONS) as usize;
+        if self.line.len() > (ring.bytes.len() - waiting).min(LOG_LINE_BYTES_MAX) {
             ring.dropped.store(ring.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             return;
         }
         // From the front again whenever all has been read: only as much of the ring is ever touched as waits at once,
-        // and that stays in the processor's cache. The writer sees it before any word of the new turn, by `head`.
+        // and that stays in the processor's cache. The writer sees it before any byte of the new turn, by `head`.
         if waiting == 0 {
-            ring.base.store(head, Ordering::Relaxed);
+            ring.base.store(at, Ordering::Relaxed);
         }
-        let base = ring.base.load(Ordering::Relaxed);
-        ring.at(base, head).store(self.line.len() as u64, Ordering::Relaxed);
-        // Whole words: what stands behind the line's end is never read.
-        self.line.resize(self.line.len().next_multiple_of(8), 0);
-        let (words, _) = self.line.as_chunks::<8>();
-        let (first, second) = ring.run(base, head + 1, words.len());
-        for (to, word) in first.iter().chain(second).zip(words) {
-            to.store(u64::from_le_bytes(*word), Ordering::Relaxed);
+        let (first, second) = ring.run(ring.base.load(Ordering::Relaxed), at, self.line.len());
+        let (begin, rest) = self.line.split_at(first.len());
+        for (to, from) in [(first, begin), (second, rest)] {
+            // SAFETY: both are as long; the cells are free (looked at above), so the writer does not read them before
+            // `head` is stored, and nobody else has this end.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr() as *mut u8, from.len()) };
         }
         ring.written.store(ring.written.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        ring.head.store(head + need, Ordering::Release);
+        let at = at.wrapping_add(self.line.len() as u64) & POSITIONS;
+        ring.head.store(((lines + 1) & LINES) << POSITION_BITS | at, Ordering::Release);
     }
 }
 
 impl Drain {
-    /// Appends whole lines to `out` until it holds `bytes_max` or the ring is empty; gives their number.
+    /// Appends whole lines to `out` until it holds `bytes_max` or a little more, or the ring is empty; gives their number.
     pub fn take(&mut self, out: &mut Vec<u8>, bytes_max: usize) -> usize {
         let ring = &*self.ring;
         let head = ring.head.load(Ordering::Acquire);
-        let mut tail = ring.tail.load(Ordering::Relaxed);
+        let (lines, head) = (head >> POSITION_BITS, head & POSITIONS);
+        let tail = ring.tail.load(Ordering::Relaxed);
+        let waiting = (head.wrapping_sub(tail) & POSITIONS) as usize;
+        let room = bytes_max.saturating_sub(out.len());
+        if waiting == 0 || room == 0 {
+            return 0;
+        }
         // It stands as long as something is left to read, and what is read here is left until `tail` is stored.
         let base = ring.base.load(Ordering::Relaxed);
-        let mut lines = 0;
-        while tail != head && out.len() < bytes_max {
-            let bytes = ring.at(base, tail).load(Ordering::Relaxed);
-            let words = bytes.div_ceil(8) as usize;
-            let begin = out.len();
-            out.resize(begin + words * 8, 0);
-            let (first, second) = ring.run(base, tail + 1, words);
-            for (to, word) in out[begin..].as_chunks_mut::<8>().0.iter_mut().zip(first.iter().chain(second)) {
-                *to = word.load(Ordering::Relaxed).to_le_bytes();
-            }
-            out.truncate(begin + bytes as usize);
-            tail += 1 + words as u64;
-            lines += 1;
+        // The line that goes beyond the bound is taken to its end.
+        let most = waiting.min(room.saturating_add(LOG_LINE_BYTES_MAX));
+        let begin = out.len();
+        let (first, second) = ring.run(base, tail, most);
+        for cells in [first, second] {
+            // SAFETY: the cells lie between `tail` and `head`, so the worker has written them and leaves them alone until
+            // `tail` is stored.
+            out.extend_from_slice(unsafe { std::slice::from_raw_parts(cells.as_ptr().cast(), cells.len()) });
         }
-        ring.tail.store(tail, Ordering::Release);
-        lines
+        let mut taken = most;
+        let mut count = (lines.wrapping_sub(self.lines) & LINES) as usize;
+        if most > room {
+            let end = out[begin + room - 1..].iter().position(|byte| *byte == b'\n');
+            taken = end.map_or(most, |end| room + end);
+            out.truncate(begin + taken);
+        }
+        if taken < waiting {
+            count = out[begin..].iter().filter(|byte| **byte == b'\n').count();
+        }
+        self.lines = (self.lines + count as u64) & LINES;
+        ring.tail.store(tail.wrapping_add(taken as u64) & POSITIONS, Ordering::Release);
+        count
     }
 
     /// Whether the worker's end is gone: nothing more comes after what is in the ring now.
@@ -198,11 +214,57 @@ mod tests {
             put(&mut sink, &[b'x'; 100]);
         }
         let dropped = drain.dropped();
-        assert_eq!((dropped, drain.accepted()), (1_000 - 2_048 / 14, 2_048 / 14));
+        assert_eq!((dropped, drain.accepted()), (1_000 - 16_384 / 100, 16_384 / 100));
         drain.take(&mut Vec::new(), usize::MAX);
         put(&mut sink, b"again");
         let mut out = Vec::new();
         assert_eq!((drain.take(&mut out, 100), out.as_slice(), drain.dropped()), (1, &b"again"[..], dropped));
+    }
+
+    #[test]
+    fn no_more_whole_lines_are_taken_than_were_asked_for() {
+        let (mut sink, mut drain) = ring(0, true);
+        for turn in 0..2_000_usize {
+            let lines = 1 + turn % 9;
+            for n in 0..lines {
+                let mut line = vec![b'x'; (turn + n) % 70];
+                line.push(b'\n');
+                put(&mut sink, &line);
+            }
+            let (mut out, mut got) = (Vec::new(), 0);
+            loop {
+                let before = out.len();
+                let taken = drain.take(&mut out, before + 60);
+                let came = &out[before..];
+                assert_eq!(came.iter().filter(|byte| **byte == b'\n').count(), taken);
+                assert!(came.is_empty() || came.ends_with(b"\n"), "whole lines");
+                assert!(came.len() < 60 + 71, "one line beyond the bound at most");
+                got += taken;
+                if taken == 0 {
+                    break;
+                }
+            }
+            assert_eq!(got, lines);
+        }
+        assert_eq!((drain.accepted(), drain.dropped()), (drain.lines, 0));
+    }
+
+    #[test]
+    fn positions_and_counts_may_wrap() {
+        let (mut sink, mut drain) = ring(0, true);
+        let start = (POSITIONS - 1_000) | (LINES - 3) << POSITION_BITS;
+        sink.ring.head.store(start, Ordering::Relaxed);
+        sink.ring.tail.store(start & POSITIONS, Ordering::Relaxed);
+        drain.lines = LINES - 3;
+        for n in 0..100_u8 {
+            let (mut line, mut out) = (vec![b'a' + n % 26; 99], Vec::new());
+            line.push(b'\n');
+            put(&mut sink, &line);
+            put(&mut sink, &line);
+            assert_eq!(drain.take(&mut out, 100), 1);
+            assert_eq!(drain.take(&mut out, 1_000), 1);
+            assert_eq!(out, [line.clone(), line].concat());
+        }
     }
 
     #[test]
@@ -214,8 +276,10 @@ mod tests {
             drain.take(&mut out, usize::MAX);
         }
         assert_eq!((out.len(), drain.dropped()), (4_000_000, 0));
-        let touched = drain.ring.words.iter().filter(|word| word.load(Ordering::Relaxed) != 0).count();
-        assert!(touched <= 51, "{touched} words for one line at a time");
+        drop(sink);
+        let mut ring = Arc::into_inner(drain.ring).expect("nobody else has it");
+        let touched = ring.bytes.iter_mut().map(UnsafeCell::get_mut).filter(|byte| **byte != 0).count();
+        assert_eq!(touched, 400, "bytes for one line at a time");
     }
 
     #[test]
