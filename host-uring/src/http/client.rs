@@ -18,6 +18,7 @@ use super::choose::Holds;
 use super::conversation::{After, Job};
 use super::exchange::Outcome;
 use super::h2::front;
+use super::h2::part::Part;
 use super::h2::way::Way;
 use crate::config::ServiceIndex;
 use crate::metrics::ServiceMetrics;
@@ -104,23 +105,65 @@ impl<R: Rt> Client<R> {
         self.stream.session()?.known_as(plan.tree.service(self.service.get()).id)
     }
 
-    /// The client of one stream of this connection, which is counted as one.
-    pub(super) fn beside(&self, stream: Way<R>) -> Rc<Self> {
+    /// The client of one stream of a connection, which is counted as one; `retired`: one whose stream has ended, which it
+    /// takes the place of.
+    pub(super) fn beside(part: Part<R>, retired: Option<Rc<Self>>) -> Rc<Self> {
+        let whole = part.whole().clone();
+        if let Some(mut client) = retired
+            && let Some(place) = Rc::get_mut(&mut client)
+            && let Way::Part(stream) = &mut place.stream
+        {
+            **stream = part;
+            place.worker.clone_from(&whole.worker);
+            place.door.clone_from(&whole.door);
+            place.counts.clone_from(&whole.counts);
+            (place.peer, place.local) = (whole.peer, whole.local);
+            place.service.set(whole.service.get());
+            place.requests.set(whole.requests.get());
+            place.rtt_us.set(whole.rtt_us.get());
+            place.dismissed.set(false);
+            return client;
+        }
         Rc::new(Client {
-            worker: self.worker.clone(),
-            door: self.door.clone(),
-            service: self.service.clone(),
-            stream,
-            peer: self.peer,
-            local: self.local,
-            requests: self.requests.clone(),
-            rtt_us: self.rtt_us.clone(),
+            worker: whole.worker.clone(),
+            door: whole.door.clone(),
+            service: whole.service.clone(),
+            stream: Way::Part(Box::new(part)),
+            peer: whole.peer,
+            local: whole.local,
+            requests: whole.requests.clone(),
+            rtt_us: whole.rtt_us.clone(),
             open_ended: Cell::new(false),
             ties: Cell::default(),
             dismissed: Cell::new(false),
             waiting: Cell::default(),
-            counts: self.counts.clone(),
+            counts: whole.counts.clone(),
         })
+    }
+
+    /// Ends the client of one stream as if it were dropped, and gives what is left of it for [`Client::beside`].
+    pub(super) fn retire(mut self: Rc<Self>) -> Option<Rc<Self>> {
+        let client = Rc::get_mut(&mut self)?;
+        client.end();
+        let Way::Part(part) = &mut client.stream else { return None };
+        part.leave();
+        // It keeps nobody's address open.
+        client.door = client.worker.nowhere.clone();
+        Some(self)
+    }
+
+    /// Lets go of all that it holds.
+    fn end(&self) {
+        //= SE-CUT-02
+        if self.open_ended.take() {
+            self.stream.reset_on_close();
+        }
+        self.waiting.take();
+        let now = self.worker.rt.now();
+        self.let_go(now);
+        for key in self.ties.take().iter().flat_map(|ties| &ties.held) {
+            self.worker.current().store.close(key, now);
+        }
     }
 
     /// The exchange on its stream is over.
@@ -229,15 +272,7 @@ impl<R: Rt> Holds for Client<R> {
 
 impl<R: Rt> Drop for Client<R> {
     fn drop(&mut self) {
-        //= SE-CUT-02
-        if self.open_ended.get() {
-            self.stream.reset_on_close();
-        }
-        let now = self.worker.rt.now();
-        self.let_go(now);
-        for key in self.ties.take().iter().flat_map(|ties| &ties.held) {
-            self.worker.current().store.close(key, now);
-        }
+        self.end();
         if self.stream.part().is_some() {
             return;
         }

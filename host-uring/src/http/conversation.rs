@@ -10,7 +10,7 @@ use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use forebay_http::h1::{Parse, parse_request};
 use forebay_http::h2::PREFACE;
@@ -21,6 +21,7 @@ use super::client::Client;
 use super::early;
 use super::exchange::{Outcome, exchange};
 use super::gather::Gather;
+use super::h2::part::Part;
 use super::limits::{REQUESTS_PER_TURN, SPARE_KEPT};
 use super::record::{Trace, finish, sample_rtt};
 use super::spare::Spare;
@@ -51,13 +52,22 @@ pub enum After {
     Http2(Buffer),
 }
 
-/// A client, what to do for it, and its request's head if that is there.
-type Task<R> = (Rc<Client<R>>, Job, Option<Box<Head>>);
+/// For whom there is something to do, and what.
+enum Task<R: Rt> {
+    /// A client with a connection of its own.
+    Own(Rc<Client<R>>, Job),
+    /// A stream of a connection, and its request's head if it is one.
+    Stream(Part<R>, Job, Option<Box<Head>>),
+}
 
 /// Where a conversation finds its next client, and says how it ended.
 struct Desk<R: Rt> {
     job: RefCell<Option<Task<R>>>,
     after: Cell<Option<After>>,
+    /// The task that waits for a stream.
+    waker: Cell<Option<Waker>>,
+    /// No more streams come.
+    closed: Cell<bool>,
 }
 
 /// A future that serves one client after another.
@@ -68,23 +78,13 @@ pub struct Conversation<R: Rt> {
 
 impl<R: Rt> Conversation<R> {
     fn new() -> Self {
-        let desk = Rc::new(Desk { job: RefCell::default(), after: Cell::new(None) });
+        let desk = Desk::new();
         Conversation { future: Box::pin(attend(desk.clone())), desk }
     }
 
     /// Serves a client, in the caller's task.
     pub fn lead(&mut self, client: &Rc<Client<R>>, job: Job) -> impl Future<Output = After> {
-        self.lead_with(client, job, None)
-    }
-
-    /// The same for a request whose head is there.
-    pub fn lead_with(
-        &mut self,
-        client: &Rc<Client<R>>,
-        job: Job,
-        head: Option<Box<Head>>,
-    ) -> impl Future<Output = After> {
-        *self.desk.job.borrow_mut() = Some((client.clone(), job, head));
+        *self.desk.job.borrow_mut() = Some(Task::Own(client.clone(), job));
         poll_fn(|context| {
             // It never completes: it would wait for the next client.
             let _ = self.future.as_mut().poll(context);
@@ -93,11 +93,41 @@ impl<R: Rt> Conversation<R> {
     }
 }
 
-/// Serves clients for ever. Between two it holds nothing.
+impl<R: Rt> Desk<R> {
+    fn new() -> Rc<Self> {
+        Rc::new(Desk {
+            job: RefCell::default(),
+            after: Cell::new(None),
+            waker: Cell::default(),
+            closed: Cell::default(),
+        })
+    }
+
+    /// Lets its task look.
+    fn call(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Serves clients until nobody needs it any more. Between two it holds nothing but the memory of a stream's client.
 async fn attend<R: Rt>(desk: Rc<Desk<R>>) {
+    let mut retired = None;
     loop {
-        let (client, job, head) =
-            poll_fn(|_| desk.job.borrow_mut().take().map_or(Poll::Pending, Poll::Ready)).await;
+        let next = poll_fn(|context| match desk.job.borrow_mut().take() {
+            None if desk.closed.get() => Poll::Ready(None),
+            None => {
+                desk.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+            job => Poll::Ready(job),
+        });
+        let (client, job, head) = match next.await {
+            Some(Task::Own(client, job)) => (client, job, None),
+            Some(Task::Stream(part, job, head)) => (Client::beside(part, retired.take()), job, head),
+            None => return,
+        };
         let worker = &client.worker;
         let mut head = head.unwrap_or_else(|| worker.works.head(&worker.buffers));
         let after = match job {
@@ -123,19 +153,40 @@ async fn attend<R: Rt>(desk: Rc<Desk<R>>) {
             }
         };
         worker.works.give_back_head(head, &worker.buffers);
-        drop(client);
+        match client.stream.part() {
+            None => drop(client),
+            Some(_) => {
+                let worker = client.worker.clone();
+                retired = client.retire();
+                worker.conversations.waiting.give(Waiting(Some(desk.clone())));
+            }
+        }
         desk.after.set(Some(after));
+    }
+}
+
+/// A conversation in a task of its own that has no stream; its end when it is dropped.
+struct Waiting<R: Rt>(Option<Rc<Desk<R>>>);
+
+impl<R: Rt> Drop for Waiting<R> {
+    fn drop(&mut self) {
+        if let Some(desk) = &self.0 {
+            desk.closed.set(true);
+            desk.call();
+        }
     }
 }
 
 /// A worker's conversations that serve nobody.
 pub struct Conversations<R: Rt> {
     spare: Spare<Conversation<R>>,
+    /// Those that have a task, for streams.
+    waiting: Spare<Waiting<R>>,
 }
 
 impl<R: Rt> Default for Conversations<R> {
     fn default() -> Self {
-        Conversations { spare: Spare::new(SPARE_KEPT) }
+        Conversations { spare: Spare::new(SPARE_KEPT), waiting: Spare::new(SPARE_KEPT) }
     }
 }
 
@@ -150,9 +201,25 @@ impl<R: Rt> Conversations<R> {
         self.spare.give(conversation);
     }
 
+    /// Serves a stream, beside all else; `head`: the request, if it is one.
+    pub fn serve(&self, rt: &R, stream: Part<R>, job: Job, head: Option<Box<Head>>) {
+        let task = Some(Task::Stream(stream, job, head));
+        match self.waiting.take().and_then(|mut waiting| waiting.0.take()) {
+            Some(desk) => {
+                desk.job.replace(task);
+                desk.call();
+            }
+            None => {
+                let desk = Desk::new();
+                desk.job.replace(task);
+                rt.spawn(attend(desk));
+            }
+        }
+    }
+
     /// Frees those that were not needed since the last call; gives how many bytes that were.
     pub fn release(&self) -> usize {
-        self.spare.release() * size_of_future(attend::<R>)
+        (self.spare.release() + self.waiting.release()) * size_of_future(attend::<R>)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The addresses that clients come in by.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use crate::config::{ServiceIndex, Transport, Tree};
@@ -20,6 +20,12 @@ impl Door {
     /// A door to a service.
     pub fn new(address: SocketAddr, transport: Transport, service: ServiceIndex) -> Rc<Self> {
         Rc::new(Self { address, transport, service: Cell::new(Some(service)) })
+    }
+
+    /// A door to nothing.
+    pub fn nowhere() -> Rc<Self> {
+        let address = (Ipv4Addr::UNSPECIFIED, 0).into();
+        Rc::new(Self { address, transport: Transport::Stream, service: Cell::default() })
     }
 
     /// The service by the current configuration; `None`: nobody listens there any more, and nobody comes in again.

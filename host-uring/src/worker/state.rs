@@ -61,6 +61,8 @@ pub struct Worker<R: Rt> {
     pub works: Works,
     /// Conversations that serve no client.
     pub conversations: Conversations<R>,
+    /// The door of clients that are none any more.
+    pub nowhere: Rc<Door>,
     /// Client connections that wait for their next request.
     pub parked: Parked<R>,
     /// Client connections.
@@ -123,6 +125,7 @@ impl<R: Rt> Worker<R> {
             buffers,
             works: Works::default(),
             conversations: Conversations::default(),
+            nowhere: Door::nowhere(),
             parked: Parked::default(),
             connections: Cell::new(0),
             streams: Cell::new(0),

@@ -445,12 +445,8 @@ impl<R: Rt> Front<R> {
         let whole = &self.client;
         whole.requests.set(whole.requests.get().saturating_add(1));
         sample_rtt(whole);
-        let client = whole.beside(Way::Part(Box::new(Part::new(self, stream, is_head, is_connect))));
-        whole.worker.rt.spawn(async move {
-            let mut conversation = client.worker.conversations.take();
-            conversation.lead_with(&client, job, head).await;
-            client.worker.conversations.give_back(conversation);
-        });
+        let part = Part::new(self, stream, is_head, is_connect);
+        whole.worker.conversations.serve(&whole.worker.rt, part, job, head);
     }
 
     /// Writes what the socket takes.

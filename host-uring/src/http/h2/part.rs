@@ -20,7 +20,8 @@ use crate::rt::{NEVER, Now, Rt, Stream};
 ///
 /// What is written to it is heads as `h1::write` writes them, the last of them a final one, and bare content behind that.
 pub struct Part<R: Rt> {
-    front: Rc<Front<R>>,
+    /// Its connection, until it ends.
+    front: Option<Rc<Front<R>>>,
     id: u32,
     /// The request was HEAD.
     is_head: bool,
@@ -49,15 +50,23 @@ struct Said {
 impl Said {
     /// Reads a head of our own at the beginning of `bytes`.
     fn read(bytes: &[u8]) -> Option<Said> {
-        let len = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-        let head = bytes.get(..len)?;
         let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.trim().parse().ok();
-        let status = number(head.get(9..12)?)?;
-        let length = head.split(|&byte| byte == b'\n').find_map(|line| {
-            let (name, value) = line.split_at_checked(15)?;
-            name.eq_ignore_ascii_case(b"content-length:").then(|| number(value)).flatten()
-        });
-        Some(Said { len, status: u16::try_from(status).ok()?, length })
+        let status = number(bytes.get(9..12)?)?;
+        let mut length = None;
+        // Each answer comes by here: only the lines' ends are looked for, and only names of the right length are read.
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = bytes.get(end + 1..)?;
+            if line.starts_with(b"\r\n") {
+                return Some(Said { len: end + 3, status: u16::try_from(status).ok()?, length });
+            }
+            if let Some((name, value)) = line.split_at_checked(15)
+                && name[14] == b':'
+                && name.eq_ignore_ascii_case(b"content-length:")
+            {
+                length = value.split(|&byte| byte == b'\r').next().and_then(number);
+            }
+        }
+        None
     }
 }
 
@@ -69,7 +78,7 @@ impl<R: Rt> Part<R> {
     /// A stream on which a request came.
     pub(super) fn new(front: &Rc<Front<R>>, id: u32, is_head: bool, is_connect: bool) -> Self {
         Part {
-            front: front.clone(),
+            front: Some(front.clone()),
             id,
             is_head,
             is_connect,
@@ -80,27 +89,45 @@ impl<R: Rt> Part<R> {
         }
     }
 
+    fn front(&self) -> &Rc<Front<R>> {
+        self.front.as_ref().expect("nobody uses a stream that has left")
+    }
+
+    /// Ends the stream; what is left has only its memory. What has not ended as it should is reset.
+    //= H2-HOST-03
+    pub(in crate::http) fn leave(&mut self) {
+        let Some(front) = self.front.take() else { return };
+        let mut state = front.state.borrow_mut();
+        state.close(self.id);
+        state.reset(self.id, Code::Internal);
+        let streams = &front.client.worker.streams;
+        // The last one is the connection's own.
+        streams.set(streams.get() - usize::from(state.lanes() > 0));
+        drop(state);
+        front.call();
+    }
+
     /// The client whose connection it is.
     pub fn whole(&self) -> &Rc<Client<R>> {
-        &self.front.client
+        &self.front().client
     }
 
     /// The connection.
     pub(super) fn socket(&self) -> &R::Stream {
-        self.front.socket()
+        self.front().socket()
     }
 
     fn now(&self) -> Now {
-        self.front.client.worker.rt.now()
+        self.front().client.worker.rt.now()
     }
 
     fn with_lane<T>(&self, with: impl FnOnce(&mut Lane) -> T) -> Option<T> {
-        self.front.state.borrow_mut().lane(self.id).map(with)
+        self.front().state.borrow_mut().lane(self.id).map(with)
     }
 
     /// Reads content of the request.
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.front.state.borrow_mut();
+        let mut state = self.front().state.borrow_mut();
         let lane = state.lane(self.id).ok_or(ErrorKind::ConnectionReset)?;
         if lane.gone {
             return Err(ErrorKind::ConnectionReset.into());
@@ -114,15 +141,15 @@ impl<R: Rt> Part<R> {
         connection.release(self.id, released, out);
         let more = out.len() > before;
         drop(state);
-        if more || self.front.is_deaf.get() {
-            self.front.call();
+        if more || self.front().is_deaf.get() {
+            self.front().call();
         }
         Ok(count)
     }
 
     /// Writes heads and content, as much as the windows and the connection's buffer take.
     pub(super) fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.front.state.borrow_mut();
+        let mut state = self.front().state.borrow_mut();
         if state.lane(self.id).is_none_or(|lane| lane.gone) {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -145,7 +172,7 @@ impl<R: Rt> Part<R> {
             }
         }
         drop(state);
-        self.front.call();
+        self.front().call();
         if written == 0 && !all { Err(ErrorKind::WouldBlock.into()) } else { Ok(written) }
     }
 
@@ -206,7 +233,7 @@ impl<R: Rt> Part<R> {
         if self.ended.get() || decoder.trailers().next().is_none() {
             return;
         }
-        let mut state = self.front.state.borrow_mut();
+        let mut state = self.front().state.borrow_mut();
         let State { connection, out, .. } = &mut *state;
         if connection.trailers(self.id, decoder.trailers(), out).is_ok() {
             self.ended.set(true);
@@ -219,12 +246,12 @@ impl<R: Rt> Part<R> {
         if !self.is_connect || !self.answered.get() || self.ended.replace(true) {
             return;
         }
-        let mut state = self.front.state.borrow_mut();
+        let mut state = self.front().state.borrow_mut();
         if let Ok(head) = state.connection.data(self.id, 0, true) {
             state.out.extend_from_slice(&head);
         }
         drop(state);
-        self.front.call();
+        self.front().call();
     }
 
     /// The exchange is over. The stream ends as it should if the answer was whole, otherwise by a reset.
@@ -237,7 +264,7 @@ impl<R: Rt> Part<R> {
         if !whole {
             return;
         }
-        let mut state = self.front.state.borrow_mut();
+        let mut state = self.front().state.borrow_mut();
         if !self.ended.replace(true)
             && let Ok(head) = state.connection.data(self.id, 0, true)
         {
@@ -254,7 +281,7 @@ impl<R: Rt> Part<R> {
 
     /// How much content it takes now.
     pub(super) fn room(&self) -> usize {
-        self.front.state.borrow().room(self.id, || self.now())
+        self.front().state.borrow().room(self.id, || self.now())
     }
 
     /// Says whether the stream has ended before its time.
@@ -264,7 +291,7 @@ impl<R: Rt> Part<R> {
 
     /// Says whether the connection was reset after its client had ended its side: nobody reads it any more.
     pub(super) fn is_reset(&self) -> bool {
-        self.front.has_ended.get() && self.socket().is_reset()
+        self.front().has_ended.get() && self.socket().is_reset()
     }
 
     /// Waits until there is content to read, or its end.
@@ -284,7 +311,7 @@ impl<R: Rt> Part<R> {
     /// Waits until content can be written.
     pub(super) async fn writable(&self, deadline: Now) -> io::Result<()> {
         self.wait(deadline, |context| {
-            let mut state = self.front.state.borrow_mut();
+            let mut state = self.front().state.borrow_mut();
             let heads = !self.answered.get();
             if if heads { !state.is_full() } else { state.room(self.id, || self.now()) > 0 } {
                 return Some(true);
@@ -298,7 +325,7 @@ impl<R: Rt> Part<R> {
             drop(state);
             if holds {
                 // The connection's task keeps time for those that leave the room to others.
-                self.front.call();
+                self.front().call();
             }
             Some(gone)
         })
@@ -316,7 +343,8 @@ impl<R: Rt> Part<R> {
 
     /// Waits until the handshake of the connection is over, which its own task brings about.
     pub(super) async fn proven(&self, deadline: Now) -> io::Result<()> {
-        self.wait(deadline, |context| Some(!self.front.is_unproven(context) || self.watch(context))).await?;
+        self.wait(deadline, |context| Some(!self.front().is_unproven(context) || self.watch(context)))
+            .await?;
         if self.is_gone() { Err(ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
@@ -327,7 +355,7 @@ impl<R: Rt> Part<R> {
 
     /// Waits until `is_ready` says so; a stream that is not there any more is ready for its end.
     async fn wait(&self, deadline: Now, is_ready: impl Fn(&Context<'_>) -> Option<bool>) -> io::Result<()> {
-        let rt = &self.front.client.worker.rt;
+        let rt = &self.front().client.worker.rt;
         let mut late = pin!(async {
             match deadline {
                 NEVER => std::future::pending().await,
@@ -345,16 +373,7 @@ impl<R: Rt> Part<R> {
 }
 
 impl<R: Rt> Drop for Part<R> {
-    /// What has not ended as it should is reset.
-    //= H2-HOST-03
     fn drop(&mut self) {
-        let mut state = self.front.state.borrow_mut();
-        state.close(self.id);
-        state.reset(self.id, Code::Internal);
-        let streams = &self.front.client.worker.streams;
-        // The last one is the connection's own.
-        streams.set(streams.get() - usize::from(state.lanes() > 0));
-        drop(state);
-        self.front.call();
+        self.leave();
     }
 }
