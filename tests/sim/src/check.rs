@@ -218,7 +218,7 @@ pub fn at_the_end(world: &mut World) -> Result<usize, Violation> {
             }
         }
     }
-    world.note_open();
+    world.note_all_open();
     let (first, table) = &tables[0];
     for write in world.ledger.required(at) {
         let rule = TABLES[write.place.0].1;

@@ -29,6 +29,9 @@ pub struct Write {
     pub at: u64,
 }
 
+/// Microseconds of the longest time-out, and some.
+const LONGEST: u64 = 100 * SECOND;
+
 /// All that happened.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -38,6 +41,8 @@ pub struct Ledger {
     required: BTreeMap<Place, Vec<usize>>,
     /// When an incarnation used a key last, by what it took for its version then.
     uses: BTreeMap<Place, BTreeMap<(u64, Rank), u64>>,
+    /// When anybody used a key last.
+    last: BTreeMap<Place, u64>,
     /// Incarnations that ended and left nothing, and when.
     dead: BTreeMap<u64, u64>,
     /// Incarnations that began with what an earlier one had left.
@@ -98,13 +103,17 @@ impl Ledger {
 
     /// An engine has connections of a key, which is to it what `rank` says.
     pub fn holds_open(&mut self, place: Place, boot: u64, at: u64, rank: Rank) {
-        self.uses.entry(place).or_default().insert((boot, rank), at);
+        let uses = self.uses.entry(place).or_default();
+        uses.insert((boot, rank), at);
+        // What was written for such uses has ended long ago.
+        uses.retain(|_, used| at - *used <= LONGEST);
+        self.last.insert(place, at);
     }
 
     /// An engine began to use a key, which was to it what `rank` says. Who has connections of it was said just before.
     pub fn used(&mut self, place: Place, boot: u64, at: u64, rank: Rank) {
         self.ends(place, at);
-        self.uses.entry(place).or_default().insert((boot, rank), at);
+        self.holds_open(place, boot, at, rank);
     }
 
     /// Once nobody who knew of a write has used its key for its time-out, the write may be forgotten; a removal not.
@@ -114,14 +123,14 @@ impl Ledger {
         required.retain(|n| {
             let write = &self.writes[*n];
             let kept = write.record.tombstone && TABLES[place.0].1 == Rule::First;
-            kept || at - self.last_use_of(write, true) <= life
+            kept || at - write.at <= life || at - self.last_use_of(write, true) <= life
         });
         self.required.insert(place, required);
     }
 
     /// When a key was used last, by anybody.
     pub fn last_use(&self, place: Place) -> u64 {
-        self.uses.get(&place).into_iter().flatten().map(|(_, at)| *at).max().unwrap_or(0)
+        self.last.get(&place).copied().unwrap_or(0)
     }
 
     /// When the key of a write was used last by who knew of it, or of what holds against it: who knows only of a weaker

@@ -398,7 +398,10 @@ impl World {
         down.0 += 1;
         let Some(node) = self.nodes.remove(&a) else { return };
         down.1 = snapshot;
-        note_open(&mut self.ledger, &node, self.at);
+        let open: Vec<Place> = node.open.keys().copied().collect();
+        for place in open {
+            note_open(&mut self.ledger, &node, place, self.at);
+        }
         if !keeps {
             self.ledger.died(node.boot, self.at);
         }
@@ -430,16 +433,23 @@ impl World {
         open.filter(|(_, since)| !since.is_empty()).map(|(place, _)| *place).collect()
     }
 
-    /// Who has connections of what, and what it knows of it.
-    pub fn note_open(&mut self) {
+    /// Who has connections of a key, and what it knows of it.
+    fn note_open(&mut self, place: Place) {
         for node in self.nodes.values() {
-            note_open(&mut self.ledger, node, self.at);
+            note_open(&mut self.ledger, node, place, self.at);
+        }
+    }
+
+    /// The same of all keys.
+    pub fn note_all_open(&mut self) {
+        for place in self.open_places() {
+            self.note_open(place);
         }
     }
 
     /// An engine begins to use a key.
     fn used(&mut self, on: u8, place: Place) {
-        self.note_open();
+        self.note_open(place);
         let Some(node) = self.nodes.get(&on) else { return };
         if let Some(rank) = node.rank(place, self.at) {
             self.ledger.used(place, node.boot, self.at, rank);
@@ -487,7 +497,7 @@ impl World {
         if self.at > self.plan.end {
             return;
         }
-        self.note_open();
+        self.note_open(place);
         let Some(node) = self.nodes.get_mut(&on).filter(|n| n.boot == boot) else { return };
         let now = node.now(self.at);
         let (partition, catalog, key) = node.tables.at(place.0, place.1);
@@ -564,10 +574,10 @@ pub fn slot(n: u8) -> EngineSlot {
     EngineSlot::new(n).expect("below 64")
 }
 
-fn note_open(ledger: &mut Ledger, node: &Node, at: u64) {
-    for (place, _) in node.open.iter().filter(|(_, since)| !since.is_empty()) {
-        if let Some(rank) = node.rank(*place, at) {
-            ledger.holds_open(*place, node.boot, at, rank);
-        }
+fn note_open(ledger: &mut Ledger, node: &Node, place: Place, at: u64) {
+    if node.open.get(&place).is_some_and(|since| !since.is_empty())
+        && let Some(rank) = node.rank(place, at)
+    {
+        ledger.holds_open(place, node.boot, at, rank);
     }
 }
