@@ -27,16 +27,19 @@ impl GroupClock {
         self.known
     }
 
-    /// Steps to a later time, and never back. Returns by how many milliseconds, if the time was known before.
+    /// Before the time is known: it is this one, earlier or later than where the clock began.
+    pub fn settle(&mut self, to: GroupMillis, now: Now) {
+        (self.base, self.at, self.known) = (to.0, now, true);
+    }
+
+    /// Steps to a later time, and never back. Returns by how many milliseconds.
     //= SYNC-TIME-01
     pub fn step(&mut self, to: GroupMillis, now: Now) -> u64 {
         let ours = self.read(now);
-        let by = if self.known { to.0.saturating_sub(ours.0) } else { 0 };
         if to > ours {
             (self.base, self.at) = (to.0, now);
         }
-        self.known = true;
-        by
+        to.0.saturating_sub(ours.0)
     }
 }
 
@@ -49,7 +52,8 @@ mod tests {
     fn group_time_steps_forward_and_never_back() {
         let mut clock = GroupClock::new(GroupMillis(0), Now(0));
         assert!(!clock.known());
-        assert_eq!(clock.step(GroupMillis(500), Now(1_000)), 0, "nothing was known before");
+        clock.settle(GroupMillis(500), Now(1_000));
+        assert!(clock.known());
         assert_eq!(clock.read(Now(3_000)), GroupMillis(502));
         assert_eq!(clock.step(GroupMillis(100), Now(3_000)), 0);
         assert_eq!(clock.read(Now(3_000)), GroupMillis(502));

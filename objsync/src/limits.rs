@@ -94,6 +94,13 @@ pub const JOIN_LATEST_MS: u64 = 30_000;
 /// A step of group time by more than this is an event.
 pub const STEP_TOLD_MS: u64 = 60_000;
 
+/// Milliseconds by which a member's clock may be ahead of the group's time to be followed on its own word, and by which a
+/// stamp may be. Wall clocks that are wrong by ten minutes either way stay far below it.
+pub const AHEAD_MAX_MS: u64 = 3_600_000;
+
+/// Milliseconds for which a member's word about the time counts.
+pub const CLOCK_HEARD_MS: u64 = 60_000;
+
 /// Changes whose acknowledgement is awaited, at most; beyond, the oldest is not told any more.
 pub const TICKETS_MAX: usize = 65_536;
 

@@ -199,6 +199,10 @@ impl Engine {
         shards: &mut S,
         now: Now,
     ) -> Option<Applied> {
+        if self.is_ahead(theirs, now) {
+            self.figures.ahead += 1;
+            return None;
+        }
         let me = self.settings.me;
         let key = shards.catalog().key(table.id, theirs.key);
         let partition = shards.geometry().route(&key);

@@ -6,6 +6,7 @@ mod live;
 mod peer;
 mod round;
 mod sums;
+mod time;
 mod types;
 
 use alloc::collections::BTreeMap;
@@ -16,8 +17,8 @@ use forebay_core::units::{Micros, Now};
 
 use crate::group::GroupClock;
 use crate::limits::{
-    BURST_US, CLOCK_MAX, DEAD_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
-    SILENCE_MS, STEP_TOLD_MS, WAITING_BYTES,
+    BURST_US, DEAD_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN, SILENCE_MS,
+    WAITING_BYTES,
 };
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame, Hello};
@@ -295,7 +296,7 @@ impl Engine {
             return Err(Why::Nonsense);
         }
         session.acknowledged(from, head.ack, &mut self.out)?;
-        self.step_time(from, head.clock, now)?;
+        self.step_time(from, head.clock, shards, now)?;
         let Some(session) = self.peers.get_mut(&from.get()).and_then(|p| p.session.as_mut()) else {
             return Ok(());
         };
@@ -405,23 +406,9 @@ impl Engine {
             self.forget(from, shards, now);
         }
         if hello.clock.0 != 0 {
-            self.step_time(from, hello.clock, now)?;
+            self.step_time(from, hello.clock, shards, now)?;
         }
         self.again(from, now);
-        Ok(())
-    }
-
-    fn step_time(&mut self, from: EngineSlot, to: GroupMillis, now: Now) -> Result<(), Why> {
-        if to.0 == 0 {
-            return Ok(());
-        }
-        if to.0 > CLOCK_MAX {
-            return Err(Why::Nonsense);
-        }
-        let by = self.clock.step(to, now);
-        if by > STEP_TOLD_MS {
-            self.out.push(Output::Event(Event::Stepped(from, by)));
-        }
         Ok(())
     }
 
@@ -454,10 +441,6 @@ impl Engine {
         self.hold_what_may_be_open(shards, now);
     }
 
-    fn told_clock(&self, now: Now) -> GroupMillis {
-        if self.clock.known() { self.clock.read(now) } else { GroupMillis(0) }
-    }
-
     //= SYNC-JOIN-01
     fn join(&mut self, now: Now) {
         if self.joined {
@@ -470,9 +453,7 @@ impl Engine {
         let long = waited >= Micros::from_millis(JOIN_MS) && of_those_heard;
         if complete || long || waited >= Micros::from_millis(JOIN_LATEST_MS) {
             self.joined = true;
-            if !self.clock.known() {
-                self.clock.step(self.settings.wall, now);
-            }
+            self.settle_time(now);
             self.out.push(Output::Event(Event::Joined { complete }));
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub lost: Option<Now>,
     /// What connections before this one amounted to.
     pub before: Sum,
+    /// What it said last of the group's time, and when.
+    pub clock: Option<(GroupMillis, Now)>,
 }
 
 /// What only grows, of one peer.
@@ -182,7 +184,7 @@ pub(super) struct Theirs {
 
 impl Peer {
     pub(super) fn new(slot: EngineSlot) -> Self {
-        Self { slot, boot: None, session: None, lost: None, before: Sum::default() }
+        Self { slot, boot: None, session: None, lost: None, before: Sum::default(), clock: None }
     }
 
     /// Ends the connection; whether there was one.

@@ -59,7 +59,7 @@ impl Engine {
         Summing {
             keys: &self.keys,
             mask: 1 << self.settings.me.get() | 1 << with.get(),
-            idle_at: step.fresh.then(|| self.clock.read(now).0),
+            idle_at: self.time_with(with, now).filter(|_| step.fresh),
             round: step.round,
             recent: &self.recent,
         }

@@ -36,7 +36,7 @@ pub struct Settings {
     pub sums: Hasher,
     /// All members, one bit a slot.
     pub members: u64,
-    /// The wall clock: the group's time if nobody knows a better one.
+    /// The wall clock when the engine starts: the group's time if nobody knows a better one.
     pub wall: GroupMillis,
     /// Below this the group's time cannot be (a snapshot's, and a minute).
     pub floor: GroupMillis,
@@ -97,6 +97,8 @@ pub enum Why {
     Bad(Bad),
     /// Nothing was heard of it for too long.
     Silent,
+    /// Its clock is too far ahead of the group's time; see [`Event::Ahead`].
+    Clock,
 }
 
 /// What people should know.
@@ -109,6 +111,11 @@ pub enum Event {
     },
     /// A member's clock moved the group's time by this many milliseconds.
     Stepped(EngineSlot, u64),
+    /// Most members are far behind this engine: its time went back by this many milliseconds, to theirs.
+    WentBack(u64),
+    /// A member's clock is ahead of the group's time by this many milliseconds, more than is followed on the word of fewer
+    /// than half of those that are heard: the connection was ended.
+    Ahead(EngineSlot, u64),
     /// Changes for a peer were more than there is room for: the tables are compared with it anew.
     Overflowed(EngineSlot),
 }
@@ -130,6 +137,8 @@ pub struct Figures {
     pub repeated: u64,
     /// Frames of a type that is not known.
     pub skipped: u64,
+    /// Entries with a stamp too far ahead of the group's time.
+    pub ahead: u64,
 }
 
 /// What is known of one peer.

@@ -227,7 +227,7 @@ pub fn at_the_end(world: &mut World) -> Result<usize, Violation> {
             let ends = u64::from(TABLES[write.place.0].2) * SECOND;
             let last = world.ledger.last_use_of(&write, true);
             let ended = at - last + 3 * SECOND > ends;
-            if rule == Rule::Last && write.record.tombstone || ended && !write.record.tombstone {
+            if rule == Rule::Last && world.ledger.was_removed(&write) || ended && !write.record.tombstone {
                 continue;
             }
             return Err(violation(

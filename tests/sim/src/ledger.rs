@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use forebay_core::table::{KeyBytes, Record};
+use forebay_core::table::{GroupMillis, KeyBytes, Record};
 use forebay_objsync::Rule;
 
 use crate::node::TABLES;
@@ -101,6 +101,13 @@ impl Ledger {
         }
     }
 
+    /// A group's time went back: what was written after that counts as written then.
+    pub fn went_back(&mut self, to: GroupMillis) {
+        let writes = &self.writes;
+        let ahead = |n: &usize| writes[*n].record.version.stamp >> 16 > to.0;
+        self.required.values_mut().for_each(|required| required.retain(|n| !ahead(n)));
+    }
+
     /// An engine has connections of a key, which is to it what `rank` says.
     pub fn holds_open(&mut self, place: Place, boot: u64, at: u64, rank: Rank) {
         let uses = self.uses.entry(place).or_default();
@@ -142,6 +149,12 @@ impl Ledger {
             .map(|(_, at)| *at)
             .max()
             .unwrap_or(write.at)
+    }
+
+    /// Whether somebody removed the key of a key-value write by a later one: of that nothing may be left either.
+    pub fn was_removed(&self, write: &Write) -> bool {
+        let of = |w: &Write| rank(Rule::Last, &w.record, w.server);
+        self.writes.iter().any(|w| w.place == write.place && w.record.tombstone && of(w) >= of(write))
     }
 
     /// What must not be lost at the end, with the writes that show it.

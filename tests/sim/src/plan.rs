@@ -20,6 +20,8 @@ pub enum Fault {
     Crash(u8, bool),
     /// The connection between two is lost again and again.
     Loss(u8, u8),
+    /// The wall clock of a machine jumps by so many milliseconds, and stays there.
+    Jump(u8, i64),
 }
 
 /// A fault from its beginning to its end, in microseconds.
@@ -114,7 +116,12 @@ impl Plan {
         let n = u64::from(self.engines);
         let a = rng.below(n) as u8;
         let b = ((u64::from(a) + rng.between(1, n - 1)) % n) as u8;
-        match rng.below(12) {
+        match rng.below(13) {
+            12 => {
+                // Most a little, some by hours.
+                let most = if rng.percent(70) { 600_000 } else { 8_000_000 };
+                Fault::Jump(a, rng.between(0, 2 * most) as i64 - most as i64)
+            }
             0..3 => Fault::Partition(rng.between(1, (1 << n) - 2)),
             3..5 => Fault::OneWay(a, b),
             5 => Fault::Slow(a, b, rng.between(50, 1_500) * 1_000),

@@ -76,6 +76,8 @@ pub struct World {
     events: BTreeMap<(u64, u64), What>,
     order: u64,
     boots: u64,
+    /// Milliseconds by which the wall clock of each machine is wrong.
+    walls: BTreeMap<u8, i64>,
     woken: BTreeMap<u8, u64>,
     trace: bool,
     /// A client of which every second everything is said.
@@ -115,6 +117,7 @@ impl World {
             events: BTreeMap::new(),
             order: 0,
             boots: 0,
+            walls: BTreeMap::new(),
             woken: BTreeMap::new(),
             trace,
             watched,
@@ -166,7 +169,10 @@ impl World {
 
     fn start(&mut self, slot: u8, snapshot: Option<&Snapshot>) {
         self.boots += 1;
-        let off = self.rng.between(0, 2 * self.plan.wall_off) as i64 - self.plan.wall_off as i64;
+        let most = self.plan.wall_off as i64;
+        let off = self.rng.between(0, 2 * self.plan.wall_off) as i64 - most;
+        // A machine that is started again has the clock that it had.
+        let off = *self.walls.entry(slot).or_insert(off);
         let (dirty, window) = self.plan.bounds;
         let start = Start {
             slot: EngineSlot::new(slot).expect("below 64"),
@@ -272,10 +278,13 @@ impl World {
                 Output::Verified(_) => {}
                 Output::Event(event) => {
                     self.say(|| format!("{on}: {event:?}"));
-                    if let Event::Joined { .. } = event
+                    if let Event::Joined { .. } | Event::WentBack(_) = event
                         && let Some(node) = self.nodes.get_mut(&on)
                     {
                         node.group = node.engine.group_time(now);
+                        if let Event::WentBack(_) = event {
+                            self.ledger.went_back(node.group);
+                        }
                     }
                 }
             }
@@ -337,6 +346,7 @@ impl World {
             Fault::Pause(a) => *self.paused.entry(a).or_default() += 1,
             Fault::Crash(a, keeps) => self.crash(a, keeps),
             Fault::Loss(..) => self.lose(n),
+            Fault::Jump(a, by) => *self.walls.entry(a).or_default() += by,
         }
     }
 
@@ -368,7 +378,7 @@ impl World {
                     self.start(a, snapshot.as_ref());
                 }
             }
-            Fault::Loss(..) => {}
+            Fault::Loss(..) | Fault::Jump(..) => {}
         }
     }
 

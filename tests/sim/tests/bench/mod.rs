@@ -32,6 +32,8 @@ pub struct Bench {
     pub cost: u64,
     /// Entries that the tables of engines that start from now on have room for.
     pub entries: u64,
+    /// Milliseconds by which the wall clocks of engines that start from now on are wrong.
+    pub wall_off: i64,
     pub said: Vec<(u8, Output)>,
 }
 
@@ -44,6 +46,7 @@ impl Bench {
             takes: MS,
             cost: 0,
             entries: 3_000,
+            wall_off: 0,
             said: Vec::new(),
         };
         for n in 0..engines {
@@ -59,7 +62,7 @@ impl Bench {
             entries: self.entries,
             members: (1 << engines) - 1,
             mono: 5 * SECOND,
-            wall_off: 0,
+            wall_off: self.wall_off,
             bounds,
         };
         self.nodes.insert(n, Node::start(&start, None, self.at));

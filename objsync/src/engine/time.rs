@@ -1,0 +1,137 @@
+//! The group's time: whose clock is followed.
+
+use alloc::vec::Vec;
+
+use forebay_core::table::{EngineSlot, GroupMillis, Version};
+use forebay_core::units::{Micros, Now};
+
+use super::{Engine, Event, Output, Why};
+use crate::limits::{AHEAD_MAX_MS, CLOCK_HEARD_MS, CLOCK_MAX, STEP_TOLD_MS};
+use crate::merge::Entry;
+use crate::shards::Shards;
+
+impl Engine {
+    /// The clock that peers are told; 0 while it is not known.
+    pub(super) fn told_clock(&self, now: Now) -> GroupMillis {
+        if self.clock.known() { self.clock.read(now) } else { GroupMillis(0) }
+    }
+
+    /// What a member says of the group's time, as of now; `None` if it was not heard lately.
+    fn clock_of(&self, slot: u8, now: Now) -> Option<u64> {
+        let (clock, at) = self.peers.get(&slot)?.clock?;
+        let lately = now.since(at) <= Micros::from_millis(CLOCK_HEARD_MS);
+        lately.then(|| clock.0.saturating_add(now.since(at).0 / 1_000))
+    }
+
+    /// What all members say, the earliest first.
+    fn clocks(&self, now: Now) -> Vec<u64> {
+        let mut clocks: Vec<u64> = self.peers.keys().filter_map(|slot| self.clock_of(*slot, now)).collect();
+        clocks.sort_unstable();
+        clocks
+    }
+
+    /// The time by which idle times are compared with a peer: both sides mean the same.
+    pub(super) fn time_with(&self, peer: EngineSlot, now: Now) -> Option<u64> {
+        if self.clock.known() { Some(self.clock.read(now).0) } else { self.clock_of(peer.get(), now) }
+    }
+
+    /// A member says what the group's time is.
+    //= SYNC-TIME-01
+    //= SYNC-TIME-02
+    pub(super) fn step_time<S: Shards>(
+        &mut self,
+        from: EngineSlot,
+        to: GroupMillis,
+        shards: &mut S,
+        now: Now,
+    ) -> Result<(), Why> {
+        if to.0 == 0 {
+            return Ok(());
+        }
+        if to.0 > CLOCK_MAX {
+            return Err(Why::Nonsense);
+        }
+        if let Some(peer) = self.peers.get_mut(&from.get()) {
+            peer.clock = Some((to, now));
+        }
+        if !self.clock.known() {
+            return Ok(());
+        }
+        let ours = self.clock.read(now).0;
+        let mut step = to;
+        if to.0.abs_diff(ours) > AHEAD_MAX_MS {
+            let clocks = self.clocks(now);
+            let (behind, later): (Vec<u64>, Vec<u64>) =
+                clocks.iter().filter(|c| c.abs_diff(ours) > AHEAD_MAX_MS).partition(|c| **c < ours);
+            let heard = clocks.len() + 1;
+            if to.0 < ours {
+                // Most of those that are heard are far behind: it is this clock that is wrong.
+                if behind.len() * 2 > heard {
+                    let median = GroupMillis(behind.get(behind.len() / 2).copied().unwrap_or(to.0));
+                    self.go_back(median, shards, now);
+                }
+                return Ok(());
+            }
+            // A process that stood still for long is behind everybody.
+            if later.len() * 2 < heard {
+                self.out.push(Output::Event(Event::Ahead(from, to.0 - ours)));
+                return Err(Why::Clock);
+            }
+            step = GroupMillis(later.first().copied().unwrap_or(to.0).min(to.0));
+        }
+        let by = self.clock.step(step, now);
+        if by > STEP_TOLD_MS {
+            self.out.push(Output::Event(Event::Stepped(from, by)));
+        }
+        Ok(())
+    }
+
+    /// Takes an earlier time. What was written by the wrong one is from now on as if it had been written now.
+    fn go_back<S: Shards>(&mut self, to: GroupMillis, shards: &mut S, now: Now) {
+        let by = self.clock.read(now).0.saturating_sub(to.0);
+        self.clock.settle(to, now);
+        self.out.push(Output::Event(Event::WentBack(by)));
+        let (birth, stamp) = ((to.0 / 60_000) as u32, to.0 << 16);
+        for partition in 0..shards.geometry().partitions() {
+            shards.with(partition, |partition, catalog| {
+                let ahead = |version: &Version| version.stamp > stamp || version.birth > birth;
+                let views: Vec<_> = partition
+                    .entries(catalog, 0..u32::MAX, now)
+                    .filter(|view| ahead(&view.record.version))
+                    .collect();
+                for view in views {
+                    let mut record = view.record;
+                    record.version.stamp = record.version.stamp.min(stamp);
+                    record.version.birth = record.version.birth.min(birth);
+                    // There is room where it stands, and its server was known.
+                    let _ = partition.restore(catalog, &catalog.key(view.table, view.key), &record, now);
+                }
+            });
+        }
+    }
+
+    /// An engine that begins to serve takes the time that the middle one of its peers tells, its own wall clock where
+    /// nobody does; and none that is earlier than its snapshot's, unless that one is far ahead of everybody.
+    //= SYNC-TIME-01
+    pub(super) fn settle_time(&mut self, now: Now) {
+        if self.clock.known() {
+            return;
+        }
+        let clocks = self.clocks(now);
+        let median = clocks.get(clocks.len().saturating_sub(1) / 2).copied();
+        let floor = self.clock.read(now).0;
+        let wall = self.settings.wall.0.saturating_add(now.since(self.started).0 / 1_000);
+        let time = median.map_or(wall.max(floor), |median| {
+            if floor > median.saturating_add(AHEAD_MAX_MS) { median } else { median.max(floor) }
+        });
+        self.clock.settle(GroupMillis(time), now);
+    }
+
+    /// Whether a statement says that it was made later than can be.
+    //= SYNC-TIME-03
+    pub(super) fn is_ahead(&self, entry: &Entry, now: Now) -> bool {
+        let latest = self.clock.read(now).0.saturating_add(AHEAD_MAX_MS);
+        let (stamp, birth) = (entry.version.stamp >> 16, u64::from(entry.version.birth) * 60_000);
+        self.clock.known() && stamp.max(birth) > latest
+    }
+}

@@ -1,0 +1,144 @@
+//! Whose clock is followed.
+
+mod bench;
+
+use bench::{Bench, MS, SECOND, key};
+use forebay_core::table::{Class, Version};
+use forebay_objsync::wire::{Frame, Head, Packer};
+use forebay_objsync::{Bounds, Entry, Event, Input, Output, Why};
+use forebay_sim::slot;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Engines with these clocks, in milliseconds off, that have not heard of one another.
+fn apart(walls: &[i64]) -> Bench {
+    let mut b = Bench::new(0, Bounds::default());
+    for (n, wall) in (0..).zip(walls) {
+        b.wall_off = *wall;
+        b.start(n, walls.len() as u8, Bounds::default());
+    }
+    b.pass(31 * SECOND);
+    assert!(b.nodes.values().all(|n| n.engine.joined()), "whoever is alone waits no longer");
+    b.said.clear();
+    b
+}
+
+impl Bench {
+    /// The group's time on an engine, in milliseconds from that of the first one's wall clock.
+    fn off(&self, on: u8) -> i64 {
+        let time = |n: u8| self.nodes[&n].engine.group_time(self.nodes[&n].now(self.at)).0 as i64;
+        time(on) - time(0)
+    }
+
+    /// Connects again whatever was ended.
+    fn again(&mut self, times: u32) {
+        for _ in 0..times {
+            self.pass(SECOND);
+            let ended: Vec<(u8, u8)> = (self.said.iter())
+                .filter_map(
+                    |(on, out)| if let Output::Close(peer, _) = out { Some((*on, peer.get())) } else { None },
+                )
+                .collect();
+            self.said.retain(|(_, out)| !matches!(out, Output::Close(..)));
+            for (a, b) in ended {
+                self.cut(a, b);
+                self.connect(a, b);
+            }
+        }
+    }
+}
+
+//= test SYNC-TIME-02
+#[test]
+fn one_clock_that_is_a_day_ahead_moves_nobody_and_comes_back_to_the_others() {
+    let mut b = apart(&[0, 200, DAY_MS]);
+    b.bind(2, 1, 3);
+    b.connect(0, 1);
+    b.pass(2 * SECOND);
+    b.bind(0, 1, 4);
+    b.connect(0, 2);
+    b.pass(SECOND);
+    assert!(b.said.contains(&(0, Output::Close(slot(2), Why::Clock))) || b.off(2).abs() < 1_000);
+    b.connect(1, 2);
+    b.again(5);
+    let back = |e: &Event| matches!(e, Event::WentBack(by) if by.abs_diff(DAY_MS as u64) < 60_000);
+    assert!(b.heard(2).iter().any(back), "{:?}", b.said);
+    let ahead = |e: &Event| matches!(e, Event::Ahead(peer, by) if *peer == slot(2) && *by > 86_000_000);
+    assert!(b.heard(0).iter().any(ahead) && !b.heard(0).iter().any(|e| matches!(e, Event::Stepped(..))));
+    assert!((0..3).all(|n| b.off(n).abs() < 1_000));
+    // What was bound by the wrong clock does not hold against everybody for a day.
+    b.pass(15 * SECOND);
+    let minute = b.nodes[&0].engine.group_time(b.nodes[&0].now(b.at)).0 / 60_000;
+    for n in 0..3 {
+        let record = b.view(n, 1).unwrap().record;
+        assert!(u64::from(record.version.birth) <= minute, "{n}: {record:?}");
+        assert_eq!(b.server(n, 1), b.server(0, 1));
+    }
+}
+
+//= test SYNC-TIME-02
+#[test]
+fn who_is_a_day_behind_most_follows_them() {
+    let mut b = apart(&[DAY_MS, DAY_MS + 300, 0]);
+    b.connect(0, 1);
+    b.pass(2 * SECOND);
+    b.connect(0, 2);
+    b.connect(1, 2);
+    b.again(4);
+    assert!(
+        b.heard(2).iter().any(|e| matches!(e, Event::Stepped(_, by) if *by > 86_000_000)),
+        "{:?}",
+        b.said
+    );
+    assert!(b.off(2).abs() < 1_000 && b.is_synced(2, 0) && b.is_synced(2, 1));
+}
+
+//= test SYNC-TIME-01
+#[test]
+fn an_engine_that_starts_takes_the_time_of_the_middle_one_of_its_peers() {
+    let mut b = apart(&[0, 40_000, DAY_MS]);
+    b.wall_off = -5_000_000;
+    b.start(3, 4, Bounds::default());
+    for peer in [2, 0, 1] {
+        b.input(peer, Input::Members(0b1111));
+        b.connect(peer, 3);
+    }
+    b.pass(500 * MS);
+    assert!(b.nodes[&3].engine.joined());
+    assert_eq!(b.heard(3).first(), Some(&Event::Joined { complete: true }));
+    let wall = 1_800_000_000_000 + b.at / MS;
+    let off = b.nodes[&3].engine.group_time(b.nodes[&3].now(b.at)).0.abs_diff(wall);
+    assert!((39_000..41_000).contains(&off), "{off}");
+}
+
+//= test SYNC-TIME-03
+#[test]
+fn an_entry_that_was_made_tomorrow_is_not_taken() {
+    let mut b = Bench::connected(2);
+    let now = b.nodes[&0].engine.group_time(b.nodes[&0].now(b.at)).0;
+    let entry = |n: u32, at: u64, birth: u64| Entry {
+        key: key(n),
+        server: 1,
+        class: Class::default(),
+        version: Version { birth: (birth / 60_000) as u32, switches: 0, stamp: at << 16, origin: slot(0) },
+        tombstone: false,
+        lasting: false,
+        open: 0,
+        age_ms: 0,
+    };
+    let day = DAY_MS as u64;
+    let mut packer = Packer::new(11);
+    for (n, stamp, birth) in [(1, now + day, now), (2, now, now + day), (3, now + 60_000, now)] {
+        packer.push(entry(n, stamp, birth));
+    }
+    // The connection goes on with the next number.
+    b.bind(0, 9, 1);
+    b.pass(MS + MS / 2);
+    let (_, _, _, bytes) =
+        b.under_way.iter().find(|(_, from, _, f)| *from == 0 && f[4] == 3).cloned().unwrap();
+    let Ok(Frame::Changes(head, _)) = Frame::decode(&bytes[4..]) else { panic!("{bytes:?}") };
+    let head = Head { number: head.number, ..head };
+    b.input(1, Input::Frame(slot(0), &Frame::Changes(head, vec![packer.pack()]).encode()[4..]));
+    assert_eq!((b.server(1, 1), b.server(1, 2), b.server(1, 3)), (None, None, Some(1)));
+    assert_eq!(b.nodes[&1].engine.figures().ahead, 2);
+}
