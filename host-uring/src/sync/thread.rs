@@ -242,6 +242,18 @@ fn say(event: Event) {
             by_ms,
             "a member's clock moved the group's time; look at the clocks of its machines"
         ),
+        Event::Ahead(slot, by_ms) => tracing::warn!(
+            event = "OBJSYNC_CLOCK_AHEAD",
+            slot = slot.get(),
+            by_ms,
+            "a member's clock is more than an hour ahead of the group's time and it is not heard until it agrees; set the \
+             clock of its machine and restart it if it stays away"
+        ),
+        Event::WentBack(by_ms) => tracing::warn!(
+            event = "OBJSYNC_TIME_WENT_BACK",
+            by_ms,
+            "most members are far behind this engine, which takes their time; look at the clock of this machine"
+        ),
         Event::Overflowed(slot) => tracing::warn!(
             event = "OBJSYNC_OVERFLOWED",
             slot = slot.get(),
