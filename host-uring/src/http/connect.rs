@@ -49,7 +49,7 @@ pub(super) async fn connect<R: Rt>(
     let by = For { client: client.peer, local: client.local, asked };
     let limits = &plan.service(route.service).server_limits;
     let made = match route.http2 {
-        true => part(worker, route, target, by, limits, deadline).await,
+        true => part(worker, route, target, by, limits, fresh, deadline).await,
         false => ready(worker, route, target, by, deadline).await.map(|conn| conn.map(Link::Own)),
     };
     let unready = match made {
@@ -104,7 +104,12 @@ pub(super) async fn connect<R: Rt>(
 
 /// Keeps a connection whose last answer was read to its end. A stream ends with it.
 pub(super) fn keep<R: Rt>(worker: &Worker<R>, conn: ServerConn<Link<R>>, route: &Route) {
-    if let Some(own) = conn.own() {
+    // Where servers are expected to speak HTTP/2 a limit is one of requests, and connections are kept all the same: one of
+    // HTTP/1.1 would count beside them.
+    let is_limited = || route.servers.iter().any(|server| server.limit != 0);
+    if let Some(own) = conn.own()
+        && !(route.http2_fallback && is_limited())
+    {
         worker.upstreams.keep(own, &route.keep);
     }
 }

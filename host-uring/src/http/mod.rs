@@ -12,6 +12,7 @@ pub mod conversation;
 pub mod date;
 pub mod early;
 mod exchange;
+pub(crate) mod flush;
 pub mod gather;
 pub mod h2;
 pub mod identity;

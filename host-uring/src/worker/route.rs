@@ -40,6 +40,8 @@ pub struct Route {
     pub keep: KeepRules,
     /// Its servers speak HTTP/2.
     pub http2: bool,
+    /// Those that do not choose it in the TLS handshake are spoken to over HTTP/1.1.
+    pub http2_fallback: bool,
     /// The PROXY header that its servers want.
     pub introduces: Option<forebay_proxy_protocol::Version>,
     /// Which failed requests are sent again.
@@ -122,13 +124,16 @@ impl Route {
         let known = |id: ServerId| Some(&before?.servers[before?.pool.borrow().index_of(id)?.at()]);
         // What is remembered of a server by the same files and settings goes on.
         //= TLS-SERVER-SESSION-01
-        let speaks_the_same = before.is_none_or(|before| before.http2 == config.enable_http2);
+        let speaks_the_same = before.is_none_or(|before| {
+            (before.http2, before.http2_fallback) == (config.enable_http2, config.http2_fallback)
+        });
         let reach = |server: &Server| {
             let back = pool.tls.as_ref()?.back();
             let old = known(server.id).and_then(|known| known.tls.clone());
             let new = || {
                 let within: &[&str] = match tree.service(service).protocol {
                     //= H2BACK-TLS-01
+                    Protocol::Http if config.http2_fallback => &["h2", "http/1.1"],
                     Protocol::Http if config.enable_http2 => &["h2"],
                     Protocol::Http => &["http/1.1"],
                     _ => &[],
@@ -174,6 +179,7 @@ impl Route {
                 },
             },
             http2: config.enable_http2,
+            http2_fallback: config.http2_fallback,
             introduces,
             retry: RetryConfig {
                 retries_max: config.server_reselect.num_retries,

@@ -82,6 +82,8 @@ pub struct Service {
     pub websockets: bool,
     /// Whether its clients may speak HTTP/2.
     pub http2: bool,
+    /// What such a client may send on a stream before a server has taken it, in bytes.
+    pub http2_window: u32,
     /// Requests on one connection; 0: no bound.
     pub requests_max: u32,
     /// What its clients speak.
@@ -143,6 +145,7 @@ impl Service {
             via: (!http.via.is_empty()).then(|| http.via.clone().into_bytes()),
             websockets: http.websockets,
             http2: http.http2,
+            http2_window: http.http2_initial_window_kib << 10,
             requests_max: http.requests_per_connection_max,
             protocol: *protocol,
             identity: IdentityFields::of(&config.identity),

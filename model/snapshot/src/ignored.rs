@@ -30,6 +30,18 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
             );
         }
         without_queue(reader, &at, pool);
+        if pool.http2_fallback && !reader.is_bad(&format!("{at}.enable_http2")) {
+            let missing = [("enable_http2 = true", !pool.enable_http2), ("tls", pool.tls.is_none())];
+            for (what, _) in missing.into_iter().filter(|(_, is_missing)| *is_missing) {
+                let reason = format!("without {what} no server is asked which version it speaks");
+                report(
+                    reader,
+                    &format!("{at}.http2_fallback"),
+                    &reason,
+                    &format!("add {what}, or remove it"),
+                );
+            }
+        }
         let persistent = pool.server_disable == ServerDisable::AllowPersistent;
         if persistent && pool.persistence.is_none() && !reader.is_bad(&format!("{at}.persistence")) {
             let reason = "no client is bound to a server, because the pool has no persistence";
@@ -48,6 +60,16 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
             let reason = "no connection is upgraded while websockets = false";
             let fix = "set websockets = true, or remove it";
             report(reader, &format!("{at}.upgraded_idle_timeout_ms"), reason, fix);
+        }
+        let is_set = profile.http2_initial_window_kib != HttpProfile::default().http2_initial_window_kib;
+        if is_set && !profile.http2 && !reader.is_bad(&format!("{at}.http2")) {
+            let reason = "no client speaks HTTP/2 while http2 = false";
+            report(
+                reader,
+                &format!("{at}.http2_initial_window_kib"),
+                reason,
+                "set http2 = true, or remove it",
+            );
         }
     }
     if snapshot.engine.group.is_some() && snapshot.engine.user.is_none() {

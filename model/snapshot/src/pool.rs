@@ -61,6 +61,8 @@ section! {
         tls: Option<crate::pool_tls::PoolTls> = None;
         /// Speak HTTP/2 to the servers, over TLS by ALPN, over clear text without asking first (docs/spec/http2.md): many requests share a connection.
         enable_http2: bool = false;
+        /// Speak HTTP/1.1 to servers that do not choose HTTP/2 in the TLS handshake; without it they get no request.
+        http2_fallback: bool = false;
         /// The servers.
         server: Vec<Server>;
     }

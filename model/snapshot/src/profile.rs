@@ -40,6 +40,8 @@ section! {
         requests_per_connection_max: u32 = 0;
         /// Whether clients may speak HTTP/2: by ALPN over TLS, without TLS by beginning with it. Avi: `http2_enabled`.
         http2: bool = false;
+        /// KiB that such a client may send on one stream before a server has taken them, and four times as many on all of its streams. Avi: `http2_initial_window_size`, by default 64.
+        http2_initial_window_kib: u32 = 256, in 64..=32_768;
         /// Whether upgrades to WebSocket pass.
         websockets: bool = true;
         /// What becomes of `X-Forwarded-For`. Avi: `xff_update`, by default `replace`.

@@ -11,7 +11,7 @@ use forebay_e2e::wait::Gate;
 use forebay_e2e::{Engine, Lab, Options, Origin, Wire, bin, config, eventually, system};
 
 use crate::crate_client::{connect_to, request};
-use crate::raw::{END, GOAWAY, HEADERS, PING, RESET, Raw, frame, get};
+use crate::raw::{DATA, END, GOAWAY, HEADERS, PING, RESET, Raw, WHOLE, WINDOW_UPDATE, block, frame, get};
 
 const PROFILE: &str = "[[http_profile]]\nname = \"two\"\nhttp2 = true\n";
 const REFUSED_STREAM: u32 = 7;
@@ -151,6 +151,45 @@ async fn uploads_that_no_server_takes_cost_little_and_go_on_when_one_does() {
     goes_on.open();
     for answer in answers {
         assert_eq!(answer.await.unwrap().status(), 200);
+    }
+}
+
+//= test H2-HOST-14
+#[test]
+fn a_client_may_send_what_its_profile_says_before_a_server_takes_it_and_no_byte_more() {
+    const FRAME: usize = 16 << 10;
+    const FLOW_CONTROL_ERROR: u32 = 3;
+    for kib in [64, 512] {
+        let lab = Lab::new();
+        let [at, server] = lab.addresses();
+        let origin = Origin::silent(server);
+        let text = format!(
+            "{PROFILE}http2_initial_window_kib = {kib}\n{}{}",
+            config::service_with("web", at, "http_profile = \"two\""),
+            config::pool(
+                "web",
+                "max_concurrent_connections_per_server = 1\nrequest_queue = { enabled = true, depth = 4 }",
+                &[server]
+            ),
+        );
+        let engine = lab.engine_with(&text, Options { workers: 1, ..Options::default() });
+        let mut raw = Raw::connect(at, &[]).unwrap();
+        raw.send(get(1, "/")).unwrap();
+        eventually("the only place is taken", Duration::from_secs(10), || origin.accepted() == 1);
+        // This one waits for it, and nobody reads its content.
+        raw.send(frame(HEADERS, WHOLE, 3, &block("POST", "/", &[]))).unwrap();
+        for _ in 0..(kib << 10) / FRAME {
+            raw.send(frame(DATA, 0, 3, &[b'x'; FRAME])).unwrap();
+        }
+        let came = raw.heard().unwrap();
+        assert!(
+            came.iter().all(|frame| !frame.is(RESET, 3) && !frame.is(WINDOW_UPDATE, 3)),
+            "{kib}: {came:?}"
+        );
+        raw.send(frame(DATA, 0, 3, b"x")).unwrap();
+        let reset = raw.find(|frame| frame.is(RESET, 3)).unwrap();
+        assert_eq!(reset.word(0), FLOW_CONTROL_ERROR, "{kib}");
+        drop(engine);
     }
 }
 

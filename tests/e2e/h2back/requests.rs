@@ -179,6 +179,64 @@ fn over_tls_it_is_agreed_by_alpn_and_a_server_that_does_not_want_it_gets_nothing
     assert_eq!(line["request_state"], "the server does not speak HTTP/2");
 }
 
+/// Speaks HTTP/1.1 over TLS, request after request on a connection, and offers nothing else.
+const OLD_SERVER: &str = "import http.server, ssl, sys\n\
+class H(http.server.BaseHTTPRequestHandler):\n\
+\x20   protocol_version = 'HTTP/1.1'\n\
+\x20   def do_GET(self):\n\
+\x20       self.send_response(200)\n\
+\x20       self.send_header('Content-Length', '3')\n\
+\x20       self.end_headers()\n\
+\x20       self.wfile.write(b'old')\n\
+s = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), H)\n\
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+c.load_cert_chain('app.pem', 'app.key')\n\
+c.set_alpn_protocols(['http/1.1'])\n\
+s.socket = c.wrap_socket(s.socket, server_side=True)\n\
+s.serve_forever()\n";
+
+//= test H2BACK-TLS-02
+#[test]
+fn a_server_that_does_not_choose_http2_gets_http_1_where_the_pool_allows_it() {
+    const AT_ONCE: usize = 8;
+    let lab = Lab::new();
+    pki::authority(lab.folder(), "ca");
+    pki::certificate(lab.folder(), "app", "ca", EC, "DNS:app.test", 2);
+    std::fs::write(lab.folder().join("new"), "new").unwrap();
+    let [server, at] = lab.addresses();
+    let mut command = Command::new(bin::foreign("python3", "python3"));
+    command.args(["-c", OLD_SERVER, &server.ip().to_string(), &server.port().to_string()]);
+    let mut old = Process::start("old", command, lab.folder());
+    eventually("it listens", secs(15), || std::net::TcpStream::connect(server).is_ok());
+    let tls = "tls = { ca_file = \"ca.pem\", server_name = \"app.test\" }\nhttp2_fallback = true\n";
+    let engine = lab.engine_with(&text(at, tls, &[server]), Options { workers: 1, ..Options::default() });
+    let connections = || engine.metric("forebay_server_connections_total", &[("pool", "web")]);
+    let mut client = Client::new(at);
+    for _ in 0..5 {
+        assert_eq!(client.get("/new").unwrap().text(), "old");
+    }
+    assert_eq!(connections(), 1.0, "it is kept from request to request");
+    let all_get = |what: &str| {
+        std::thread::scope(|scope| {
+            let clients: Vec<_> =
+                (0..AT_ONCE).map(|_| scope.spawn(|| Client::new(at).get("/new").unwrap())).collect();
+            for client in clients {
+                assert_eq!(client.join().unwrap().text(), what);
+            }
+        });
+    };
+    all_get("old");
+    // Its successor speaks HTTP/2, and is found to.
+    old.kill();
+    let _new = nghttpd(&lab, "nghttpd", server, &[], &["app.key", "app.pem"]);
+    assert_eq!(Client::new(at).get("/new").unwrap().text(), "new");
+    let before = connections();
+    for _ in 0..3 {
+        all_get("new");
+    }
+    assert_eq!(connections(), before, "they share the one that is there");
+}
+
 #[test]
 fn nghttpd_serves_uploads_and_downloads_and_its_end_is_noticed() {
     let lab = Lab::new();

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io::{ErrorKind, IoSlice};
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -23,6 +23,7 @@ use crate::http::answer::linger;
 use crate::http::buffer::{Buffer, Unfinished};
 use crate::http::client::Client;
 use crate::http::conversation::Job;
+use crate::http::flush::flush;
 use crate::http::limits::{DRAIN_IDLE_US, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
 use crate::http::record::sample_rtt;
 use crate::http::wait::others_turn;
@@ -34,8 +35,9 @@ use crate::worker::{TimeOuts, Worker};
 /// Twice what browsers use.
 const STREAMS_MAX: u32 = 128;
 
-/// Bytes that go to a TLS session at once whatever the socket takes: one record of the largest size.
-const TLS_PIECE_BYTES: usize = 16 * 1024;
+/// How many streams of a connection may send as much as a stream's window before a server has taken anything: more of them
+/// share it.
+const WINDOWS: u32 = 4;
 
 /// A connection, as its task and its streams share it.
 pub struct Front<R: Rt> {
@@ -84,15 +86,25 @@ pub fn begin<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
     rt.spawn(serve(client, first));
 }
 
+/// What a client is offered, by the configuration of now.
+fn offers<R: Rt>(client: &Client<R>) -> Config {
+    let plan = client.worker.current();
+    let service = client.service(&plan);
+    Config {
+        limits: client.limits(),
+        streams_max: STREAMS_MAX,
+        //= H2-HOST-14
+        stream_window: service.http2_window,
+        connection_window: service.http2_window.saturating_mul(WINDOWS),
+        extended_connect: service.websockets,
+        ..Config::default()
+    }
+}
+
 /// Serves a connection to its end; `first` is what was read of it, the preface in front.
 async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
     let mut out = Vec::new();
-    let config = Config {
-        limits: client.limits(),
-        streams_max: STREAMS_MAX,
-        extended_connect: client.service(&client.worker.current()).websockets,
-        ..Config::default()
-    };
+    let config = offers(&client);
     let connection = Connection::new(Role::Server, &config, &mut out);
     let block = RefCell::new(client.worker.buffers.unfinished());
     let front = Rc::new(Front {
@@ -452,30 +464,9 @@ impl<R: Rt> Front<R> {
     /// Writes what the socket takes.
     fn flush(&self) -> Result<(), ()> {
         let mut state = self.state.borrow_mut();
-        while state.waiting() > 0 {
-            let rest = &state.out[state.sent..];
-            let most = match self.client.stream.is_secured() && rest.len() > TLS_PIECE_BYTES {
-                // What is sealed and not taken waits beside what waits here.
-                true => {
-                    self.socket().room().map_or(rest.len(), |room| room.clamp(TLS_PIECE_BYTES, rest.len()))
-                }
-                false => rest.len(),
-            };
-            let written = self.socket().try_write(&[IoSlice::new(&rest[..most])]);
-            match written {
-                Ok(count) => state.sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let sent = std::mem::take(&mut state.sent);
-                    state.out.drain(..sent);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(()),
-            }
-        }
-        state.sent = 0;
-        state.out.clear();
-        if state.lanes() == 0 {
+        let State { out, sent, .. } = &mut *state;
+        flush(self.socket(), out, sent)?;
+        if state.out.is_empty() && state.lanes() == 0 {
             state.out.shrink_to(TEXT_KEPT_BYTES);
         }
         Ok(())

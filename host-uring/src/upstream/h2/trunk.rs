@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io::{ErrorKind, IoSlice};
+use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
@@ -24,6 +24,7 @@ use super::{
     STUCK_BYTES,
 };
 use crate::http::buffer::Held;
+use crate::http::flush::flush;
 use crate::metrics::WorkerMetrics;
 use crate::rt::{NEVER, Now, Rt, Stream};
 use crate::tls::{Proof, Securable};
@@ -486,22 +487,11 @@ impl<R: Rt> Trunk<R> {
     /// Writes what the socket takes.
     fn flush(&self) -> Result<(), ()> {
         let mut state = self.state.borrow_mut();
-        while state.waiting() > 0 {
-            let written = self.socket.try_write(&[IoSlice::new(&state.out[state.sent..])]);
-            match written {
-                Ok(count) => state.sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let sent = std::mem::take(&mut state.sent);
-                    state.out.drain(..sent);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(()),
-            }
+        let State { out, sent, .. } = &mut *state;
+        flush(&self.socket, out, sent)?;
+        if state.out.is_empty() {
+            state.out.shrink_to(OUT_BYTES_MAX);
         }
-        state.sent = 0;
-        state.out.clear();
-        state.out.shrink_to(OUT_BYTES_MAX);
         Ok(())
     }
 }

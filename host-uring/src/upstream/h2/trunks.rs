@@ -28,7 +28,8 @@ const FRAME_BYTES: usize = FRAME_HEAD + 16 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 
 /// Lends a part of a connection to a server of a route: of one that is there, or of a new one, by `deadline`. `limits` are
-/// those of answers.
+/// those of answers; `fresh`: no kept connection will do that carries one request after another, which is what a server gets that
+/// has not chosen HTTP/2, where the route allows it.
 ///
 /// # Errors
 /// Why no connection is ready; `InvalidData`: the server does not speak HTTP/2. No byte of a request has left.
@@ -38,6 +39,7 @@ pub async fn part<R: Rt>(
     target: &RouteServer,
     by: For<'_>,
     limits: &Limits,
+    fresh: bool,
     deadline: Now,
 ) -> Result<ServerConn<Link<R>>, Unready> {
     let upstreams = &worker.upstreams;
@@ -51,12 +53,21 @@ pub async fn part<R: Rt>(
             }
             return Ok(conn);
         }
-        let opening = match trunks.want(target.slot, by.asked) {
-            Wanted::Wait(waiting) => {
-                waiting.end(deadline).await?;
-                continue;
+        //= H2BACK-TLS-02
+        let opening = if route.http2_fallback && trunks.is_old(target.slot) {
+            if !fresh && let Some(conn) = upstreams.kept(target, &route.keep, by.asked) {
+                return Ok(conn.map(Link::Own));
             }
-            Wanted::Open(opening) => opening,
+            // Nobody waits for a connection that will carry one request at a time.
+            trunks.open(target.slot, by.asked)
+        } else {
+            match trunks.want(target.slot, by.asked) {
+                Wanted::Wait(waiting) => {
+                    waiting.end(deadline).await?;
+                    continue;
+                }
+                Wanted::Open(opening) => opening,
+            }
         };
         let conn = match ready(worker, route, target, by, deadline).await {
             Ok(conn) => conn,
@@ -65,8 +76,13 @@ pub async fn part<R: Rt>(
                 return Err(unready);
             }
         };
+        let is_old = conn.stream.session().is_some_and(|session| !session.is_http2());
+        trunks.with(target.slot, |own| own.is_old = is_old);
+        if is_old && route.http2_fallback {
+            return Ok(conn.map(Link::Own));
+        }
         //= H2BACK-TLS-01
-        if conn.stream.session().is_some_and(|session| !session.is_http2()) {
+        if is_old {
             opening.failed(Failed::Unopened(ErrorKind::InvalidData));
             return Err(Unready::Unopened(ErrorKind::InvalidData.into()));
         }
@@ -94,6 +110,8 @@ struct Slot<R: Rt> {
     openings: Vec<Openings>,
     /// Streams that the server takes on a new connection, as far as that is known.
     expected: usize,
+    /// It did not choose HTTP/2 the last time that it was asked.
+    is_old: bool,
 }
 
 /// Connections that are being opened, all alike.
@@ -138,7 +156,7 @@ impl Failed {
 
 impl<R: Rt> Default for Slot<R> {
     fn default() -> Self {
-        Slot { trunks: Vec::new(), openings: Vec::new(), expected: STREAMS_MAX }
+        Slot { trunks: Vec::new(), openings: Vec::new(), expected: STREAMS_MAX, is_old: false }
     }
 }
 
@@ -246,6 +264,17 @@ impl<R: Rt> Trunks<R> {
                 Wanted::Open(Opening { home, slot, asked, failed: Failed::Dropped })
             }
         })
+    }
+
+    /// Says whether a server did not choose HTTP/2 the last time that it was asked.
+    fn is_old(&self, slot: usize) -> bool {
+        self.slots.borrow().get(slot).is_some_and(|own| own.is_old)
+    }
+
+    /// A connection is opened for one request, whoever else opens one.
+    fn open<'a>(self: &Rc<Self>, slot: usize, asked: Option<&'a [u8]>) -> Opening<'a, R> {
+        self.with(slot, |own| own.openings(asked).count += 1);
+        Opening { home: self.clone(), slot, asked, failed: Failed::Dropped }
     }
 
     /// A server has said how many streams it takes on a connection.
