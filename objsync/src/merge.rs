@@ -94,7 +94,10 @@ pub fn merge(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs:
         // And a removal's age is the time since then, no use of the life that it lost against.
         age_ms: match ours.open {
             0 if ours.tombstone != theirs.tombstone => winner.age_ms,
+            // Who only takes it for open somewhere else does not know since when it is idle.
+            0 if theirs.open & sender == 0 && theirs.open != 0 => ours.age_ms,
             0 => ours.age_ms.min(theirs.age_ms),
+            _ if theirs.open & sender == 0 && theirs.open != 0 => u64::MAX,
             _ => theirs.age_ms,
         },
         lasting,
@@ -257,5 +260,21 @@ mod tests {
         assert_eq!((merged.entry.age_ms, merged.changed, merged.answer), (0, false, true));
         let merged = merge(Rule::First, slot(0), slot(1), &old, &young);
         assert_eq!((merged.entry.age_ms, merged.changed, merged.answer), (0, true, false));
+    }
+
+    //= test SYNC-AGE-01
+    #[test]
+    fn who_takes_it_for_open_somewhere_else_says_nothing_of_its_idle_time() {
+        let mut ours = states().remove(0);
+        ours.age_ms = 24_000;
+        let theirs = Entry { open: 1 << 3, age_ms: 0, ..ours };
+        let merged = merge(Rule::First, slot(5), slot(6), &ours, &theirs);
+        assert_eq!((merged.entry.age_ms, merged.entry.open, merged.changed), (24_000, 0, false));
+        let merged = merge(Rule::First, slot(5), slot(3), &ours, &theirs);
+        assert_eq!(
+            (merged.entry.age_ms, merged.entry.open, merged.changed),
+            (0, 1 << 3, true),
+            "it has it open itself"
+        );
     }
 }

@@ -85,6 +85,9 @@ fn one(seed: u64, watched: Option<KeyBytes>) -> ExitCode {
 fn many(from: u64, count: u64) -> ExitCode {
     let (mut broken, mut overlapping, mut acknowledged) = (0, 0, 0);
     for seed in from..from.saturating_add(count) {
+        if seed > from && (seed - from).is_multiple_of(500) {
+            println!("{} seeds, {broken} broke a promise so far", seed - from);
+        }
         let run = World::run(seed, false);
         match run {
             Ok(summary) => {

@@ -318,3 +318,24 @@ fn who_thought_that_a_peer_had_it_open_still_says_when_it_was_used_here_last() {
         assert!(record.open == 0 && record.age_ms <= 1_125, "{on}: {record:?}");
     }
 }
+
+//= test SYNC-AGE-01
+#[test]
+fn a_connection_that_only_a_third_believes_in_renews_nothing() {
+    let mut b = Bench::connected(3);
+    b.bind(2, 1, 1);
+    b.pass(SECOND);
+    b.open(2, 1);
+    b.pass(SECOND);
+    b.cut(0, 1);
+    b.cut(0, 2);
+    b.close(2, 1);
+    b.changed(2, 1, None);
+    b.pass(3 * SECOND);
+    assert_eq!(b.view(0, 1).unwrap().record.open, 0b100, "it has not heard of the end");
+    b.connect(0, 1);
+    b.pass(SECOND);
+    assert!(b.is_synced(0, 1) && b.is_synced(1, 0));
+    let record = b.view(1, 1).unwrap().record;
+    assert!(record.open == 0 && record.age_ms >= 3_500, "{record:?}");
+}

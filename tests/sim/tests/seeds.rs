@@ -1,22 +1,25 @@
 //! Runs of the simulator that the gate repeats. A run that breaks a promise is told by its seed;
 //! `cargo run --profile gate -p forebay-sim -- SEED` tells all that happens in it.
 
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_sim::{Plan, World};
 
-/// Seeds of the gate, and of a full run.
+/// Seeds of the gate, and of a full run; and those that nobody has run before.
 const FEW: u64 = 60;
 const ALL: u64 = 10_000;
+const FRESH: u64 = 4;
 
 /// Runs seeds on two threads; tells which broke a promise, and how many had three faults at once.
-fn run(seeds: u64) -> (Vec<String>, u64) {
-    let (next, overlapping) = (AtomicU64::new(0), AtomicU64::new(0));
+fn run(seeds: Range<u64>) -> (Vec<String>, u64) {
+    let (next, overlapping) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
     let work = || {
         let mut broken = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds || broken.len() > 5 {
+            if seed >= seeds.end || broken.len() > 5 {
                 return broken;
             }
             match World::run(seed, false) {
@@ -42,9 +45,20 @@ fn run(seeds: u64) -> (Vec<String>, u64) {
 #[test]
 fn whatever_fails_the_tables_become_equal_and_no_promise_is_broken() {
     let seeds = if std::env::var_os("FOREBAY_LONG").is_some() { ALL } else { FEW };
-    let (broken, overlapping) = run(seeds);
+    let (broken, overlapping) = run(0..seeds);
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert!(overlapping * 2 >= seeds, "{overlapping} of {seeds} with three faults at once");
+}
+
+/// `cargo run --profile gate -p forebay-sim -- SEED` repeats one that failed.
+//= test SYNC-SIM-01
+#[test]
+fn seeds_that_nobody_has_run_before_break_no_promise() {
+    // Every hasher of the standard library has keys of its own.
+    let first = RandomState::new().hash_one(std::process::id()) >> 1;
+    println!("seeds from {first}");
+    let (broken, _) = run(first..first + FRESH);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 #[test]
