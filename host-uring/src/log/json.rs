@@ -123,8 +123,21 @@ pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
     if value < 10 {
         return out.push(b'0' + value as u8);
     }
+    // Almost all numbers of a line are short, and pieces of a known length are a store or two.
+    let digit = |n: u64| b'0' + (n % 10) as u8;
+    let [tens, units] = two(value % 100);
     if value < 100 {
-        return out.extend_from_slice(&two(value));
+        return out.extend_from_slice(&[tens, units]);
+    }
+    if value < 1_000 {
+        return out.extend_from_slice(&[digit(value / 100), tens, units]);
+    }
+    if value < 10_000 {
+        return out.extend_from_slice(&[digit(value / 1_000), digit(value / 100), tens, units]);
+    }
+    if value < 100_000 {
+        let [a, b] = two(value / 1_000);
+        return out.extend_from_slice(&[a, b, digit(value / 100), tens, units]);
     }
     let mut digits = [0; 20];
     let mut at = digits.len();

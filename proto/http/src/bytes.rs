@@ -106,21 +106,31 @@ pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 
+/// Returns the first of eight bytes that is a control byte.
+#[inline(always)]
+fn control_of(word: &[u8; 8]) -> Option<usize> {
+    let v = u64::from_le_bytes(*word);
+    let del = v ^ (ONES * 0x7f);
+    // A borrow can only mark bytes above a true hit; the lowest mark is exact.
+    let hits = (v.wrapping_sub(ONES * 0x20) & !v | del.wrapping_sub(ONES) & !del) & HIGHS;
+    (hits != 0).then(|| (hits.trailing_zeros() / 8) as usize)
+}
+
 /// Returns the first position at or after `from` that holds a control byte (below 0x20, or 0x7f), or the length.
 #[inline]
 pub(crate) fn find_control(bytes: &[u8], from: usize) -> usize {
     let rest = bytes.get(from..).unwrap_or(&[]);
     let (words, tail) = rest.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {
-        let v = u64::from_le_bytes(*word);
-        let del = v ^ (ONES * 0x7f);
-        // A borrow can only mark bytes above a true hit; the lowest mark is exact.
-        let hits = (v.wrapping_sub(ONES * 0x20) & !v | del.wrapping_sub(ONES) & !del) & HIGHS;
-        if hits != 0 {
-            return from + i * 8 + (hits.trailing_zeros() / 8) as usize;
+        if let Some(at) = control_of(word) {
+            return from + i * 8 + at;
         }
     }
     let start = rest.len() - tail.len();
+    // The end once more as a word, of which the first bytes are known to be none.
+    if let Some(word) = rest.last_chunk::<8>() {
+        return from + control_of(word).map_or(rest.len(), |at| rest.len() - 8 + at);
+    }
     from + start + tail.iter().position(|&b| b < 0x20 || b == 0x7f).unwrap_or(tail.len())
 }
 

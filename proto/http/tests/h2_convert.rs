@@ -109,6 +109,62 @@ fn over_h2(answer: &str, edits: &[FieldEdit<'_>], method: &str) -> (Peer, Vec<Ev
     (client, events)
 }
 
+/// What a client makes of each of many answers on one connection; before some of them it changes the table's size.
+fn one_after_another(answers: &[(Option<u32>, &str)]) -> Vec<String> {
+    let mut server = Peer::server(&Config::default());
+    let mut client = Peer::client(&Config::default(), "GET");
+    let mut written = Vec::new();
+    for (nth, (table, answer)) in answers.iter().enumerate() {
+        let stream = 2 * nth as u32 + 1;
+        if nth > 0 {
+            let head = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+            client.connection.open(head, b"https", &[], true, &mut client.out).unwrap();
+        }
+        if let Some(size) = table {
+            server.feed(&setting(1, *size));
+        }
+        server.feed(&get(stream));
+        server.out.clear();
+        server.connection.head(stream, answer.as_bytes(), &[], true, &mut server.out).unwrap();
+        let events = client.feed(&std::mem::take(&mut server.out));
+        assert_eq!(events, [Event::Response { stream, end: true }]);
+        written.push(client_text(&client));
+    }
+    written
+}
+
+#[test]
+fn answers_that_begin_alike_come_through_each_as_it_is() {
+    let answer = |server: &str, kind: &str, cookie: u32, more: &str| {
+        format!(
+            "HTTP/1.1 200 \r\nserver: {server}\r\ncontent-type: {kind}\r\netag: \"a\"\r\nset-cookie: s={cookie}\r\n{more}\r\n"
+        )
+    };
+    let not_found = "HTTP/1.1 404 \r\nserver: x\r\n\r\n".to_owned();
+    let answers = [
+        (None, answer("x", "text/html", 1, "")),
+        (None, answer("x", "text/html", 2, "")),
+        (None, answer("x", "text/html", 3, "x-more: y\r\n")),
+        // Another line in the middle, which gets into the table and moves what stands there.
+        (None, answer("x", "image/png", 4, "")),
+        (None, answer("x", "text/html", 5, "")),
+        (None, answer("x", "image/png", 6, "")),
+        (None, not_found.clone()),
+        (None, answer("y", "text/html", 7, "")),
+        (None, answer("x", "text/html", 8, "")),
+        // No table any more, and then one again.
+        (Some(0), answer("x", "text/html", 9, "")),
+        (None, answer("x", "text/html", 10, "")),
+        (Some(4096), answer("x", "text/html", 11, "")),
+        (None, answer("x", "text/html", 12, "")),
+        (None, not_found),
+    ];
+    let of: Vec<(Option<u32>, &str)> = answers.iter().map(|(size, text)| (*size, text.as_str())).collect();
+    for ((_, answer), written) in answers.iter().zip(one_after_another(&of)) {
+        assert_eq!(written.replace("Content-Length: 0\r\n", ""), *answer);
+    }
+}
+
 fn client_text(client: &Peer) -> String {
     let mut text = Vec::new();
     let how = ResponseEdits { keep_alive: true, ..ResponseEdits::default() };
