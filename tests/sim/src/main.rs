@@ -28,7 +28,8 @@ fn main() -> ExitCode {
 /// What one engine costs, by how many there are.
 fn cost() -> ExitCode {
     for engines in [2, 4, 8, 16, 32, 64] {
-        match World::run_plan(Plan::crowd(engines), 1, false, None) {
+        // The same clients however many engines there are.
+        match World::run_plan(Plan { keys: 100, ..Plan::crowd(engines) }, 1, false, None) {
             Ok(summary) => {
                 let peers = u64::from(engines) * u64::from(engines - 1);
                 println!(
