@@ -30,6 +30,9 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
     let files =
         [&mut shared.ca_file, &mut shared.certificate_file, &mut shared.key_file, &mut shared.secret_file];
     files.into_iter().flatten().for_each(&settle);
+    if shared.snapshot_file != "off" {
+        settle(&mut shared.snapshot_file);
+    }
     for monitor in &mut snapshot.health_monitor {
         if let HealthMonitor::Https(https) = monitor {
             let files = [&mut https.ca_file, &mut https.client_certificate_file, &mut https.client_key_file];

@@ -26,6 +26,7 @@ mod resident;
 mod run;
 mod running;
 mod seat;
+mod sharing;
 pub mod sockets;
 mod stand_in;
 mod state;

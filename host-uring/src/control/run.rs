@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use forebay_objsync::Event;
+use forebay_core::table::GroupMillis;
 use forebay_snapshot::Snapshot;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,9 +20,10 @@ use super::names::{self, Book};
 use super::notify::{self, Manager};
 use super::refused::Code;
 use super::reload::{Reloader, Source};
+use super::sharing::{begin_once_joined, share};
 use super::successor::Program;
 use super::supervisor::{Body, Order, Orders, Supervisor};
-use super::{Running, ShutdownStage, State, full, identity, resident, sockets, trim, web};
+use super::{Running, ShutdownStage, State, full, identity, resident, sharing, sockets, trim, web};
 use crate::config::Tree;
 use crate::health::{self, Driver};
 use crate::limits::sizes::{self, Needs, Sizes};
@@ -199,7 +200,7 @@ async fn control(
     body: Body,
     open: Opened,
 ) -> anyhow::Result<Ended> {
-    let Opened { seats, web, manager, heir, shared } = open;
+    let Opened { seats, web, manager, heir, mut shared } = open;
     let mut stop = Stop::new()?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let mut user = (
@@ -241,10 +242,12 @@ async fn control(
     let (supervisor, mut waiting, mut doors, before) = match heir {
         None => {
             let doors = open(Doors::bind(engine, web)?)?;
-            let supervisor = match shared {
+            let supervisor = match shared.take() {
                 None => supervisor,
                 Some(settings) => {
-                    share(state, settings)?;
+                    let places = sync::place_of_snapshots(&state.tree().objsync);
+                    let floor = places.map_or(GroupMillis(0), |place| place.read(&state.running().store));
+                    share(state, settings, floor)?;
                     begin_once_joined(state, &orders);
                     supervisor.paused()
                 }
@@ -255,6 +258,8 @@ async fn control(
             let (before, waiting) = (heir.over(), Doors::take_over(engine, web, &mut heir)?);
             heir.follow(Arc::clone(state), orders.clone(), tell)
                 .context("the upgrade's thread cannot be started")?;
+            // Its tables are those of the process before it.
+            state.set_joined();
             (supervisor.paused(), Some(waiting), None, before)
         }
     };
@@ -293,6 +298,13 @@ async fn control(
             Some(came) = came.recv() => match came {
                 Came::Open => {
                     drop(held.take());
+                    if let Some(settings) = shared.take() {
+                        // The process before has given up its place among the members.
+                        //= SYNC-UPGRADE-01
+                        if let Err(error) = share(state, settings, GroupMillis(0)) {
+                            tracing::error!("the engine serves, and shares its tables with nobody: {error:#}");
+                        }
+                    }
                     if let Some(waiting) = waiting.take() {
                         manager.tell(&format!("MAINPID={}", std::process::id()));
                         // Clients are served whether or not anybody can ask how.
@@ -335,37 +347,10 @@ async fn control(
     while (!standing.is_told() || state.is_waited_for()) && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(HANDOVER_LOOK_MS)).await;
     }
-    if let Some(sync) = state.sync() {
-        state.running().store.share_no_changes();
-        sync.stop(Duration::from_secs(STOP_NOW_S));
-    }
+    sharing::end(state);
     monitors.abort();
     drop(doors);
     Ok(ended)
-}
-
-/// Begins to share the tables with the other members.
-fn share(state: &Arc<State>, settings: sync::Settings) -> anyhow::Result<()> {
-    let secrets = sync::secrets(&state.tree().objsync).map_err(|why| anyhow!(why))?;
-    let heard = Arc::clone(state);
-    let hear = move |event: Event| {
-        if let Event::Joined { .. } = event {
-            heard.set_joined();
-        }
-    };
-    let store = Arc::clone(&state.running().store);
-    state.set_sync(sync::start(settings, &secrets, store, Box::new(hear))?);
-    Ok(())
-}
-
-/// The engine listens once its tables are complete, or were waited for long enough.
-//= SYNC-JOIN-02
-fn begin_once_joined(state: &Arc<State>, orders: &Orders) {
-    let (state, orders) = (Arc::clone(state), orders.clone());
-    tokio::spawn(async move {
-        state.until_joined().await;
-        orders.give_surely(Order::Begin).await;
-    });
 }
 
 /// Ends a process that was to take over, without touching what the other one has as well.
@@ -387,6 +372,8 @@ async fn not_taken_over(
 //= UPG-DOOR-01
 fn give_up(state: &State, doors: Option<&mut Open>, manager: &Manager, successor: Successor) {
     state.set_given(successor.pid);
+    //= SYNC-UPGRADE-01
+    sharing::give_up(state);
     if let Some(doors) = doors {
         doors.give_up();
     }

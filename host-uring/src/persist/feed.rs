@@ -77,10 +77,9 @@ impl Feed {
         self.is_on.store(true, Ordering::SeqCst);
     }
 
-    /// Nobody wants to know any more.
+    /// Nobody wants to know any more. The group's time goes on.
     pub fn stop(&self) {
         self.is_on.store(false, Ordering::SeqCst);
-        self.offset_ms.store(NO_OFFSET, Ordering::SeqCst);
     }
 
     #[inline]

@@ -221,7 +221,7 @@ impl Store {
                 version: one.version,
                 tombstone: false,
                 lasting: false,
-                open: one.open,
+                open: self.open_there(one.open),
                 age_ms: one.age_ms,
             };
             let record = match ours.filter(|ours| !ours.tombstone && holds(ours.version, one.version)) {
@@ -239,6 +239,17 @@ impl Store {
         arrived
     }
 
+    /// Who has connections, as another process of this engine says. Where tables are shared it has this one's place among the
+    /// members, and another one here.
+    fn open_there(&self, open: u64) -> u64 {
+        if !self.is_shared {
+            return open;
+        }
+        let before = 1 << self.before.get();
+        let theirs = 1 << self.me.get() | before;
+        open & !theirs | if open & theirs == 0 { 0 } else { before }
+    }
+
     /// Another process has removed an entry; ours stays if it has been used here.
     fn leave(&self, key: &Key, now: Now) {
         let Some(partition) = self.partition(key) else { return };
@@ -253,7 +264,7 @@ impl Store {
     /// No other process has connections any more: whatever waits for their end counts down from now on.
     //= UPG-TABLE-02
     pub fn settle(&self, now: Now) -> u64 {
-        let mine = 1 << self.me.get();
+        let gone = if self.is_shared { 1 << self.before.get() } else { !(1 << self.me.get()) };
         let mut held: Vec<EntryView> = Vec::new();
         let mut settled = 0;
         for partition in 0..self.partitions() as usize {
@@ -263,7 +274,7 @@ impl Store {
                 self.with_partition(partition, |partition, catalog| {
                     let buckets = next..next.saturating_add(SLICE_BUCKETS);
                     let entries = partition.entries(catalog, buckets, now);
-                    held.extend(entries.filter(|view| view.record.open & !mine != 0));
+                    held.extend(entries.filter(|view| view.record.open & gone != 0));
                 });
                 next += SLICE_BUCKETS;
                 for view in &held {
@@ -271,7 +282,8 @@ impl Store {
                     let Some(mut partition) = self.partition(&key) else { continue };
                     // As it is now: between the look and this moment a worker may have written it.
                     if let Some(view) = partition.entry(&self.catalog, &key, now) {
-                        let record = Record { open: 0, age_ms: 0, ..view.record };
+                        let open = view.record.open & !gone;
+                        let record = Record { open, age_ms: 0, ..view.record };
                         let _ = partition.restore(&self.catalog, &key, &record, now);
                         settled += 1;
                     }
@@ -319,7 +331,7 @@ mod tests {
         fn new(table_bytes: u64, slot: u8) -> Self {
             let tree = Arc::new(Tree::build(forebay_snapshot::check(TEXT).expect("it is valid")));
             let me = EngineSlot::new(slot).expect("below 64");
-            let place = Place { me, is_shared: false };
+            let place = Place { me, ..Place::default() };
             let store = Store::build_as(&tree, table_bytes, [7; 16], place, clock::now()).expect("a table");
             Self { store, servers: [0, 1].map(|n| tree.pools[0].servers[n].id) }
         }

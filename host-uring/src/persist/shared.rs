@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use forebay_core::table::{Catalog, Geometry, GroupMillis, KeyBytes, Partition, PartitionIndex, TableId};
+use forebay_core::table::{
+    Catalog, EntryView, Geometry, GroupMillis, KeyBytes, Partition, PartitionIndex, Record, ServerSlot,
+    TableId,
+};
 use forebay_core::units::Now;
-use forebay_objsync::{Rule, Shards, Shared};
+use forebay_objsync::{Entry, Rule, Shards, Shared};
 
 use super::Store;
 use super::feed::{Waker, wall};
@@ -79,6 +82,59 @@ impl Store {
         self.feed.set_group_time(time, now);
     }
 
+    /// The time of the group; where nobody knows it, the wall clock.
+    pub fn group_time(&self, now: Now) -> GroupMillis {
+        self.feed.group_time(now)
+    }
+
+    /// Gives every entry, with the group's name of its table.
+    ///
+    /// # Errors
+    /// What `each` says ends it.
+    pub fn export<E>(
+        &self,
+        now: impl Fn() -> Now,
+        mut each: impl FnMut(u64, Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut views: Vec<EntryView> = Vec::new();
+        for at in 0..self.partitions() as usize {
+            let mut next = 0;
+            while next < self.buckets() {
+                let end = next.saturating_add(SLICE_BUCKETS);
+                self.with_partition(at, |partition, catalog| {
+                    views.extend(partition.entries(catalog, next..end, now()));
+                });
+                next = end;
+                for view in views.drain(..) {
+                    let Some(kept) = self.tables.iter().find(|kept| kept.id == view.table) else { continue };
+                    let Record { server, class, version, tombstone, lasting, open, age_ms } = view.record;
+                    let Some(server) = self.catalog.name_of(server) else { continue };
+                    let server = if tombstone { 0 } else { server };
+                    each(
+                        kept.wanted.name,
+                        Entry { key: view.key, server, class, version, tombstone, lasting, open, age_ms },
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an entry of a time before: nobody has it open, and it is so much older. `false`: its table or server is gone,
+    /// it has ended, or there is no room.
+    pub fn import(&self, table: u64, entry: &Entry, away_ms: u64, now: Now) -> bool {
+        let Some(kept) = self.tables.iter().find(|kept| kept.wanted.name == table) else { return false };
+        let server = if entry.tombstone { Some(ServerSlot(0)) } else { self.catalog.slot_of(entry.server) };
+        let Some(server) = server else { return false };
+        let key = self.catalog.key(kept.id, entry.key);
+        let Entry { class, version, tombstone, lasting, .. } = *entry;
+        let age_ms = entry.age_ms.saturating_add(away_ms);
+        let record = Record { server, class, version, tombstone, lasting, open: 0, age_ms };
+        let Some(mut partition) = self.partition(&key) else { return false };
+        partition.restore(&self.catalog, &key, &record, now).is_ok()
+            && partition.entry(&self.catalog, &key, now).is_some()
+    }
+
     /// The wall clock, as group time.
     pub fn wall_time() -> GroupMillis {
         wall()
@@ -146,7 +202,8 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let tree = Arc::new(Tree::build(forebay_snapshot::check(TEXT).expect("it is valid")));
-            let place = Place { me: EngineSlot::new(3).expect("below 64"), is_shared: true };
+            let [me, before] = [3, 63].map(|n| EngineSlot::new(n).expect("below 64"));
+            let place = Place { me, is_shared: true, before };
             let store = Store::build_as(&tree, 1 << 20, [7; 16], place, clock::now()).expect("a table");
             let woken: Arc<AtomicU32> = Arc::default();
             let count = Arc::clone(&woken);

@@ -74,6 +74,8 @@ pub struct Place {
     pub me: EngineSlot,
     /// Other engines have the same tables.
     pub is_shared: bool,
+    /// Where tables are shared: a place that no member has, for processes before this one.
+    pub before: EngineSlot,
 }
 
 /// Cookie keys and persistence table of the process; shared by all workers.
@@ -90,6 +92,8 @@ pub struct Store {
     table_bytes: u64,
     secret: [u8; 16],
     pub(super) is_shared: bool,
+    /// Stands for processes before this one, which the other members know under this one's place.
+    pub(super) before: EngineSlot,
     pub(super) feed: Arc<Feed>,
 }
 
@@ -147,7 +151,7 @@ impl Store {
         tree: &Arc<Tree>,
         table_bytes: u64,
         secret: [u8; 16],
-        Place { me, is_shared }: Place,
+        Place { me, is_shared, before }: Place,
         feed: Arc<Feed>,
         now: Now,
     ) -> Result<Self, StoreProblem> {
@@ -196,6 +200,7 @@ impl Store {
             table_bytes,
             secret,
             is_shared,
+            before,
             feed,
         })
     }
@@ -212,7 +217,7 @@ impl Store {
     pub fn next(&self, tree: &Arc<Tree>, now: Now) -> Result<Self, StoreProblem> {
         let wanted = wanted(tree);
         if self.geometry.is_none() && !wanted.is_empty() {
-            let place = Place { me: self.me, is_shared: self.is_shared };
+            let place = Place { me: self.me, is_shared: self.is_shared, before: self.before };
             return Self::build_with(tree, self.table_bytes, self.secret, place, Arc::clone(&self.feed), now);
         }
         let mut catalog = self.catalog.clone();
@@ -257,6 +262,7 @@ impl Store {
             table_bytes: self.table_bytes,
             secret: self.secret,
             is_shared: self.is_shared,
+            before: self.before,
             feed: Arc::clone(&self.feed),
         })
     }

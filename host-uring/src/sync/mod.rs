@@ -5,8 +5,9 @@
 //! writes the same partitions as they do, one lock for one operation.
 
 mod settings;
+pub mod snapshot;
 mod thread;
 
 pub use forebay_objsync_tokio::{PeerStatus, Settings, Status, View};
-pub use settings::{need_a_start, secrets, settings};
+pub use settings::{need_a_start, place_of_before, place_of_snapshots, secrets, settings};
 pub use thread::{Sync, start};

@@ -1,13 +1,17 @@
 //! What the document says of the group, with what its files hold.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use forebay_core::hash;
 use forebay_core::table::EngineSlot;
 use forebay_objsync_tokio::{Identity, Member, Settings};
 use forebay_snapshot::{Objsync, member_name};
 use zeroize::Zeroizing;
 
+use super::snapshot::{Owner, Place};
 use crate::tls;
 
 /// What is made from the group's secret.
@@ -80,6 +84,26 @@ pub fn settings(objsync: &Objsync) -> Result<Option<Settings>, Vec<String>> {
         identity: Arc::new(identity),
         cpu_percent: objsync.cpu_limit_percentage,
     }))
+}
+
+/// Where snapshots of the tables are, if any are wanted.
+pub fn place_of_snapshots(objsync: &Objsync) -> Option<Place> {
+    let is_wanted = objsync.is_on() && objsync.snapshot_file != "off";
+    is_wanted.then(|| Place {
+        path: PathBuf::from(&objsync.snapshot_file),
+        every: Duration::from_secs(objsync.snapshot_interval_s.into()),
+        owner: Owner {
+            group: hash::fixed64(objsync.group.as_bytes()),
+            slot: EngineSlot::new(objsync.slot).unwrap_or_default(),
+        },
+    })
+}
+
+/// A place that no member has, for a process that this one takes over from: that one's connections hold entries here, and
+/// the members know of them under this engine's own place. The last one where all are taken: then its clients count as gone.
+pub fn place_of_before(objsync: &Objsync) -> EngineSlot {
+    let is_free = |n: &u8| *n != objsync.slot && objsync.members.iter().all(|member| member.slot != *n);
+    (0..64).rev().find(is_free).and_then(EngineSlot::new).unwrap_or_default()
 }
 
 /// Settings that differ and that only a new start can change: who the engine is.

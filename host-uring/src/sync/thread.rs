@@ -69,7 +69,7 @@ pub struct Sync {
     said: Mutex<Ports>,
 }
 
-/// Begins to share the tables; `hear` is called on that thread for what happens.
+/// Begins to share the tables; below `floor` the group's time cannot be; `hear` is called on that thread for what happens.
 ///
 /// # Errors
 /// The management address cannot be listened on, or there can be no more threads.
@@ -77,12 +77,13 @@ pub fn start(
     settings: Settings,
     secrets: &Secrets,
     store: Arc<Store>,
+    floor: GroupMillis,
     hear: Box<dyn Fn(Event) + Send>,
 ) -> anyhow::Result<Sync> {
     let said = say_ports(&settings, &[]);
     let feed = Arc::clone(&store);
     let tables = SharedTables::of(store).context("the tables were made for this engine alone")?;
-    let engine = engine_settings(&settings, secrets);
+    let engine = engine_settings(&settings, secrets, floor);
     let (tell, told) = mpsc::channel();
     let body = move || run(settings, engine, Here { tables, hear }, &tell);
     let thread = std::thread::Builder::new()
@@ -122,15 +123,15 @@ fn run(
     });
 }
 
-fn engine_settings(settings: &Settings, secrets: &Secrets) -> EngineSettings {
+fn engine_settings(settings: &Settings, secrets: &Secrets, floor: GroupMillis) -> EngineSettings {
     EngineSettings {
         me: settings.me,
         boot: incarnation(),
         group: hash::fixed64(settings.group.as_bytes()),
         sums: Hasher::new(secrets.sums),
         members: settings.mask(),
-        wall: Store::wall_time(),
-        floor: GroupMillis(0),
+        wall: Store::wall_time().max(floor),
+        floor,
         bounds: Bounds::default(),
     }
 }

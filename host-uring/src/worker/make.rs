@@ -42,7 +42,13 @@ pub fn make(tree: &Arc<Tree>, sizes: &Sizes, legacy: Option<Legacy>) -> anyhow::
         Some(slot) => slot,
         None => legacy.map_or(EngineSlot::default(), |legacy| legacy.slot),
     };
-    let store = Store::build_as(tree, sizes.table_bytes, secret, Place { me, is_shared }, clock::now())?;
+    let store = Store::build_as(
+        tree,
+        sizes.table_bytes,
+        secret,
+        Place { me, is_shared, before: sync::place_of_before(&tree.objsync) },
+        clock::now(),
+    )?;
     let store = Arc::new(store);
     let backend = match std::env::var_os(NO_RING) {
         Some(value) if !value.is_empty() && value != "0" => Backend::Epoll,

@@ -39,6 +39,10 @@ section! {
         key_file: Option<String> = None, is rules::path_if_given;
         /// What the group alone knows, from which sums and table keys are made: a file with a line of 64 hexadecimal digits, the same on all engines, that nobody else may read (`forebay-se pki` makes it).
         secret_file: Option<String> = None, is rules::path_if_given;
+        /// The tables on disk, for the day when all members start anew at once: a file, `off` for none; a relative path counts from the configuration's folder.
+        snapshot_file: String = "objsync.snapshot".to_owned(), is rules::path;
+        /// Seconds between two snapshots.
+        snapshot_interval_s: u16 = 60, in 5..=3600;
         /// The share of one core (percent) that comparing tables with the other members may take; changes are told whatever they cost.
         cpu_limit_percentage: u8 = 30, in 15..=80;
     }

@@ -233,8 +233,11 @@ impl<H: Host> Driver<H> {
     }
 
     fn carry_out(&mut self, outputs: Vec<Output>) {
-        let now = self.host.now();
-        self.host.group_time(self.engine.group_time(now), now);
+        // Before that the engine may not know it.
+        if self.engine.joined() {
+            let now = self.host.now();
+            self.host.group_time(self.engine.group_time(now), now);
+        }
         let mut full = Vec::new();
         for output in outputs {
             match output {

@@ -1,5 +1,6 @@
 //! A connection with a member, once both know who the other is.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -121,6 +122,7 @@ async fn read_all(
         match read.read_buf(&mut held).await {
             Ok(0) => return "it ended the connection".to_owned(),
             Ok(got) => traffic.came.fetch_add(got as u64, Ordering::Relaxed),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return "it has gone".to_owned(),
             Err(error) => return error.to_string(),
         };
         let mut whole = 0;

@@ -46,7 +46,8 @@ impl Group {
         format!(
             "[objsync]\naddress = \"{}\"\nport = {port}\nslot = {slot}\ngroup = \"shop\"\nca_file = \"pki/ca.pem\"\n\
              certificate_file = \"pki/shop-se-{slot}.pem\"\nkey_file = \"pki/shop-se-{slot}.key\"\n\
-             secret_file = \"pki/shop.secret\"\nmembers = [{}]\n",
+             secret_file = \"pki/shop.secret\"\nsnapshot_file = \"{slot}.snapshot\"\nsnapshot_interval_s = 5\n\
+             members = [{}]\n",
             Self::address(slot),
             members.join(", ")
         )
