@@ -327,7 +327,7 @@ mod tests {
             let tree = Arc::new(Tree::build(forebay_snapshot::check(TEXT).expect("it is valid")));
             let before = EngineSlot::new(63).expect("below 64");
             let place = persist::Place { me: owner().slot, is_shared: true, before };
-            let store = Store::build_as(&tree, 1 << 20, [7; 16], place, clock::now()).expect("a table");
+            let store = Store::build_as(&tree, 16 << 20, [7; 16], place, clock::now()).expect("a table");
             Self { store, servers: [0, 1].map(|n| tree.pools[0].servers[n].id) }
         }
 
