@@ -13,8 +13,12 @@ pub const FRAME_MAX: usize = 1 << 20;
 /// changes to find room between bulk.
 pub const BATCH_BYTES: usize = 64 * 1024;
 
-/// Milliseconds that a change waits for others to travel with.
+/// Milliseconds that a change waits for others to travel with, where many batches have left in this millisecond.
 pub const BATCH_MS: u64 = 1;
+
+/// Batches that leave at once in each millisecond: a change that comes alone does not wait, and a stream of them costs no
+/// more frames than this.
+pub const BATCHES_AT_ONCE: u32 = 4;
 
 /// Keys that wait to be told to one peer. 65,536 are a second at 50,000 changes; beyond, the table is compared anew.
 pub const DIRTY_MAX: usize = 65_536;

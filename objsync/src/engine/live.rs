@@ -139,6 +139,7 @@ impl Engine {
                 self.figures.told += 1;
             }
             let packs = packers.values().map(Packer::pack).collect();
+            session.count_batch(now);
             session.send(to, clock, now, &mut self.out, |head| Frame::Changes(head, packs));
             let waits = |table: TableId| {
                 let first = (table, KeyBytes([0; 16]));

@@ -9,7 +9,7 @@ use forebay_core::units::{Micros, Now};
 
 use super::sums::{Row, first_cell, part_of};
 use super::{Bounds, Output, Verdict, Why};
-use crate::limits::{BATCH_MS, RANGES, TICKETS_MAX};
+use crate::limits::{BATCH_MS, BATCHES_AT_ONCE, RANGES, TICKETS_MAX};
 use crate::wire::{Found, Frame, Head};
 
 /// A key of a table, as it waits to be told.
@@ -80,6 +80,8 @@ pub(super) struct Session {
     /// How far the peer is with this engine's changes, by table; and how far it is with the acknowledgement of a frame.
     pub reached: BTreeMap<TableId, u64>,
     marks: VecDeque<(u64, TableId, u64)>,
+    /// The millisecond in which a batch left last, and how many have left in it.
+    batches: (u64, u32),
     /// Changes were lost for want of room, and no comparison has begun since.
     pub overflowed: bool,
     /// Who waits for the acknowledgement of a key that is not sent yet, and of a frame.
@@ -221,6 +223,7 @@ impl Session {
             dirty_since: None,
             reached: BTreeMap::new(),
             marks: VecDeque::new(),
+            batches: (0, 0),
             overflowed: false,
             tickets: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -253,8 +256,16 @@ impl Session {
             self.tickets.entry(key).or_default().push(ticket);
         }
         if self.flush_at.is_none() {
-            self.flush_at = Some(now.after(Micros::from_millis(BATCH_MS)));
+            let many = self.batches.0 == now.0 / 1_000 && self.batches.1 >= BATCHES_AT_ONCE;
+            self.flush_at = Some(if many { now.after(Micros::from_millis(BATCH_MS)) } else { now });
         }
+    }
+
+    /// A batch of changes leaves.
+    pub(super) fn count_batch(&mut self, now: Now) {
+        let millisecond = now.0 / 1_000;
+        let before = if self.batches.0 == millisecond { self.batches.1 } else { 0 };
+        self.batches = (millisecond, before + 1);
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
-use crate::limits::{GATHER, PIECES_MAX, VERIFY, VIEW};
+use crate::limits::{GATHER, LOOKS_AT_ONCE, PIECES_MAX, VERIFY, VIEW};
 use crate::link::{Link, Told, Traffic};
 use crate::{PeerStatus, Settings, Status, View};
 
@@ -120,6 +120,25 @@ struct Peer {
     trouble: Option<String>,
 }
 
+/// How often changes of workers were found in a millisecond: a worker that wakes this thread pays for it.
+#[derive(Default)]
+struct Looks {
+    millisecond: u64,
+    found: u32,
+}
+
+impl Looks {
+    /// Changes were found. `false`: so often in this millisecond that the next ones had better gather.
+    fn may_go_on(&mut self, now: Now) -> bool {
+        let millisecond = now.0 / 1_000;
+        if self.millisecond != millisecond {
+            *self = Self { millisecond, found: 0 };
+        }
+        self.found += 1;
+        self.found <= LOOKS_AT_ONCE
+    }
+}
+
 /// Sockets, timers and queues around one engine.
 pub struct Driver<H: Host> {
     settings: Arc<Settings>,
@@ -180,6 +199,7 @@ impl<H: Host> Driver<H> {
     pub async fn run(mut self) {
         self.follow();
         let mut changed = Vec::new();
+        let mut looks = Looks::default();
         loop {
             self.host.changes(&mut changed);
             let found = !changed.is_empty();
@@ -190,12 +210,13 @@ impl<H: Host> Driver<H> {
                 self.handle(Input::Tick);
             }
             self.show();
-            if !found && !self.host.wake_me() {
+            let gather = found && !looks.may_go_on(self.host.now());
+            if !gather && !self.host.wake_me() {
                 continue;
             }
             self.answer_verifying();
             let mut wait = Duration::from_micros(self.engine.wake().since(self.host.now()).0).min(VIEW);
-            if found {
+            if gather {
                 wait = wait.min(GATHER);
             }
             tokio::select! {

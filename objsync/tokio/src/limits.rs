@@ -33,8 +33,12 @@ pub const VIEW: Duration = Duration::from_millis(100);
 /// How often the log names strangers, with their number.
 pub const TOLD: Duration = Duration::from_secs(10);
 
-/// Wait before changes of workers are looked for again after some were found: they travel together.
+/// Wait before changes of workers are looked for again, after some were found so often in a millisecond: they travel
+/// together.
 pub const GATHER: Duration = Duration::from_millis(1);
+
+/// How often in a millisecond workers wake the driver for what they have changed: each time costs them a system call.
+pub const LOOKS_AT_ONCE: u32 = 4;
 
 /// How long a comparison with every member may take that somebody waits for.
 pub const VERIFY: Duration = Duration::from_secs(30);

@@ -64,7 +64,7 @@ fn what_is_acknowledged_has_been_applied() {
 fn a_frame_that_comes_twice_is_applied_once_and_a_gap_ends_the_connection() {
     let mut b = Bench::connected(2);
     b.bind(0, 1, 1);
-    b.pass(MS + MS / 2);
+    b.pass(MS / 4);
     let find =
         |b: &Bench| b.under_way.iter().find(|(_, from, to, f)| (*from, *to) == (0, 1) && f[4] == 3).cloned();
     let (_, _, _, first) = find(&b).expect("a frame of changes is under way");
@@ -74,7 +74,7 @@ fn a_frame_that_comes_twice_is_applied_once_and_a_gap_ends_the_connection() {
     assert_eq!(b.nodes[&1].engine.figures().repeated, 1);
     assert_eq!(b.server(1, 1), Some(4));
     b.bind(0, 2, 1);
-    b.pass(MS + MS / 2);
+    b.pass(MS / 4);
     b.under_way.retain(|(_, from, ..)| *from != 0);
     b.bind(0, 3, 1);
     b.said.clear();
