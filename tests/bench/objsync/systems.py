@@ -1,4 +1,5 @@
 """The systems under measurement: how a group of processes is started, written to and looked into."""
+import json
 import os
 import shutil
 import signal
@@ -177,4 +178,91 @@ backend clients
         return int(said.rsplit(b"used:", 1)[1].split()[0])
 
 
-SYSTEMS = {kind.name: kind for kind in (Haproxy,)}
+class Forebay(Group):
+    """Ours, one worker each, over mutual TLS: a pool whose clients are bound by address."""
+
+    name = "forebay"
+    # The table's memory is made resident after the start.
+    settles_s = 4.0
+
+    def prepare(self):
+        self.program = shutil.which(os.environ.get("PERF_BIN_FOREBAY", "forebay-se"))
+        if not self.program:
+            raise LeftOut("forebay (no program; PERF_BIN_FOREBAY names one)")
+        self.pki("init")
+        for n in range(self.size):
+            self.pki("issue", "--group", "bench", "--slot", str(n))
+
+    def pki(self, *words):
+        subprocess.run([self.program, "pki", *words, "--folder", "pki"], cwd=self.folder, check=True, capture_output=True)
+
+    def section(self, n):
+        members = ", ".join(f'{{ slot = {m}, address = "127.0.0.{2 + m}" }}' for m in range(self.size))
+        return f"""[objsync]
+address = "127.0.0.{2 + n}"
+group = "bench"
+slot = {n}
+members = [{members}]
+ca_file = "pki/ca.pem"
+certificate_file = "pki/bench-se-{n}.pem"
+key_file = "pki/bench-se-{n}.key"
+secret_file = "pki/bench.secret"
+""" if self.size > 1 else ""
+
+    def command(self, n):
+        path = f"{self.folder}/{n}.toml"
+        with open(path, "w") as out:
+            out.write(f"""version = 1
+[engine]
+name = "se-{n}"
+workers = 1
+memory_gib = 1
+admin_socket = "{n}.sock"
+access_log = {{ path = "{n}.access.log" }}
+{self.section(n)}[[virtual_service]]
+name = "clients"
+listen = ["127.0.0.{2 + n}:{FIRST_PORT + 1}"]
+pool = "clients"
+[[pool]]
+name = "clients"
+persistence = "clients"
+[[pool.server]]
+address = "127.0.0.1:1"
+[[persistence]]
+name = "clients"
+type = "client_ip"
+timeout_min = 60
+""")
+        return [self.program, "run", "--allow-faults", "--config", path]
+
+    def settle(self, n, wanted, wait_s=60.0):
+        """One that is alone waits for the others for a while before it serves."""
+        began, talk = time.monotonic(), self.talk(n)
+        while b'"ready":true' not in talk.ask(b'{"command":"status"}\n') and time.monotonic() - began < wait_s:
+            time.sleep(.005)
+        took = super().settle(n, wanted, wait_s)
+        return took and time.monotonic() - began
+
+    def talk(self, n):
+        return Talk(f"{self.folder}/{n}.sock", b"\n")
+
+    def say(self, deed):
+        return json.dumps({"command": "objsync_debug", "pool": "clients", "deed": deed}).encode() + b"\n"
+
+    def words(self, first, count):
+        return self.say({"write": [address(n) for n in range(first, first + count)]}), 1
+
+    def look(self, talk, n):
+        return b'"found":true' in self.answer(talk, self.say({"look": address(n)}))
+
+    def count(self, talk):
+        return json.loads(self.answer(talk, self.say("count")))["data"]["entries"]
+
+    def answer(self, talk, line):
+        said = talk.ask(line)
+        if not said.startswith(b'{"data"') and b'"ok":true' not in said:
+            raise LeftOut(f"forebay: {said[:300].decode()}")
+        return said
+
+
+SYSTEMS = {kind.name: kind for kind in (Haproxy, Forebay)}
