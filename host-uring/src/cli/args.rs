@@ -98,6 +98,22 @@ pub enum Command {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Show what engines share: the tables' sizes, a pool's entries, how far the other engines are
+    Show {
+        /// What.
+        what: Shown,
+        /// Only what fits, as in pool=web, client=192.0.2.1, cookie=abc or server=192.0.2.9:80; may be repeated.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = filter)]
+        filter: Vec<(String, String)>,
+        /// Entries to show; the rest is counted.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Tables that engines share
+    #[command(subcommand)]
+    Objsync(Objsync),
     /// Load the configuration file again; a broken one changes nothing
     Reload(Ask),
     /// Start the program anew (the file may be another version by now), which takes over without refusing a client
@@ -191,6 +207,29 @@ pub enum Pki {
     },
 }
 
+/// What is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shown {
+    /// How many keys each kind of table holds.
+    Keyvalsummary,
+    /// How far the other engines are with each kind of table.
+    Keyvalsummaryobjsync,
+    /// Pools and the entries of their clients, with the ages here and in the group.
+    PoolInternal,
+    /// How far the other engines are with each pool's table.
+    PoolObjsync,
+    /// The other engines: connections, lag, differences, bytes.
+    ServiceengineObjsync,
+}
+
+/// What is done about shared tables.
+#[derive(Debug, Subcommand)]
+pub enum Objsync {
+    /// Compare with every other engine now; exit code 0: all are equal, 1: something differs, 2: an engine cannot be
+    /// compared with, or a table only in part, because entries had to go for want of room
+    Verify(Ask),
+}
+
 /// What is decided about a server.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Decision {
@@ -229,6 +268,15 @@ pub enum Output {
     Table,
     /// For programs: complete and stable.
     Json,
+}
+
+fn filter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name @ ("pool" | "client" | "cookie" | "server"), value)) => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err("write it like pool=web; names are pool, client, cookie and server".to_owned()),
+    }
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -3,6 +3,7 @@
 pub mod args;
 mod ask;
 mod certificate;
+mod objsync;
 mod paths;
 mod pki;
 mod show;
@@ -59,6 +60,11 @@ pub fn run(args: Args) -> ExitCode {
                 Question { virtual_service: service, method, url, headers, client, client_port: 0 };
             ask::show(&ask, &Request::Explain(question), show::explain)
         }
+        Command::Show { what, filter, limit, ask } => objsync::show(what, filter, limit, &ask),
+        Command::Objsync(args::Objsync::Verify(ask)) => match objsync::verify(&ask) {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
         Command::Reload(ask) => ask::show(&ask, &Request::Reload {}, show::reload),
         Command::Upgrade(ask) => ask::show(&ask, &Request::Upgrade {}, show::upgraded),
         Command::Drain(decision) => decide(decision, Want::Drain),

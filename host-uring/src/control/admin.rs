@@ -17,9 +17,11 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::explain::{self, Question};
 use super::mailbox::Message;
+use super::objsync::{self, What};
 use super::overrides::{self, Asker, Want};
 use super::places::{Mark, Places};
 use super::refused::{Code, Refused};
+use super::rehearse::{self, Deed};
 use super::reload::Reloader;
 use super::successor::{self, Program};
 use super::supervisor::{Order, Orders};
@@ -42,6 +44,16 @@ pub enum Request {
     Persistence(answers::Filter),
     /// Which server a request would get, and why.
     Explain(Question),
+    /// The tables that engines share.
+    Show {
+        /// What of them.
+        what: What,
+        /// Only what fits.
+        #[serde(default)]
+        filter: answers::Filter,
+    },
+    /// Compares the tables with every other member now.
+    ObjsyncVerify {},
     /// Loads the configuration file again.
     Reload {},
     /// Starts the program anew, which takes over.
@@ -60,6 +72,13 @@ pub enum Request {
         /// Milliseconds to stand still; absent: panic.
         #[serde(default)]
         stall_ms: Option<u64>,
+    },
+    /// Writes to the persistence tables, or into them; refused unless the engine was started for tests.
+    ObjsyncDebug {
+        /// The pool.
+        pool: String,
+        /// What is to be done.
+        deed: Deed,
     },
 }
 
@@ -219,11 +238,16 @@ async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
         Request::Status {} => Ok(answers::status(state)),
         Request::Servers { pool } => answers::servers(state, pool.as_deref()).await,
         Request::Persistence(filter) => answers::persistence(state, &filter).await,
+        Request::Show { what, filter } => objsync::show(state, what, &filter).await,
+        Request::ObjsyncVerify {} => objsync::verify(state).await,
         Request::Explain(question) => explain::answer(state, &question),
         Request::Upgrade {} => successor::start(state, hall.program.as_ref()).await,
         Request::Reload {} => hall.reloader.load("a command").await,
         Request::Server { server, want } => overrides::set(state, &hall.orders, &server, want, asker),
         Request::Fault { worker, stall_ms } => fault(hall, worker, stall_ms).await,
+        Request::ObjsyncDebug { pool, deed } => {
+            for_tests(hall).and_then(|()| rehearse::carry_out(state, &pool, &deed))
+        }
     };
     match answered {
         Ok(data) => json!({ "ok": true, "data": data }),
@@ -231,12 +255,17 @@ async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
     }
 }
 
-async fn fault(hall: &Hall, worker: usize, stall_ms: Option<u64>) -> Result<Value, Refused> {
-    let Hall { state, orders, allow_faults, .. } = hall;
-    if !allow_faults {
-        let fix = "start the engine with --allow-faults, for tests only";
-        return Err(Refused::new(Code::NotAllowed, "this engine takes no planted faults", fix));
+fn for_tests(hall: &Hall) -> Result<(), Refused> {
+    if hall.allow_faults {
+        return Ok(());
     }
+    let fix = "start the engine with --allow-faults, for tests only";
+    Err(Refused::new(Code::NotAllowed, "this engine takes no planted faults", fix))
+}
+
+async fn fault(hall: &Hall, worker: usize, stall_ms: Option<u64>) -> Result<Value, Refused> {
+    for_tests(hall)?;
+    let Hall { state, orders, .. } = hall;
     if worker >= state.workers.len() {
         let reason = format!("there is no worker {worker}");
         return Err(Refused::new(Code::NotFound, reason, format!("name one below {}", state.workers.len())));

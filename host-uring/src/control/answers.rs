@@ -104,7 +104,7 @@ pub(super) fn status(state: &State) -> Value {
     })
 }
 
-fn usable(pool: &Pool) -> usize {
+pub(super) fn usable(pool: &Pool) -> usize {
     pool.servers.iter().filter(|s| s.is_enabled() && s.shared.state() == HealthState::Up).count()
 }
 
@@ -241,6 +241,18 @@ fn server_line(pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Valu
 /// duties wait for the whole walk.
 //= OBS-PERSIST-01
 pub(super) async fn persistence(state: &State, filter: &Filter) -> Result<Value, Refused> {
+    let (entries, matching) = entries(state, filter).await?;
+    let view = state.table_view();
+    Ok(json!({
+        "entries": entries,
+        "matching": matching,
+        "total": view.entries,
+        "capacity": view.capacity,
+    }))
+}
+
+/// The entries that a filter takes, up to its limit, and how many it takes in all.
+pub(super) async fn entries(state: &State, filter: &Filter) -> Result<(Vec<TableEntry>, u64), Refused> {
     let running = state.running();
     let (tables, tree): (&dyn Tables, _) = (running.store.as_ref(), &running.tree);
     if let Some(name) = &filter.pool
@@ -263,13 +275,7 @@ pub(super) async fn persistence(state: &State, filter: &Filter) -> Result<Value,
         });
         tokio::task::yield_now().await;
     }
-    let view = tables.view();
-    Ok(json!({
-        "entries": entries,
-        "matching": matching,
-        "total": view.entries,
-        "capacity": view.capacity,
-    }))
+    Ok((entries, matching))
 }
 
 struct Wanted<'f> {

@@ -73,4 +73,22 @@ pub struct TableEntry {
     pub idle_s: u64,
     /// Seconds until it expires if nothing happens; `None` while connections are open.
     pub expires_in_s: Option<u64>,
+    /// What the group knows of it.
+    #[serde(skip)]
+    pub clocks: Clocks,
+}
+
+/// What a group of engines knows of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// Milliseconds since the client's last use of any engine; 0 while connections are open.
+    pub age_ms: u64,
+    /// Milliseconds until it ends; `None` while connections are open anywhere, or if it never ends.
+    pub left_ms: Option<u64>,
+    /// Engines on which connections of the client are open.
+    pub engines: u32,
+    /// Another engine than this one is among them.
+    pub open_elsewhere: bool,
+    /// This engine has bound the client.
+    pub own: bool,
 }

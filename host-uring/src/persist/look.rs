@@ -11,7 +11,7 @@ use super::{Binding, Remembered};
 use forebay_snapshot::Persistence;
 
 use crate::config::{PoolIndex, ServiceIndex};
-use crate::control::tables::{Clients, TableEntry};
+use crate::control::tables::{Clients, Clocks, TableEntry};
 use crate::control::{Peek, Tables};
 use crate::metrics::page::TableView;
 use crate::rt::clock;
@@ -106,6 +106,13 @@ impl Store {
             open_connections: u64::from(entry.connections),
             idle_s: entry.record.age_ms / 1000,
             expires_in_s: entry.left_ms.map(|ms| ms / 1000),
+            clocks: Clocks {
+                age_ms: entry.record.age_ms,
+                left_ms: entry.left_ms,
+                engines: entry.record.open.count_ones(),
+                open_elsewhere: entry.record.open & !(1 << self.me.get()) != 0,
+                own: entry.record.version.origin == self.me,
+            },
         })
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod cookie;
 mod feed;
+mod flip;
 pub mod found;
 mod journal;
 mod look;
@@ -15,5 +16,5 @@ mod wanted;
 
 pub use cookie::{Binding, Sealer};
 pub use found::{Remembered, bound_to};
-pub use shared::SharedTables;
+pub use shared::{SharedTable, SharedTables};
 pub use store::{Place, Store, StoreProblem};

@@ -11,6 +11,9 @@ use forebay_objsync::{Entry, Rule, Shards, Shared};
 
 use super::Store;
 use super::feed::{Waker, wall};
+use super::store::Kept;
+use super::wanted::Wanted;
+use crate::config::{PoolIndex, ServiceIndex};
 
 /// Buckets whose entries are read while a partition's lock is held: well below 0.1 ms.
 const SLICE_BUCKETS: u32 = 256;
@@ -55,7 +58,31 @@ impl Shards for SharedTables {
     }
 }
 
+/// A table, as people know it.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedTable {
+    /// What the group calls it.
+    pub name: u64,
+    /// Its number in this engine.
+    pub id: TableId,
+    /// The kind of its keys.
+    pub kind: &'static str,
+    /// The service.
+    pub service: ServiceIndex,
+    /// The pool.
+    pub pool: PoolIndex,
+}
+
 impl Store {
+    /// The tables.
+    pub fn shared_tables(&self) -> Vec<SharedTable> {
+        let table = |kept: &Kept| {
+            let Wanted { name, kind, .. } = kept.wanted;
+            SharedTable { name, id: kept.id, kind, service: kept.service, pool: kept.pool }
+        };
+        self.tables.iter().map(table).collect()
+    }
+
     /// Whether the tables are shared with other engines.
     pub fn is_shared(&self) -> bool {
         self.is_shared

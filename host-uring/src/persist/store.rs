@@ -111,8 +111,8 @@ struct Shelves {
 
 /// One table of a configuration.
 pub(super) struct Kept {
-    service: ServiceIndex,
-    pool: PoolIndex,
+    pub(super) service: ServiceIndex,
+    pub(super) pool: PoolIndex,
     pub(super) id: TableId,
     pub(super) wanted: Wanted,
 }

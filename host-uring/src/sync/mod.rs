@@ -8,6 +8,6 @@ mod settings;
 pub mod snapshot;
 mod thread;
 
-pub use forebay_objsync_tokio::{PeerStatus, Settings, Status, View};
+pub use forebay_objsync_tokio::{PeerStatus, Settings, Status, Verified, View};
 pub use settings::{need_a_start, place_of_before, place_of_snapshots, secrets, settings};
-pub use thread::{Sync, start};
+pub use thread::{Reached, Sync, start};

@@ -1,5 +1,6 @@
 //! The thread of object sync.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -11,7 +12,7 @@ use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
 use forebay_objsync::{Bounds, Engine, Event, Settings as EngineSettings};
 use forebay_objsync_tokio::{
-    Command, Driver, Handle, Host, PeerStatus, Settings, View, cannot_listen, open_ports,
+    Command, Driver, Handle, Host, PeerStatus, Settings, Verified, View, cannot_listen, open_ports,
 };
 use tokio::sync::oneshot;
 
@@ -67,6 +68,19 @@ pub struct Sync {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Connections that were said to need open ports.
     said: Mutex<Ports>,
+}
+
+/// How far the members are with the changes of this engine.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// How often this engine has changed each table.
+    pub own: BTreeMap<TableId, u64>,
+    /// Up to which of those changes each other member is known to be.
+    pub others: Vec<(EngineSlot, BTreeMap<TableId, u64>)>,
+}
+
+fn gone() -> String {
+    "object sync has ended; start the engine anew".to_owned()
 }
 
 /// Begins to share the tables; below `floor` the group's time cannot be; `hear` is called on that thread for what happens.
@@ -152,16 +166,50 @@ impl Sync {
 
     /// What the metrics page shows of it.
     pub fn metrics(&self, has_joined: bool) -> ObjsyncView {
+        let now = clock::now();
         let member = |peer: &PeerStatus| MemberView {
             slot: peer.slot.get(),
-            is_connected: peer.figures.is_some_and(|figures| figures.connected),
-            is_synced: peer.figures.is_some_and(|figures| figures.synced),
+            figures: peer.figures.unwrap_or_default(),
+            connections: peer.connections,
+            now,
         };
         ObjsyncView {
             has_joined,
+            figures: self.view().status().figures,
+            busy_us: self.view().status().busy_us,
             refused: self.view().refusals.counts().to_vec(),
             members: self.view().status().peers.iter().map(member).collect(),
         }
+    }
+
+    /// Compares with every other member now; what came of it, by member.
+    ///
+    /// # Errors
+    /// Object sync has ended.
+    pub async fn verify(&self) -> Result<Vec<Verified>, String> {
+        let (answer, answered) = oneshot::channel();
+        self.handle.commands.send(Command::Verify(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())
+    }
+
+    /// How often this engine has changed each table, and up to which of those changes each other member is.
+    ///
+    /// # Errors
+    /// Object sync has ended.
+    pub async fn reached(&self) -> Result<Reached, String> {
+        let slots: Vec<EngineSlot> = self.view().status().peers.iter().map(|peer| peer.slot).collect();
+        let (answer, answered) = oneshot::channel();
+        let work = move |engine: &mut Engine, _: &mut Here, _| {
+            let own: BTreeMap<TableId, u64> = engine.versions().collect();
+            let of =
+                |slot: EngineSlot| own.keys().map(|table| (*table, engine.reached(slot, *table))).collect();
+            let others = slots.iter().map(|slot| (*slot, of(*slot))).collect();
+            // Who asked may have gone.
+            let _ = answer.send(Reached { own, others });
+            Vec::new()
+        };
+        self.handle.commands.send(Command::Work(Box::new(work))).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())
     }
 
     /// Speaks to the driver.
@@ -180,7 +228,6 @@ impl Sync {
         }
         let (answer, answered) = oneshot::channel();
         let told = self.handle.commands.send(Command::Settings(Box::new(settings), answer)).await;
-        let gone = || "object sync has ended; start the engine anew".to_owned();
         told.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }

@@ -83,7 +83,17 @@ impl Group {
 
     /// Starts all engines, and waits until they serve and are in sync.
     pub fn start(&self) -> Vec<Engine> {
-        let engines: Vec<Engine> = (0..self.vips.len()).map(|slot| self.spawn(slot)).collect();
+        self.start_with(&[])
+    }
+
+    /// As [`Group::start`], with further arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Vec<Engine> {
+        let options = || Options {
+            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+            ..Options::default()
+        };
+        let start = |slot| Engine::spawn(&self.lab, &self.config(slot), &options());
+        let engines: Vec<Engine> = (0..self.vips.len()).map(start).collect();
         for engine in &engines {
             ready(engine);
         }

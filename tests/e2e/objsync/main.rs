@@ -3,5 +3,6 @@
 mod files;
 mod group;
 mod restart;
+mod seen;
 mod shares;
 mod strangers;

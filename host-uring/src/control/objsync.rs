@@ -1,0 +1,297 @@
+//! What the admin socket answers about the tables that engines share, in the field names that clients know.
+//!
+//! There is no hub here: `hubuuid` is the engine that answers, `hubVersions` how often it has changed each table, and
+//! `subStats` up to which of those changes each other member is known to be.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::State;
+use super::answers::{self, Filter};
+use super::refused::{Code, Refused, no_such};
+use super::tables::{self, TableEntry};
+use crate::config::{Pool, Tree};
+use crate::persist::SharedTable;
+use crate::rt::clock;
+use crate::sync::{PeerStatus, Reached, Sync, Verified};
+
+/// What is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// How many keys each kind of table holds.
+    Keyvalsummary,
+    /// How far the other members are with each kind of table.
+    Keyvalsummaryobjsync,
+    /// A pool's state and its clients' entries.
+    PoolInternal,
+    /// How far the other members are with each pool's table.
+    PoolObjsync,
+    /// The other members: connections, lag, differences, bytes.
+    ServiceengineObjsync,
+}
+
+/// Answers.
+//= OBS-SYNC-01
+pub(super) async fn show(state: &State, what: What, filter: &Filter) -> Result<Value, Refused> {
+    let tree = state.tree();
+    if let Some(name) = &filter.pool
+        && !tree.pools.iter().any(|pool| pool.name == *name)
+    {
+        return Err(no_such("pool", name, tree.pools.iter().map(|pool| pool.name.as_str())));
+    }
+    match what {
+        What::Keyvalsummary => Ok(keyval_summary(state).await),
+        What::Keyvalsummaryobjsync => keyval_progress(state).await,
+        What::PoolInternal => pool_internal(state, filter).await,
+        What::PoolObjsync => pool_progress(state, filter).await,
+        What::ServiceengineObjsync => members(state),
+    }
+}
+
+/// Compares with every other member now.
+//= OBS-SYNC-02
+pub(super) async fn verify(state: &State) -> Result<Value, Refused> {
+    let sync = shared(state)?;
+    let verified = sync.verify().await.map_err(ended)?;
+    let store = &state.running().store;
+    let tables = store.shared_tables();
+    let tree = state.tree();
+    let peers: Vec<Value> = verified.iter().map(|one| peer_verdict(one, &tables, &tree)).collect();
+    let any = |word: &str| peers.iter().any(|peer| peer["state"] == word);
+    let result = ["differs", "unreachable", "partial"].into_iter().find(|word| any(word)).unwrap_or("equal");
+    Ok(json!({ "result": result, "se_uuid": tree.engine.name, "peers": peers }))
+}
+
+fn peer_verdict(one: &Verified, tables: &[SharedTable], tree: &Tree) -> Value {
+    let Some(verdict) = &one.verdict else {
+        return json!({ "seuuid": uuid(one.slot.get()), "state": "unreachable", "tables": [] });
+    };
+    let found: Vec<Value> = verdict
+        .tables
+        .iter()
+        .map(|table| {
+            let known = tables.iter().find(|known| known.name == table.table);
+            json!({
+                "virtual_service": known.map(|known| &tree.service(known.service).name),
+                "pool": known.map(|known| &tree.pool(known.pool).name),
+                "cells_differ": table.differing,
+                "buckets": table.buckets,
+                "cells_partial_here": table.partial_here,
+                "cells_partial_there": table.partial_there,
+            })
+        })
+        .collect();
+    let partial = |table: &&forebay_objsync::TableVerdict| table.partial_here + table.partial_there > 0;
+    let word = if verdict.differing() > 0 {
+        "differs"
+    } else if verdict.tables.iter().find(partial).is_some() {
+        "partial"
+    } else {
+        "equal"
+    };
+    json!({ "seuuid": uuid(one.slot.get()), "state": word, "tables": found })
+}
+
+fn shared(state: &State) -> Result<&Sync, Refused> {
+    let fix = "set objsync.address and objsync.members, and start the engine anew";
+    state.sync().ok_or_else(|| Refused::new(Code::Usage, "the tables are shared with nobody", fix))
+}
+
+fn ended(why: String) -> Refused {
+    Refused::new(Code::Failed, why, "look at the engine's log")
+}
+
+/// What another member is called.
+fn uuid(slot: u8) -> String {
+    format!("slot-{slot}")
+}
+
+/// Every answer is of one process.
+fn process() -> u32 {
+    std::process::id()
+}
+
+/// Entries by the kind of table.
+async fn keyval_summary(state: &State) -> Value {
+    let tree = state.tree();
+    let tables = state.running().store.shared_tables();
+    let clients = tables::clients(state.tables().as_ref()).await;
+    let kinds: std::collections::BTreeSet<&str> = tables.iter().map(|table| table.kind).collect();
+    let rows: Vec<Value> = kinds
+        .into_iter()
+        .map(|kind| {
+            let of_kind: Vec<_> = tables.iter().filter(|table| table.kind == kind).collect();
+            let entries: u64 = clients
+                .iter()
+                .filter(|((pool, _), _)| of_kind.iter().any(|table| table.pool == *pool))
+                .map(|(_, count)| count)
+                .sum();
+            json!({
+                "se_uuid": tree.engine.name,
+                "proc_id": process(),
+                "kv_type": kind,
+                "num_keyval_objs": entries,
+                "keyval_handle_internal": of_kind.iter().map(|table| table.id.get()).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({ "keyvalsummary": rows })
+}
+
+/// How far members are, by the kind of table.
+async fn keyval_progress(state: &State) -> Result<Value, Refused> {
+    let reached = shared(state)?.reached().await.map_err(ended)?;
+    let tables = state.running().store.shared_tables();
+    let kinds: std::collections::BTreeSet<&str> = tables.iter().map(|table| table.kind).collect();
+    let versions = |of: &dyn Fn(&SharedTable) -> u64| -> Vec<Value> {
+        let sum = |kind: &str| tables.iter().filter(|table| table.kind == kind).map(of).sum::<u64>();
+        kinds.iter().map(|kind| json!({ "keyType": kind, "version": sum(kind) })).collect()
+    };
+    Ok(json!({ "keyvalsummaryobjsync": [progress(&state.tree(), &reached, versions)] }))
+}
+
+/// How far members are, by pool.
+async fn pool_progress(state: &State, filter: &Filter) -> Result<Value, Refused> {
+    let reached = shared(state)?.reached().await.map_err(ended)?;
+    let tree = state.tree();
+    let tables: Vec<SharedTable> = state
+        .running()
+        .store
+        .shared_tables()
+        .into_iter()
+        .filter(|table| filter.pool.as_ref().is_none_or(|name| tree.pool(table.pool).name == *name))
+        .collect();
+    let versions = |of: &dyn Fn(&SharedTable) -> u64| -> Vec<Value> {
+        let row =
+            |table: &SharedTable| json!({ "pooluuid": tree.pool(table.pool).name, "version": of(table) });
+        tables.iter().map(row).collect()
+    };
+    Ok(json!({ "pool_objsync": [progress(&tree, &reached, versions)] }))
+}
+
+fn progress(
+    tree: &Tree,
+    reached: &Reached,
+    versions: impl Fn(&dyn Fn(&SharedTable) -> u64) -> Vec<Value>,
+) -> Value {
+    let others: Vec<Value> = reached
+        .others
+        .iter()
+        .map(|(slot, theirs)| {
+            let at = |table: &SharedTable| theirs.get(&table.id).copied().unwrap_or(0);
+            json!({ "seuuid": uuid(slot.get()), "versions": versions(&at) })
+        })
+        .collect();
+    let own = |table: &SharedTable| reached.own.get(&table.id).copied().unwrap_or(0);
+    json!({
+        "se_uuid": tree.engine.name,
+        "proc_id": process(),
+        "hubuuid": tree.engine.name,
+        "numSub": others.len(),
+        "hubVersions": versions(&own),
+        "subStats": others,
+    })
+}
+
+/// The other members.
+fn members(state: &State) -> Result<Value, Refused> {
+    let sync = shared(state)?;
+    let status = sync.view().status();
+    let peers: Vec<Value> = status.peers.iter().map(member).collect();
+    let figures = status.figures;
+    let tree = state.tree();
+    Ok(json!({
+        "se_uuid": tree.engine.name,
+        "proc_id": process(),
+        "joined": status.joined,
+        "complete": status.complete,
+        "group_time_ms": status.group_ms,
+        "listening": status.listening,
+        "cpu_ms": status.busy_us / 1_000,
+        "entries": {
+            "told": figures.told, "repaired": figures.repaired, "applied": figures.applied,
+            "unknown": figures.unknown, "refused": figures.refused,
+        },
+        "peers": peers,
+    }))
+}
+
+fn member(peer: &PeerStatus) -> Value {
+    let figures = peer.figures.unwrap_or_default();
+    let now = clock::now();
+    let ago = |at: forebay_core::units::Now| now.since(at).0 / 1_000;
+    json!({
+        "seuuid": uuid(peer.slot.get()),
+        "address": peer.address,
+        "connected": figures.connected,
+        "synced": figures.synced,
+        "trouble": peer.trouble,
+        "lag_entries": figures.behind,
+        "lag_ms": figures.behind_since.map_or(0, ago),
+        "cells_differ": figures.differing,
+        "proven_ms_ago": figures.proven.map(ago),
+        "comparisons": figures.rounds,
+        "bytes_in": figures.bytes_in,
+        "bytes_out": figures.bytes_out,
+        "told": figures.told,
+        "applied": figures.applied,
+        "repaired": figures.repaired,
+        "connections": peer.connections,
+    })
+}
+
+/// Pools with the entries of their clients.
+async fn pool_internal(state: &State, filter: &Filter) -> Result<Value, Refused> {
+    let tree = state.tree();
+    let (entries, matching) = answers::entries(state, filter).await?;
+    let rows: Vec<Value> = tree
+        .pools
+        .iter()
+        .filter(|pool| filter.pool.as_ref().is_none_or(|name| pool.name == *name))
+        .map(|pool| pool_row(&tree, pool, &entries))
+        .collect();
+    Ok(json!({ "pool_internal": rows, "matching": matching }))
+}
+
+fn pool_row(tree: &Tree, pool: &Pool, entries: &[TableEntry]) -> Value {
+    let of_pool: Vec<Value> = entries.iter().filter(|entry| entry.pool == pool.name).map(entry_row).collect();
+    let usable = answers::usable(pool);
+    json!({
+        "se_uuid": tree.engine.name,
+        "proc_id": process(),
+        "pool": pool.name,
+        "num_servers": pool.servers.len(),
+        "oper_status": if usable > 0 { "OPER_UP" } else { "OPER_DOWN" },
+        "num_persistence_objs": of_pool.len(),
+        "persistence_entry": of_pool,
+    })
+}
+
+/// Two clocks: how long ago the client was here, and anywhere in the group. What this engine knows of a client whose
+/// connections are open elsewhere only is the group's clock.
+fn entry_row(entry: &TableEntry) -> Value {
+    let seconds = |ms: u64| ms as f64 / 1_000.0;
+    let clocks = entry.clocks;
+    let global = seconds(clocks.age_ms);
+    let timeout = clocks.left_ms.map(|left| seconds(left + clocks.age_ms));
+    let local = (!clocks.open_elsewhere || entry.open_connections > 0).then_some(global);
+    let server = entry.server;
+    json!({
+        "client_ip": entry.key,
+        "server_ip": server.map(|server| server.ip().to_string()),
+        "port": server.map(|server| server.port()),
+        "server_key": server.map(|server| server.to_string()),
+        "ishub": clocks.own,
+        "version": entry.version,
+        "ref_count": clocks.engines,
+        "total_conn_count": entry.open_connections,
+        "in_progress_cnt": entry.open_connections,
+        "local_age": local,
+        "local_eol": local.and(clocks.left_ms).map(seconds),
+        "local_timeout": timeout,
+        "global_age": global,
+        "global_eol": clocks.left_ms.map(seconds),
+        "global_timeout": timeout,
+    })
+}
