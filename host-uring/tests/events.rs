@@ -46,7 +46,9 @@ fn in_the_list(page: &str) -> Events {
 fn every_event_of_the_code_is_in_the_specification_with_its_level_and_no_other() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut code = Events::new();
-    in_code(&here.join("src"), &mut code);
+    for sources in ["src", "../objsync/tokio/src"] {
+        in_code(&here.join(sources), &mut code);
+    }
     assert!(code.len() > 15, "the sources are read: {code:?}");
     let page = std::fs::read_to_string(here.join("../docs/spec/observability.md")).expect("the page");
     assert_eq!(code, in_the_list(&page), "code, and what docs/spec/observability.md lists");

@@ -80,10 +80,9 @@ fn every_metric_is_in_the_specification_with_its_unit_and_meaning() {
     let answer = engine.get("/metrics").expect("an answer");
     // Families without a sample here take an authority, or other engines: their labels are written by hand.
     let unseen = openmetrics::without_sample(body(&answer));
-    let by_hand =
-        |name: &String| name.starts_with("forebay_objsync_") || name.ends_with("_next_update_seconds");
-    assert!(unseen.iter().all(by_hand), "{unseen:?}");
-    let row_of = |text: &str, name: &String| {
+    let by_hand = |name: &str| name.starts_with("forebay_objsync_") || name.ends_with("_next_update_seconds");
+    assert!(unseen.iter().all(|name| by_hand(name)), "{unseen:?}");
+    let row_of = |text: &str, name: &str| {
         text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).map(str::to_owned)
     };
     let mut table = openmetrics::reference(body(&answer));
