@@ -110,3 +110,14 @@ pub const TICKETS_MAX: usize = 65_536;
 
 /// A clock beyond this, in the year 2097, is none: the minute of an entry's birth has 26 bits, and group time never goes back.
 pub const CLOCK_MAX: u64 = forebay_core::table::limits::BIRTH_MAX as u64 * 60_000;
+
+/// The latest clock that is taken, ten years before that: an engine that has taken it runs on for long before what it
+/// tells is none.
+pub const CLOCK_TAKEN_MAX: u64 = CLOCK_MAX - 10 * 365 * 86_400_000;
+
+/// Milliseconds by which small steps may lead the group's time beyond the own wall clock: nobody's clock is wrong by a day
+/// and right by an hour, and the steps of one member end there.
+pub const WALL_AHEAD_MAX_MS: u64 = 86_400_000;
+
+/// A member that was away for so long, in milliseconds, may hold entries anew though it never got in sync.
+pub const HOLD_AGAIN_MS: u64 = 10 * HOLD_MS;

@@ -159,7 +159,7 @@ impl Verdict {
 
 impl Session {
     pub(super) fn begin(&mut self, fresh: bool, quick: bool, now: Now) {
-        let number = self.round.as_ref().map_or(0, |round| round.number) + 1;
+        let number = self.round.as_ref().map_or(0, |round| round.number).wrapping_add(1);
         self.round = Some(Round {
             number,
             fresh,

@@ -17,8 +17,8 @@ use forebay_core::units::{Micros, Now};
 
 use crate::group::GroupClock;
 use crate::limits::{
-    BURST_US, DEAD_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN, SILENCE_MS,
-    WAITING_BYTES,
+    BURST_US, DEAD_MS, HOLD_AGAIN_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
+    SILENCE_MS, WAITING_BYTES,
 };
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame, Hello};
@@ -45,6 +45,8 @@ pub struct Engine {
     /// This call of [`Engine::handle`] compared something.
     bulk: bool,
     started: Now,
+    /// The group's time that others consented to, as it would have been at the start.
+    agreed: GroupMillis,
     /// When time was looked at last.
     looked: Now,
     joined: bool,
@@ -66,6 +68,7 @@ impl Engine {
             paid: Now::default(),
             bulk: false,
             started: now,
+            agreed: GroupMillis(0),
             looked: now,
             joined: false,
             hold: Hold::default(),
@@ -201,8 +204,11 @@ impl Engine {
                 sooner(after(session.last_sent, KEEP_MS));
             }
             sooner(after(session.last_heard, SILENCE_MS));
-            if self.looked < after(session.since, HOLD_MS) && !session.synced {
-                sooner(after(session.since, HOLD_MS));
+            if let Some(until) =
+                peer.hold_from.map(|from| after(from, HOLD_MS)).filter(|at| self.looked < *at)
+                && !session.synced
+            {
+                sooner(until);
             }
             if let Some(at) = session.flush_at.filter(|_| session.greeted && session.has_room()) {
                 sooner(at);
@@ -235,7 +241,11 @@ impl Engine {
         if peer.session.is_some() {
             peer.lost.get_or_insert(now);
         }
-        peer.end_session();
+        peer.end_session(now);
+        let away = peer.ended.is_none_or(|at| now.since(at) >= Micros::from_millis(HOLD_AGAIN_MS));
+        if away || peer.hold_from.is_none() {
+            peer.hold_from = Some(now);
+        }
         let session = peer.session.insert(Session::new(self.settings.bounds, now));
         let Settings { me, boot, group, .. } = self.settings;
         let clock = if self.clock.known() { self.clock.read(now) } else { GroupMillis(0) };
@@ -255,7 +265,7 @@ impl Engine {
 
     fn down(&mut self, slot: EngineSlot, now: Now) {
         if let Some(peer) = self.peers.get_mut(&slot.get())
-            && peer.end_session()
+            && peer.end_session(now)
         {
             peer.lost.get_or_insert(now);
         }
@@ -463,13 +473,24 @@ impl Engine {
     //= SYNC-HOLD-01
     //= SYNC-TOMBSTONE-01
     fn hold_what_may_be_open<S: Shards>(&mut self, shards: &mut S, now: Now) {
-        let session = |slot: EngineSlot| self.peers.get(&slot.get()).and_then(|p| p.session.as_ref());
-        let members = (0..64).filter_map(EngineSlot::new).filter(|slot| self.is_member(*slot));
         let mut hold = Hold::default();
-        for session in members.map(session) {
-            hold.tombstones |= session.is_none_or(|s| !s.synced);
-            hold.entries |=
-                session.is_some_and(|s| !s.synced && now.since(s.since) < Micros::from_millis(HOLD_MS));
+        for slot in (0..64).filter_map(EngineSlot::new) {
+            if !self.is_member(slot) {
+                continue;
+            }
+            let peer = self.peers.get_mut(&slot.get());
+            let Some((peer, synced)) =
+                peer.and_then(|p| Some((p.session.as_ref()?.synced, p))).map(|(s, p)| (p, s))
+            else {
+                hold.tombstones = true;
+                continue;
+            };
+            hold.tombstones |= !synced;
+            if synced {
+                peer.hold_from = None;
+            }
+            let lately = |from: Now| now.since(from) < Micros::from_millis(HOLD_MS);
+            hold.entries |= peer.hold_from.is_some_and(lately);
         }
         if hold != self.hold {
             self.hold = hold;

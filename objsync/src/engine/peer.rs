@@ -24,6 +24,10 @@ pub(super) struct Peer {
     pub session: Option<Session>,
     /// The connection was lost then, and what the peer had open still counts.
     pub lost: Option<Now>,
+    /// When the last connection ended.
+    pub ended: Option<Now>,
+    /// Entries are held from then on for what it may have open, over all connections until one got in sync.
+    pub hold_from: Option<Now>,
     /// What connections before this one amounted to.
     pub before: Sum,
     /// What it said last of the group's time, and when.
@@ -58,7 +62,6 @@ impl Sum {
 #[derive(Debug)]
 pub(super) struct Session {
     bounds: Bounds,
-    pub since: Now,
     /// The peer's [`crate::wire::Hello`] was heard.
     pub greeted: bool,
     pub last_heard: Now,
@@ -186,12 +189,22 @@ pub(super) struct Theirs {
 
 impl Peer {
     pub(super) fn new(slot: EngineSlot) -> Self {
-        Self { slot, boot: None, session: None, lost: None, before: Sum::default(), clock: None }
+        Self {
+            slot,
+            boot: None,
+            session: None,
+            lost: None,
+            ended: None,
+            hold_from: None,
+            before: Sum::default(),
+            clock: None,
+        }
     }
 
     /// Ends the connection; whether there was one.
-    pub(super) fn end_session(&mut self) -> bool {
+    pub(super) fn end_session(&mut self, now: Now) -> bool {
         let ended = self.session.take();
+        self.ended = ended.as_ref().map(|_| now).or(self.ended);
         self.before = ended.as_ref().map_or(self.before, |session| self.before.and(session.sum));
         ended.is_some()
     }
@@ -206,7 +219,6 @@ impl Session {
     pub(super) fn new(bounds: Bounds, now: Now) -> Self {
         Self {
             bounds,
-            since: now,
             greeted: false,
             last_heard: now,
             last_sent: now,

@@ -91,10 +91,10 @@ impl Engine {
             if !session.round.as_ref().is_some_and(|round| round.fresh) {
                 session.begin(false, true, now);
             }
-            let number = session.round.as_ref().map_or(0, |r| r.number + u32::from(r.fresh));
+            let number = session.round.as_ref().map_or(0, |r| r.number.wrapping_add(u32::from(r.fresh)));
             session.asked = session.asked.or(asked.then_some(number));
         } else {
-            let number = session.theirs.as_ref().map_or(0, |theirs| theirs.number) + 1;
+            let number = session.theirs.as_ref().map_or(0, |theirs| theirs.number).wrapping_add(1);
             session.asked = session.asked.or(asked.then_some(number));
             session.send(with, clock, now, &mut self.out, Frame::Look);
         }

@@ -6,7 +6,9 @@ use forebay_core::table::{EngineSlot, GroupMillis, Version};
 use forebay_core::units::{Micros, Now};
 
 use super::{Engine, Event, Output, Why};
-use crate::limits::{AHEAD_MAX_MS, CLOCK_HEARD_MS, CLOCK_MAX, STEP_TOLD_MS};
+use crate::limits::{
+    AHEAD_MAX_MS, CLOCK_HEARD_MS, CLOCK_MAX, CLOCK_TAKEN_MAX, STEP_TOLD_MS, WALL_AHEAD_MAX_MS,
+};
 use crate::merge::Entry;
 use crate::shards::Shards;
 
@@ -72,18 +74,33 @@ impl Engine {
                 }
                 return Ok(());
             }
-            // A process that stood still for long is behind everybody.
-            if later.len() * 2 < heard {
+            // A process that stood still for long is behind everybody: most of all members say so, not of those that
+            // happen to be heard. Of two engines neither is most.
+            let all = (0..64).filter_map(EngineSlot::new).filter(|slot| self.is_member(*slot)).count() + 1;
+            if later.len() * 2 <= all || to.0 > CLOCK_TAKEN_MAX {
                 self.out.push(Output::Event(Event::Ahead(from, to.0 - ours)));
                 return Err(Why::Clock);
             }
             step = GroupMillis(later.first().copied().unwrap_or(to.0).min(to.0));
+        } else if to.0 > self.latest(now) {
+            // Small steps lead as far as a large one, so they end somewhere; who is an hour ahead then is not heard.
+            return Ok(());
+        }
+        if step.0 > self.latest(now) {
+            self.agree(step, now);
         }
         let by = self.clock.step(step, now);
         if by > STEP_TOLD_MS {
             self.out.push(Output::Event(Event::Stepped(from, by)));
         }
         Ok(())
+    }
+
+    /// Up to there small steps are followed: a day beyond what the own wall clock said, or what was taken with the
+    /// consent of others.
+    fn latest(&self, now: Now) -> u64 {
+        let said = self.settings.wall.0.max(self.agreed.0).saturating_add(now.since(self.started).0 / 1_000);
+        said.saturating_add(WALL_AHEAD_MAX_MS).min(CLOCK_TAKEN_MAX)
     }
 
     /// Takes an earlier time. What was written by the wrong one is from now on as if it had been written now.
@@ -124,7 +141,15 @@ impl Engine {
         let time = median.map_or(wall.max(floor), |median| {
             if floor > median.saturating_add(AHEAD_MAX_MS) { median } else { median.max(floor) }
         });
-        self.clock.settle(GroupMillis(time), now);
+        // There is room above it for an engine to run: no healthy one tells a clock that is none.
+        let time = GroupMillis(time.min(CLOCK_TAKEN_MAX));
+        self.agree(time, now);
+        self.clock.settle(time, now);
+    }
+
+    /// This time was not taken on one word.
+    fn agree(&mut self, time: GroupMillis, now: Now) {
+        self.agreed = GroupMillis(time.0.saturating_sub(now.since(self.started).0 / 1_000));
     }
 
     /// Whether a statement says that it was made later than can be.

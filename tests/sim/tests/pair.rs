@@ -163,6 +163,31 @@ fn nothing_ends_before_a_peer_that_is_back_has_said_what_it_has_open() {
     assert_eq!(b.server(0, 2), None, "what nobody has open ends after that");
 }
 
+//= test SYNC-HOLD-01
+#[test]
+fn a_peer_that_comes_and_goes_holds_entries_for_half_a_minute_and_no_longer() {
+    let mut b = Bench::connected(2);
+    b.bind(0, 2, 1);
+    b.pass(SECOND);
+    b.cut(0, 1);
+    b.pass(50 * SECOND);
+    // Whatever is said arrives too late.
+    b.takes = 20 * SECOND;
+    for n in 0..12 {
+        b.connect(0, 1);
+        b.pass(3 * SECOND);
+        b.sweep();
+        assert!(!b.is_synced(0, 1));
+        if n == 4 {
+            assert_eq!(b.server(0, 2), Some(1), "its minute is over, and it is held");
+        }
+        b.pass(SECOND);
+        b.cut(0, 1);
+        b.pass(SECOND);
+    }
+    assert_eq!(b.server(0, 2), None);
+}
+
 //= test SYNC-TOMBSTONE-01
 #[test]
 fn a_removal_is_remembered_while_a_member_is_away_that_may_not_know_of_it() {

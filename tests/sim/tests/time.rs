@@ -3,8 +3,9 @@
 mod bench;
 
 use bench::{Bench, MS, SECOND, key};
-use forebay_core::table::{Class, Version};
-use forebay_objsync::wire::{Frame, Head, Packer};
+use forebay_core::table::{Class, GroupMillis, Version};
+use forebay_objsync::limits::CLOCK_MAX;
+use forebay_objsync::wire::{Frame, Head, Packer, Step};
 use forebay_objsync::{Bounds, Entry, Event, Input, Output, Why};
 use forebay_sim::slot;
 
@@ -74,6 +75,62 @@ fn one_clock_that_is_a_day_ahead_moves_nobody_and_comes_back_to_the_others() {
         assert!(u64::from(record.version.birth) <= minute, "{n}: {record:?}");
         assert_eq!(b.server(n, 1), b.server(0, 1));
     }
+}
+
+//= test SYNC-TIME-02
+#[test]
+fn of_two_engines_one_with_a_wild_clock_moves_the_other_by_nothing() {
+    let now = 1_800_000_000_000;
+    for wild in [DAY_MS, CLOCK_MAX as i64 - now - 60_000] {
+        let mut b = apart(&[0, wild]);
+        b.bind(0, 1, 4);
+        b.connect(0, 1);
+        b.again(5);
+        let ahead = |e: &Event| matches!(e, Event::Ahead(peer, by) if *peer == slot(1) && *by > 86_000_000);
+        assert!(b.heard(0).iter().any(ahead), "{:?}", b.said);
+        assert!(!b.heard(0).iter().any(|e| matches!(e, Event::Stepped(..))), "{:?}", b.said);
+        let off = b.nodes[&0].engine.group_time(b.nodes[&0].now(b.at)).0.abs_diff(now as u64 + b.at / MS);
+        assert!(off < 1_000, "{off}");
+        // Its place is taken by one that is right: nothing stays of it.
+        b.cut(0, 1);
+        b.wall_off = 500;
+        b.start(1, 2, Bounds::default());
+        b.connect(0, 1);
+        b.pass(3 * SECOND);
+        assert!(b.is_synced(0, 1) && b.is_synced(1, 0), "{:?}", b.said);
+        assert_eq!(b.server(1, 1), b.server(0, 1));
+    }
+}
+
+//= test SYNC-TIME-02
+#[test]
+fn small_steps_of_one_member_end_a_day_beyond_the_own_wall_clock() {
+    let mut b = Bench::connected(2);
+    let time = |b: &Bench| b.nodes[&0].engine.group_time(b.nodes[&0].now(b.at)).0;
+    let before = time(&b);
+    for step in 1..60 {
+        let head = Head { number: 0, ack: 0, clock: GroupMillis(before + step * 3_000_000) };
+        b.input(0, Input::Frame(slot(1), &Frame::Ack(head).encode()[4..]));
+    }
+    assert!(time(&b) > before + 80_000_000, "it follows at first");
+    assert!(time(&b) < before + DAY_MS as u64 + 60_000, "{}", time(&b) - before);
+    assert!(b.heard(0).iter().any(|e| matches!(e, Event::Ahead(..))));
+}
+
+//= test SYNC-WIRE-01
+#[test]
+fn a_comparison_with_the_last_of_all_numbers_is_one_like_others() {
+    let mut b = Bench::connected(2);
+    b.bind(0, 9, 1);
+    b.pass(MS + MS / 2);
+    let (_, _, _, bytes) =
+        b.under_way.iter().find(|(_, from, _, f)| *from == 0 && f[4] == 3).cloned().unwrap();
+    let Ok(Frame::Changes(head, _)) = Frame::decode(&bytes[4..]) else { panic!("{bytes:?}") };
+    let step = Step { round: u32::MAX, fresh: false, range: 0 };
+    b.input(1, Input::Frame(slot(0), &Frame::Sums(head, step, Vec::new()).encode()[4..]));
+    let head = Head { number: head.number + 1, ..head };
+    b.input(1, Input::Frame(slot(0), &Frame::Look(head).encode()[4..]));
+    assert!(!b.said.iter().any(|(_, out)| matches!(out, Output::Close(..))), "{:?}", b.said);
 }
 
 //= test SYNC-TIME-02
