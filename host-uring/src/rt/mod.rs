@@ -147,6 +147,10 @@ pub trait Stream: 'static {
     /// Takes urgent data for what it is without the mark: bytes in their place. Else a read drops the byte at the mark.
     fn heed_marks(&self) {}
 
+    /// Lets the kernel take no more than 128 KiB of what is written that is not sent yet: what of it goes first cannot be
+    /// chosen any more.
+    fn queue_little(&self) {}
+
     /// Says whether bytes wait to be read. A system call: for who waits although there might be some, because reads end early
     /// at urgent data, and what is behind it is not told of.
     fn has_unread(&self) -> bool {

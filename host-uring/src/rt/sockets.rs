@@ -370,6 +370,11 @@ impl Stream for Socket {
         let _ = sys::read_urgent_inline(self.fd.as_fd());
     }
 
+    fn queue_little(&self) {
+        // Without it what is urgent waits behind more.
+        let _ = sys::bound_unsent(self.fd.as_fd());
+    }
+
     fn has_unread(&self) -> bool {
         sys::unread(self.fd.as_fd()) > 0
     }

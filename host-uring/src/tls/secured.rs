@@ -139,6 +139,10 @@ impl<S: Stream> Stream for Secured<S> {
         self.socket.heed_marks();
     }
 
+    fn queue_little(&self) {
+        self.socket.queue_little();
+    }
+
     fn has_unread(&self) -> bool {
         self.socket.has_unread()
     }

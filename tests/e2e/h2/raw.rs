@@ -79,7 +79,11 @@ pub struct Raw {
 impl Raw {
     /// `settings`: numbers and values.
     pub fn connect(to: SocketAddr, settings: &[(u16, u32)]) -> io::Result<Raw> {
-        let mut wire = Wire::connect(to)?;
+        Raw::begin(Wire::connect(to)?, settings)
+    }
+
+    /// Says preface and settings over a connection.
+    pub fn begin(mut wire: Wire, settings: &[(u16, u32)]) -> io::Result<Raw> {
         let mut payload = Vec::new();
         for (id, value) in settings {
             payload.extend_from_slice(&id.to_be_bytes());

@@ -194,6 +194,7 @@ impl<R: Rt> Front<R> {
             if self.flush().is_err() {
                 return End::Gone;
             }
+            self.shorten_queue();
             let now = worker.rt.now();
             let ended = self.has_ended.get();
             let (pending, over, busy, full, again) = {
@@ -205,7 +206,9 @@ impl<R: Rt> Front<R> {
                 self.is_deaf.set(are_scarce && unread > SLOW_READ_BYTES);
                 state.bound_out(are_scarce);
                 let over = state.connection.is_over();
-                state.is_slow = state.waiting() > 0;
+                if state.waiting() > 0 {
+                    state.slow_at = Some(now);
+                }
                 // Who is not heard has nobody who looks at the time.
                 state.is_patient = !over && !ended && !self.is_deaf.get();
                 let again = state.wake_writers(|| worker.rt.now());
@@ -242,7 +245,11 @@ impl<R: Rt> Front<R> {
             match self.wait(reads, pending > 0, idle.min(head_by).min(again), stalled).await {
                 Woken::Called => {}
                 Woken::Late if again <= idle.min(head_by) => {}
-                Woken::Write => blocked_since = None,
+                Woken::Write => {
+                    blocked_since = None;
+                    // It may take all that is here now, and was slow until this moment.
+                    self.state.borrow_mut().slow_at = Some(worker.rt.now());
+                }
                 Woken::Read => match self.read(&mut rest) {
                     Ok(came) => {
                         fresh = came;
@@ -277,6 +284,15 @@ impl<R: Rt> Front<R> {
                 }
                 Woken::Gone => return End::Gone,
             }
+        }
+    }
+
+    /// What the kernel has taken goes in that order, whatever comes: where streams have ranks it is not to be much.
+    //= H2-PRIO-05
+    fn shorten_queue(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.connection.has_ranks() && !std::mem::replace(&mut state.is_short, true) {
+            self.socket().queue_little();
         }
     }
 

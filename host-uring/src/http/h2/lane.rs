@@ -34,10 +34,18 @@ pub(super) struct State {
     pub(super) lanes: Vec<Lane>,
     /// A stream has earned that less urgent ones wait for it.
     pub(super) holds: bool,
+    /// A stream has content that it may not send, or had.
+    pub(super) has_waiting: bool,
+    /// What went last was a piece of a stream that starved.
+    pub(super) owes: bool,
+    /// The kernel was told to take little at once.
+    pub(super) is_short: bool,
+    /// When content of a connection whose streams have ranks went last.
+    pub(super) wrote_at: Now,
     /// There was no room for anybody's content.
     pub(super) was_shut: bool,
-    /// The socket took less than there was.
-    pub(super) is_slow: bool,
+    /// When the socket last took less than there was.
+    pub(super) slow_at: Option<Now>,
     /// Somebody looks when the time of a wait is over.
     pub(super) is_patient: bool,
 }
@@ -163,8 +171,12 @@ impl State {
             out_max: OUT_BYTES_MAX,
             lanes: Vec::new(),
             holds: false,
+            has_waiting: false,
+            owes: false,
+            is_short: false,
+            wrote_at: Now(0),
             was_shut: false,
-            is_slow: false,
+            slow_at: None,
             is_patient: false,
         }
     }
@@ -197,7 +209,7 @@ impl State {
     /// How much content a stream may write now.
     pub(super) fn room(&self, id: u32, now: impl FnOnce() -> Now) -> usize {
         let room = self.connection.room(id).min(self.out_max.saturating_sub(self.waiting()));
-        if room > 0 && self.holds && self.is_held(id, now()) { 0 } else { room }
+        if room > 0 && (self.holds || self.has_waiting) { self.share(id, room, now()) } else { room }
     }
 
     pub(super) fn open(&mut self, lane: Lane) {
@@ -246,13 +258,15 @@ impl State {
         if self.holds {
             self.renew_holds(now());
         }
-        if let Some((first, _)) = self.connection.next()
-            && !(self.holds && self.is_held(first, now()))
+        self.renew_waits();
+        let is_ordered = self.holds || self.has_waiting;
+        let starved = if is_ordered { self.starved(now()) } else { None };
+        let next = || self.connection.next().map(|(first, _)| first);
+        if let Some(first) = starved.filter(|first| self.connection.room(*first) > 0).or_else(next)
+            && !(is_ordered && self.is_held(first, now()))
+            && let Some(at) = self.lanes.iter().position(|lane| lane.id == first)
         {
-            self.connection.want(first, false);
-            if let Some(lane) = self.lane(first) {
-                wake(&mut lane.writer);
-            }
+            self.wake_writer(at, &now);
         }
         let mut again = NEVER;
         for at in 0..self.lanes.len() {
@@ -261,13 +275,21 @@ impl State {
             if lane.writer.is_none() || !(heads || self.connection.room(id) > 0) {
                 continue;
             }
-            if !heads && self.holds && self.is_held(id, now()) {
-                again = again.min(self.hold_back(at, now()));
+            if !heads && is_ordered && self.is_held(id, now()) {
+                again = again.min(self.held_until(now()));
                 continue;
             }
-            self.connection.want(id, false);
-            wake(&mut self.lanes[at].writer);
+            self.wake_writer(at, &now);
         }
         again
+    }
+
+    fn wake_writer(&mut self, at: usize, now: impl Fn() -> Now) {
+        let lane = &mut self.lanes[at];
+        self.connection.want(lane.id, false);
+        if self.has_waiting && lane.writer.is_some() {
+            lane.hold.wake(now());
+        }
+        wake(&mut lane.writer);
     }
 }

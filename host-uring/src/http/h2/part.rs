@@ -308,8 +308,21 @@ impl<R: Rt> Part<R> {
         .await
     }
 
-    /// Waits until content can be written.
+    /// Waits until content can be written, or until `deadline` if meanwhile others were served and might not have been: the
+    /// time in which we choose others is not the client's to answer for.
+    //= H2-PRIO-06
     pub(super) async fn writable(&self, deadline: Now) -> io::Result<()> {
+        let since = self.now();
+        let waited = self.await_room(deadline).await;
+        match &waited {
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                if self.front().state.borrow().was_passed_over(self.id, since) { Ok(()) } else { waited }
+            }
+            _ => waited,
+        }
+    }
+
+    async fn await_room(&self, deadline: Now) -> io::Result<()> {
         self.wait(deadline, |context| {
             let mut state = self.front().state.borrow_mut();
             let heads = !self.answered.get();
@@ -317,7 +330,10 @@ impl<R: Rt> Part<R> {
                 return Some(true);
             }
             state.connection.want(self.id, true);
-            let holds = state.holds;
+            if !heads && state.connection.has_ranks() {
+                state.waits(self.id, self.now());
+            }
+            let holds = state.holds || state.has_waiting;
             let lane = state.lane(self.id)?;
             lane.heads = heads;
             lane.writer = Some(context.waker().clone());

@@ -241,6 +241,13 @@ impl Connection {
         usize::try_from(self.send).unwrap_or(0)
     }
 
+    /// Returns how many bytes of content a stream's own window takes now, whatever the connection's does; none if it may
+    /// send no content.
+    pub fn own_window(&self, stream: u32) -> usize {
+        let stream = self.streams.get(stream).filter(|s| s.head_sent && !s.local_ended);
+        stream.map_or(0, |s| usize::try_from(s.send).unwrap_or(0))
+    }
+
     /// Returns how many bytes of content the stream may send in one frame now.
     pub fn room(&self, stream: u32) -> usize {
         self.streams.get(stream).map_or(0, |s| self.room_of(s))
