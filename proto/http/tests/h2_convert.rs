@@ -165,6 +165,26 @@ fn answers_that_begin_alike_come_through_each_as_it_is() {
     }
 }
 
+//= test H2-HPACK-06
+#[test]
+fn answers_that_change_and_come_again_stay_in_step_with_the_table() {
+    let answer =
+        |which: char| format!("HTTP/1.1 200 \r\nserver: {which}\r\ncontent-type: text/{which}\r\n\r\n");
+    // One that comes twice behind another puts nothing into the table the second time: else the first one would be
+    // elsewhere.
+    let order = "aabbaabaabcaccbba";
+    for sizes in [vec![], vec![(5, 0), (9, 4096)], vec![(2, 300), (5, 0), (6, 4096), (9, 256), (12, 4096)]] {
+        let at = |nth: usize| sizes.iter().find(|(at, _)| *at == nth).map(|(_, size)| *size);
+        let answers: Vec<_> =
+            order.chars().enumerate().map(|(nth, which)| (at(nth), answer(which))).collect();
+        let of: Vec<(Option<u32>, &str)> =
+            answers.iter().map(|(size, text)| (*size, text.as_str())).collect();
+        for (nth, ((_, answer), written)) in answers.iter().zip(one_after_another(&of)).enumerate() {
+            assert_eq!(written.replace("Content-Length: 0\r\n", ""), *answer, "{sizes:?}, answer {nth}");
+        }
+    }
+}
+
 fn client_text(client: &Peer) -> String {
     let mut text = Vec::new();
     let how = ResponseEdits { keep_alive: true, ..ResponseEdits::default() };

@@ -340,3 +340,66 @@ fn the_window_goes_to_the_stream_that_its_client_says_is_urgent() {
     println!("the urgent stream got {} bytes, the other one {}", got[1], got[0]);
     assert!(got[0] * 4 <= got[1], "{got:?}");
 }
+
+/// What a stream leaves behind is used again for one of another client: nothing of the first may show.
+#[test]
+fn streams_of_many_clients_are_each_told_apart() {
+    const CLIENTS: u8 = 6;
+    const ROUNDS: u32 = 12;
+    let lab = Lab::new();
+    let [at, server] = lab.addresses();
+    let _server = Origin::start(server, |mut wire, _| {
+        loop {
+            let head = wire.head()?.to_ascii_lowercase();
+            let field = |name: &str| {
+                let line = head.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap_or_default().trim().to_owned()
+            };
+            let told = format!("{} {}", field("x-forwarded-for:"), field("x-mark:"));
+            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{told}", told.len()))?;
+        }
+    });
+    let engine = lab.engine_with(&text(at, "", "", &[server]), Options { workers: 1, ..Options::default() });
+    let name = |nth: u8| format!("127.0.0.{}", 10 + nth);
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|nth| {
+            let wire = Wire::connect_from(name(nth).parse().unwrap(), at).unwrap();
+            (nth, Raw::begin(wire, &[]).unwrap())
+        })
+        .collect();
+    for round in 0..ROUNDS {
+        for (nth, raw) in &mut clients {
+            // Some at once, and another number of them each time: their places are used again in another order.
+            let count = 1 + (round * 7 + u32::from(*nth)) % 3;
+            let streams = (0..count).map(|k| 1 + 2 * (round * 4 + k));
+            let mark = |stream: u32| format!("{nth}-{stream}");
+            let ask = |stream| {
+                let fields = block("GET", &format!("/{nth}/{stream}"), &[("x-mark", &mark(stream))]);
+                frame(HEADERS, END | WHOLE, stream, &fields)
+            };
+            raw.send(streams.clone().flat_map(ask).collect::<Vec<u8>>()).unwrap();
+            let mut told = std::collections::BTreeMap::<u32, Vec<u8>>::new();
+            let mut ended = 0;
+            while ended < count {
+                let came = raw.next().unwrap();
+                assert_ne!(came.kind, RESET, "{came:?}");
+                if came.kind == DATA {
+                    told.entry(came.stream).or_default().extend(&came.payload);
+                }
+                ended += u32::from([DATA, HEADERS].contains(&came.kind) && came.flags & END != 0);
+            }
+            for stream in streams {
+                let told = String::from_utf8_lossy(&told[&stream]).into_owned();
+                assert_eq!(told, format!("{} {}", name(*nth), mark(stream)));
+            }
+        }
+    }
+    let made =
+        (0..ROUNDS).flat_map(|round| (0..u32::from(CLIENTS)).map(move |nth| 1 + (round * 7 + nth) % 3));
+    let lines = engine.log_lines(made.sum::<u32>() as usize, |line| line["client_ip"].is_string());
+    for line in lines {
+        let path = line["uri_path"].as_str().unwrap();
+        let nth: u8 = path.split('/').nth(1).unwrap().parse().unwrap();
+        assert_eq!(line["client_ip"], name(nth), "{line}");
+    }
+}
