@@ -137,6 +137,11 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         let reason = "the tables' secret is made from objsync.secret_file";
         report(reader, "engine.table_secret", reason, "remove it");
     }
+    if objsync.address.is_some_and(|address| address.is_unspecified()) {
+        let reason =
+            "it is every address of the machine: members know an engine by the one from which it calls";
+        report(reader, "objsync.address", reason, "write the management address");
+    }
     members(reader, objsync);
 }
 
@@ -145,12 +150,17 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
 fn port_of_cloud(reader: &mut Reader, objsync: &Objsync) {
     let port = objsync.port();
     if objsync.cloud == Cloud::Azure && port >= AZURE_PORTS_END && !reader.is_bad("objsync.port") {
-        let reason = format!(
-            "{port} is not below {AZURE_PORTS_END}: in Azure the ports from {AZURE_PORTS_END} on are those of connections to servers"
-        );
-        let fix = format!("set port = {PORT_IN_CLOUD} (1024..4095), or remove it");
+        let (reason, fix) = beyond_azure(port);
         report(reader, "objsync.port", &reason, &fix);
     }
+}
+
+/// Why a port cannot be used in Azure, and what to do.
+fn beyond_azure(port: u16) -> (String, String) {
+    let reason = format!(
+        "{port} is not below {AZURE_PORTS_END}: in Azure the ports from {AZURE_PORTS_END} on are those of connections to servers"
+    );
+    (reason, format!("set port = {PORT_IN_CLOUD} (1024..4095), or remove it"))
 }
 
 //= CFG-OBJSYNC-02
@@ -174,6 +184,15 @@ fn members(reader: &mut Reader, objsync: &Objsync) {
                 &reason,
                 "give each engine an address or a port of its own",
             );
+        }
+        if member.address.is_unspecified() {
+            let reason = "it is nobody's address";
+            report(reader, &format!("{at}.address"), reason, "write the engine's management address");
+        }
+        let is_own = member.port.is_some_and(|port| port >= AZURE_PORTS_END);
+        if objsync.cloud == Cloud::Azure && is_own {
+            let (reason, fix) = beyond_azure(port);
+            report(reader, &format!("{at}.port"), &reason, &fix);
         }
         let here = Some(SocketAddr::new(member.address, port)) == objsync.listen();
         if member.slot == objsync.slot && !here {

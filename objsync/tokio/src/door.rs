@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::limits::{HANDSHAKE, HANDSHAKES_MAX, TOLD, TRIES_PER_SECOND};
+use crate::limits::{GIVEN_UP, HANDSHAKE, HANDSHAKES_MAX, TOLD, TRIES_PER_SECOND};
 use crate::link::Told;
 use crate::{Refusals, Settings};
 
@@ -25,11 +25,25 @@ pub(crate) struct Rules {
     told: Mutex<Option<Instant>>,
 }
 
-/// Listens. The port may be another process's as well that is the same engine's: one that takes over.
+/// Listens, and nobody else does: two engines at one address would each hear a part of what members say. A process that
+/// gives up its place may take a moment to close its socket.
+//= SYNC-DOOR-04
+pub(crate) fn listen_soon(address: SocketAddr) -> io::Result<TcpListener> {
+    let until = Instant::now() + GIVEN_UP;
+    loop {
+        match listen(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(GIVEN_UP / 100);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Listens, if nobody else does.
 pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -137,4 +151,33 @@ fn come_in(tcp: TcpStream, from: SocketAddr, door: u64, rules: &Arc<Rules>, tell
             Err(why) => rules.refuse(&rules.refusals.handshake, from, &why),
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test SYNC-DOOR-04
+    #[tokio::test]
+    async fn an_address_that_somebody_listens_on_is_nobody_elses_until_it_is_given_up() {
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = listen(here).expect("a port is free");
+        let at = first.local_addr().expect("it listens");
+        let taken = listen_soon(at).expect_err("it is taken");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        assert!(crate::driver::cannot_listen(at, &taken).contains("another process listens there"));
+        // A connection that was accepted there is in nobody's way.
+        let caller = TcpStream::connect(at).await.expect("it listens");
+        let accepted = first.accept().await.expect("it calls");
+        let waits = tokio::task::spawn_blocking({
+            let runtime = tokio::runtime::Handle::current();
+            move || {
+                let _inside = runtime.enter();
+                listen_soon(at).map(drop)
+            }
+        });
+        drop(first);
+        waits.await.expect("it ends").expect("it is free");
+        drop((caller, accepted));
+    }
 }

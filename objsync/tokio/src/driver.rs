@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
 use forebay_core::units::{Micros, Now};
 use forebay_objsync::{Engine, Event, Input, Output, Shards, Verdict, wire};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -191,7 +192,7 @@ impl<H: Host> Driver<H> {
             shown: None,
         };
         driver.engine.limit_cpu(settings.cpu_percent);
-        driver.open(settings.listen)?;
+        driver.open(door::listen_soon(settings.listen)?)?;
         Ok((driver, handle))
     }
 
@@ -404,8 +405,7 @@ impl<H: Host> Driver<H> {
         self.numbers
     }
 
-    fn open(&mut self, address: SocketAddr) -> io::Result<()> {
-        let listener = door::listen(address)?;
+    fn open(&mut self, listener: TcpListener) -> io::Result<()> {
         let address = listener.local_addr()?;
         let number = self.number();
         let task = tokio::spawn(door::accept(listener, number, Arc::clone(&self.rules), self.tell.clone()));
@@ -442,7 +442,9 @@ impl<H: Host> Driver<H> {
                     let door = self.doors.remove(place);
                     self.doors.push(door);
                 }
-                None => self.open(listen).map_err(|error| cannot_listen(listen, &error))?,
+                None => door::listen(listen)
+                    .and_then(|at| self.open(at))
+                    .map_err(|error| cannot_listen(listen, &error))?,
             }
         }
         let mask = settings.mask();

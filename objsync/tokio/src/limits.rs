@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How long connecting and the handshake may take: a member in the same site needs milliseconds.
 pub const HANDSHAKE: Duration = Duration::from_secs(3);
 
+/// How long is waited for a socket that another process is giving up: it has been told to.
+pub const GIVEN_UP: Duration = Duration::from_secs(1);
+
 /// Handshakes under way that others began; what comes beyond is dropped. A group has at most 64 members.
 pub const HANDSHAKES_MAX: usize = 64;
 
