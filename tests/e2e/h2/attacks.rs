@@ -32,6 +32,9 @@ const HEALTHY: usize = 300;
 const ATTACKS_AT: [usize; 2] = [50, 150];
 /// How many times as long as without it the slowest hundredth of requests may take beside an attack.
 const RATIO_MAX: f64 = 2.0;
+/// A tail below this is good whatever it was before: with nothing else to do the machine answers in 0.15 ms, and a flood
+/// costs the engine about a millisecond until it is cut.
+const NOTABLE: Duration = Duration::from_millis(5);
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -311,7 +314,7 @@ fn each_flood_is_cut_with_its_code_and_healthy_clients_hardly_notice() {
         let cut_before = cuts_before();
         let mut seen = Seen::default();
         let beside = || attack.beside(&scene, &mut seen);
-        let verdict = beside::at_most(RATIO_MAX, || healthy(scene.at), beside);
+        let verdict = beside::at_most(RATIO_MAX, NOTABLE, || healthy(scene.at), beside);
         let Seen { cuts, latest, most, largest_kib } = seen;
         let grown = largest_kib.saturating_sub(before);
         let beside::Tails { quiet, beside } = verdict.median;
