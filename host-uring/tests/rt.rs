@@ -113,6 +113,29 @@ fn bytes_that_a_read_left_are_told_of_again() {
     }
 }
 
+//= test SE-CUT-02
+#[test]
+fn a_reset_is_told_as_one_to_who_reads_after_a_look() {
+    for backend in BACKENDS {
+        let rt = runtime(backend);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let far = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+        let (near, _) = listener.accept().expect("connected");
+        rt.block_on(async {
+            let near = Socket::adopt(&rt, OwnedFd::from(near)).expect("adopted");
+            (&far).write_all(b"half").expect("room");
+            // As much as was asked for: whether there is more, only a look can tell.
+            assert_eq!(next(&near, 4).await, b"half");
+            socket2::SockRef::from(&far).set_linger(Some(Duration::ZERO)).expect("an option");
+            drop(far);
+            near.readable(in_ms(2000)).await.expect("a failure is something to read");
+            assert!(near.is_spent(), "{backend:?}");
+            let error = near.try_read(&mut [0; 4]).expect_err("what was cut must not pass for whole");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{backend:?}");
+        });
+    }
+}
+
 //= test SE-UPSTREAM-02
 #[test]
 fn a_watched_stream_is_known_to_be_silent_until_something_comes() {

@@ -90,7 +90,7 @@ impl Datagrams {
     /// # Errors
     /// `TimedOut` at the deadline.
     pub fn readable(&self, deadline: Now) -> impl Future<Output = io::Result<()>> {
-        Readable::new(&self.rt.inner, &self.watch, self.socket.as_fd(), deadline).unlooked()
+        Readable::new(&self.rt.inner, &self.watch, self.socket.as_fd(), deadline)
     }
 
     /// Says whether `other` is a duplicate of this socket.

@@ -98,20 +98,25 @@ pub(super) fn send(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usi
     check_len(put as libc::ssize_t)
 }
 
-/// True when the peer has closed or failed, or bytes are waiting.
+/// True when a read would not wait: bytes are there, or the peer's end, or a failure.
+///
+/// Not by peeking: that takes the failure off the socket, and whoever reads then is told of an end that never came.
 pub(super) fn is_spent(fd: BorrowedFd<'_>) -> bool {
-    // MSG_PEEK leaves the socket's queue as it is.
-    let got = recvfrom(fd, &mut [0_u8], libc::MSG_PEEK);
-    !matches!(got, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    look(fd, libc::POLLIN | libc::POLLRDHUP) != 0
 }
 
 /// True when the connection is gone in both directions: a reset, an error, or both ends closed.
 pub(super) fn is_reset(fd: BorrowedFd<'_>) -> bool {
     // No events are asked for: failure and hang-up are told in any case, a half-close is not.
-    let mut look = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
+    look(fd, 0) & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
+/// Which of `events`, and of failure and hang-up, the system tells of now.
+fn look(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
+    let mut look = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: one pollfd that lives for the call, which does not wait.
     unsafe { libc::poll(&mut look, 1, 0) };
-    look.revents & (libc::POLLERR | libc::POLLHUP) != 0
+    look.revents
 }
 
 pub(super) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) {

@@ -83,8 +83,6 @@ struct Slot {
     late: bool,
     /// The socket is closed; the kernel's last answer frees the slot.
     gone: bool,
-    /// A look would take a failure off the socket, so the reader finds out by reading.
-    unlooked: bool,
     /// The error that the poll itself ended with; 0: none.
     failed: i32,
     /// The task that waits.
@@ -108,7 +106,6 @@ impl Slot {
             ended: false,
             late: false,
             gone: false,
-            unlooked: false,
             known: Known::Silent,
             read_at: 0,
             failed: 0,
@@ -254,18 +251,11 @@ pub(super) struct Readable<'a> {
     fd: BorrowedFd<'a>,
     deadline: Now,
     waits: bool,
-    unlooked: bool,
 }
 
 impl<'a> Readable<'a> {
     pub(super) fn new(rt: &'a Inner, watched: &'a Watched, fd: BorrowedFd<'a>, deadline: Now) -> Self {
-        Readable { rt, watched, fd, deadline, waits: false, unlooked: false }
-    }
-
-    /// Of a socket whose failures a look would take off: a wait may end with nothing to read.
-    pub(super) fn unlooked(mut self) -> Self {
-        self.unlooked = true;
-        self
+        Readable { rt, watched, fd, deadline, waits: false }
     }
 
     fn begin(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
@@ -277,7 +267,6 @@ impl<'a> Readable<'a> {
         }
         let key = watches.key(index);
         let slot = &mut watches.slots[index as usize];
-        slot.unlooked = self.unlooked;
         if slot.is_ready(self.fd) {
             return Poll::Ready(slot.outcome());
         }
@@ -306,7 +295,7 @@ impl Slot {
     /// Says whether a read would get something; looks if only that can tell.
     fn is_ready(&mut self, fd: BorrowedFd<'_>) -> bool {
         if self.known == Known::Doubtful {
-            self.known = if self.unlooked || sys::is_spent(fd) { Known::Ready } else { Known::Silent };
+            self.known = if sys::is_spent(fd) { Known::Ready } else { Known::Silent };
         }
         self.known == Known::Ready
     }
