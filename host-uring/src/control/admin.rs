@@ -245,6 +245,10 @@ async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
         Request::Reload {} => hall.reloader.load("a command").await,
         Request::Server { server, want } => overrides::set(state, &hall.orders, &server, want, asker),
         Request::Fault { worker, stall_ms } => fault(hall, worker, stall_ms).await,
+        Request::ObjsyncDebug { deed: Deed::Panic, .. } => match for_tests(hall) {
+            Ok(()) => objsync::fail(state).await,
+            Err(refused) => Err(refused),
+        },
         Request::ObjsyncDebug { pool, deed } => {
             for_tests(hall).and_then(|()| rehearse::carry_out(state, &pool, &deed))
         }

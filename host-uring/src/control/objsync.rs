@@ -13,7 +13,7 @@ use super::tables::{self, TableEntry};
 use crate::config::{Pool, Tree};
 use crate::persist::SharedTable;
 use crate::rt::clock;
-use crate::sync::{PeerStatus, Reached, Sync, Verified};
+use crate::sync::{PeerStatus, Reached, Sync, Verified, last_words};
 
 /// What is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,12 @@ pub(super) async fn verify(state: &State) -> Result<Value, Refused> {
     let any = |word: &str| peers.iter().any(|peer| peer["state"] == word);
     let result = ["differs", "unreachable", "partial"].into_iter().find(|word| any(word)).unwrap_or("equal");
     Ok(json!({ "result": result, "se_uuid": tree.engine.name, "peers": peers }))
+}
+
+/// Lets the thread of object sync panic.
+pub(super) async fn fail(state: &State) -> Result<Value, Refused> {
+    shared(state)?.fail().await.map_err(ended)?;
+    Ok(json!({}))
 }
 
 fn peer_verdict(one: &Verified, tables: &[SharedTable], tree: &Tree) -> Value {
@@ -198,12 +204,14 @@ fn progress(
 fn members(state: &State) -> Result<Value, Refused> {
     let sync = shared(state)?;
     let status = sync.view().status();
-    let peers: Vec<Value> = status.peers.iter().map(member).collect();
+    let has_failed = sync.has_failed();
+    let peers: Vec<Value> = status.peers.iter().map(|peer| member(peer, has_failed)).collect();
     let figures = status.figures;
     let tree = state.tree();
     Ok(json!({
         "se_uuid": tree.engine.name,
         "proc_id": process(),
+        "failed": has_failed,
         "joined": status.joined,
         "complete": status.complete,
         "group_time_ms": status.group_ms,
@@ -217,8 +225,8 @@ fn members(state: &State) -> Result<Value, Refused> {
     }))
 }
 
-fn member(peer: &PeerStatus) -> Value {
-    let figures = peer.figures.unwrap_or_default();
+fn member(peer: &PeerStatus, has_failed: bool) -> Value {
+    let figures = last_words(peer.figures.unwrap_or_default(), has_failed);
     let now = clock::now();
     let ago = |at: forebay_core::units::Now| now.since(at).0 / 1_000;
     json!({

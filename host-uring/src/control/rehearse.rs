@@ -27,6 +27,8 @@ pub enum Deed {
     FlipServer(IpAddr),
     /// Change one bit of a client's open set, and tell nobody.
     FlipBit(IpAddr),
+    /// Let the thread of object sync panic.
+    Panic,
 }
 
 /// Does it.
@@ -62,6 +64,7 @@ pub(super) fn carry_out(state: &State, pool: &str, deed: &Deed) -> Result<Value,
             flipped(store.flip_server(&key, *other, now), client)
         }
         Deed::FlipBit(client) => flipped(store.flip_bit(&key(client), now), client),
+        Deed::Panic => Err(Refused::new(Code::Usage, "it is not done to a table", "ask for it alone")),
     }
 }
 

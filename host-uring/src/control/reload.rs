@@ -236,8 +236,16 @@ impl Reloader {
 
     /// From now on the members are these, and the files are read anew.
     async fn members(&self, objsync: Objsync) -> Result<(), Vec<String>> {
-        let Some(sync) = self.state.sync() else { return Ok(()) };
-        match off_this_thread(move || sync::settings(&objsync)).await? {
+        let Some(sync) = self.state.sync().filter(|sync| !sync.has_failed()) else { return Ok(()) };
+        let proof = sync.proof();
+        let read = move || {
+            let settings = sync::settings(&objsync)?;
+            if settings.is_some() {
+                sync::Sync::has_secret_of(&objsync, proof).map_err(|why| vec![why])?;
+            }
+            Ok(settings)
+        };
+        match off_this_thread(read).await? {
             Some(settings) => sync.change(settings).await.map_err(|why| vec![why]),
             None => Ok(()),
         }

@@ -23,7 +23,7 @@ pub(super) fn share(state: &Arc<State>, settings: sync::Settings, floor: GroupMi
     };
     let store = Arc::clone(&state.running().store);
     tokio::spawn(keep_snapshots(Arc::clone(state)));
-    state.set_sync(sync::start(settings, &secrets, store, floor, Box::new(hear))?);
+    state.set_sync(sync::start(settings, &secrets, store, floor, Arc::new(hear))?);
     Ok(())
 }
 

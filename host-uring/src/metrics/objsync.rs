@@ -23,6 +23,8 @@ pub struct MemberView {
 pub struct ObjsyncView {
     /// The tables are complete, or were waited for long enough.
     pub has_joined: bool,
+    /// The thread of object sync has panicked: the tables are shared with nobody until the engine is started anew.
+    pub has_failed: bool,
     /// What the engine has counted.
     pub figures: Figures,
     /// Microseconds of processor time for the group.
@@ -119,6 +121,15 @@ pub(super) fn write(page: &mut Page, view: Option<&ObjsyncView>) {
     );
     if let Some(view) = view {
         page.sample(&[], u64::from(view.has_joined));
+    }
+    page.family(
+        "forebay_objsync_failed",
+        Kind::Gauge,
+        "",
+        "1 once object sync has panicked: the engine serves on and shares its tables with nobody until it is started anew.",
+    );
+    if let Some(view) = view {
+        page.sample(&[], u64::from(view.has_failed));
     }
     let all = || view.iter().flat_map(|view| &view.members);
     for (name, kind, unit, about, of) in OF_MEMBERS {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use forebay_core::table::{
-    Catalog, EntryView, Geometry, GroupMillis, KeyBytes, Partition, PartitionIndex, Record, ServerSlot,
-    TableId,
+    Catalog, EngineSlot, EntryView, Geometry, GroupMillis, Hold, KeyBytes, Partition, PartitionIndex, Record,
+    ServerSlot, TableId,
 };
 use forebay_core::units::Now;
 use forebay_objsync::{Entry, Rule, Shards, Shared};
@@ -97,6 +97,33 @@ impl Store {
     /// Nobody wants to know of changes any more.
     pub fn share_no_changes(&self) {
         self.feed.stop();
+    }
+
+    /// There are no other engines any more: nothing is held for them, and what they had open counts as closed.
+    //= SYNC-PANIC-01
+    pub fn stand_alone(&self, now: impl Fn() -> Now) {
+        self.feed.stop();
+        for at in 0..self.partitions() as usize {
+            self.with_partition_mut(at, |partition, _| partition.hold(Hold::default()));
+            let mut next = 0;
+            while next < self.buckets() {
+                let end = next.saturating_add(SLICE_BUCKETS);
+                self.with_partition_mut(at, |partition, catalog| {
+                    let own = 1 << self.me.get() | 1 << self.before.get();
+                    let others = |view: &EntryView| view.record.open & !own;
+                    let open: Vec<EntryView> = partition.entries(catalog, next..end, now()).collect();
+                    for view in open.into_iter().filter(|view| others(view) != 0) {
+                        let key = catalog.key(view.table, view.key);
+                        let slots =
+                            (0..64).filter(|n| others(&view) & 1 << n != 0).filter_map(EngineSlot::new);
+                        slots.for_each(|slot| {
+                            partition.open_elsewhere(catalog, &key, slot, false, now());
+                        });
+                    }
+                });
+                next = end;
+            }
+        }
     }
 
     /// The next change wakes; `false`: there is one already.

@@ -10,4 +10,4 @@ mod thread;
 
 pub use forebay_objsync_tokio::{PeerStatus, Settings, Status, Verified, View};
 pub use settings::{need_a_start, place_of_before, place_of_snapshots, secrets, settings};
-pub use thread::{Reached, Sync, start};
+pub use thread::{Reached, Sync, last_words, start};

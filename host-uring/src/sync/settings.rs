@@ -21,6 +21,8 @@ pub struct Secrets {
     pub table: [u8; 16],
     /// Sums over tables.
     pub sums: [u8; 16],
+    /// What members show one another: who has it belongs to the group and has its secret.
+    pub proof: u64,
 }
 
 /// What is made from the group's secret: the same on each of its engines.
@@ -44,7 +46,9 @@ pub fn secrets(objsync: &Objsync) -> Result<Secrets, String> {
         made.copy_from_slice(&hash.as_ref()[..16]);
         made
     };
-    Ok(Secrets { table: made(b"forebay tables"), sums: made(b"forebay sums") })
+    let proof = made(&[b"forebay group ", objsync.group.as_bytes()].concat());
+    let proof = proof.into_iter().take(8).fold(0, |all, byte| all << 8 | u64::from(byte));
+    Ok(Secrets { table: made(b"forebay tables"), sums: made(b"forebay sums"), proof })
 }
 
 /// Where the engine listens, whom it knows, and who it is; `None`: it shares its tables with nobody.

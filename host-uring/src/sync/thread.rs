@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,13 +11,14 @@ use anyhow::{Context, anyhow};
 use forebay_core::hash;
 use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
-use forebay_objsync::{Bounds, Engine, Event, Settings as EngineSettings};
+use forebay_objsync::{Bounds, Engine, Event, PeerFigures, Settings as EngineSettings};
 use forebay_objsync_tokio::{
     Command, Driver, Handle, Host, PeerStatus, Settings, Verified, View, cannot_listen, open_ports,
 };
+use forebay_snapshot::Objsync;
 use tokio::sync::oneshot;
 
-use super::settings::Secrets;
+use super::settings::{Secrets, secrets};
 use crate::metrics::{MemberView, ObjsyncView};
 use crate::persist::{SharedTables, Store};
 use crate::rt::clock;
@@ -24,7 +26,7 @@ use crate::rt::clock;
 /// Tables, clock and ears of this process.
 pub struct Here {
     tables: SharedTables,
-    hear: Box<dyn Fn(Event) + Send>,
+    hear: Arc<dyn Fn(Event) + Send + std::marker::Sync>,
 }
 
 impl Host for Here {
@@ -68,6 +70,10 @@ pub struct Sync {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Connections that were said to need open ports.
     said: Mutex<Ports>,
+    /// What is made of the group's secret.
+    proof: u64,
+    /// The thread has panicked.
+    failed: Arc<AtomicBool>,
 }
 
 /// How far the members are with the changes of this engine.
@@ -92,14 +98,22 @@ pub fn start(
     secrets: &Secrets,
     store: Arc<Store>,
     floor: GroupMillis,
-    hear: Box<dyn Fn(Event) + Send>,
+    hear: Arc<dyn Fn(Event) + Send + std::marker::Sync>,
 ) -> anyhow::Result<Sync> {
     let said = say_ports(&settings, &[]);
     let feed = Arc::clone(&store);
     let tables = SharedTables::of(store).context("the tables were made for this engine alone")?;
     let engine = engine_settings(&settings, secrets, floor);
     let (tell, told) = mpsc::channel();
-    let body = move || run(settings, engine, Here { tables, hear }, &tell);
+    let failed = Arc::new(AtomicBool::new(false));
+    let (mark, alone, heard) = (Arc::clone(&failed), Arc::clone(&feed), Arc::clone(&hear));
+    let body = move || {
+        if !ends_well(|| run(settings, engine, Here { tables, hear }, &tell), &mark) {
+            // What was waited for does not come any more.
+            alone.stand_alone(clock::now);
+            heard(Event::Joined { complete: false });
+        }
+    };
     let thread = std::thread::Builder::new()
         .name("forebay-sync".to_owned())
         .spawn(body)
@@ -107,7 +121,13 @@ pub fn start(
     let handle = told.recv().context("the thread of object sync has ended")??;
     feed.share_changes(Arc::clone(&handle.waker));
     (handle.waker)();
-    Ok(Sync { handle, thread: Mutex::new(Some(thread)), said: Mutex::new(said) })
+    Ok(Sync {
+        handle,
+        thread: Mutex::new(Some(thread)),
+        said: Mutex::new(said),
+        proof: secrets.proof,
+        failed,
+    })
 }
 
 fn run(
@@ -141,13 +161,29 @@ fn engine_settings(settings: &Settings, secrets: &Secrets, floor: GroupMillis) -
     EngineSettings {
         me: settings.me,
         boot: incarnation(),
-        group: hash::fixed64(settings.group.as_bytes()),
+        group: secrets.proof,
         sums: Hasher::new(secrets.sums),
         members: settings.mask(),
         wall: Store::wall_time().max(floor),
         floor,
         bounds: Bounds::default(),
     }
+}
+
+/// Runs object sync; `false`: it panicked, which is said and marked.
+//= SYNC-PANIC-01
+fn ends_well(body: impl FnOnce(), failed: &AtomicBool) -> bool {
+    // Whatever is left of it is used by nobody.
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    if ended.is_err() {
+        failed.store(true, Ordering::Release);
+        tracing::error!(
+            event = "OBJSYNC_FAILED",
+            "object sync has panicked: the engine serves on and shares its tables with nobody; start it anew, and report \
+             the panic"
+        );
+    }
+    ended.is_ok()
 }
 
 /// A number that no earlier start of this slot had: the wall clock, mixed with chance in case that was turned back.
@@ -167,14 +203,16 @@ impl Sync {
     /// What the metrics page shows of it.
     pub fn metrics(&self, has_joined: bool) -> ObjsyncView {
         let now = clock::now();
+        let has_failed = self.has_failed();
         let member = |peer: &PeerStatus| MemberView {
             slot: peer.slot.get(),
-            figures: peer.figures.unwrap_or_default(),
+            figures: last_words(peer.figures.unwrap_or_default(), has_failed),
             connections: peer.connections,
             now,
         };
         ObjsyncView {
             has_joined,
+            has_failed,
             figures: self.view().status().figures,
             busy_us: self.view().status().busy_us,
             refused: self.view().refusals.counts().to_vec(),
@@ -212,6 +250,20 @@ impl Sync {
         answered.await.map_err(|_| gone())
     }
 
+    /// The thread has panicked: nothing is shared any more.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Makes it panic, to see what comes of it.
+    ///
+    /// # Errors
+    /// Object sync has ended.
+    pub async fn fail(&self) -> Result<(), String> {
+        let work = |_: &mut Engine, _: &mut Here, _| panic!("asked for by a test");
+        self.handle.commands.send(Command::Work(Box::new(work))).await.map_err(|_| gone())
+    }
+
     /// Speaks to the driver.
     pub fn handle(&self) -> &Handle<Here> {
         &self.handle
@@ -222,14 +274,34 @@ impl Sync {
     /// # Errors
     /// Why not, with the remedy.
     pub async fn change(&self, settings: Settings) -> Result<(), String> {
-        {
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            *said = say_ports(&settings, &said);
-        }
+        let ports = settings.clone();
         let (answer, answered) = oneshot::channel();
         let told = self.handle.commands.send(Command::Settings(Box::new(settings), answer)).await;
         told.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        answered.await.map_err(|_| gone())??;
+        // Nobody is to open a port for what was refused.
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        *said = say_ports(&ports, &said);
+        Ok(())
+    }
+
+    /// Whether a file still holds the secret with which the engine has begun.
+    ///
+    /// # Errors
+    /// It does not, or it cannot be read; with the remedy.
+    //= SYNC-SECRET-01
+    pub fn has_secret_of(objsync: &Objsync, proof: u64) -> Result<(), String> {
+        if secrets(objsync)?.proof == proof {
+            return Ok(());
+        }
+        Err("objsync.secret_file: it holds another secret than at the start, and the secret cannot change while the engine \
+             runs; write it as it was, or start the engines of the group anew"
+            .to_owned())
+    }
+
+    /// What was made of the group's secret at the start.
+    pub fn proof(&self) -> u64 {
+        self.proof
     }
 
     /// The tables are those of another configuration now.
@@ -253,6 +325,15 @@ impl Sync {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
+    }
+}
+
+/// What is shown of a member: when the thread has failed, none is connected, whatever was known last.
+pub fn last_words(figures: PeerFigures, has_failed: bool) -> PeerFigures {
+    if has_failed {
+        PeerFigures { connected: false, synced: false, proven: None, ..figures }
+    } else {
+        figures
     }
 }
 
@@ -307,5 +388,22 @@ fn say(event: Event) {
             slot = slot.get(),
             "more changes wait for a member than there is room for; the tables are compared with it anew"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test SYNC-PANIC-01
+    #[test]
+    fn a_panic_of_object_sync_is_noticed_and_nobody_counts_as_connected() {
+        let failed = AtomicBool::new(false);
+        assert!(ends_well(|| {}, &failed) && !failed.load(Ordering::Acquire));
+        let figures = PeerFigures { connected: true, synced: true, ..Default::default() };
+        assert_eq!(last_words(figures, false), figures);
+        assert!(!ends_well(|| panic!("for the test"), &failed) && failed.load(Ordering::Acquire));
+        let shown = last_words(figures, true);
+        assert!(!shown.connected && !shown.synced);
     }
 }

@@ -396,8 +396,11 @@ impl Engine {
         shards: &mut S,
         now: Now,
     ) -> Result<(), Why> {
-        if hello.slot != from || hello.group != self.settings.group || !self.is_member(from) {
+        if hello.slot != from || !self.is_member(from) {
             return Err(Why::Stranger);
+        }
+        if hello.group != self.settings.group {
+            return Err(Why::Group);
         }
         if hello.protocol < PROTOCOL_MIN || hello.protocol_min > PROTOCOL {
             return Err(Why::Protocol);

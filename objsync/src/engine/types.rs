@@ -87,8 +87,10 @@ pub enum Output {
 /// Why a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It belongs to another group, or is not who it should be, or no member.
+    /// It is not who it should be, or no member.
     Stranger,
+    /// It belongs to another group, or has another secret.
+    Group,
     /// No protocol is spoken by both.
     Protocol,
     /// It did not introduce itself, skipped a number, or acknowledged what was not sent.

@@ -1,8 +1,9 @@
 //! Calling members: the lower slot calls the higher one, so that there is one connection between two.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_core::table::EngineSlot;
 use tokio::net::TcpSocket;
@@ -11,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::Identity;
 use crate::identity::Secured;
-use crate::limits::{HANDSHAKE, REDIAL_MAX_MS, REDIAL_MS};
+use crate::limits::{HANDSHAKE, REDIAL_MAX_MS, REDIAL_MS, REFUSED_MAX_MS, STOOD};
 use crate::link::Told;
 
 /// Whom to call, from where, and who one is.
@@ -30,6 +31,8 @@ pub(crate) struct Dial {
     moved: Arc<Notify>,
     /// Connections with it that have ended.
     ends: watch::Sender<u64>,
+    /// The last one stood: the member said who it is.
+    stood: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -45,8 +48,14 @@ impl Dial {
         let call = Arc::new(Mutex::new(call));
         let moved = Arc::new(Notify::new());
         let (ends, ended) = watch::channel(0);
-        let task = tokio::spawn(keep(Arc::clone(&call), Arc::clone(&moved), ended, tell));
-        Self { call, moved, ends, task }
+        let stood = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(keep(Arc::clone(&call), Arc::clone(&moved), Arc::clone(&stood), ended, tell));
+        Self { call, moved, ends, stood, task }
+    }
+
+    /// It has said who it is: when this connection ends it is called again soon.
+    pub fn stands(&self) {
+        self.stood.store(true, Ordering::Relaxed);
     }
 
     /// A connection with it has ended, or was not wanted.
@@ -69,6 +78,7 @@ impl Dial {
 async fn keep(
     call: Arc<Mutex<Call>>,
     moved: Arc<Notify>,
+    stood: Arc<AtomicBool>,
     mut ended: watch::Receiver<u64>,
     tell: mpsc::Sender<Told>,
 ) {
@@ -80,7 +90,8 @@ async fn keep(
         let late = || format!("{}: no answer within {} s", call.at, HANDSHAKE.as_secs());
         let told = match called.unwrap_or_else(|_| Err(late())) {
             Ok(stream) => {
-                wait = REDIAL_MS;
+                // Whether it lets this engine in is known only once it speaks.
+                stood.store(false, Ordering::Relaxed);
                 Told::Came { slot: call.to, stream: Box::new(stream), door: None }
             }
             Err(why) => Told::Unreached { slot: call.to, why },
@@ -89,14 +100,25 @@ async fn keep(
         if tell.send(told).await.is_err() {
             return;
         }
+        let mut longest = REDIAL_MAX_MS;
         if stands {
+            let since = Instant::now();
             tokio::select! {
                 over = ended.wait_for(|ends| *ends > before) => if over.is_err() { return },
                 () = moved.notified() => continue,
             }
+            if stood.load(Ordering::Relaxed) && since.elapsed() >= STOOD {
+                wait = REDIAL_MS;
+            }
+            longest = REFUSED_MAX_MS;
         }
-        tokio::time::sleep(Duration::from_millis(wait / 2 + jitter(wait / 2))).await;
-        wait = (wait * 2).min(REDIAL_MAX_MS);
+        let waits = tokio::time::sleep(Duration::from_millis(wait / 2 + jitter(wait / 2)));
+        tokio::select! {
+            () = waits => {}
+            // Whatever it was refused for may be mended.
+            () = moved.notified() => wait = REDIAL_MS,
+        }
+        wait = (wait * 2).min(longest);
     }
 }
 

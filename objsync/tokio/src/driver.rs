@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
 use forebay_core::units::{Micros, Now};
-use forebay_objsync::{Engine, Event, Input, Output, Shards, Verdict, wire};
+use forebay_objsync::{Engine, Event, Input, Output, Shards, Verdict, Why, wire};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
-use crate::limits::{GATHER, LOOKS_AT_ONCE, PIECES_MAX, VERIFY, VIEW};
+use crate::limits::{GATHER, LOOKS_AT_ONCE, PIECES_MAX, REASONS_MAX, VERIFY, VIEW};
 use crate::link::{Link, Told, Traffic};
 use crate::{PeerStatus, Settings, Status, View};
 
@@ -115,10 +115,14 @@ impl Drop for Door {
 #[derive(Default)]
 struct Peer {
     link: Option<Link>,
+    /// It has said who it is over this connection.
+    is_up: bool,
     dial: Option<Dial>,
     traffic: Arc<Traffic>,
     connections: u64,
     trouble: Option<String>,
+    /// Reasons for which it was not reached since it was connected, as the log has them.
+    said: Vec<String>,
 }
 
 /// How often changes of workers were found in a millisecond: a worker that wakes this thread pays for it.
@@ -137,6 +141,21 @@ impl Looks {
         }
         self.found += 1;
         self.found <= LOOKS_AT_ONCE
+    }
+}
+
+impl Peer {
+    /// Says so, once for each reason.
+    fn is_not_reached(&mut self, slot: EngineSlot, why: String) {
+        if !self.said.contains(&why) && self.said.len() < REASONS_MAX {
+            tracing::warn!(
+                event = "OBJSYNC_UNREACHED",
+                slot = slot.get(),
+                "a member cannot be reached: {why}"
+            );
+            self.said.push(why.clone());
+        }
+        self.trouble = Some(why);
     }
 }
 
@@ -270,7 +289,7 @@ impl<H: Host> Driver<H> {
                     }
                 }
                 Output::Close(slot, why) => {
-                    self.drop_link(slot, &format!("{why:?}"));
+                    self.drop_link(slot, &in_words(why));
                 }
                 Output::Acknowledged { ticket, by } => self.host.acknowledged(ticket, by),
                 Output::Verified(slot) => {
@@ -304,16 +323,36 @@ impl<H: Host> Driver<H> {
         if peer.link.take().is_none() {
             return false;
         }
-        peer.trouble = Some(why.to_owned());
         if let Some(dial) = &peer.dial {
             dial.over();
         }
+        if !std::mem::take(&mut peer.is_up) {
+            peer.is_not_reached(slot, why.to_owned());
+            return true;
+        }
+        peer.trouble = Some(why.to_owned());
         tracing::warn!(
             event = "SE_OBJSYNC_PEER_DOWN",
             slot = slot.get(),
             "the connection with a member is lost: {why}"
         );
         true
+    }
+
+    /// A member whose certificate was good and that was let in is there: it has said who it is.
+    //= SYNC-DIAL-01
+    fn greet(&mut self, slot: EngineSlot) {
+        let Some(peer) = self.peers.get_mut(&slot.get()) else { return };
+        if peer.is_up || !self.engine.peer(slot).is_some_and(|figures| figures.connected) {
+            return;
+        }
+        (peer.is_up, peer.trouble) = (true, None);
+        peer.said.clear();
+        peer.connections += 1;
+        if let Some(dial) = &peer.dial {
+            dial.stands();
+        }
+        tracing::info!(event = "SE_OBJSYNC_PEER_UP", slot = slot.get(), "a member is connected");
     }
 
     fn take(&mut self, told: Told) {
@@ -324,11 +363,9 @@ impl<H: Host> Driver<H> {
                 }
                 let number = self.number();
                 let peer = self.peers.entry(slot.get()).or_default();
-                peer.connections += 1;
-                peer.trouble = None;
+                peer.is_up = false;
                 let traffic = Arc::clone(&peer.traffic);
                 peer.link = Some(Link::start(slot, number, door, *stream, traffic, self.tell.clone()));
-                tracing::info!(event = "SE_OBJSYNC_PEER_UP", slot = slot.get(), "a member is connected");
                 self.handle(Input::Up(slot));
                 self.close_old_doors();
             }
@@ -343,14 +380,10 @@ impl<H: Host> Driver<H> {
                 }
             }
             Told::Unreached { slot, why } => {
-                let Some(peer) = self.peers.get_mut(&slot.get()) else { return };
-                if peer.link.is_none() && peer.trouble.as_ref() != Some(&why) {
-                    tracing::warn!(
-                        event = "OBJSYNC_UNREACHED",
-                        slot = slot.get(),
-                        "a member cannot be reached: {why}"
-                    );
-                    peer.trouble = Some(why);
+                if let Some(peer) = self.peers.get_mut(&slot.get())
+                    && peer.link.is_none()
+                {
+                    peer.is_not_reached(slot, why);
                 }
             }
         }
@@ -366,6 +399,7 @@ impl<H: Host> Driver<H> {
                 return;
             }
         }
+        self.greet(slot);
     }
 
     fn verify(&mut self, answer: oneshot::Sender<Vec<Verified>>) {
@@ -523,6 +557,28 @@ impl<H: Host> Driver<H> {
             listening: self.doors.iter().map(|door| door.address).collect(),
         });
     }
+}
+
+/// Why the engine ended a connection.
+fn in_words(why: Why) -> String {
+    let words = match why {
+        Why::Stranger => {
+            "it is not the member that is expected there; look at its objsync.slot and at the members of both"
+        }
+        Why::Group => {
+            "its group or its objsync.secret_file is another one; give all engines the same, and start them anew"
+        }
+        Why::Protocol => {
+            "it speaks no protocol that is spoken here; bring both to releases that follow one another"
+        }
+        Why::Nonsense => {
+            "it left out a frame, or acknowledged what was not sent; report this if both are of one release"
+        }
+        Why::Bad(bad) => return format!("what it sent cannot be read: {bad}"),
+        Why::Silent => "nothing was heard of it for too long",
+        Why::Clock => "its clock is too far ahead of the group's time; set the clock of its machine",
+    };
+    words.to_owned()
 }
 
 /// Why an address cannot be listened on, with the remedy.

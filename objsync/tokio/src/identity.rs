@@ -6,11 +6,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use forebay_core::table::EngineSlot;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -89,6 +93,8 @@ impl Identity {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
             .build()
             .map_err(|error| unfit("ca", error.to_string()))?;
+        is_good(own, chain.get(1..).unwrap_or_default(), name, &roots, &provider, &verifier)
+            .map_err(|why| unfit("certificate", why))?;
         let only = &[&rustls::version::TLS13];
         let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(only)
@@ -139,6 +145,40 @@ impl Identity {
         let called = TlsConnector::from(Arc::clone(&self.client)).connect(name, tcp).await;
         called.map(TlsStream::Client).map_err(|error| error.to_string())
     }
+}
+
+/// Whether members will take a certificate, for who calls and for who is called; else why not, in words.
+//= SYNC-FILES-01
+fn is_good(
+    own: &CertificateDer<'_>,
+    between: &[CertificateDer<'_>],
+    name: &str,
+    roots: &Arc<RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+    clients: &Arc<dyn ClientCertVerifier>,
+) -> Result<(), String> {
+    let now = UnixTime::now();
+    let servers = WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| error.to_string())?;
+    let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
+    let judged = clients
+        .verify_client_cert(own, between, now)
+        .map(drop)
+        .and_then(|()| servers.verify_server_cert(own, between, &name, &[], now).map(drop));
+    judged.map_err(|error| match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "it has expired; make a new one (forebay-se pki issue), or set this machine's clock".to_owned(),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => "it is not valid yet; set this machine's clock, or make a new one".to_owned(),
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "the authority in objsync.ca_file did not sign it; name that of the group, or make a new certificate with it"
+            .to_owned(),
+        other => format!("members would refuse it: {other}; make a new one (forebay-se pki issue)"),
+    })
 }
 
 /// Whether a certificate, whose chain was checked, holds a name.

@@ -20,6 +20,16 @@ pub const REDIAL_MS: u64 = 200;
 /// See [`REDIAL_MS`].
 pub const REDIAL_MAX_MS: u64 = 1_000;
 
+/// The same of a member that ends connections at once: each costs both sides two signatures, and what is the matter is
+/// mended by people.
+pub const REFUSED_MAX_MS: u64 = 5_000;
+
+/// A connection that stood for so long was no refusal.
+pub const STOOD: Duration = Duration::from_secs(5);
+
+/// Reasons for which a member is not reached that are told in the log, until it is: each one once.
+pub const REASONS_MAX: usize = 8;
+
 /// Bytes that are read at once.
 pub const READ_BYTES: usize = 64 * 1024;
 

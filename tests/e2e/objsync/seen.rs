@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Client, Engine, bin};
+use forebay_e2e::{Client, Engine, Options, bin};
 use serde_json::{Value, json};
 
-use crate::group::{Group, entries};
+use crate::group::{Group, entries, ready};
 
 /// Runs a command against an engine: its exit code, and what it printed.
 fn run(engine: &Engine, words: &[&str]) -> (i32, String) {
@@ -73,6 +73,63 @@ fn a_value_and_a_bit_that_changed_in_memory_alone_are_found_told_and_repaired() 
     eventually("the metric tells within an interval", secs(15), || differing(&engines[0]) > 0.0);
     eventually("and that it is over within another one", secs(15), || differing(&engines[0]) == 0.0);
     assert_eq!(group.by_address(0, 7), group.by_address(1, 7));
+}
+
+//= test SYNC-PANIC-01
+#[test]
+fn an_engine_whose_object_sync_has_panicked_says_so_serves_on_and_is_configured() {
+    let group = Group::new(2);
+    let engines = group.start_with(&["--allow-faults"]);
+    // A client that stays is known to be open on the other engine.
+    let mut stays = Client::new(group.vips[1][0]).from(group.lab.client_ip(5)).without_jar();
+    let home = stays.get("/").expect("an answer").server().to_owned();
+    let open_elsewhere = || {
+        let client = group.lab.client_ip(5).to_string();
+        let answer = shown(&engines[0], &["pool-internal", "--filter", &format!("client={client}")]);
+        let pools = answer["pool_internal"].as_array().unwrap();
+        let pool = pools.iter().find(|pool| pool["pool"] == "ip").unwrap();
+        pool["persistence_entry"][0]["ref_count"].as_u64()
+    };
+    eventually("the entry is there and open", secs(10), || open_elsewhere() == Some(1));
+    let panics = |engine: &Engine| {
+        engine.admin(&json!({ "command": "objsync_debug", "pool": "ip", "deed": "panic" }))["ok"] == true
+    };
+    assert!(panics(&engines[0]));
+    let failed = |engine: &Engine| engine.metric("forebay_objsync_failed", &[]);
+    eventually("the metric tells", secs(10), || failed(&engines[0]) == 1.0);
+    assert_eq!(engines[0].metric("forebay_objsync_peer_connected", &[]), 0.0);
+    assert!(engines[0].process.printed().contains("OBJSYNC_FAILED"));
+    eventually("what the other had open counts as closed", secs(10), || open_elsewhere() == Some(0));
+    let status = shown(&engines[0], &["serviceengine-objsync"]);
+    assert_eq!(
+        (&status["failed"], &status["peers"][0]["connected"]),
+        (&json!(true), &json!(false)),
+        "{status}"
+    );
+    assert_eq!(group.by_address(0, 5), home, "it serves, by what it had");
+    engines[0].write(&group.config(0).replace("cookie_name = \"JSESSIONID\"", "cookie_name = \"OTHER\""));
+    let answer = engines[0].reload();
+    assert_eq!(answer["data"]["outcome"], "loaded", "{answer}");
+    assert_eq!(engines[0].get("/readyz"), Some(200));
+    eventually("the other engine lost it", secs(10), || {
+        engines[1].metric("forebay_objsync_peer_connected", &[]) == 0.0
+    });
+    assert_eq!(failed(&engines[1]), 0.0);
+}
+
+//= test SYNC-PANIC-01
+#[test]
+fn an_engine_whose_object_sync_panics_before_the_tables_are_complete_serves_at_once() {
+    let group = Group::new(2);
+    let options = Options { arguments: vec!["--allow-faults".to_owned()], ..Options::default() };
+    let engine = Engine::spawn(&group.lab, &group.config(0), &options);
+    eventually("it answers commands", secs(20), || engine.config.with_extension("sock").exists());
+    let answer = engine.admin(&json!({ "command": "objsync_debug", "pool": "ip", "deed": "panic" }));
+    assert_eq!(answer["ok"], true, "{answer}");
+    // Else it would wait for ten seconds.
+    ready(&engine);
+    assert!(!engine.process.printed().contains("OBJSYNC_JOINED"), "{}", engine.process.printed());
+    group.by_address(0, 1);
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! Nobody but members is let in.
 
+use std::fs::Permissions;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Engine, bin, pki, system};
+use forebay_e2e::{Engine, Options, bin, pki, system};
 
-use crate::group::{Group, entries, pki as issue};
+use crate::group::{Group, entries, pki as issue, ready};
 
 fn refused(engine: &Engine, reason: &str) -> f64 {
     engine.metric("forebay_objsync_refused_total", &[("reason", reason)])
@@ -80,4 +82,48 @@ fn an_address_may_try_ten_times_a_second() {
         (refused(&engines[1], "rate") + refused(&engines[1], "handshake")) as usize == all
     });
     assert_eq!(engines[1].metric("forebay_objsync_peer_connected", &[]), 1.0, "the member stays");
+}
+
+//= test SYNC-SECRET-01
+//= test SYNC-DIAL-01
+#[test]
+fn who_has_another_secret_is_no_member_and_each_side_says_so_once() {
+    let group = Group::new(2);
+    let other = group.lab.folder().join("pki/other.secret");
+    let write = |text: String| {
+        std::fs::write(&other, text + "\n").expect("the folder");
+        std::fs::set_permissions(&other, Permissions::from_mode(0o600)).expect("its owner may");
+    };
+    write("5a".repeat(32));
+    let config = group.config(1).replace("shop.secret", "other.secret");
+    let engines = [group.spawn(0), Engine::spawn(&group.lab, &config, &Options::default())];
+    for engine in &engines {
+        eventually("it says why", secs(20), || {
+            engine.process.printed().contains("its group or its objsync.secret_file is another one")
+        });
+        ready(engine);
+        assert_eq!(engine.metric("forebay_objsync_peer_connected", &[]), 0.0);
+        let printed = engine.process.printed();
+        assert!(!printed.contains("SE_OBJSYNC_PEER_UP"), "nobody was connected: {printed}");
+    }
+    // Two more calls, and each reason was told once: whichever end is first says why, and the other one may see that first.
+    let calls = || engines[0].metric("forebay_objsync_peer_sent_bytes_total", &[]);
+    for _ in 0..2 {
+        let before = calls();
+        eventually("it calls again", secs(20), || calls() > before);
+    }
+    for engine in &engines {
+        let printed = engine.process.printed();
+        let told: Vec<&str> = printed.lines().filter(|line| line.contains("OBJSYNC_UNREACHED")).collect();
+        let reasons: Vec<&str> =
+            told.iter().filter_map(|line| line.split("cannot be reached: ").nth(1)).collect();
+        let unique: std::collections::BTreeSet<&&str> = reasons.iter().collect();
+        assert!(!reasons.is_empty() && unique.len() == reasons.len(), "a reason is told once: {printed}");
+    }
+    // Another one in the same file is another one as well.
+    write("5b".repeat(32));
+    let changed = config.replace("cookie_name = \"JSESSIONID\"", "cookie_name = \"OTHER\"");
+    engines[1].write(&changed);
+    let answer = engines[1].reload();
+    assert!(answer.to_string().contains("it holds another secret than at the start"), "{answer}");
 }

@@ -313,7 +313,7 @@ fn strangers_and_who_speaks_no_common_protocol_or_a_time_that_cannot_be_are_refu
     let never = forebay_core::table::GroupMillis(u64::MAX);
     for (other, why) in [
         (forebay_objsync::wire::Hello { clock: never, ..hello }, Why::Nonsense),
-        (forebay_objsync::wire::Hello { group: 1, ..hello }, Why::Stranger),
+        (forebay_objsync::wire::Hello { group: 1, ..hello }, Why::Group),
         (forebay_objsync::wire::Hello { slot: slot(2), ..hello }, Why::Stranger),
         (forebay_objsync::wire::Hello { protocol: 9, protocol_min: 9, ..hello }, Why::Protocol),
     ] {
