@@ -102,6 +102,9 @@ pub const STEP_TOLD_MS: u64 = 60_000;
 /// stamp may be. Wall clocks that are wrong by ten minutes either way stay far below it.
 pub const AHEAD_MAX_MS: u64 = 3_600_000;
 
+/// Milliseconds from one step back to the next, each of which reads the whole table: a member cannot ask for more.
+pub const BACK_PAUSE_MS: u64 = 10_000;
+
 /// Milliseconds for which a member's word about the time counts.
 pub const CLOCK_HEARD_MS: u64 = 60_000;
 

@@ -70,6 +70,10 @@ pub const TOMBSTONE_SECONDS: u32 = 3_600;
 /// Ages above this many ticks (4.2 years) are written down as this, so that differences never wrap.
 pub const AGE_TICKS_MAX: u32 = 1 << 30;
 
+/// Milliseconds by which stamps run ahead of the group's time at most: 65,536 writes of a partition in each millisecond
+/// would be needed to get there. Time that goes back by more did so on purpose.
+pub const STAMP_AHEAD_MAX_MS: u64 = 1_800_000;
+
 /// A delete moves the count of switches to the next multiple of this, above every switch it did not see.
 pub const SWITCHES_PER_DELETE: u32 = 65_536;
 

@@ -3,7 +3,7 @@
 use super::catalog::{Catalog, Key, Row, ServerSlot};
 use super::clock::{Lifetime, Tick, millis};
 use super::digest::{Digests, term_at};
-use super::limits::{OLDEST_KEPT, OPEN_INLINE_MAX, OVERFLOW_RESERVED};
+use super::limits::{OLDEST_KEPT, OPEN_INLINE_MAX, OVERFLOW_RESERVED, STAMP_AHEAD_MAX_MS};
 use super::memory::Found;
 use super::outcome::{
     Closed, Counters, Evicted, Hold, Opened, Outcome, Refused, Stats, Write, WriteKind, Written,
@@ -308,8 +308,13 @@ impl Partition {
         if self.digests.knows(catalog, row, key.hash) { Ok(row) } else { Err(Refused::UnknownTable) }
     }
 
-    /// A stamp later than every one this partition gave.
+    /// A stamp later than every one this partition gave; unless the group's time went back far since then.
+    //= TBL-VERSION-05
     fn stamp(&mut self, group: GroupMillis) -> u64 {
+        let latest = GroupMillis(group.0.saturating_add(STAMP_AHEAD_MAX_MS)).stamp();
+        if self.last_stamp > latest {
+            self.last_stamp = 0;
+        }
         self.last_stamp = group.stamp().max(self.last_stamp.saturating_add(1));
         self.last_stamp
     }

@@ -381,7 +381,7 @@ fn say(event: Event) {
         Event::WentBack(by_ms) => tracing::warn!(
             event = "OBJSYNC_TIME_WENT_BACK",
             by_ms,
-            "most members are far behind this engine, which takes their time; look at the clock of this machine"
+            "members are far behind this engine, which takes their time; look at the clocks of its machines and of this one"
         ),
         Event::Overflowed(slot) => tracing::warn!(
             event = "OBJSYNC_OVERFLOWED",

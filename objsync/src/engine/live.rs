@@ -95,8 +95,9 @@ impl Engine {
         if !shards.tables().iter().any(|shared| shared.id == table) {
             return;
         }
-        let hash = shards.catalog().key(table, key).hash();
-        self.recent.touch(hash);
+        let whole = shards.catalog().key(table, key);
+        self.date_back_one(shards, &whole, now);
+        self.recent.touch(whole.hash());
         *self.versions.entry(table).or_default() += 1;
         for peer in self.peers.values_mut() {
             let Some(session) = &mut peer.session else { continue };

@@ -47,6 +47,10 @@ pub struct Engine {
     started: Now,
     /// The group's time that others consented to, as it would have been at the start.
     agreed: GroupMillis,
+    /// What says that it was made latest, of what was taken before the group's time was known; in milliseconds.
+    latest_taken: u64,
+    /// The group's time went back here last.
+    went_back: Option<Now>,
     /// When time was looked at last.
     looked: Now,
     joined: bool,
@@ -69,6 +73,8 @@ impl Engine {
             bulk: false,
             started: now,
             agreed: GroupMillis(0),
+            latest_taken: 0,
+            went_back: None,
             looked: now,
             joined: false,
             hold: Hold::default(),
@@ -450,12 +456,12 @@ impl Engine {
                 session.acknowledge(slot, clock, now, &mut self.out);
             }
         }
-        self.join(now);
+        self.join(shards, now);
         self.hold_what_may_be_open(shards, now);
     }
 
     //= SYNC-JOIN-01
-    fn join(&mut self, now: Now) {
+    fn join<S: Shards>(&mut self, shards: &mut S, now: Now) {
         if self.joined {
             return;
         }
@@ -466,7 +472,7 @@ impl Engine {
         let long = waited >= Micros::from_millis(JOIN_MS) && of_those_heard;
         if complete || long || waited >= Micros::from_millis(JOIN_LATEST_MS) {
             self.joined = true;
-            self.settle_time(now);
+            self.settle_time(shards, now);
             self.out.push(Output::Event(Event::Joined { complete }));
         }
     }

@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 
-use forebay_core::table::{EngineSlot, GroupMillis, Version};
+use forebay_core::table::{Catalog, EngineSlot, EntryView, GroupMillis, Key, Partition, Version};
 use forebay_core::units::{Micros, Now};
 
 use super::{Engine, Event, Output, Why};
 use crate::limits::{
-    AHEAD_MAX_MS, CLOCK_HEARD_MS, CLOCK_MAX, CLOCK_TAKEN_MAX, STEP_TOLD_MS, WALL_AHEAD_MAX_MS,
+    AHEAD_MAX_MS, BACK_PAUSE_MS, CLOCK_HEARD_MS, CLOCK_MAX, CLOCK_TAKEN_MAX, STEP_TOLD_MS, WALL_AHEAD_MAX_MS,
 };
 use crate::merge::Entry;
 use crate::shards::Shards;
@@ -67,8 +67,9 @@ impl Engine {
                 clocks.iter().filter(|c| c.abs_diff(ours) > AHEAD_MAX_MS).partition(|c| **c < ours);
             let heard = clocks.len() + 1;
             if to.0 < ours {
-                // Most of those that are heard are far behind: it is this clock that is wrong.
-                if behind.len() * 2 > heard {
+                // Most of those that are heard are far behind: it is this clock that is wrong. Where as many say the
+                // one as the other, the earlier time costs nobody anything, and apart they would stay for good.
+                if behind.len() * 2 >= heard && self.may_go_back(now) {
                     let median = GroupMillis(behind.get(behind.len() / 2).copied().unwrap_or(to.0));
                     self.go_back(median, shards, now);
                 }
@@ -103,25 +104,56 @@ impl Engine {
         said.saturating_add(WALL_AHEAD_MAX_MS).min(CLOCK_TAKEN_MAX)
     }
 
-    /// Takes an earlier time. What was written by the wrong one is from now on as if it had been written now.
+    /// A worker may have written by the time from which this engine has just gone back.
+    pub(super) fn date_back_one<S: Shards>(&self, shards: &mut S, key: &Key, now: Now) {
+        if self.may_go_back(now) {
+            return;
+        }
+        let time = self.clock.read(now);
+        shards.with(shards.geometry().route(key), |partition, catalog| {
+            if let Some(view) = partition.entry(catalog, key, now) {
+                dated_back(
+                    partition,
+                    catalog,
+                    &view,
+                    GroupMillis(time.0.saturating_add(AHEAD_MAX_MS)),
+                    time,
+                    now,
+                );
+            }
+        });
+    }
+
+    fn may_go_back(&self, now: Now) -> bool {
+        self.went_back.is_none_or(|at| now.since(at) >= Micros::from_millis(BACK_PAUSE_MS))
+    }
+
+    /// Takes an earlier time.
     fn go_back<S: Shards>(&mut self, to: GroupMillis, shards: &mut S, now: Now) {
         let by = self.clock.read(now).0.saturating_sub(to.0);
         self.clock.settle(to, now);
+        self.went_back = Some(now);
+        self.date_back(by, to, to, shards, now);
+    }
+
+    /// What was written later than `beyond` is from now on as if it had been written at `to`.
+    fn date_back<S: Shards>(
+        &mut self,
+        by: u64,
+        beyond: GroupMillis,
+        to: GroupMillis,
+        shards: &mut S,
+        now: Now,
+    ) {
         self.out.push(Output::Event(Event::WentBack(by)));
-        let (birth, stamp) = ((to.0 / 60_000) as u32, to.0 << 16);
         for partition in 0..shards.geometry().partitions() {
             shards.with(partition, |partition, catalog| {
-                let ahead = |version: &Version| version.stamp > stamp || version.birth > birth;
                 let views: Vec<_> = partition
                     .entries(catalog, 0..u32::MAX, now)
-                    .filter(|view| ahead(&view.record.version))
+                    .filter(|view| is_later(&view.record.version, beyond))
                     .collect();
                 for view in views {
-                    let mut record = view.record;
-                    record.version.stamp = record.version.stamp.min(stamp);
-                    record.version.birth = record.version.birth.min(birth);
-                    // There is room where it stands, and its server was known.
-                    let _ = partition.restore(catalog, &catalog.key(view.table, view.key), &record, now);
+                    dated_back(partition, catalog, &view, beyond, to, now);
                 }
             });
         }
@@ -130,7 +162,7 @@ impl Engine {
     /// An engine that begins to serve takes the time that the middle one of its peers tells, its own wall clock where
     /// nobody does; and none that is earlier than its snapshot's, unless that one is far ahead of everybody.
     //= SYNC-TIME-01
-    pub(super) fn settle_time(&mut self, now: Now) {
+    pub(super) fn settle_time<S: Shards>(&mut self, shards: &mut S, now: Now) {
         if self.clock.known() {
             return;
         }
@@ -145,6 +177,13 @@ impl Engine {
         let time = GroupMillis(time.min(CLOCK_TAKEN_MAX));
         self.agree(time, now);
         self.clock.settle(time, now);
+        // It took what members said before it knew whose clock is wrong; nobody else would take that of it.
+        //= SYNC-TIME-03
+        let latest = GroupMillis(time.0.saturating_add(AHEAD_MAX_MS));
+        let held = self.latest_taken.max(floor);
+        if held > latest.0 {
+            self.date_back(held - time.0, latest, time, shards, now);
+        }
     }
 
     /// This time was not taken on one word.
@@ -154,9 +193,34 @@ impl Engine {
 
     /// Whether a statement says that it was made later than can be.
     //= SYNC-TIME-03
-    pub(super) fn is_ahead(&self, entry: &Entry, now: Now) -> bool {
-        let latest = self.clock.read(now).0.saturating_add(AHEAD_MAX_MS);
-        let (stamp, birth) = (entry.version.stamp >> 16, u64::from(entry.version.birth) * 60_000);
-        self.clock.known() && stamp.max(birth) > latest
+    pub(super) fn is_ahead(&mut self, entry: &Entry, now: Now) -> bool {
+        let made = (entry.version.stamp >> 16).max(u64::from(entry.version.birth) * 60_000);
+        if !self.clock.known() {
+            self.latest_taken = self.latest_taken.max(made);
+            return false;
+        }
+        made > self.clock.read(now).0.saturating_add(AHEAD_MAX_MS)
+    }
+}
+
+fn is_later(version: &Version, than: GroupMillis) -> bool {
+    version.stamp >> 16 > than.0 || u64::from(version.birth) > than.0 / 60_000
+}
+
+/// What was written later than `beyond` was written at `to`.
+fn dated_back(
+    partition: &mut Partition,
+    catalog: &Catalog,
+    view: &EntryView,
+    beyond: GroupMillis,
+    to: GroupMillis,
+    now: Now,
+) {
+    let mut record = view.record;
+    if is_later(&record.version, beyond) {
+        record.version.stamp = record.version.stamp.min(to.0 << 16);
+        record.version.birth = record.version.birth.min((to.0 / 60_000) as u32);
+        // There is room where it stands, and its server was known.
+        let _ = partition.restore(catalog, &catalog.key(view.table, view.key), &record, now);
     }
 }

@@ -113,7 +113,8 @@ pub enum Event {
     },
     /// A member's clock moved the group's time by this many milliseconds.
     Stepped(EngineSlot, u64),
-    /// Most members are far behind this engine: its time went back by this many milliseconds, to theirs.
+    /// As many members as are not are far behind this engine, or more: its time, or that of what it had taken before it
+    /// knew the group's, went back by this many milliseconds, to theirs.
     WentBack(u64),
     /// A member's clock is ahead of the group's time by this many milliseconds, more than is followed on the word of fewer
     /// than half of those that are heard: the connection was ended.

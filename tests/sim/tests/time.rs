@@ -3,7 +3,7 @@
 mod bench;
 
 use bench::{Bench, MS, SECOND, key};
-use forebay_core::table::{Class, GroupMillis, Version};
+use forebay_core::table::{Class, GroupMillis, Version, Write};
 use forebay_objsync::limits::CLOCK_MAX;
 use forebay_objsync::wire::{Frame, Head, Packer, Step};
 use forebay_objsync::{Bounds, Entry, Event, Input, Output, Why};
@@ -79,7 +79,7 @@ fn one_clock_that_is_a_day_ahead_moves_nobody_and_comes_back_to_the_others() {
 
 //= test SYNC-TIME-02
 #[test]
-fn of_two_engines_one_with_a_wild_clock_moves_the_other_by_nothing() {
+fn of_two_engines_one_with_a_wild_clock_moves_the_other_by_nothing_and_comes_back_to_it() {
     let now = 1_800_000_000_000;
     for wild in [DAY_MS, CLOCK_MAX as i64 - now - 60_000] {
         let mut b = apart(&[0, wild]);
@@ -91,6 +91,9 @@ fn of_two_engines_one_with_a_wild_clock_moves_the_other_by_nothing() {
         assert!(!b.heard(0).iter().any(|e| matches!(e, Event::Stepped(..))), "{:?}", b.said);
         let off = b.nodes[&0].engine.group_time(b.nodes[&0].now(b.at)).0.abs_diff(now as u64 + b.at / MS);
         assert!(off < 1_000, "{off}");
+        assert!(b.heard(1).iter().any(|e| matches!(e, Event::WentBack(_))), "{:?}", b.said);
+        b.pass(2 * SECOND);
+        assert!(b.off(1).abs() < 1_000 && b.is_synced(0, 1) && b.is_synced(1, 0));
         // Its place is taken by one that is right: nothing stays of it.
         b.cut(0, 1);
         b.wall_off = 500;
@@ -100,6 +103,72 @@ fn of_two_engines_one_with_a_wild_clock_moves_the_other_by_nothing() {
         assert!(b.is_synced(0, 1) && b.is_synced(1, 0), "{:?}", b.said);
         assert_eq!(b.server(1, 1), b.server(0, 1));
     }
+}
+
+//= test SYNC-TIME-02
+#[test]
+fn of_two_engines_one_that_is_hours_behind_takes_the_other_back_once_and_what_both_wrote_is_kept() {
+    let hours = 3 * 3_600_000;
+    let mut b = apart(&[0, -hours]);
+    b.bind(0, 1, 4);
+    b.bind(1, 2, 3);
+    b.connect(0, 1);
+    b.again(3);
+    b.pass(2 * SECOND);
+    let back = |e: &&Event| matches!(e, Event::WentBack(by) if by.abs_diff(hours as u64) < 60_000);
+    assert_eq!(b.heard(0).iter().filter(back).count(), 1, "{:?}", b.said);
+    assert!(b.off(1).abs() < 1_000 && b.is_synced(0, 1) && b.is_synced(1, 0));
+    for n in 0..2 {
+        assert_eq!((b.server(n, 1), b.server(n, 2)), (Some(4), Some(3)));
+    }
+    // What is written from now on counts from now on, also by a worker that did not know yet.
+    b.bind(0, 3, 2);
+    let (now, early) = (b.nodes[&0].now(b.at), b.nodes[&0].engine.group_time(b.nodes[&0].now(b.at)));
+    let node = b.nodes.get_mut(&0).unwrap();
+    let server = node.tables.catalog.server(1);
+    let (partition, catalog, late) = node.tables.at(0, key(4));
+    let late_time = GroupMillis(early.0 + hours as u64);
+    partition.put(catalog, &late, Write::first(server), now, late_time).unwrap();
+    let id = node.tables.id(0);
+    b.input(0, Input::Changed(id, key(4), None));
+    b.pass(SECOND);
+    for n in 0..2 {
+        assert_eq!((b.server(n, 3), b.server(n, 4)), (Some(2), Some(1)));
+        for client in 1..5 {
+            let version = b.view(n, client).unwrap().record.version;
+            assert!(version.stamp >> 16 <= early.0 + 1_000, "{version:?}");
+        }
+    }
+    // Who says so again and again does not make the whole table be read each time.
+    let time = |b: &Bench| b.nodes[&0].engine.group_time(b.nodes[&0].now(b.at)).0;
+    let before = time(&b);
+    for step in 1..20 {
+        let clock = GroupMillis(before - step * 4_000_000);
+        b.input(0, Input::Frame(slot(1), &Frame::Ack(Head { number: 0, ack: 0, clock }).encode()[4..]));
+    }
+    assert_eq!(time(&b), before, "not twice in ten seconds");
+}
+
+//= test SYNC-TIME-03
+#[test]
+fn what_an_engine_took_before_it_knew_the_time_is_not_later_than_others_take_of_it() {
+    let ahead = 4_000_000;
+    let mut b = apart(&[0, ahead]);
+    b.bind(1, 1, 3);
+    b.pass(SECOND);
+    b.wall_off = 0;
+    for n in 0..2 {
+        b.input(n, Input::Members(0b111));
+    }
+    b.start(2, 3, Bounds::default());
+    b.connect(0, 2);
+    b.connect(1, 2);
+    b.pass(600 * MS);
+    assert!(b.nodes[&2].engine.joined() && b.off(2).abs() < 1_000);
+    assert_eq!(b.server(2, 1), Some(3), "it was told before it had joined");
+    b.cut(1, 2);
+    b.pass(20 * SECOND);
+    assert_eq!(b.server(0, 1), Some(3), "{:?}", b.nodes[&0].engine.figures());
 }
 
 //= test SYNC-TIME-02

@@ -73,8 +73,9 @@ fn a_later_life_leaves_a_tombstone_of_the_minute_before() {
     assert_eq!((dead.birth, dead.switches), (reborn.birth - 1, u32::MAX));
 }
 
+//= test TBL-VERSION-05
 #[test]
-fn stamps_of_one_partition_always_grow() {
+fn stamps_of_one_partition_always_grow_unless_time_went_back_by_more_than_half_an_hour() {
     let mut b = Bench::small();
     b.put(b.shared, 1, 0).unwrap();
     b.put(b.shared, 2, 0).unwrap();
@@ -83,6 +84,11 @@ fn stamps_of_one_partition_always_grow() {
     b.now = Now(b.now.0 - 500_000_000);
     b.put(b.shared, 3, 0).unwrap();
     assert!(stamp(&b, 3) > stamp(&b, 2));
+    b.now = Now(b.now.0 + 3_000_000_000);
+    b.put(b.shared, 4, 0).unwrap();
+    b.now = Now(b.now.0 - 3_000_000_000);
+    b.put(b.shared, 5, 0).unwrap();
+    assert_eq!(stamp(&b, 5), b.group().0 << 16);
 }
 
 #[test]
