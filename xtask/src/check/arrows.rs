@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto/tls", &[]),
     ("objsync", &["core"]),
     ("objsync/tokio", &["core", "objsync"]),
+    ("model", &["model/snapshot"]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
     (

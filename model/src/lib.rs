@@ -1,0 +1,28 @@
+//! The objects of Avi's API, as its public clients send and expect them.
+//!
+//! Each kind of object is a table ([`kind`], [`field`], [`schema`]); whatever the API does with an object is read off its
+//! table: [`check`] finds everything that is wrong with a document at once and puts the defaults in, [`reference`] reads
+//! the forms in which one object names another, [`patch`] changes one, [`shape`] makes what a client asked to see of it.
+//! Nothing here knows of storage, users or other objects: who holds them decides what a reference leads to.
+//!
+//! ```
+//! let pool = forebay_model::kind("pool").expect("a kind");
+//! let sent = serde_json::json!({"name": "p", "default_server_port": 70_000, "lb_algoritm": "x"});
+//! let problems = forebay_model::check(pool, sent.as_object().expect("an object")).expect_err("two mistakes");
+//! assert_eq!(problems[0].path, "default_server_port");
+//! assert!(problems[1].fix.contains("lb_algorithm"));
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod field;
+pub mod kind;
+pub mod patch;
+pub mod reference;
+pub mod schema;
+pub mod shape;
+
+pub use check::check;
+pub use forebay_snapshot::Problem;
+pub use kind::{Kind, Object, kind, kinds};

@@ -1,0 +1,190 @@
+//! Objects as clients send them.
+
+use forebay_model::{Object, Problem, check, kind, patch, shape};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn object(value: Value) -> Object {
+    value.as_object().expect("an object").clone()
+}
+
+fn pool(value: Value) -> Result<Object, Vec<Problem>> {
+    check(kind("pool").expect("a kind"), &object(value))
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_with_its_place_and_what_to_do() {
+    let problems = pool(json!({
+        "default_server_port": 70_000,
+        "lb_algoritm": "LB_ALGORITHM_ROUND_ROBIN",
+        "lb_algorithm": "LB_ALGORITHM_ROUND_ROBBIN",
+        "enabled": "yes",
+        "servers": [
+            {"ip": {"addr": "10.0.0.1", "type": "V4"}, "ratio": 21},
+            {"port": 80},
+            7
+        ],
+        "health_monitor_refs": ["/api/pool/pool-1"],
+        "graceful_disable_timeout": -2,
+        "url": 5
+    }))
+    .expect_err("many mistakes");
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    for (path, word) in [
+        ("default_server_port", "1 to 65535"),
+        ("lb_algoritm", "did you mean \"lb_algorithm\"?"),
+        ("lb_algorithm", "did you mean \"LB_ALGORITHM_ROUND_ROBIN\"?"),
+        ("enabled", "put true or false there"),
+        ("servers[0].ratio", "1 to 20"),
+        ("servers[1].ip", "it is missing"),
+        ("servers[2]", "it is a number"),
+        ("health_monitor_refs[0]", "a healthmonitor belongs here"),
+        ("graceful_disable_timeout", "-1, or 0, or 1 to 7200 min"),
+        ("name", "it is missing"),
+    ] {
+        assert!(
+            problems.iter().zip(&told).any(|(problem, told)| problem.path == path && told.contains(word)),
+            "{path} and {word:?} in {told:#?}"
+        );
+    }
+    assert_eq!(problems.len(), 10, "{told:#?}");
+}
+
+#[test]
+fn defaults_stand_in_and_nothing_else_grows() {
+    let made =
+        pool(json!({"name": "p", "servers": [{"ip": {"addr": "10.0.0.1", "type": "V4"}}]})).expect("good");
+    assert_eq!(made["lb_algorithm"], "LB_ALGORITHM_LEAST_CONNECTIONS");
+    assert_eq!(made["servers"][0]["ratio"], 1);
+    assert_eq!(made["conn_pool_properties"]["upstream_connpool_conn_idle_tmo"], 60_000);
+    assert!(made.get("fail_action").is_none() && made["servers"][0].get("port").is_none());
+    let same =
+        pool(json!({"name": "p", "ignore_servers": true, "fail_action": null, "gslb_sp_enabled": true}));
+    assert_eq!(same.expect("dropped without a word").len() + 1, made.len());
+}
+
+#[test]
+fn rules_over_several_fields_name_the_place() {
+    let problems = pool(json!({
+        "name": "p",
+        "lb_algorithm": "LB_ALGORITHM_CONSISTENT_HASH",
+        "lb_algorithm_hash": "LB_ALGORITHM_CONSISTENT_HASH_CUSTOM_HEADER",
+        "servers": [
+            {"ip": {"addr": "10.0.0.1", "type": "V4"}, "port": 80},
+            {"ip": {"addr": "10.0.0.1", "type": "V4"}}
+        ]
+    }))
+    .expect_err("two rules");
+    let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(paths, ["lb_algorithm_consistent_hash_hdr", "servers[1]"]);
+}
+
+fn patched(object: &Object, change: Value) -> Result<Object, Vec<Problem>> {
+    let pool = kind("pool").expect("a kind");
+    patch::apply(pool, object, change.as_object().expect("an object")).and_then(|object| check(pool, &object))
+}
+
+#[test]
+fn a_patch_adds_merges_replaces_and_deletes() {
+    let server =
+        |last: u8, port: u16| json!({"ip": {"addr": format!("10.0.0.{last}"), "type": "V4"}, "port": port});
+    let made = pool(json!({"name": "p", "servers": [server(1, 80), server(2, 80)]})).expect("good");
+    let count = |object: &Object| object["servers"].as_array().map_or(0, Vec::len);
+
+    let mut again = server(2, 80);
+    again["ratio"] = json!(7);
+    let more =
+        patched(&made, json!({"add": {"servers": [again, server(3, 80)], "default_server_port": 8080}}));
+    let more = more.expect("good");
+    assert_eq!(
+        (count(&more), &more["servers"][1]["ratio"]),
+        (3, &json!(7)),
+        "the same server is not doubled"
+    );
+    assert_eq!(more["default_server_port"], 8080);
+
+    let less = patched(
+        &more,
+        json!({"delete": {"servers": [{"ip": {"addr": "10.0.0.1"}}], "default_server_port": 0}}),
+    );
+    let less = less.expect("good");
+    assert_eq!((count(&less), &less["default_server_port"]), (2, &json!(80)), "back to the default");
+
+    let other = patched(&less, json!({"replace": {"servers": [server(9, 9)]}})).expect("good");
+    assert_eq!(other["servers"][0]["ip"]["addr"], "10.0.0.9");
+
+    let steps = json!({"json_patch": [
+        {"op": "add", "path": "/servers", "value": [server(4, 80)]},
+        {"op": "replace", "path": "/servers/0/ratio", "value": 5},
+        {"op": "remove", "path": "/servers/1"},
+        {"op": "add", "path": "/servers/-", "value": server(5, 80)}
+    ]});
+    let stepped = patched(&other, steps).expect("good");
+    assert_eq!((count(&stepped), &stepped["servers"][0]["ratio"]), (2, &json!(5)));
+    assert_eq!(stepped["servers"][1]["ip"]["addr"], "10.0.0.5");
+}
+
+#[test]
+fn a_patch_that_means_nothing_is_refused() {
+    let made = pool(json!({"name": "p"})).expect("good");
+    for (change, path) in [
+        (json!({}), ""),
+        (json!({"merge": {"name": "q"}}), "merge"),
+        (json!({"add": ["name"]}), "add"),
+        (json!({"add": {"nme": "q"}}), "add.nme"),
+        (json!({"delete": {"name": ""}}), "name"),
+        (json!({"replace": {"enabled": 1}}), "enabled"),
+        (json!({"json_patch": [{"op": "move", "path": "/name", "from": "/x"}]}), "json_patch[0]"),
+        (json!({"json_patch": [{"op": "replace", "path": "/servers/0/ratio", "value": 2}]}), "json_patch[0]"),
+        (json!({"json_patch": [{"op": "add", "path": "name", "value": 2}]}), "json_patch[0]"),
+        (json!({"json_patch": [{"op": "add", "path": "/nme", "value": 2}]}), "nme"),
+    ] {
+        let problems = patched(&made, change.clone()).expect_err("a mistake");
+        assert_eq!(problems[0].path, path, "{change}: {problems:?}");
+    }
+}
+
+/// Any JSON, with the words of a pool now and then.
+fn anything() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        Just("name".to_owned()),
+        Just("servers".to_owned()),
+        Just("ip".to_owned()),
+        Just("health_monitor_refs".to_owned()),
+        Just("json_patch".to_owned()),
+        Just("fail_action".to_owned()),
+        ".{0,12}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "/api/pool/.{0,9}".prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map(word.clone(), inner, 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_document_and_no_patch_makes_it_panic(document in anything(), change in anything()) {
+        let kind = kind("pool").expect("a kind");
+        let mut object = document.as_object().cloned().unwrap_or_default();
+        if let Ok(good) = check(kind, &object) {
+            prop_assert_eq!(check(kind, &good), Ok(good.clone()), "what is good stays as it is");
+        }
+        if let Some(change) = change.as_object() {
+            let _ = patch::apply(kind, &object, change).map(|changed| check(kind, &changed));
+        }
+        shape::references(kind, &mut object, &mut |_, _, text| text.clear());
+        shape::mask(kind, &mut object);
+        shape::without_defaults(kind, &mut object);
+    }
+}
