@@ -32,7 +32,8 @@ pub struct Entry {
     pub lasting: bool,
     /// The engines that have connections, as far as the sender knows.
     pub open: u64,
-    /// Milliseconds since the last use.
+    /// Milliseconds since the last use that the sender knows of; 0 while it has connections itself, and since then as well
+    /// if it only takes it for open on others.
     pub age_ms: u64,
 }
 
@@ -94,10 +95,7 @@ pub fn merge(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs:
         // And a removal's age is the time since then, no use of the life that it lost against.
         age_ms: match ours.open {
             0 if ours.tombstone != theirs.tombstone => winner.age_ms,
-            // Who only takes it for open somewhere else does not know since when it is idle.
-            0 if theirs.open & sender == 0 && theirs.open != 0 => ours.age_ms,
             0 => ours.age_ms.min(theirs.age_ms),
-            _ if theirs.open & sender == 0 && theirs.open != 0 => u64::MAX,
             _ => theirs.age_ms,
         },
         lasting,
@@ -264,17 +262,15 @@ mod tests {
 
     //= test SYNC-AGE-01
     #[test]
-    fn who_takes_it_for_open_somewhere_else_says_nothing_of_its_idle_time() {
-        let mut ours = states().remove(0);
-        ours.age_ms = 24_000;
+    fn who_takes_it_for_open_somewhere_else_says_when_it_was_used_by_all_it_knows() {
+        let ours = Entry { age_ms: 24_000, ..entry(2, 0, false, 9, 0) };
+        for (theirs_ms, holds, changed) in [(30_000, 24_000, false), (5_000, 5_000, true)] {
+            let theirs = Entry { open: 1 << 3, age_ms: theirs_ms, ..ours };
+            let merged = merge(Rule::First, slot(5), slot(6), &ours, &theirs);
+            assert_eq!((merged.entry.age_ms, merged.entry.open, merged.changed), (holds, 0, changed));
+        }
         let theirs = Entry { open: 1 << 3, age_ms: 0, ..ours };
-        let merged = merge(Rule::First, slot(5), slot(6), &ours, &theirs);
-        assert_eq!((merged.entry.age_ms, merged.entry.open, merged.changed), (24_000, 0, false));
         let merged = merge(Rule::First, slot(5), slot(3), &ours, &theirs);
-        assert_eq!(
-            (merged.entry.age_ms, merged.entry.open, merged.changed),
-            (0, 1 << 3, true),
-            "it has it open itself"
-        );
+        assert_eq!((merged.entry.age_ms, merged.entry.open), (0, 1 << 3), "it has it open itself");
     }
 }

@@ -22,6 +22,9 @@ pub struct EntryView {
     pub record: Record,
     /// Open connections of the key on this engine.
     pub connections: u32,
+    /// Milliseconds since the last use that this engine knows of, also while connections are open on others; 0 while one is
+    /// open here.
+    pub idle_ms: u64,
     /// Milliseconds until it ends; `None` while connections are open anywhere, or if it never ends.
     pub left_ms: Option<u64>,
 }
@@ -87,6 +90,7 @@ impl Partition {
             (version, tombstone, age) = (version.below(), true, age.saturating_sub(life));
             life = super::Lifetime::TOMBSTONE.ticks();
         }
+        let idle = if lived.open & catalog.me.bit() == 0 { tick.age_of(lived.idle) } else { 0 };
         Some(EntryView {
             table: lived.table(),
             key: catalog.bytes(lived.table(), self.store.key(at))?,
@@ -100,6 +104,7 @@ impl Partition {
                 age_ms: millis(age),
             },
             connections: self.connections(at),
+            idle_ms: if lived.open == 0 { millis(age) } else { millis(idle) },
             left_ms: (lived.open == 0 && life != u32::MAX).then(|| millis(life.saturating_sub(age))),
         })
     }

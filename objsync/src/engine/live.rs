@@ -25,7 +25,8 @@ pub(super) struct Applied {
 
 /// An entry as it is told.
 pub(super) fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
-    let Record { server, class, version, tombstone, lasting, open, age_ms } = view.record;
+    let Record { server, class, version, tombstone, lasting, open, .. } = view.record;
+    let age_ms = view.idle_ms;
     let server = if tombstone { 0 } else { catalog.name_of(server)? };
     Some(Entry { key: view.key, server, class, version, tombstone, lasting, open, age_ms })
 }

@@ -1,5 +1,7 @@
 //! What must hold, while it runs and in the end.
 
+use std::collections::BTreeMap;
+
 use forebay_core::table::{EntryView, Record};
 use forebay_objsync::Rule;
 
@@ -71,9 +73,12 @@ pub fn now(world: &mut World) -> Result<(), Violation> {
             }
         }
     }
-    for (a, b) in slots.iter().flat_map(|a| slots.iter().map(move |b| (*a, *b))) {
-        if world.clean.get(&(a, b)).is_some_and(|since| at - since >= CLEAN) {
-            open_bits(world, a, b)?;
+    for a in slots.iter().copied() {
+        let long = |b: &u8| world.clean.get(&(a, *b)).is_some_and(|since| at - since >= CLEAN);
+        let clean: Vec<u8> = slots.iter().copied().filter(long).collect();
+        if !clean.is_empty() {
+            let known = world.nodes[&a].tables.all(world.nodes[&a].now(at));
+            clean.iter().try_for_each(|b| open_bits(world, &known, a, *b))?;
         }
     }
     Ok(())
@@ -93,9 +98,8 @@ fn watch(world: &World) {
 }
 
 /// What `b` has open `a` knows of, and nothing that it has not.
-fn open_bits(world: &World, a: u8, b: u8) -> Result<(), Violation> {
-    let (one, other) = (&world.nodes[&a], &world.nodes[&b]);
-    let known = one.tables.all(one.now(world.at));
+fn open_bits(world: &World, known: &BTreeMap<Place, EntryView>, a: u8, b: u8) -> Result<(), Violation> {
+    let other = &world.nodes[&b];
     let bit = 1u64 << b;
     for (place, since) in &other.open {
         let long = since.first().is_some_and(|since| world.at - since >= CLEAN);

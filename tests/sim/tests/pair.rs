@@ -348,6 +348,26 @@ fn who_thought_that_a_peer_had_it_open_still_says_when_it_was_used_here_last() {
 
 //= test SYNC-AGE-01
 #[test]
+fn of_two_that_close_at_once_and_take_it_for_open_on_each_other_a_third_learns_when_that_was() {
+    let mut b = Bench::connected(3);
+    b.bind(1, 1, 1);
+    b.open(1, 1);
+    b.pass(SECOND);
+    b.open(2, 1);
+    b.pass(20 * SECOND);
+    for on in 1..3 {
+        b.close(on, 1);
+        b.changed(on, 1, None);
+    }
+    b.pass(SECOND);
+    for on in 0..3 {
+        let record = b.view(on, 1).unwrap().record;
+        assert!(record.open == 0 && record.age_ms <= 1_500, "{on}: {record:?}");
+    }
+}
+
+//= test SYNC-AGE-01
+#[test]
 fn a_connection_that_only_a_third_believes_in_renews_nothing() {
     let mut b = Bench::connected(3);
     b.bind(2, 1, 1);
