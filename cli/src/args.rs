@@ -29,7 +29,7 @@ pub enum Output {
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run a service engine with servers behind it, on loopback, until Ctrl-C
+    /// Run two service engines that share their tables, with servers behind them, on loopback, until Ctrl-C
     Up(Up),
     /// Run one demo HTTP server
     DemoServer(DemoServer),
@@ -45,10 +45,10 @@ pub enum Command {
 /// Options of `forebay up`.
 #[derive(Args)]
 pub struct Up {
-    /// A server to put behind the service engine, instead of the demo servers; repeatable
+    /// A server to put behind the service engines, instead of the demo servers; repeatable
     #[arg(long = "server", value_name = "HOST:PORT")]
     pub servers: Vec<String>,
-    /// Send a load through it, stop one demo server in the middle, report, and end
+    /// Send a load through them, stop one demo server and one engine in the middle, report, and end
     #[arg(long)]
     pub once: bool,
     /// Data folder; the default is the first free one below the user's state folder
@@ -57,7 +57,7 @@ pub struct Up {
     /// First port to try for the virtual services; a taken one is passed over, and said
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     pub port: u16,
-    /// Workers of the service engine
+    /// Workers of each service engine
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
     /// Clients of `--once`, shared out evenly over the four services
@@ -66,7 +66,7 @@ pub struct Up {
     /// Requests of each client of `--once`
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=10_000))]
     pub requests: u32,
-    /// The service engine's program; the default is `forebay-se` beside this program
+    /// The service engines' program; the default is `forebay-se` beside this program
     #[arg(long, value_name = "FILE")]
     pub engine: Option<PathBuf>,
 }

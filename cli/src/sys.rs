@@ -58,12 +58,6 @@ pub fn terminate(child: &Child) {
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
 }
 
-/// The user's id, for names that users must not share.
-pub fn user_id() -> u32 {
-    // SAFETY: cannot fail and touches no memory.
-    unsafe { libc::getuid() }
-}
-
 /// Lines and columns of the terminal on standard output; `None` without one.
 pub fn terminal_size() -> Option<(usize, usize)> {
     // SAFETY: all zeroes is a valid winsize, and the call writes one through the pointer it gets.

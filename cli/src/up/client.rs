@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use crate::http::{Framing, Reader, bad};
 
@@ -15,8 +15,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Client {
     from: Ipv4Addr,
     to: SocketAddr,
+    /// What it calls itself, so that a log tells it from others with its address.
+    name: String,
     jar: BTreeMap<String, String>,
-    connection: Option<Reader<TcpStream>>,
+    connection: Option<Kept>,
+    used: Used,
+}
+
+/// A connection, and its port at our end.
+struct Kept {
+    reader: Reader<TcpStream>,
+    port: u16,
+    since: Instant,
+}
+
+/// The connections of one request, by their ports at our end.
+#[derive(Clone, Copy, Default)]
+pub struct Used {
+    /// The one that it was sent over; `None`: there was none to be had.
+    pub port: Option<u16>,
+    /// When that one was begun.
+    pub since: Option<Instant>,
+    /// One that was kept, and that the other end had closed when this request was to be sent.
+    pub found_closed: Option<u16>,
 }
 
 /// What came back.
@@ -30,7 +51,20 @@ pub struct Answer {
 impl Client {
     /// A client that connects from `from`, a loopback address.
     pub fn new(from: Ipv4Addr, to: SocketAddr) -> Self {
-        Self { from, to, jar: BTreeMap::new(), connection: None }
+        Self {
+            from,
+            to,
+            name: "forebay-up".to_owned(),
+            jar: BTreeMap::new(),
+            connection: None,
+            used: Used::default(),
+        }
+    }
+
+    /// One of many, which it says in its `User-Agent`.
+    pub fn numbered(mut self, number: usize) -> Self {
+        self.name = numbered_name(number);
+        self
     }
 
     /// Sends a GET with the cookies it was given so far; with `last`, asks to close the connection.
@@ -50,12 +84,27 @@ impl Client {
         self.jar.contains_key(name)
     }
 
+    /// The connections of the last request.
+    pub fn used(&self) -> Used {
+        self.used
+    }
+
     fn exchange(&mut self, path: &str, last: bool) -> io::Result<Answer> {
-        if self.connection.is_none() {
-            self.connection = Some(Reader::new(connect(self.from, self.to)?));
+        self.used = Used::default();
+        // As every client does: what was closed meanwhile gets no request.
+        if let Some(gone) = self.connection.take_if(|kept| is_closed(kept.reader.stream())) {
+            self.used.found_closed = Some(gone.port);
         }
-        let reader = self.connection.as_mut().expect("set above");
-        let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.to);
+        if self.connection.is_none() {
+            let since = Instant::now();
+            let stream = connect(self.from, self.to)?;
+            let port = stream.local_addr()?.port();
+            self.connection = Some(Kept { reader: Reader::new(stream), port, since });
+        }
+        let Kept { reader, port, since } = self.connection.as_mut().expect("set above");
+        (self.used.port, self.used.since) = (Some(*port), Some(*since));
+        let mut request =
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\n", self.to, self.name);
         if !self.jar.is_empty() {
             let cookies: Vec<String> = self.jar.iter().map(|(n, v)| format!("{n}={v}")).collect();
             request.push_str(&format!("Cookie: {}\r\n", cookies.join("; ")));
@@ -77,6 +126,25 @@ impl Client {
         }
         let server = head.get("x-demo-server").map(str::to_owned);
         Ok(Answer { status, server })
+    }
+}
+
+/// What a numbered client calls itself.
+pub fn numbered_name(number: usize) -> String {
+    format!("forebay-up/{number}")
+}
+
+/// Whether the other end has closed a connection, as far as is known here.
+fn is_closed(stream: &TcpStream) -> bool {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the buffer is of the length given, and the descriptor is open for as long as `stream` is borrowed.
+    let got = unsafe { libc::recv(stream.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
+    match got {
+        0 => true,
+        // Bytes that nobody asked for are read as the answer, and are wrong there.
+        1.. => false,
+        _ => io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock,
     }
 }
 

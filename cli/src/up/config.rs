@@ -55,8 +55,33 @@ impl Stick {
     }
 }
 
+/// The group of the engines, which stands in their certificates.
+pub const GROUP: &str = "up";
+/// The folder of their certificates, in the data folder.
+pub const PKI_FOLDER: &str = "pki";
+
+/// A service engine of `up`.
+#[derive(Clone, Copy)]
+pub struct Seat {
+    /// Its place in the group of those that share their tables; 1 is `se-1`.
+    pub slot: u8,
+    /// Where the other one reaches it.
+    pub sync: SocketAddr,
+    /// Where it serves its metrics.
+    pub metrics: SocketAddr,
+}
+
+impl Seat {
+    /// Its name, and its folder's.
+    pub fn name(&self) -> String {
+        format!("se-{}", self.slot)
+    }
+}
+
 /// All that the configuration depends on.
 pub struct Plan {
+    /// The service engines, which differ in nothing else.
+    pub seats: Vec<Seat>,
     /// The virtual services.
     pub services: Vec<Service>,
     /// Name (for people) and address of each server.
@@ -65,50 +90,77 @@ pub struct Plan {
     pub demo: bool,
     /// Where HTTPS is served, for the pool of the first service.
     pub secure: SocketAddr,
-    /// Where metrics are served.
-    pub metrics: SocketAddr,
-    /// Worker threads.
+    /// Worker threads of each engine.
     pub workers: u16,
     /// Key of the inserted cookie, in base64.
     pub cookie_key: String,
 }
 
 impl Plan {
-    /// The file's text.
-    pub fn text(&self) -> String {
+    /// The text of an engine's file.
+    pub fn text(&self, seat: &Seat) -> String {
         let mut t = String::new();
-        self.write(&mut t).expect("a String takes all that is written");
+        self.engine(seat, &mut t)
+            .and_then(|()| self.objsync(seat, &mut t))
+            .and_then(|()| self.services(&mut t))
+            .expect("a String takes all that is written");
         t
     }
 
-    fn write(&self, t: &mut String) -> std::fmt::Result {
+    fn engine(&self, seat: &Seat, t: &mut String) -> std::fmt::Result {
         let command = "forebay-se run --config se.toml";
         writeln!(t, "# Written by `forebay up`. In this folder, `{command}` runs it again.\nversion = 1\n")?;
-        writeln!(t, "[engine]\nworkers = {}\nmemory_gib = 1", self.workers)?;
+        writeln!(t, "[engine]\nname = \"{}\"\nworkers = {}\nmemory_gib = 1", seat.name(), self.workers)?;
         writeln!(
             t,
             "persistence_mem_max_bytes = 33_554_432 # room for half a million entries, reserved in no time"
         )?;
-        writeln!(t, "admin_socket = \"admin.sock\"\nmetrics_listen = \"{}\"", self.metrics)?;
-        writeln!(t, "access_log = {{ path = \"access.log\", format = \"json\" }}\n")?;
+        writeln!(t, "admin_socket = \"admin.sock\"\nmetrics_listen = \"{}\"", seat.metrics)?;
+        writeln!(t, "access_log = {{ path = \"access.log\", format = \"json\" }}\n")
+    }
+
+    /// How the engine knows the others, and they it.
+    fn objsync(&self, seat: &Seat, t: &mut String) -> std::fmt::Result {
+        let others: Vec<String> =
+            self.seats.iter().filter(|other| other.slot != seat.slot).map(Seat::name).collect();
+        writeln!(t, "[objsync] # tables that are the same here and at {}", others.join(", "))?;
+        writeln!(t, "address = \"{}\"\nport = {}", seat.sync.ip(), seat.sync.port())?;
+        writeln!(t, "group = \"{GROUP}\"\nslot = {}", seat.slot)?;
+        writeln!(t, "ca_file = \"../{PKI_FOLDER}/ca.pem\"")?;
+        for (key, kind) in [("certificate_file", "pem"), ("key_file", "key")] {
+            writeln!(t, "{key} = \"../{PKI_FOLDER}/{GROUP}-{}.{kind}\"", seat.name())?;
+        }
+        writeln!(t, "secret_file = \"../{PKI_FOLDER}/{GROUP}.secret\"")?;
+        writeln!(t, "snapshot_file = \"off\" # each run begins with empty tables")?;
+        let member = |seat: &Seat| {
+            let (slot, sync) = (seat.slot, seat.sync);
+            format!("{{ slot = {slot}, address = \"{}\", port = {} }}", sync.ip(), sync.port())
+        };
+        let members: Vec<String> = self.seats.iter().map(member).collect();
+        writeln!(t, "members = [{}]\n", members.join(", "))
+    }
+
+    fn services(&self, t: &mut String) -> std::fmt::Result {
+        // Both engines listen there, and the kernel shares the clients out.
+        let shared = "shared_listener = true";
         for service in &self.services {
             writeln!(
                 t,
                 "[[virtual_service]]\nname = \"{}\"\nlisten = [\"{}\"]",
                 service.name, service.address
             )?;
-            writeln!(t, "pool = \"{}\"\n", service.name)?;
+            writeln!(t, "{shared}\npool = \"{}\"\n", service.name)?;
         }
         writeln!(t, "[[virtual_service]] # https, over HTTP/2 where the client speaks it")?;
         writeln!(
             t,
-            "name = \"https\"\nlisten = [\"{}\"]\npool = \"{}\"",
+            "name = \"https\"\nlisten = [\"{}\"]\n{shared}\npool = \"{}\"",
             self.secure, self.services[0].name
         )?;
         writeln!(t, "http_profile = \"two\"\ncertificates = [\"up\"]\n")?;
         writeln!(t, "[[http_profile]]\nname = \"two\"\nhttp2 = true\n")?;
         writeln!(t, "[[certificate]] # made by `up`; it has signed itself")?;
-        writeln!(t, "name = \"up\"\nchain_file = \"{CHAIN_FILE}\"\nkey_file = \"{KEY_FILE}\"\n")?;
+        writeln!(t, "name = \"up\"\nchain_file = \"../{CHAIN_FILE}\"\nkey_file = \"../{KEY_FILE}\"\n")?;
         for service in &self.services {
             let algorithm = if service.stick == Stick::None { "round_robin" } else { "least_connections" };
             writeln!(t, "[[pool]]\nname = \"{}\"\nalgorithm = \"{algorithm}\"", service.name)?;
@@ -162,12 +214,20 @@ mod tests {
                 servers: vec![("one".into(), address(9001)), ("two".into(), address(9002))],
                 demo,
                 secure: address(8084),
-                metrics: address(9100),
+                seats: [1, 2]
+                    .map(|slot| Seat {
+                        slot,
+                        sync: SocketAddr::from(([127, 0, 0, 1 + slot], 9001)),
+                        metrics: address(9099 + u16::from(slot)),
+                    })
+                    .into(),
                 workers: 2,
                 cookie_key: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into(),
             };
-            forebay_snapshot::check(&plan.text())
-                .unwrap_or_else(|problems| panic!("{problems:?}\n{}", plan.text()));
+            for seat in &plan.seats {
+                let text = plan.text(seat);
+                forebay_snapshot::check(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn read(from: SocketAddr) -> Result<Vec<Row>> {
     Ok(parse(&String::from_utf8_lossy(&text)))
 }
 
-/// How many workers have answered requests.
+/// How many workers of an engine have answered requests.
 pub fn workers_used(from: SocketAddr) -> Result<usize> {
     let rows = read(from)?;
     let used: BTreeSet<&str> =

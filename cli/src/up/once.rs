@@ -1,17 +1,21 @@
 //! The load of `up --once`, and its report.
+//!
+//! After a third of the requests a demo server is killed, after two thirds an engine: each client has its entry in the
+//! tables of both by then.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use super::client::{Answer, Client};
-use super::config::{SESSION_COOKIE, Service, Stick};
-use super::verdict::{History, Sample, Stopped, Verdict};
+use super::config::{Plan, SESSION_COOKIE, Service, Stick};
+use super::verdict::{Failed, History, Killed, Sample, Stopped, Verdict};
 use super::{Running, from_log, metrics};
 use crate::args::Up;
 use crate::sys;
@@ -22,47 +26,59 @@ const THREADS: usize = 16;
 const REQUESTS_PER_CONNECTION: u32 = 4;
 /// Pause between looks at how far the load is.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Pause between looks at the system's list of sockets, which is long after so many connections.
+const LOOK_AT_SOCKETS_EVERY: Duration = Duration::from_millis(10);
+/// How long the system may take to close the sockets of an engine that was killed.
+const CLOSE_WAIT: Duration = Duration::from_secs(20);
 
-/// Sends the load, stops a demo server half-way, prints the report.
+/// Sends the load, stops a demo server and an engine on the way, prints the report.
 pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
+    let progress = Progress::default();
     let began = Instant::now();
-    let done = AtomicU64::new(0);
-    let all = u64::from(options.clients) * u64::from(options.requests);
     let ours = !running.demo.is_empty();
     let plans = clients(options, &running.plan.services, ours);
-    let mut stopped = None;
-    let mut histories = std::thread::scope(|scope| -> Result<Vec<History>> {
+    let (steered, mut histories) = std::thread::scope(|scope| {
         let per_thread = plans.len().div_ceil(THREADS);
-        let threads: Vec<_> = plans
-            .chunks(per_thread)
-            .map(|share| scope.spawn(|| drive(share, options.requests, ours, began, &done)))
-            .collect();
-        while !threads.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-            if stopped.is_none() && done.load(Ordering::Relaxed) >= all / 2 {
-                stopped = stop_one(running, began)?;
-            }
-            running.engine.check()?;
-            std::thread::sleep(LOOK_EVERY);
-        }
+        let progress = &progress;
+        let load = |(number, share)| {
+            scope.spawn(move || drive(share, number * per_thread, options.requests, ours, began, progress))
+        };
+        let threads: Vec<_> = plans.chunks(per_thread).enumerate().map(load).collect();
+        let all = u64::from(options.clients) * u64::from(options.requests);
+        let steered = steer(running, began, progress, all, || threads.iter().all(|t| t.is_finished()));
+        progress.stopped.store(true, Ordering::Relaxed);
         let joined: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-        Ok(joined.into_iter().flat_map(|h| h.expect("the load does not panic")).collect())
-    })?;
+        let histories: Vec<History> =
+            joined.into_iter().flat_map(|h| h.expect("the load does not panic")).collect();
+        (steered, histories)
+    });
+    let Stops { server: stopped, engine: mut killed, mut workers_used } = steered?;
     let seconds = began.elapsed().as_secs_f64();
     if sys::stop_asked() {
         bail!("stopped before the load was done");
     }
     if !ours {
         let from: Vec<Ipv4Addr> = plans.iter().map(|(_, from)| *from).collect();
-        from_log::name_servers(&running.access_log(), running.log_before, &from, &mut histories)?;
+        let logs: Vec<_> = running.engines.iter().map(from_log::of).collect();
+        from_log::name_servers(&logs, &from, &mut histories)?;
     }
-    let verdict = Verdict::of(&histories, stopped.as_ref());
-    let workers_used = metrics::workers_used(running.plan.metrics)?;
+    for engine in &running.engines {
+        workers_used += metrics::workers_used(engine.seat.metrics)?;
+    }
+    if let Some(killed) = &mut killed {
+        let other = running.engines.first_mut().expect("one is left");
+        // Its log is whole then.
+        other.process.end();
+        killed.elsewhere = from_log::connections(&from_log::of(other), plans.len())?;
+    }
+    let verdict = Verdict::of(&histories, stopped.as_ref(), killed.as_ref());
     let figures = Figures {
         errors: verdict.errors,
         sticky_violations: verdict.sticky_violations,
         workers: usize::from(options.workers),
         workers_used,
         server_stopped: stopped.is_some(),
+        engine_killed: killed.is_some(),
         servers_are_ours: ours,
     };
     let ok = figures.good();
@@ -71,10 +87,12 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
         "requests": verdict.requests,
         "clients": histories.len(),
         "errors": verdict.errors,
+        "cut": verdict.cut,
         "error_examples": verdict.error_examples,
         "sticky_violations": verdict.sticky_violations,
         "moved_after_stop": verdict.moved_after_stop,
         "stopped": stopped.as_ref().map(|s| s.server.as_str()),
+        "killed": killed.as_ref().map(|k| k.engine.as_str()),
         "spread": verdict.spread,
         "p50_ms": verdict.percentile_ms(50),
         "p99_ms": verdict.percentile_ms(99),
@@ -86,11 +104,13 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
     });
     println!("{report}");
     eprintln!(
-        "{}: {} requests of {} clients in {seconds:.1} s, {} failed, {} broke the stickiness, {} moved when {} stopped, p99 {:.1} ms, {workers_used} workers; see {}",
+        "{}: {} requests of {} clients in {seconds:.1} s, {} failed, {} cut when {} was killed, {} broke the stickiness, {} moved when {} stopped, p99 {:.1} ms, {workers_used} workers; see {}",
         if ok { "good" } else { "BAD" },
         verdict.requests,
         histories.len(),
         verdict.errors,
+        verdict.cut,
+        killed.as_ref().map_or("nothing", |k| k.engine.as_str()),
         verdict.sticky_violations,
         verdict.moved_after_stop,
         stopped.as_ref().map_or("nothing", |s| s.server.as_str()),
@@ -98,6 +118,57 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
         running.folder.path().display(),
     );
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How far the load is.
+#[derive(Default)]
+struct Progress {
+    /// Requests that are through.
+    done: AtomicU64,
+    /// Whether all that is to be stopped has been: each client's last request waits for it.
+    stopped: AtomicBool,
+}
+
+/// What was stopped.
+#[derive(Default)]
+struct Stops {
+    server: Option<Stopped>,
+    engine: Option<Killed>,
+    /// Workers of that engine that had answered requests.
+    workers_used: usize,
+}
+
+/// Stops a demo server and an engine, if they are ours, when the load is so far, and watches over the rest until it is
+/// through; `all` is how many requests there will be.
+fn steer(
+    running: &mut Running,
+    began: Instant,
+    progress: &Progress,
+    all: u64,
+    is_through: impl Fn() -> bool,
+) -> Result<Stops> {
+    let mut stops = Stops::default();
+    let ours = !running.demo.is_empty();
+    let listening_before = listening(&running.plan)?;
+    while !is_through() {
+        let done = progress.done.load(Ordering::Relaxed);
+        if ours && stops.server.is_none() && done >= all / 3 {
+            stops.server = stop_one(running, began)?;
+        }
+        if ours && stops.workers_used == 0 && done >= all / 2 {
+            let last = &running.engines.last().expect("there are two").seat;
+            stops.workers_used = metrics::workers_used(last.metrics)?;
+        }
+        if ours && stops.engine.is_none() && done >= all / 3 * 2 {
+            stops.engine = Some(kill_an_engine(running, began, listening_before)?);
+        }
+        if !ours || stops.engine.is_some() {
+            progress.stopped.store(true, Ordering::Relaxed);
+        }
+        running.check()?;
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Ok(stops)
 }
 
 /// What decides about the exit code.
@@ -108,17 +179,18 @@ struct Figures {
     workers: usize,
     workers_used: usize,
     server_stopped: bool,
+    engine_killed: bool,
     servers_are_ours: bool,
 }
 
 impl Figures {
     /// Whether no request failed, every client stuck, and the run was one that shows it: two workers answered where
-    /// there are two, and a server of ours was stopped.
+    /// there are two, and a server of ours and an engine were stopped.
     fn good(self) -> bool {
         self.errors == 0
             && self.sticky_violations == 0
             && self.workers_used >= self.workers.min(2)
-            && (self.server_stopped || !self.servers_are_ours)
+            && ((self.server_stopped && self.engine_killed) || !self.servers_are_ours)
     }
 }
 
@@ -138,33 +210,42 @@ fn clients(options: &Up, services: &[Service], ours: bool) -> Vec<(Service, Ipv4
         .collect()
 }
 
+/// The load of one thread: the clients of `share`, of whom the first has this number.
 fn drive(
     share: &[(Service, Ipv4Addr)],
+    first: usize,
     requests: u32,
     ours: bool,
     began: Instant,
-    done: &AtomicU64,
+    progress: &Progress,
 ) -> Vec<History> {
     let mut clients: Vec<(Client, History)> = share
         .iter()
-        .map(|(service, from)| {
+        .zip(first..)
+        .map(|((service, from), number)| {
             let history =
                 History { stick: service.stick, known: true, samples: Vec::with_capacity(requests as usize) };
-            (Client::new(*from, service.address), history)
+            (Client::new(*from, service.address).numbered(number), history)
         })
         .collect();
     for n in 0..requests {
+        while n + 1 == requests && !progress.stopped.load(Ordering::Relaxed) && !sys::stop_asked() {
+            std::thread::sleep(LOOK_EVERY);
+        }
         for (client, history) in &mut clients {
             if sys::stop_asked() {
                 break;
             }
-            let path = if n == 0 && ours && history.stick == Stick::Session { "/login" } else { "/" };
+            let logs_in = ours && history.stick == Stick::Session && !client.has_cookie(SESSION_COOKIE);
+            let path = if logs_in { "/login" } else { "/" };
             let last = (n + 1) % REQUESTS_PER_CONNECTION == 0;
             let sent = began.elapsed();
             let answer = client.get(path, last);
             let took = began.elapsed() - sent;
-            history.samples.push(Sample { sent, took, got: got(answer, ours) });
-            done.fetch_add(1, Ordering::Relaxed);
+            let used = client.used();
+            let connected = used.since.map_or(sent, |since| since.saturating_duration_since(began));
+            history.samples.push(Sample { sent, took, got: got(answer, ours), used, connected });
+            progress.done.fetch_add(1, Ordering::Relaxed);
         }
     }
     for (client, history) in &mut clients {
@@ -174,14 +255,24 @@ fn drive(
 }
 
 /// The server that answered a request well, or what went wrong.
-fn got(answer: io::Result<Answer>, ours: bool) -> Result<String, String> {
+fn got(answer: io::Result<Answer>, ours: bool) -> Result<String, Failed> {
+    let wrong = |why: String| Failed { why, broke_off: false };
     match answer {
-        Ok(a) if ours && a.status == 200 => a.server.ok_or_else(|| "the answer names no server".to_owned()),
+        Ok(a) if ours && a.status == 200 => {
+            a.server.ok_or_else(|| wrong("the answer names no server".to_owned()))
+        }
         // Servers that are not ours may answer what they like; the log will name them.
         Ok(a) if !ours && a.status < 500 => Ok(String::new()),
-        Ok(a) => Err(format!("status {}", a.status)),
-        Err(e) => Err(e.to_string()),
+        Ok(a) => Err(wrong(format!("status {}", a.status))),
+        Err(e) => Err(Failed { why: e.to_string(), broke_off: broke_off(e.kind()) }),
     }
+}
+
+/// Whether this is what becomes of a connection whose other end dies: an answer that makes no sense or never comes is
+/// something else.
+fn broke_off(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(kind, Kind::ConnectionReset | Kind::ConnectionRefused | Kind::BrokenPipe | Kind::UnexpectedEof)
 }
 
 /// Kills the second demo server, as a crash would.
@@ -190,6 +281,38 @@ fn stop_one(running: &mut Running, began: Instant) -> Result<Option<Stopped>> {
     let from = began.elapsed();
     process.kill()?;
     Ok(Some(Stopped { server: name.clone(), from, to: began.elapsed() }))
+}
+
+/// Kills the last engine, as a crash would; `before` is how many sockets listened for both.
+fn kill_an_engine(running: &mut Running, began: Instant, before: usize) -> Result<Killed> {
+    let mut engine = running.engines.pop().expect("there are two");
+    let name = engine.seat.name();
+    let from = began.elapsed();
+    engine.process.kill()?;
+    // The kernel takes back a ring's sockets some time after the process is gone.
+    let give_up = Instant::now() + CLOSE_WAIT;
+    while listening(&running.plan)? > before / 2 {
+        if Instant::now() > give_up {
+            bail!("the sockets of {name} are there {} s after it was killed", CLOSE_WAIT.as_secs());
+        }
+        std::thread::sleep(LOOK_AT_SOCKETS_EVERY);
+    }
+    Ok(Killed { engine: name, from, to: began.elapsed(), elsewhere: BTreeSet::new() })
+}
+
+/// How many sockets listen at the addresses of the services, all engines' together.
+fn listening(plan: &Plan) -> Result<usize> {
+    let table = std::fs::read_to_string("/proc/net/tcp").context("/proc/net/tcp")?;
+    let ours = |local: &str| {
+        let port = local.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
+        plan.services.iter().any(|service| Some(service.address.port()) == port)
+    };
+    let is_listening = |line: &&str| {
+        let mut words = line.split_whitespace().skip(1);
+        let local = words.next();
+        local.is_some_and(ours) && words.nth(1) == Some("0A")
+    };
+    Ok(table.lines().filter(is_listening).count())
 }
 
 #[cfg(test)]
@@ -204,6 +327,7 @@ mod tests {
             workers: 4,
             workers_used: 2,
             server_stopped: true,
+            engine_killed: true,
             servers_are_ours: true,
         };
         assert!(good.good());
@@ -211,9 +335,10 @@ mod tests {
         assert!(!Figures { sticky_violations: 1, ..good }.good());
         assert!(!Figures { workers_used: 1, ..good }.good(), "one of several workers answered everything");
         assert!(!Figures { server_stopped: false, ..good }.good(), "no server was stopped");
+        assert!(!Figures { engine_killed: false, ..good }.good(), "no engine was killed");
         assert!(Figures { workers: 1, workers_used: 1, ..good }.good(), "there is but one");
         assert!(!Figures { workers: 1, workers_used: 0, ..good }.good());
-        let theirs = Figures { server_stopped: false, servers_are_ours: false, ..good };
+        let theirs = Figures { server_stopped: false, engine_killed: false, servers_are_ours: false, ..good };
         assert!(theirs.good(), "nobody stops servers that are not ours");
         assert!(!Figures { errors: 1, ..theirs }.good());
     }
@@ -222,13 +347,17 @@ mod tests {
     fn an_answer_is_good_by_its_status_and_by_whose_server_it_is() {
         let answer = |status, server: Option<&str>| Ok(Answer { status, server: server.map(str::to_owned) });
         assert_eq!(got(answer(200, Some("demo-1")), true), Ok("demo-1".into()));
-        assert_eq!(got(answer(404, Some("demo-1")), true), Err("status 404".into()));
-        assert_eq!(got(answer(502, None), true), Err("status 502".into()));
-        assert_eq!(got(answer(200, None), true), Err("the answer names no server".into()));
+        let wrong = |why: &str| Err(Failed { why: why.into(), broke_off: false });
+        assert_eq!(got(answer(404, Some("demo-1")), true), wrong("status 404"));
+        assert_eq!(got(answer(502, None), true), wrong("status 502"));
+        assert_eq!(got(answer(200, None), true), wrong("the answer names no server"));
         assert_eq!(got(answer(404, None), false), Ok(String::new()));
-        assert_eq!(got(answer(500, None), false), Err("status 500".into()));
+        assert_eq!(got(answer(500, None), false), wrong("status 500"));
         for ours in [true, false] {
-            assert!(got(Err(io::ErrorKind::ConnectionReset.into()), ours).is_err());
+            let broken = |kind: io::ErrorKind| got(Err(kind.into()), ours).unwrap_err().broke_off;
+            assert!(broken(io::ErrorKind::ConnectionReset) && broken(io::ErrorKind::UnexpectedEof));
+            assert!(!broken(io::ErrorKind::InvalidData), "an answer that makes no sense");
+            assert!(!broken(io::ErrorKind::WouldBlock), "one that does not come");
         }
     }
 }

@@ -64,6 +64,13 @@ impl Process {
         Ok(())
     }
 
+    /// Asks it to end, without waiting for it.
+    pub fn ask_to_end(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            sys::terminate(&self.child);
+        }
+    }
+
     /// Asks it to end, and kills it if it does not.
     pub fn end(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {

@@ -19,12 +19,25 @@ const NAME_MAX: usize = 24;
 /// Watches over everything until somebody asks to stop; shows it if `live`.
 ///
 /// # Errors
-/// If the service engine ends by itself.
+/// If no service engine is left.
 pub fn until_stopped(running: &mut Running, live: bool) -> Result<()> {
     let mut next = Instant::now();
     let mut view = View::default();
+    let mut ended = vec![false; running.engines.len()];
     while !sys::stop_asked() {
-        running.engine.check()?;
+        let mut why = None;
+        for (engine, ended) in running.engines.iter_mut().zip(&mut ended) {
+            if let Err(error) = engine.process.check() {
+                if !*ended && !live {
+                    eprintln!("{}: {error:#}", engine.seat.name());
+                }
+                *ended = true;
+                why = Some(error);
+            }
+        }
+        if let Some(why) = why.filter(|_| ended.iter().all(|ended| *ended)) {
+            return Err(why);
+        }
         if live && Instant::now() >= next {
             next = Instant::now() + REFRESH;
             view.refresh(running)?;
@@ -38,19 +51,28 @@ pub fn until_stopped(running: &mut Running, live: bool) -> Result<()> {
 struct View {
     lines: usize,
     services: Rates,
+    engines: Rates,
     servers: Rates,
+    /// What each engine's metrics said last.
+    counted: Vec<Vec<Row>>,
 }
 
 impl View {
     fn refresh(&mut self, running: &mut Running) -> Result<()> {
         let mut text = Vec::new();
-        match metrics::read(running.plan.metrics) {
-            Ok(rows) => {
-                self.services(running, &rows, &mut text);
-                self.servers(running, &rows, &mut text);
-            }
-            Err(error) => text.push(format!("  no metrics: {error:#}")),
+        let pages: Vec<Option<Vec<Row>>> =
+            running.plan.seats.iter().map(|seat| metrics::read(seat.metrics).ok()).collect();
+        let live: Vec<bool> = pages.iter().map(Option::is_some).collect();
+        self.counted.resize_with(pages.len(), Vec::new);
+        for (kept, page) in self.counted.iter_mut().zip(pages) {
+            // What an engine that has ended counted was counted all the same.
+            *kept = page.unwrap_or_else(|| std::mem::take(kept));
         }
+        let counted = std::mem::take(&mut self.counted);
+        self.services(running, &counted, &mut text);
+        self.engines(running, &counted, &live, &mut text);
+        self.servers(running, &counted, &live, &mut text);
+        self.counted = counted;
         // A line that wraps, or one above the window, cannot be written over.
         let (height, width) = sys::terminal_size().unwrap_or((24, 80));
         fit(&mut text, height, width);
@@ -66,13 +88,14 @@ impl View {
         Ok(())
     }
 
-    fn services(&mut self, running: &Running, rows: &[Row], text: &mut Vec<String>) {
+    fn services(&mut self, running: &Running, counted: &[Vec<Row>], text: &mut Vec<String>) {
         let plan = &running.plan;
         let wide = name_width(plan.services.iter().map(|s| s.name).chain(names(running)));
         text.push(format!("  {:<wide$} {:>10} {:>12} {:>9}", "service", "requests", "per second", "failed"));
         for (i, service) in plan.services.iter().enumerate() {
             let sum = |name: &str, class: &str| {
-                let of_name = rows.iter().filter(|r| r.name == name && r.label("class") == class);
+                let of_name =
+                    counted.iter().flatten().filter(|r| r.name == name && r.label("class") == class);
                 of_name.filter(|r| r.label("virtual_service") == service.name).map(|r| r.value).sum::<f64>()
             };
             let total = sum("forebay_requests_total", "");
@@ -82,19 +105,52 @@ impl View {
         }
     }
 
-    fn servers(&mut self, running: &mut Running, rows: &[Row], text: &mut Vec<String>) {
+    fn engines(
+        &mut self,
+        running: &mut Running,
+        counted: &[Vec<Row>],
+        live: &[bool],
+        text: &mut Vec<String>,
+    ) {
+        let wide = name_width(running.plan.services.iter().map(|s| s.name).chain(names(running)));
+        text.push(format!("  {:<wide$} {:>10} {:>12}   tables", "engine", "requests", "per second"));
+        for (i, ((engine, rows), live)) in running.engines.iter_mut().zip(counted).zip(live).enumerate() {
+            let sum = |name: &str| rows.iter().filter(|r| r.name == name).map(|r| r.value).sum::<f64>();
+            let total = sum("forebay_requests_total");
+            let rate = self.engines.since_last(i, total);
+            let entries = sum("forebay_persistence_entries");
+            let state = match live {
+                false if engine.process.check().is_err() => "its process has ended".to_owned(),
+                false => "no metrics".to_owned(),
+                true if sum("forebay_objsync_peer_synced") > 0.0 => format!("{entries} entries, shared"),
+                true => format!("{entries} entries, shared with nobody"),
+            };
+            text.push(format!("  {:<wide$} {total:>10} {rate:>12}   {state}", engine.seat.name()));
+        }
+    }
+
+    fn servers(
+        &mut self,
+        running: &mut Running,
+        counted: &[Vec<Row>],
+        live: &[bool],
+        text: &mut Vec<String>,
+    ) {
         let wide = name_width(running.plan.services.iter().map(|s| s.name).chain(names(running)));
         text.push(format!("  {:<wide$} {:>10} {:>12}   state", "server", "requests", "per second"));
         for (i, (name, address)) in running.plan.servers.iter().enumerate() {
             let label = address.to_string();
-            let of_server = |metric: &'static str| {
-                let label = label.clone();
-                rows.iter().filter(move |r| r.name == metric && r.label("server") == label)
+            let of_server = |metric: &'static str, rows: &'_ [Row]| -> Vec<f64> {
+                let of = rows.iter().filter(|r| r.name == metric && r.label("server") == label);
+                of.map(|r| r.value).collect()
             };
-            let total: f64 = of_server("forebay_server_responses_total").map(|r| r.value).sum();
+            let answers = |rows: &Vec<Row>| of_server("forebay_server_responses_total", rows);
+            let total: f64 = counted.iter().flat_map(answers).sum();
             let rate = self.servers.since_last(i, total);
-            let up = of_server("forebay_server_up").filter(|r| r.value > 0.0).count();
-            let pools = of_server("forebay_server_up").count();
+            // Which servers are up, an engine that is gone cannot say.
+            let told = counted.iter().zip(live).filter(|(_, live)| **live);
+            let ups: Vec<f64> = told.flat_map(|(rows, _)| of_server("forebay_server_up", rows)).collect();
+            let (up, pools) = (ups.iter().filter(|up| **up > 0.0).count(), ups.len());
             let ended = running.demo.iter_mut().any(|(n, process)| n == name && process.check().is_err());
             let state = match up {
                 _ if ended && up > 0 => "ended; not noticed yet".to_owned(),

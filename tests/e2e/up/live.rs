@@ -1,6 +1,7 @@
 //! `forebay up` on a terminal: the view that refreshes.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use forebay_e2e::wait::secs;
@@ -35,10 +36,14 @@ fn the_live_view_shows_services_and_servers_follows_them_and_leaves_the_terminal
     let before = terminal.before.clone();
     let services = ["cookie", "address", "session", "plain"];
     let servers = ["demo-1", "demo-2", "demo-3"];
-    let first = terminal.wait_for("view of all services and servers", secs(20), |shown| {
-        let all = services.iter().chain(&servers).all(|name| requests(shown, name).is_some());
-        all.then(|| shown.to_owned())
+    let engines = ["se-1", "se-2"];
+    let first = terminal.wait_for("view of all services, engines and servers", secs(20), |shown| {
+        let all = services.iter().chain(&engines).chain(&servers);
+        all.into_iter().all(|name| requests(shown, name).is_some()).then(|| shown.to_owned())
     });
+    for name in engines {
+        assert_eq!(line(&first, name).unwrap()[4..], ["entries,", "shared"], "{first}");
+    }
     for name in services {
         let words = line(&first, name).unwrap();
         assert!(requests(&first, name).unwrap() > 0, "up sends a little traffic: {first}");
@@ -48,7 +53,7 @@ fn the_live_view_shows_services_and_servers_follows_them_and_leaves_the_terminal
         assert_eq!(line(&first, name).unwrap()[3], "up", "{first}");
     }
 
-    let config = std::fs::read_to_string(lab.folder().join("up/se.toml")).unwrap();
+    let config = std::fs::read_to_string(lab.folder().join("up/se-1/se.toml")).unwrap();
     let listen = config.lines().filter(|l| l.starts_with("listen")).nth(3).unwrap();
     let plain: SocketAddr = listen.split('"').nth(1).unwrap().parse().unwrap();
     let before_load = requests(&first, "plain").unwrap();
@@ -62,12 +67,23 @@ fn the_live_view_shows_services_and_servers_follows_them_and_leaves_the_terminal
     let second = terminal.shows();
     assert_eq!(second.matches("per second    failed").count(), 1, "it is written over, not below: {second}");
 
-    let pid = pid_of(&lab, "demo-2");
-    // SAFETY: a system call without memory; the process is a child of the `up` on our terminal.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    let kill = |pid: i32| {
+        // SAFETY: a system call without memory; the process is a child of the `up` on our terminal.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    };
+    kill(pid_of(&lab.folder().join("up"), &["demo-server", "demo-2"]));
     terminal.wait_for("line about the server that ended", secs(15), |shown| {
         line(shown, "demo-2").filter(|words| words[3] == "down:")
     });
+    // One engine serves on alone; what the other one counted stays counted.
+    kill(pid_of(&lab.folder().join("up/se-2"), &["forebay-se", "run"]));
+    terminal.wait_for("line about the engine that ended", secs(15), |shown| {
+        line(shown, "se-2").filter(|words| words[3..] == ["its", "process", "has", "ended"])
+    });
+    terminal.wait_for("the other one alone", secs(15), |shown| {
+        line(shown, "se-1").filter(|words| words[4..] == ["entries,", "shared", "with", "nobody"])
+    });
+    assert!(requests(&terminal.shows(), "plain").unwrap() >= want, "{}", terminal.shows());
 
     terminal.press("\x03");
     assert!(terminal.ends(secs(15)).success(), "Ctrl-C is a proper end: {}", terminal.shows());
@@ -99,16 +115,15 @@ fn the_live_view_fits_a_window_of_few_lines() {
     assert!(terminal.ends(secs(15)).success());
 }
 
-/// Process id of a demo server, from the command lines of the processes that serve from this lab's folder.
-fn pid_of(lab: &Lab, name: &str) -> i32 {
-    let folder = lab.folder().join("up").canonicalize().unwrap();
+/// Id of the process that runs in a folder and has these words in its command line.
+fn pid_of(folder: &Path, words: &[&str]) -> i32 {
+    let folder = folder.canonicalize().unwrap();
     let all =
         std::fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let ours = all.filter(|pid| {
         let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder)
-            && line.contains("demo-server")
-            && line.contains(name)
+            && words.iter().all(|word| line.contains(word))
     });
-    ours.into_iter().next().expect("a demo server of this folder")
+    ours.into_iter().next().expect("a process in this folder")
 }

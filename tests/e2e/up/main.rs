@@ -6,6 +6,7 @@ mod once;
 mod readme;
 mod running;
 mod secure;
+mod two;
 
 use std::process::{Command, Stdio};
 

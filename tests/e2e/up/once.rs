@@ -40,15 +40,19 @@ fn it_reports_no_error_and_no_broken_stickiness_and_ends_well() {
     assert_eq!(number("requests"), 20 * number("clients"));
     assert_eq!((number("errors"), number("sticky_violations")), (0, 0), "{report}");
     assert!(number("workers_used") >= 2, "{report}");
+    assert_eq!(report["killed"], "se-2", "one of two engines was killed: {report}");
+    // Sixteen threads send one request at a time; each meets the engine that dies once for each of its workers at most.
+    assert!((1..=16 * (number("workers") + 1)).contains(&number("cut")), "{report}");
     assert!(number("moved_after_stop") > 0, "one server was stopped in the middle: {report}");
     assert_eq!(report["spread"].as_object().unwrap().len(), 3, "{report}");
-    assert!((1..=1000).contains(&number("first_byte_ms")), "a program and four ports in no time: {report}");
+    assert!((1..=4000).contains(&number("first_byte_ms")), "certificates, two engines, one table: {report}");
     let ms = |name: &str| report[name].as_f64().unwrap_or_else(|| panic!("no {name} in {report}"));
     assert!(0.0 < ms("p50_ms") && ms("p50_ms") <= ms("p99_ms"), "{report}");
     assert!(said.lines().last().unwrap().starts_with("good: "), "{said}");
     let (connections, by_address) = clients_in_the_log(&lab);
     let (requests, clients) = (number("requests"), number("clients"));
-    assert!(connections >= requests / 4, "a new connection for each four requests: {connections}");
+    // An engine that is killed takes the last lines of its log with it.
+    assert!(connections >= requests / 5, "a new connection for each four requests: {connections}");
     assert!(connections < requests / 2, "most requests go over kept connections: {connections}");
     assert_eq!(by_address, clients / 4, "who is known by address has one of its own");
 }
@@ -56,8 +60,14 @@ fn it_reports_no_error_and_no_broken_stickiness_and_ends_well() {
 /// The client connections in the log, and the addresses of clients of the service that knows them by address.
 fn clients_in_the_log(lab: &Lab) -> (u64, u64) {
     let (mut connections, mut addresses) = (BTreeSet::new(), BTreeSet::new());
-    let log = std::fs::read_to_string(lab.folder().join("data/access.log")).unwrap();
-    for line in log.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()) {
+    let of = |engine: &str| {
+        std::fs::read_to_string(lab.folder().join(format!("data/{engine}/access.log"))).unwrap()
+    };
+    let (first, second) = (of("se-1"), of("se-2"));
+    // The last line of an engine that was killed may be torn.
+    let lines = first.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let killed = second.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    for line in lines.chain(killed) {
         let ip = line["client_ip"].as_str().unwrap().to_owned();
         // 127.0.0.1 looks whether the services answer yet.
         if ip == "127.0.0.1" {
@@ -160,7 +170,7 @@ fn clients_that_lose_their_server_broke_their_stickiness_and_it_exits_with_1() {
     let lab = Lab::new();
     let mut servers = lab.demos(["mine-1", "mine-2"]);
     let addresses = servers.each_ref().map(|s| s.address.to_string());
-    let log = lab.folder().join("data/access.log");
+    let log = lab.folder().join("data/se-1/access.log");
     let (report, done) = std::thread::scope(|scope| {
         let (lab, [a, b]) = (&lab, &addresses);
         let run = scope.spawn(move || {
@@ -168,7 +178,7 @@ fn clients_that_lose_their_server_broke_their_stickiness_and_it_exits_with_1() {
         });
         // A server that nobody announced as stopped goes away in the middle of the load.
         eventually("a part of the load is through", secs(30), || {
-            std::fs::metadata(&log).is_ok_and(|l| l.len() > 1 << 20)
+            std::fs::metadata(&log).is_ok_and(|l| l.len() > 1 << 19)
         });
         servers[1].process.kill();
         run.join().expect("its assertions hold")

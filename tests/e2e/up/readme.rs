@@ -152,16 +152,22 @@ fn every_command_of_the_readme_works_as_it_stands() {
                 let answers = (0..10).map(|_| desk.run(&command)).collect::<String>();
                 assert_eq!(tally(servers(&answers)).into_values().collect::<Vec<_>>(), [20], "{answers}");
             }
-            "target/gate/forebay-se explain ~/.local/state/forebay/up/admin.sock" => {
+            "target/gate/forebay-se explain ~/.local/state/forebay/up/se-1/admin.sock" => {
                 let text = desk.run(&command);
                 assert!(text.contains("127.0.0.1:900"), "it names a server: {text}");
             }
-            "target/gate/forebay-se persistence ~/.local/state/forebay/up/admin.sock" => {
+            "target/gate/forebay-se persistence ~/.local/state/forebay/up/se-1/admin.sock" => {
                 let text = desk.run(&command);
                 assert!(text.contains("127.0.1.1"), "it lists the clients of `up`: {text}");
             }
-            "target/gate/forebay-se status ~/.local/state/forebay/up/admin.sock" => {
+            "target/gate/forebay-se status ~/.local/state/forebay/up/se-1/admin.sock" => {
                 assert!(desk.run(&command).contains("cookie"));
+            }
+            "target/gate/forebay-se objsync verify" => {
+                desk.run(&command);
+            }
+            "target/gate/forebay-se show serviceengine-objsync" => {
+                assert!(desk.run(&command).contains("127.0.0.3"), "{command}");
             }
             "target/gate/forebay-se check docs/examples/se.toml" => {
                 desk.run(&command);

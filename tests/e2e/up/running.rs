@@ -22,9 +22,8 @@ pub fn start(lab: &Lab, name: &str, port: u16) -> (Process, Value) {
 }
 
 fn pids(ready: &Value) -> Vec<u64> {
-    let mut pids = vec![ready["engine_pid"].as_u64().unwrap()];
-    pids.extend(ready["servers"].as_array().unwrap().iter().map(|s| s["pid"].as_u64().unwrap()));
-    pids
+    let all = ["engines", "servers"].map(|kind| ready[kind].as_array().unwrap());
+    all.into_iter().flatten().map(|one| one["pid"].as_u64().unwrap()).collect()
 }
 
 /// Whether a process with this id and one of our names is there.
@@ -48,6 +47,7 @@ fn an_interrupt_ends_all_of_it_and_leaves_only_the_data_folder() {
             assert_eq!(Client::new(address(&service["url"])).get_once("/").unwrap().status, 200, "{service}");
         }
         let pids = pids(&ready);
+        assert_eq!(pids.len(), 5, "two engines and three servers: {ready}");
         assert!(pids.iter().all(|p| lives(*p)), "{pids:?}");
         process.signal(signal);
         assert!(process.wait(secs(15)).success(), "{}", process.printed());
@@ -104,7 +104,9 @@ fn the_greeting_names_addresses_lines_to_try_and_the_folder_in_few_lines() {
     let text = eventually_some("it greets", secs(20), || {
         Some(process.printed()).filter(|t| t.contains("Ctrl-C stops all of it"))
     });
-    assert!(text.lines().count() <= 30, "{text}");
+    // What was passed over stands above it.
+    let greeting = text.lines().skip_while(|line| !line.starts_with("Forebay is up: "));
+    assert!((20..=30).contains(&greeting.count()), "{text}");
     assert!(text.contains(&lab.folder().join("up").display().to_string()), "{text}");
     let curls: Vec<&str> = text.lines().filter_map(|l| l.trim().strip_prefix("curl ")).collect();
     assert!(curls.len() >= 5, "four services and the metrics: {text}");
@@ -116,6 +118,13 @@ fn the_greeting_names_addresses_lines_to_try_and_the_folder_in_few_lines() {
             .unwrap();
         assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
     }
+    let verify: Vec<&str> = text.lines().filter(|l| l.contains(" objsync verify ")).collect();
+    assert_eq!(verify.len(), 1, "{text}");
+    let done = Command::new("sh").args(["-c", verify[0].trim()]).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let words = ["share their tables", "se-1 at 127.0.0.2:9", "se-2 at 127.0.0.3:9", "kill "];
+    let told = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(told, "where they share their tables, and how one is stopped: {text}");
     let page = text.lines().find_map(|l| l.strip_prefix("Status page: http://")).unwrap();
     let answer = Client::new(page.trim_end_matches('/').parse().unwrap()).get_once("/").unwrap();
     assert!(answer.status == 200 && answer.text().contains("every monitor passes"), "{}", answer.text());
