@@ -3,12 +3,14 @@
 #[path = "support/memory.rs"]
 mod memory;
 
+use forebay_host_uring::rt::give_way;
 use memory::{Lab, Peer, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RESET: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
@@ -252,4 +254,62 @@ fn what_clients_do_not_take_of_servers_over_http_2_counts_as_held() {
         lab.sleep_ms(2_000).await;
         assert_eq!(lab.worker.buffers.held_bytes(), 0, "nothing waits for a client that is gone");
     });
+}
+
+/// Runs turns until `count` says `all`; gives by how much it grew in one of them at most.
+async fn most_of_a_turn(all: u64, count: impl Fn() -> u64) -> u64 {
+    let (mut before, mut most) = (count(), 0);
+    for _ in 0..10_000 {
+        give_way().await;
+        let now = count();
+        most = most.max(now - before);
+        before = now;
+        if now == all {
+            return most;
+        }
+    }
+    panic!("{before} of {all}")
+}
+
+//= test H2-HOST-15
+#[test]
+fn the_streams_of_one_connection_begin_and_end_by_turns_of_all() {
+    const STREAMS: u32 = 120;
+    let all = u64::from(STREAMS);
+    let lab = Lab::new(&document("", ""));
+    lab.server(SERVER, |_, mut peer| async move {
+        peer.all().await;
+    });
+    lab.run(async {
+        let (service, server) = (lab.of_service(0), lab.of_server(0));
+        let mut client = client(&lab).await;
+        client.send((0..STREAMS).flat_map(|nth| get(1 + 2 * nth)).collect::<Vec<u8>>()).await;
+        // A turn has two parts: of who was woken, and of who gave way.
+        let begun = most_of_a_turn(all, || service.requests.get()).await;
+        assert!((1..=2 * 16).contains(&begun), "{begun} streams began in one turn");
+        let opened = most_of_a_turn(all, || server.connections.opened.get()).await;
+        assert!((1..=2 * 2).contains(&opened), "{opened} connections were opened in one turn");
+        // An error of the connection's, which ends all of them.
+        client.send(frame(SETTINGS, 0, 1, &[])).await;
+        let closed = most_of_a_turn(all, || server.connections.closed.get()).await;
+        assert!((1..=2 * 4).contains(&closed), "{closed} connections were closed in one turn");
+    });
+}
+
+//= test H2-HOST-16
+#[test]
+fn a_request_that_is_taken_back_at_once_reaches_no_server() {
+    let mut lab = Lab::new(&document("", ""));
+    serve(&lab, 0);
+    lab.run(async {
+        let mut client = client(&lab).await;
+        client.send([get(1), frame(RESET, 0, 1, &[0, 0, 0, 8]), get(3)].concat()).await;
+        while next(&mut client).await.expect("an answer").0 != DATA {}
+        assert_eq!(lab.of_server(0).connections.opened.get(), 1, "for the other one");
+        assert_eq!(lab.metrics.client_aborts.get(), 1);
+        assert_eq!(lab.of_service(0).requests.get(), 2);
+    });
+    let log = lab.log();
+    assert_eq!(log.len(), 2);
+    assert!(log.iter().any(|line| line["request_state"] == "the client took it back before its turn came"));
 }

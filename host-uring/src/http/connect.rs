@@ -19,6 +19,8 @@ pub(super) enum Unconnected {
     Failed(Failure),
     /// We have nothing to open it with: no fault of the server's.
     Short(Failure),
+    /// The client has left before one was opened.
+    Gone,
 }
 
 /// Lends a kept connection to the server, or opens one.
@@ -43,6 +45,12 @@ pub(super) async fn connect<R: Rt>(
     {
         target.counts.reused.inc();
         return Ok(conn.map(Link::Own));
+    }
+    if !route.http2
+        && let Some(part) = client.stream.part()
+        && !part.may_open().await
+    {
+        return Err(Unconnected::Gone);
     }
     let us = plan.service(route.service).time_outs.connect;
     let deadline = patience.step(worker.rt.now(), us);

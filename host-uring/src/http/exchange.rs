@@ -81,6 +81,12 @@ pub async fn exchange<R: Rt>(
     let view = View { bytes: head.bytes.filled(), head: &head.request, client: who, tls };
 
     let ended = match head.request.max_forwards {
+        //= H2-HOST-16
+        _ if client.stream.part().is_some_and(|part| part.is_gone()) => {
+            worker.metrics.client_aborts.inc();
+            work.trace.ended("the client took it back before its turn came");
+            Ended::with(Outcome::Close)
+        }
         _ if client.stream.is_early()
             && !early::is_harmless(&head.request)
             && !early::proven(client, plan, patience).await =>
@@ -233,6 +239,11 @@ async fn try_servers<R: Rt>(
         sent_to = sent_to.saturating_add(1);
         work.trace.asks(server.at());
         let failure = match connect(client, plan, head, route, server, fresh, patience).await {
+            Err(Unconnected::Gone) => {
+                worker.metrics.client_aborts.inc();
+                work.trace.ended("the client left before a server's connection was opened for it");
+                return Ended::with(Outcome::Close);
+            }
             Err(Unconnected::Short(failure)) => {
                 // Another server's connection would want the same.
                 Failed { retry: Retry::No(retry::WhyNot::Exhausted), failure }

@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+/// How long one stall may be that all of an attack's turns have: what a machine with other things to do makes one of some
+/// hundred requests wait, and far below what anybody would call a pause.
+const STALL_MAX: Duration = Duration::from_millis(100);
 /// Turns of each kind in one try.
 const TURNS: usize = 3;
 /// Tries of which the median counts.
@@ -40,7 +43,9 @@ pub struct Verdict {
     pub median: Tails,
     /// The ratio of each try, by sets.
     pub tries: Vec<Vec<f64>>,
-    /// Whether the median was within the bound.
+    /// The slowest request of a turn, in the median turn of all tries: one stall in each shows here and in no hundredth.
+    pub stall: Tails,
+    /// Whether the median was within the bound, and no turn beside the attack had a stall that those without it had not.
     pub good: bool,
 }
 
@@ -53,6 +58,13 @@ pub fn p99(mut times: Vec<Duration>) -> Duration {
     times[times.len() * 99 / 100]
 }
 
+/// The slowest one of a turn, in the median turn.
+fn median_slowest(turns: &[Vec<Duration>]) -> Duration {
+    let mut slowest: Vec<Duration> = turns.iter().filter_map(|times| times.iter().max().copied()).collect();
+    slowest.sort_unstable();
+    slowest[slowest.len() / 2]
+}
+
 /// Demands that the tail beside the attack is at most `most` times the quiet one, or below what anybody would note: a
 /// machine with nothing else to do answers so fast that the attack's own few milliseconds are many times that. `quiet` and
 /// `beside` time the requests of one turn; they are called by turns.
@@ -62,13 +74,14 @@ pub fn at_most(
     mut quiet: impl FnMut() -> Vec<Duration>,
     mut beside: impl FnMut() -> Vec<Duration>,
 ) -> Verdict {
+    let (mut all_quiet, mut all_beside) = (Vec::new(), Vec::new());
     let mut attempt = || {
-        let (mut without, mut with) = (Vec::new(), Vec::new());
         for _ in 0..TURNS {
-            without.extend(quiet());
-            with.extend(beside());
+            all_quiet.push(quiet());
+            all_beside.push(beside());
         }
-        Tails { quiet: p99(without), beside: p99(with) }
+        let last = |turns: &[Vec<Duration>]| p99(turns[turns.len() - TURNS..].concat());
+        Tails { quiet: last(&all_quiet), beside: last(&all_beside) }
     };
     let mut tries = Vec::new();
     loop {
@@ -85,7 +98,9 @@ pub fn at_most(
         set.sort_by(|one, other| one.ratio().total_cmp(&other.ratio()));
         let median = set[set.len() / 2];
         if good || tries.len() == SETS {
-            return Verdict { median, tries, good };
+            let stall = Tails { quiet: median_slowest(&all_quiet), beside: median_slowest(&all_beside) };
+            let good = good && stall.is_good(most, STALL_MAX);
+            return Verdict { median, tries, stall, good };
         }
     }
 }
@@ -113,5 +128,25 @@ mod tests {
         assert!(verdict.good && verdict.tries.len() == 1, "{verdict:?}");
         assert_eq!(verdict.tries[0].iter().filter(|ratio| **ratio > 2.0).count(), 1);
         assert_eq!(verdict.tries[0].len(), TRIES);
+    }
+
+    #[test]
+    fn one_stall_in_each_turn_is_found_and_one_now_and_then_is_not() {
+        let notable = Duration::from_millis(1);
+        let stalled = |is: bool| {
+            let mut times = times(0).repeat(3);
+            times[7] = if is { Duration::from_millis(400) } else { times[7] };
+            times
+        };
+        let verdict = at_most(2.0, notable, || stalled(false), || stalled(true));
+        assert!(!verdict.good && verdict.tries.len() == 1, "{verdict:?}");
+        assert_eq!(verdict.stall.beside, Duration::from_millis(400));
+        let mut turn = 0;
+        let now_and_then = || {
+            turn += 1;
+            stalled(turn % 3 == 0)
+        };
+        assert!(at_most(2.0, notable, || stalled(false), now_and_then).good);
+        assert!(at_most(2.0, notable, || stalled(true), || stalled(true)).good, "with nobody's doing");
     }
 }

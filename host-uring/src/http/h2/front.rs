@@ -12,28 +12,22 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use forebay_http::h1::Framing;
-use forebay_http::h1::Method;
 use forebay_http::h2::{Code, Config, Connection, Event, Role, Rule};
 
-use super::lane::{Lane, State};
+use super::events::{Begun, STREAMS_MAX, take};
+use super::lane::State;
 use super::part::Part;
+use super::share::{Share, TOLD_PER_TURN, Used};
 use super::way::Way;
 use crate::http::answer::linger;
 use crate::http::buffer::{Buffer, Unfinished};
 use crate::http::client::Client;
-use crate::http::conversation::Job;
 use crate::http::flush::flush;
 use crate::http::limits::{DRAIN_IDLE_US, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
 use crate::http::record::sample_rtt;
 use crate::http::wait::others_turn;
-use crate::http::work::Head;
 use crate::rt::{NEVER, Now, Rt, Stream};
-use crate::worker::{TimeOuts, Worker};
-
-/// Streams that a client may have at once; so many have a request under way at most, those that it has reset included.
-/// Twice what browsers use.
-const STREAMS_MAX: u32 = 128;
+use crate::worker::TimeOuts;
 
 /// How many streams of a connection may send as much as a stream's window before a server has taken anything: more of them
 /// share it.
@@ -59,6 +53,8 @@ pub struct Front<R: Rt> {
     waker: Cell<Option<Waker>>,
     /// Streams that wait for the end of the handshake.
     unproven: RefCell<Vec<Waker>>,
+    /// Which of its streams may open a connection to a server.
+    pub(super) share: Share,
 }
 
 /// How serving a connection ended.
@@ -118,10 +114,11 @@ async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
         unfinished: Cell::default(),
         waker: Cell::default(),
         unproven: RefCell::default(),
+        share: Share::default(),
     });
     let _over = Over(&front);
     let end = front.lead(first).await;
-    front.state.borrow_mut().lose_all();
+    front.lose_all().await;
     if let End::Said = end {
         let mut sink = front.client.worker.buffers.head();
         linger(&front.client, &mut sink).await;
@@ -135,7 +132,10 @@ struct Over<'f, R: Rt>(&'f Rc<Front<R>>);
 
 impl<R: Rt> Drop for Over<'_, R> {
     fn drop(&mut self) {
-        self.0.state.borrow_mut().lose_all();
+        let mut state = self.0.state.borrow_mut();
+        state.lose_all();
+        state.tell_lost(usize::MAX);
+        drop(state);
         self.0.socket().shutdown(Shutdown::Both);
     }
 }
@@ -184,12 +184,13 @@ impl<R: Rt> Front<R> {
         let mut blocked_since = None;
         let mut held = worker.buffers.hold(0);
         loop {
-            if fresh && let Some(bytes) = rest.take() {
-                rest = self.feed(bytes);
-                fresh = false;
+            while fresh && let Some(bytes) = rest.take() {
+                (rest, fresh) = self.feed(bytes);
                 // Requests that came together are answered together, as far as they can be at once.
                 others_turn().await;
             }
+            fresh = false;
+            self.tell_lost().await;
             self.leave_if_due();
             if self.flush().is_err() {
                 return End::Gone;
@@ -242,6 +243,11 @@ impl<R: Rt> Front<R> {
                     NEVER
                 }
             };
+            if self.share.is_wanted() {
+                others_turn().await;
+                self.share.renew();
+                continue;
+            }
             match self.wait(reads, pending > 0, idle.min(head_by).min(again), stalled).await {
                 Woken::Called => {}
                 Woken::Late if again <= idle.min(head_by) => {}
@@ -326,6 +332,20 @@ impl<R: Rt> Front<R> {
         let State { connection, out, .. } = &mut *state;
         connection.cut(Rule::BlockLength, out);
         state.lose_all();
+    }
+
+    /// The connection is over: every stream hears of it, and others have their turns meanwhile.
+    async fn lose_all(&self) {
+        self.state.borrow_mut().lose_all();
+        self.tell_lost().await;
+    }
+
+    /// Tells streams that have ended with the connection.
+    //= H2-HOST-15
+    async fn tell_lost(&self) {
+        while self.state.borrow_mut().tell_lost(TOLD_PER_TURN) {
+            others_turn().await;
+        }
     }
 
     /// Says that no more streams are taken.
@@ -427,16 +447,18 @@ impl<R: Rt> Front<R> {
         came
     }
 
-    /// Gives the engine what was read, and keeps what it cannot use yet.
-    fn feed(self: &Rc<Self>, mut buffer: Buffer) -> Option<Buffer> {
+    /// Gives the engine what was read, as much as is one turn's, and keeps the rest; says whether that is to be given at once.
+    fn feed(self: &Rc<Self>, mut buffer: Buffer) -> (Option<Buffer>, bool) {
         let buffers = &self.client.worker.buffers;
         let now = self.client.worker.rt.now().0 / 1000;
         let mut used = false;
-        loop {
+        let mut turn = Used::default();
+        let more = loop {
             let mut state = self.state.borrow_mut();
             let State { connection, inbox, out, .. } = &mut *state;
             let step = connection.feed(buffer.filled(), now, inbox, out);
             let is_last = matches!(step.event, Event::NeedInput | Event::Over { .. });
+            let is_reset = matches!(step.event, Event::Reset { .. });
             used |= step.consumed > 0;
             // A block that is whole is charged as a head from here on.
             let kept = connection.unfinished().map_or(0, |(_, bytes)| bytes);
@@ -446,6 +468,7 @@ impl<R: Rt> Front<R> {
             state.inbox.bytes.clear();
             state.inbox.bytes.shrink_to(TEXT_KEPT_BYTES);
             drop(state);
+            let of_stream = is_reset || begun.is_some();
             if let Some(begun) = begun {
                 self.begin(begun);
             }
@@ -454,16 +477,19 @@ impl<R: Rt> Front<R> {
                 self.client.worker.metrics.heads_refused_memory.inc();
                 self.cut();
                 buffer.clear();
-                break;
+                break false;
             }
             if is_last {
-                break;
+                break false;
             }
-        }
+            if turn.is_over(of_stream) {
+                break true;
+            }
+        };
         self.note_unfinished(used, buffer.len());
         let rest = buffers.leftover(buffer.filled());
         buffers.give_back(buffer);
-        rest
+        (rest, more)
     }
 
     /// Begins to serve a request in a task of its own.
@@ -486,108 +512,5 @@ impl<R: Rt> Front<R> {
             state.out.shrink_to(TEXT_KEPT_BYTES);
         }
         Ok(())
-    }
-}
-
-/// A request that came.
-struct Begun {
-    stream: u32,
-    is_head: bool,
-    is_connect: bool,
-    job: Job,
-    head: Option<Box<Head>>,
-}
-
-/// Takes a place for a stream; one that gets none is told so. One that its client has reset keeps its place until its
-/// exchange is over.
-//= H2-HOST-04
-fn admit<R: Rt>(state: &mut State, stream: u32, worker: &Worker<R>) -> bool {
-    let lanes = state.lanes();
-    if lanes >= STREAMS_MAX as usize || (lanes > 0 && !worker.has_place()) {
-        worker.metrics.streams_refused.inc();
-        state.reset(stream, Code::RefusedStream);
-        return false;
-    }
-    worker.streams.set(worker.streams.get() + usize::from(lanes > 0));
-    true
-}
-
-/// Does what an event asks for; a request is the caller's.
-fn take<R: Rt>(state: &mut State, event: Event, input: &[u8], client: &Client<R>) -> Option<Begun> {
-    let worker = &client.worker;
-    let begin = worker.rt.now();
-    match event {
-        Event::Request { stream, end } => {
-            if !admit(state, stream, worker) {
-                return None;
-            }
-            let mut head = worker.works.head(&worker.buffers);
-            if !worker.buffers.fill_head(&mut head.bytes, &state.inbox.bytes) {
-                worker.works.give_back_head(head, &worker.buffers);
-                worker.metrics.heads_refused_memory.inc();
-                state.open(Lane::new(stream, false, true));
-                let job = Job::Refuse(503, "large heads have no memory left", begin);
-                return Some(Begun { stream, is_head: false, is_connect: false, job, head: None });
-            }
-            std::mem::swap(&mut head.request, &mut state.inbox.request);
-            let chunked = head.request.framing == Framing::Chunked;
-            let is_head = head.request.method == Method::Head;
-            let is_connect = head.request.upgrade.is_some();
-            state.open(Lane::new(stream, chunked, end));
-            Some(Begun { stream, is_head, is_connect, job: Job::Request(begin), head: Some(head) })
-        }
-        Event::Refused { stream, reject } => {
-            if !admit(state, stream, worker) {
-                return None;
-            }
-            worker.metrics.requests_rejected.inc();
-            state.open(Lane::new(stream, false, true));
-            let job = Job::Refuse(reject.status, reject.rule.text(), begin);
-            Some(Begun { stream, is_head: false, is_connect: false, job, head: None })
-        }
-        Event::Data { stream, data, end } => {
-            let data = input.get(data).unwrap_or(&[]);
-            match state.lane(stream) {
-                Some(lane) => {
-                    lane.content(data, end);
-                    super::lane::wake(&mut lane.reader);
-                }
-                // Its exchange is over: nobody will read it.
-                None => {
-                    let State { connection, out, .. } = state;
-                    connection.release(stream, data.len(), out);
-                }
-            }
-            None
-        }
-        Event::Trailers { stream } => {
-            let inbox = std::mem::take(&mut state.inbox);
-            if let Some(lane) = state.lane(stream) {
-                lane.end(&inbox);
-            }
-            state.inbox = inbox;
-            None
-        }
-        Event::Reset { stream, rule, .. } => {
-            if rule.is_some() {
-                worker.metrics.requests_rejected.inc();
-            }
-            if let Some(lane) = state.lane(stream) {
-                lane.lose();
-            }
-            None
-        }
-        Event::Pong { .. } => {
-            let State { connection, out, .. } = state;
-            connection.go(Code::No, out);
-            None
-        }
-        //= H2-HOST-07
-        Event::Over { .. } => {
-            worker.metrics.http2_cut.inc();
-            state.lose_all();
-            None
-        }
-        Event::NeedInput | Event::GoAway { .. } | Event::Response { .. } => None,
     }
 }

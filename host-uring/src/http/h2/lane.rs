@@ -146,6 +146,11 @@ impl Lane {
         (count, released)
     }
 
+    /// Says whether a task waits for something of it.
+    fn is_awaited(&self) -> bool {
+        self.reader.is_some() || self.writer.is_some() || self.watcher.is_some()
+    }
+
     /// It has ended before its time.
     pub(super) fn lose(&mut self) {
         self.gone = true;
@@ -244,9 +249,15 @@ impl State {
         self.lanes.iter().filter(|lane| !lane.gone).count()
     }
 
-    /// The connection is over: every stream hears of it.
+    /// The connection is over; its streams hear of it by [`State::tell_lost`].
     pub(super) fn lose_all(&mut self) {
-        self.lanes.iter_mut().for_each(Lane::lose);
+        self.lanes.iter_mut().for_each(|lane| lane.gone = true);
+    }
+
+    /// Tells streams that have ended before their time and do not know, `most` of them; says whether there may be more.
+    pub(super) fn tell_lost(&mut self, most: usize) -> bool {
+        let unknowing = self.lanes.iter_mut().filter(|lane| lane.gone && lane.is_awaited());
+        unknowing.take(most).map(Lane::lose).count() == most
     }
 
     /// Wakes the streams that have content for which there is room now, the most urgent one first. Gives when those that

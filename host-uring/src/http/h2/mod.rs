@@ -6,8 +6,10 @@
 //! one of HTTP/1.1: heads are read and written as those of HTTP/1.1, content is bare, and the end is told by
 //! [`Part::finish`](part::Part::finish).
 
+mod events;
 pub mod front;
 mod hold;
 mod lane;
 pub mod part;
+mod share;
 pub mod way;

@@ -285,7 +285,7 @@ impl<R: Rt> Part<R> {
     }
 
     /// Says whether the stream has ended before its time.
-    pub(super) fn is_gone(&self) -> bool {
+    pub fn is_gone(&self) -> bool {
         self.with_lane(|lane| lane.gone).unwrap_or(true)
     }
 
@@ -362,6 +362,22 @@ impl<R: Rt> Part<R> {
         self.wait(deadline, |context| Some(!self.front().is_unproven(context) || self.watch(context)))
             .await?;
         if self.is_gone() { Err(ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+
+    /// Waits until the stream may open a connection to a server; `false` if it has ended before its time.
+    //= H2-HOST-15
+    pub async fn may_open(&self) -> bool {
+        poll_fn(|context| {
+            if self.watch(context) {
+                return Poll::Ready(false);
+            }
+            if self.front().share.take(context.waker()) {
+                return Poll::Ready(true);
+            }
+            self.front().call();
+            Poll::Pending
+        })
+        .await
     }
 
     /// Waits until the stream has ended before its time.
