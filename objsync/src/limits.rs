@@ -52,6 +52,16 @@ pub const RECENT_MAX: usize = 131_072;
 /// Tables whose sums travel in one frame: 64 sums of 18 bytes each.
 pub const TABLES_A_FRAME: usize = 256;
 
+/// Cells of a range that differ from a peer up to which this engine asks whether its own memory is the reason, which reads
+/// their partitions once more; where more differ, something else is.
+pub const SUSPECTS_MAX: usize = 64;
+
+/// Parts of the tables whose entries are not trusted: memory with more errors than that is not worth loading anew.
+pub const DISTRUSTED_MAX: usize = 1_024;
+
+/// Milliseconds after which a part is trusted again although no peer was found to have the same: three comparisons.
+pub const DISTRUST_MS: u64 = 3 * ROUND_MS;
+
 /// Buckets of a table in which a comparison found a difference that are told by number.
 pub const BUCKETS_TOLD: usize = 16;
 

@@ -117,6 +117,18 @@ pub fn merge(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs:
     }
 }
 
+/// As [`merge`], where memory failed here: of two values under one version theirs holds.
+//= SYNC-TRUST-01
+pub fn reload(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs: &Entry) -> Merged {
+    let merged = merge(rule, me, from, ours, theirs);
+    if ours.version != theirs.version || ours.value() == theirs.value() {
+        return merged;
+    }
+    let Entry { server, class, tombstone, .. } = *theirs;
+    let entry = Entry { server, class, tombstone, ..merged.entry };
+    Merged { entry, changed: true, answer: (ours.open ^ theirs.open) & 1 << me.get() != 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,6 @@ impl Store {
         let Some(mut partition) = self.partition(key) else { return false };
         let Some(mut view) = partition.entry(&self.catalog, key, now) else { return false };
         change(&mut view.record);
-        partition.restore(&self.catalog, key, &view.record, now).is_ok()
+        partition.damage(&self.catalog, key, view.record.server, view.record.open)
     }
 }

@@ -383,6 +383,13 @@ fn say(event: Event) {
             by_ms,
             "members are far behind this engine, which takes their time; look at the clocks of its machines and of this one"
         ),
+        Event::Distrusted { table, bucket } => tracing::error!(
+            event = "OBJSYNC_DISTRUSTED",
+            table,
+            bucket,
+            "entries in memory are not what was written: they are loaded anew from the other members; have the memory of \
+             this machine checked"
+        ),
         Event::Overflowed(slot) => tracing::warn!(
             event = "OBJSYNC_OVERFLOWED",
             slot = slot.get(),

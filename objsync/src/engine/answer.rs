@@ -56,6 +56,7 @@ impl Engine {
             let Some(reply) = session.replies.pop_front() else { break };
             let (id, entries) = match reply {
                 Reply::Keys(id, keys) => (id, Self::entries_of(shards, id, keys, now)),
+                Reply::Entries(id, entries) => (id, entries),
                 Reply::Part(id, part) => {
                     // One partition at a time: that is what a step may cost.
                     let geometry = shards.geometry();

@@ -12,7 +12,7 @@ use super::listing::lost_some;
 use super::peer::{Dirty, Peer, Reply};
 use super::{Engine, Event, Output, Why};
 use crate::limits::{AGE_WORTH_MS, BATCH_BYTES};
-use crate::merge::{Entry, merge};
+use crate::merge::{Entry, merge, reload};
 use crate::shards::{Shards, Shared};
 use crate::wire::{Frame, Pack, Packer};
 
@@ -21,6 +21,8 @@ pub(super) struct Applied {
     pub hash: u64,
     pub changed: bool,
     pub answer: bool,
+    /// What was not kept here, as the sender is to have it: it takes it for open on this engine.
+    pub closed: Option<Entry>,
 }
 
 /// An entry as it is told.
@@ -31,7 +33,8 @@ pub(super) fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
     Some(Entry { key: view.key, server, class, version, tombstone, lasting, open, age_ms })
 }
 
-/// Applies what a peer states of a key, under one lock. `lacks_room`: what was lost for want of room is not taken again.
+/// Applies what a peer states of a key, under one lock. `distrusted`: what is held may be wrong. `lacks_room`: what was lost
+/// for want of room is not taken again.
 #[expect(clippy::too_many_arguments, reason = "both engines, both entries, and where")]
 pub(super) fn apply(
     partition: &mut Partition,
@@ -40,6 +43,7 @@ pub(super) fn apply(
     from: EngineSlot,
     me: EngineSlot,
     theirs: &Entry,
+    distrusted: bool,
     lacks_room: impl FnOnce(&Partition, u64) -> bool,
     now: Now,
 ) -> Result<Applied, Refused> {
@@ -50,13 +54,15 @@ pub(super) fn apply(
     let ours = held.as_ref().and_then(|view| statement(catalog, view));
     let (entry, changed, answer) = match &ours {
         Some(ours) => {
+            let merge = if distrusted { reload } else { merge };
             let merged = merge(table.rule, me, from, ours, theirs);
             (merged.entry, merged.changed, merged.answer)
         }
         None => {
             let open = theirs.open & 1 << from.get();
             if open == 0 && !theirs.tombstone && lacks_room(partition, hash) {
-                return Ok(Applied { hash, changed: false, answer: theirs.open & mine != 0 });
+                let closed = (theirs.open & mine != 0).then_some(Entry { open, ..*theirs });
+                return Ok(Applied { hash, changed: false, answer: false, closed });
             }
             (Entry { open, ..*theirs }, true, theirs.open & mine != 0)
         }
@@ -71,7 +77,13 @@ pub(super) fn apply(
         };
         let Entry { class, version, tombstone, lasting, open, age_ms, .. } = entry;
         let record = Record { server, class, version, tombstone, lasting, open, age_ms };
-        partition.restore(catalog, &key, &record, now)?;
+        let kept = partition.restore(catalog, &key, &record, now);
+        // It ended here, or there is no room: nobody else could say that it is closed.
+        //= SYNC-ANSWER-01
+        if held.is_none() && theirs.open & mine != 0 && partition.entry(catalog, &key, now).is_none() {
+            return Ok(Applied { hash, changed: false, answer: false, closed: Some(entry) });
+        }
+        kept?;
         // It is open no longer, by what the peer says of itself: only now is known when it was used here last.
         //= SYNC-ANSWER-01
         if open == 0 && !tombstone && ours.is_some_and(|ours| ours.open != 0) {
@@ -80,7 +92,7 @@ pub(super) fn apply(
             answer |= kept.is_some_and(is_younger);
         }
     }
-    Ok(Applied { hash, changed, answer })
+    Ok(Applied { hash, changed, answer, closed: None })
 }
 
 impl Engine {
@@ -171,13 +183,14 @@ impl Engine {
                 self.figures.unknown += pack.len() as u64;
                 continue;
             };
-            let mut answers = Vec::new();
+            let (mut answers, mut closed) = (Vec::new(), Vec::new());
             for theirs in pack.entries() {
                 let theirs = theirs.ok_or(Why::Nonsense)?;
                 let Some(applied) = self.take(from, &table, &theirs, live, shards, now) else { continue };
                 if live {
                     self.recent.touch(applied.hash);
                 }
+                closed.extend(applied.closed);
                 match applied.answer {
                     true if live => self.tell(from, (table.id, theirs.key), now),
                     true => answers.push(theirs.key),
@@ -185,8 +198,12 @@ impl Engine {
                 }
             }
             // A comparison is not through before what it brought up is answered.
-            if let Some(session) = self.session(from).filter(|_| !answers.is_empty()) {
+            let Some(session) = self.session(from) else { continue };
+            if !answers.is_empty() {
                 session.replies.push_back(Reply::Keys(table.id, answers));
+            }
+            if !closed.is_empty() {
+                session.replies.push_back(Reply::Entries(table.id, closed));
             }
         }
         Ok(())
@@ -210,11 +227,12 @@ impl Engine {
         let key = shards.catalog().key(table.id, theirs.key);
         let partition = shards.geometry().route(&key);
         let geometry = shards.geometry();
+        let distrusted = !live && self.distrusts(shards, table.id, key.hash());
         let applied = shards.with(partition, |partition, catalog| {
             let lacks_room = |partition: &Partition, hash: u64| {
                 !live && lost_some(partition, catalog, &geometry, table.id, (hash >> 48) as usize)
             };
-            apply(partition, catalog, table, from, me, theirs, lacks_room, now)
+            apply(partition, catalog, table, from, me, theirs, distrusted, lacks_room, now)
         });
         match applied {
             Ok(applied) => {

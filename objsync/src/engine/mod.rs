@@ -7,6 +7,7 @@ mod peer;
 mod round;
 mod sums;
 mod time;
+mod trust;
 mod types;
 
 use alloc::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub struct Engine {
     latest_taken: u64,
     /// The group's time went back here last.
     went_back: Option<Now>,
+    /// Parts of tables, by digest, that are not what was written into them, and since when that is known.
+    distrusted: BTreeMap<(TableId, u32), Now>,
     /// When time was looked at last.
     looked: Now,
     joined: bool,
@@ -75,6 +78,7 @@ impl Engine {
             agreed: GroupMillis(0),
             latest_taken: 0,
             went_back: None,
+            distrusted: BTreeMap::new(),
             looked: now,
             joined: false,
             hold: Hold::default(),
@@ -194,6 +198,7 @@ impl Engine {
         let after = |at: Now, ms| at.after(Micros::from_millis(ms));
         let mut wake = Now::NEVER;
         let mut sooner = |at: Now| wake = wake.min(at);
+        sooner(self.trust_at());
         if !self.joined {
             // Whichever of the two moments has passed is nothing to wake up for.
             sooner(after(
@@ -456,6 +461,7 @@ impl Engine {
                 session.acknowledge(slot, clock, now, &mut self.out);
             }
         }
+        self.trust_again(shards, now);
         self.join(shards, now);
         self.hold_what_may_be_open(shards, now);
     }

@@ -10,6 +10,7 @@ use forebay_core::units::{Micros, Now};
 use super::sums::{Row, first_cell, part_of};
 use super::{Bounds, Output, Verdict, Why};
 use crate::limits::{BATCH_MS, BATCHES_AT_ONCE, RANGES, TICKETS_MAX};
+use crate::merge::Entry;
 use crate::wire::{Found, Frame, Head};
 
 /// A key of a table, as it waits to be told.
@@ -126,6 +127,8 @@ pub(super) enum Reply {
     Part(TableId, RangeInclusive<u64>),
     /// These keys.
     Keys(TableId, Vec<KeyBytes>),
+    /// These, which are not held here.
+    Entries(TableId, Vec<Entry>),
 }
 
 impl Reply {

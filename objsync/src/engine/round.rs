@@ -286,12 +286,16 @@ impl Engine {
         let mut lister = Lister::default();
         let mut rows = Vec::new();
         if !listed.is_empty() {
+            self.suspect(shards, step.range, &tables, &listed, now);
             rows = self.summing(from, &step, now).rows(shards, step.range, &tables, &listed, now);
         }
         for (place, table) in (0..).zip(&tables) {
             for cell in listed.of_table(place) {
                 let partial = listing::is_partial(shards, table.id, step.range, cell);
-                lister.push(table.name, cell, listing::of_cell(&rows, place, cell), partial);
+                // What is wrong here is nothing to offer: the peer sends all that it has.
+                let distrusted = self.distrusts_cell(shards, table.id, step.range, cell);
+                let rows = if distrusted { &[] } else { listing::of_cell(&rows, place, cell) };
+                lister.push(table.name, cell, rows, partial);
             }
         }
         let rows = rows.into_iter().filter_map(|row| Some((tables.get(usize::from(row.place()))?.name, row)));
@@ -330,6 +334,7 @@ impl Engine {
                 list.cells.iter().for_each(|(cell, _)| listed.insert(place as u16, *cell));
             }
         }
+        self.suspect(shards, step.range, &tables, &listed, now);
         let rows = self.summing(from, &step, now).rows(shards, step.range, &tables, &listed, now);
         let mut lister = Lister::default();
         let mut judged: Vec<(u64, Vec<u16>)> = Vec::new();
@@ -340,7 +345,8 @@ impl Engine {
             let mut keys = Vec::new();
             let mut cells = Vec::new();
             for (cell, theirs) in list.by_cell() {
-                let ours = listing::of_cell(&rows, place as u16, cell);
+                let distrusted = self.distrusts_cell(shards, table.id, step.range, cell);
+                let ours = if distrusted { &[] } else { listing::of_cell(&rows, place as u16, cell) };
                 let here = listing::is_partial(shards, table.id, step.range, cell);
                 let partial = (here, list.partial.contains(&cell));
                 let found = listing::compare(ours, theirs, step.fresh, partial);

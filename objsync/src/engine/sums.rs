@@ -71,7 +71,7 @@ impl Recent {
     }
 
     //= SYNC-SETTLED-01
-    fn has(&self, hash: u64) -> bool {
+    pub(super) fn has(&self, hash: u64) -> bool {
         self.full != [false; 2] || self.now.contains(&hash) || self.before.contains(&hash)
     }
 }

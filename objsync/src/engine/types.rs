@@ -119,6 +119,14 @@ pub enum Event {
     /// A member's clock is ahead of the group's time by this many milliseconds, more than is followed on the word of fewer
     /// than half of those that are heard: the connection was ended.
     Ahead(EngineSlot, u64),
+    /// What entries of this engine add up to is not what was written into them: its memory failed. They are loaded anew from
+    /// peers, and not offered to any until then.
+    Distrusted {
+        /// What the group calls the table.
+        table: u64,
+        /// The first of its 4,096 buckets that is concerned.
+        bucket: u16,
+    },
     /// Changes for a peer were more than there is room for: the tables are compared with it anew.
     Overflowed(EngineSlot),
 }

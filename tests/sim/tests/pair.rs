@@ -5,7 +5,7 @@ mod bench;
 use bench::{Bench, MS, SECOND, key};
 use forebay_core::table::{Record, WriteKind};
 use forebay_objsync::wire::Frame;
-use forebay_objsync::{Bounds, Event, Input, Output, Why};
+use forebay_objsync::{Bounds, Event, Input, Output, Shards, Why};
 use forebay_sim::slot;
 
 //= test SYNC-TELL-01
@@ -270,6 +270,65 @@ fn a_value_that_differs_under_one_version_is_found_and_mended() {
     assert_eq!(b.server(1, 1), Some(4));
     b.pass(25 * SECOND);
     assert_eq!((b.server(0, 1), b.server(1, 1)), (Some(3), Some(3)));
+}
+
+//= test SYNC-TRUST-01
+//= test TBL-DIGEST-03
+#[test]
+fn what_failing_memory_changed_is_loaded_from_a_peer_whichever_value_is_the_lower_one() {
+    for (engines, flipped, value) in [(2, 0, 1), (2, 0, 4), (2, 1, 1), (2, 1, 4), (3, 1, 0), (3, 2, 4)] {
+        let mut b = Bench::connected(engines);
+        for n in 0..60 {
+            b.bind((n % u32::from(engines)) as u8, n, 3);
+        }
+        b.pass(SECOND);
+        b.open(0, 9);
+        b.pass(5 * SECOND);
+        b.flip(flipped, 7, value);
+        b.flip_open(flipped, 8, 1 << (1 - flipped.min(1)));
+        // What is written meanwhile is not lost by it.
+        for n in [10, 11] {
+            b.put(flipped, n, 2, WriteKind::Move);
+            b.changed(flipped, n, None);
+        }
+        b.pass(25 * SECOND);
+        for on in 0..engines {
+            assert_eq!(b.server(on, 7), Some(3), "engine {on} of {engines}, {flipped} had {value}");
+            assert_eq!((b.server(on, 10), b.server(on, 11)), (Some(2), Some(2)));
+            assert_eq!(b.view(on, 8).unwrap().record.open, 0);
+            assert_eq!(b.view(on, 9).unwrap().record.open, 1);
+            let told = |e: &Event| matches!(e, Event::Distrusted { table: 11, .. });
+            assert_eq!(b.heard(on).iter().any(told), on == flipped);
+        }
+        b.pass(10 * SECOND);
+        for node in b.nodes.values_mut() {
+            let table = node.tables.id(0);
+            let partitions = node.tables.geometry().partitions();
+            let sound = |n| node.tables.with(n, |p, catalog| p.mismatches(catalog, table).is_empty());
+            assert!((0..partitions).all(sound), "and it is trusted again");
+        }
+        assert!(
+            (0..engines).all(|on| b.nodes[&on].engine.peer(slot((on + 1) % engines)).unwrap().differing == 0)
+        );
+    }
+}
+
+//= test SYNC-ANSWER-01
+#[test]
+fn who_is_told_that_it_has_open_what_has_ended_on_it_says_that_it_has_not() {
+    let mut b = Bench::connected(2);
+    b.bind(1, 1, 1);
+    b.open(1, 1);
+    b.pass(SECOND);
+    // The other one stands still, and learns of nothing.
+    b.input(1, Input::Down(slot(0)));
+    b.under_way.clear();
+    b.close(1, 1);
+    b.at += 70 * SECOND;
+    assert!(b.view(1, 1).is_none());
+    b.connect(0, 1);
+    b.pass(3 * SECOND);
+    assert!(b.is_synced(0, 1) && b.view(0, 1).is_none_or(|view| view.record.open == 0), "{:?}", b.view(0, 1));
 }
 
 //= test SYNC-SETTLED-01

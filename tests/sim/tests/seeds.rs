@@ -13,7 +13,7 @@ const ALL: u64 = 10_000;
 const FRESH: u64 = 4;
 
 /// Seeds that broke a promise once.
-const ONCE: [u64; 13] = [863, 1198, 1225, 1338, 1482, 1629, 1653, 1740, 1744, 2009, 2206, 2699, 3197];
+const ONCE: [u64; 14] = [486, 863, 1198, 1225, 1338, 1482, 1629, 1653, 1740, 1744, 2009, 2206, 2699, 3197];
 
 /// Runs seeds on two threads; tells which broke a promise, and how many had three faults at once.
 fn run(seeds: Range<u64>) -> (Vec<String>, u64) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_core::table::{EntryView, KeyBytes, Record, Write, WriteKind};
+use forebay_core::table::{EntryView, KeyBytes, Write, WriteKind};
 use forebay_core::units::Micros;
 use forebay_objsync::wire::split;
 use forebay_objsync::{Bounds, Event, Input, Output};
@@ -221,14 +221,21 @@ impl Bench {
 }
 
 impl Bench {
-    /// Changes what `on` holds for a client as a failing memory would: nobody is told, and the version stays.
+    /// Changes what `on` holds for a client as a failing memory would: nobody is told, and version and digest stay.
     pub fn flip(&mut self, on: u8, n: u32, server: u64) {
-        let record = self.view(on, n).unwrap().record;
+        let open = self.view(on, n).unwrap().record.open;
         let node = self.nodes.get_mut(&on).unwrap();
-        let now = node.now(self.at);
         let server = node.tables.catalog.server(server);
         let (partition, catalog, at) = node.tables.at(0, key(n));
-        partition.restore(catalog, &at, &Record { server, ..record }, now).unwrap();
+        assert!(partition.damage(catalog, &at, server, open));
+    }
+
+    /// The same with who has it open.
+    pub fn flip_open(&mut self, on: u8, n: u32, bits: u64) {
+        let record = self.view(on, n).unwrap().record;
+        let node = self.nodes.get_mut(&on).unwrap();
+        let (partition, catalog, at) = node.tables.at(0, key(n));
+        assert!(partition.damage(catalog, &at, record.server, record.open ^ bits));
     }
 
     pub fn verified(&mut self, on: u8) -> usize {
