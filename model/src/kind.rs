@@ -46,7 +46,7 @@ pub enum Scope {
 }
 
 /// A label by which roles are narrowed.
-static MARKER: Message =
+pub(crate) static MARKER: Message =
     Message { name: "RoleFilterMatchLabel", fields: &[text("key").required(), list("values", &TEXT, 128)] };
 
 static ATTRIBUTES: Message =

@@ -1,7 +1,7 @@
 //! Messages and ranges that several kinds use.
 
 use crate::field::{Message, Type};
-use crate::field::{int, message, one_of, text};
+use crate::field::{flag, int, long_text, message, number, one_of, text};
 
 /// An address.
 pub static IP_ADDR: Message = Message {
@@ -17,6 +17,46 @@ pub static IP_ADDR_PREFIX: Message = Message {
 
 /// An address, as an entry of a list.
 pub static IP_ADDR_ENTRY: Type = Type::Message(&IP_ADDR);
+
+/// Addresses from the first to the last, both included.
+pub static IP_ADDR_RANGE: Message = Message {
+    name: "IpAddrRange",
+    fields: &[message("begin", &IP_ADDR).required(), message("end", &IP_ADDR).required()],
+};
+
+/// A name and what it stands for.
+pub static KEY_VALUE: Message =
+    Message { name: "KeyValue", fields: &[text("key").required(), text("value")] };
+
+/// A parameter of a user's script.
+pub static CUSTOM_PARAMS: Message = Message {
+    name: "CustomParams",
+    fields: &[
+        flag("is_dynamic").or_false(),
+        flag("is_sensitive").or_false(),
+        text("name").required(),
+        long_text("value", 64 * 1024),
+    ],
+};
+
+/// A word by which people find an object again.
+pub static TAG: Message = Message {
+    name: "Tag",
+    fields: &[
+        one_of("type", &["AVI_DEFINED", "USER_DEFINED", "VCENTER_DEFINED"]).or_text("USER_DEFINED"),
+        text("value").required(),
+    ],
+};
+
+/// Ports from the first to the last, both included.
+pub static PORT_RANGE: Message =
+    Message { name: "PortRange", fields: &[int("start", PORT).required(), int("end", PORT).required()] };
+
+/// A place on the earth.
+pub static GEO_LOCATION: Message = Message {
+    name: "GeoLocation",
+    fields: &[number("latitude"), number("longitude"), text("name"), text("tag")],
+};
 
 /// A TCP or UDP port.
 pub const PORT: &[(i64, i64)] = &[(1, 65_535)];

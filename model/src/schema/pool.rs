@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::common::{IP_ADDR, PORT, PORT_OR_0, U32};
+use super::common::{GEO_LOCATION, IP_ADDR, PORT, PORT_OR_0, U32};
 use crate::Problem;
 use crate::field::{Default, Field, Message, TEXT, Type};
-use crate::field::{count, flag, int, keyed, list, message, number, one_of, refers, text};
+use crate::field::{count, flag, int, keyed, list, message, one_of, refers, text};
 use crate::kind::{Kind, Object, Scope};
 
 static SERVER: Message = Message {
@@ -35,11 +35,6 @@ static SERVER: Message = Message {
         message("location", &GEO_LOCATION),
         list("discovered_networks", &Type::Message(&DISCOVERED_NETWORK), 64),
     ],
-};
-
-static GEO_LOCATION: Message = Message {
-    name: "GeoLocation",
-    fields: &[number("latitude"), number("longitude"), text("name"), text("tag")],
 };
 
 static DISCOVERED_NETWORK: Message = Message {
