@@ -1,5 +1,6 @@
 //! A group of engines for a test.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -31,10 +32,11 @@ impl Group {
         Self { servers, port: port(), vips, lab }
     }
 
-    /// The management address of a slot.
+    /// The management address of a slot, 0 to 9: what neither labs nor their clients have.
     pub fn address(slot: usize) -> IpAddr {
+        const FREE: [u8; 10] = [250, 251, 252, 253, 254, 255, 216, 217, 218, 219];
         let pid = std::process::id();
-        IpAddr::V4(Ipv4Addr::new(127, 250 + slot as u8, (pid >> 8) as u8, (pid as u8).max(1)))
+        IpAddr::V4(Ipv4Addr::new(127, FREE[slot], (pid >> 8) as u8, (pid as u8).max(1)))
     }
 
     /// What an engine's file says of its group.
@@ -78,7 +80,12 @@ impl Group {
 
     /// Starts an engine without waiting.
     pub fn spawn(&self, slot: usize) -> Engine {
-        Engine::spawn(&self.lab, &self.config(slot), &Options::default())
+        self.spawn_with(slot, &Options::default())
+    }
+
+    /// As [`Group::spawn`], with options.
+    pub fn spawn_with(&self, slot: usize, options: &Options) -> Engine {
+        Engine::spawn(&self.lab, &self.config(slot), options)
     }
 
     /// Starts all engines, and waits until they serve and are in sync.
@@ -92,7 +99,12 @@ impl Group {
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
             ..Options::default()
         };
-        let start = |slot| Engine::spawn(&self.lab, &self.config(slot), &options());
+        self.start_each(|_| options())
+    }
+
+    /// As [`Group::start`], with options for each engine.
+    pub fn start_each(&self, options: impl Fn(usize) -> Options) -> Vec<Engine> {
+        let start = |slot| self.spawn_with(slot, &options(slot));
         let engines: Vec<Engine> = (0..self.vips.len()).map(start).collect();
         for engine in &engines {
             ready(engine);
@@ -105,12 +117,16 @@ impl Group {
 
     /// The server of a client who is known by address.
     pub fn by_address(&self, slot: usize, client: u32) -> String {
+        self.try_by_address(slot, client).unwrap_or_else(|error| panic!("client of engine {slot}: {error}"))
+    }
+
+    /// As [`Group::by_address`], of an engine that may be dying.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn try_by_address(&self, slot: usize, client: u32) -> io::Result<String> {
         let mut client = Client::new(self.vips[slot][0]).from(self.lab.client_ip(client)).without_jar();
-        client
-            .get_once("/")
-            .unwrap_or_else(|error| panic!("client of engine {slot}: {error}"))
-            .server()
-            .to_owned()
+        Ok(client.get_once("/")?.server().to_owned())
     }
 }
 

@@ -1,7 +1,11 @@
-//! Engines that share their tables, and what goes wrong between them: links, processes, strangers, a hostile member.
+//! Engines that share their tables, and what goes wrong between them: links, processes, clocks, what is full, strangers, a
+//! hostile member.
 
+mod clocks;
+mod full;
 #[path = "../objsync/group.rs"]
 mod group;
+mod kills;
 mod links;
 mod machines;
 mod port;

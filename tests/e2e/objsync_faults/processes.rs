@@ -9,12 +9,17 @@ use forebay_e2e::{Engine, long, long_or};
 use crate::group::{Group, entries, ready, synced};
 use crate::machines::verified;
 
-/// Starts an engine anew in a slot whose engine is gone.
-fn anew(group: &Group, slot: usize) -> Engine {
+/// Waits until nobody listens for an engine that was killed.
+pub fn wait_until_gone(group: &Group, slot: usize) {
     // The kernel takes back a ring's sockets some time after the process is gone.
     eventually("the old one's sockets are gone", secs(20), || {
         TcpStream::connect(group.vips[slot][0]).is_err()
     });
+}
+
+/// Starts an engine anew in a slot whose engine is gone.
+fn anew(group: &Group, slot: usize) -> Engine {
+    wait_until_gone(group, slot);
     let engine = group.spawn(slot);
     ready(&engine);
     engine
@@ -74,7 +79,7 @@ fn an_engine_that_is_killed_right_after_its_answers_takes_little_with_it() {
 
 #[test]
 fn a_rolling_restart_loses_no_entry() {
-    const ENGINES: usize = 3;
+    const ENGINES: usize = 8;
     let group = Group::new(ENGINES);
     let mut engines = group.start();
     let clients = long_or(2_000, 200);
