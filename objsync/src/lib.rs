@@ -20,7 +20,8 @@ pub mod shards;
 pub mod wire;
 
 pub use engine::{
-    Bounds, Engine, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict, Why,
+    Applied, Bounds, Engine, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict,
+    Why, apply, statement,
 };
 pub use merge::{Entry, Rule};
 pub use shards::{Shards, Shared};

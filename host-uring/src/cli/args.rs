@@ -114,6 +114,18 @@ pub enum Command {
     /// Tables that engines share
     #[command(subcommand)]
     Objsync(Objsync),
+    /// Copy between the Redises of engines that do not speak to one another (use_objsync = false), until told to stop
+    Distribute {
+        /// The group of engines.
+        #[arg(long)]
+        group: String,
+        /// An engine's slot and its Redis, as in 0=/run/redis/redis.sock or 1=192.0.2.1:6379; may be given again.
+        #[arg(long = "engine", required = true, value_name = "SLOT=REDIS", value_parser = redis_of)]
+        engines: Vec<(u8, String)>,
+        /// The password of all of them: the first line of a file that not everybody may read.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
     /// Load the configuration file again; a broken one changes nothing
     Reload(Ask),
     /// Start the program anew (the file may be another version by now), which takes over without refusing a client
@@ -277,6 +289,13 @@ fn filter(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("write it like pool=web; names are pool, client, cookie and server".to_owned()),
     }
+}
+
+fn redis_of(text: &str) -> Result<(u8, String), String> {
+    let split = text.split_once('=').and_then(|(slot, redis)| Some((slot.parse().ok()?, redis.to_owned())));
+    split
+        .filter(|(slot, _)| *slot < 64)
+        .ok_or_else(|| "write it like 0=127.0.0.1:6379, with a slot below 64".to_owned())
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -3,6 +3,7 @@
 pub mod args;
 mod ask;
 mod certificate;
+mod distribute;
 mod objsync;
 mod paths;
 mod pki;
@@ -22,7 +23,7 @@ use forebay_host_uring::control::answers::Filter;
 use forebay_host_uring::control::explain::Question;
 use forebay_host_uring::control::overrides::Want;
 use forebay_host_uring::control::{self, Source, Start};
-use forebay_snapshot::engine::{LogLevel, ProcessFormat};
+use forebay_snapshot::engine::{LogLevel, ProcessFormat, ProcessLog};
 use forebay_snapshot::{Problem, Snapshot};
 use serde_json::json;
 
@@ -65,6 +66,9 @@ pub fn run(args: Args) -> ExitCode {
             Ok(code) => return code,
             Err(failure) => Err(failure),
         },
+        Command::Distribute { group, engines, password_file } => {
+            distribute::run(&group, &engines, password_file.as_deref())
+        }
         Command::Reload(ask) => ask::show(&ask, &Request::Reload {}, show::reload),
         Command::Upgrade(ask) => ask::show(&ask, &Request::Upgrade {}, show::upgraded),
         Command::Drain(decision) => decide(decision, Want::Drain),
@@ -211,7 +215,7 @@ fn engine(config: &Path, take_over: bool, allow_faults: bool) -> ExitCode {
         Err(code) => return code,
     };
     paths::settle(config, &mut snapshot);
-    process_log(&snapshot);
+    process_log(&snapshot.engine.process_log);
     if allow_faults {
         tracing::warn!("faults may be planted through the admin socket: this is for tests only");
     }
@@ -231,9 +235,8 @@ fn engine(config: &Path, take_over: bool, allow_faults: bool) -> ExitCode {
     }
 }
 
-fn process_log(snapshot: &Snapshot) {
+fn process_log(log: &ProcessLog) {
     use tracing_subscriber::EnvFilter;
-    let log = &snapshot.engine.process_log;
     // What the resolver's library says of single packets is for who looks for its faults; names have events of their own.
     let level = match log.level {
         LogLevel::Error => "error",

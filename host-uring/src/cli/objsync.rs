@@ -139,6 +139,23 @@ fn pool_internal(data: &Value) -> String {
     out
 }
 
+fn by_redis(data: &Value) -> String {
+    let mut table =
+        Table::new(&["REDIS", "CONNECTED", "WAITING", "TOLD", "APPLIED", "LOST", "OTHERS", "TROUBLE"]);
+    let others: Vec<String> = list(&data["others"]).iter().map(text).collect();
+    table.row(vec![
+        text(&data["redis"]),
+        text(&data["redis_connected"]),
+        text(&data["waiting"]),
+        text(&data["entries"]["told"]),
+        text(&data["entries"]["applied"]),
+        text(&data["lost"]),
+        others.join(" "),
+        text(&data["trouble"]),
+    ]);
+    table.render()
+}
+
 fn members(data: &Value) -> String {
     let out = format!(
         "{}: {}\n\n",
@@ -149,6 +166,9 @@ fn members(data: &Value) -> String {
             _ => "it waits for its tables",
         }
     );
+    if data["use_objsync"] == false {
+        return out + &by_redis(data);
+    }
     let mut table = Table::new(&[
         "SE",
         "ADDRESS",

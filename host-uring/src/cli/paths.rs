@@ -27,8 +27,16 @@ pub fn settle(config: &Path, snapshot: &mut Snapshot) {
         settle(&mut engine.access_log.path);
     }
     let shared = &mut snapshot.objsync;
-    let files =
-        [&mut shared.ca_file, &mut shared.certificate_file, &mut shared.key_file, &mut shared.secret_file];
+    if let Some(socket) = shared.redis_address.as_mut().filter(|address| address.contains('/')) {
+        settle(socket);
+    }
+    let files = [
+        &mut shared.ca_file,
+        &mut shared.certificate_file,
+        &mut shared.key_file,
+        &mut shared.secret_file,
+        &mut shared.redis_password_file,
+    ];
     files.into_iter().flatten().for_each(&settle);
     if shared.snapshot_file != "off" {
         settle(&mut shared.snapshot_file);
@@ -184,7 +192,8 @@ pub fn no_members(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem
             fix,
         }
     };
-    sync::settings(&settled.objsync).err().into_iter().flatten().map(said).collect()
+    let redis = sync::redis::redis(&settled.objsync).err();
+    sync::settings(&settled.objsync).err().or(redis).into_iter().flatten().map(said).collect()
 }
 
 /// A reason and its remedy.

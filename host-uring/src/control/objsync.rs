@@ -13,6 +13,7 @@ use super::tables::{self, TableEntry};
 use crate::config::{Pool, Tree};
 use crate::persist::SharedTable;
 use crate::rt::clock;
+use crate::sync::redis::MirrorStatus;
 use crate::sync::{PeerStatus, Reached, Sync, Verified, last_words};
 
 /// What is to be shown.
@@ -100,6 +101,11 @@ fn peer_verdict(one: &Verified, tables: &[SharedTable], tree: &Tree) -> Value {
 }
 
 fn shared(state: &State) -> Result<&Sync, Refused> {
+    if state.redis().is_some() {
+        let fix = "set use_objsync = true, or look at show serviceengine-objsync";
+        let reason = "the tables are shared by way of a Redis, where engines do not speak to one another";
+        return Err(Refused::new(Code::Usage, reason, fix));
+    }
     let fix = "set objsync.address and objsync.members, and start the engine anew";
     state.sync().ok_or_else(|| Refused::new(Code::Usage, "the tables are shared with nobody", fix))
 }
@@ -202,6 +208,9 @@ fn progress(
 
 /// The other members.
 fn members(state: &State) -> Result<Value, Refused> {
+    if let Some(redis) = state.redis() {
+        return Ok(by_redis(&state.tree().engine.name, &redis.status()));
+    }
     let sync = shared(state)?;
     let status = sync.view().status();
     let has_failed = sync.has_failed();
@@ -212,6 +221,7 @@ fn members(state: &State) -> Result<Value, Refused> {
         "se_uuid": tree.engine.name,
         "proc_id": process(),
         "failed": has_failed,
+        "use_objsync": true,
         "joined": status.joined,
         "complete": status.complete,
         "group_time_ms": status.group_ms,
@@ -223,6 +233,27 @@ fn members(state: &State) -> Result<Value, Refused> {
         },
         "peers": peers,
     }))
+}
+
+/// The engine's Redis, where the tables are shared by way of it.
+fn by_redis(engine: &str, redis: &MirrorStatus) -> Value {
+    json!({
+        "se_uuid": engine,
+        "proc_id": process(),
+        "use_objsync": false,
+        "redis": redis.redis,
+        "redis_connected": redis.connected,
+        "trouble": redis.trouble,
+        "joined": redis.joined,
+        "complete": redis.complete,
+        "cpu_ms": redis.busy_us / 1_000,
+        "waiting": redis.waiting,
+        "entries": {
+            "told": redis.told, "applied": redis.applied, "unknown": redis.unknown, "refused": redis.refused,
+        },
+        "lost": redis.lost,
+        "others": redis.others.iter().map(|slot| uuid(*slot)).collect::<Vec<_>>(),
+    })
 }
 
 fn member(peer: &PeerStatus, has_failed: bool) -> Value {

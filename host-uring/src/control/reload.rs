@@ -274,6 +274,9 @@ impl Reloader {
         if let Some(sync) = self.state.sync() {
             sync.follow(Arc::clone(&running.store)).await;
         }
+        if let Some(redis) = self.state.redis() {
+            redis.follow(Arc::clone(&running.store)).await;
+        }
         self.orders.give_surely(Order::Configure(Arc::clone(&running), added)).await;
         if !had_tables && running.store.partitions() > 0 {
             resident::start(self.state.tables(), Arc::clone(&self.state));

@@ -116,7 +116,7 @@ pub fn run(
     let tree = runtime.block_on(resolved(tree, &snapshot, &names, heir.as_mut().map(Heir::names)));
     let mut problems = health::unable(&tree);
     problems.extend(tree.read_certificates(None).err().into_iter().flatten());
-    let shared = sync::settings(&tree.objsync).unwrap_or_else(|unfit| {
+    let shared = sync::way(&tree.objsync).unwrap_or_else(|unfit| {
         problems.extend(unfit);
         None
     });
@@ -157,7 +157,7 @@ struct Opened {
     web: Option<TcpListener>,
     manager: Arc<Manager>,
     heir: Option<Heir>,
-    shared: Option<sync::Settings>,
+    shared: Option<sync::Way>,
 }
 
 /// The tree with the addresses that the servers' names have now, as far as they are known within a few seconds.
@@ -244,10 +244,10 @@ async fn control(
             let doors = open(Doors::bind(engine, web)?)?;
             let supervisor = match shared.take() {
                 None => supervisor,
-                Some(settings) => {
+                Some(way) => {
                     let places = sync::place_of_snapshots(&state.tree().objsync);
                     let floor = places.map_or(GroupMillis(0), |place| place.read(&state.running().store));
-                    share(state, settings, floor)?;
+                    share(state, way, floor, true)?;
                     begin_once_joined(state, &orders);
                     supervisor.paused()
                 }
@@ -298,10 +298,10 @@ async fn control(
             Some(came) = came.recv() => match came {
                 Came::Open => {
                     drop(held.take());
-                    if let Some(settings) = shared.take() {
+                    if let Some(way) = shared.take() {
                         // The process before has given up its place among the members.
                         //= SYNC-UPGRADE-01
-                        if let Err(error) = share(state, settings, GroupMillis(0)) {
+                        if let Err(error) = share(state, way, GroupMillis(0), false) {
                             tracing::error!("the engine serves, and shares its tables with nobody: {error:#}");
                         }
                     }

@@ -12,18 +12,29 @@ use super::supervisor::{Order, Orders};
 use crate::limits::STOP_NOW_S;
 use crate::sync;
 
-/// Begins to share the tables with the other members.
-pub(super) fn share(state: &Arc<State>, settings: sync::Settings, floor: GroupMillis) -> anyhow::Result<()> {
-    let secrets = sync::secrets(&state.tree().objsync).map_err(|why| anyhow!(why))?;
+/// Begins to share the tables. `anew`: no process before this one had them.
+pub(super) fn share(
+    state: &Arc<State>,
+    way: sync::Way,
+    floor: GroupMillis,
+    anew: bool,
+) -> anyhow::Result<()> {
+    let objsync = &state.tree().objsync;
     let heard = Arc::clone(state);
-    let hear = move |event: Event| {
+    let hear = Arc::new(move |event: Event| {
         if let Event::Joined { .. } = event {
             heard.set_joined();
         }
-    };
+    });
     let store = Arc::clone(&state.running().store);
-    tokio::spawn(keep_snapshots(Arc::clone(state)));
-    state.set_sync(sync::start(settings, &secrets, store, floor, Arc::new(hear))?);
+    match way {
+        sync::Way::Members(settings) => {
+            let secrets = sync::secrets(objsync).map_err(|why| anyhow!(why))?;
+            tokio::spawn(keep_snapshots(Arc::clone(state)));
+            state.set_sync(sync::start(settings, &secrets, store, floor, hear)?);
+        }
+        sync::Way::Redis(place) => state.set_redis(sync::redis::start(objsync, place, anew, store, hear)?),
+    }
     Ok(())
 }
 
@@ -65,11 +76,20 @@ pub(super) fn give_up(state: &State) {
         state.running().store.share_no_changes();
         sync.stop(Duration::ZERO);
     }
+    if let Some(redis) = state.redis() {
+        state.running().store.share_no_changes();
+        redis.stop(Duration::ZERO);
+    }
 }
 
 /// The process ends: its connections with members first, then its tables go to disk.
 //= SYNC-DISK-01
 pub(super) fn end(state: &State) {
+    if let Some(redis) = state.redis() {
+        let limit = if state.is_given() { Duration::ZERO } else { Duration::from_secs(STOP_NOW_S) };
+        redis.stop(limit);
+        state.running().store.share_no_changes();
+    }
     let Some(sync) = state.sync() else { return };
     state.running().store.share_no_changes();
     sync.stop(Duration::from_secs(STOP_NOW_S));

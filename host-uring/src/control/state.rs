@@ -18,6 +18,7 @@ use crate::log::{LogCounts, Writer};
 use crate::metrics::page::{Supervised, TableView, View};
 use crate::metrics::{Process, WorkerMetrics};
 use crate::sync::Sync;
+use crate::sync::redis::Redis;
 
 /// What the control thread knows. Workers never touch it.
 pub struct State {
@@ -46,6 +47,8 @@ pub struct State {
     given: watch::Sender<Option<i32>>,
     /// Object sync, if the tables are shared.
     sync: OnceLock<Sync>,
+    /// The Redis by way of which they are shared instead.
+    redis: OnceLock<Redis>,
     /// The tables are complete, or were waited for long enough.
     joined: watch::Sender<bool>,
     /// Who waits for an answer that an upgrade holds up.
@@ -90,6 +93,7 @@ impl State {
             ready: AtomicBool::new(false),
             given: watch::Sender::new(None),
             sync: OnceLock::new(),
+            redis: OnceLock::new(),
             joined: watch::Sender::new(is_alone),
             waits: AtomicUsize::new(0),
             upgrading: tokio::sync::Mutex::default(),
@@ -213,6 +217,17 @@ impl State {
         let _ = self.sync.set(sync);
     }
 
+    /// The Redis by way of which the tables are shared, if they are.
+    pub fn redis(&self) -> Option<&Redis> {
+        self.redis.get()
+    }
+
+    /// Shares the tables by way of a Redis from now on.
+    pub(super) fn set_redis(&self, redis: Redis) {
+        // It is started once.
+        let _ = self.redis.set(redis);
+    }
+
     /// Whether the tables are complete, or shared with nobody, or were waited for long enough.
     pub fn has_joined(&self) -> bool {
         *self.joined.borrow()
@@ -260,6 +275,7 @@ impl State {
             reload: self.reloads.view(self.running().number, &self.workers),
             takeover: self.takeovers.view(),
             objsync: self.sync().map(|sync| sync.metrics(self.has_joined())),
+            redis: self.redis().map(Redis::status),
         })
     }
 

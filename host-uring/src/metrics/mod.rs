@@ -9,6 +9,7 @@ mod objsync;
 pub mod page;
 mod per_worker;
 mod process;
+mod redis;
 mod takeover;
 mod text;
 mod tls;

@@ -19,6 +19,7 @@ use crate::l4::introduce::Refused;
 use crate::l4::record::End;
 use crate::l4::udp::Dropped;
 use crate::log::LogCounts;
+use crate::sync::redis::MirrorStatus;
 
 /// All that a page shows.
 pub struct View<'a> {
@@ -46,6 +47,8 @@ pub struct View<'a> {
     pub takeover: TakeoverView,
     /// The group, if the tables are shared.
     pub objsync: Option<ObjsyncView>,
+    /// What is known of the Redis by way of which the tables are shared, if they are.
+    pub redis: Option<MirrorStatus>,
 }
 
 /// What the supervisor knows of a worker.
@@ -141,6 +144,7 @@ fn process(page: &mut Page, view: &View<'_>) {
     reload(page, &view.reload);
     super::takeover::write(page, &view.takeover);
     super::objsync::write(page, view.objsync.as_ref());
+    super::redis::write(page, view.redis.as_ref());
     let unplaced = view.tree.pools.iter().flat_map(|pool| &pool.unplaced);
     super::names::write(page, &view.names, unplaced.filter(|one| one.address.is_some()).count());
     let table = view.table;

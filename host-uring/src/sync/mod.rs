@@ -4,6 +4,7 @@
 //! control thread nor a worker waits. What workers change comes by [`crate::persist::SharedTables`]; the engine reads and
 //! writes the same partitions as they do, one lock for one operation.
 
+pub mod redis;
 mod settings;
 pub mod snapshot;
 mod thread;
@@ -11,3 +12,22 @@ mod thread;
 pub use forebay_objsync_tokio::{PeerStatus, Settings, Status, Verified, View};
 pub use settings::{need_a_start, place_of_before, place_of_snapshots, secrets, settings};
 pub use thread::{Reached, Sync, last_words, start};
+
+/// How tables are shared.
+pub enum Way {
+    /// Engines speak to one another.
+    Members(Settings),
+    /// By way of a Redis beside this engine.
+    Redis(redis::Place),
+}
+
+/// How the document wants tables to be shared; `None`: with nobody.
+///
+/// # Errors
+/// All files that cannot be used, with the remedy.
+pub fn way(objsync: &forebay_snapshot::Objsync) -> Result<Option<Way>, Vec<String>> {
+    match redis::redis(objsync)? {
+        Some(place) => Ok(Some(Way::Redis(place))),
+        None => Ok(settings(objsync)?.map(Way::Members)),
+    }
+}

@@ -92,7 +92,7 @@ pub fn settings(objsync: &Objsync) -> Result<Option<Settings>, Vec<String>> {
 
 /// Where snapshots of the tables are, if any are wanted.
 pub fn place_of_snapshots(objsync: &Objsync) -> Option<Place> {
-    let is_wanted = objsync.is_on() && objsync.snapshot_file != "off";
+    let is_wanted = objsync.listen().is_some() && objsync.snapshot_file != "off";
     is_wanted.then(|| Place {
         path: PathBuf::from(&objsync.snapshot_file),
         every: Duration::from_secs(objsync.snapshot_interval_s.into()),
@@ -115,6 +115,9 @@ pub fn place_of_before(objsync: &Objsync) -> EngineSlot {
 pub fn need_a_start(before: &Objsync, after: &Objsync) -> Vec<String> {
     let differ = [
         ("address", before.is_on() != after.is_on()),
+        ("use_objsync", before.use_objsync != after.use_objsync),
+        ("redis_address", before.redis_address != after.redis_address),
+        ("redis_password_file", before.redis_password_file != after.redis_password_file),
         ("group", before.is_on() && before.group != after.group),
         ("slot", before.is_on() && before.slot != after.slot),
         ("secret_file", before.is_on() && before.secret_file != after.secret_file),

@@ -25,8 +25,8 @@ use crate::rt::clock;
 
 /// Tables, clock and ears of this process.
 pub struct Here {
-    tables: SharedTables,
-    hear: Arc<dyn Fn(Event) + Send + std::marker::Sync>,
+    pub(super) tables: SharedTables,
+    pub(super) hear: Arc<dyn Fn(Event) + Send + std::marker::Sync>,
 }
 
 impl Host for Here {
@@ -172,7 +172,7 @@ fn engine_settings(settings: &Settings, secrets: &Secrets, floor: GroupMillis) -
 
 /// Runs object sync; `false`: it panicked, which is said and marked.
 //= SYNC-PANIC-01
-fn ends_well(body: impl FnOnce(), failed: &AtomicBool) -> bool {
+pub(super) fn ends_well(body: impl FnOnce(), failed: &AtomicBool) -> bool {
     // Whatever is left of it is used by nobody.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
     if ended.is_err() {
@@ -187,7 +187,7 @@ fn ends_well(body: impl FnOnce(), failed: &AtomicBool) -> bool {
 }
 
 /// A number that no earlier start of this slot had: the wall clock, mixed with chance in case that was turned back.
-fn incarnation() -> u64 {
+pub(super) fn incarnation() -> u64 {
     use std::hash::{BuildHasher, Hasher as _};
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let drawn = std::hash::RandomState::new().build_hasher().finish();

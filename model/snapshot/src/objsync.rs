@@ -19,6 +19,12 @@ section! {
     /// How this engine shares its persistence tables with others.
     #[derive(Eq)]
     pub struct Objsync {
+        /// Engines speak to one another; `false`: the older way, by a Redis beside each engine and a distributor (`forebay-se distribute`) that copies between these.
+        use_objsync: bool = true;
+        /// The engine's Redis where `use_objsync` is false: the path of its unix socket, or an address of the loopback network with the port, as in `127.0.0.1:6379`.
+        redis_address: Option<String> = None, is rules::redis_if_given;
+        /// The password of that Redis: the first line of a file that the engine's user may read and nobody else's may; absent: it wants none.
+        redis_password_file: Option<String> = None, is rules::path_if_given;
         /// The engine's management address, on which it listens for the other members and from which it calls them; absent: the tables are shared with nobody.
         address: Option<IpAddr> = None;
         /// The port, of which `cloud` has something to say; absent: 9001, and 4001 where `cloud` is `azure`, `aws`, `gcp` or `openstack`.
@@ -82,7 +88,12 @@ words! {
 impl Objsync {
     /// Whether the tables are shared with anybody.
     pub fn is_on(&self) -> bool {
-        self.address.is_some()
+        self.address.is_some() || self.is_legacy()
+    }
+
+    /// Whether they are shared by way of a Redis.
+    pub fn is_legacy(&self) -> bool {
+        !self.use_objsync
     }
 
     /// The port on which this engine listens.
@@ -93,8 +104,11 @@ impl Objsync {
         })
     }
 
-    /// Where this engine listens, if it shares its tables.
+    /// Where this engine listens for others, if they speak to one another.
     pub fn listen(&self) -> Option<SocketAddr> {
+        if self.is_legacy() {
+            return None;
+        }
         Some(SocketAddr::new(self.address?, self.port()))
     }
 
@@ -120,6 +134,19 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         }
         return;
     }
+    if snapshot.engine.table_secret.is_some() {
+        let reason = "the tables' secret is made from objsync.secret_file";
+        report(reader, "engine.table_secret", reason, "remove it");
+    }
+    if objsync.is_legacy() {
+        return by_redis(reader, objsync);
+    }
+    for (key, is_set) in of_redis(objsync) {
+        if is_set {
+            let reason = "engines that speak to one another need no Redis";
+            report(reader, &format!("objsync.{key}"), reason, "remove it, or set use_objsync = false");
+        }
+    }
     port_of_cloud(reader, objsync);
     let needed = [
         ("ca_file", &objsync.ca_file),
@@ -133,16 +160,50 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
             report(reader, &format!("objsync.{key}"), "engines share tables only with whom they know", &fix);
         }
     }
-    if snapshot.engine.table_secret.is_some() {
-        let reason = "the tables' secret is made from objsync.secret_file";
-        report(reader, "engine.table_secret", reason, "remove it");
-    }
     if objsync.address.is_some_and(|address| address.is_unspecified()) {
         let reason =
             "it is every address of the machine: members know an engine by the one from which it calls";
         report(reader, "objsync.address", reason, "write the management address");
     }
     members(reader, objsync);
+}
+
+/// Settings of the engine's Redis, and whether they are there.
+fn of_redis(objsync: &Objsync) -> [(&'static str, bool); 2] {
+    [
+        ("redis_address", objsync.redis_address.is_some()),
+        ("redis_password_file", objsync.redis_password_file.is_some()),
+    ]
+}
+
+//= CFG-OBJSYNC-03
+fn by_redis(reader: &mut Reader, objsync: &Objsync) {
+    let needed = [("redis_address", &objsync.redis_address), ("secret_file", &objsync.secret_file)];
+    for (key, value) in needed {
+        if value.is_none() && !reader.is_bad(&format!("objsync.{key}")) {
+            let reason = "tables that are shared by way of a Redis need it";
+            report(reader, &format!("objsync.{key}"), reason, &format!("add {key} = \"...\""));
+        }
+    }
+    let plain = Objsync::default();
+    let idle = [
+        ("address", objsync.address != plain.address),
+        ("port", objsync.port != plain.port),
+        ("cloud", objsync.cloud != plain.cloud),
+        ("members", objsync.members != plain.members),
+        ("ca_file", objsync.ca_file != plain.ca_file),
+        ("certificate_file", objsync.certificate_file != plain.certificate_file),
+        ("key_file", objsync.key_file != plain.key_file),
+        ("snapshot_file", objsync.snapshot_file != plain.snapshot_file),
+        ("snapshot_interval_s", objsync.snapshot_interval_s != plain.snapshot_interval_s),
+        ("cpu_limit_percentage", objsync.cpu_limit_percentage != plain.cpu_limit_percentage),
+    ];
+    for (key, is_set) in idle {
+        if is_set && !reader.is_bad_within(&format!("objsync.{key}")) {
+            let reason = "it does nothing where use_objsync is false: engines do not speak to one another";
+            report(reader, &format!("objsync.{key}"), reason, "remove it");
+        }
+    }
 }
 
 /// In Azure the ports from 4096 on belong to connections to servers, which come from the same network card.

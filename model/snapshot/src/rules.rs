@@ -189,6 +189,22 @@ pub(crate) fn path_if_given(text: &Option<String>) -> Kept {
     text.as_deref().map_or(Ok(()), path)
 }
 
+/// An optional place of a Redis: what is said to it is not encrypted, so it is on this machine.
+pub(crate) fn redis_if_given(text: &Option<String>) -> Kept {
+    let Some(text) = text.as_deref().filter(|text| !text.contains('/')) else { return Ok(()) };
+    match text.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() && address.port() > 0 => Ok(()),
+        Ok(_) => broken(
+            "what is said to a Redis is not encrypted, and this is no address of the loopback network",
+            "use a Redis on this machine, best by its unix socket",
+        ),
+        Err(_) => broken(
+            "this is neither the path of a socket nor an address with a port",
+            "write one like \"/run/redis/redis.sock\" or \"127.0.0.1:6379\"",
+        ),
+    }
+}
+
 /// A group of engines that share their tables.
 pub(crate) fn group(text: &str) -> Kept {
     crate::group_problem(text).map_or(Ok(()), |why| broken(why, "use a name such as \"shop-1\""))

@@ -17,16 +17,20 @@ use crate::shards::{Shards, Shared};
 use crate::wire::{Frame, Pack, Packer};
 
 /// What became of an entry that came.
-pub(super) struct Applied {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The hash of its key.
     pub hash: u64,
+    /// It changed something here.
     pub changed: bool,
+    /// Who said it knows less than this engine.
     pub answer: bool,
     /// What was not kept here, as the sender is to have it: it takes it for open on this engine.
     pub closed: Option<Entry>,
 }
 
-/// An entry as it is told.
-pub(super) fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
+/// An entry as it is told; `None`: its server is gone.
+pub fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
     let Record { server, class, version, tombstone, lasting, open, .. } = view.record;
     let age_ms = view.idle_ms;
     let server = if tombstone { 0 } else { catalog.name_of(server)? };
@@ -35,8 +39,11 @@ pub(super) fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
 
 /// Applies what a peer states of a key, under one lock. `distrusted`: what is held may be wrong. `lacks_room`: what was lost
 /// for want of room is not taken again.
+///
+/// # Errors
+/// There is no room for it, or its table or server is not known.
 #[expect(clippy::too_many_arguments, reason = "both engines, both entries, and where")]
-pub(super) fn apply(
+pub fn apply(
     partition: &mut Partition,
     catalog: &Catalog,
     table: &Shared,

@@ -23,6 +23,7 @@ use crate::limits::{
 };
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame, Hello};
+pub use live::{Applied, apply, statement};
 use peer::{Peer, Round, Session, Sum};
 use sums::{Keys, Recent};
 pub use types::{Bounds, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict, Why};

@@ -10,6 +10,7 @@ mod dial;
 mod door;
 mod driver;
 mod identity;
+pub mod legacy;
 mod limits;
 mod link;
 mod settings;

@@ -265,4 +265,56 @@ timeout_min = 60
         return said
 
 
-SYSTEMS = {kind.name: kind for kind in (Haproxy, Forebay)}
+class Legacy(Forebay):
+    """Ours by way of a Redis beside each engine and a distributor, which reaches these over TCP. Its processor time counts
+    for the first engine, that of each Redis for its engine."""
+
+    name = "legacy"
+
+    def prepare(self):
+        super().prepare()
+        self.redis_program = shutil.which("redis-server")
+        if not self.redis_program:
+            raise LeftOut("redis-server is not installed")
+        self.redises, self.distributor = {}, None
+
+    def section(self, n):
+        return f"""[objsync]
+use_objsync = false
+group = "bench"
+slot = {n}
+secret_file = "pki/bench.secret"
+redis_address = "./{n}.redis"
+""" if self.size > 1 else ""
+
+    def beside(self, words, name):
+        with open(f"{self.folder}/{name}.log", "a") as log:
+            return subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                    preexec_fn=os.setsid)
+
+    def start(self, *which):
+        for n in which or range(self.size):
+            if self.size > 1 and n not in self.redises:
+                self.redises[n] = self.beside(
+                    [self.redis_program, "--bind", f"127.0.0.{2 + n}", "--port", "6379", "--protected-mode", "no",
+                     "--unixsocket", f"{n}.redis", "--save", "", "--appendonly", "no"], f"redis{n}")
+        if self.size > 1 and self.distributor is None:
+            engines = [word for n in range(self.size) for word in ("--engine", f"{n}=127.0.0.{2 + n}:6379")]
+            self.distributor = self.beside([self.program, "distribute", "--group", "bench", *engines], "distributor")
+        super().start(*which)
+
+    def pids(self, n):
+        beside = [self.redises[n]] if n in self.redises else []
+        if n == 0 and self.distributor:
+            beside.append(self.distributor)
+        return super().pids(n) + [process.pid for process in beside]
+
+    def stop(self, *which):
+        super().stop(*which)
+        if not which:
+            for process in [*self.redises.values(), *filter(None, [self.distributor])]:
+                process.kill()
+                process.wait()
+
+
+SYSTEMS = {kind.name: kind for kind in (Haproxy, Forebay, Legacy)}

@@ -98,7 +98,12 @@ const NEEDS: &[Need] = &[
     ),
     need(Sign::Program("testssl"), Cure::Package("testssl.sh"), "a judge of TLS", FOREIGN),
     need(Sign::Program("chromium"), Cure::Package("chromium"), "a browser", FOREIGN),
-    need(Sign::Program("redis-server"), Cure::Package("redis-server"), "a foreign TCP service", FOREIGN),
+    need(
+        Sign::Program("redis-server"),
+        Cure::Package("redis-server"),
+        "tables by way of Redis, and a foreign TCP service",
+        LOADING,
+    ),
     need(Sign::Program("redis-cli"), Cure::Package("redis-tools"), "a foreign TCP client", FOREIGN),
     need(Sign::Program("dig"), Cure::Package("bind9-dnsutils"), "a foreign client of datagrams", FOREIGN),
     need(Sign::Program("dnsmasq"), Cure::Package("dnsmasq-base"), "a foreign name server", FOREIGN),
