@@ -305,7 +305,8 @@ static OIDC: Message = Message {
     ],
 };
 
-static OAUTH_APP: Message = Message {
+/// How this system shows itself to a site that vouches for users.
+pub static OAUTH_APP: Message = Message {
     name: "OAuthAppSettings",
     fields: &[
         text("client_id").required(),

@@ -17,7 +17,8 @@ use crate::kind::{Kind, Object, Scope};
 /// The longest key in one field, bytes.
 const KEY_BYTES_MAX: usize = 64 * 1024;
 
-const CLOUDS: &[&str] = &[
+/// What engines may run in.
+pub const CLOUDS: &[&str] = &[
     "CLOUD_NONE",
     "CLOUD_VCENTER",
     "CLOUD_OPENSTACK",

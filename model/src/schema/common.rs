@@ -1,7 +1,7 @@
 //! Messages and ranges that several kinds use.
 
 use crate::field::{Message, Type};
-use crate::field::{flag, int, long_text, message, number, one_of, text};
+use crate::field::{flag, int, list, long_text, message, number, one_of, refers, text};
 
 /// An address.
 pub static IP_ADDR: Message = Message {
@@ -15,18 +15,51 @@ pub static IP_ADDR_PREFIX: Message = Message {
     fields: &[message("ip_addr", &IP_ADDR).required(), int("mask", &[(0, 128)]).required()],
 };
 
-/// An address, as an entry of a list.
-pub static IP_ADDR_ENTRY: Type = Type::Message(&IP_ADDR);
-
-/// Addresses from the first to the last, both included.
+/// Addresses from one to another, both included.
 pub static IP_ADDR_RANGE: Message = Message {
     name: "IpAddrRange",
     fields: &[message("begin", &IP_ADDR).required(), message("end", &IP_ADDR).required()],
 };
 
+/// A network that the Controller found an address in.
+pub static DISCOVERED_NETWORK: Message = Message {
+    name: "DiscoveredNetwork",
+    fields: &[
+        refers("network_ref", "network").required(),
+        list("subnet", &Type::Message(&IP_ADDR_PREFIX), 64),
+        list("subnet6", &Type::Message(&IP_ADDR_PREFIX), 64),
+    ],
+};
+
+/// A file that an engine serves itself.
+pub static LOCAL_FILE: Message = Message {
+    name: "HTTPLocalFile",
+    fields: &[
+        text("content_type").required(),
+        long_text("file_content", 65_536).required(),
+        int("file_length", &[(1, 65_536)]),
+    ],
+};
+
+/// Status codes of HTTP from one to another, both included.
+pub static CODE_RANGE: Message = Message {
+    name: "HTTPStatusRange",
+    fields: &[int("begin", &[(100, 599)]).required(), int("end", &[(100, 599)]).required()],
+};
+
 /// A name and what it stands for.
 pub static KEY_VALUE: Message =
     Message { name: "KeyValue", fields: &[text("key").required(), text("value")] };
+
+/// The longest notes that controllers of clusters keep with an object: they name all that it serves, bytes.
+pub const METADATA_BYTES_MAX: usize = 65_536;
+
+/// An address, as an entry of a list.
+pub static IP_ADDR_ENTRY: Type = Type::Message(&IP_ADDR);
+
+/// A name and what it stands for, as a label.
+pub static KEY_VALUE_TUPLE: Message =
+    Message { name: "KeyValueTuple", fields: &[text("key").required(), text("value")] };
 
 /// A parameter of a user's script.
 pub static CUSTOM_PARAMS: Message = Message {
@@ -58,6 +91,8 @@ pub static GEO_LOCATION: Message = Message {
     fields: &[number("latitude"), number("longitude"), text("name"), text("tag")],
 };
 
+/// With which requests browsers send a cookie.
+pub const SAMESITE: &[&str] = &["SAMESITE_NONE", "SAMESITE_LAX", "SAMESITE_STRICT"];
 /// A TCP or UDP port.
 pub const PORT: &[(i64, i64)] = &[(1, 65_535)];
 /// A port, or 0 for what stands elsewhere.

@@ -10,6 +10,7 @@ use super::common::{IP_ADDR, IP_ADDR_PREFIX, KEY_VALUE, PERCENT, PORT_OR_0, PORT
 use super::infra::{
     CUSTOM_TAG, DOS_PROFILE, HYPERVISORS, I31, LICENSE_TIERS, LICENSE_TYPES, METRICS_THRESHOLD,
 };
+use super::vsparts::REALTIME;
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, message, number, one_of, refers, text};
@@ -96,11 +97,6 @@ static KNI_PORTS: Message = Message {
         one_of("protocol", &["KNI_PROTO_TCP", "KNI_PROTO_UDP"]).required(),
         message("range", &PORT_RANGE).required(),
     ],
-};
-
-static REAL_TIME: Message = Message {
-    name: "MetricsRealTimeUpdate",
-    fields: &[int("duration", I31).unit("min"), flag("enabled").required()],
 };
 
 static OBJSYNC: Message = Message {
@@ -351,7 +347,7 @@ static GROUP: Kind = Kind {
         flag("per_vs_admission_control").or_false(),
         one_of("placement_mode", &["PLACEMENT_MODE_AUTO"]).or_text("PLACEMENT_MODE_AUTO"),
         int("pre_upgrade_se_available_mem_threshold", U32).unit("MB"),
-        message("realtime_se_metrics", &REAL_TIME),
+        message("realtime_se_metrics", &REALTIME),
         flag("reboot_on_panic").or_true(),
         int("replay_vrf_routes_interval", &[(0, 3000)]).or_int(1000).unit("ms"),
         int("resync_time_interval", &[(8, 600_000)]).or_int(65_536).unit("ms"),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::cloud::{AZURE_PRINCIPAL, AZURE_USER};
-use super::common::{CUSTOM_PARAMS, IP_ADDR, IP_ADDR_PREFIX};
+use super::common::{CUSTOM_PARAMS, IP_ADDR, IP_ADDR_PREFIX, KEY_VALUE_TUPLE};
 use super::infra::PROXY;
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
@@ -19,11 +19,12 @@ static DOMAIN: Message = Message {
     ],
 };
 
-static TUPLE: Message = Message { name: "KeyValueTuple", fields: &[text("key").required(), text("value")] };
-
 static USABLE_NETWORK: Message = Message {
     name: "IpamUsableNetwork",
-    fields: &[keyed("labels", &Type::Message(&TUPLE), 1, &["key"]), refers("nw_ref", "network").required()],
+    fields: &[
+        keyed("labels", &Type::Message(&KEY_VALUE_TUPLE), 1, &["key"]),
+        refers("nw_ref", "network").required(),
+    ],
 };
 
 static INTERNAL: Message = Message {

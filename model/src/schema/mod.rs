@@ -4,20 +4,36 @@
 
 mod account;
 mod alert;
+mod analyticsprofile;
+mod applicationprofile;
 mod cloud;
 pub mod common;
+mod dns;
 mod engine;
 mod engine_group;
+mod groups;
 mod gslb;
+mod healthmonitor;
+mod httppolicy;
+mod httpprofile;
 mod infra;
 mod ipam;
+mod matching;
 mod network;
+mod networkpolicy;
+mod networkprofile;
 mod permission;
+mod persistence;
 mod pool;
 mod properties;
+mod rates;
+mod rule;
 mod scaling;
 mod system;
 mod tls;
+mod virtualservice;
+mod vsparts;
+mod vsvip;
 
 use crate::kind::Kind;
 
@@ -28,15 +44,25 @@ pub use permission::PERMISSIONS;
 pub(crate) static KINDS: &[&[&Kind]] = &[
     account::KINDS,
     alert::KINDS,
+    analyticsprofile::KINDS,
+    applicationprofile::KINDS,
     cloud::KINDS,
     engine::KINDS,
     engine_group::KINDS,
+    groups::KINDS,
     gslb::KINDS,
+    healthmonitor::KINDS,
+    httppolicy::KINDS,
     ipam::KINDS,
     network::KINDS,
+    networkpolicy::KINDS,
+    networkprofile::KINDS,
+    persistence::KINDS,
     pool::KINDS,
     properties::KINDS,
     scaling::KINDS,
     system::KINDS,
     tls::KINDS,
+    virtualservice::KINDS,
+    vsvip::KINDS,
 ];

@@ -2,10 +2,15 @@
 
 use serde_json::Value;
 
-use super::common::{GEO_LOCATION, IP_ADDR, PORT, PORT_OR_0, U32};
+use super::common::{
+    CODE_RANGE, DISCOVERED_NETWORK, GEO_LOCATION, IP_ADDR, LOCAL_FILE, METADATA_BYTES_MAX, PORT, PORT_OR_0,
+    U32,
+};
+use super::rates::RATE_PROFILE;
+use super::rule::addresses;
 use crate::Problem;
 use crate::field::{Default, Field, Message, TEXT, Type};
-use crate::field::{count, flag, int, keyed, list, message, one_of, refers, text};
+use crate::field::{count, flag, int, keyed, list, long_text, message, one_of, refers, text};
 use crate::kind::{Kind, Object, Scope};
 
 static SERVER: Message = Message {
@@ -31,18 +36,9 @@ static SERVER: Message = Message {
         refers("vm_ref", "vimgrvmruntime"),
         refers("nw_ref", "vimgrnwruntime"),
         text("availability_zone"),
-        int("autoscaling_group_name", U32),
+        text("autoscaling_group_name"),
         message("location", &GEO_LOCATION),
         list("discovered_networks", &Type::Message(&DISCOVERED_NETWORK), 64),
-    ],
-};
-
-static DISCOVERED_NETWORK: Message = Message {
-    name: "DiscoveredNetwork",
-    fields: &[
-        refers("network_ref", "vimgrnwruntime").required(),
-        list("subnet", &Type::Message(&super::common::IP_ADDR_PREFIX), 64),
-        list("subnet6", &Type::Message(&super::common::IP_ADDR_PREFIX), 64),
     ],
 };
 
@@ -103,16 +99,6 @@ static FAIL_RESPONSE: Message = Message {
     ],
 };
 
-/// A file that an engine serves itself.
-pub static LOCAL_FILE: Message = Message {
-    name: "HTTPLocalFile",
-    fields: &[
-        text("content_type").required(),
-        crate::field::long_text("file_content", 65_536).required(),
-        int("file_length", &[(1, 65_536)]),
-    ],
-};
-
 static RESELECT: Message = Message {
     name: "HTTPServerReselect",
     fields: &[
@@ -133,11 +119,6 @@ static RETRY_CODES: Message = Message {
     ],
 };
 
-static CODE_RANGE: Message = Message {
-    name: "HTTPStatusRange",
-    fields: &[int("begin", &[(100, 599)]).required(), int("end", &[(100, 599)]).required()],
-};
-
 static CONNECTION_POOL: Message = Message {
     name: "ConnPoolProperties",
     fields: &[
@@ -145,44 +126,6 @@ static CONNECTION_POOL: Message = Message {
         int("upstream_connpool_conn_life_tmo", U32).unit("ms").or_int(600_000),
         int("upstream_connpool_conn_max_reuse", U32).or_int(0),
         int("upstream_connpool_server_max_cache", U32).or_int(0),
-    ],
-};
-
-static RATE_LIMIT: Message = Message {
-    name: "RateProfile",
-    fields: &[message("rate_limiter", &RATE_LIMITER), message("action", &RATE_ACTION).required()],
-};
-
-static RATE_LIMITER: Message = Message {
-    name: "RateLimiter",
-    fields: &[
-        int("burst_sz", &[(0, 1_000_000_000)]).or_int(0),
-        int("count", &[(1, 1_000_000_000)]).or_int(1_000_000_000),
-        text("name"),
-        int("period", &[(1, 1_000_000_000)]).unit("s").or_int(1),
-    ],
-};
-
-static RATE_ACTION: Message = Message {
-    name: "RateLimiterAction",
-    fields: &[
-        one_of(
-            "type",
-            &[
-                "RL_ACTION_NONE",
-                "RL_ACTION_DROP_CONN",
-                "RL_ACTION_RESET_CONN",
-                "RL_ACTION_CLOSE_CONN",
-                "RL_ACTION_LOCAL_RSP",
-                "RL_ACTION_REDIRECT",
-            ],
-        )
-        .or_text("RL_ACTION_NONE"),
-        one_of(
-            "status_code",
-            &["HTTP_LOCAL_RESPONSE_STATUS_CODE_403", "HTTP_LOCAL_RESPONSE_STATUS_CODE_429"],
-        )
-        .or_text("HTTP_LOCAL_RESPONSE_STATUS_CODE_429"),
     ],
 };
 
@@ -232,7 +175,7 @@ static POOL: Kind = Kind {
     scope: Scope::Cloud,
     // One provider for Terraform has a field of its own.
     dropped: &["ignore_servers"],
-    rules: &[hash_has_its_header, servers_are_named_once],
+    rules: &[hash_has_its_header, servers_are_named_once, addresses],
     fields: &[
         text("name").required(),
         flag("enabled").or_true(),
@@ -262,7 +205,7 @@ static POOL: Kind = Kind {
         )
         .or_text("DISALLOW_NEW_CONNECTION"),
         int("max_concurrent_connections_per_server", U32).or_int(0),
-        message("max_conn_rate_per_server", &RATE_LIMIT),
+        message("max_conn_rate_per_server", &RATE_PROFILE),
         flag("request_queue_enabled").or_false(),
         count("request_queue_depth").or_int(128),
         int("server_timeout", &[(0, 21_600_000)]).unit("ms").or_int(0),
@@ -289,7 +232,7 @@ static POOL: Kind = Kind {
         flag("delete_server_on_dns_refresh").or_true(),
         one_of("pool_type", &["POOL_TYPE_GENERIC_APP", "POOL_TYPE_OAUTH"]).or_text("POOL_TYPE_GENERIC_APP"),
         flag("gslb_sp_enabled").read_only(),
-        text("service_metadata"),
+        long_text("service_metadata", METADATA_BYTES_MAX),
         refers("ipaddrgroup_ref", "ipaddrgroup"),
         refers("autoscale_policy_ref", "serverautoscalepolicy"),
         refers("autoscale_launch_config_ref", "autoscalelaunchconfig"),
@@ -367,6 +310,6 @@ static POOL_GROUP: Kind = Kind {
         flag("implicit_priority_labels").or_false(),
         flag("deactivate_primary_pool_on_down").or_false(),
         flag("enable_http2").or_false(),
-        text("service_metadata"),
+        long_text("service_metadata", METADATA_BYTES_MAX),
     ],
 };

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::account::{QUOTA, TENANT_SETTINGS};
-use super::common::{IP_ADDR, IP_ADDR_PREFIX, IP_ADDR_RANGE, PORT};
+use super::common::{IP_ADDR, IP_ADDR_PREFIX, PORT};
 use super::infra::{ADDRESS_MODES, I31, LICENSE_TIERS, METRICS_THRESHOLD, NTP, PROXY, STATIC_ROUTE};
+use super::matching::IP_ADDR_MATCH;
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -129,26 +130,14 @@ static LINUX: Message = Message {
     fields: &[long_text("banner", BANNER_BYTES_MAX), flag("cis_mode"), long_text("motd", BANNER_BYTES_MAX)],
 };
 
-/// Addresses to match.
-pub static IP_MATCH: Message = Message {
-    name: "IpAddrMatch",
-    fields: &[
-        list("addrs", &Type::Message(&IP_ADDR), 1024),
-        list("group_refs", &Type::Ref("ipaddrgroup"), 64),
-        one_of("match_criteria", &["IS_IN", "IS_NOT_IN"]).required(),
-        list("prefixes", &Type::Message(&IP_ADDR_PREFIX), 1024),
-        list("ranges", &Type::Message(&IP_ADDR_RANGE), 1024),
-    ],
-};
-
 static ACCESS: Message = Message {
     name: "MgmtIpAccessControl",
     fields: &[
-        message("api_access", &IP_MATCH),
-        message("shell_server_access", &IP_MATCH),
-        message("snmp_access", &IP_MATCH),
-        message("ssh_access", &IP_MATCH),
-        message("sysint_access", &IP_MATCH),
+        message("api_access", &IP_ADDR_MATCH),
+        message("shell_server_access", &IP_ADDR_MATCH),
+        message("snmp_access", &IP_ADDR_MATCH),
+        message("ssh_access", &IP_ADDR_MATCH),
+        message("sysint_access", &IP_ADDR_MATCH),
     ],
 };
 
