@@ -3,6 +3,7 @@
 //! Each kind of object is a table ([`kind`], [`field`], [`schema`]); whatever the API does with an object is read off its
 //! table: [`check`] finds everything that is wrong with a document at once and puts the defaults in, [`reference`] reads
 //! the forms in which one object names another, [`patch`] changes one, [`shape`] makes what a client asked to see of it.
+//! [`builtin`] has the objects of a first start, [`version`] says which releases of the API are spoken.
 //! Nothing here knows of storage, users or other objects: who holds them decides what a reference leads to.
 //!
 //! ```
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod builtin;
 pub mod check;
 pub mod field;
 pub mod kind;
@@ -22,7 +24,9 @@ pub mod patch;
 pub mod reference;
 pub mod schema;
 pub mod shape;
+pub mod version;
 
 pub use check::check;
 pub use forebay_snapshot::Problem;
 pub use kind::{Kind, Object, kind, kinds};
+pub use version::Version;
