@@ -167,7 +167,7 @@ static ROLE: Kind = Kind {
     fields: &[
         text("name").required(),
         flag("allow_unlabelled_access").or_true(),
-        keyed("filters", &Type::Message(&FILTER), 4, &["name"]),
+        list("filters", &Type::Message(&FILTER), 4),
         keyed("privileges", &Type::Message(&PRIVILEGE), 256, &["resource"]),
     ],
 };
@@ -388,7 +388,7 @@ static TACACS_PAIR: Message = Message {
 static TACACS: Message = Message {
     name: "TacacsPlusAuthSettings",
     fields: &[
-        keyed("authorization_attrs", &Type::Message(&TACACS_PAIR), 64, &["name"]),
+        list("authorization_attrs", &Type::Message(&TACACS_PAIR), 64),
         text("password").secret(),
         int("port", PORT).or_int(49),
         list("server", &TEXT, 16),

@@ -288,7 +288,7 @@ static SSL_KEY_AND_CERTIFICATE: Kind = Kind {
     rules: &[a_key_of_a_module_has_its_module],
     fields: &[
         text("name").required(),
-        keyed("ca_certs", &Type::Message(&AUTHORITY), 32, &["name"]),
+        keyed("ca_certs", &Type::Message(&AUTHORITY), 32, &["name", "ca_ref"]),
         message("certificate", &CERTIFICATE).required(),
         flag("certificate_base64"),
         refers("certificate_management_profile_ref", "certificatemanagementprofile"),
