@@ -89,6 +89,39 @@ fn a_virtual_service_of_terraform() {
 }
 
 #[test]
+fn pools_of_terraform_and_of_a_cluster() {
+    let made = taken(
+        "pool",
+        json!({
+            "name": "web",
+            "cloud_ref": "https://c/api/cloud/cloud-1",
+            "tier1_lr": "/infra/tier-1s/t1",
+            "lb_algorithm": "LB_ALGORITHM_FASTEST_RESPONSE",
+            "health_monitor_refs": ["/api/healthmonitor?name=System-HTTP"],
+            "application_persistence_profile_ref": "/api/applicationpersistenceprofile/p-1",
+            "service_metadata": "{\"pool_ratio\":100}",
+            "analytics_policy": {"enable_realtime_metrics": true},
+            "graceful_disable_timeout_sec": -1,
+            "http2_properties": {"max_http2_control_frames_per_connection": 0},
+            "networks": [{"network_ref": "/api/vimgrnwruntime/dvportgroup-1", "server_filter": "*"}],
+            "placement_networks": [{"network_ref": "/api/network/network-1",
+                "subnet": {"ip_addr": v4("10.0.0.0"), "mask": 24}}],
+            "max_conn_rate_per_server": {"action": {"type": "RL_ACTION_DROP_CONN"}, "fine_grain": true,
+                "rate_limiter": {"count": 9, "period": 1}},
+            "servers": [{"ip": v4("10.0.0.1"), "port": 8080, "autoscaling_group_name": "g", "server_node": "n",
+                "discovered_networks": [{"network_ref": "/api/network/network-1",
+                    "subnet": [{"ip_addr": v4("10.0.0.0"), "mask": 24}]}]}]
+        }),
+    );
+    assert_eq!(made["servers"][0]["enabled"], true);
+    taken(
+        "poolgroup",
+        json!({"name": "g", "members": [{"pool_ref": "/api/pool?name=web", "ratio": 0, "priority_label": "10"}],
+            "priority_labels_ref": "/api/prioritylabels/prioritylabels-1", "created_by": "ako"}),
+    );
+}
+
+#[test]
 fn virtual_services_of_a_cluster() {
     let host = json!({
         "match_criteria": "HDR_EQUALS", "match_case": "INSENSITIVE", "value": ["a.example"]
@@ -100,7 +133,8 @@ fn virtual_services_of_a_cluster() {
             "type": "VS_TYPE_VH_CHILD",
             "vh_type": "VS_TYPE_VH_ENHANCED",
             "vh_parent_vs_ref": "/api/virtualservice/?name=ako--shared",
-            "vh_matches": [{"host": "a.example", "rules": [{"name": "r", "matches": {
+            "vh_matches": [{"host": "b.example", "path": [{"match_criteria": "EQUALS", "match_str": ["/b"]}]},
+                {"host": "a.example", "rules": [{"name": "r", "matches": {
                 "vs_port": {"match_criteria": "IS_IN", "ports": [80, 443]},
                 "path": {"match_criteria": "BEGINS_WITH", "match_str": ["/"]},
                 "host_hdr": host

@@ -35,6 +35,7 @@ static DNS_SERVICE: Message = Message {
         flag("aaaa_empty_response").or_true(),
         text("admin_email").or_text("hostmaster"),
         flag("dns_over_tcp_enabled").or_true(),
+        flag("close_tcp_connection_post_response"),
         keyed("dns_zones", &Type::Message(&DNS_ZONE), 100, &["domain_name"]),
         list("domain_names", &TEXT, 100),
         flag("ecs_stripping_enabled").or_true(),

@@ -201,7 +201,8 @@ fn the_leader_is_a_site(gslb: &Object, problems: &mut Vec<Problem>) {
 
 static PUBLIC_IP: Message = Message { name: "GslbIpAddr", fields: &[message("ip", &IP_ADDR)] };
 
-static SRV: Message = Message {
+/// What a record of the type SRV says of a server.
+pub static SRV: Message = Message {
     name: "GslbServiceSrvRdata",
     fields: &[
         int("port", PORT_OR_0).required(),

@@ -6,8 +6,10 @@ use super::common::{
     CODE_RANGE, DISCOVERED_NETWORK, GEO_LOCATION, IP_ADDR, LOCAL_FILE, METADATA_BYTES_MAX, PORT, PORT_OR_0,
     U32,
 };
+use super::gslb::SRV;
 use super::rates::RATE_PROFILE;
 use super::rule::addresses;
+use super::vsparts::REALTIME;
 use crate::Problem;
 use crate::field::{Default, Field, Message, TEXT, Type};
 use crate::field::{count, flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -38,6 +40,8 @@ static SERVER: Message = Message {
         text("availability_zone"),
         text("autoscaling_group_name"),
         message("location", &GEO_LOCATION),
+        list("health_monitor_refs", &Type::Ref("healthmonitor"), 10),
+        message("srv_rdata", &SRV),
         list("discovered_networks", &Type::Message(&DISCOVERED_NETWORK), 64),
     ],
 };
@@ -49,6 +53,34 @@ static PLACEMENT_NETWORK: Message = Message {
         message("subnet", &super::common::IP_ADDR_PREFIX),
         message("subnet6", &super::common::IP_ADDR_PREFIX),
     ],
+};
+
+static NETWORK_FILTER: Message = Message {
+    name: "NetworkFilter",
+    fields: &[refers("network_ref", "vimgrnwruntime").required(), text("server_filter")],
+};
+
+static ANALYTICS_POLICY: Message = Message {
+    name: "PoolAnalyticsPolicy",
+    fields: &[flag("enable_realtime_metrics").or_false(), message("metrics_realtime_update", &REALTIME)],
+};
+
+static HTTP2_PROPERTIES: Message = Message {
+    name: "HTTP2PoolProperties",
+    fields: &[
+        // 0: no limit.
+        int("max_http2_control_frames_per_connection", &[(0, 10_000)]),
+        int("max_http2_header_field_size", &[(1, 8192)]).unit("bytes"),
+    ],
+};
+
+static HORIZON: Message =
+    Message { name: "HorizonProfile", fields: &[int("blast_port", PORT), int("pcoip_port", PORT)] };
+
+/// The service of all sites whose clients come back here.
+static SITE_PERSISTENCE: Message = Message {
+    name: "SpGslbServiceInfo",
+    fields: &[list("fqdns", &TEXT, 1000), refers("gs_ref", "gslbservice")],
 };
 
 /// What happens to a request when no server can take it.
@@ -105,7 +137,7 @@ static RESELECT: Message = Message {
         flag("enabled").required().or_false(),
         int("num_retries", &[(0, 10)]).or_int(4),
         flag("retry_nonidempotent").or_false(),
-        int("retry_timeout", &[(0, 7_200_000)]).unit("ms").or_int(0),
+        int("retry_timeout", &[(0, 3_600_000)]).unit("ms").or_int(0),
         message("svr_resp_code", &RETRY_CODES),
     ],
 };
@@ -122,8 +154,8 @@ static RETRY_CODES: Message = Message {
 static CONNECTION_POOL: Message = Message {
     name: "ConnPoolProperties",
     fields: &[
-        int("upstream_connpool_conn_idle_tmo", U32).unit("ms").or_int(60_000),
-        int("upstream_connpool_conn_life_tmo", U32).unit("ms").or_int(600_000),
+        int("upstream_connpool_conn_idle_tmo", &[(0, 86_400_000)]).unit("ms").or_int(60_000),
+        int("upstream_connpool_conn_life_tmo", &[(0, 86_400_000)]).unit("ms").or_int(600_000),
         int("upstream_connpool_conn_max_reuse", U32).or_int(0),
         int("upstream_connpool_server_max_cache", U32).or_int(0),
     ],
@@ -238,6 +270,18 @@ static POOL: Kind = Kind {
         refers("autoscale_launch_config_ref", "autoscalelaunchconfig"),
         list("placement_networks", &Type::Message(&PLACEMENT_NETWORK), 10),
         refers("analytics_profile_ref", "analyticsprofile"),
+        message("analytics_policy", &ANALYTICS_POLICY),
+        list("autoscale_networks", &TEXT, 128),
+        list("external_autoscale_groups", &TEXT, 128),
+        list("networks", &Type::Message(&NETWORK_FILTER), 128),
+        list("nsx_securitygroup", &TEXT, 128),
+        text("tier1_lr"),
+        flag("east_west"),
+        flag("resolve_pool_by_dns"),
+        int("graceful_disable_timeout_sec", &[(-1, -1), (0, 0), (1, 432_000)]).unit("s"),
+        message("http2_properties", &HTTP2_PROPERTIES),
+        message("horizon_profile", &HORIZON),
+        message("sp_gs_info", &SITE_PERSISTENCE),
         int("server_count", U32).read_only(),
     ],
 };

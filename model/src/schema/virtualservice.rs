@@ -33,6 +33,7 @@ static SERVICE: Message = Message {
         refers("override_application_profile_ref", "applicationprofile"),
         flag("horizon_internal_ports").or_false(),
         flag("is_active_ftp_data_port").or_false(),
+        flag("is_passive_ftp_data_port"),
     ],
 };
 
@@ -175,6 +176,7 @@ static VIRTUAL_SERVICE: Kind = Kind {
         flag("use_vip_as_snat").or_false(),
         flag("use_bridge_ip_as_vip").or_false(),
         list("snat_ip", &Type::Message(&IP_ADDR), 32),
+        list("snat_ip6_addresses", &Type::Message(&IP_ADDR), 32),
         flag("ign_pool_net_reach").or_false(),
         int("weight", &[(1, 128)]).or_int(1),
         flag("delay_fairness").or_false(),

@@ -2,7 +2,7 @@
 
 use super::account::OAUTH_APP;
 use super::common::{IP_ADDR, PORT};
-use super::matching::{IP_ADDR_MATCH, MATCH_TARGET, STRING_MATCH};
+use super::matching::{IP_ADDR_MATCH, MATCH_TARGET, PATH_MATCH, STRING_MATCH};
 use super::persistence::COOKIE_KEY;
 use crate::field::{Message, Type};
 use crate::field::{count, flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -112,7 +112,12 @@ static REPLACEMENT: Message = Message {
 /// A name of a virtual host, and the requests to it that a child serves.
 pub static VH_MATCH: Message = Message {
     name: "VHMatch",
-    fields: &[text("host").required(), list("rules", &Type::Message(&VH_RULE), 1024)],
+    fields: &[
+        text("host").required(),
+        list("rules", &Type::Message(&VH_RULE), 1024),
+        // Clients of releases before 22.1.3 have the paths here.
+        list("path", &Type::Message(&PATH_MATCH), 1024),
+    ],
 };
 
 static VH_RULE: Message = Message {
