@@ -16,6 +16,7 @@ pub const PROBLEMS_MAX: usize = 100;
 ///
 /// # Errors
 /// All that is wrong, at most [`PROBLEMS_MAX`]; at least one.
+//= API-FIELD-01
 pub fn check(kind: &'static Kind, sent: &Object) -> Result<Object, Vec<Problem>> {
     let mut reader = Reader { problems: Vec::new(), path: String::new() };
     let object = reader.fields(&|| kind.all_fields(), sent, kind.dropped);
@@ -67,6 +68,7 @@ impl Reader {
                 }
                 continue;
             };
+            //= API-FIELD-02
             if field.is_read_only || value.is_null() {
                 continue;
             }

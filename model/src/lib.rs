@@ -18,6 +18,7 @@
 
 pub mod builtin;
 pub mod check;
+pub mod example;
 pub mod field;
 pub mod kind;
 pub mod patch;

@@ -17,6 +17,7 @@ const OPERATIONS_MAX: usize = 1000;
 ///
 /// # Errors
 /// An operation that there is not, a field that there is not, or a path that leads nowhere.
+//= API-PATCH-01
 pub fn apply(kind: &'static Kind, object: &Object, patch: &Object) -> Result<Object, Vec<Problem>> {
     let mut object = object.clone();
     if patch.is_empty() {

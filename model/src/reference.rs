@@ -29,6 +29,7 @@ impl Reference {
     ///
     /// # Errors
     /// It has none of the forms, or names another kind.
+    //= API-REF-01
     pub fn read(text: &str, kind: &str) -> Result<Self, Refusal> {
         let refusal = |reason: &str| Refusal {
             reason: reason.to_owned(),
@@ -99,6 +100,7 @@ fn unescaped(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    //= test API-REF-01
     #[test]
     fn every_form_that_clients_write_is_read() {
         let uuid = Ok(Reference::Uuid("pool-1a".to_owned()));

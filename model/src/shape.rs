@@ -30,22 +30,32 @@ fn bare<F: Iterator<Item = &'static Field>>(fields: &dyn Fn() -> F, object: &mut
 
 /// Puts [`MASK`] in the place of every secret.
 pub fn mask(kind: &'static Kind, object: &mut Object) {
-    masked(&|| kind.all_fields(), object);
+    secrets(kind, object, &mut |_, value| *value = Value::from(MASK));
 }
 
-fn masked<F: Iterator<Item = &'static Field>>(fields: &dyn Fn() -> F, object: &mut Object) {
+/// Calls `with` with the name and the value of each secret.
+pub fn secrets(kind: &'static Kind, object: &mut Object, with: &mut dyn FnMut(&'static str, &mut Value)) {
+    secret(&|| kind.all_fields(), object, with);
+}
+
+fn secret<F: Iterator<Item = &'static Field>>(
+    fields: &dyn Fn() -> F,
+    object: &mut Object,
+    with: &mut dyn FnMut(&'static str, &mut Value),
+) {
     for field in fields() {
         let Some(value) = object.get_mut(field.name) else { continue };
         if field.is_secret {
-            *value = Value::from(MASK);
+            with(field.name, value);
         } else {
-            within(&field.holds, value, &mut |message, held| masked(&|| message.iter(), held));
+            within(&field.holds, value, &mut |message, held| secret(&|| message.iter(), held, with));
         }
     }
 }
 
 /// Puts the secrets of `old` where `new` has [`MASK`], as in what a client got, changed and sent back. A mask that stands
 /// for nothing is taken out.
+//= API-FIELD-03
 pub fn keep_secrets(kind: &'static Kind, new: &mut Object, old: &Object) {
     kept(&|| kind.all_fields(), new, old);
 }

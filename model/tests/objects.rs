@@ -12,6 +12,7 @@ fn pool(value: Value) -> Result<Object, Vec<Problem>> {
     check(kind("pool").expect("a kind"), &object(value))
 }
 
+//= test API-FIELD-01
 #[test]
 fn everything_wrong_is_told_at_once_with_its_place_and_what_to_do() {
     let problems = pool(json!({
@@ -50,6 +51,7 @@ fn everything_wrong_is_told_at_once_with_its_place_and_what_to_do() {
     assert_eq!(problems.len(), 10, "{told:#?}");
 }
 
+//= test API-FIELD-02
 #[test]
 fn defaults_stand_in_and_nothing_else_grows() {
     let made =
@@ -84,6 +86,7 @@ fn patched(object: &Object, change: Value) -> Result<Object, Vec<Problem>> {
     patch::apply(pool, object, change.as_object().expect("an object")).and_then(|object| check(pool, &object))
 }
 
+//= test API-PATCH-01
 #[test]
 fn a_patch_adds_merges_replaces_and_deletes() {
     let server =
@@ -142,6 +145,25 @@ fn a_patch_that_means_nothing_is_refused() {
         let problems = patched(&made, change.clone()).expect_err("a mistake");
         assert_eq!(problems[0].path, path, "{change}: {problems:?}");
     }
+}
+
+//= test API-FIELD-03
+#[test]
+fn a_secret_is_masked_and_kept_when_the_mask_comes_back() {
+    let kind = kind("sslkeyandcertificate").expect("a kind");
+    let mut object = object(json!({"name": "c", "key": "the key", "certificate": {"certificate": "pem"}}));
+    let old = object.clone();
+    shape::mask(kind, &mut object);
+    assert_eq!(object["key"], "<sensitive>");
+    assert!(!serde_json::to_string(&object).expect("text").contains("the key"));
+    shape::keep_secrets(kind, &mut object, &old);
+    assert_eq!(object, old);
+    object.insert("key".to_owned(), json!("another"));
+    shape::keep_secrets(kind, &mut object, &old);
+    assert_eq!(object["key"], "another");
+    shape::mask(kind, &mut object);
+    shape::keep_secrets(kind, &mut object, &Object::new());
+    assert!(object.get("key").is_none(), "a mask that stands for nothing is no secret");
 }
 
 /// Any JSON, with the words of a pool now and then.

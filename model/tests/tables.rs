@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use forebay_model::field::{Default, Field, Type};
-use forebay_model::{Object, check, kinds, shape};
-use serde_json::Value;
+use forebay_model::{check, example, kinds, shape};
 
 /// Kinds that references may name although nobody makes them by the API: the Controller finds them in a cloud.
 const FOUND: [&str; 4] = ["vimgrclusterruntime", "vimgrhostruntime", "vimgrnwruntime", "vimgrvmruntime"];
@@ -166,37 +165,10 @@ fn references_lead_to_kinds_and_keys_to_fields() {
     assert!(unknown.is_empty(), "references lead to kinds that there are not: {unknown:?}");
 }
 
-/// The least that the API takes for an object of this kind.
-fn least(fields: &mut dyn Iterator<Item = &'static Field>) -> Object {
-    fields
-        .filter(|field| field.is_required && field.default.is_none() && !field.is_read_only)
-        .map(|field| (field.name.to_owned(), some(&field.holds)))
-        .collect()
-}
-
-fn some(holds: &'static Type) -> Value {
-    match holds {
-        Type::Text(_) => Value::from("x"),
-        Type::Flag => Value::from(true),
-        Type::Int(allowed) => Value::from(allowed[allowed.len() - 1].0),
-        Type::Number => Value::from(0.5),
-        Type::Enum(names) => Value::from(names[0]),
-        Type::Ref(kind) => Value::from(format!("/api/{kind}/{kind}-1")),
-        Type::Message(message) => Value::Object(least(&mut message.fields.iter())),
-        Type::List(list) => Value::Array(vec![some(list.of)]),
-    }
-}
-
 #[test]
 fn what_a_client_got_it_may_send_back_and_defaults_come_and_go() {
     for kind in kinds() {
-        let mut sent = least(&mut kind.all_fields());
-        // What a rule over several fields asks for besides.
-        for problem in check(kind, &sent).err().unwrap_or_default() {
-            if let Some(field) = kind.field(&problem.path) {
-                sent.insert(problem.path, some(&field.holds));
-            }
-        }
+        let sent = example::least(kind);
         let whole = check(kind, &sent).unwrap_or_else(|problems| panic!("{}: {problems:?}", kind.path));
         assert_eq!(check(kind, &whole).as_ref(), Ok(&whole), "{}", kind.path);
         let mut bare = whole.clone();

@@ -5,10 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Engine, Lab, Options, Origin, config, pki, system};
+use forebay_e2e::{Engine, Lab, Options, Origin, config, pki, python, system};
 use serde_json::Value;
-
-use crate::python;
 
 /// Asked for were 60.
 const CASES_MIN: usize = 340;
@@ -19,8 +17,9 @@ const MEMORY_KIB_MAX: u64 = 16 * 1024;
 
 /// What the judge says of each case whose name has these words.
 fn judged(at: SocketAddr, authority: &Path, words: &str) -> Vec<Value> {
-    let mut command = Command::new(python::interpreter());
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(python::folder().join("judge.py"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("judges/handshakes");
+    let mut command = Command::new(python::interpreter(&folder, env!("CARGO_TARGET_TMPDIR")));
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(folder.join("judge.py"));
     command.arg(at.ip().to_string()).arg(at.port().to_string()).arg(authority).arg(words);
     let out = command.output().expect("the judge starts");
     assert!(out.status.success(), "the judge: {}", String::from_utf8_lossy(&out.stderr));

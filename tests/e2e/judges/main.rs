@@ -1,7 +1,6 @@
 //! Other people's judges: what they find in TLS.
 
 mod handshakes;
-mod python;
 mod responses;
 mod testssl;
 mod websocket;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 /// If it is not built or older than one of its sources, with the command that builds it.
 pub fn path(name: &str) -> PathBuf {
     let program = folder().join(name);
-    let build = "cargo build --profile gate -p forebay -p forebay-host-uring -p forebay-xtask (cargo xtask test does it by itself)";
+    let build = "cargo build --profile gate -p forebay -p forebay-host-uring -p forebay-controller -p forebay-xtask (cargo xtask test does it by itself)";
     let Ok(built) = std::fs::metadata(&program).and_then(|m| m.modified()) else {
         panic!("no {}: run {build}", program.display());
     };

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("objsync", &["core"]),
     ("objsync/tokio", &["core", "objsync"]),
     ("model", &["model/snapshot"]),
+    ("controller", &["model"]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
     (
@@ -65,9 +66,9 @@ const PURE_EXTERNALS: &[(&str, &[&str])] =
 const RESERVED: &[(&str, &[&str])] = &[
     ("monoio", &["host-uring"]),
     ("io-uring", &["host-uring"]),
-    ("tokio", &["host-uring", "objsync/tokio"]),
+    ("tokio", &["host-uring", "objsync/tokio", "controller"]),
     ("wasmtime", &["host-native/sandbox"]),
-    ("aws-lc-rs", &["host-uring"]),
+    ("aws-lc-rs", &["host-uring", "controller"]),
 ];
 
 /// Checks all members' direct dependencies.

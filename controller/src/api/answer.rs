@@ -1,0 +1,105 @@
+//! Answers, and the texts of refusals that clients know.
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, SET_COOKIE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Response, StatusCode};
+use serde_json::{Value, json as value};
+
+use crate::objects::Denied;
+use crate::store::Refusal;
+
+/// An answer to be.
+#[derive(Debug)]
+pub struct Answer {
+    status: u16,
+    content: Option<Value>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// With this content.
+pub fn json(status: u16, content: &Value) -> Answer {
+    Answer { status, content: Some(content.clone()), fields: Vec::new() }
+}
+
+/// With nothing in it.
+pub fn empty(status: u16) -> Answer {
+    Answer { status, content: None, fields: Vec::new() }
+}
+
+/// A refusal.
+pub fn bad(status: u16, text: &str) -> Answer {
+    json(status, &value!({"error": text}))
+}
+
+impl Answer {
+    /// Sets a cookie.
+    pub fn cookie(mut self, name: &str, content: &str, is_for_scripts: bool) -> Self {
+        let hidden = if is_for_scripts { "" } else { "; HttpOnly" };
+        let line = format!("{name}={content}; Path=/; Secure; SameSite=Strict{hidden}");
+        // Of our own characters only.
+        if let Ok(line) = HeaderValue::from_str(&line) {
+            self.fields.push((SET_COOKIE, line));
+        }
+        self
+    }
+
+    /// As it goes out.
+    pub fn finish(self) -> Response<Body> {
+        let body = self.content.map_or_else(Body::empty, |content| Body::from(content.to_string()));
+        let mut response = Response::new(body);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let fields = response.headers_mut();
+        if self.status != 204 {
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if self.status == 401 {
+            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"forebay\""));
+        }
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("strict-transport-security", "max-age=31536000"),
+        ] {
+            fields.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        for (name, value) in self.fields {
+            fields.append(name, value);
+        }
+        response
+    }
+}
+
+//= API-ERROR-01
+impl From<Denied> for Answer {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Wrong(problems) => {
+                let text: Vec<String> = problems
+                    .iter()
+                    .map(|problem| problem.to_string().trim_start_matches(": ").to_owned())
+                    .collect();
+                let list: Vec<Value> = problems
+                    .iter()
+                    .map(|problem| value!({"path": problem.path, "reason": problem.reason, "fix": problem.fix}))
+                    .collect();
+                json(400, &value!({"error": text.join("\n"), "problems": list}))
+            }
+            Denied::Bad(text) => bad(400, &text),
+            Denied::Missing(kind) => bad(404, &format!("{} object not found!", kind.name)),
+            Denied::Taken(text) => bad(409, &text),
+            Denied::InUse(text) => bad(403, &text),
+            Denied::Stale(kind) => bad(
+                412,
+                &format!("Need to reload object data {}: it has changed since it was read", kind.name),
+            ),
+            // Clients take 503 for a Controller that is starting, wait, and try again.
+            Denied::Store(refusal @ (Refusal::Unavailable(_) | Refusal::Damaged(_))) => {
+                tracing::error!(event = "CONTROLLER_STORE_FAILED", %refusal, "a write did not happen");
+                bad(503, &refusal.to_string())
+            }
+            Denied::Store(refusal) => bad(400, &refusal.to_string()),
+        }
+    }
+}

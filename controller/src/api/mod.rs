@@ -1,0 +1,69 @@
+//! The API: what a request asks for, and what it gets.
+
+mod answer;
+mod objects;
+mod request;
+mod session;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Method, Request, Response};
+
+use crate::accounts::Accounts;
+use crate::objects::Objects;
+use crate::store::Store;
+use answer::{Answer, bad, json};
+pub use request::CONTENT_BYTES_MAX;
+use request::{Asked, read};
+
+/// The version of the API that it speaks.
+pub const VERSION: &str = "30.2.1";
+
+/// All that answers need.
+pub struct App<S> {
+    /// The store: accounts stand in it beside the objects.
+    pub store: S,
+    /// The objects.
+    pub objects: Objects<S>,
+    /// Who may come in.
+    pub accounts: Accounts,
+}
+
+/// Answers one request.
+pub async fn serve<S: Store>(app: Arc<App<S>>, request: Request<Body>) -> Response<Body> {
+    let asked = match read(request).await {
+        Ok(asked) => asked,
+        Err(answer) => return answer.finish(),
+    };
+    route(&app, &asked).await.unwrap_or_else(|answer| answer).finish()
+}
+
+async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> {
+    let steps: Vec<&str> = asked.steps.iter().map(String::as_str).collect();
+    match (&asked.method, &steps[..]) {
+        (&Method::POST, ["login"]) => return session::login(app, asked).await,
+        (&Method::GET, ["api", "cluster", "status"]) => {
+            return Ok(json(
+                200,
+                &serde_json::json!({"cluster_state": {"state": "CLUSTER_UP_NO_HA", "progress": 100}}),
+            ));
+        }
+        _ => {}
+    }
+    let who = session::who(app, asked).await?;
+    match (&asked.method, &steps[..]) {
+        (&Method::POST, ["logout"]) => Ok(session::logout(app, asked)),
+        (&Method::GET, ["api", "initial-data"]) => Ok(json(200, &serde_json::json!({"version": version()}))),
+        (&Method::GET, ["api", "cluster", "version"]) => Ok(json(200, &version())),
+        (_, ["api", "user-token"]) => session::tokens(app, asked, &who, None).await,
+        (_, ["api", "user-token", uuid]) => session::tokens(app, asked, &who, Some(uuid)).await,
+        (_, ["api", path]) => objects::all(app, asked, &who, path).await,
+        (_, ["api", path, uuid]) => objects::one(app, asked, &who, path, uuid).await,
+        _ => Err(bad(404, "there is nothing at this path")),
+    }
+}
+
+fn version() -> serde_json::Value {
+    serde_json::json!({"Version": VERSION, "Product": "forebay", "build": env!("CARGO_PKG_VERSION")})
+}

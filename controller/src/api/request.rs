@@ -1,0 +1,139 @@
+//! What a request says, within limits.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use super::answer::{Answer, bad};
+
+/// The longest content of a request, bytes: an object of the longest kind (1 MiB in the store), and white space.
+pub const CONTENT_BYTES_MAX: usize = 4 << 20;
+/// What is read of content at all, bytes.
+const CONTENT_READ_MAX: usize = 16 << 20;
+/// How long a client may take to send it.
+const CONTENT_TIME: Duration = Duration::from_secs(30);
+/// The most items of a query.
+const ITEMS_MAX: usize = 100;
+
+/// A request whose content is there.
+pub struct Asked {
+    /// Its method.
+    pub method: Method,
+    /// Its path, in steps: slashes that stand twice or at the end mean nothing.
+    pub steps: Vec<String>,
+    /// Its query, unescaped.
+    pub query: Vec<(String, String)>,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// Reads a request to its end.
+//= API-PATH-01
+pub async fn read(request: Request<Body>) -> Result<Asked, Answer> {
+    let (head, body) = request.into_parts();
+    let steps = head.uri.path().split('/').filter(|step| !step.is_empty()).map(str::to_owned).collect();
+    let query = items(head.uri.query().unwrap_or_default())
+        .ok_or_else(|| bad(400, "the query is not well-formed"))?;
+    let content = match tokio::time::timeout(CONTENT_TIME, content(body)).await {
+        Ok(Some(content)) => content,
+        Ok(None) => {
+            return Err(bad(
+                413,
+                &format!("the content is too long: {CONTENT_BYTES_MAX} bytes are the most"),
+            ));
+        }
+        Err(_) => return Err(bad(408, "the content did not come in time")),
+    };
+    Ok(Asked { method: head.method, steps, query, headers: head.headers, content })
+}
+
+/// The content, if it is not too long. Of what is too long some more is read and forgotten: many a client sends all that
+/// it has before it looks for an answer.
+async fn content(mut body: Body) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut came = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let data = frame.ok()?.into_data().unwrap_or_default();
+        came += data.len();
+        if came <= CONTENT_BYTES_MAX {
+            content.extend_from_slice(&data);
+        } else if came > CONTENT_READ_MAX {
+            return None;
+        }
+    }
+    (came <= CONTENT_BYTES_MAX).then_some(content)
+}
+
+impl Asked {
+    /// A header field as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The value of a cookie.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let all = self.headers.get_all("cookie").iter().filter_map(|value| value.to_str().ok());
+        all.flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(held, _)| *held == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Its content as an object.
+    pub fn object(&self) -> Result<serde_json::Map<String, Value>, Answer> {
+        match serde_json::from_slice(&self.content) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(_) => Err(bad(400, "the content must be a JSON object: {…}")),
+            Err(error) => Err(bad(400, &format!("the content is no JSON: {error}"))),
+        }
+    }
+
+    /// The front of the addresses in answers: that by which the client reached us.
+    pub fn base(&self) -> String {
+        let host = self.header(HOST.as_str()).filter(|host| is_host(host)).unwrap_or("localhost");
+        format!("https://{host}")
+    }
+}
+
+/// A name or an address with a port, and nothing that could be read otherwise.
+fn is_host(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+}
+
+/// The items of a query or a form, unescaped; `None` if there are too many, or one is no text.
+pub fn items(text: &str) -> Option<Vec<(String, String)>> {
+    let items: Vec<&str> = text.split('&').filter(|item| !item.is_empty()).collect();
+    if items.len() > ITEMS_MAX {
+        return None;
+    }
+    items
+        .into_iter()
+        .map(|item| {
+            let (name, value) = item.split_once('=').unwrap_or((item, ""));
+            Some((unescaped(name)?, unescaped(value)?))
+        })
+        .collect()
+}
+
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                u8::try_from(digit(rest.next())? * 16 + digit(rest.next())?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}

@@ -1,0 +1,94 @@
+//! Secrets as the store has them: sealed, by a key that is not in the store.
+//!
+//! AES-256-GCM with a random nonce for each; which object and which field it is goes into the seal, so that a secret that is
+//! moved elsewhere does not open there.
+
+use std::io;
+use std::path::Path;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::files::write_private;
+
+/// The key of the seals.
+pub struct Seal {
+    key: LessSafeKey,
+}
+
+impl Seal {
+    /// The key in `file`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be read or made, or is no key.
+    pub fn open(file: &Path) -> Result<Self, String> {
+        let failed = |what: &dyn std::fmt::Display| format!("{}: {what}", file.display());
+        if !file.exists() {
+            let mut bytes = [0_u8; 32];
+            rand::fill(&mut bytes).map_err(|_| failed(&"the system gives no random numbers"))?;
+            write_private(file, &bytes).map_err(|error: io::Error| failed(&error))?;
+        }
+        let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
+        let key =
+            UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| failed(&"this is no key: 32 bytes are"))?;
+        Ok(Seal { key: LessSafeKey::new(key) })
+    }
+
+    /// Seals a secret of an object.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    //= API-SECRET-01
+    pub fn seal(&self, uuid: &str, field: &str, value: &Value) -> Result<Value, &'static str> {
+        let mut nonce = [0_u8; NONCE_LEN];
+        rand::fill(&mut nonce).map_err(|_| "the system gives no random numbers")?;
+        let mut bytes = value.to_string().into_bytes();
+        let whose = Aad::from(format!("{uuid}\0{field}"));
+        let sealed =
+            self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), whose, &mut bytes);
+        sealed.map_err(|_| "a secret could not be sealed")?;
+        Ok(json!({"sealed": STANDARD_NO_PAD.encode([&nonce[..], &bytes].concat())}))
+    }
+
+    /// Opens what was sealed for this field of this object; `None` if it was not.
+    pub fn unseal(&self, uuid: &str, field: &str, sealed: &Value) -> Option<Value> {
+        let mut bytes = STANDARD_NO_PAD.decode(sealed.get("sealed")?.as_str()?).ok()?;
+        let (nonce, rest) = bytes.split_at_mut_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let whose = Aad::from(format!("{uuid}\0{field}"));
+        let open = self.key.open_in_place(nonce, whose, rest).ok()?;
+        serde_json::from_slice(open).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::suite::Folder;
+
+    //= test API-SECRET-01
+    #[test]
+    fn a_secret_opens_for_its_own_field_of_its_own_object_and_for_nobody_else() {
+        let folder = Folder::new("seal");
+        let file = folder.0.join("key");
+        let seal = Seal::open(&file).expect("made");
+        let secret = json!("a private key");
+        let sealed = seal.seal("a", "key", &secret).expect("sealed");
+        assert!(!sealed.to_string().contains("private"));
+        assert_ne!(seal.seal("a", "key", &secret).expect("sealed"), sealed, "no nonce comes twice");
+        assert_eq!(Seal::open(&file).expect("there").unseal("a", "key", &sealed), Some(secret));
+        assert_eq!(seal.unseal("b", "key", &sealed), None);
+        assert_eq!(seal.unseal("a", "other", &sealed), None);
+        assert_eq!(Seal::open(&folder.0.join("other")).expect("made").unseal("a", "key", &sealed), None);
+        for bad in
+            [json!("a private key"), json!({"sealed": ""}), json!({"sealed": "!"}), json!({"sealed": "AAAA"})]
+        {
+            assert_eq!(seal.unseal("a", "key", &bad), None, "{bad}");
+        }
+        std::fs::write(&file, "short").expect("room");
+        assert!(Seal::open(&file).err().expect("no key").contains("32 bytes"));
+    }
+}

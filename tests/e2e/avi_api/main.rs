@@ -1,0 +1,5 @@
+//! The Controller's API, by the clients that its users have.
+
+mod faults;
+mod raw;
+mod sdk;

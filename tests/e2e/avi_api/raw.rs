@@ -1,0 +1,142 @@
+//! What no good client sends.
+
+use forebay_e2e::{Controller, Lab};
+use serde_json::{Value, json};
+
+//= test API-PATH-01
+//= test API-ERROR-01
+#[test]
+fn slashes_mean_nothing_and_mistakes_are_never_the_controllers() {
+    let lab = Lab::new();
+    let controller = Controller::start(&lab);
+    let admin = controller.admin();
+    for path in
+        ["/api/pool", "//api//pool/", "/api/pool/?", "/api/pool?&include_name=true&x=1&page_size=1000"]
+    {
+        let (status, list) = admin.get(path);
+        assert_eq!((status, &list["count"]), (200, &json!(0)), "{path}: {list}");
+    }
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let nested = format!("{{\"name\": {}", "{\"a\":".repeat(200) + "1" + &"}".repeat(201));
+    let long = json!({"name": "x".repeat(3 << 20)}).to_string();
+    for (method, path, content) in [
+        ("POST", "/api/pool", "{"),
+        ("POST", "/api/pool", "[]"),
+        ("POST", "/api/pool", "\u{0}\u{1}\u{2}"),
+        ("POST", "/api/pool", &deep),
+        ("POST", "/api/pool", &nested),
+        ("POST", "/api/pool", &long),
+        ("POST", "/api/pool", "{\"name\": 1e999}"),
+        ("POST", "/api/pool", "{\"name\": \"\\ud800\"}"),
+        ("PUT", "/api/pool/pool-1", "{}"),
+        ("PATCH", "/api/pool/pool-1", "{}"),
+        ("DELETE", "/api/pool/pool-1", ""),
+        ("DELETE", "/api/pool", ""),
+        ("TRACE", "/api/pool", ""),
+        ("POST", "/api/nothing", "{}"),
+        ("GET", "/api/pool?page=0", ""),
+        ("GET", "/api/pool?page_size=-1", ""),
+        ("GET", "/api/pool?name=%ff", ""),
+        ("GET", "/api/pool/..%2f..%2fetc", ""),
+        ("GET", "/", ""),
+    ] {
+        let (status, answer) = admin.ask(method, path, Some(content.as_bytes()));
+        let shown: String = content.chars().take(40).collect();
+        assert!((400..500).contains(&status) && status != 401, "{method} {path} {shown}: {status} {answer}");
+        assert!(answer["error"].is_string(), "{method} {path} {shown}: {answer}");
+    }
+    let huge = vec![b' '; 5 << 20];
+    let (status, _) = admin.ask("POST", "/api/pool", Some(&huge));
+    assert_eq!(status, 413);
+    assert_eq!(admin.get("/api/pool").1["count"], 0);
+}
+
+//= test API-LOGIN-01
+//= test API-CSRF-01
+#[test]
+fn a_session_writes_only_with_its_token_and_never_from_a_foreign_page() {
+    let lab = Lab::new();
+    let controller = Controller::start(&lab);
+    let (status, _) = controller.nobody().get("/api/pool");
+    assert_eq!(status, 401);
+    let jar = lab.folder().join("cookies");
+    let jar = jar.to_str().expect("a path");
+    let client = controller.nobody().with(&["--cookie-jar", jar, "--cookie", jar]);
+    let (status, said) =
+        client.send("POST", "/login", &json!({"username": "admin", "password": controller.password}));
+    assert_eq!((status, &said["session_cookie_name"]), (200, &json!("avi-sessionid")), "{said}");
+    assert_eq!(client.get("/api/pool").0, 200);
+    let text = std::fs::read_to_string(jar).expect("cookies");
+    let token = text.lines().find_map(|line| line.split_once("csrftoken\t")).expect("a token").1;
+    for name in ["sessionid", "avi-sessionid"] {
+        let line = text.lines().find(|line| line.contains(&format!("\t{name}\t"))).expect("a cookie");
+        assert!(line.starts_with("#HttpOnly_") && line.contains("TRUE"), "{line}");
+    }
+    let make = |client: &forebay_e2e::controller::Curl, name: &str| {
+        client.send("POST", "/api/pool", &json!({"name": name})).0
+    };
+    assert_eq!(make(&client, "a"), 403, "no token");
+    let other = format!("X-CSRFToken: {}", token.chars().rev().collect::<String>());
+    assert_eq!(make(&client.clone().with(&["--header", &other]), "a"), 403, "another token");
+    let good = client.clone().with(&["--header", &format!("X-CSRFToken: {token}")]);
+    assert_eq!(
+        make(&good.clone().with(&["--header", "Origin: https://elsewhere.test"]), "a"),
+        403,
+        "a foreign page"
+    );
+    assert_eq!(make(&good, "a"), 201);
+    let tenant = good.clone().with(&["--header", "X-Avi-Tenant: nobody's"]);
+    let (status, said) = tenant.get("/api/pool");
+    assert!(
+        status == 403 && said["error"].as_str().is_some_and(|text| text.contains("does not exist")),
+        "{said}"
+    );
+    assert_eq!(good.send("POST", "/logout", &Value::Null).0, 200);
+    assert_eq!(good.get("/api/pool").0, 401, "a session that has ended stays so");
+}
+
+//= test API-TOKEN-01
+#[test]
+fn a_token_opens_sessions_until_it_is_deleted_and_is_kept_as_a_digest() {
+    let lab = Lab::new();
+    let mut controller = Controller::start(&lab);
+    let admin = controller.admin();
+    let (status, made) = admin.send("POST", "/api/user-token", &json!({"hours": "240"}));
+    assert_eq!(status, 200, "{made}");
+    let (token, uuid) = (made["token"].as_str().expect("a token"), made["uuid"].as_str().expect("a uuid"));
+    let come = |controller: &Controller, user: &str, token: &str| {
+        controller.nobody().send("POST", "/login", &json!({"username": user, "token": token})).0
+    };
+    assert_eq!(come(&controller, "admin", token), 200);
+    assert_eq!(come(&controller, "admin", &token.to_uppercase()), 401);
+    assert_eq!(come(&controller, "somebody", token), 401);
+    controller.process.kill();
+    let bytes = std::fs::read(controller.data.join("store.redb")).expect("a file");
+    assert!(!bytes.windows(token.len()).any(|window| window == token.as_bytes()), "it stands in the store");
+    controller.again(&lab);
+    assert_eq!(come(&controller, "admin", token), 200, "it outlives the process");
+    let (_, list) = controller.admin().get("/api/user-token");
+    assert_eq!(list["results"][0]["uuid"], uuid, "{list}");
+    assert_eq!(controller.admin().ask("DELETE", &format!("/api/user-token/{uuid}"), None).0, 204);
+    assert_eq!(come(&controller, "admin", token), 401);
+}
+
+//= test API-LOGIN-02
+#[test]
+fn who_tries_passwords_waits_and_a_good_one_does_not_help_meanwhile() {
+    let lab = Lab::new();
+    let controller = Controller::start(&lab);
+    let try_with = |user: &str, password: &str| {
+        controller.nobody().send("POST", "/login", &json!({"username": user, "password": password}))
+    };
+    let mut seen = Vec::new();
+    for number in 0..20 {
+        let (status, said) = try_with("admin", &format!("wrong-{number}"));
+        assert!(matches!(status, 401 | 403), "{said}");
+        seen.push(status);
+    }
+    assert_eq!(seen.iter().filter(|status| **status == 401).count(), 5, "{seen:?}");
+    assert_eq!(try_with("admin", &controller.password).0, 403, "it waits");
+    let (status, said) = try_with("nobody", "x");
+    assert_eq!((status, &said["error"]), (401, &json!("Invalid credentials")), "as of a name that there is");
+}

@@ -1,0 +1,152 @@
+"""The vendor's client in Python, unchanged, does what its users do. A line of JSON for each case."""
+
+import json
+import sys
+import warnings
+
+from avi.sdk.avi_api import APIError, ApiSession, ObjectNotFound
+
+warnings.filterwarnings("ignore")
+
+
+def case(name, saw, wanted):
+    print(json.dumps({"name": name, "ok": saw == wanted, "saw": repr(saw), "wanted": repr(wanted)}), flush=True)
+
+
+def refused(call):
+    """The status of a refusal and its text."""
+    try:
+        answer = call()
+    except APIError as error:
+        return getattr(error.rsp, "status_code", 0), str(error)
+    return answer.status_code, answer.text
+
+
+def pools(api):
+    server = {"ip": {"addr": "10.0.0.1", "type": "V4"}, "port": 80}
+    other = {"ip": {"addr": "10.0.0.2", "type": "V4"}, "port": 80}
+    made = api.post("pool", data={"name": "web", "servers": [server], "ignore_servers": True})
+    case("create", made.status_code, 201)
+    pool = made.json()
+    case("what was sent is there", pool["servers"][0]["ip"], server["ip"])
+    case("addresses are absolute", pool["url"].startswith("https://") and pool["url"].endswith(pool["uuid"]), True)
+    case("by name", api.get_object_by_name("pool", "web")["uuid"], pool["uuid"])
+    case("by a name that there is not", api.get_object_by_name("pool", "none"), None)
+    again = refused(lambda: api.post("pool", data={"name": "web"}))
+    case("the same name again", (again[0], "already exists" in again[1]), (409, True))
+
+    seen = api.get("pool/%s?include_name=true" % pool["uuid"]).json()
+    case("names behind references", seen["tenant_ref"].endswith("#admin") and seen["url"].endswith("#web"), True)
+    case("sent back as it was got", api.put("pool/%s" % pool["uuid"], data=seen).status_code, 200)
+    stale = refused(lambda: api.put("pool/%s" % pool["uuid"], data=seen))
+    case("sent back when it has changed", (stale[0], "Need to reload object data" in stale[1]), (412, True))
+
+    patched = api.patch("pool/%s" % pool["uuid"], data={"add": {"servers": [server, other]}}).json()
+    case("an entry that is there is not doubled", len(patched["servers"]), 2)
+    patched = api.patch("pool/%s" % pool["uuid"], data={"delete": {"servers": [{"ip": server["ip"]}]}}).json()
+    case("an entry goes", [held["ip"]["addr"] for held in patched["servers"]], ["10.0.0.2"])
+    patched = api.patch("pool/%s" % pool["uuid"], data={"replace": {"default_server_port": 8080}}).json()
+    case("a field is replaced", patched["default_server_port"], 8080)
+    unknown = refused(lambda: api.patch("pool/%s" % pool["uuid"], data={"merge": {}}))
+    case("an operation that there is not", unknown[0], 400)
+    bare = api.get("pool/%s" % pool["uuid"], params={"skip_default": "true"}).json()
+    case("defaults are left out", ("lb_algorithm" in bare, bare["default_server_port"]), (False, 8080))
+
+    wrong = refused(lambda: api.post("pool", data={"name": "bad", "default_server_port": 0, "lb_algorithm": "x"}))
+    case("what is wrong is told at once", (wrong[0], "default_server_port" in wrong[1], "lb_algorithm" in wrong[1]), (400, True, True))
+
+    ref = api.get_obj_ref(pool)
+    group = api.post("poolgroup", data={"name": "group", "members": [{"pool_ref": "/api/pool?name=web"}]}).json()
+    case("a reference by name", group["members"][0]["pool_ref"], ref)
+    in_use = refused(lambda: api.delete("pool/%s" % pool["uuid"]))
+    case("in use", (in_use[0], "referred by: ['PoolGroup group']" in in_use[1]), (403, True))
+    found = api.get("poolgroup", params={"refers_to": "pool:%s" % pool["uuid"]}).json()
+    case("who refers to it", found["count"], 1)
+    case("delete", (api.delete_by_name("poolgroup", "group").status_code, api.delete("pool/%s" % pool["uuid"]).status_code), (204, 204))
+    try:
+        gone = api.get("pool/%s" % pool["uuid"]).status_code
+    except ObjectNotFound:
+        gone = 404
+    case("gone", gone, 404)
+
+
+def pages(api):
+    for number in range(60):
+        api.post("pool", data={"name": "page-%02d" % number})
+    first = api.get("pool", params={"name.contains": "page-"}).json()
+    case("a page and a count", (first["count"], len(first["results"]), "next" in first), (60, 25, True))
+    names = [pool["name"] for pool in api.get_objects_iter("pool", params={"name.contains": "page-"})]
+    case("all pages", names, ["page-%02d" % number for number in range(60)])
+    few = api.get("pool", params={"name.in": "page-01,page-02", "fields": "enabled"}).json()["results"]
+    case("some fields", [sorted(pool) for pool in few], [["enabled", "name", "url", "uuid"]] * 2)
+    for name in names:
+        api.delete_by_name("pool", name)
+    case("none left", api.get("pool", params={"name.contains": "page-"}).json()["count"], 0)
+
+
+def sessions(at, password):
+    wrong = refused(lambda: ApiSession(at, "admin", "no" + password, verify=False))
+    case("a wrong password", (wrong[0], "Invalid credentials" in wrong[1]), (401, True))
+    api = ApiSession(at, "admin", password, verify=False)
+    api.get("pool")
+    # A session that has ended elsewhere: the client comes in again by itself.
+    api.cookies.clear()
+    case("comes in again by itself", api.get("pool").status_code, 200)
+    api.delete_session()
+    newer = refused(lambda: ApiSession(at, "admin", password, api_version="99.1.1", verify=False).get("pool"))
+    case("a version of the future", (newer[0], "Invalid version" in newer[1]), (400, True))
+
+
+def lives(api, kinds):
+    """Each kind of object is made, read, changed and deleted, with what it needs."""
+    made = {}
+
+    def make(kind):
+        if kind not in made:
+            if kind in EXISTING:
+                made[kind] = api.get(kind).json()["results"][0]
+            else:
+                made[kind] = api.post(kind, data=filled(kinds[kind])).json()
+                order.append(kind)
+        return made[kind]
+
+    def filled(value):
+        if isinstance(value, dict):
+            return {name: filled(held) for name, held in value.items()}
+        if isinstance(value, list):
+            return [filled(held) for held in value]
+        if isinstance(value, str) and value.startswith("/api/"):
+            return make(value.split("/")[2])["url"]
+        return value
+
+    order = []
+    for kind in sorted(kinds):
+        try:
+            held = make(kind)
+            path = "%s/%s" % (kind, held["uuid"])
+            seen = api.get(path, params={"include_name": "true"}).json()
+            put = api.put(path, data=seen).json()
+            put.pop("_last_modified", None), held.pop("_last_modified", None)
+            patch = api.patch(path, data={"replace": {"description": "seen"}}).json()
+            listed = api.get(kind, params={"uuid": held["uuid"]}).json()["count"]
+            case("%s lives" % kind, (put == held, patch["description"], listed), (True, "seen", 1))
+        except (APIError, KeyError, IndexError) as error:
+            case("%s lives" % kind, str(error), "a life")
+    for kind in reversed(order):
+        case("%s dies" % kind, refused(lambda: api.delete("%s/%s" % (kind, made[kind]["uuid"])))[0], 204)
+
+
+EXISTING = {"tenant", "cloud"}
+
+
+def main():
+    at, password, kinds = sys.argv[1], sys.argv[2], json.load(sys.stdin)
+    host, port = at.split(":")
+    api = ApiSession.get_session(host, "admin", password, port=port, api_version="30.2.1", verify=False)
+    pools(api)
+    pages(api)
+    lives(api, kinds)
+    sessions(at, password)
+
+
+main()
