@@ -59,10 +59,8 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let accounts = Accounts::new()?;
     let first = accounts.first(&store).await.map_err(|refusal| refusal.to_string())?;
     let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
-    objects
-        .seed(forebay_controller::seeds::all())
-        .await
-        .map_err(|denied| format!("built-in objects: {denied:?}"))?;
+    let seeds = forebay_controller::seeds::all()?;
+    objects.seed(seeds.into_iter()).await.map_err(|denied| format!("built-in objects: {denied:?}"))?;
     let app = Arc::new(App { store, objects, accounts });
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await

@@ -17,9 +17,6 @@ use answer::{Answer, bad, json};
 pub use request::CONTENT_BYTES_MAX;
 use request::{Asked, read};
 
-/// The version of the API that it speaks.
-pub const VERSION: &str = "30.2.1";
-
 /// All that answers need.
 pub struct App<S> {
     /// The store: accounts stand in it beside the objects.
@@ -52,6 +49,9 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
         _ => {}
     }
     let who = session::who(app, asked).await?;
+    //= API-VERSION-01
+    let wanted = asked.header(forebay_model::version::HEADER);
+    forebay_model::version::Version::asked(wanted).map_err(|problem| bad(400, &problem.to_string()))?;
     match (&asked.method, &steps[..]) {
         (&Method::POST, ["logout"]) => Ok(session::logout(app, asked)),
         (&Method::GET, ["api", "initial-data"]) => Ok(json(200, &serde_json::json!({"version": version()}))),
@@ -65,5 +65,5 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
 }
 
 fn version() -> serde_json::Value {
-    serde_json::json!({"Version": VERSION, "Product": "forebay", "build": env!("CARGO_PKG_VERSION")})
+    serde_json::json!({"Version": forebay_model::version::OURS.to_string(), "Product": "forebay", "build": env!("CARGO_PKG_VERSION")})
 }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
 use forebay_model::reference::is_uuid;
-use forebay_model::{Kind, Object, Problem, check, kind, patch, shape};
+use forebay_model::{Kind, Object, Problem, builtin, check, kind, patch, shape};
 use serde_json::Value;
 
 pub use catalogue::{Catalogue, Held, Id, key, realm};
@@ -209,7 +209,7 @@ impl<S: Store> Objects<S> {
     pub async fn delete(&self, kind: &'static Kind, uuid: &str, tenant: &Tenant) -> Result<(), Denied> {
         let _turn = self.writing.lock().await;
         let held = self.writable(kind, uuid, tenant)?;
-        if held.object().get("system_default").is_some() || uuid == ADMIN {
+        if builtin::is_built_in(kind.path, &held.name) && held.tenant == ADMIN {
             return Err(Denied::InUse(format!(
                 "Cannot delete system default object {} {}",
                 kind.name, held.name

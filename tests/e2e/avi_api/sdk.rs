@@ -14,6 +14,8 @@ fn is_made(kind: &forebay_model::Kind) -> bool {
 }
 
 //= test API-CLIENT-01
+//= test API-BUILTIN-01
+//= test API-VERSION-01
 //= test API-NAME-01
 //= test API-STALE-01
 //= test API-DELETE-01

@@ -84,6 +84,22 @@ def pages(api):
     case("none left", api.get("pool", params={"name.contains": "page-"}).json()["count"], 0)
 
 
+def built_in(api):
+    for kind, name in [
+        ("tenant", "admin"), ("cloud", "Default-Cloud"), ("serviceenginegroup", "Default-Group"),
+        ("vrfcontext", "global"), ("applicationprofile", "System-HTTP"), ("networkprofile", "System-TCP-Proxy"),
+        ("healthmonitor", "System-TCP"), ("applicationpersistenceprofile", "System-Persistence-Client-IP"),
+        ("sslprofile", "System-Standard"), ("sslkeyandcertificate", "System-Default-Cert"), ("role", "System-Admin"),
+    ]:
+        held = api.get_object_by_name(kind, name)
+        case("%s %s is there" % (kind, name), held is not None and held["name"], name)
+        kept = refused(lambda: api.delete("%s/%s" % (kind, held["uuid"])))
+        case("%s %s stays" % (kind, name), (kept[0], "annot delete" in kept[1]), (403, True))
+    cluster = api.get("cluster").json()
+    case("there is one cluster, and it is no list", (cluster["name"], "results" in cluster), ("cluster-0-1", False))
+    case("by name as well", api.get_object_by_name("cluster", "cluster-0-1")["uuid"], cluster["uuid"])
+
+
 def sessions(at, password):
     wrong = refused(lambda: ApiSession(at, "admin", "no" + password, verify=False))
     case("a wrong password", (wrong[0], "Invalid credentials" in wrong[1]), (401, True))
@@ -143,6 +159,7 @@ def main():
     at, password, kinds = sys.argv[1], sys.argv[2], json.load(sys.stdin)
     host, port = at.split(":")
     api = ApiSession.get_session(host, "admin", password, port=port, api_version="30.2.1", verify=False)
+    built_in(api)
     pools(api)
     pages(api)
     lives(api, kinds)
