@@ -153,10 +153,15 @@ fn run_test(fault: &Fault, copy: &Path, build: &Path) -> Result<String> {
         command
     };
     if fault.package == "forebay-e2e" {
-        let programs =
-            cargo(&["build", "--profile=gate", "--package=forebay", "--package=forebay-host-uring"])
-                .output()
-                .context("building the programs")?;
+        let programs = cargo(&[
+            "build",
+            "--profile=gate",
+            "--package=forebay",
+            "--package=forebay-host-uring",
+            "--package=forebay-controller",
+        ])
+        .output()
+        .context("building the programs")?;
         if !programs.status.success() {
             return Ok(String::from_utf8_lossy(&programs.stderr).into_owned());
         }
