@@ -2,10 +2,9 @@
 //!
 //! Left out: the agent of PingAccess in `authprofile`, whose form nobody publishes any more.
 
-use serde_json::Value;
-
 use super::common::{KEY_VALUE, PORT, U32};
 use super::permission::PERMISSIONS;
+use super::rule::{self, once, problem};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -173,19 +172,7 @@ static ROLE: Kind = Kind {
 };
 
 fn resources_stand_once(role: &Object, problems: &mut Vec<Problem>) {
-    let privileges = role.get("privileges").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut seen = std::collections::BTreeMap::new();
-    for (at, privilege) in privileges.iter().enumerate() {
-        let name = privilege.get("resource").and_then(Value::as_str).unwrap_or_default();
-        if let Some(first) = seen.insert(name, at) {
-            problems.push(Problem {
-                line: None,
-                path: format!("privileges[{at}]"),
-                reason: format!("{name} stands in privileges[{first}] already"),
-                fix: "name each resource once".to_owned(),
-            });
-        }
-    }
+    once(role, "", "privileges", "resource", problems);
 }
 
 static COMPLEXITY: Message = Message {
@@ -445,7 +432,7 @@ static AUTH_PROFILE: Kind = Kind {
 };
 
 fn the_settings_are_of_its_type(profile: &Object, problems: &mut Vec<Problem>) {
-    let kind = profile.get("type").and_then(Value::as_str).unwrap_or_default();
+    let kind = rule::text(profile, "type");
     let wanted = match kind {
         "AUTH_PROFILE_LDAP" => "ldap",
         "AUTH_PROFILE_TACACS_PLUS" => "tacacs_plus",
@@ -455,11 +442,10 @@ fn the_settings_are_of_its_type(profile: &Object, problems: &mut Vec<Problem>) {
         _ => return,
     };
     if !profile.contains_key(wanted) {
-        problems.push(Problem {
-            line: None,
-            path: wanted.to_owned(),
-            reason: format!("it is missing, and the type is {kind}"),
-            fix: "put the settings of the type there, or choose another type".to_owned(),
-        });
+        problems.push(problem(
+            wanted,
+            format!("it is missing, and the type is {kind}"),
+            "put the settings of the type there, or choose another type",
+        ));
     }
 }

@@ -5,10 +5,9 @@
 //! `rancher_configuration`, `vca_configuration`, and the older ones for APIC, Mesos, OpenShift and OpenStack), and
 //! `dns_resolvers`, whose form nobody publishes.
 
-use serde_json::Value;
-
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, U32};
 use super::infra::{CUSTOM_TAG, I31, LICENSE_TIERS, LICENSE_TYPES, NTP, PROXY};
+use super::rule::{addresses, belongs};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -115,7 +114,7 @@ static CLOUD: Kind = Kind {
     permission: "PERMISSION_CLOUD",
     scope: Scope::Tenant,
     dropped: &[],
-    rules: &[the_settings_are_of_its_type],
+    rules: &[the_settings_are_of_its_type, addresses],
     fields: &[
         text("name").required(),
         int("autoscale_polling_interval", &[(60, 3600)]).or_int(60).unit("s"),
@@ -152,25 +151,13 @@ static CLOUD: Kind = Kind {
     ],
 };
 
-/// The types whose settings this product knows, and the fields that hold them.
-const SETTINGS: [(&str, &str); 3] = [
-    ("CLOUD_VCENTER", "vcenter_configuration"),
-    ("CLOUD_AZURE", "azure_configuration"),
-    ("CLOUD_LINUXSERVER", "linuxserver_configuration"),
-];
-
 fn the_settings_are_of_its_type(cloud: &Object, problems: &mut Vec<Problem>) {
-    let kind = cloud.get("vtype").and_then(Value::as_str).unwrap_or_default();
-    for (of, field) in SETTINGS {
-        if of != kind && cloud.contains_key(field) {
-            problems.push(Problem {
-                line: None,
-                path: field.to_owned(),
-                reason: format!("it belongs to a cloud of type {of}, and this one is {kind}"),
-                fix: format!("leave it out, or set vtype to {of}"),
-            });
-        }
-    }
+    let parts: [(&str, &[&str]); 3] = [
+        ("vcenter_configuration", &["CLOUD_VCENTER"]),
+        ("azure_configuration", &["CLOUD_AZURE"]),
+        ("linuxserver_configuration", &["CLOUD_LINUXSERVER"]),
+    ];
+    belongs(cloud, "", "vtype", &parts, problems);
 }
 
 pub static AZURE_PRINCIPAL: Message = Message {

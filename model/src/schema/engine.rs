@@ -2,6 +2,7 @@
 
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, U32};
 use super::infra::{ADDRESS_MODES, HYPERVISORS, I31};
+use super::rule::addresses;
 use crate::field::{Message, Type};
 use crate::field::{flag, int, keyed, message, one_of, refers, text};
 use crate::kind::{Kind, Scope};
@@ -99,7 +100,7 @@ static ENGINE: Kind = Kind {
     permission: "PERMISSION_SERVICEENGINE",
     scope: Scope::Cloud,
     dropped: &[],
-    rules: &[],
+    rules: &[addresses],
     fields: &[
         text("name").or_text("VM name unknown"),
         text("availability_zone"),

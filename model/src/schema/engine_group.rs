@@ -4,12 +4,11 @@
 //! `reserved_configuration`, `vsphere_storage_policies`, the NSX-T lists of `vcenters`), of the cache for bot detection
 //! (`user_agent_cache_config`).
 
-use serde_json::Value;
-
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, KEY_VALUE, PERCENT, PORT_OR_0, PORT_RANGE, U32};
 use super::infra::{
     CUSTOM_TAG, DOS_PROFILE, HYPERVISORS, I31, LICENSE_TIERS, LICENSE_TYPES, METRICS_THRESHOLD,
 };
+use super::rule::{addresses, in_order};
 use super::vsparts::REALTIME;
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
@@ -167,7 +166,7 @@ static GROUP: Kind = Kind {
     permission: "PERMISSION_SERVICEENGINEGROUP",
     scope: Scope::Cloud,
     dropped: &[],
-    rules: &[bounds_stand_in_order],
+    rules: &[bounds_stand_in_order, addresses],
     fields: &[
         text("name").required(),
         flag("accelerated_networking"),
@@ -469,25 +468,8 @@ static GROUP: Kind = Kind {
     ],
 };
 
-/// The field that holds a lower bound, and the one that holds the upper.
-const BOUNDS: [(&str, &str); 3] = [
-    ("min_scaleout_per_vs", "max_scaleout_per_vs"),
-    ("min_cpu_usage", "max_cpu_usage"),
-    ("ephemeral_portrange_start", "ephemeral_portrange_end"),
-];
-
 fn bounds_stand_in_order(group: &Object, problems: &mut Vec<Problem>) {
-    let number = |name: &str| group.get(name).and_then(Value::as_i64);
-    for (low, high) in BOUNDS {
-        if let (Some(least), Some(most)) = (number(low), number(high))
-            && least > most
-        {
-            problems.push(Problem {
-                line: None,
-                path: low.to_owned(),
-                reason: format!("{least} is above {high}, which is {most}"),
-                fix: format!("put at most {most} there, or raise {high}"),
-            });
-        }
-    }
+    in_order(group, "min_scaleout_per_vs", "max_scaleout_per_vs", problems);
+    in_order(group, "min_cpu_usage", "max_cpu_usage", problems);
+    in_order(group, "ephemeral_portrange_start", "ephemeral_portrange_end", problems);
 }

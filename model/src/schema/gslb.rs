@@ -2,11 +2,10 @@
 //!
 //! Left out: `tls_config` of `gslb`, whose form nobody publishes yet.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::Value;
+use std::collections::BTreeMap;
 
 use super::common::{GEO_LOCATION, IP_ADDR, IP_ADDR_PREFIX, IP_ADDR_RANGE, PORT, PORT_OR_0, U32};
+use super::rule::{self, addresses, entries, once, problem};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, message, one_of, refers, text};
@@ -139,7 +138,7 @@ static GSLB: Kind = Kind {
     permission: "PERMISSION_GSLB",
     scope: Scope::Tenant,
     dropped: &[],
-    rules: &[sites_stand_once, the_leader_is_a_site],
+    rules: &[sites_stand_once, the_leader_is_a_site, addresses],
     fields: &[
         text("name").required(),
         int("async_interval", &[(0, 5)]).or_int(0).unit("s"),
@@ -168,34 +167,28 @@ static GSLB: Kind = Kind {
 fn sites_stand_once(gslb: &Object, problems: &mut Vec<Problem>) {
     let mut seen = BTreeMap::new();
     for field in ["sites", "third_party_sites"] {
-        let sites = gslb.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        for (at, site) in sites.iter().enumerate() {
-            let name = site.get("name").and_then(Value::as_str).unwrap_or_default();
+        for (at, site) in entries(gslb, field) {
             let path = format!("{field}[{at}]");
-            if let Some(first) = seen.insert(name, path.clone()) {
-                problems.push(Problem {
-                    line: None,
-                    path: format!("{path}.name"),
-                    reason: format!("{first} has the same name"),
-                    fix: "give each site a name of its own".to_owned(),
-                });
+            if let Some(first) = seen.insert(rule::text(site, "name"), path.clone()) {
+                problems.push(problem(
+                    format!("{path}.name"),
+                    format!("{first} has the same"),
+                    "give each its own",
+                ));
             }
         }
     }
 }
 
 fn the_leader_is_a_site(gslb: &Object, problems: &mut Vec<Problem>) {
-    let leader = gslb.get("leader_cluster_uuid").and_then(Value::as_str).unwrap_or_default();
-    let sites = gslb.get("sites").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let clusters: BTreeSet<&str> =
-        sites.iter().filter_map(|site| site.get("cluster_uuid").and_then(Value::as_str)).collect();
-    if !clusters.is_empty() && !clusters.contains(leader) {
-        problems.push(Problem {
-            line: None,
-            path: "leader_cluster_uuid".to_owned(),
-            reason: "it is the cluster of none of the sites".to_owned(),
-            fix: "put the cluster_uuid of one of the sites there".to_owned(),
-        });
+    let leader = rule::text(gslb, "leader_cluster_uuid");
+    let mut clusters = entries(gslb, "sites").map(|(_, site)| rule::text(site, "cluster_uuid")).peekable();
+    if clusters.peek().is_some() && !clusters.any(|cluster| cluster == leader) {
+        problems.push(problem(
+            "leader_cluster_uuid",
+            "it is the cluster of none of the sites",
+            "put the cluster_uuid of one of the sites there",
+        ));
     }
 }
 
@@ -282,7 +275,7 @@ static SERVICE: Kind = Kind {
     permission: "PERMISSION_GSLBSERVICE",
     scope: Scope::Tenant,
     dropped: &[],
-    rules: &[groups_stand_once, members_can_be_reached],
+    rules: &[groups_stand_once, members_can_be_reached, addresses],
     fields: &[
         text("name").required(),
         refers("application_persistence_profile_ref", "applicationpersistenceprofile"),
@@ -317,34 +310,16 @@ static SERVICE: Kind = Kind {
 };
 
 fn groups_stand_once(service: &Object, problems: &mut Vec<Problem>) {
-    let mut seen = BTreeMap::new();
-    let groups = service.get("groups").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    for (at, group) in groups.iter().enumerate() {
-        let name = group.get("name").and_then(Value::as_str).unwrap_or_default();
-        if let Some(first) = seen.insert(name, at) {
-            problems.push(Problem {
-                line: None,
-                path: format!("groups[{at}].name"),
-                reason: format!("groups[{first}] has the same name"),
-                fix: "give each group a name of its own".to_owned(),
-            });
-        }
-    }
+    once(service, "", "groups", "name", problems);
 }
 
 fn members_can_be_reached(service: &Object, problems: &mut Vec<Problem>) {
-    let groups = service.get("groups").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    for (at, group) in groups.iter().enumerate() {
-        let members = group.get("members").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        for (within, member) in members.iter().enumerate() {
+    for (at, group) in entries(service, "groups") {
+        for (within, member) in entries(group, "members") {
             // A member of another site may be named by its service alone.
-            if ["ip", "fqdn", "vs_uuid"].iter().all(|field| member.get(*field).is_none()) {
-                problems.push(Problem {
-                    line: None,
-                    path: format!("groups[{at}].members[{within}]"),
-                    reason: "it has no address".to_owned(),
-                    fix: "set ip, fqdn or vs_uuid".to_owned(),
-                });
+            if ["ip", "fqdn", "vs_uuid"].iter().all(|field| !member.contains_key(*field)) {
+                let path = format!("groups[{at}].members[{within}]");
+                problems.push(problem(path, "it has no address", "set ip, fqdn or vs_uuid"));
             }
         }
     }

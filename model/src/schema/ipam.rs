@@ -1,10 +1,9 @@
 //! Who gives out addresses and names.
 
-use serde_json::Value;
-
 use super::cloud::{AZURE_PRINCIPAL, AZURE_USER};
 use super::common::{CUSTOM_PARAMS, IP_ADDR, IP_ADDR_PREFIX, KEY_VALUE_TUPLE};
 use super::infra::PROXY;
+use super::rule::{addresses, belongs};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, message, one_of, refers, text};
@@ -179,7 +178,7 @@ static PROVIDER: Kind = Kind {
     permission: "PERMISSION_IPAMDNSPROVIDERPROFILE",
     scope: Scope::Tenant,
     dropped: &[],
-    rules: &[the_settings_are_of_its_type],
+    rules: &[the_settings_are_of_its_type, addresses],
     fields: &[
         text("name").required(),
         flag("allocate_ip_in_vrf").or_false(),
@@ -216,30 +215,18 @@ static PROVIDER: Kind = Kind {
     ],
 };
 
-/// The fields with the settings of a type, and the front of the types that they are for.
-const SETTINGS: [(&str, &str); 9] = [
-    ("aws_profile", "IPAMDNS_TYPE_AWS"),
-    ("azure_profile", "IPAMDNS_TYPE_AZURE"),
-    ("custom_profile", "IPAMDNS_TYPE_CUSTOM"),
-    ("gcp_profile", "IPAMDNS_TYPE_GCP"),
-    ("infoblox_profile", "IPAMDNS_TYPE_INFOBLOX"),
-    ("internal_profile", "IPAMDNS_TYPE_INTERNAL"),
-    ("oci_profile", "IPAMDNS_TYPE_OCI"),
-    ("openstack_profile", "IPAMDNS_TYPE_OPENSTACK"),
-    ("tencent_profile", "IPAMDNS_TYPE_TENCENT"),
-];
-
 fn the_settings_are_of_its_type(profile: &Object, problems: &mut Vec<Problem>) {
-    let kind = profile.get("type").and_then(Value::as_str).unwrap_or_default();
-    for (field, front) in SETTINGS {
-        // A type for names has the settings of the one for addresses.
-        if profile.contains_key(field) && kind.trim_end_matches("_DNS") != front {
-            problems.push(Problem {
-                line: None,
-                path: field.to_owned(),
-                reason: format!("it belongs to {front}, and the type is {kind}"),
-                fix: format!("leave it out, or set type to {front}"),
-            });
-        }
-    }
+    // A type for names has the settings of the one for addresses.
+    let parts: [(&str, &[&str]); 9] = [
+        ("aws_profile", &["IPAMDNS_TYPE_AWS", "IPAMDNS_TYPE_AWS_DNS"]),
+        ("azure_profile", &["IPAMDNS_TYPE_AZURE", "IPAMDNS_TYPE_AZURE_DNS"]),
+        ("custom_profile", &["IPAMDNS_TYPE_CUSTOM", "IPAMDNS_TYPE_CUSTOM_DNS"]),
+        ("gcp_profile", &["IPAMDNS_TYPE_GCP"]),
+        ("infoblox_profile", &["IPAMDNS_TYPE_INFOBLOX", "IPAMDNS_TYPE_INFOBLOX_DNS"]),
+        ("internal_profile", &["IPAMDNS_TYPE_INTERNAL", "IPAMDNS_TYPE_INTERNAL_DNS"]),
+        ("oci_profile", &["IPAMDNS_TYPE_OCI"]),
+        ("openstack_profile", &["IPAMDNS_TYPE_OPENSTACK"]),
+        ("tencent_profile", &["IPAMDNS_TYPE_TENCENT"]),
+    ];
+    belongs(profile, "", "type", &parts, problems);
 }

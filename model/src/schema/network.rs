@@ -1,12 +1,8 @@
 //! Networks, and the routing of an address space.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use serde_json::Value;
-
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, IP_ADDR_RANGE, KEY_VALUE, U32};
 use super::infra::STATIC_ROUTE;
+use super::rule::{addresses, entries, number, once, part, problem};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, message, one_of, refers, text};
@@ -39,7 +35,7 @@ static NETWORK: Kind = Kind {
     permission: "PERMISSION_NETWORK",
     scope: Scope::Cloud,
     dropped: &[],
-    rules: &[ranges_go_upwards],
+    rules: &[addresses],
     fields: &[
         text("name").required(),
         keyed("attrs", &Type::Message(&KEY_VALUE), 64, &["key"]),
@@ -54,38 +50,6 @@ static NETWORK: Kind = Kind {
         refers("vrf_context_ref", "vrfcontext"),
     ],
 };
-
-/// The address that stands at `path` within a message.
-fn address(value: &Value, path: &str) -> Option<IpAddr> {
-    value.pointer(path)?.as_str()?.parse().ok()
-}
-
-fn ranges_go_upwards(network: &Object, problems: &mut Vec<Problem>) {
-    let entries = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-    for (at, subnet) in entries(network.get("configured_subnets")).iter().enumerate() {
-        for (within, range) in entries(subnet.get("static_ip_ranges")).iter().enumerate() {
-            let path = || format!("configured_subnets[{at}].static_ip_ranges[{within}].range");
-            let (begin, end) = (address(range, "/range/begin/addr"), address(range, "/range/end/addr"));
-            let (Some(begin), Some(end)) = (begin, end) else {
-                problems.push(Problem {
-                    line: None,
-                    path: path(),
-                    reason: "it does not begin and end with an address".to_owned(),
-                    fix: "write two addresses, as in 192.0.2.10 and 192.0.2.20".to_owned(),
-                });
-                continue;
-            };
-            if begin.is_ipv4() != end.is_ipv4() || begin > end {
-                problems.push(Problem {
-                    line: None,
-                    path: path(),
-                    reason: format!("{end} does not come after {begin}"),
-                    fix: "let the range go upwards within one family of addresses".to_owned(),
-                });
-            }
-        }
-    }
-}
 
 static BFD: Message = Message {
     name: "BfdProfile",
@@ -204,7 +168,7 @@ static VRF: Kind = Kind {
     permission: "PERMISSION_VRFCONTEXT",
     scope: Scope::Cloud,
     dropped: &[],
-    rules: &[routes_stand_once, peers_can_be_reached, neighbours_are_heard_in_time],
+    rules: &[routes_stand_once, peers_can_be_reached, neighbours_are_heard_in_time, addresses],
     fields: &[
         text("name").required(),
         keyed("attrs", &Type::Message(&KEY_VALUE), 64, &["key"]),
@@ -221,52 +185,33 @@ static VRF: Kind = Kind {
 };
 
 fn routes_stand_once(vrf: &Object, problems: &mut Vec<Problem>) {
-    let routes = vrf.get("static_routes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut seen = BTreeMap::new();
-    for (at, route) in routes.iter().enumerate() {
-        let id = route.get("route_id").and_then(Value::as_str).unwrap_or_default();
-        if let Some(first) = seen.insert(id, at) {
-            problems.push(Problem {
-                line: None,
-                path: format!("static_routes[{at}].route_id"),
-                reason: format!("static_routes[{first}] has the same route_id"),
-                fix: "give each route an id of its own".to_owned(),
-            });
-        }
-    }
+    once(vrf, "", "static_routes", "route_id", problems);
 }
 
 fn peers_can_be_reached(vrf: &Object, problems: &mut Vec<Problem>) {
-    let Some(bgp) = vrf.get("bgp_profile") else { return };
-    let peers = bgp.get("peers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    for (at, peer) in peers.iter().enumerate() {
-        if peer.get("peer_ip").is_none() && peer.get("peer_ip6").is_none() {
-            problems.push(Problem {
-                line: None,
-                path: format!("bgp_profile.peers[{at}]"),
-                reason: "it has no address".to_owned(),
-                fix: "set peer_ip or peer_ip6".to_owned(),
-            });
+    let Some(bgp) = part(vrf, "bgp_profile") else { return };
+    for (at, peer) in entries(bgp, "peers") {
+        if !peer.contains_key("peer_ip") && !peer.contains_key("peer_ip6") {
+            let path = format!("bgp_profile.peers[{at}]");
+            problems.push(problem(path, "it has no address", "set peer_ip or peer_ip6"));
         }
     }
 }
 
 fn neighbours_are_heard_in_time(vrf: &Object, problems: &mut Vec<Problem>) {
-    let Some(bgp) = vrf.get("bgp_profile") else { return };
-    let peers = bgp.get("peers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let Some(bgp) = part(vrf, "bgp_profile") else { return };
     let own = ("bgp_profile".to_owned(), bgp);
-    let each = peers.iter().enumerate().map(|(at, peer)| (format!("bgp_profile.peers[{at}]"), peer));
+    let each = entries(bgp, "peers").map(|(at, peer)| (format!("bgp_profile.peers[{at}]"), peer));
     for (path, timers) in std::iter::once(own).chain(each) {
-        let seconds = |name: &str| timers.get(name).and_then(Value::as_i64);
-        if let (Some(keepalive), Some(hold)) = (seconds("keepalive_interval"), seconds("hold_time"))
+        if let (Some(keepalive), Some(hold)) =
+            (number(timers, "keepalive_interval"), number(timers, "hold_time"))
             && keepalive >= hold
         {
-            problems.push(Problem {
-                line: None,
-                path: format!("{path}.keepalive_interval"),
-                reason: format!("{keepalive} s is not below hold_time, which is {hold} s"),
-                fix: format!("put at most {} there, a third of hold_time", hold / 3),
-            });
+            problems.push(problem(
+                format!("{path}.keepalive_interval"),
+                format!("{keepalive} s is not below hold_time, which is {hold} s"),
+                format!("put at most {} there, a third of hold_time", hold / 3),
+            ));
         }
     }
 }

@@ -74,6 +74,19 @@ pub fn belongs(
     }
 }
 
+/// Finds a lower bound that is above the upper one.
+pub fn in_order(object: &Object, low: &str, high: &str, problems: &mut Vec<Problem>) {
+    if let (Some(least), Some(most)) = (number(object, low), number(object, high))
+        && least > most
+    {
+        problems.push(problem(
+            low,
+            format!("{least} is above {high}, which is {most}"),
+            format!("put at most {most} there, or raise {high}"),
+        ));
+    }
+}
+
 /// Finds addresses that are none, prefixes longer than their addresses and ranges that end before they begin, wherever
 /// they stand.
 pub fn addresses(object: &Object, problems: &mut Vec<Problem>) {

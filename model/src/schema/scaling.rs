@@ -1,8 +1,7 @@
 //! Pools that grow and shrink by themselves, and backups of the configuration.
 
-use serde_json::Value;
-
 use super::common::U32;
+use super::rule::in_order;
 use crate::Problem;
 use crate::field::{Message, Type};
 use crate::field::{flag, int, list, message, one_of, refers, text};
@@ -52,17 +51,7 @@ static POLICY: Kind = Kind {
 };
 
 fn sizes_stand_in_order(policy: &Object, problems: &mut Vec<Problem>) {
-    let servers = |name: &str| policy.get(name).and_then(Value::as_i64);
-    if let (Some(least), Some(most)) = (servers("min_size"), servers("max_size"))
-        && least > most
-    {
-        problems.push(Problem {
-            line: None,
-            path: "min_size".to_owned(),
-            reason: format!("{least} is above max_size, which is {most}"),
-            fix: format!("put at most {most} there, or raise max_size"),
-        });
-    }
+    in_order(policy, "min_size", "max_size", problems);
 }
 
 static MESOS: Message = Message { name: "AutoScaleMesosSettings", fields: &[flag("force").or_true()] };

@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::account::{QUOTA, TENANT_SETTINGS};
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, PORT};
 use super::infra::{ADDRESS_MODES, I31, LICENSE_TIERS, METRICS_THRESHOLD, NTP, PROXY, STATIC_ROUTE};
 use super::matching::IP_ADDR_MATCH;
+use super::rule::{addresses, entries, problem};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -217,7 +216,7 @@ static SYSTEM: Kind = Kind {
     permission: "PERMISSION_SYSTEMCONFIGURATION",
     scope: Scope::Single,
     dropped: &[],
-    rules: &[],
+    rules: &[addresses],
     fields: &[
         message("admin_auth_configuration", &ADMIN_AUTH),
         flag("ai_assistant_enabled"),
@@ -305,7 +304,7 @@ static CLUSTER: Kind = Kind {
     permission: "PERMISSION_CONTROLLER",
     scope: Scope::Single,
     dropped: &[],
-    rules: &[nodes_have_addresses_of_their_own],
+    rules: &[nodes_have_addresses_of_their_own, addresses],
     fields: &[
         text("name").required(),
         keyed("nodes", &Type::Message(&NODE), 7, &["ip", "ip6"]),
@@ -316,33 +315,26 @@ static CLUSTER: Kind = Kind {
 };
 
 fn nodes_have_addresses_of_their_own(cluster: &Object, problems: &mut Vec<Problem>) {
-    let nodes = cluster.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let shared = ["virtual_ip", "virtual_ip6"]
         .into_iter()
         .filter_map(|field| Some((cluster.get(field)?.get("addr")?.as_str()?, field.to_owned())));
     let mut seen: BTreeMap<&str, String> = shared.collect();
-    for (at, node) in nodes.iter().enumerate() {
+    for (at, node) in entries(cluster, "nodes") {
         let addresses: Vec<(&str, &str)> = ["ip", "ip6"]
             .into_iter()
             .filter_map(|field| Some((field, node.get(field)?.get("addr")?.as_str()?)))
             .collect();
         if addresses.is_empty() {
-            problems.push(Problem {
-                line: None,
-                path: format!("nodes[{at}]"),
-                reason: "it has no address".to_owned(),
-                fix: "set ip or ip6".to_owned(),
-            });
+            problems.push(problem(format!("nodes[{at}]"), "it has no address", "set ip or ip6"));
         }
         for (field, address) in addresses {
             let path = format!("nodes[{at}].{field}");
             if let Some(first) = seen.insert(address, path.clone()) {
-                problems.push(Problem {
-                    line: None,
+                problems.push(problem(
                     path,
-                    reason: format!("{first} is {address} as well"),
-                    fix: "give each node and the cluster an address of their own".to_owned(),
-                });
+                    format!("{first} is {address} as well"),
+                    "give each node and the cluster an address of their own",
+                ));
             }
         }
     }

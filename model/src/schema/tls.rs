@@ -1,10 +1,7 @@
 //! Certificates, keys, and how engines speak TLS.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
-
 use super::common::{CUSTOM_PARAMS, IP_ADDR, TAG, U32};
+use super::rule::{addresses, is_on, once, problem};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -263,19 +260,7 @@ static SSL_PROFILE: Kind = Kind {
 };
 
 fn versions_stand_once(profile: &Object, problems: &mut Vec<Problem>) {
-    let versions = profile.get("accepted_versions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut seen = BTreeSet::new();
-    for (at, version) in versions.iter().enumerate() {
-        let name = version.get("type").and_then(Value::as_str).unwrap_or_default();
-        if !seen.insert(name) {
-            problems.push(Problem {
-                line: None,
-                path: format!("accepted_versions[{at}]"),
-                reason: format!("{name} stands twice"),
-                fix: "name each version once".to_owned(),
-            });
-        }
-    }
+    once(profile, "", "accepted_versions", "type", problems);
 }
 
 /// A certificate and, mostly, its key.
@@ -325,15 +310,13 @@ static SSL_KEY_AND_CERTIFICATE: Kind = Kind {
 };
 
 fn a_key_of_a_module_has_its_module(certificate: &Object, problems: &mut Vec<Problem>) {
-    if certificate.get("import_key_to_hsm") == Some(&Value::Bool(true))
-        && !certificate.contains_key("hardwaresecuritymodulegroup_ref")
+    if is_on(certificate, "import_key_to_hsm") && !certificate.contains_key("hardwaresecuritymodulegroup_ref")
     {
-        problems.push(Problem {
-            line: None,
-            path: "hardwaresecuritymodulegroup_ref".to_owned(),
-            reason: "it is missing, and the key is to go to a security module".to_owned(),
-            fix: "name the group of modules, or switch import_key_to_hsm off".to_owned(),
-        });
+        problems.push(problem(
+            "hardwaresecuritymodulegroup_ref",
+            "it is missing, and the key is to go to a security module",
+            "name the group of modules, or switch import_key_to_hsm off",
+        ));
     }
 }
 
@@ -457,7 +440,7 @@ static HSM_GROUP: Kind = Kind {
     permission: "PERMISSION_HARDWARESECURITYMODULEGROUP",
     scope: Scope::Tenant,
     dropped: &[],
-    rules: &[],
+    rules: &[addresses],
     fields: &[
         text("name").required(),
         list("ca_certs", &Type::Message(&CERTIFICATE), 32),
