@@ -14,7 +14,7 @@ use forebay_http::h1::ResponseHead;
 use crate::metrics::PersistenceCounters;
 use crate::persist::Remembered;
 use crate::rt::{Now, Rt};
-use crate::worker::{Generation, Route, Worker};
+use crate::worker::{Generation, Receipt, Route, Worker};
 
 /// What is asked beside the request itself.
 pub struct Circumstances<'a> {
@@ -26,6 +26,17 @@ pub struct Circumstances<'a> {
     pub queued: bool,
     /// The string that a rule hashes by.
     pub hash_key: Option<&'a [u8]>,
+    /// The answer may wait until another engine has a new entry.
+    pub waits: bool,
+}
+
+/// What a decision leaves behind beside the server.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The value of our `Set-Cookie`; empty: there is none.
+    pub set_cookie: Vec<u8>,
+    /// What the answer waits for.
+    pub receipt: Option<Receipt>,
 }
 
 /// Keeps the table entry of a client's address alive.
@@ -39,8 +50,8 @@ pub trait Holds {
     }
 }
 
-/// Decides where a request or a connection goes, and carries out the decision's effects; the value of our
-/// `Set-Cookie`, if there is one, is left in `set_cookie`.
+/// Decides where a request or a connection goes, and carries out the decision's effects; the value of our `Set-Cookie`, and
+/// what the answer has to wait for, are left in `memory`.
 //= SE-PERSIST-03
 pub fn choose<R: Rt>(
     worker: &Worker<R>,
@@ -49,16 +60,18 @@ pub fn choose<R: Rt>(
     route: &Route,
     view: &impl RequestView,
     circumstances: &Circumstances<'_>,
-    set_cookie: &mut Vec<u8>,
+    memory: &mut Memory,
 ) -> Decision {
     let now = worker.rt.now();
-    set_cookie.clear();
+    memory.set_cookie.clear();
     route.follow_states(&plan.tree, now);
     // A second connection of the client may bind it in the moment between look-up and write: the
     // first write holds, and the next look finds it.
     for _ in 0..2 {
         let asked = ask(worker, plan, route, view, circumstances, now);
-        if let Some(done) = carry_out(worker, plan, client, route, view, asked, now, set_cookie) {
+        if let Some(done) =
+            carry_out(worker, plan, client, route, view, asked, circumstances.waits, now, memory)
+        {
             return done;
         }
     }
@@ -125,8 +138,9 @@ fn carry_out<R: Rt>(
     route: &Route,
     view: &impl RequestView,
     asked: Asked,
+    waits: bool,
     now: Now,
-    set_cookie: &mut Vec<u8>,
+    memory: &mut Memory,
 ) -> Option<Decision> {
     let Asked { decision, key, bound } = asked;
     let store = &plan.store;
@@ -140,13 +154,14 @@ fn carry_out<R: Rt>(
                     (&route.binding, route.pool.borrow().profile().map(|profile| &profile.kind))
                     && store.sealer().seal(binding, payload, &mut sealed)
                 {
-                    cookie.write_set_cookie(&sealed, client.is_secured(), set_cookie);
+                    cookie.write_set_cookie(&sealed, client.is_secured(), &mut memory.set_cookie);
                 }
                 *worker.sealed.borrow_mut() = sealed;
             }
             Effect::Write { server, .. } => {
                 if let Some(key) = &key
-                    && let Some(holds) = store.put(key, *server, bound, now)
+                    && let Some(holds) =
+                        worker.bind(plan, key, *server, bound, now, waits.then_some(&mut memory.receipt))
                     && holds != *server
                 {
                     return None;
@@ -155,6 +170,9 @@ fn carry_out<R: Rt>(
             Effect::Touch { .. } => {
                 if let Some(key) = &key {
                     store.touch(key, now);
+                    if waits {
+                        worker.follow_bound(plan, key, now, &mut memory.receipt);
+                    }
                 }
             }
             // A ticket has left before a server is chosen, so it carries no server here; site cookies come with global
@@ -188,7 +206,7 @@ fn count(counters: &PersistenceCounters, decision: &Decision) {
     }
 }
 
-/// Learns from an answer which session is on which server.
+/// Learns from an answer which session is on which server; what the answer has to wait for is left in `receipt`.
 //= SE-PERSIST-02
 pub fn learn<R: Rt>(
     worker: &Worker<R>,
@@ -197,6 +215,7 @@ pub fn learn<R: Rt>(
     server: ServerIndex,
     bytes: &[u8],
     response: &ResponseHead,
+    receipt: &mut Option<Receipt>,
 ) {
     let Some(table) = route.table else { return };
     let pool = route.pool.borrow();
@@ -210,7 +229,7 @@ pub fn learn<R: Rt>(
             Learned::Nothing => {}
             Learned::Key { key, .. } => {
                 let key = plan.store.key(table, plan.store.table_key(key));
-                plan.store.put(&key, pool.id_of(server), true, now);
+                worker.bind(plan, &key, pool.id_of(server), true, now, Some(&mut *receipt));
             }
             Learned::Ended(key) => {
                 let key = plan.store.key(table, plan.store.table_key(key));

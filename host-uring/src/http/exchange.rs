@@ -181,9 +181,14 @@ async fn try_servers<R: Rt>(
     loop {
         // Others came earlier: behind them.
         let behind = waiting.is_none() && !route.queue.is_empty();
-        let circumstances =
-            Circumstances { tried: &work.tried, full: &work.full, queued: waiting.is_some(), hash_key };
-        let decision = choose(worker, plan, &**client, route, view, &circumstances, &mut work.set_cookie);
+        let circumstances = Circumstances {
+            tried: &work.tried,
+            full: &work.full,
+            queued: waiting.is_some(),
+            hash_key,
+            waits: true,
+        };
+        let decision = choose(worker, plan, &**client, route, view, &circumstances, &mut work.memory);
         work.trace.reason = Some(decision.reason);
         let server = match decision.verdict {
             Verdict::Server(server) if !behind => server,
@@ -378,7 +383,7 @@ async fn talk<R: Rt>(
         response: &mut work.response,
         decoder: &mut work.downward,
         gather: &mut work.to_client,
-        set_cookie: &work.set_cookie,
+        memory: &mut work.memory,
         trace,
     };
     let (uploaded, received) = {

@@ -96,3 +96,10 @@ pub const BURST_BYTES_MAX: u64 = 2 * BODY_BUFFER_BYTES as u64;
 pub const HELD_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Pipelined requests of one client that are served before the other tasks get a turn: some 50 us of our own answers.
 pub const REQUESTS_PER_TURN: u32 = 16;
+
+/// Milliseconds that an answer waits for another engine to have a new entry, at most: many times what a member in the same
+/// site takes.
+pub const ACK_WAIT_MS: u64 = 20;
+
+/// Answers of one worker that wait for another engine at once: those of 20 ms at 800,000 new entries a second.
+pub const RECEIPTS_MAX: usize = 16_384;

@@ -10,7 +10,7 @@ use forebay_http::h1::write::{self, FieldEdit, ResponseEdits};
 use forebay_http::h1::{Framing, Parse, RequestContext, ResponseHead, parse_response};
 
 use super::buffer::Buffer;
-use super::choose::learn;
+use super::choose::{Memory, learn};
 use super::gather::Gather;
 use super::limits::{BODY_BUFFER_BYTES, MOVE_BYTES_MIN, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
 use super::mover::Moved;
@@ -66,8 +66,8 @@ pub struct Downward<'a> {
     pub decoder: &'a mut Decoder,
     /// What goes to the client.
     pub gather: &'a mut Gather,
-    /// The value of our `Set-Cookie`.
-    pub set_cookie: &'a [u8],
+    /// Our `Set-Cookie`, and what the answer waits for.
+    pub memory: &'a mut Memory,
     /// What is told of the request.
     pub trace: &'a mut Trace,
 }
@@ -117,7 +117,14 @@ pub async fn receive<R: Rt>(
         leg.worker.buffers.give_back(buffer);
         return Received::Failed(failure);
     }
-    learn(leg.worker, leg.plan, leg.route, leg.server, buffer.filled(), down.response);
+    let (worker, receipt) = (leg.worker, &mut down.memory.receipt);
+    learn(worker, leg.plan, leg.route, leg.server, buffer.filled(), down.response, receipt);
+    if let Some(receipt) = receipt.take() {
+        let held = worker.buffers.fold(&mut buffer);
+        worker.acknowledged(receipt).await;
+        drop(held);
+        worker.buffers.unfold(&mut buffer);
+    }
     pass_answer(leg, conn, buffer, down).await
 }
 
@@ -302,8 +309,8 @@ async fn pass_answer<R: Rt>(
     let limits = &leg.service.server_limits;
     let now = worker.rt.now();
     let date = worker.date.at(worker.unix_us(now) / 1_000_000);
-    let cookie = FieldEdit::Add { name: b"Set-Cookie", value: down.set_cookie };
-    let cookie = Some(cookie).filter(|_| !down.set_cookie.is_empty());
+    let cookie = FieldEdit::Add { name: b"Set-Cookie", value: &down.memory.set_cookie };
+    let cookie = Some(cookie).filter(|_| !down.memory.set_cookie.is_empty());
     let whole_request = leg.progress.sent.get().is_some();
     let more = leg.service.requests_max == 0 || client.requests.get() < leg.service.requests_max;
     let edits = ResponseEdits {

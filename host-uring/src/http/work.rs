@@ -5,6 +5,7 @@ use forebay_http::h1::body::Decoder;
 use forebay_http::h1::{RequestHead, ResponseHead};
 
 use super::buffer::{Buffer, Buffers};
+use super::choose::Memory;
 use super::gather::Gather;
 use super::limits::{SPARE_KEPT, TEXT_KEPT_BYTES};
 use super::record::Trace;
@@ -54,8 +55,8 @@ pub struct Work {
     pub tried: Vec<ServerIndex>,
     /// Limited servers on which no place was free a moment ago.
     pub full: Vec<ServerIndex>,
-    /// The value of our `Set-Cookie`.
-    pub set_cookie: Vec<u8>,
+    /// What is remembered of the client, and told it.
+    pub memory: Memory,
     /// Room for texts that rules make: a new target, a location.
     pub text: Vec<u8>,
     /// What is told of the request.
@@ -69,7 +70,8 @@ impl Work {
         self.to_client.shrink(TEXT_KEPT_BYTES);
         self.tried.clear();
         self.full.clear();
-        self.set_cookie.clear();
+        self.memory.set_cookie.clear();
+        self.memory.receipt = None;
         self.text.clear();
         self.text.shrink_to(TEXT_KEPT_BYTES);
         self.trace = Trace::default();

@@ -16,7 +16,7 @@ use forebay_tls_hello::Name;
 use super::hello::{Heard, Unheard, hear, refuse};
 use super::record::{End, Ends, Trace, finish};
 use crate::config::{ServiceIndex, Target};
-use crate::http::choose::{Circumstances, Holds, choose};
+use crate::http::choose::{Circumstances, Holds, Memory, choose};
 use crate::http::limits::BURST_BYTES_MAX;
 use crate::http::place::{Busy, Waited, Waiting};
 use crate::http::steer::{plain_route, route_to};
@@ -240,12 +240,18 @@ async fn find_server<R: Rt>(
     let mut tried: Vec<ServerIndex> = Vec::new();
     let mut full: Vec<ServerIndex> = Vec::new();
     let mut waiting: Option<Waiting<'_>> = None;
+    let mut memory = Memory::default();
     loop {
         // Others came earlier: behind them.
         let behind = waiting.is_none() && !route.queue.is_empty();
-        let circumstances =
-            Circumstances { tried: &tried, full: &full, queued: waiting.is_some(), hash_key: None };
-        let decision = choose(worker, plan, connection, route, &view, &circumstances, &mut Vec::new());
+        let circumstances = Circumstances {
+            tried: &tried,
+            full: &full,
+            queued: waiting.is_some(),
+            hash_key: None,
+            waits: true,
+        };
+        let decision = choose(worker, plan, connection, route, &view, &circumstances, &mut memory);
         connection.trace.borrow_mut().reason = Some(decision.reason);
         let server = match decision.verdict {
             Verdict::Server(server) if !behind => server,
@@ -283,7 +289,12 @@ async fn find_server<R: Rt>(
             trace.servers_tried
         };
         match connect(connection, route, server).await {
-            Ok(conn) => return Ok(Served { route, server, busy, conn }),
+            Ok(conn) => {
+                if let Some(receipt) = memory.receipt {
+                    worker.acknowledged(receipt).await;
+                }
+                return Ok(Served { route, server, busy, conn });
+            }
             Err(End::Shortage) => return Err(End::Shortage),
             Err(_) => {}
         }

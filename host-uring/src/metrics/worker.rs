@@ -47,6 +47,19 @@ pub struct WorkerMetrics {
     pub client_aborts: Counter,
     /// Time-outs, each kind by itself.
     pub timeouts: TimeoutCounters,
+    /// Answers that waited for other engines.
+    pub acks: AckCounters,
+}
+
+/// What became of answers that wait until another engine has a new entry.
+#[derive(Debug, Default)]
+pub struct AckCounters {
+    /// Another engine had it in time.
+    pub acknowledged: Counter,
+    /// None had it in time, or too many answers waited.
+    pub late: Counter,
+    /// No other engine was connected: they did not wait.
+    pub alone: Counter,
 }
 
 /// What happened on connections to servers that speak HTTP/2.

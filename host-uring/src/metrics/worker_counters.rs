@@ -8,7 +8,7 @@ use super::WorkerMetrics;
 pub(super) type WorkerCounter = (&'static str, &'static str, &'static str, fn(&WorkerMetrics) -> u64);
 
 /// The counters with one sample for each worker.
-pub(super) const WORKER_COUNTERS: [WorkerCounter; 15] = [
+pub(super) const WORKER_COUNTERS: [WorkerCounter; 18] = [
     ("forebay_worker_ticks", "", "Turns of the worker's loop.", |w| w.ticks.load(Ordering::Relaxed)),
     ("forebay_connections_refused", "", "Connections refused at the limit of connections.", |w| {
         w.connections_refused_limit.get()
@@ -90,5 +90,23 @@ pub(super) const WORKER_COUNTERS: [WorkerCounter; 15] = [
         "",
         "Client connections that ended in the middle of a request or answer.",
         |w| w.client_aborts.get(),
+    ),
+    (
+        "forebay_persistence_acknowledged",
+        "",
+        "Answers that went out once another engine had the new entry that they tell of.",
+        |w| w.acks.acknowledged.get(),
+    ),
+    (
+        "forebay_persistence_acknowledged_late",
+        "",
+        "Answers that went out before another engine was known to have the entry: after 20 ms, or because too many waited.",
+        |w| w.acks.late.get(),
+    ),
+    (
+        "forebay_persistence_acknowledged_alone",
+        "",
+        "New entries whose answers did not wait because no other engine was connected.",
+        |w| w.acks.alone.get(),
     ),
 ];

@@ -3,6 +3,7 @@
 //! The decision core says what to look up and what to remember; here are the keys, the locks and the memory.
 
 pub mod cookie;
+mod desk;
 mod feed;
 mod flip;
 pub mod found;
@@ -13,8 +14,11 @@ mod opened;
 mod shared;
 pub mod store;
 mod wanted;
+mod write;
 
 pub use cookie::{Binding, Sealer};
+pub use desk::{Desk, sit};
+pub use feed::{TICKET_DESK, tickets};
 pub use found::{Remembered, bound_to};
 pub use shared::{SharedTable, SharedTables};
 pub use store::{Place, Store, StoreProblem};

@@ -10,6 +10,7 @@ use forebay_core::units::Now;
 use forebay_objsync::{Entry, Rule, Shards, Shared};
 
 use super::Store;
+use super::desk::Desk;
 use super::feed::{Waker, wall};
 use super::store::Kept;
 use super::wanted::Wanted;
@@ -129,6 +130,32 @@ impl Store {
     /// The next change wakes; `false`: there is one already.
     pub fn wake_at_change(&self) -> bool {
         self.feed.sleep()
+    }
+
+    /// The next change that somebody waits for wakes; `false`: there is one already.
+    pub fn gather_changes(&self) -> bool {
+        self.feed.gather()
+    }
+
+    /// So many other engines are connected.
+    pub fn set_peers(&self, peers: usize) {
+        self.feed.set_peers(peers);
+    }
+
+    /// How many other engines are connected.
+    #[inline]
+    pub fn peers(&self) -> usize {
+        self.feed.peers()
+    }
+
+    /// What object sync and the worker whose thread this is leave for one another.
+    pub fn desk(&self) -> &Desk {
+        self.feed.desk()
+    }
+
+    /// Another engine has the change of that ticket: the worker that waits is told.
+    pub fn acknowledged(&self, ticket: u64) {
+        self.feed.acknowledged(ticket);
     }
 
     /// The time of the group is this, now.

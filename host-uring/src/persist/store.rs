@@ -13,20 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use forebay_core::id::ServerId;
 use forebay_core::persist::{ClientKey, TableKey};
 use forebay_core::table::{
-    Catalog, EngineSlot, EntryView, Geometry, Key, KeyBytes, Pages, Partition, ServerSlot, TableId,
-    TableMemory, Write,
+    Catalog, EngineSlot, Geometry, Key, KeyBytes, Pages, Partition, ServerSlot, TableId, TableMemory,
 };
 use forebay_core::units::Now;
 
 use super::Sealer;
 use super::feed::{Changed, Feed};
-use super::journal::{Change, Journal};
+use super::journal::Journal;
 use super::wanted::{Wanted, define, wanted};
 use crate::config::{PoolIndex, ServiceIndex, Tree};
-
-/// Milliseconds of a span in which one use of an entry is told to other engines: far below the shortest time-out (1 min),
-/// and enough that a busy client costs little.
-const USE_TOLD_MS: u64 = 8_000;
 
 /// Buckets that one hold of a partition's lock sweeps: about 0.1 ms when nothing but expired entries is met.
 const SWEEP_SLICE_BUCKETS: u32 = 1024;
@@ -50,7 +45,7 @@ struct Locked(Mutex<Shelf>);
 /// A partition, and what of it other engines have not been told.
 pub(super) struct Shelf {
     partition: Partition,
-    changed: Changed,
+    pub(super) changed: Changed,
 }
 
 impl Deref for Shelf {
@@ -83,7 +78,7 @@ pub struct Store {
     tree: Arc<Tree>,
     sealer: Sealer,
     pub(super) catalog: Catalog,
-    geometry: Option<Geometry>,
+    pub(super) geometry: Option<Geometry>,
     shelves: Arc<Shelves>,
     pub(super) tables: Vec<Kept>,
     /// Whose connections hold entries: this process's, as others know it.
@@ -314,91 +309,6 @@ impl Store {
         self.catalog.name_of(slot).map(ServerId)
     }
 
-    /// Binds a key to a server; `moved`: away from another one that is down.
-    ///
-    /// Gives the server that the key means now: another one if a second connection of the client was
-    /// faster. `None` if the table is full of clients with open connections.
-    pub fn put(&self, key: &Key, server: ServerId, moved: bool, now: Now) -> Option<ServerId> {
-        use forebay_core::table::Outcome;
-        let slot = self.catalog.slot_of(server.0)?;
-        let write = if moved { Write::moved(slot) } else { Write::first(slot) };
-        let mut partition = self.partition(key)?;
-        let written = partition.put(&self.catalog, key, write, now, self.feed.group_time(now)).ok()?;
-        match written.outcome {
-            Outcome::Held(held) => self.catalog.name_of(held).map(ServerId),
-            Outcome::Same => Some(server),
-            Outcome::Created | Outcome::Replaced(_) => {
-                self.tell(partition, key);
-                self.shelves.journal.note_bound(*key);
-                Some(server)
-            }
-        }
-    }
-
-    /// Renews a key's life.
-    pub fn touch(&self, key: &Key, now: Now) {
-        if let Some(mut partition) = self.partition(key) {
-            let is_worth_telling = self.feed.is_on()
-                && partition.entry(&self.catalog, key, now).is_some_and(|view| is_used_anew(key, &view, now));
-            partition.touch(&self.catalog, key, now);
-            if is_worth_telling {
-                self.tell(partition, key);
-            } else {
-                drop(partition);
-            }
-            self.shelves.journal.note(Change::Key(*key));
-        }
-    }
-
-    /// Counts a connection of a client, whose entry stays until the last one has closed; `false` if the
-    /// key has no entry, and then there is nothing to close.
-    //= SE-PERSIST-01
-    pub fn open(&self, key: &Key, now: Now) -> bool {
-        let Some(mut partition) = self.partition(key) else { return false };
-        let opened = partition.open(&self.catalog, key, now);
-        if opened.is_some_and(|opened| opened.first) {
-            self.tell(partition, key);
-            self.shelves.journal.note(Change::Key(*key));
-        }
-        opened.is_some()
-    }
-
-    /// Counts the end of a connection that [`Store::open`] counted.
-    pub fn close(&self, key: &Key, now: Now) {
-        let Some(mut partition) = self.partition(key) else { return };
-        let closed = partition.close(&self.catalog, key, now);
-        if closed.is_some_and(|closed| closed.last_here) {
-            self.tell(partition, key);
-            self.shelves.journal.note(Change::Key(*key));
-        }
-    }
-
-    /// Removes a key.
-    pub fn remove(&self, key: &Key, now: Now) {
-        if let Some(mut partition) = self.partition(key) {
-            let journal = &self.shelves.journal;
-            let view = if journal.is_active() { partition.entry(&self.catalog, key, now) } else { None };
-            // An unknown table or an older catalog: the entry is gone for this configuration already.
-            let _ = partition.remove(&self.catalog, key, now, self.feed.group_time(now));
-            self.tell(partition, key);
-            if let Some(view) = view {
-                journal.note(Change::Gone(*key, view.key));
-            }
-        }
-    }
-
-    /// An entry is another one than before: other engines are to hear of it. Gives the partition back.
-    #[inline]
-    pub(super) fn tell(&self, mut partition: MutexGuard<'_, Shelf>, key: &Key) {
-        if self.feed.is_on()
-            && let Some(geometry) = self.geometry
-        {
-            self.feed.note(geometry.route(key) as usize, &mut partition.changed, *key, None);
-            drop(partition);
-            self.feed.wake();
-        }
-    }
-
     /// Frees what has expired in the next `partitions` partitions. Any worker may call it.
     pub fn sweep(&self, partitions: u32, now: Now) {
         let count = self.shelves.partitions.len() as u32;
@@ -510,14 +420,6 @@ impl Store {
         let mut shelf = self.shelves.partitions.get(at)?.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(work(&mut shelf.changed))
     }
-}
-
-/// Whether a use of an entry is the first in a span of time, which begins at another moment for each key: other engines
-/// are told of one use in each span, so that who is used all the time lives on with them, at a bounded cost.
-//= SYNC-AGE-02
-fn is_used_anew(key: &Key, view: &EntryView, now: Now) -> bool {
-    let shifted_ms = now.0 / 1_000 + key.hash() % USE_TOLD_MS;
-    view.record.age_ms > shifted_ms % USE_TOLD_MS
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ pub fn settings(objsync: &Objsync) -> Result<Option<Settings>, Vec<String>> {
         members,
         identity: Arc::new(identity),
         cpu_percent: objsync.cpu_limit_percentage,
+        compare_ms: u64::from(objsync.reconcile_interval_s) * 1_000,
     }))
 }
 

@@ -52,11 +52,21 @@ impl Host for Here {
         self.tables.store().wake_at_change()
     }
 
+    fn gather(&mut self) -> bool {
+        self.tables.store().gather_changes()
+    }
+
     fn group_time(&mut self, time: GroupMillis, now: Now) {
         self.tables.store().set_group_time(time, now);
     }
 
-    fn acknowledged(&mut self, _ticket: u64, _by: EngineSlot) {}
+    fn acknowledged(&mut self, ticket: u64, _by: EngineSlot) {
+        self.tables.store().acknowledged(ticket);
+    }
+
+    fn connected(&mut self, peers: usize) {
+        self.tables.store().set_peers(peers);
+    }
 
     fn event(&mut self, event: Event) {
         say(event);

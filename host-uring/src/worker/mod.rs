@@ -18,6 +18,7 @@ mod generation;
 mod mail;
 mod make;
 mod queue;
+mod receipts;
 mod route;
 mod service;
 mod slots;
@@ -29,6 +30,7 @@ pub use door::Door;
 pub use generation::Generation;
 pub use make::make;
 pub use queue::{Place, Queue};
+pub use receipts::Receipt;
 pub use route::{Route, RouteServer};
 pub use service::{Service, TimeOuts};
 pub use state::Worker;
@@ -60,6 +62,7 @@ pub struct Common {
 /// # Panics
 /// With any task's panic, after the worker's connections were closed.
 pub fn run(seat: WorkerSeat, common: Common, started: impl FnOnce(&Started)) -> io::Result<()> {
+    crate::persist::sit(seat.index);
     let (rt, refusal) = Sockets::new(common.backend)?;
     let told = Started { backend: rt.backend(), refusal };
     rt.block_on(async {
@@ -80,6 +83,9 @@ pub fn run(seat: WorkerSeat, common: Common, started: impl FnOnce(&Started)) -> 
         }
         started(&told);
         rt.spawn(mail::read(worker.clone(), entrances.clone(), seat.mailbox));
+        if worker.current().store.is_shared() {
+            rt.spawn(receipts::listen(worker.clone()));
+        }
         time::keep(&worker, common.workers as u32, &entrances, &seat.shutdown).await;
         Ok(())
     })

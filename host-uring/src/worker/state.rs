@@ -11,6 +11,7 @@ use forebay_core::units::UnixSeconds;
 use super::Door;
 use super::configure::Departed;
 use super::generation::{Generation, Seat};
+use super::receipts::Receipts;
 use super::slots::Slots;
 use super::underway::Underway;
 use crate::config::{ServiceIndex, Transport};
@@ -75,6 +76,8 @@ pub struct Worker<R: Rt> {
     pub connections_max: usize,
     /// Room for a sealed cookie.
     pub sealed: RefCell<Vec<u8>>,
+    /// Answers that wait for other engines.
+    pub receipts: Rc<Receipts>,
     /// The date of answers.
     pub date: DateCache,
     /// No new requests: answer, then close.
@@ -131,6 +134,7 @@ impl<R: Rt> Worker<R> {
             streams: Cell::new(0),
             flows: Cell::new(0),
             sealed: RefCell::default(),
+            receipts: Rc::new(Receipts::new(seed)),
             date: DateCache::default(),
             connections_max,
             draining: Cell::new(false),

@@ -51,6 +51,10 @@ section! {
         snapshot_interval_s: u16 = 60, in 5..=3600;
         /// The share of one core (percent) that comparing tables with the other members may take; changes are told whatever they cost.
         cpu_limit_percentage: u8 = 30, in 15..=80;
+        /// Seconds from one comparison of the tables with another member to the next.
+        reconcile_interval_s: u8 = 10, in 1..=120;
+        /// Whether an answer that tells a client of a new entry waits until another member has that entry, for 20 ms at most.
+        persistence_ack: PersistenceAck = PersistenceAck::Off;
     }
 
     /// An engine of the group.
@@ -82,6 +86,16 @@ words! {
         Gcp = "gcp",
         /// OpenStack.
         Openstack = "openstack",
+    }
+}
+
+words! {
+    /// What an answer waits for that tells a client of a new entry.
+    pub enum PersistenceAck {
+        /// For nothing.
+        Off = "off",
+        /// For one other member that has the entry.
+        Peer = "peer",
     }
 }
 

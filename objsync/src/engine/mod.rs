@@ -19,7 +19,7 @@ use forebay_core::units::{Micros, Now};
 use crate::group::GroupClock;
 use crate::limits::{
     BURST_US, DEAD_MS, HOLD_AGAIN_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
-    SILENCE_MS, WAITING_BYTES,
+    ROUND_MS, SILENCE_MS, WAITING_BYTES,
 };
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame, Hello};
@@ -42,6 +42,8 @@ pub struct Engine {
     versions: BTreeMap<TableId, u64>,
     /// Of a hundred parts of a processor so many may be spent on comparing; 0: all.
     cpu_percent: u8,
+    /// Milliseconds from one comparison with a peer to the next.
+    compare_ms: u64,
     /// Until then the time that comparing took is paid for.
     paid: Now,
     /// This call of [`Engine::handle`] compared something.
@@ -73,6 +75,7 @@ impl Engine {
             recent: Recent::default(),
             versions: BTreeMap::new(),
             cpu_percent: 0,
+            compare_ms: ROUND_MS,
             paid: Now::default(),
             bulk: false,
             started: now,
@@ -147,6 +150,11 @@ impl Engine {
     /// changes are told whatever that costs, and an engine that has not joined is not bounded. 0: no bound.
     pub fn limit_cpu(&mut self, percent: u8) {
         self.cpu_percent = percent.min(100);
+    }
+
+    /// From now on tables are compared with each peer every so many milliseconds; [`ROUND_MS`] where nobody says so.
+    pub fn compare_every(&mut self, ms: u64) {
+        self.compare_ms = ms;
     }
 
     /// The call of [`Engine::handle`] that has just returned took this much time of a processor.

@@ -270,6 +270,10 @@ impl Session {
         if let Some(ticket) = ticket {
             self.tickets.entry(key).or_default().push(ticket);
         }
+        // Who waits for it does not wait for others to travel with.
+        if ticket.is_some() {
+            self.flush_at = Some(now);
+        }
         if self.flush_at.is_none() {
             let many = self.batches.0 == now.0 / 1_000 && self.batches.1 >= BATCHES_AT_ONCE;
             self.flush_at = Some(if many { now.after(Micros::from_millis(BATCH_MS)) } else { now });

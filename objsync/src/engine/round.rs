@@ -15,9 +15,7 @@ use super::listing::{self, Lister};
 use super::live::shared;
 use super::peer::{Peer, Reply, Round, Session, Theirs, UnderWay};
 use super::sums::{CELLS, CellSet, Row, Summing, differing, first_cell, off_wire, on_wire};
-use crate::limits::{
-    ANSWER_MAX, BUCKETS_TOLD, CELLS_PER_GROUP, RANGES, RANGES_AHEAD, ROUND_MS, TABLES_A_FRAME,
-};
+use crate::limits::{ANSWER_MAX, BUCKETS_TOLD, CELLS_PER_GROUP, RANGES, RANGES_AHEAD, TABLES_A_FRAME};
 use crate::shards::{Shards, Shared};
 use crate::wire::{Cells, Found, Frame, Listing, Step, Sums};
 
@@ -110,7 +108,7 @@ impl Engine {
             self.again(with, now);
         }
         loop {
-            let rests = self.rests(now);
+            let (rests, compare_ms) = (self.rests(now), self.compare_ms);
             let Some(session) = self.session(with).filter(|s| s.has_room()) else { return };
             let Some(round) = &mut session.round else { return };
             if round.next == RANGES && round.under_way.is_empty() {
@@ -125,7 +123,7 @@ impl Engine {
             let range = first.wrapping_add(round.next) % RANGES;
             let step = Step { round: round.number, fresh: round.fresh, range };
             round.next += 1;
-            let pause = Micros::from_millis(ROUND_MS / u64::from(RANGES));
+            let pause = Micros(compare_ms * 1_000 / u64::from(RANGES));
             round.due = if round.quick { now } else { now.after(pause) };
             self.bulk = true;
             self.flush_now(with, shards, now);

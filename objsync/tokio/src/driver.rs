@@ -40,11 +40,17 @@ pub trait Host: Send + 'static {
     /// Asks that the next change wakes the driver ([`Handle::waker`]); `false`: there is one already.
     fn wake_me(&mut self) -> bool;
 
+    /// Asks that the next change that somebody waits for wakes the driver; `false`: there is one already.
+    fn gather(&mut self) -> bool;
+
     /// The time of the group is this, now.
     fn group_time(&mut self, time: GroupMillis, now: Now);
 
     /// A peer has what was given this number.
     fn acknowledged(&mut self, ticket: u64, by: EngineSlot);
+
+    /// So many members are connected.
+    fn connected(&mut self, peers: usize);
 
     /// Something that people should know.
     fn event(&mut self, event: Event);
@@ -211,6 +217,7 @@ impl<H: Host> Driver<H> {
             shown: None,
         };
         driver.engine.limit_cpu(settings.cpu_percent);
+        driver.engine.compare_every(settings.compare_ms);
         driver.open(door::listen_soon(settings.listen)?)?;
         Ok((driver, handle))
     }
@@ -231,7 +238,8 @@ impl<H: Host> Driver<H> {
             }
             self.show();
             let gather = found && !looks.may_go_on(self.host.now());
-            if !gather && !self.host.wake_me() {
+            let may_wait = if gather { self.host.gather() } else { self.host.wake_me() };
+            if !may_wait {
                 continue;
             }
             self.answer_verifying();
@@ -336,6 +344,7 @@ impl<H: Host> Driver<H> {
             slot = slot.get(),
             "the connection with a member is lost: {why}"
         );
+        self.count_connected();
         true
     }
 
@@ -353,6 +362,12 @@ impl<H: Host> Driver<H> {
             dial.stands();
         }
         tracing::info!(event = "SE_OBJSYNC_PEER_UP", slot = slot.get(), "a member is connected");
+        self.count_connected();
+    }
+
+    fn count_connected(&mut self) {
+        let is_up = |peer: &&Peer| peer.is_up && peer.link.is_some();
+        self.host.connected(self.peers.values().filter(is_up).count());
     }
 
     fn take(&mut self, told: Told) {
@@ -366,6 +381,7 @@ impl<H: Host> Driver<H> {
                 peer.is_up = false;
                 let traffic = Arc::clone(&peer.traffic);
                 peer.link = Some(Link::start(slot, number, door, *stream, traffic, self.tell.clone()));
+                self.count_connected();
                 self.handle(Input::Up(slot));
                 self.close_old_doors();
             }
@@ -492,6 +508,7 @@ impl<H: Host> Driver<H> {
         self.settings = Arc::new(settings);
         self.rules.replace(Arc::clone(&self.settings));
         self.engine.limit_cpu(self.settings.cpu_percent);
+        self.engine.compare_every(self.settings.compare_ms);
         for slot in gone {
             self.lose(slot, "it is no member any more");
             self.peers.remove(&slot.get());

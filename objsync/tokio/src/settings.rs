@@ -33,6 +33,8 @@ pub struct Settings {
     pub identity: Arc<Identity>,
     /// The share of one core that comparing tables may take, in percent.
     pub cpu_percent: u8,
+    /// Milliseconds from one comparison with a member to the next.
+    pub compare_ms: u64,
 }
 
 impl Settings {

@@ -1,6 +1,7 @@
 //! Engines that share their tables, and what goes wrong between them: links, processes, clocks, what is full, strangers, a
 //! hostile member.
 
+mod acks;
 mod clocks;
 mod full;
 #[path = "../objsync/group.rs"]

@@ -14,7 +14,7 @@ use forebay_core::{Reason, Verdict};
 
 use super::{Dropped, Shared};
 use crate::config::ServiceIndex;
-use crate::http::choose::{Circumstances, Holds, choose};
+use crate::http::choose::{Circumstances, Holds, Memory, choose};
 use crate::http::limits::DATAGRAMS_PER_TURN;
 use crate::http::place::{leave_place, take_place};
 use crate::http::steer::plain_route;
@@ -110,8 +110,9 @@ fn connect(
     let mut full = Vec::new();
     let mut servers_tried = 0_u8;
     loop {
-        let circumstances = Circumstances { tried: &tried, full: &full, queued: false, hash_key: None };
-        let decision = choose(worker, plan, hold, route, view, &circumstances, &mut Vec::new());
+        let circumstances =
+            Circumstances { tried: &tried, full: &full, queued: false, hash_key: None, waits: false };
+        let decision = choose(worker, plan, hold, route, view, &circumstances, &mut Memory::default());
         let server = match decision.verdict {
             Verdict::Server(server) if !tried.contains(&server) => server,
             // Better one that has refused it than none.
