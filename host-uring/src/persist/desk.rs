@@ -162,6 +162,7 @@ mod tests {
         assert_eq!(desk.take().collect::<Vec<_>>(), [64], "a word that was taken back is marked anew");
     }
 
+    //= test SYNC-FEED-02
     #[test]
     fn who_marks_while_marks_are_taken_back_loses_none() {
         const ROUNDS: usize = 200_000;

@@ -165,7 +165,7 @@ mod tests {
         let at = first.local_addr().expect("it listens");
         let taken = listen_soon(at).expect_err("it is taken");
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
-        assert!(crate::driver::cannot_listen(at, &taken).contains("another process listens there"));
+        assert!(crate::cannot_listen(at, &taken).contains("another process listens there"));
         // A connection that was accepted there is in nobody's way.
         let caller = TcpStream::connect(at).await.expect("it listens");
         let accepted = first.accept().await.expect("it calls");

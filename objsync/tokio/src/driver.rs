@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
+use forebay_core::table::EngineSlot;
 use forebay_core::units::{Micros, Now};
-use forebay_objsync::{Engine, Event, Input, Output, Shards, Verdict, Why, wire};
+use forebay_objsync::{Engine, Event, Input, Output, wire};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -18,67 +18,8 @@ use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
 use crate::limits::{GATHER, LOOKS_AT_ONCE, PIECES_MAX, REASONS_MAX, VERIFY, VIEW};
 use crate::link::{Link, Told, Traffic};
-use crate::{PeerStatus, Settings, Status, View};
-
-/// What is driven: tables, clock, and what the engine's own workers have changed.
-pub trait Host: Send + 'static {
-    /// The tables.
-    type Tables: Shards;
-
-    /// The tables.
-    fn tables(&mut self) -> &mut Self::Tables;
-
-    /// The clock.
-    fn now(&self) -> Now;
-
-    /// Microseconds of processor time that this thread has used.
-    fn cpu_us(&self) -> u64;
-
-    /// Takes what workers have changed since the last call; a number: who wants to hear that a peer has it.
-    fn changes(&mut self, taken: &mut Vec<(TableId, KeyBytes, Option<u64>)>);
-
-    /// Asks that the next change wakes the driver ([`Handle::waker`]); `false`: there is one already.
-    fn wake_me(&mut self) -> bool;
-
-    /// Asks that the next change that somebody waits for wakes the driver; `false`: there is one already.
-    fn gather(&mut self) -> bool;
-
-    /// The time of the group is this, now.
-    fn group_time(&mut self, time: GroupMillis, now: Now);
-
-    /// A peer has what was given this number.
-    fn acknowledged(&mut self, ticket: u64, by: EngineSlot);
-
-    /// So many members are connected.
-    fn connected(&mut self, peers: usize);
-
-    /// Something that people should know.
-    fn event(&mut self, event: Event);
-}
-
-/// Work to be done between two steps of the engine.
-pub type Work<H> = Box<dyn FnOnce(&mut Engine, &mut H, Now) -> Vec<Output> + Send>;
-
-/// What the driver is told.
-pub enum Command<H> {
-    /// Other settings. What of them cannot be had is answered, and nothing has changed then.
-    Settings(Box<Settings>, oneshot::Sender<Result<(), String>>),
-    /// Compare with every member now.
-    Verify(oneshot::Sender<Vec<Verified>>),
-    /// Work on engine and host.
-    Work(Work<H>),
-    /// End all connections and stop.
-    Stop,
-}
-
-/// What came of a comparison with one member.
-#[derive(Clone, Debug)]
-pub struct Verified {
-    /// The member.
-    pub slot: EngineSlot,
-    /// What it found; `None`: the member is not connected, or did not answer in time.
-    pub verdict: Option<Verdict>,
-}
+use crate::words::{cannot_listen, in_words};
+use crate::{Command, Handle, Host, PeerStatus, Settings, Status, Verified, View};
 
 /// Somebody waits for a comparison.
 struct Verifying {
@@ -86,22 +27,6 @@ struct Verifying {
     open: BTreeSet<EngineSlot>,
     until: Instant,
     answer: oneshot::Sender<Vec<Verified>>,
-}
-
-/// Speaks to a driver from elsewhere.
-pub struct Handle<H> {
-    /// What it is told.
-    pub commands: mpsc::Sender<Command<H>>,
-    /// Wakes it: something has changed. It may be called from any thread.
-    pub waker: Arc<dyn Fn() + Send + Sync>,
-    /// What may be looked at.
-    pub view: View,
-}
-
-impl<H> Clone for Handle<H> {
-    fn clone(&self) -> Self {
-        Self { commands: self.commands.clone(), waker: Arc::clone(&self.waker), view: self.view.clone() }
-    }
 }
 
 /// A listening socket.
@@ -574,38 +499,4 @@ impl<H: Host> Driver<H> {
             listening: self.doors.iter().map(|door| door.address).collect(),
         });
     }
-}
-
-/// Why the engine ended a connection.
-fn in_words(why: Why) -> String {
-    let words = match why {
-        Why::Stranger => {
-            "it is not the member that is expected there; look at its objsync.slot and at the members of both"
-        }
-        Why::Group => {
-            "its group or its objsync.secret_file is another one; give all engines the same, and start them anew"
-        }
-        Why::Protocol => {
-            "it speaks no protocol that is spoken here; bring both to releases that follow one another"
-        }
-        Why::Nonsense => {
-            "it left out a frame, or acknowledged what was not sent; report this if both are of one release"
-        }
-        Why::Bad(bad) => return format!("what it sent cannot be read: {bad}"),
-        Why::Silent => "nothing was heard of it for too long",
-        Why::Clock => "its clock is too far ahead of the group's time; set the clock of its machine",
-    };
-    words.to_owned()
-}
-
-/// Why an address cannot be listened on, with the remedy.
-pub fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => "another process listens there; stop it or change objsync.port",
-        io::ErrorKind::AddrNotAvailable => {
-            "the address is not one of this machine; correct objsync.address or add it to an interface"
-        }
-        _ => "correct objsync.address and objsync.port",
-    };
-    format!("objsync: cannot listen on {address}: {error}; {remedy}")
 }

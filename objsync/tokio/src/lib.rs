@@ -9,14 +9,18 @@
 mod dial;
 mod door;
 mod driver;
+mod host;
 mod identity;
 pub mod legacy;
 mod limits;
 mod link;
 mod settings;
 mod status;
+mod words;
 
-pub use driver::{Command, Driver, Handle, Host, Verified, Work, cannot_listen};
+pub use driver::Driver;
+pub use host::{Command, Handle, Host, Verified, Work};
 pub use identity::{Identity, Unfit};
 pub use settings::{Member, Settings, open_ports};
 pub use status::{PeerStatus, Refusals, Status, View};
+pub use words::cannot_listen;

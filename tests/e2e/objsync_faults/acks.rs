@@ -56,6 +56,7 @@ fn clients(group: &Group, from: u32, to: u32, mut each: impl FnMut(usize)) -> Ve
             .collect();
         while !threads.iter().all(|thread| thread.is_finished()) {
             each(told.lock().expect("nobody panicked").len());
+            // Sleep: how long clients go on before the engine is killed is the subject.
             std::thread::sleep(Duration::from_millis(1));
         }
     });
@@ -126,6 +127,7 @@ fn an_answer_whose_entry_nobody_acknowledges_leaves_after_20_ms_and_is_counted()
     assert!(took >= WAIT, "{took:?}");
     assert_eq!(count(&engines[0], "_late"), late + 1.0);
     // Who is known needs no answer to wait.
+    // Sleep: for 20 ms its entry counts as new.
     std::thread::sleep(2 * WAIT);
     let sum = || count(&engines[0], "") + count(&engines[0], "_late") + count(&engines[0], "_alone");
     let before = sum();
