@@ -211,6 +211,8 @@ fn by_redis(reader: &mut Reader, objsync: &Objsync) {
         ("snapshot_file", objsync.snapshot_file != plain.snapshot_file),
         ("snapshot_interval_s", objsync.snapshot_interval_s != plain.snapshot_interval_s),
         ("cpu_limit_percentage", objsync.cpu_limit_percentage != plain.cpu_limit_percentage),
+        ("reconcile_interval_s", objsync.reconcile_interval_s != plain.reconcile_interval_s),
+        ("persistence_ack", objsync.persistence_ack != plain.persistence_ack),
     ];
     for (key, is_set) in idle {
         if is_set && !reader.is_bad_within(&format!("objsync.{key}")) {

@@ -9,7 +9,7 @@ use forebay_objsync::{Entry, Shards, Shared, apply};
 use super::limits::{DIRTY_MAX, LIFE_MS};
 use super::mirror::{Mirror, Other, unix_ms};
 use super::names::{Kind, Note, Session, read_value};
-use crate::driver::Host;
+use crate::Host;
 
 /// An entry whose stamp is so far ahead of the wall clock is not taken: it would hold against every later one.
 const AHEAD_MAX_MS: u64 = 3_600_000;

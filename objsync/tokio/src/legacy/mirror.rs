@@ -19,7 +19,7 @@ use super::names::{Kind, Names, Note, Session, value};
 use super::page::{MirrorStatus, MirrorView};
 use super::resp::command;
 use super::session::{self, Batch, Done, Told};
-use crate::driver::Host;
+use crate::Host;
 use crate::limits::VIEW;
 
 /// Notes after which the inbox is cut: far below what it holds.
