@@ -21,6 +21,7 @@ pub mod check;
 pub mod example;
 pub mod field;
 pub mod kind;
+pub mod openapi;
 pub mod patch;
 pub mod reference;
 pub mod schema;

@@ -55,6 +55,7 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
     match (&asked.method, &steps[..]) {
         (&Method::POST, ["logout"]) => Ok(session::logout(app, asked)),
         (&Method::GET, ["api", "initial-data"]) => Ok(json(200, &serde_json::json!({"version": version()}))),
+        (&Method::GET, ["api", "openapi.json"]) => Ok(json(200, &forebay_model::openapi::document())),
         (&Method::GET, ["api", "cluster", "version"]) => Ok(json(200, &version())),
         (_, ["api", "user-token"]) => session::tokens(app, asked, &who, None).await,
         (_, ["api", "user-token", uuid]) => session::tokens(app, asked, &who, Some(uuid)).await,
