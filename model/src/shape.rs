@@ -84,10 +84,14 @@ fn kept<F: Iterator<Item = &'static Field>>(fields: &dyn Fn() -> F, new: &mut Ob
                 let Type::Message(message) = list.of else { continue };
                 let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 for (at, entry) in entries.iter_mut().enumerate() {
-                    // Without a key it is the entry at the same place.
+                    // Without a key it is the entry at the same place; with one, that place goes first, as nothing keeps a
+                    // list from having two of a key.
+                    let here = before.get(at);
                     let same = match list.key {
-                        [] => before.get(at),
-                        _ => before.iter().find(|before| same_entry(list, before, entry)),
+                        [] => here,
+                        _ => here
+                            .filter(|here| same_entry(list, here, entry))
+                            .or_else(|| before.iter().find(|before| same_entry(list, before, entry))),
                     };
                     let none = Object::new();
                     if let Value::Object(entry) = entry {
