@@ -1,6 +1,7 @@
 //! Alerts: what raises them, and what then happens.
 
 use super::common::{PORT, U32};
+use super::infra::{SYSLOG_FORMATS, TLS};
 use crate::field::{Message, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
 use crate::kind::{Kind, Scope};
@@ -140,13 +141,13 @@ static SYSLOG_SERVER: Message = Message {
     name: "AlertSyslogServer",
     fields: &[
         flag("anon_auth").or_false(),
-        one_of("format", &["SYSLOG_LEGACY", "SYSLOG_RFC5424", "SYSLOG_JSON", "SYSLOG_RFC5425_ENHANCED"])
-            .or_text("SYSLOG_LEGACY"),
+        one_of("format", SYSLOG_FORMATS).or_text("SYSLOG_LEGACY"),
         refers("pkiprofile_ref", "pkiprofile"),
         refers("ssl_key_and_certificate_ref", "sslkeyandcertificate"),
         flag("strict_cert_verify").or_false(),
         text("syslog_server").required(),
         int("syslog_server_port", PORT).or_int(514),
+        message("tls_config", &TLS),
         flag("tls_enable").or_false(),
         flag("udp").required().or_true(),
     ],

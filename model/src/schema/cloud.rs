@@ -2,8 +2,7 @@
 //!
 //! Left out: the settings of kinds of clouds that this product does not work with (`aws_configuration`,
 //! `cloudstack_configuration`, `docker_configuration`, `gcp_configuration`, `nsxt_configuration`,
-//! `rancher_configuration`, `vca_configuration`, and the older ones for APIC, Mesos, OpenShift and OpenStack), and
-//! `dns_resolvers`, whose form nobody publishes.
+//! `rancher_configuration`, `vca_configuration`, and the older ones for APIC, Mesos, OpenShift and OpenStack).
 
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, U32};
 use super::infra::{CUSTOM_TAG, I31, LICENSE_TIERS, LICENSE_TYPES, NTP, PROXY};
@@ -15,6 +14,9 @@ use crate::kind::{Kind, Object, Scope};
 
 /// The longest key in one field, bytes.
 const KEY_BYTES_MAX: usize = 64 * 1024;
+
+/// How long an answer of a name server may be kept, s.
+const TTL: &[(i64, i64)] = &[(5, i32::MAX as i64)];
 
 /// What engines may run in.
 pub const CLOUDS: &[&str] = &[
@@ -104,6 +106,17 @@ static LINUX: Message = Message {
     ],
 };
 
+static RESOLVER: Message = Message {
+    name: "DnsResolver",
+    fields: &[
+        int("fixed_ttl", TTL).unit("s"),
+        int("min_ttl", TTL).unit("s"),
+        list("nameserver_ips", &Type::Message(&IP_ADDR), 10),
+        text("resolver_name").required(),
+        flag("use_mgmt"),
+    ],
+};
+
 /// The kinds of this file.
 pub(super) static KINDS: &[&Kind] = &[&CLOUD, &CREDENTIALS];
 
@@ -124,6 +137,7 @@ static CLOUD: Kind = Kind {
         flag("disable_metrics_polling"),
         refers("dns_provider_ref", "ipamdnsproviderprofile"),
         flag("dns_resolution_on_se").or_false(),
+        keyed("dns_resolvers", &Type::Message(&RESOLVER), 1, &["resolver_name"]),
         refers("east_west_dns_provider_ref", "ipamdnsproviderprofile"),
         refers("east_west_ipam_provider_ref", "ipamdnsproviderprofile"),
         flag("enable_vip_on_all_interfaces").or_false(),

@@ -1,7 +1,7 @@
 //! Groups of service engines.
 //!
 //! Left out: settings of clouds and of products that this one does not work with (`gcp_config`, `vip_asg`,
-//! `reserved_configuration`, `vsphere_storage_policies`, the NSX-T lists of `vcenters`), of the cache for bot detection
+//! `reserved_configuration`, the NSX-T lists of `vcenters`), of the cache for bot detection
 //! (`user_agent_cache_config`).
 
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, KEY_VALUE, PERCENT, PORT_OR_0, PORT_RANGE, U32};
@@ -149,6 +149,11 @@ static DATASTORE: Message =
 static VCENTER_SCOPE: Message = Message {
     name: "PlacementScopeConfig",
     fields: &[text("vcenter_folder"), refers("vcenter_ref", "vcenterserver").required()],
+};
+
+static STORAGE_POLICY: Message = Message {
+    name: "VsphereStoragePolicy",
+    fields: &[refers("vcenter_ref", "vcenterserver"), text("vsphere_storage_policy_id")],
 };
 
 static VSS_PLACEMENT: Message = Message {
@@ -460,6 +465,7 @@ static GROUP: Kind = Kind {
         int("vs_se_scaleout_additional_wait_time", &[(0, 300)]).or_int(0).unit("s"),
         int("vs_se_scaleout_ready_timeout", &[(0, 90)]).or_int(60).unit("s"),
         int("vs_switchover_timeout", U32).or_int(300).unit("s"),
+        list("vsphere_storage_policies", &Type::Message(&STORAGE_POLICY), 64),
         message("vss_placement", &VSS_PLACEMENT),
         flag("vss_placement_enabled").or_false(),
         flag("waf_mempool").or_true(),

@@ -1,10 +1,9 @@
 //! Sites that share names, and the services on them.
-//!
-//! Left out: `tls_config` of `gslb`, whose form nobody publishes yet.
 
 use std::collections::BTreeMap;
 
 use super::common::{GEO_LOCATION, IP_ADDR, IP_ADDR_PREFIX, IP_ADDR_RANGE, PORT, PORT_OR_0, U32};
+use super::infra::TLS;
 use super::rule::{self, addresses, entries, once, problem};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
@@ -160,6 +159,7 @@ static GSLB: Kind = Kind {
         keyed("sites", &Type::Message(&SITE), 64, &["cluster_uuid"]),
         flag("tenant_scoped"),
         keyed("third_party_sites", &Type::Message(&THIRD_PARTY), 64, &["name"]),
+        message("tls_config", &TLS),
         int("view_id", &[(0, i64::MAX)]).or_int(0),
     ],
 };

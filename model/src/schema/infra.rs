@@ -2,7 +2,7 @@
 
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, KEY_VALUE, PERCENT, PORT};
 use crate::field::{Message, Type};
-use crate::field::{flag, int, keyed, list, message, number, one_of, text};
+use crate::field::{flag, int, keyed, list, message, number, one_of, refers, text};
 
 /// What a signed number of 32 bits holds from 0 on.
 pub const I31: &[(i64, i64)] = &[(0, i32::MAX as i64)];
@@ -29,6 +29,10 @@ pub const LICENSE_TYPES: &[&str] = &[
     "LIC_SE_BANDWIDTH",
     "LIC_METERED_SE_BANDWIDTH",
 ];
+
+/// How a line to a syslog server looks.
+pub const SYSLOG_FORMATS: &[&str] =
+    &["SYSLOG_LEGACY", "SYSLOG_RFC5424", "SYSLOG_JSON", "SYSLOG_RFC5425_ENHANCED"];
 
 /// How an interface gets its addresses.
 pub const ADDRESS_MODES: &[&str] = &["DHCP", "STATIC", "VIP", "DOCKER_HOST", "MODE_MANUAL"];
@@ -86,8 +90,11 @@ pub static PROXY: Message = Message {
 static NTP_KEY: Message = Message {
     name: "NTPAuthenticationKey",
     fields: &[
-        one_of("algorithm", &["NTP_AUTH_ALGORITHM_MD5", "NTP_AUTH_ALGORITHM_SHA1"])
-            .or_text("NTP_AUTH_ALGORITHM_MD5"),
+        one_of(
+            "algorithm",
+            &["NTP_AUTH_ALGORITHM_MD5", "NTP_AUTH_ALGORITHM_SHA1", "NTP_AUTH_ALGORITHM_SHA256"],
+        )
+        .or_text("NTP_AUTH_ALGORITHM_MD5"),
         text("key").required().secret(),
         int("key_number", &[(1, 65_534)]).required(),
     ],
@@ -163,6 +170,18 @@ static DOS_THRESHOLD: Message = Message {
         .required(),
         int("min_value", I31).required(),
         int("max_value", I31).required(),
+    ],
+};
+
+/// How a connection to a helper of the system is secured.
+pub static TLS: Message = Message {
+    name: "TlsConfig",
+    fields: &[
+        refers("client_cert_ref", "sslkeyandcertificate"),
+        one_of(
+            "tls_mode",
+            &["TLS_MODE_NO_VERIFY", "TLS_MODE_TLS", "TLS_MODE_MTLS", "TLS_MODE_SKIP_HOSTNAME_VERIFY"],
+        ),
     ],
 };
 

@@ -1,15 +1,15 @@
 //! The system itself: its settings and its cluster.
-//!
-//! Left out: settings whose form nobody publishes yet (`certificate_security_policy`, `service_auth_configurations`,
-//! `syslog_server_settings`, `telemetry_configuration`, and `tls_config` of the mail server).
 
 use std::collections::BTreeMap;
 
 use super::account::{QUOTA, TENANT_SETTINGS};
 use super::common::{IP_ADDR, IP_ADDR_PREFIX, PORT};
-use super::infra::{ADDRESS_MODES, I31, LICENSE_TIERS, METRICS_THRESHOLD, NTP, PROXY, STATIC_ROUTE};
+use super::infra::{
+    ADDRESS_MODES, I31, LICENSE_TIERS, METRICS_THRESHOLD, NTP, PROXY, STATIC_ROUTE, SYSLOG_FORMATS, TLS,
+};
 use super::matching::IP_ADDR_MATCH;
 use super::rule::{addresses, entries, problem};
+use super::tls::OCSP_HASHES;
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -91,6 +91,47 @@ static ADMIN_AUTH: Message = Message {
     ],
 };
 
+static SERVICE_AUTH: Message = Message {
+    name: "ServiceAuthConfiguration",
+    fields: &[
+        refers("auth_mapping_profile_ref", "authmappingprofile").required(),
+        refers("auth_profile_ref", "authprofile").required(),
+        int("index", I31).required(),
+    ],
+};
+
+static CERTIFICATE_POLICY: Message = Message {
+    name: "CertificateSecurityPolicy",
+    fields: &[
+        list(
+            "blocked_certificate_signature_algorithms",
+            &Type::Enum(&[
+                "SIGNATURE_ALGORITHM_MD5",
+                "SIGNATURE_ALGORITHM_SHA1",
+                "SIGNATURE_ALGORITHM_SHA256",
+                "SIGNATURE_ALGORITHM_SHA384",
+                "SIGNATURE_ALGORITHM_SHA512",
+                "SIGNATURE_ALGORITHM_ED25519",
+            ]),
+            6,
+        ),
+        list("blocked_ocsp_request_hash_algorithms", &OCSP_HASHES, 4),
+    ],
+};
+
+static SYSLOG_SERVER: Message = Message {
+    name: "SyslogServerConfig",
+    fields: &[
+        one_of("format", SYSLOG_FORMATS),
+        int("port", PORT),
+        message("server", &IP_ADDR).required(),
+        flag("udp").or_true(),
+    ],
+};
+
+static TELEMETRY: Message =
+    Message { name: "TelemetryConfiguration", fields: &[flag("enable"), text("url")] };
+
 static ANALYTICS: Message = Message {
     name: "ControllerAnalyticsPolicy",
     fields: &[keyed(
@@ -121,6 +162,7 @@ static EMAIL: Message = Message {
         one_of("smtp_type", &["SMTP_NONE", "SMTP_LOCAL_HOST", "SMTP_SERVER", "SMTP_ANONYMOUS_SERVER"])
             .required()
             .or_text("SMTP_LOCAL_HOST"),
+        message("tls_config", &TLS),
     ],
 };
 
@@ -223,6 +265,7 @@ static SYSTEM: Kind = Kind {
         flag("allow_legacy_sha1_ntp_auth"),
         flag("allow_private_ips"),
         text("avi_email_login_password").secret(),
+        message("certificate_security_policy", &CERTIFICATE_POLICY),
         flag("common_criteria_mode"),
         message("controller_analytics_policy", &ANALYTICS),
         one_of("default_license_tier", LICENSE_TIERS).or_text("ENTERPRISE_WITH_CLOUD_SERVICES"),
@@ -250,11 +293,14 @@ static SYSTEM: Kind = Kind {
         text("rekey_volume_limit"),
         text("sddcmanager_fqdn"),
         message("secure_channel_configuration", &SECURE_CHANNEL),
+        keyed("service_auth_configurations", &Type::Message(&SERVICE_AUTH), 16, &["index"]),
         message("snmp_configuration", &SNMP),
         list("ssh_ciphers", &TEXT, 64),
         list("ssh_hmacs", &TEXT, 64),
         flag("sync_kex_host_to_se"),
         flag("sync_syslog_to_se"),
+        keyed("syslog_server_settings", &Type::Message(&SYSLOG_SERVER), 16, &["server"]),
+        message("telemetry_configuration", &TELEMETRY),
         list("trusted_host_profiles_refs", &Type::Ref("trustedhostprofile"), 20),
         refers("truststore_pkiprofile_ref", "pkiprofile"),
         flag("welcome_workflow_complete"),

@@ -109,17 +109,17 @@ static AUTHORITY: Message = Message {
     ],
 };
 
+/// By which hash an authority is asked about a certificate.
+pub static OCSP_HASHES: Type =
+    Type::Enum(&["OCSP_HASH_SHA1", "OCSP_HASH_SHA256", "OCSP_HASH_SHA384", "OCSP_HASH_SHA512"]);
+
 static OCSP: Message = Message {
     name: "OCSPConfig",
     fields: &[
         int("failed_ocsp_jobs_retry_interval", &[(60, 86_400)]).unit("s").or_int(3600),
         int("max_tries", U32).or_int(10),
         int("ocsp_req_interval", &[(60, 31_536_000)]).unit("s").or_int(86_400),
-        list(
-            "ocsp_request_hash_algorithms",
-            &Type::Enum(&["OCSP_HASH_SHA1", "OCSP_HASH_SHA256", "OCSP_HASH_SHA384", "OCSP_HASH_SHA512"]),
-            4,
-        ),
+        list("ocsp_request_hash_algorithms", &OCSP_HASHES, 4),
         int("ocsp_resp_timeout", U32).unit("s"),
         list("responder_url_lists", &TEXT, 64),
         one_of("url_action", &["OCSP_RESPONDER_URL_FAILOVER", "OCSP_RESPONDER_URL_OVERRIDE"])

@@ -135,6 +135,7 @@ fn places() -> Vec<(&'static str, Value)> {
             "cloud",
             json!({
                 "name": "lab", "vtype": "CLOUD_LINUXSERVER", "license_type": "LIC_CORES", "mtu": 1500,
+                "dns_resolvers": [{"resolver_name": "r", "nameserver_ips": [v4("192.0.2.53")], "min_ttl": 5}],
                 "dns_provider_ref": "/api/ipamdnsproviderprofile?name=names",
                 "ipam_provider_ref": "/api/ipamdnsproviderprofile?name=addresses",
                 "linuxserver_configuration": {
@@ -260,7 +261,7 @@ fn whole() -> Vec<(&'static str, Value)> {
         (
             "alertsyslogconfig",
             json!({"name": "log", "syslog_servers": [{"syslog_server": "192.0.2.40", "syslog_server_port": 6514,
-                   "udp": false, "tls_enable": true, "format": "SYSLOG_RFC5424"}]}),
+                   "udp": false, "tls_enable": true, "tls_config": {"tls_mode": "TLS_MODE_TLS"}, "format": "SYSLOG_RFC5424"}]}),
         ),
         (
             "systemconfiguration",
@@ -269,6 +270,8 @@ fn whole() -> Vec<(&'static str, Value)> {
                 "dns_configuration": {"server_list": [v4("192.0.2.53")], "search_domain": "example.com"},
                 "ntp_configuration": {"ntp_servers": [{"server": {"addr": "ntp.example", "type": "DNS"}}]},
                 "email_configuration": {"smtp_type": "SMTP_SERVER", "auth_username": "x", "auth_password": "y"},
+                "certificate_security_policy": {"blocked_ocsp_request_hash_algorithms": ["OCSP_HASH_SHA1"]},
+                "syslog_server_settings": [{"server": v4("192.0.2.41"), "port": 514}],
                 "portal_configuration": {"sslkeyandcertificate_refs": ["/api/sslkeyandcertificate?name=shop"],
                                          "allow_basic_authentication": true},
                 "global_tenant_config": {"se_in_provider_context": true},
