@@ -1,7 +1,7 @@
 //! Every bound of object sync, with its reason.
 
-/// The newest protocol that is spoken here.
-pub const PROTOCOL: u16 = 1;
+/// The newest protocol that is spoken here. 2 has [`crate::wire::Frame::Leave`] besides what 1 has.
+pub const PROTOCOL: u16 = 2;
 
 /// The oldest protocol that is spoken here.
 pub const PROTOCOL_MIN: u16 = 1;

@@ -44,6 +44,8 @@ pub struct Engine {
     cpu_percent: u8,
     /// Milliseconds from one comparison with a peer to the next.
     compare_ms: u64,
+    /// The oldest and the newest protocol that it speaks.
+    speaks: (u16, u16),
     /// Until then the time that comparing took is paid for.
     paid: Now,
     /// This call of [`Engine::handle`] compared something.
@@ -76,6 +78,7 @@ impl Engine {
             versions: BTreeMap::new(),
             cpu_percent: 0,
             compare_ms: ROUND_MS,
+            speaks: (PROTOCOL_MIN, PROTOCOL),
             paid: Now::default(),
             bulk: false,
             started: now,
@@ -90,6 +93,11 @@ impl Engine {
             out: Vec::new(),
             settings,
         }
+    }
+
+    /// It speaks no protocol beyond this one, as an earlier release: for tests of what two releases say to one another.
+    pub fn speak_up_to(&mut self, newest: u16) {
+        self.speaks.1 = newest.clamp(PROTOCOL_MIN, PROTOCOL);
     }
 
     /// The time of the group, with which the host writes.
@@ -119,6 +127,7 @@ impl Engine {
         let proven = session.proven.iter().try_fold(Now::NEVER, |oldest, at| Some(oldest.min((*at)?)));
         Some(PeerFigures {
             connected: session.greeted,
+            protocol: session.protocol,
             synced: session.synced,
             waiting: session.dirty.len(),
             in_flight: session.in_flight_bytes,
@@ -196,6 +205,10 @@ impl Engine {
                     self.look(slot, true, now);
                 }
             }
+            Input::Leave => {
+                self.leave(shards, now);
+                return core::mem::take(&mut self.out);
+            }
             Input::Tick => {}
         }
         self.look_around(shards, now);
@@ -270,8 +283,8 @@ impl Engine {
         let Settings { me, boot, group, .. } = self.settings;
         let clock = if self.clock.known() { self.clock.read(now) } else { GroupMillis(0) };
         let hello = Hello {
-            protocol: PROTOCOL,
-            protocol_min: PROTOCOL_MIN,
+            protocol: self.speaks.1,
+            protocol_min: self.speaks.0,
             features: 0,
             slot: me,
             boot,
@@ -281,6 +294,19 @@ impl Engine {
         let bytes = Frame::Hello(hello).encode();
         session.sum.bytes_out += bytes.len() as u64;
         self.out.push(Output::Send(slot, bytes));
+    }
+
+    /// Says the last word to everybody who understands it, after all that waits to be told.
+    //= SYNC-LEAVE-01
+    fn leave<S: Shards>(&mut self, shards: &mut S, now: Now) {
+        let slots: Vec<u8> = self.peers.keys().copied().collect();
+        for slot in slots.into_iter().filter_map(EngineSlot::new) {
+            self.flush_now(slot, shards, now);
+            let clock = self.told_clock(now);
+            if let Some((session, out)) = self.session_of(slot).filter(|(session, _)| session.protocol >= 2) {
+                session.say(slot, clock, now, out, Frame::Leave);
+            }
+        }
     }
 
     fn down(&mut self, slot: EngineSlot, now: Now) {
@@ -325,6 +351,11 @@ impl Engine {
         if !session.greeted {
             return Err(Why::Nonsense);
         }
+        //= SYNC-WIRE-02
+        if frame.since() > session.protocol {
+            self.figures.skipped += 1;
+            return Ok(());
+        }
         session.acknowledged(from, head.ack, &mut self.out)?;
         self.step_time(from, head.clock, shards, now)?;
         let Some(session) = self.peers.get_mut(&from.get()).and_then(|p| p.session.as_mut()) else {
@@ -342,6 +373,11 @@ impl Engine {
         }
         match frame {
             Frame::Hello(_) | Frame::Ack(_) => return Ok(()),
+            //= SYNC-LEAVE-01
+            Frame::Leave(_) => {
+                self.forget(from, shards, now);
+                return Ok(());
+            }
             Frame::Changes(_, packs) => self.arrive(from, &packs, true, shards, now)?,
             Frame::Repair(_, packs) => self.arrive(from, &packs, false, shards, now)?,
             Frame::RoundEnd(_, round, found) => self.round_end(from, round, found),
@@ -422,7 +458,8 @@ impl Engine {
         if hello.group != self.settings.group {
             return Err(Why::Group);
         }
-        if hello.protocol < PROTOCOL_MIN || hello.protocol_min > PROTOCOL {
+        let (oldest, newest) = self.speaks;
+        if hello.protocol < oldest || hello.protocol_min > newest {
             return Err(Why::Protocol);
         }
         let Some(peer) = self.peers.get_mut(&from.get()) else { return Ok(()) };
@@ -433,6 +470,8 @@ impl Engine {
             return Ok(());
         }
         session.greeted = true;
+        //= SYNC-WIRE-05
+        session.protocol = hello.protocol.min(newest);
         (peer.boot, peer.lost) = (Some(hello.boot), None);
         //= SYNC-SLOT-01
         if new {

@@ -65,6 +65,8 @@ pub(super) struct Session {
     bounds: Bounds,
     /// The peer's [`crate::wire::Hello`] was heard.
     pub greeted: bool,
+    /// The number of the protocol that both speak.
+    pub protocol: u16,
     pub last_heard: Now,
     pub last_sent: Now,
     /// Number of the last frame that was sent, applied, acknowledged by the peer.
@@ -223,6 +225,7 @@ impl Session {
         Self {
             bounds,
             greeted: false,
+            protocol: 0,
             last_heard: now,
             last_sent: now,
             sent: 0,
@@ -348,8 +351,20 @@ impl Session {
         out: &mut Vec<Output>,
     ) {
         self.ack_due = false;
+        self.say(to, clock, now, out, Frame::Ack);
+    }
+
+    /// Sends a frame that has no number.
+    pub(super) fn say(
+        &mut self,
+        to: EngineSlot,
+        clock: GroupMillis,
+        now: Now,
+        out: &mut Vec<Output>,
+        frame: impl FnOnce(Head) -> Frame<'static>,
+    ) {
         self.last_sent = now;
-        let bytes = Frame::Ack(Head { clock, number: 0, ack: self.heard }).encode();
+        let bytes = frame(Head { clock, number: 0, ack: self.heard }).encode();
         self.sum.bytes_out += bytes.len() as u64;
         out.push(Output::Send(to, bytes));
     }

@@ -167,7 +167,7 @@ impl Engine {
     }
 
     /// What is compared must not wait to be told.
-    fn flush_now<S: Shards>(&mut self, with: EngineSlot, shards: &mut S, now: Now) {
+    pub(super) fn flush_now<S: Shards>(&mut self, with: EngineSlot, shards: &mut S, now: Now) {
         if let Some(session) = self.session(with)
             && !session.dirty.is_empty()
         {

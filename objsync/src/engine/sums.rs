@@ -1,5 +1,6 @@
 //! What a comparison computes: sums over the entries of a part of the hash space, and short hashes of each of them.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -77,7 +78,7 @@ impl Recent {
 }
 
 /// An entry, as a comparison sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Row {
     /// The place of its table among those that are compared, its cell in the range, and the short hash of its key.
     order: u64,
@@ -195,20 +196,20 @@ impl Summing<'_> {
     /// The sums of the cells of a range, in the order of place of table and cell.
     pub(super) fn sums<S: Shards>(&self, shards: &mut S, range: u8, tables: &[Shared], now: Now) -> Cells {
         let places = Places::of(tables);
-        let mut terms = Vec::new();
-        walk(shards, range_part(range), now, &mut terms, |catalog, hash, view| {
+        let mut cells = Cells(vec![None; tables.len()]);
+        let make = |catalog: &Catalog, hash: u64, view: &EntryView| {
             let place = places.of_table(view.table)?;
             if is_near(view) {
                 return None;
             }
             let term = self.term(catalog, hash, view)?;
-            Some((u32::from(place) << 16 | u32::from(cell_of(hash)), [term as u64, (term >> 64) as u64]))
+            Some((place, cell_of(hash), [term as u64, (term >> 64) as u64]))
+        };
+        walk_parts(shards, range_part(range), now, make, |terms| {
+            for (place, cell, [low, high]) in terms.drain(..) {
+                cells.add(place, cell, u128::from(high) << 64 | u128::from(low));
+            }
         });
-        terms.sort_unstable_by_key(|(at, _)| *at);
-        let mut cells = Cells::default();
-        for (at, [low, high]) in terms {
-            cells.add(at, u128::from(high) << 64 | u128::from(low));
-        }
         cells
     }
 
@@ -222,7 +223,7 @@ impl Summing<'_> {
         now: Now,
     ) -> Vec<Row> {
         let places = Places::of(tables);
-        let mut rows = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
         let salt = (u64::from(self.round) << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         walk(shards, range_part(range), now, &mut rows, |catalog, hash, view| {
             let place = places.of_table(view.table)?;
@@ -243,7 +244,7 @@ impl Summing<'_> {
                 open: view.record.open & self.mask,
             })
         });
-        rows.sort_unstable_by_key(|row| row.order);
+        let mut rows = in_order(rows, tables.len());
         // A key that moved while it was read may have been seen twice.
         rows.dedup_by_key(|row| (row.order, row.key));
         rows
@@ -279,23 +280,57 @@ impl Places {
     }
 }
 
-/// Sums of cells with entries, in the order of place of table and cell.
-#[derive(Default)]
-pub(super) struct Cells(Vec<(u32, u128)>);
+/// Rows in the order of place of table, cell and short hash: there are few in each cell, so each row goes to its cell first.
+fn in_order(rows: Vec<Row>, tables: usize) -> Vec<Row> {
+    if rows.len() < tables * CELLS / 4 {
+        let mut rows = rows;
+        rows.sort_unstable_by_key(|row| row.order);
+        return rows;
+    }
+    let cell = |row: &Row| usize::from(row.place()) * CELLS + usize::from(row.cell());
+    let mut ends = vec![0u32; tables * CELLS + 1];
+    for row in &rows {
+        if let Some(n) = ends.get_mut(cell(row) + 1) {
+            *n += 1;
+        }
+    }
+    let mut sum = 0;
+    for n in &mut ends {
+        sum += *n;
+        *n = sum;
+    }
+    let mut sorted = rows.clone();
+    for row in rows {
+        if let Some(next) = ends.get_mut(cell(&row))
+            && let Some(to) = sorted.get_mut(*next as usize)
+        {
+            *to = row;
+            *next += 1;
+        }
+    }
+    for few in sorted.chunk_by_mut(|a, b| a.order >> 32 == b.order >> 32) {
+        few.sort_unstable_by_key(|row| row.order);
+    }
+    sorted
+}
+
+/// Sums of cells, by the places of their tables; of tables with entries.
+pub(super) struct Cells(Vec<Option<Box<[u128; CELLS]>>>);
 
 impl Cells {
-    fn add(&mut self, at: u32, term: u128) {
-        match self.0.last_mut().filter(|(last, _)| *last == at) {
-            Some((_, sum)) => *sum = sum.wrapping_add(term),
-            None => self.0.push((at, term)),
+    fn add(&mut self, place: u16, cell: u16, term: u128) {
+        let Some(cells) = self.0.get_mut(usize::from(place)) else { return };
+        let cells = cells.get_or_insert_with(|| Box::new([0; CELLS]));
+        if let Some(sum) = cells.get_mut(usize::from(cell)) {
+            *sum = sum.wrapping_add(term);
         }
     }
 
     /// The cells of one table.
     pub(super) fn of(&self, place: u16) -> impl Iterator<Item = (u16, u128)> {
-        let (from, to) = (u32::from(place) << 16, u32::from(place) << 16 | 0xffff);
-        let start = self.0.partition_point(|(at, _)| *at < from);
-        self.0.iter().skip(start).take_while(move |(at, _)| *at <= to).map(|(at, sum)| (*at as u16, *sum))
+        let cells = self.0.get(usize::from(place)).and_then(Option::as_ref);
+        let cells = cells.into_iter().flat_map(|cells| (0..).zip(cells.iter().copied()));
+        cells.filter(|(_, sum)| *sum != 0)
     }
 
     /// The groups of one table.
@@ -329,13 +364,30 @@ pub(super) fn walk<S: Shards, T>(
     part: RangeInclusive<u64>,
     now: Now,
     found: &mut Vec<T>,
+    make: impl FnMut(&Catalog, u64, &EntryView) -> Option<T>,
+) {
+    walk_parts(shards, part, now, make, |some| {
+        if found.is_empty() {
+            core::mem::swap(found, some);
+        } else {
+            found.append(some);
+        }
+    });
+}
+
+/// The same, and gives those of each partition to `each`, which takes them all.
+fn walk_parts<S: Shards, T>(
+    shards: &mut S,
+    part: RangeInclusive<u64>,
+    now: Now,
     mut make: impl FnMut(&Catalog, u64, &EntryView) -> Option<T>,
+    mut each: impl FnMut(&mut Vec<T>),
 ) {
     let geometry = shards.geometry();
+    let mut found = Vec::new();
     for partition in geometry.route_hash(*part.start())..=geometry.route_hash(*part.end()) {
-        let first = found.len();
         for _ in 0..=AGAIN_MAX {
-            found.truncate(first);
+            found.clear();
             let mut moves = None;
             let mut moved = false;
             let mut bucket = 0;
@@ -358,5 +410,6 @@ pub(super) fn walk<S: Shards, T>(
                 break;
             }
         }
+        each(&mut found);
     }
 }

@@ -60,6 +60,8 @@ pub enum Input<'a> {
     Changed(TableId, KeyBytes, Option<u64>),
     /// Compare with every peer now; [`Output::Verified`] tells of each.
     Verify,
+    /// This engine stops: whoever speaks protocol 2 is told that nothing is open here any more.
+    Leave,
     /// [`Engine::wake`](super::Engine::wake) has come.
     Tick,
 }
@@ -157,6 +159,8 @@ pub struct Figures {
 pub struct PeerFigures {
     /// A connection stands and both have introduced themselves.
     pub connected: bool,
+    /// The number of the protocol that is spoken with it; 0 while it is not connected.
+    pub protocol: u16,
     /// The tables were compared since, and all that was missing was told.
     pub synced: bool,
     /// Keys that wait to be told.

@@ -1,6 +1,6 @@
 //! What engines say to one another: a little-endian `u32` of length, a byte of type, a postcard body.
 //!
-//! What stands here is frozen for protocol 1; `objsync/tests/golden.rs` has its bytes.
+//! What stands here is frozen for the protocol number that it began with; `objsync/tests/golden.rs` has its bytes.
 
 mod entry;
 
@@ -133,6 +133,8 @@ pub enum Frame<'a> {
     Want(Head, Step, Vec<Listing<'a>>, Vec<(u64, Vec<u16>)>),
     /// Compare now.
     Look(Head),
+    /// The sender stops: it has nothing open any more. From protocol 2 on; it has no number, for it is the last word.
+    Leave(Head),
 }
 
 /// What a frame is, as the byte of type says.
@@ -150,6 +152,7 @@ mod kind {
     pub const LISTS: u8 = 11;
     pub const WANT: u8 = 12;
     pub const LOOK: u8 = 13;
+    pub const LEAVE: u8 = 14;
 }
 
 /// Why a frame is not understood.
@@ -232,6 +235,7 @@ impl<'a> Frame<'a> {
                 from(body).map(|(head, step, lists, differing)| Self::Want(head, step, lists, differing))
             }
             kind::LOOK => from(body).map(Self::Look),
+            kind::LEAVE => from(body).map(Self::Leave),
             unknown => return Err(Bad::Unknown(unknown)),
         };
         read.filter(Self::is_sound).ok_or(Bad::Body(*kind))
@@ -266,7 +270,13 @@ impl<'a> Frame<'a> {
             Self::Lists(head, step, lists) => whole(kind::LISTS, &(head, step, lists)),
             Self::Want(head, step, lists, differing) => whole(kind::WANT, &(head, step, lists, differing)),
             Self::Look(head) => whole(kind::LOOK, head),
+            Self::Leave(head) => whole(kind::LEAVE, head),
         }
+    }
+
+    /// The first protocol that has such a frame.
+    pub fn since(&self) -> u16 {
+        if matches!(self, Self::Leave(_)) { 2 } else { 1 }
     }
 
     /// The beginning of the frame; [`Hello`] has none.
@@ -283,7 +293,8 @@ impl<'a> Frame<'a> {
             | Self::Again(head)
             | Self::Lists(head, ..)
             | Self::Want(head, ..)
-            | Self::Look(head) => Some(head),
+            | Self::Look(head)
+            | Self::Leave(head) => Some(head),
         }
     }
 }

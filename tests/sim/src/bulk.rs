@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use forebay_core::table::{GroupMillis, KeyBytes, Write as Put};
+use forebay_objsync::limits::PROTOCOL;
 use forebay_objsync::{Bounds, Input, Output, wire};
 
 use crate::node::{Node, SERVERS, Start};
@@ -51,6 +52,7 @@ impl Bulk {
             mono: SECOND,
             wall_off: 0,
             bounds: Bounds::default(),
+            speaks: PROTOCOL,
         };
         Node::start(&start, None, at)
     }

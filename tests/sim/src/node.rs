@@ -156,6 +156,8 @@ pub struct Start {
     pub wall_off: i64,
     /// Bounds of its peers' queues.
     pub bounds: Bounds,
+    /// The newest protocol that it speaks.
+    pub speaks: u16,
 }
 
 impl Node {
@@ -182,7 +184,8 @@ impl Node {
             let (partition, catalog, key) = tables.at(*table, *key);
             let _ = partition.restore(catalog, &key, &record, now);
         }
-        let engine = Engine::new(settings, now);
+        let mut engine = Engine::new(settings, now);
+        engine.speak_up_to(start.speaks);
         let (open, closed) = (BTreeMap::new(), BTreeMap::new());
         let (slot, boot, mono, group) = (start.slot, start.boot, start.mono, GroupMillis(0));
         Self { slot, boot, engine, tables, mono, group, open, closed }

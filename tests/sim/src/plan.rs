@@ -54,6 +54,8 @@ pub struct Plan {
     pub entries: u64,
     /// Milliseconds by which wall clocks are wrong, at most.
     pub wall_off: u64,
+    /// Engines, one bit a slot, that speak the protocol before the newest one until they start anew: an upgrade.
+    pub old: u64,
     /// What goes wrong.
     pub faults: Vec<Planned>,
 }
@@ -83,6 +85,7 @@ impl Plan {
             twice: rng.below(3) * 5,
             entries: if rng.percent(2) { 20_000 } else { 120 },
             wall_off: if rng.percent(50) { 600_000 } else { 1_000 },
+            old: 0,
             faults: Vec::new(),
         };
         for _ in 0..count {
@@ -91,6 +94,9 @@ impl Plan {
             let until = (from + rng.between(1, 90) * SECOND).min(end);
             let fault = plan.fault(&mut rng);
             plan.faults.push(Planned { fault, from, until });
+        }
+        if rng.percent(50) {
+            plan.old = rng.below(1 << engines);
         }
         plan
     }
@@ -108,6 +114,7 @@ impl Plan {
             twice: 0,
             entries: 1_000,
             wall_off: 600_000,
+            old: 0,
             faults: vec![parted],
         }
     }

@@ -1,15 +1,18 @@
 //! A run: engines, clients and faults in virtual time.
 
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::table::{EngineSlot, KeyBytes, Outcome, Write as Put, WriteKind, Written};
+use forebay_objsync::limits::PROTOCOL;
 use forebay_objsync::{Bounds, Event, Input, Output, wire};
 
 use crate::check;
 use crate::ledger::{Ledger, Place, Write};
 use crate::net::{Net, pair};
 use crate::node::{Node, SERVERS, Snapshot, Start};
-use crate::plan::{Fault, Plan, SECOND};
+use crate::plan::{Plan, SECOND};
 use crate::rng::Rng;
 
 /// Microseconds after the last fault in which everything must become equal.
@@ -172,7 +175,9 @@ impl World {
         let most = self.plan.wall_off as i64;
         let off = self.rng.between(0, 2 * self.plan.wall_off) as i64 - most;
         // A machine that is started again has the clock that it had.
+        let again = self.walls.contains_key(&slot);
         let off = *self.walls.entry(slot).or_insert(off);
+        let speaks = if self.plan.old >> slot & 1 == 1 && !again { PROTOCOL - 1 } else { PROTOCOL };
         let (dirty, window) = self.plan.bounds;
         let start = Start {
             slot: EngineSlot::new(slot).expect("below 64"),
@@ -182,6 +187,7 @@ impl World {
             mono: self.rng.between(1, 1_000) * 1_000 * SECOND,
             wall_off: off,
             bounds: Bounds { dirty, window },
+            speaks,
         };
         self.say(|| format!("engine {slot} starts, wall clock off by {off} ms"));
         let node = Node::start(&start, snapshot, self.at);
@@ -334,107 +340,6 @@ impl World {
             }
         }
         self.later(self.at + SECOND / 2, What::Dial);
-    }
-
-    fn begin(&mut self, n: usize) {
-        let fault = self.plan.faults[n].fault.clone();
-        self.say(|| format!("begins: {fault:?}"));
-        match fault {
-            Fault::Partition(some) => self.cut(some, true),
-            Fault::OneWay(a, b) => self.block(a, b, true),
-            Fault::Slow(a, b, by) => self.net.slow(a, b, by),
-            Fault::Pause(a) => *self.paused.entry(a).or_default() += 1,
-            Fault::Crash(a, keeps) => self.crash(a, keeps),
-            Fault::Loss(..) => self.lose(n),
-            Fault::Jump(a, by) => *self.walls.entry(a).or_default() += by,
-        }
-    }
-
-    fn finish(&mut self, n: usize) {
-        let fault = self.plan.faults[n].fault.clone();
-        self.say(|| format!("is over: {fault:?}"));
-        match fault {
-            Fault::Partition(some) => self.cut(some, false),
-            Fault::OneWay(a, b) => self.block(a, b, false),
-            Fault::Slow(a, b, _) => self.net.slow(a, b, 0),
-            Fault::Pause(a) => {
-                let reasons = self.paused.entry(a).or_default();
-                *reasons -= 1;
-                if *reasons == 0 {
-                    if let Some(boot) = self.nodes.get(&a).map(|n| n.boot) {
-                        self.woken.insert(a, self.at);
-                        self.later(self.at, What::Wake { node: a, boot });
-                    }
-                    for what in self.deferred.remove(&a).unwrap_or_default() {
-                        self.later(self.at, what);
-                    }
-                }
-            }
-            Fault::Crash(a, _) => {
-                let Some((reasons, _)) = self.down.get_mut(&a) else { return };
-                *reasons -= 1;
-                if *reasons == 0 {
-                    let snapshot = self.down.remove(&a).and_then(|(_, snapshot)| snapshot);
-                    self.start(a, snapshot.as_ref());
-                }
-            }
-            Fault::Loss(..) | Fault::Jump(..) => {}
-        }
-    }
-
-    fn cut(&mut self, some: u64, on: bool) {
-        for a in 0..self.plan.engines {
-            for b in 0..self.plan.engines {
-                if (some >> a & 1) != (some >> b & 1) {
-                    self.block(a, b, on);
-                }
-            }
-        }
-    }
-
-    fn block(&mut self, from: u8, to: u8, on: bool) {
-        self.net.block(from, to, on);
-        if on {
-            return;
-        }
-        for bytes in self.net.freed(from, to) {
-            self.send(from, to, bytes);
-        }
-    }
-
-    fn crash(&mut self, a: u8, keeps: bool) {
-        let snapshot = self.nodes.get(&a).filter(|_| keeps).map(|node| node.snapshot(self.at));
-        let down = self.down.entry(a).or_default();
-        down.0 += 1;
-        let Some(node) = self.nodes.remove(&a) else { return };
-        down.1 = snapshot;
-        let open: Vec<Place> = node.open.keys().copied().collect();
-        for place in open {
-            note_open(&mut self.ledger, &node, place, self.at);
-        }
-        if !keeps {
-            self.ledger.died(node.boot, self.at);
-        }
-        self.deferred.remove(&a);
-        for b in 0..self.plan.engines {
-            if self.net.pipes.remove(&pair(a, b)).is_some() {
-                self.ended(a, b);
-            }
-        }
-    }
-
-    fn lose(&mut self, n: usize) {
-        let Fault::Loss(a, b) = self.plan.faults[n].fault else { return };
-        if self.at >= self.plan.faults[n].until {
-            return;
-        }
-        if self.net.pipes.remove(&pair(a, b)).is_some() {
-            self.say(|| format!("the connection of {a} and {b} is lost"));
-            self.ended(a, b);
-            self.ended(b, a);
-        }
-        let next = self.at + self.rng.between(SECOND / 10, 8 * SECOND);
-        self.later(next, What::Lose(n));
     }
 
     /// Where somebody has connections of a key.

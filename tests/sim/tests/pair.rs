@@ -4,7 +4,7 @@ mod bench;
 
 use bench::{Bench, MS, SECOND, key};
 use forebay_core::table::{Record, WriteKind};
-use forebay_objsync::wire::Frame;
+use forebay_objsync::wire::{Frame, Head};
 use forebay_objsync::{Bounds, Event, Input, Output, Shards, Why};
 use forebay_sim::slot;
 
@@ -270,6 +270,90 @@ fn a_value_that_differs_under_one_version_is_found_and_mended() {
     assert_eq!(b.server(1, 1), Some(4));
     b.pass(25 * SECOND);
     assert_eq!((b.server(0, 1), b.server(1, 1)), (Some(3), Some(3)));
+}
+
+//= test SYNC-LEAVE-01
+//= test SYNC-WIRE-02
+//= test SYNC-WIRE-05
+#[test]
+fn who_stops_on_purpose_has_nothing_open_at_once_for_those_that_understand_it() {
+    for speaks in [1, 2] {
+        let mut b = Bench::new(1, Bounds::default());
+        b.speaks = speaks;
+        b.start(1, 2, Bounds::default());
+        b.speaks = 2;
+        b.start(0, 2, Bounds::default());
+        b.connect(0, 1);
+        b.pass(3 * SECOND);
+        let spoken = |b: &Bench, on: u8| b.nodes[&on].engine.peer(slot(1 - on)).unwrap().protocol;
+        assert!(b.is_synced(0, 1) && b.is_synced(1, 0), "engines of two releases share their tables");
+        assert_eq!((spoken(&b, 0), spoken(&b, 1)), (speaks, speaks));
+        b.bind(0, 1, 3);
+        b.open(0, 1);
+        b.pass(SECOND);
+        assert_eq!(b.view(1, 1).unwrap().record.open, 1);
+        b.bind(0, 2, 3);
+        b.input(0, Input::Leave);
+        b.pass(10 * MS);
+        assert_eq!(b.view(1, 1).unwrap().record.open, u64::from(speaks == 1));
+        assert_eq!(b.server(1, 2), Some(3), "what waited was told before");
+        b.cut(0, 1);
+        b.pass(6 * SECOND);
+        assert_eq!(b.view(1, 1).unwrap().record.open, 0);
+        // One that does not know the frame is not told, and skips it where it comes all the same.
+        b.start(0, 2, Bounds::default());
+        b.connect(0, 1);
+        b.pass(SECOND);
+        let head = Head { clock: b.nodes[&0].engine.group_time(b.nodes[&0].now(b.at)), number: 0, ack: 0 };
+        b.input(1, Input::Frame(slot(0), &Frame::Leave(head).encode()[4..]));
+        assert_eq!(b.nodes[&1].engine.figures().skipped, u64::from(speaks == 1));
+        assert!(b.is_synced(1, 0));
+    }
+}
+
+//= test SYNC-WIRE-05
+#[test]
+fn an_upgrade_one_by_one_from_one_protocol_to_the_next_loses_no_entry() {
+    let mut b = Bench::new(0, Bounds::default());
+    b.speaks = 1;
+    for n in 0..3 {
+        b.start(n, 3, Bounds::default());
+    }
+    b.connect_all();
+    b.pass(3 * SECOND);
+    for n in 0..300 {
+        b.bind((n % 3) as u8, n, n as u64 % 5);
+    }
+    b.pass(2 * SECOND);
+    b.speaks = 2;
+    for upgraded in 0..3u8 {
+        b.input(upgraded, Input::Leave);
+        b.pass(10 * MS);
+        for peer in (0..3).filter(|n| *n != upgraded) {
+            b.cut(upgraded, peer);
+        }
+        // Its clients go to the others meanwhile.
+        let other = (upgraded + 1) % 3;
+        for n in 0..20 {
+            b.bind(other, 1_000 + 20 * u32::from(upgraded) + n, 1);
+        }
+        b.pass(SECOND);
+        b.start(upgraded, 3, Bounds::default());
+        for peer in (0..3).filter(|n| *n != upgraded) {
+            b.connect(upgraded, peer);
+        }
+        b.pass(2 * SECOND);
+        assert!(b.nodes[&upgraded].engine.joined());
+    }
+    for on in 0..3 {
+        for n in 0..300 {
+            assert_eq!(b.server(on, n), Some(n % 5), "{on} has lost {n}");
+        }
+        assert!((1_000..1_060).all(|n| b.server(on, n) == Some(1)));
+        for peer in (0..3).filter(|n| *n != on) {
+            assert_eq!(b.nodes[&on].engine.peer(slot(peer)).unwrap().protocol, 2);
+        }
+    }
 }
 
 //= test SYNC-TRUST-01

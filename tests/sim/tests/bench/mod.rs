@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use forebay_core::table::{EntryView, KeyBytes, Write, WriteKind};
 use forebay_core::units::Micros;
+use forebay_objsync::limits::PROTOCOL;
 use forebay_objsync::wire::split;
 use forebay_objsync::{Bounds, Event, Input, Output};
 
@@ -34,6 +35,8 @@ pub struct Bench {
     pub entries: u64,
     /// Milliseconds by which the wall clocks of engines that start from now on are wrong.
     pub wall_off: i64,
+    /// The newest protocol that engines speak that start from now on.
+    pub speaks: u16,
     pub said: Vec<(u8, Output)>,
 }
 
@@ -47,6 +50,7 @@ impl Bench {
             cost: 0,
             entries: 3_000,
             wall_off: 0,
+            speaks: PROTOCOL,
             said: Vec::new(),
         };
         for n in 0..engines {
@@ -64,6 +68,7 @@ impl Bench {
             mono: 5 * SECOND,
             wall_off: self.wall_off,
             bounds,
+            speaks: self.speaks,
         };
         self.nodes.insert(n, Node::start(&start, None, self.at));
     }
