@@ -203,10 +203,21 @@ impl<R: Rt> Client<R> {
         Some(self.worker.current())
     }
 
-    /// Its service's time-outs between two requests; those of an address that is gone are short.
+    /// Its service's time-outs between two requests; those of an address that is gone are short. Who may not be who it was
+    /// is idle no longer than its handshake may take.
+    //= TLS-EARLY-06
     pub fn time_outs(&self) -> TimeOuts {
-        let service = |at| self.worker.current().service(at).time_outs;
-        self.door.service().map_or(TimeOuts::LEAVING, service)
+        let Some(at) = self.door.service() else { return TimeOuts::LEAVING };
+        let plan = self.worker.current();
+        let service = plan.service(at);
+        let mut time_outs = service.time_outs;
+        if self.stream.is_early()
+            && let Some(front) = &service.tls
+            && (time_outs.idle == 0 || time_outs.idle > front.handshake_us)
+        {
+            time_outs.idle = front.handshake_us;
+        }
+        time_outs
     }
 
     /// Says whether it gets no further request: the engine stops, or the address where it came in is gone.

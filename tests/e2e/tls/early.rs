@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Instant;
 
 use forebay_e2e::pki;
 use forebay_e2e::wait::secs;
@@ -294,6 +295,47 @@ fn another_process_takes_nothing_early_and_serves_the_client_all_the_same() {
     assert_eq!(scene.heads(3).len(), 3, "each once");
 }
 
+//= test TLS-EARLY-06
+#[test]
+fn a_handshake_that_never_ends_does_not_keep_its_connection() {
+    let scene = Scene::new("");
+    let short = scene.text.replace("early_data = true", "early_data = true\nhandshake_timeout_ms = 2000");
+    scene.engine.load(&short);
+    let kept = GET.replace("Connection: close\r\n", "");
+    for (nth, (words, early)) in
+        [("", kept.into_bytes()), ("-alpn h2", hello_and(&[request(1, GET_BY_PLACE)]))]
+            .into_iter()
+            .enumerate()
+    {
+        scene.session(words);
+        let asked = scene.origin.heads().len();
+        let client = scene.heard(&early, words);
+        let stream = client.send(scene.at);
+        scene.heads(asked + 1);
+        let answered = Instant::now();
+        let idle = || scene.engine.metric("forebay_timeouts_total", &[("kind", "idle")]);
+        // By default it is idle for 30 s.
+        eventually("it is closed", secs(15), || idle() > nth as f64);
+        assert!(answered.elapsed() > secs(1), "{words}: as long as a handshake may take, not sooner");
+        drain(stream);
+        client.drop_client();
+    }
+}
+
+/// Methods by their places in the table that everybody has.
+const GET_BY_PLACE: u8 = 0x82;
+const POST_BY_PLACE: u8 = 0x83;
+
+/// A request over HTTP/2: the method, `https`, `/`, and a host `x`.
+fn request(stream: u8, method: u8) -> Vec<u8> {
+    frame(1, 5, stream, &[method, 0x87, 0x84, 0x41, 1, b'x'])
+}
+
+/// How a connection begins that speaks HTTP/2, and what follows.
+fn hello_and(requests: &[Vec<u8>]) -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), requests.concat()].concat()
+}
+
 /// A frame of HTTP/2.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let len = u8::try_from(payload.len()).expect("a small one");
@@ -306,11 +348,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 fn each_stream_of_http2_goes_on_early_or_waits_by_its_own_request() {
     let scene = Scene::new("");
     scene.session("-alpn h2");
-    let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
-    // The method and `https`, `/`, and a host `x`, by places of the table that everybody has.
-    let request = |stream: u8, method: u8| frame(1, 5, stream, &[method, 0x87, 0x84, 0x41, 1, b'x']);
-    let (get, post) = (0x82, 0x83);
-    let early = [preface, request(1, post), request(3, get)].concat();
+    let early = hello_and(&[request(1, POST_BY_PLACE), request(3, GET_BY_PLACE)]);
     let client = scene.heard(&early, "-alpn h2");
     let stream = client.send(scene.at);
     scene.wait_for("waited", 1.0);
