@@ -25,6 +25,7 @@ fn service(more: Value) -> Value {
     service
 }
 
+//= test API-FIELD-01
 #[test]
 fn a_virtual_service_has_one_target_and_each_port_once() {
     let vs = "virtualservice";
