@@ -36,11 +36,50 @@ pub(super) fn range_part(range: u8) -> RangeInclusive<u64> {
     part_of(first_cell(range), first_cell(range) + CELLS - 1)
 }
 
+/// A set of hashes, with one look at memory for each: every change of every engine passes here.
+#[derive(Debug, Default)]
+struct Hashes {
+    /// A power of two of places, at most half of them taken; 0: free.
+    places: Vec<u64>,
+    len: usize,
+}
+
+impl Hashes {
+    /// Where a hash is, or would be.
+    fn place(&self, hash: u64) -> usize {
+        let mask = self.places.len() - 1;
+        let mut at = hash as usize & mask;
+        while self.places[at] != 0 && self.places[at] != hash {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    fn insert(&mut self, hash: u64) {
+        if 2 * (self.len + 1) > self.places.len() {
+            let places = vec![0; (2 * self.places.len()).max(64)];
+            let before = core::mem::replace(&mut self.places, places);
+            for hash in before.into_iter().filter(|hash| *hash != 0) {
+                let at = self.place(hash);
+                self.places[at] = hash;
+            }
+        }
+        // The hash 0 is one in 2^64, and takes the place of another one.
+        let at = self.place(hash.max(1));
+        self.len += usize::from(self.places[at] == 0);
+        self.places[at] = hash.max(1);
+    }
+
+    fn has(&self, hash: u64) -> bool {
+        !self.places.is_empty() && self.places[self.place(hash.max(1))] != 0
+    }
+}
+
 /// Keys that changed a moment ago: what is compared of them may be on its way.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    now: BTreeSet<u64>,
-    before: BTreeSet<u64>,
+    now: Hashes,
+    before: Hashes,
     turned: Now,
     /// More changed than there is room for: everything may have.
     full: [bool; 2],
@@ -54,17 +93,20 @@ impl Recent {
             return;
         }
         self.turned = now;
-        self.before = core::mem::take(&mut self.now);
+        // As much room as was needed this time.
+        let now = Hashes { places: vec![0; self.now.places.len()], len: 0 };
+        let now = if 8 * self.now.len < self.now.places.len() { Hashes::default() } else { now };
+        self.before = core::mem::replace(&mut self.now, now);
         self.full = [false, self.full[0]];
         if passed >= Micros::from_millis(2 * SETTLE_MS) {
-            self.before.clear();
+            self.before = Hashes::default();
             self.full = [false; 2];
         }
     }
 
     /// The key with this hash has changed.
     pub(super) fn touch(&mut self, hash: u64) {
-        if self.now.len() < RECENT_MAX {
+        if self.now.len < RECENT_MAX {
             self.now.insert(hash);
         } else {
             self.full[0] = true;
@@ -73,7 +115,7 @@ impl Recent {
 
     //= SYNC-SETTLED-01
     pub(super) fn has(&self, hash: u64) -> bool {
-        self.full != [false; 2] || self.now.contains(&hash) || self.before.contains(&hash)
+        self.full != [false; 2] || self.now.has(hash) || self.before.has(hash)
     }
 }
 
@@ -411,5 +453,33 @@ fn walk_parts<S: Shards, T>(
             }
         }
         each(&mut found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test SYNC-SETTLED-01
+    #[test]
+    fn what_changed_is_known_for_two_spans_and_what_did_not_is_not() {
+        let mut recent = Recent::default();
+        let at = |ms: u64| Now(ms * 1_000);
+        // Hashes that fall on one another's places, and the one that marks a free place.
+        let hashes = || (0..5_000_u64).map(|n| n << 48 | n % 7);
+        recent.turn(at(10_000));
+        hashes().for_each(|hash| recent.touch(hash));
+        hashes().for_each(|hash| recent.touch(hash));
+        assert_eq!(recent.now.len, 5_000, "each once");
+        let known =
+            |recent: &Recent| (hashes().filter(|hash| recent.has(*hash)).count(), recent.has(9 << 48 | 9));
+        assert_eq!(known(&recent), (5_000, false));
+        recent.turn(at(10_000 + SETTLE_MS));
+        recent.touch(9 << 48 | 9);
+        assert_eq!(known(&recent), (5_000, true));
+        recent.turn(at(10_000 + 2 * SETTLE_MS));
+        assert_eq!(known(&recent), (0, true));
+        recent.turn(at(10_000 + 9 * SETTLE_MS));
+        assert_eq!(known(&recent), (0, false));
     }
 }

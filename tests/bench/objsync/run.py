@@ -9,7 +9,14 @@ every 0.3 ms, until it is there. The time runs from before the batch is sent.
   run.py                                every system, every rate, 2 and 4 processes; then joining and healing
   run.py --quick                        one rate, 2 processes, 100,000 entries
   run.py --systems haproxy,forebay --rates 10000 --sizes 2 --rounds 5
-  run.py --scenes live|join|heal
+  run.py --scenes live|join|heal|beside
+
+`beside` asks the first of two engines for 2,000 pages a second while the other one is told all entries, and while the link to
+it takes 1 KiB a second (beside.py).
+
+All systems run alike: one worker or thread each for clients (ours has two more, for commands and for object sync, which
+counts), no priority, no pinning but with --pin. Of the Redis mode the processor time of each Redis counts for its engine and
+that of the distributor for the first one.
 
 CPU is by the process clocks, all threads; "alone" is the same writing without a peer, so that the cost of the admin
 socket can be taken off: `origin - alone` and `receiver` are what sharing an entry costs. Rounds are interleaved over
@@ -30,9 +37,10 @@ import machine  # noqa: E402
 import live  # noqa: E402
 import figures as report  # noqa: E402
 import whole  # noqa: E402
+import beside  # noqa: E402
 from systems import SYSTEMS, LeftOut  # noqa: E402
 
-SCENES = ("live", "join", "heal")
+SCENES = ("live", "join", "heal", "beside")
 
 
 def arguments():
@@ -45,6 +53,7 @@ def arguments():
     p.add_argument("--rounds", type=int, help="of each rate; pairs of systems are compared round by round")
     p.add_argument("--secs", type=float, help="of writing at one rate")
     p.add_argument("--entries", type=int, help="of the table that is joined and healed")
+    p.add_argument("--pin", action="store_true", help="process n of every system to core n, of as many as there are")
     p.add_argument("--json", help="file for all figures")
     a = p.parse_args()
     numbers = lambda text: [int(n) for n in text.split(",")]
@@ -67,12 +76,14 @@ def main():
     rows, left_out = [], []
     count = [0]
 
+    kinds = {**SYSTEMS, "beside": beside.Beside}
+
     def start(name, size):
         """A fresh group of processes: what an earlier one holds costs the next one nothing."""
         count[0] += 1
         folder = f"{work}/{name}-{count[0]}"
         os.mkdir(folder)
-        return SYSTEMS[name](folder, size, options.entries + 500_000)
+        return kinds[name](folder, size, options.entries + 500_000, options.pin)
 
     def measure(name, what, *with_):
         try:
@@ -98,8 +109,12 @@ def main():
                 for n in range(options.rounds):
                     for name in options.systems if n % 2 == 0 else options.systems[::-1]:
                         measure(name, getattr(whole, scene), options.entries, n)
+        if "beside" in options.scenes and "forebay" in options.systems:
+            rows += beside.measure(start, "beside", options.entries, options.rounds if options.quick else max(options.rounds, 5))
         line = f"{options.rounds} rounds, {options.secs} s at each rate, {time.time() - began:.0f} s, kernel {os.uname().release}"
         report.show(rows, left_out, line)
+        if found := [row for row in rows if row["scene"] == "beside"]:
+            beside.show(found)
         if options.json:
             with open(options.json, "w") as out:
                 json.dump({"figures": rows, "left_out": left_out}, out, indent=1)

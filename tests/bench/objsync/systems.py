@@ -59,8 +59,8 @@ class Group:
     # After its start it may be busy with what it does only then.
     settles_s = .5
 
-    def __init__(self, folder, size, room):
-        self.folder, self.size, self.room = folder, size, room
+    def __init__(self, folder, size, room, pinned=False):
+        self.folder, self.size, self.room, self.pinned = folder, size, room, pinned
         self.running = {}
         self.prepare()
 
@@ -69,6 +69,14 @@ class Group:
 
     def command(self, n):
         raise NotImplementedError
+
+    def before_exec(self, n):
+        """What process `n` does before it is the program."""
+        def setup():
+            os.setsid()
+            if self.pinned:
+                os.sched_setaffinity(0, {n % os.cpu_count()})
+        return setup
 
     def talk(self, n):
         raise NotImplementedError
@@ -90,7 +98,7 @@ class Group:
             with open(f"{self.folder}/log{n}", "a") as log:
                 self.running[n] = subprocess.Popen(
                     self.command(n), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    preexec_fn=os.setsid)
+                    preexec_fn=self.before_exec(n))
 
     def ready(self, *which):
         """Waits until the processes have found one another: an entry of the first reaches all."""
@@ -196,6 +204,12 @@ class Forebay(Group):
     def pki(self, *words):
         subprocess.run([self.program, "pki", *words, "--folder", "pki"], cwd=self.folder, check=True, capture_output=True)
 
+    # Whose clients are bound; nobody asks it.
+    server = "127.0.0.1:1"
+
+    def listens(self, n):
+        return f"127.0.0.{2 + n}:{FIRST_PORT + 1}"
+
     def section(self, n):
         members = ", ".join(f'{{ slot = {m}, address = "127.0.0.{2 + m}" }}' for m in range(self.size))
         return f"""[objsync]
@@ -221,13 +235,13 @@ admin_socket = "{n}.sock"
 access_log = {{ path = "{n}.access.log" }}
 {self.section(n)}[[virtual_service]]
 name = "clients"
-listen = ["127.0.0.{2 + n}:{FIRST_PORT + 1}"]
+listen = ["{self.listens(n)}"]
 pool = "clients"
 [[pool]]
 name = "clients"
 persistence = "clients"
 [[pool.server]]
-address = "127.0.0.1:1"
+address = "{self.server}"
 [[persistence]]
 name = "clients"
 type = "client_ip"
@@ -287,20 +301,20 @@ secret_file = "pki/bench.secret"
 redis_address = "./{n}.redis"
 """ if self.size > 1 else ""
 
-    def beside(self, words, name):
+    def beside(self, n, words, name):
         with open(f"{self.folder}/{name}.log", "a") as log:
             return subprocess.Popen(words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                    preexec_fn=os.setsid)
+                                    preexec_fn=self.before_exec(n))
 
     def start(self, *which):
         for n in which or range(self.size):
             if self.size > 1 and n not in self.redises:
                 self.redises[n] = self.beside(
-                    [self.redis_program, "--bind", f"127.0.0.{2 + n}", "--port", "6379", "--protected-mode", "no",
+                    n, [self.redis_program, "--bind", f"127.0.0.{2 + n}", "--port", "6379", "--protected-mode", "no",
                      "--unixsocket", f"{n}.redis", "--save", "", "--appendonly", "no"], f"redis{n}")
         if self.size > 1 and self.distributor is None:
             engines = [word for n in range(self.size) for word in ("--engine", f"{n}=127.0.0.{2 + n}:6379")]
-            self.distributor = self.beside([self.program, "distribute", "--group", "bench", *engines], "distributor")
+            self.distributor = self.beside(0, [self.program, "distribute", "--group", "bench", *engines], "distributor")
         super().start(*which)
 
     def pids(self, n):
