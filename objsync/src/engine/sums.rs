@@ -466,16 +466,16 @@ mod tests {
         let mut recent = Recent::default();
         let at = |ms: u64| Now(ms * 1_000);
         // Hashes that fall on one another's places, and the one that marks a free place.
-        let hashes = || (0..5_000_u64).map(|n| n << 48 | n % 7);
+        let hashes = || (0..5_000_u64).map(|n| (n << 48) | (n % 7));
         recent.turn(at(10_000));
         hashes().for_each(|hash| recent.touch(hash));
         hashes().for_each(|hash| recent.touch(hash));
         assert_eq!(recent.now.len, 5_000, "each once");
         let known =
-            |recent: &Recent| (hashes().filter(|hash| recent.has(*hash)).count(), recent.has(9 << 48 | 9));
+            |recent: &Recent| (hashes().filter(|hash| recent.has(*hash)).count(), recent.has((9 << 48) | 9));
         assert_eq!(known(&recent), (5_000, false));
         recent.turn(at(10_000 + SETTLE_MS));
-        recent.touch(9 << 48 | 9);
+        recent.touch((9 << 48) | 9);
         assert_eq!(known(&recent), (5_000, true));
         recent.turn(at(10_000 + 2 * SETTLE_MS));
         assert_eq!(known(&recent), (0, true));
