@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Client, Engine, Options, bin};
+use forebay_e2e::{Client, Engine, Options, bin, config};
 use serde_json::{Value, json};
 
-use crate::group::{Group, entries, ready};
+use crate::group::{Group, entries, ready, synced};
 
 /// Runs a command against an engine: its exit code, and what it printed.
 fn run(engine: &Engine, words: &[&str]) -> (i32, String) {
@@ -242,4 +242,32 @@ fn how_often_tables_are_compared_changes_with_the_configuration() {
     eventually("several comparisons in less time than one would have taken", secs(60), || {
         rounds() >= before + 6
     });
+}
+
+#[test]
+fn entries_of_a_table_that_one_member_alone_has_are_counted_and_left() {
+    let group = Group::new(2);
+    let text = group.config(1);
+    // The engine in slot 1 has the service for addresses alone.
+    let servers: Vec<_> = group.servers.iter().map(|server| server.address).collect();
+    let less = group.section(1, &[(0, group.port), (1, group.port)], group.port)
+        + &config::service("ip", group.vips[1][0])
+        + &config::pool("ip", "algorithm = \"round_robin\"\npersistence = \"ip\"", &servers)
+        + &config::persistence("ip", "client_ip", "");
+    let engines = [group.spawn(0), Engine::spawn(&group.lab, &less, &Options::default())];
+    engines.iter().for_each(ready);
+    engines.iter().for_each(|engine| synced(engine, 1));
+    for n in 0..5 {
+        group.by_address(0, n);
+        Client::new(group.vips[0][1]).get_once("/login").expect("an answer");
+    }
+    eventually("what both have is on both", secs(10), || entries(&engines[1]) == 5);
+    let unknown = || shown(&engines[1], &["serviceengine-objsync"])["entries"]["unknown"].as_u64().unwrap();
+    eventually("the rest is counted", secs(10), || unknown() >= 5);
+    eventually("and no difference", secs(20), || verified(&engines[0]) == 0);
+    assert_eq!((entries(&engines[0]), entries(&engines[1])), (10, 5));
+    assert_eq!(engines[1].metric("forebay_objsync_peer_connected", &[]), 1.0);
+    // Once the other one has the service, it has its clients.
+    engines[1].load(&text);
+    eventually("and has all", secs(40), || entries(&engines[1]) == 10);
 }

@@ -2,6 +2,7 @@
 //! hostile member.
 
 mod acks;
+mod bounds;
 mod clocks;
 mod full;
 #[path = "../objsync/group.rs"]
