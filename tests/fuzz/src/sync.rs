@@ -1,16 +1,13 @@
 //! What a member of a group sends, as one that is broken or hostile would.
 
-use forebay_core::table::{
-    Catalog, EngineSlot, Geometry, GroupMillis, Hasher, KeyBytes, Lifetime, Partition, PartitionIndex,
-    TableId, TableMemory, TableSettings, Write,
-};
-use forebay_core::units::{Micros, Now, Seconds};
+use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, Write};
+use forebay_core::units::{Micros, Now};
 use forebay_objsync::limits::CLOCK_MAX;
 use forebay_objsync::wire::{Frame, Hello, split};
-use forebay_objsync::{Bounds, Engine, Input, Output, Rule, Settings, Shards, Shared};
+use forebay_objsync::{Bounds, Engine, Input, Output, Settings};
+use forebay_sim::Tables;
 
-/// The group's tables as the inputs of the corpus name them.
-const TABLES: [(u64, Rule); 2] = [(11, Rule::First), (22, Rule::Last)];
+/// A server as the inputs of the corpus name it, as they name the tables of the simulation.
 const SERVER: u64 = 5;
 const GROUP: u64 = 77;
 const NOW: Now = Now(1_000_000_000);
@@ -120,7 +117,9 @@ impl World {
             floor: GroupMillis(0),
             bounds: Bounds { dirty: 64, window: 64 << 10 },
         };
-        Self { engine: Engine::new(settings, NOW), tables: Tables::new(), now: NOW }
+        let mut tables = Tables::new(1_000, slot(1), NOW);
+        tables.catalog.server(SERVER);
+        Self { engine: Engine::new(settings, NOW), tables, now: NOW }
     }
 
     fn give(&mut self, input: Input<'_>) -> Vec<Output> {
@@ -141,58 +140,10 @@ impl World {
 
     /// A worker binds a client.
     fn write(&mut self, key: KeyBytes) {
-        let id = self.tables.shared[0].id;
-        let group = self.engine.group_time(self.now);
+        let (now, group, id) = (self.now, self.engine.group_time(self.now), self.tables.id(0));
         let server = self.tables.catalog.slot_of(SERVER).expect("a server of the catalog");
-        let (now, key_) = (self.now, self.tables.catalog.key(id, key));
-        let at = self.tables.geometry.route(&key_);
-        let catalog = &self.tables.catalog;
-        let written =
-            self.tables.partitions[at as usize].put(catalog, &key_, Write::first(server), now, group);
-        written.expect("there is room");
+        let (partition, catalog, at) = self.tables.at(0, key);
+        partition.put(catalog, &at, Write::first(server), now, group).expect("there is room");
         self.give(Input::Changed(id, key, None));
-    }
-}
-
-struct Tables {
-    catalog: Catalog,
-    geometry: Geometry,
-    partitions: Vec<Partition>,
-    shared: Vec<Shared>,
-}
-
-impl Tables {
-    fn new() -> Self {
-        let geometry = Geometry::for_entries(1_000).expect("few");
-        let memory = TableMemory::reserve(&geometry);
-        let mut catalog = Catalog::new(&memory, *b"the group's own!", slot(1));
-        let define = |(name, rule)| {
-            let lives = vec![Lifetime::For(Seconds(60))];
-            let id: TableId =
-                catalog.define(&TableSettings { name, lives, synced: true }).expect("two tables");
-            Shared { name, id, rule }
-        };
-        let shared = TABLES.map(define).to_vec();
-        catalog.server(SERVER);
-        let partitions = memory.into_partitions(&catalog, NOW).collect();
-        Self { catalog, geometry, partitions, shared }
-    }
-}
-
-impl Shards for Tables {
-    fn catalog(&self) -> &Catalog {
-        &self.catalog
-    }
-
-    fn geometry(&self) -> Geometry {
-        self.geometry
-    }
-
-    fn tables(&self) -> &[Shared] {
-        &self.shared
-    }
-
-    fn with<R>(&mut self, partition: PartitionIndex, work: impl FnOnce(&mut Partition, &Catalog) -> R) -> R {
-        work(&mut self.partitions[partition as usize], &self.catalog)
     }
 }

@@ -31,7 +31,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    fn new(entries: u64, slot: EngineSlot, now: Now) -> Self {
+    /// Empty ones with room for so many entries, of the engine in this slot.
+    pub fn new(entries: u64, slot: EngineSlot, now: Now) -> Self {
         let geometry = Geometry::for_entries(entries).expect("few");
         let memory = TableMemory::reserve(&geometry);
         let mut catalog = Catalog::new(&memory, SECRET, slot);
