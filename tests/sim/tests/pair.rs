@@ -397,24 +397,6 @@ fn what_failing_memory_changed_is_loaded_from_a_peer_whichever_value_is_the_lowe
     }
 }
 
-//= test SYNC-ANSWER-01
-#[test]
-fn who_is_told_that_it_has_open_what_has_ended_on_it_says_that_it_has_not() {
-    let mut b = Bench::connected(2);
-    b.bind(1, 1, 1);
-    b.open(1, 1);
-    b.pass(SECOND);
-    // The other one stands still, and learns of nothing.
-    b.input(1, Input::Down(slot(0)));
-    b.under_way.clear();
-    b.close(1, 1);
-    b.at += 70 * SECOND;
-    assert!(b.view(1, 1).is_none());
-    b.connect(0, 1);
-    b.pass(3 * SECOND);
-    assert!(b.is_synced(0, 1) && b.view(0, 1).is_none_or(|view| view.record.open == 0), "{:?}", b.view(0, 1));
-}
-
 //= test SYNC-SETTLED-01
 #[test]
 fn what_is_on_its_way_is_not_taken_for_a_difference() {
