@@ -190,11 +190,12 @@ impl<R: Rt> Front<R> {
                 others_turn().await;
             }
             fresh = false;
-            self.tell_lost().await;
             self.leave_if_due();
             if self.flush().is_err() {
                 return End::Gone;
             }
+            // Its client knows first: until then it goes on.
+            self.tell_lost().await;
             self.shorten_queue();
             let now = worker.rt.now();
             let ended = self.has_ended.get();
