@@ -51,7 +51,8 @@ pub struct Up {
     /// Send a load through them, stop one demo server and one engine in the middle, report, and end
     #[arg(long)]
     pub once: bool,
-    /// Data folder; the default is the first free one below the user's state folder
+    /// Data folder: one that is empty, not there yet, or of an earlier run; the default is the first free one below the
+    /// user's state folder
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// First port to try for the virtual services; a taken one is passed over, and said

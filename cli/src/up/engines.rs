@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::config::{CHAIN_FILE, GROUP, KEY_FILE, PKI_FOLDER, Plan, Seat};
+use super::folder::set_aside;
 use super::metrics;
 use super::ports::Ports;
 use super::process::Process;
@@ -63,10 +64,10 @@ pub fn seats(ports: &mut Ports) -> Result<Vec<Seat>> {
     Ok(seats)
 }
 
-/// Starts the engines, with what they need in the data folder.
-pub fn start(program: &Path, data: &Path, plan: &Plan) -> Result<Vec<Engine>> {
-    make_certificate(program, data)?;
-    make_members(program, data, &plan.seats)?;
+/// Starts the engines, with what they need in the data folder; `notes` gets what was replaced there, for people.
+pub fn start(program: &Path, data: &Path, plan: &Plan, notes: &mut Vec<String>) -> Result<Vec<Engine>> {
+    make_certificate(program, data, notes)?;
+    make_members(program, data, &plan.seats, notes)?;
     // The lower slot calls the higher one, which is to be there by then.
     let mut engines: Vec<Engine> =
         plan.seats.iter().rev().map(|seat| one(program, data, plan, *seat)).collect::<Result<_>>()?;
@@ -107,18 +108,13 @@ pub fn missing(seat: &Seat) -> Option<String> {
 
 /// Makes a certificate for HTTPS, if there is none that stays good for a while: a browser has to be told only once to
 /// trust it.
-fn make_certificate(program: &Path, data: &Path) -> Result<()> {
+fn make_certificate(program: &Path, data: &Path, notes: &mut Vec<String>) -> Result<()> {
     let (chain, key) = (data.join(CHAIN_FILE), data.join(KEY_FILE));
     if key.is_file() && is_good(program, &chain) {
         return Ok(());
     }
     for file in [&chain, &key] {
-        match std::fs::remove_file(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot replace {}", file.display()));
-            }
-            _ => {}
-        }
+        notes.extend(set_aside(file)?);
     }
     let mut command = Command::new(program);
     command.arg("certificate").args(["--name", "localhost", "--name", "127.0.0.1"]);
@@ -127,7 +123,7 @@ fn make_certificate(program: &Path, data: &Path) -> Result<()> {
 }
 
 /// Makes the certificates by which the engines know each other, and their group's secret, unless all of it is there.
-fn make_members(program: &Path, data: &Path, seats: &[Seat]) -> Result<()> {
+fn make_members(program: &Path, data: &Path, seats: &[Seat], notes: &mut Vec<String>) -> Result<()> {
     let folder = data.join(PKI_FOLDER);
     let files =
         |seat: &Seat| ["pem", "key"].map(|kind| folder.join(format!("{GROUP}-{}.{kind}", seat.name())));
@@ -141,12 +137,7 @@ fn make_members(program: &Path, data: &Path, seats: &[Seat]) -> Result<()> {
         return Ok(());
     }
     // No file of it is replaced by the command that makes it, and those of another authority fit to nothing.
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot replace {}", folder.display()));
-        }
-        _ => {}
-    }
+    notes.extend(set_aside(&folder)?);
     let pki = |what: &str| {
         let mut command = Command::new(program);
         command.args(["pki", what, "--folder"]).arg(&folder);

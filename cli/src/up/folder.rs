@@ -1,12 +1,22 @@
 //! The data folder of one run: the only thing that stays when `up` ends.
+//!
+//! What `up` writes has names that others use as well (`pki`, `https.key`), so that it works only in a folder that
+//! carries its mark, was empty, or is its own by its place; and what it cannot use there any more is set aside.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 /// Folders tried before giving up: runs beside one another on one machine.
 const RUNS_MAX: u32 = 100;
+/// The file that says that a folder is one of `up`, and by which a run claims it.
+const MARK: &str = "forebay-up.lock";
+/// Files of one name that are set aside before somebody has to look.
+const ASIDE_MAX: u32 = 100;
+/// Names that are told of what stands in a folder that is not ours.
+const NAMED_MAX: usize = 5;
 
 /// A folder that no other running `up` uses. The claim ends with the process, however it ends.
 pub struct DataFolder {
@@ -15,9 +25,11 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Claims `wanted`, or the first free one of `up`, `up-2`, `up-3` … below the user's state folder.
+    /// Claims `wanted`, or the first free one of `up`, `up-2`, `up-3` … below the user's state folder. Fails where
+    /// `wanted` holds something and no run has made it.
     pub fn claim(wanted: Option<&Path>) -> Result<Self> {
         if let Some(path) = wanted {
+            refuse_a_folder_of_others(path)?;
             let claimed = try_claim(path)?;
             return claimed.with_context(|| format!("{} is in use by another `forebay up`", path.display()));
         }
@@ -40,13 +52,57 @@ impl DataFolder {
 fn try_claim(path: &Path) -> Result<Option<DataFolder>> {
     fs::create_dir_all(path).with_context(|| format!("cannot make the data folder {}", path.display()))?;
     let path = path.canonicalize().with_context(|| format!("{}", path.display()))?;
-    let lock = path.join("lock");
-    let claim = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+    let lock = path.join(MARK);
+    let mut open = fs::OpenOptions::new();
+    let claim = open.write(true).create(true).truncate(false).open(&lock);
+    let claim = claim.with_context(|| format!("cannot write {}", lock.display()))?;
     match claim.try_lock() {
         Ok(()) => Ok(Some(DataFolder { path, _claim: claim })),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", lock.display())),
     }
+}
+
+fn refuse_a_folder_of_others(path: &Path) -> Result<()> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let mut names: Vec<String> =
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<Result<_>>()?;
+    // Looked for after the list was read: a run that begins here at the same moment writes it first.
+    if names.is_empty() || path.join(MARK).is_file() {
+        return Ok(());
+    }
+    names.sort();
+    let more = if names.len() > NAMED_MAX { " …" } else { "" };
+    names.truncate(NAMED_MAX);
+    bail!(
+        "{} holds what no `forebay up` has made: {}{more}; name a folder with --data that is empty or not there yet, \
+         or leave --data out",
+        path.display(),
+        names.join(", ")
+    )
+}
+
+/// Gives a file or folder that cannot be used any more another name, if it is there: whoever put it there may want it
+/// still. Returns what is to be said about it.
+pub fn set_aside(path: &Path) -> Result<Option<String>> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    if !is_there(path) {
+        return Ok(None);
+    }
+    let named = |n: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".old-{n}"));
+        PathBuf::from(name)
+    };
+    let Some(kept) = (1..=ASIDE_MAX).map(named).find(|kept| !is_there(kept)) else {
+        bail!("{ASIDE_MAX} old ones of {} are there; remove what is not needed", path.display())
+    };
+    fs::rename(path, &kept).with_context(|| format!("cannot rename {}", path.display()))?;
+    Ok(Some(format!("{} is made anew; what was there is {}", path.display(), kept.display())))
 }
 
 fn state_folder() -> Result<PathBuf> {
@@ -61,14 +117,69 @@ fn state_folder() -> Result<PathBuf> {
 mod tests {
     use super::*;
 
+    /// A folder of a test, which goes with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("forebay-folder-{name}-{}", std::process::id())))
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
     #[test]
     fn a_folder_is_claimed_once_at_a_time() {
-        let base = std::env::temp_dir().join(format!("forebay-folder-{}", std::process::id()));
-        let first = DataFolder::claim(Some(&base)).unwrap();
-        let second = DataFolder::claim(Some(&base));
+        let place = Place::new("claim");
+        let base = &place.0;
+        let first = DataFolder::claim(Some(base)).unwrap();
+        fs::write(base.join("demo-1.log"), "of a run").unwrap();
+        let second = DataFolder::claim(Some(base));
         assert!(second.err().unwrap().to_string().contains("in use"));
         drop(first);
-        DataFolder::claim(Some(&base)).unwrap();
-        fs::remove_dir_all(&base).unwrap();
+        DataFolder::claim(Some(base)).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_holds_what_no_run_has_made_is_left_as_it_is() {
+        let place = Place::new("theirs");
+        let base = &place.0;
+        fs::create_dir_all(base.join("pki")).unwrap();
+        for file in ["pki/ca.key", "https.key", "lock"] {
+            fs::write(base.join(file), "theirs").unwrap();
+        }
+        let refused = DataFolder::claim(Some(base)).err().unwrap().to_string();
+        assert!(
+            refused.contains("https.key, lock, pki; name a folder with --data that is empty"),
+            "{refused}"
+        );
+        let names = fs::read_dir(base).unwrap().count();
+        assert_eq!(names, 3, "nothing was made in it");
+        assert_eq!(fs::read_to_string(base.join("lock")).unwrap(), "theirs");
+        fs::remove_dir_all(base).unwrap();
+        fs::create_dir_all(base).unwrap();
+        DataFolder::claim(Some(base)).expect("an empty one is nobody's");
+    }
+
+    #[test]
+    fn what_cannot_be_used_any_more_is_kept_under_another_name() {
+        let place = Place::new("aside");
+        let folder = place.0.join("pki");
+        assert_eq!(set_aside(&folder).unwrap(), None, "there is none");
+        for round in 1..=2 {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("ca.key"), format!("{round}")).unwrap();
+            let said = set_aside(&folder).unwrap().expect("it is told");
+            assert!(said.contains(&format!("pki.old-{round}")), "{said}");
+            assert!(!folder.exists());
+        }
+        for round in 1..=2 {
+            let kept = place.0.join(format!("pki.old-{round}/ca.key"));
+            assert_eq!(fs::read_to_string(kept).unwrap(), round.to_string());
+        }
     }
 }

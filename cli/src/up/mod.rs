@@ -148,7 +148,7 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
         workers: options.workers,
         cookie_key: new_key()?,
     };
-    let engines = engines::start(&program, folder.path(), &plan)?;
+    let engines = engines::start(&program, folder.path(), &plan, &mut ports.notes)?;
     let notes = std::mem::take(&mut ports.notes);
     let first_byte = Duration::ZERO;
     let mut running = Running { engines, demo, plan, folder, program, first_byte, notes, _ports: ports };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -303,20 +303,31 @@ fn kill_an_engine(running: &mut Running, began: Instant, before: usize) -> Resul
 /// How many sockets listen at the addresses of the services, all engines' together.
 fn listening(plan: &Plan) -> Result<usize> {
     let table = std::fs::read_to_string("/proc/net/tcp").context("/proc/net/tcp")?;
-    let ours = |local: &str| {
-        let port = local.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
-        plan.services.iter().any(|service| Some(service.address.port()) == port)
+    let at: Vec<SocketAddr> = plan.services.iter().map(|service| service.address).collect();
+    Ok(listening_in(&table, &at))
+}
+
+/// How many lines of the system's list of sockets are of listeners at one of these addresses of IPv4; the same port of
+/// another address is somebody else's.
+fn listening_in(table: &str, at: &[SocketAddr]) -> usize {
+    let written = |address: &SocketAddr| match address.ip() {
+        // Four bytes as they lie in memory, printed as one number.
+        IpAddr::V4(ip) => Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port())),
+        IpAddr::V6(_) => None,
     };
+    let ours: Vec<String> = at.iter().filter_map(written).collect();
     let is_listening = |line: &&str| {
         let mut words = line.split_whitespace().skip(1);
         let local = words.next();
-        local.is_some_and(ours) && words.nth(1) == Some("0A")
+        local.is_some_and(|local| ours.iter().any(|own| own == local)) && words.nth(1) == Some("0A")
     };
-    Ok(table.lines().filter(is_listening).count())
+    table.lines().filter(is_listening).count()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     #[test]
@@ -341,6 +352,20 @@ mod tests {
         let theirs = Figures { server_stopped: false, engine_killed: false, servers_are_ours: false, ..good };
         assert!(theirs.good(), "nobody stops servers that are not ours");
         assert!(!Figures { errors: 1, ..theirs }.good());
+    }
+
+    #[test]
+    fn only_listeners_at_the_very_address_of_a_service_are_counted() {
+        // Addresses that nobody else has: another's socket must not be counted.
+        let own = TcpListener::bind("127.251.0.1:0").unwrap();
+        let at = own.local_addr().unwrap();
+        let other = SocketAddr::from(([127, 251, 0, 9], at.port()));
+        let _elsewhere = TcpListener::bind(other).unwrap();
+        // An open connection has the same address, and does not listen.
+        let _client = TcpStream::connect(at).unwrap();
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        assert_eq!(listening_in(&table, &[at]), 1, "that one has its port, not its address");
+        assert_eq!(listening_in(&table, &[at, other]), 2);
     }
 
     #[test]

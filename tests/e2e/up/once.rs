@@ -93,6 +93,20 @@ fn taken_ports_are_passed_over_and_said() {
 }
 
 #[test]
+fn who_listens_at_another_address_on_the_port_of_a_service_is_not_taken_for_an_engine() {
+    let lab = Lab::new();
+    let wanted = port(&lab);
+    let [elsewhere] = lab.addresses::<1>().map(|address| address.ip());
+    assert_ne!(elsewhere, std::net::Ipv4Addr::LOCALHOST);
+    let others: Vec<TcpListener> =
+        (0..4).map(|n| TcpListener::bind((elsewhere, wanted + n)).expect("the lab's own address")).collect();
+    let (report, done) = once(&lab, wanted, &["--clients", "40"]);
+    assert!(done.status.success(), "{report}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(report["killed"], "se-2", "{report}");
+    drop(others);
+}
+
+#[test]
 fn two_at_the_same_time_do_not_disturb_each_other() {
     let labs = [Lab::new(), Lab::new()];
     std::thread::scope(|scope| {

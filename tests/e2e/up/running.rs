@@ -96,6 +96,29 @@ fn a_second_one_works_beside_the_first_and_a_used_folder_is_refused() {
 }
 
 #[test]
+fn a_folder_with_keys_of_somebody_else_is_refused_and_nothing_in_it_changes() {
+    let lab = Lab::new();
+    let folder = lab.folder().join("theirs");
+    std::fs::create_dir_all(folder.join("pki")).unwrap();
+    let files = ["pki/ca.key", "pki/notes.txt", "https.pem", "https.key", "lock"];
+    for file in files {
+        std::fs::write(folder.join(file), format!("their {file}")).unwrap();
+    }
+    let done = Command::new(bin::path("forebay"))
+        .args(["up", "--once", "--clients", "8", "--port", "28780", "--data"])
+        .arg(&folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    for file in files {
+        assert_eq!(std::fs::read_to_string(folder.join(file)).ok(), Some(format!("their {file}")), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4, "nothing is made in it: {said}");
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("https.key, https.pem, lock, pki; name a folder with --data"), "{said}");
+}
+
+#[test]
 fn the_greeting_names_addresses_lines_to_try_and_the_folder_in_few_lines() {
     let lab = Lab::new();
     let mut command = Command::new(bin::path("forebay"));

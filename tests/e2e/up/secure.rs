@@ -60,7 +60,12 @@ fn up_serves_https_and_http2_with_a_certificate_that_it_made_and_keeps() {
     for kind in ["pem", "key"] {
         std::fs::copy(lab.folder().join(format!("over.{kind}")), chain.replace("pem", kind)).unwrap();
     }
+    let over = ["pem", "key"].map(|kind| std::fs::read(chain.replace("pem", kind)).unwrap());
     let (_process, ready) = start(&lab, "up", 28_580);
+    // Whoever has put it there may want it still.
+    let kept = ["pem", "key"].map(|kind| std::fs::read(chain.replace("pem", kind) + ".old-1").unwrap());
+    assert_eq!(kept, over);
+    assert!(ready["notes"].to_string().contains("https.key.old-1"), "{ready}");
     let chain = ready["certificate"].as_str().unwrap();
     curl(&["--cacert", chain, ready["https"].as_str().unwrap()]);
     let left = std::process::Command::new(bin::path("forebay-se"))
