@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
-use crate::limits::{GATHER, LOOKS_AT_ONCE, PIECES_MAX, REASONS_MAX, VERIFY, VIEW};
+use crate::limits::{GATHER, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, REASONS_MAX, VERIFY, VIEW};
 use crate::link::{Link, Told, Traffic};
 use crate::words::{cannot_listen, in_words};
 use crate::{Command, Handle, Host, PeerStatus, Settings, Status, Verified, View};
@@ -192,12 +192,28 @@ impl<H: Host> Driver<H> {
                         self.carry_out(outputs);
                     }
                     Some(Command::Verify(answer)) => self.verify(answer),
-                    Some(Command::Stop) | None => return,
+                    Some(Command::Stop) | None => return self.leave().await,
                 },
                 Some(told) = self.told.recv() => self.take(told),
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
+        }
+    }
+
+    /// The last word, to everybody, and until it has gone.
+    async fn leave(&mut self) {
+        let mut changed = Vec::new();
+        self.host.changes(&mut changed);
+        for (table, key, ticket) in changed {
+            self.handle(Input::Changed(table, key, ticket));
+        }
+        self.handle(Input::Leave);
+        let until = tokio::time::Instant::now() + LEAVE;
+        let waits =
+            |driver: &Self| driver.peers.values().filter_map(|peer| peer.link.as_ref()).any(Link::waits);
+        while waits(self) && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -50,6 +50,9 @@ pub const TOLD: Duration = Duration::from_secs(10);
 /// together.
 pub const GATHER: Duration = Duration::from_millis(1);
 
+/// How long the last words of an engine that stops may take to leave: a member that stands still keeps nobody.
+pub const LEAVE: Duration = Duration::from_millis(100);
+
 /// How often in a millisecond workers wake the driver for what they have changed: each time costs them a system call.
 pub const LOOKS_AT_ONCE: u32 = 4;
 

@@ -78,6 +78,11 @@ impl Link {
         Self { number, door, send, queued, reader, writer }
     }
 
+    /// Whether something has not been sent yet.
+    pub fn waits(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) > 0
+    }
+
     /// Queues a frame; `false`: there is no room, and the connection is to be ended.
     pub fn send(&self, frame: Vec<u8>) -> bool {
         let queued = self.queued.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();

@@ -511,3 +511,22 @@ fn a_connection_that_only_a_third_believes_in_renews_nothing() {
     let record = b.view(1, 1).unwrap().record;
     assert!(record.open == 0 && record.age_ms >= 3_500, "{record:?}");
 }
+
+//= test SYNC-ANSWER-01
+#[test]
+fn who_is_told_that_it_has_open_what_has_ended_on_it_says_that_it_has_not() {
+    let mut b = Bench::connected(2);
+    b.bind(1, 1, 1);
+    b.open(1, 1);
+    b.pass(SECOND);
+    // The other one stands still, and learns of nothing.
+    b.input(1, Input::Down(slot(0)));
+    b.under_way.clear();
+    b.close(1, 1);
+    b.at += 70 * SECOND;
+    b.sweep();
+    assert!(b.view(1, 1).is_none());
+    b.connect(0, 1);
+    b.pass(3 * SECOND);
+    assert!(b.is_synced(0, 1) && b.view(0, 1).is_none_or(|view| view.record.open == 0), "{:?}", b.view(0, 1));
+}
