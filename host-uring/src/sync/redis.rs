@@ -115,7 +115,8 @@ impl Redis {
     pub fn status(&self) -> MirrorStatus {
         let mut status = self.view().status();
         if self.failed.load(Ordering::Acquire) {
-            status.connected = false;
+            // The engine serves by its own tables since then.
+            (status.connected, status.joined) = (false, true);
             status.trouble = Some("object sync has panicked; start the engine anew".to_owned());
         }
         status

@@ -113,12 +113,15 @@ fn a_distributor_that_is_killed_loses_nothing_that_an_engine_has() {
 }
 
 //= test LEGACY-BOUND-01
+//= test LEGACY-REFILL-01
 #[test]
 fn what_is_too_much_for_a_redis_that_is_away_is_written_when_it_is_back() {
     const MANY: usize = 70_000;
-    let mut legacy = Legacy::new(2);
+    let legacy = Legacy::new(2);
     let engines = legacy.start_with(&["--allow-faults"]);
-    legacy.redises[0].kill();
+    // It stands for one that ends meanwhile, and whose end is among what there is no room for.
+    legacy.ask(0, &["SET", "forebay:shop:entry:ended", "anything"]);
+    legacy.redises[0].signal(libc::SIGSTOP);
     connected(&engines[0], false);
     for first in (0..MANY).step_by(500) {
         let clients: Vec<String> =
@@ -130,8 +133,9 @@ fn what_is_too_much_for_a_redis_that_is_away_is_written_when_it_is_back() {
     }
     assert_eq!(entries(&engines[0]), MANY);
     assert!(engines[0].metric("forebay_objsync_redis_waiting_entries", &[]) <= 65_536.0);
-    legacy.restart_redis(0);
+    legacy.redises[0].signal(libc::SIGCONT);
     connected(&engines[0], true);
     all_have(&engines, MANY);
-    eventually("the Redis has all entries", secs(30), || legacy.entries(0) == MANY);
+    eventually("the Redis has all entries, and no other", secs(30), || legacy.entries(0) == MANY);
+    assert_eq!(legacy.ask(0, &["EXISTS", "forebay:shop:entry:ended"]), "0");
 }

@@ -7,3 +7,4 @@ mod faults;
 mod group;
 mod redis;
 mod shares;
+mod wiring;

@@ -27,7 +27,7 @@ impl Legacy {
         std::fs::write(&file, PASSWORD).expect("the folder");
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("it is ours");
         let redises = (0..engines).map(|slot| redis(&group, slot)).collect();
-        let distributor = distributor(&group);
+        let distributor = distributor(&group, "shop", &[]);
         Self { group, redises, distributor }
     }
 
@@ -75,7 +75,13 @@ impl Legacy {
 
     /// Starts the distributor anew.
     pub fn restart_distributor(&mut self) {
-        self.distributor = distributor(&self.group);
+        self.restart_distributor_as("shop", &[]);
+    }
+
+    /// As [`Legacy::restart_distributor`], of another group, or with each engine's Redis, where that is not its own.
+    pub fn restart_distributor_as(&mut self, name: &str, redises: &[usize]) {
+        self.distributor.kill();
+        self.distributor = distributor(&self.group, name, redises);
     }
 
     /// Asks an engine's Redis.
@@ -118,11 +124,12 @@ fn redis(group: &Group, slot: usize) -> Process {
     redis
 }
 
-fn distributor(group: &Group) -> Process {
+fn distributor(group: &Group, name: &str, redises: &[usize]) -> Process {
     let mut command = Command::new(bin::path("forebay-se"));
-    command.args(["distribute", "--group", "shop", "--password-file", "password"]);
+    command.args(["distribute", "--group", name, "--password-file", "password"]);
     for slot in 0..group.vips.len() {
-        command.args(["--engine", &format!("{slot}=./{slot}.redis")]);
+        let redis = redises.get(slot).copied().unwrap_or(slot);
+        command.args(["--engine", &format!("{slot}=./{redis}.redis")]);
     }
     Process::start("distributor", command, group.lab.folder())
 }

@@ -47,6 +47,8 @@ fn a_client_that_is_bound_on_one_engine_goes_to_the_same_server_on_the_other() {
     verify.args(["objsync", "verify", "--socket"]).arg(engines[0].config.with_extension("sock"));
     let said = verify.output().expect("it starts");
     assert_eq!(said.status.code(), Some(2), "there is nothing to compare with: {said:?}");
+    let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+    assert!(said.contains("where engines do not speak to one another"), "{said}");
 }
 
 //= test LEGACY-ALIVE-01

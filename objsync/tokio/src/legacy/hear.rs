@@ -41,7 +41,8 @@ impl<H: Host> Mirror<H> {
             return true;
         };
         //= LEGACY-GAP-01
-        let expected = self.link.filter(|(link, _)| *link == note.link).map(|(_, number)| number + 1);
+        let expected =
+            self.link.filter(|(link, _)| *link == note.link).map(|(_, number)| number.wrapping_add(1));
         if expected.is_some_and(|expected| expected != note.number) {
             self.status.lost += 1;
             self.lose("notes of others were lost; all is read anew");

@@ -15,10 +15,10 @@ use super::limits::{
     BEAT, DIRTY_MAX, JOIN, OUTBOX_NOTES, REDIAL_MAX_MS, REDIAL_MS, SILENT, SILENT_MS, SLICE_BUCKETS,
     WRITE_MAX,
 };
-use super::names::{Kind, Names, Note, Session, value};
+use super::names::{Kind, Names, Note, Session, Sign, value};
 use super::page::{MirrorStatus, MirrorView};
 use super::resp::command;
-use super::session::{self, Batch, Done, Told};
+use super::session::{self, Batch, Before, Done, Told};
 use crate::Host;
 use crate::limits::VIEW;
 
@@ -205,6 +205,11 @@ impl<H: Host> Mirror<H> {
         }
     }
 
+    /// What stands in Redis of this engine while it lives.
+    fn sign(&self, stands: bool) -> Sign {
+        Sign { session: self.session, slot: self.settings.me, stands }
+    }
+
     /// How long nothing is to be done if nothing happens.
     fn wait(&self) -> Duration {
         match self.phase {
@@ -231,7 +236,8 @@ impl<H: Host> Mirror<H> {
             self.session.number += 1;
             let (place, names) = (self.settings.redis.clone(), self.names.clone());
             let tell = (self.tell.clone(), self.done.0.clone());
-            let task = session::run(place, names, self.session.number, self.load, tell);
+            let before = if self.load { Before::Load } else { Before::Keep(self.filled.clone()) };
+            let task = session::run(place, names, self.sign(false), before, tell);
             self.task = Some(tokio::spawn(task));
             self.phase = Phase::Coming;
         }
@@ -298,6 +304,7 @@ impl<H: Host> Mirror<H> {
                     self.phase = Phase::Filling(0, 0);
                 }
                 self.run = run;
+                self.beat = Instant::now();
             }
             Told::Notes { number, notes } if number == self.session.number => {
                 for (id, note) in notes {
@@ -356,9 +363,12 @@ impl<H: Host> Mirror<H> {
             count += 1;
         };
         let now = Instant::now();
-        if matches!(self.phase, Phase::Standing) && now >= self.beat {
+        let asks = now >= self.beat;
+        if asks {
             self.beat = now + BEAT;
-            say(&[b"SET", &self.names.session, &self.session.bytes(), b"PX", SILENT_MS]);
+            say(&[b"GET", &self.names.session]);
+            let sign = self.sign(matches!(self.phase, Phase::Standing));
+            say(&[b"SET", &self.names.session, &sign.bytes(), b"PX", SILENT_MS]);
             say(&[b"SET", &self.names.seen, unix_ms().to_string().as_bytes()]);
         }
         if self.read >= TRIM_NOTES {
@@ -392,7 +402,7 @@ impl<H: Host> Mirror<H> {
         }
         if count > 0 {
             self.flying = Some(flying);
-            let sent = self.write.as_ref().map(|write| write.try_send(Batch { commands, count }));
+            let sent = self.write.as_ref().map(|write| write.try_send(Batch { commands, count, asks }));
             debug_assert!(sent.is_some(), "there is one at a time");
         }
     }

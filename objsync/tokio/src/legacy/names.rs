@@ -11,7 +11,7 @@ pub(super) struct Names {
     pub outbox: Vec<u8>,
     /// What others have changed.
     pub inbox: Vec<u8>,
-    /// The engine's [`Session`], while it lives and all its entries are here.
+    /// The engine's [`Sign`], while it lives.
     pub session: Vec<u8>,
     /// When the engine was here last: milliseconds since 1970.
     pub seen: Vec<u8>,
@@ -65,6 +65,33 @@ impl Session {
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let (boot, number) = bytes.split_first_chunk::<8>()?;
         Some(Self { boot: u64::from_le_bytes(*boot), number: u32::from_le_bytes(number.try_into().ok()?) })
+    }
+}
+
+/// Who writes to a Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sign {
+    /// The engine's session.
+    pub session: Session,
+    /// The engine.
+    pub slot: EngineSlot,
+    /// All its entries are there.
+    pub stands: bool,
+}
+
+impl Sign {
+    /// As it stands in Redis.
+    pub fn bytes(self) -> [u8; 14] {
+        let mut bytes = [0; 14];
+        bytes[..12].copy_from_slice(&self.session.bytes());
+        bytes[12..].copy_from_slice(&[self.slot.get(), u8::from(self.stands)]);
+        bytes
+    }
+
+    /// What stands there.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let (session, [slot, stands]) = bytes.split_first_chunk::<12>()? else { return None };
+        Some(Self { session: Session::of(session)?, slot: EngineSlot::new(*slot)?, stands: *stands != 0 })
     }
 }
 
@@ -177,6 +204,11 @@ mod tests {
         assert_eq!(names.entry_of(&names.entry(4, &key)), Some((4, key)));
         assert_eq!(names.entry_of(b"forebay:shop:entry:x"), None);
         assert_eq!(Session::of(&session.bytes()), Some(session));
+        for stands in [false, true] {
+            let sign = Sign { session, slot: from, stands };
+            assert_eq!(Sign::of(&sign.bytes()), Some(sign));
+        }
+        assert_eq!(Sign::of(&session.bytes()), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! may have been lost, it copies all entries of an engine to the others.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forebay_core::table::EngineSlot;
@@ -29,6 +29,7 @@ pub struct Relay {
 pub async fn relay(relay: Relay) {
     let hub = Arc::new(Hub {
         names: Names::of(&relay.group),
+        group: relay.group,
         desks: relay.engines.iter().map(|(slot, place)| (slot.get(), Desk::of(*slot, place))).collect(),
     });
     let mut tasks = JoinSet::new();
@@ -36,12 +37,20 @@ pub async fn relay(relay: Relay) {
         tasks.spawn(source::run(Arc::clone(&hub), slot));
         tasks.spawn(target::run(Arc::clone(&hub), slot));
     }
-    while tasks.join_next().await.is_some() {}
+    while let Some(ended) = tasks.join_next().await {
+        // They end by a panic alone: a distributor that goes on without one of them loses notes and says nothing.
+        if let Err(why) = ended
+            && let Ok(panic) = why.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
 }
 
 /// All engines.
 pub(super) struct Hub {
     pub names: Names,
+    pub group: String,
     pub desks: BTreeMap<u8, Arc<Desk>>,
 }
 
@@ -49,11 +58,9 @@ pub(super) struct Hub {
 pub(super) struct Desk {
     pub slot: EngineSlot,
     pub place: Place,
-    /// Its outbox is read.
-    pub is_read: AtomicBool,
     /// Its session, while it lives.
     session: Mutex<Option<Session>>,
-    /// Who wants all its entries.
+    /// Who wants all its entries: one job for each engine at most.
     wanted: Mutex<Vec<Arc<Job>>>,
     queue: Mutex<Queue>,
     pub more: Notify,
@@ -73,20 +80,36 @@ struct Queue {
     bytes: usize,
     /// Some were thrown away.
     lost: bool,
+    /// How often some were.
+    thrown: u64,
 }
 
-/// Somebody wants all entries of others. When the last of these has told them, that is said.
+/// Somebody wants all entries of others. When the last of these has told them, that is said; a Redis that cannot be read has
+/// told nothing.
 pub(super) struct Job {
     pub to: Arc<Desk>,
     /// The session of the engine that is told when it is through; nothing: nobody is.
     session: Option<Session>,
+    /// How many have not told theirs yet.
+    left: AtomicUsize,
+    /// [`Queue::thrown`] when it began: what was thrown away since then may be what one of them told.
+    thrown: u64,
 }
 
-impl Drop for Job {
-    fn drop(&mut self) {
-        if let Some(session) = self.session {
+impl Job {
+    fn new(to: &Arc<Desk>, session: Option<Session>, others: usize) -> Arc<Self> {
+        let thrown = held(&to.queue).thrown;
+        Arc::new(Self { to: Arc::clone(to), session, left: AtomicUsize::new(others), thrown })
+    }
+
+    /// One of the others has told all its entries.
+    //= LEGACY-JOIN-01
+    pub fn told(&self) {
+        let is_last = self.left.fetch_sub(1, Ordering::AcqRel) == 1;
+        if let Some(session) = self.session.filter(|_| is_last) {
             let body = Arc::from(session.bytes());
-            self.to.push(Letter { kind: Kind::Complete, from: self.to.slot, session, body });
+            let letter = Letter { kind: Kind::Complete, from: self.to.slot, session, body };
+            self.to.push_if(letter, Some(self.thrown));
         }
     }
 }
@@ -100,7 +123,6 @@ impl Desk {
         Arc::new(Self {
             slot,
             place: place.clone(),
-            is_read: AtomicBool::new(false),
             session: Mutex::default(),
             wanted: Mutex::default(),
             queue: Mutex::default(),
@@ -121,13 +143,22 @@ impl Desk {
     /// Puts a letter into the queue. Nothing is kept for an engine that does not live: it is told all when it does.
     //= LEGACY-BOUND-02
     pub fn push(&self, letter: Letter) {
+        self.push_if(letter, None);
+    }
+
+    /// As [`Desk::push`]; with a count of [`Queue::thrown`] only if nothing was thrown away since.
+    fn push_if(&self, letter: Letter, thrown: Option<u64>) {
         if self.session().is_none() {
             return;
         }
         let mut queue = held(&self.queue);
+        if thrown.is_some_and(|thrown| thrown != queue.thrown) {
+            return;
+        }
         if queue.bytes + letter.body.len() > QUEUE_BYTES_MAX {
             queue.letters.clear();
             (queue.bytes, queue.lost) = (0, true);
+            queue.thrown += 1;
         } else if !queue.lost {
             queue.bytes += letter.body.len();
             queue.letters.push_back(letter);
@@ -152,12 +183,34 @@ impl Desk {
 
     /// Throws away what waits.
     pub fn clear(&self) {
-        *held(&self.queue) = Queue::default();
+        let mut queue = held(&self.queue);
+        *queue = Queue { thrown: queue.thrown + 1, ..Queue::default() };
     }
 
-    /// Who wants all entries of this engine.
-    pub fn jobs(&self) -> Vec<Arc<Job>> {
-        std::mem::take(&mut held(&self.wanted))
+    /// Somebody wants all entries of this engine. It waits for as long as they cannot be read.
+    fn want(&self, job: Arc<Job>) {
+        let mut wanted = held(&self.wanted);
+        if job.session.is_some() {
+            wanted.retain(|other| other.to.slot != job.to.slot);
+        } else if wanted.iter().any(|other| other.to.slot == job.to.slot) {
+            return;
+        }
+        wanted.push(job);
+    }
+
+    /// Who has wanted all entries of this engine for the longest time.
+    pub fn job(&self) -> Option<Arc<Job>> {
+        let mut wanted = held(&self.wanted);
+        (!wanted.is_empty()).then(|| wanted.remove(0))
+    }
+
+    /// One that could not be told all wants it still, unless it has asked anew.
+    pub fn put_back(&self, job: Arc<Job>) {
+        let mut wanted = held(&self.wanted);
+        if job.session.is_some() && !wanted.iter().any(|o| o.session.is_some() && o.to.slot == job.to.slot) {
+            wanted.retain(|other| other.to.slot != job.to.slot);
+            wanted.push(job);
+        }
     }
 }
 
@@ -173,19 +226,18 @@ impl Hub {
     pub fn copy_to(&self, slot: u8) {
         let Some(to) = self.desks.get(&slot) else { return };
         let Some(session) = to.session() else { return };
-        let job = Arc::new(Job { to: Arc::clone(to), session: Some(session) });
-        for desk in self.desks.values().filter(|desk| desk.slot != to.slot) {
-            if desk.is_read.load(Ordering::Acquire) {
-                held(&desk.wanted).push(Arc::clone(&job));
-            }
-        }
+        let others = || self.desks.values().filter(|desk| desk.slot != to.slot);
+        // One more, so that it is through where there are no others, and not before all are asked.
+        let job = Job::new(to, Some(session), others().count() + 1);
+        others().for_each(|desk| desk.want(Arc::clone(&job)));
+        job.told();
     }
 
     /// All others are to be told all entries of one engine.
     pub fn copy_from(&self, slot: u8) {
         let Some(from) = self.desks.get(&slot) else { return };
         for to in self.desks.values().filter(|desk| desk.slot != from.slot) {
-            held(&from.wanted).push(Arc::new(Job { to: Arc::clone(to), session: None }));
+            from.want(Job::new(to, None, 1));
         }
     }
 }
@@ -226,15 +278,31 @@ mod tests {
         let place: Place = "127.0.0.1:1".parse().expect("an address");
         let slots = [0, 1, 2].map(|n| EngineSlot::new(n).expect("below 64"));
         let desks = slots.map(|slot| (slot.get(), Desk::of(slot, &place))).into();
-        let hub = Hub { names: Names::of("shop"), desks };
+        let hub = Hub { names: Names::of("shop"), group: "shop".to_owned(), desks };
         let desk = |n: u8| &hub.desks[&n];
         desk(0).set_session(Some(Session { boot: 7, number: 1 }));
-        (1..3).for_each(|n| desk(n).is_read.store(true, Ordering::Release));
         hub.copy_to(0);
         let told = || desk(0).take(9).0.iter().map(|letter| letter.kind).collect::<Vec<_>>();
-        drop(desk(1).jobs());
+        let job = |n: u8| desk(n).job().expect("it is asked");
+        job(1).told();
         assert_eq!(told(), [], "the other one has not told yet");
-        drop(desk(2).jobs());
+        // Its Redis is gone in the middle: it is asked again when it is back.
+        let under_way = job(2);
+        desk(2).put_back(under_way);
+        assert_eq!(told(), []);
+        hub.copy_from(2);
+        job(2).told();
         assert_eq!(told(), [Kind::Complete]);
+        assert!(desk(2).job().is_none_or(|job| job.to.slot != desk(0).slot), "one is enough");
+        // Who asks again is told once, and only by those that were asked then.
+        hub.copy_to(0);
+        job(1).told();
+        hub.copy_to(0);
+        job(2).told();
+        assert_eq!(told(), [], "the first one has not told since");
+        let last = job(1);
+        desk(0).clear();
+        last.told();
+        assert_eq!(told(), [], "what one has told was thrown away");
     }
 }

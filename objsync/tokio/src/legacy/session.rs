@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::conn::{Conn, Place};
-use super::limits::{BLOCK_MS, PATIENCE, READ_NOTES};
-use super::names::Names;
+use super::limits::{BLOCK_MS, PATIENCE, READ_NOTES, SILENT_MS};
+use super::names::{Names, Sign};
 use super::resp::Reply;
 
 /// Commands that go out together.
@@ -15,6 +15,8 @@ pub(super) struct Batch {
     pub commands: Vec<u8>,
     /// How many there are.
     pub count: usize,
+    /// The first one asks who has written there.
+    pub asks: bool,
 }
 
 /// What a session tells the engine.
@@ -41,9 +43,18 @@ pub(super) enum Done {
 /// Who is told.
 pub(super) type Tell = (mpsc::Sender<Told>, mpsc::Sender<Done>);
 
-/// Runs until the connection is lost. `load`: what stands in Redis is told first.
-pub(super) async fn run(place: Place, names: Names, number: u32, load: bool, tell: Tell) {
-    let why = match serve(&place, &names, number, load, &tell).await {
+/// What is done with the entries that stand in a Redis.
+pub(super) enum Before {
+    /// They are told first.
+    Load,
+    /// They stay if it is this start of Redis, and are removed otherwise.
+    Keep(Option<String>),
+}
+
+/// Runs until the connection is lost. `me`: what is said there of this engine meanwhile.
+pub(super) async fn run(place: Place, names: Names, me: Sign, before: Before, tell: Tell) {
+    let number = me.session.number;
+    let why = match serve(&place, &names, me, before, &tell).await {
         Ok(()) => "the engine stops".to_owned(),
         Err(why) => why,
     };
@@ -54,15 +65,18 @@ pub(super) async fn run(place: Place, names: Names, number: u32, load: bool, tel
 async fn serve(
     place: &Place,
     names: &Names,
-    number: u32,
-    load: bool,
+    me: Sign,
+    before: Before,
     (tell, done): &Tell,
 ) -> Result<(), String> {
+    let number = me.session.number;
     let gone = |_| "the engine stops".to_owned();
     let mut writer = Conn::open(place).await?;
     let reader = Conn::open(place).await?;
     let run = run_id(&mut writer).await?;
-    if load {
+    is_mine(&writer.ask(&[b"GET", &names.session]).await?, me)?;
+    writer.ask(&[b"SET", &names.session, &me.bytes(), b"PX", SILENT_MS]).await?;
+    if let Before::Load = before {
         let seen = writer.ask(&[b"GET", &names.seen]).await?;
         let seen = seen.bytes().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         tell.send(Told::Seen(seen)).await.map_err(gone)?;
@@ -71,12 +85,34 @@ async fn serve(
             tell.send(Told::Page(page)).await.map_err(gone)?;
         }
     }
+    //= LEGACY-REFILL-01
+    if matches!(before, Before::Keep(filled) if filled.as_ref() != Some(&run)) {
+        let mut scan = Scan::default();
+        while let Some(keys) = scan.keys(&mut writer, names).await? {
+            for key in &keys {
+                writer.say(&[b"UNLINK", key]);
+            }
+            writer.replies().await?;
+        }
+    }
     // Whatever stands there was for a session before; all of it is told anew.
     writer.ask(&[b"DEL", &names.inbox]).await?;
     let (write, batches) = mpsc::channel(1);
     tell.send(Told::Up { number, run, write }).await.map_err(gone)?;
-    tokio::try_join!(write_all(writer, batches, number, done), read_all(reader, names, number, tell))?;
+    tokio::try_join!(write_all(writer, batches, me, done), read_all(reader, names, number, tell))?;
     Ok(())
+}
+
+/// No other engine writes there.
+//= LEGACY-WIRING-01
+fn is_mine(who: &Reply, me: Sign) -> Result<(), String> {
+    match who.bytes().and_then(Sign::of).filter(|sign| sign.slot != me.slot) {
+        Some(other) => Err(format!(
+            "the engine with slot {} writes to it; give each engine a Redis of its own (redis_address)",
+            other.slot.get()
+        )),
+        None => Ok(()),
+    }
 }
 
 /// What tells one start of Redis from another.
@@ -90,12 +126,16 @@ async fn run_id(conn: &mut Conn) -> Result<String, String> {
 async fn write_all(
     mut conn: Conn,
     mut batches: mpsc::Receiver<Batch>,
-    number: u32,
+    me: Sign,
     done: &mpsc::Sender<Done>,
 ) -> Result<(), String> {
-    while let Some(Batch { commands, count }) = batches.recv().await {
+    let number = me.session.number;
+    while let Some(Batch { commands, count, asks }) = batches.recv().await {
         conn.say_written(&commands, count);
-        conn.replies().await?;
+        let replies = conn.replies().await?;
+        if let Some(who) = replies.first().filter(|_| asks) {
+            is_mine(who, me)?;
+        }
         done.send(Done::Written { number }).await.map_err(|_| String::new())?;
     }
     Err("the engine begins anew".to_owned())
@@ -147,12 +187,8 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// The next page: keys, values and the life that these have left (milliseconds; negative: no end). `None`: that was all.
-    pub async fn next(
-        &mut self,
-        conn: &mut Conn,
-        names: &Names,
-    ) -> Result<Option<Vec<(Vec<u8>, Vec<u8>, i64)>>, String> {
+    /// The next keys of entries. `None`: those were all.
+    async fn keys(&mut self, conn: &mut Conn, names: &Names) -> Result<Option<Vec<Vec<u8>>>, String> {
         if self.over {
             return Ok(None);
         }
@@ -162,7 +198,16 @@ impl Scan {
         let [next, keys] = found.list() else { return Err("it answers as no Redis does".to_owned()) };
         self.cursor = next.bytes().unwrap_or(b"0").to_vec();
         self.over = self.cursor == b"0";
-        let keys: Vec<&[u8]> = keys.list().iter().filter_map(Reply::bytes).collect();
+        Ok(Some(keys.list().iter().filter_map(Reply::bytes).map(<[u8]>::to_vec).collect()))
+    }
+
+    /// The next page: keys, values and the life that these have left (milliseconds; negative: no end). `None`: that was all.
+    pub async fn next(
+        &mut self,
+        conn: &mut Conn,
+        names: &Names,
+    ) -> Result<Option<Vec<(Vec<u8>, Vec<u8>, i64)>>, String> {
+        let Some(keys) = self.keys(conn, names).await? else { return Ok(None) };
         for key in &keys {
             conn.say(&[b"GET", key]);
             conn.say(&[b"PTTL", key]);

@@ -1,12 +1,11 @@
 //! The distributor reads one engine's outbox, and all its entries where somebody wants them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::conn::Conn;
-use super::limits::{BEAT, COPY_BYTES, REDIAL_MAX_MS, REDIAL_MS};
-use super::names::{Kind, Note, Session, add, read_value};
+use super::limits::{BEAT, COPY_BYTES, REDIAL_MAX_MS, REDIAL_MS, SILENT};
+use super::names::{Kind, Note, Session, Sign, add, read_value};
 use super::relay::{Desk, Hub, Job, Letter};
 use super::resp::Reply;
 use super::session::{Scan, read_notes};
@@ -14,21 +13,35 @@ use super::session::{Scan, read_notes};
 /// How long a read waits for a note, and while a copy is under way.
 const WAITS_MS: (&[u8], &[u8]) = (b"200", b"1");
 
+/// A Redis that was just reached may be new to its engine as well: for so long that does not mean that there is none.
+const SETTLES: Duration = Duration::from_millis(REDIAL_MAX_MS + 1_000);
+
 /// Reads for as long as the distributor runs.
 pub(super) async fn run(hub: Arc<Hub>, slot: u8) {
     let Some(desk) = hub.desks.get(&slot).cloned() else { return };
     let mut said = String::new();
     let mut redial_ms = REDIAL_MS;
     loop {
-        let mut source = Source { hub: &hub, desk: &desk, slot, writer: None, up: false };
+        let mut source = Source {
+            hub: &hub,
+            desk: &desk,
+            slot,
+            writer: None,
+            up: false,
+            began: Instant::now(),
+            fills: false,
+            unheard: None,
+            copying: None,
+        };
         let why = source.serve().await.err().unwrap_or_default();
         if source.up {
             (redial_ms, said) = (REDIAL_MS, String::new());
         }
-        desk.is_read.store(false, Ordering::Release);
         desk.set_session(None);
-        // Who waits for its entries waits no longer.
-        drop(desk.jobs());
+        // Who waits for its entries has not been told them.
+        if let Some(copying) = source.copying.take() {
+            desk.put_back(copying.job);
+        }
         if said != why {
             tracing::warn!(
                 event = "DISTRIBUTOR_REDIS_DOWN",
@@ -50,6 +63,12 @@ struct Source<'h> {
     /// Whose note was read last, and its number.
     writer: Option<(Session, u64)>,
     up: bool,
+    began: Instant,
+    /// The engine has yet to write all its entries.
+    fills: bool,
+    /// Since when no engine was found there; nothing: one was, or that was said.
+    unheard: Option<Instant>,
+    copying: Option<Copying>,
 }
 
 /// A copy under way.
@@ -65,35 +84,46 @@ impl Source<'_> {
         let last = conn.ask(&[b"XREVRANGE", &names.outbox, b"+", b"-", b"COUNT", b"1"]).await?;
         let last = last.list().first().and_then(|one| one.list().first()).and_then(Reply::bytes);
         let mut after = last.unwrap_or(b"0-0").to_vec();
+        self.began = Instant::now();
+        self.look(&mut conn).await?;
         self.up = true;
-        self.desk.is_read.store(true, Ordering::Release);
+        self.unheard = Some(Instant::now());
         tracing::info!(event = "DISTRIBUTOR_REDIS_UP", slot = self.slot, redis = %self.desk.place, "an engine's Redis is read");
         // What was written before it was read is in its entries.
         self.hub.copy_from(self.slot);
-        let mut beat = Instant::now();
-        let mut waiting: Vec<Arc<Job>> = Vec::new();
-        let mut copying: Option<Copying> = None;
+        let mut beat = Instant::now() + BEAT;
         loop {
             if Instant::now() >= beat {
                 beat = Instant::now() + BEAT;
                 self.look(&mut conn).await?;
             }
-            waiting.extend(self.desk.jobs());
-            if copying.is_none() {
-                copying = waiting.pop().map(|job| Copying { job, scan: Scan::default() });
+            if self.copying.is_none() && !self.fills {
+                self.copying = self.desk.job().map(|job| Copying { job, scan: Scan::default() });
             }
-            if let Some(under_way) = &mut copying {
-                let to = &under_way.job.to;
+            if let Some(mut under_way) = self.copying.take_if(|_| !self.fills) {
+                let to = Arc::clone(&under_way.job.to);
                 // In one connection with the notes: an entry is never older than the notes that were read before it.
                 let goes_on = match self.desk.session().filter(|_| to.session().is_some()) {
-                    Some(session) => !to.has_room() || self.copy(&mut conn, under_way, session).await?,
+                    Some(session) if to.has_room() => {
+                        match self.copy(&mut conn, &mut under_way, session).await {
+                            Ok(goes_on) => goes_on,
+                            Err(why) => {
+                                self.copying = Some(under_way);
+                                return Err(why);
+                            }
+                        }
+                    }
+                    Some(_) => true,
+                    // There is nothing to tell, or nobody to be told.
                     None => false,
                 };
-                if !goes_on {
-                    copying = None;
+                if goes_on {
+                    self.copying = Some(under_way);
+                } else {
+                    under_way.job.told();
                 }
             }
-            let wait = if copying.is_some() || !waiting.is_empty() { WAITS_MS.1 } else { WAITS_MS.0 };
+            let wait = if self.copying.is_some() && !self.fills { WAITS_MS.1 } else { WAITS_MS.0 };
             for (_, note) in read_notes(&mut conn, &names.outbox, &mut after, wait).await? {
                 self.pass_on(&note);
             }
@@ -103,8 +133,34 @@ impl Source<'_> {
     /// Whether the engine lives, and whether it is another one than before.
     async fn look(&mut self, conn: &mut Conn) -> Result<(), String> {
         let found = conn.ask(&[b"GET", &self.hub.names.session]).await?;
-        let session = found.bytes().and_then(Session::of);
+        let sign = found.bytes().and_then(Sign::of);
+        //= LEGACY-WIRING-01
+        if let Some(other) = sign.filter(|sign| sign.slot != self.desk.slot) {
+            return Err(format!(
+                "the engine with slot {} writes to it, not the one with slot {}; check --engine, and that each engine has \
+                 a Redis of its own",
+                other.slot.get(),
+                self.slot
+            ));
+        }
+        self.fills = sign.map_or(self.began.elapsed() < SETTLES, |sign| !sign.stands);
+        if let Some(copying) = self.copying.as_mut().filter(|_| self.fills) {
+            // What comes back need not be where it stood.
+            copying.scan = Scan::default();
+        }
+        let session = sign.filter(|sign| sign.stands).map(|sign| sign.session);
         let before = self.desk.set_session(session);
+        if sign.is_some() {
+            self.unheard = None;
+        } else if self.unheard.is_some_and(|since| since.elapsed() >= SILENT) {
+            self.unheard = None;
+            tracing::warn!(
+                event = "DISTRIBUTOR_ENGINE_DOWN",
+                slot = self.slot,
+                group = self.hub.group,
+                "no engine of this group writes to its Redis; check --group and --engine, and that it runs"
+            );
+        }
         if let Some(session) = session {
             self.hub.tell(Kind::Alive, self.desk.slot, session, &Arc::from([]));
             if before != Some(session) {
@@ -117,7 +173,7 @@ impl Source<'_> {
                 self.hub.copy_to(self.slot);
                 self.hub.copy_from(self.slot);
             }
-        } else if before.is_some() {
+        } else if before.is_some() && !self.fills {
             tracing::warn!(
                 event = "DISTRIBUTOR_ENGINE_DOWN",
                 slot = self.slot,
@@ -131,8 +187,10 @@ impl Source<'_> {
     //= LEGACY-GAP-01
     fn pass_on(&mut self, bytes: &[u8]) {
         let Some(note) = Note::of(bytes).filter(|note| note.from == self.desk.slot) else { return };
-        let expected =
-            self.writer.filter(|(session, _)| *session == note.session).map(|(_, number)| number + 1);
+        let expected = self
+            .writer
+            .filter(|(session, _)| *session == note.session)
+            .map(|(_, number)| number.wrapping_add(1));
         if expected.is_some_and(|expected| expected != note.number) {
             tracing::warn!(
                 event = "DISTRIBUTOR_LOST",
