@@ -121,6 +121,10 @@ pub const CLOCK_HEARD_MS: u64 = 60_000;
 /// Changes whose acknowledgement is awaited, at most; beyond, the oldest is not told any more.
 pub const TICKETS_MAX: usize = 65_536;
 
+/// Entries that a peer cannot take, because its configuration lacks their servers, and that are not sent again: 3 MiB.
+/// What comes beyond is sent in every comparison.
+pub const FOREIGN_MAX: usize = 65_536;
+
 /// A clock beyond this, in the year 2097, is none: the minute of an entry's birth has 26 bits, and group time never goes back.
 pub const CLOCK_MAX: u64 = forebay_core::table::limits::BIRTH_MAX as u64 * 60_000;
 

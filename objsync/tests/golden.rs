@@ -106,6 +106,15 @@ fn the_bytes_of_every_frame_that_protocol_2_has_besides_stay_as_they_are() {
     assert_eq!(hex(vec![("leave", leave)]), include_str!("golden/protocol-2.txt"));
 }
 
+//= test SYNC-WIRE-03
+#[test]
+fn the_bytes_of_what_needs_no_protocol_of_its_own_stay_as_they_are() {
+    let untaken = Frame::Untaken(HEAD, 11, true, vec![KeyBytes([7; 16])]);
+    assert_eq!(untaken.since(), 1);
+    let bytes = "1c0000000f87a0f1c2b13409040b0101";
+    assert_eq!(hex(vec![("untaken", untaken)]), format!("untaken: {bytes}{}\n", "07".repeat(16)));
+}
+
 fn hex(frames: Vec<(&'static str, Frame<'_>)>) -> String {
     let mut found = String::new();
     for (name, frame) in frames {

@@ -68,6 +68,9 @@ fn verdict(data: &Value) -> String {
     for peer in list(&data["peers"]) {
         // Writing to a text cannot fail, here and below.
         let _ = writeln!(out, "{}: {}", text(&peer["seuuid"]), text(&peer["state"]));
+        for how in list(&peer["tables_differ"]) {
+            let _ = writeln!(out, "  {}", text(how));
+        }
         for table in list(&peer["tables"]) {
             let buckets: Vec<String> = list(&table["buckets"]).iter().map(text).collect();
             let _ = writeln!(
@@ -82,7 +85,9 @@ fn verdict(data: &Value) -> String {
             );
         }
     }
-    let _ = writeln!(out, "{}", text(&data["result"]));
+    let nobody = "nobody to compare with: objsync.members lists no other engine";
+    let result = text(&data["result"]);
+    let _ = writeln!(out, "{}", if result == "alone" { nobody } else { &result });
     out
 }
 

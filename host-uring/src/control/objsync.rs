@@ -3,6 +3,8 @@
 //! There is no hub here: `hubuuid` is the engine that answers, `hubVersions` how often it has changed each table, and
 //! `subStats` up to which of those changes each other member is known to be.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -11,10 +13,10 @@ use super::answers::{self, Filter};
 use super::refused::{Code, Refused, no_such};
 use super::tables::{self, TableEntry};
 use crate::config::{Pool, Tree};
-use crate::persist::SharedTable;
+use crate::persist::{SharedTable, Store};
 use crate::rt::clock;
 use crate::sync::redis::MirrorStatus;
-use crate::sync::{PeerStatus, Reached, Sync, Verified, last_words};
+use crate::sync::{PeerStatus, Reached, Sync, Verified, in_words, last_words};
 
 /// What is to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +60,10 @@ pub(super) async fn verify(state: &State) -> Result<Value, Refused> {
     let store = &state.running().store;
     let tables = store.shared_tables();
     let tree = state.tree();
-    let peers: Vec<Value> = verified.iter().map(|one| peer_verdict(one, &tables, &tree)).collect();
+    let peers: Vec<Value> = verified.iter().map(|one| peer_verdict(one, &tables, &tree, store)).collect();
     let any = |word: &str| peers.iter().any(|peer| peer["state"] == word);
-    let result = ["differs", "unreachable", "partial"].into_iter().find(|word| any(word)).unwrap_or("equal");
+    let result = ["differs", "unreachable", "partial"].into_iter().find(|word| any(word));
+    let result = result.unwrap_or(if peers.is_empty() { "alone" } else { "equal" });
     Ok(json!({ "result": result, "se_uuid": tree.engine.name, "peers": peers }))
 }
 
@@ -70,7 +73,7 @@ pub(super) async fn fail(state: &State) -> Result<Value, Refused> {
     Ok(json!({}))
 }
 
-fn peer_verdict(one: &Verified, tables: &[SharedTable], tree: &Tree) -> Value {
+fn peer_verdict(one: &Verified, tables: &[SharedTable], tree: &Tree, store: &Store) -> Value {
     let Some(verdict) = &one.verdict else {
         return json!({ "seuuid": uuid(one.slot.get()), "state": "unreachable", "tables": [] });
     };
@@ -90,14 +93,14 @@ fn peer_verdict(one: &Verified, tables: &[SharedTable], tree: &Tree) -> Value {
         })
         .collect();
     let partial = |table: &&forebay_objsync::TableVerdict| table.partial_here + table.partial_there > 0;
-    let word = if verdict.differing() > 0 {
+    let word = if verdict.differing() > 0 || one.differs.count() > 0 {
         "differs"
     } else if verdict.tables.iter().find(partial).is_some() {
         "partial"
     } else {
         "equal"
     };
-    json!({ "seuuid": uuid(one.slot.get()), "state": word, "tables": found })
+    json!({ "seuuid": uuid(one.slot.get()), "state": word, "tables": found, "tables_differ": in_words(&one.differs, store) })
 }
 
 fn shared(state: &State) -> Result<&Sync, Refused> {
@@ -213,8 +216,8 @@ fn members(state: &State) -> Result<Value, Refused> {
     }
     let sync = shared(state)?;
     let status = sync.view().status();
-    let has_failed = sync.has_failed();
-    let peers: Vec<Value> = status.peers.iter().map(|peer| member(peer, has_failed)).collect();
+    let (has_failed, store) = (sync.has_failed(), Arc::clone(&state.running().store));
+    let peers: Vec<Value> = status.peers.iter().map(|peer| member(peer, has_failed, &store)).collect();
     let figures = status.figures;
     let tree = state.tree();
     Ok(json!({
@@ -256,7 +259,7 @@ fn by_redis(engine: &str, redis: &MirrorStatus) -> Value {
     })
 }
 
-fn member(peer: &PeerStatus, has_failed: bool) -> Value {
+fn member(peer: &PeerStatus, has_failed: bool, store: &Store) -> Value {
     let figures = last_words(peer.figures.unwrap_or_default(), has_failed);
     let now = clock::now();
     let ago = |at: forebay_core::units::Now| now.since(at).0 / 1_000;
@@ -277,6 +280,7 @@ fn member(peer: &PeerStatus, has_failed: bool) -> Value {
         "applied": figures.applied,
         "repaired": figures.repaired,
         "connections": peer.connections,
+        "tables_differ": in_words(&peer.differs, store),
     })
 }
 

@@ -14,6 +14,8 @@ pub struct MemberView {
     pub figures: PeerFigures,
     /// Connections with it that stood.
     pub connections: u64,
+    /// Tables that it keeps otherwise, or that one of the two has alone.
+    pub tables_differ: usize,
     /// When that was.
     pub now: Now,
 }
@@ -132,6 +134,15 @@ pub(super) fn write(page: &mut Page, view: Option<&ObjsyncView>) {
         page.sample(&[], u64::from(view.has_failed));
     }
     let all = || view.iter().flat_map(|view| &view.members);
+    page.family(
+        "forebay_objsync_peer_tables_differing",
+        Kind::Gauge,
+        "",
+        "Tables that the member keeps otherwise (kind of keys, time-out, servers) or that one of the two has alone.",
+    );
+    for member in all() {
+        page.sample(&[("slot", &member.slot.to_string())], member.tables_differ as u64);
+    }
     for (name, kind, unit, about, of) in OF_MEMBERS {
         page.family(name, kind, unit, about);
         for member in all() {

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use forebay_core::hash;
 use forebay_core::table::{
     Catalog, EngineSlot, EntryView, Geometry, GroupMillis, Hold, KeyBytes, Partition, PartitionIndex, Record,
     ServerSlot, TableId,
 };
 use forebay_core::units::Now;
 use forebay_objsync::{Entry, Rule, Shards, Shared};
+use forebay_objsync_tokio::Table;
 
 use super::Store;
 use super::desk::Desk;
 use super::feed::{Waker, wall};
 use super::store::Kept;
 use super::wanted::Wanted;
-use crate::config::{PoolIndex, ServiceIndex};
+use crate::config::{PoolIndex, Server, ServiceIndex};
 
 /// Buckets whose entries are read while a partition's lock is held: well below 0.1 ms.
 const SLICE_BUCKETS: u32 = 256;
@@ -82,6 +84,33 @@ impl Store {
             SharedTable { name, id: kept.id, kind, service: kept.service, pool: kept.pool }
         };
         self.tables.iter().map(table).collect()
+    }
+
+    /// What is kept in which tables, as members have to agree on it.
+    pub fn kept(&self) -> Vec<Table> {
+        // Two engines may resolve a name at two moments.
+        let named = |server: &Server| match &server.name {
+            Some(name) => hash::fixed64(name.as_bytes()),
+            None => server.id.0,
+        };
+        let table = |kept: &Kept| {
+            let mut servers: Vec<u64> = self.tree().pool(kept.pool).servers.iter().map(named).collect();
+            servers.sort_unstable();
+            servers.dedup();
+            Table {
+                name: kept.wanted.name,
+                settings: kept.wanted.settings(),
+                servers: hash::fixed64(&servers.into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>()),
+            }
+        };
+        self.tables.iter().map(table).collect()
+    }
+
+    /// What people call a table of the group, if it is one of this configuration.
+    pub fn table_in_words(&self, name: u64) -> Option<String> {
+        let kept = self.tables.iter().find(|kept| kept.wanted.name == name)?;
+        let (service, pool) = (self.tree().service(kept.service), self.tree().pool(kept.pool));
+        Some(format!("pool {} of service {}", pool.name, service.name))
     }
 
     /// Whether the tables are shared with other engines.

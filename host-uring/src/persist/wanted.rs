@@ -14,7 +14,7 @@ pub(super) struct Wanted {
     pub(super) name: u64,
     /// The kind of its keys.
     pub(super) kind: &'static str,
-    life: Lifetime,
+    pub(super) life: Lifetime,
 }
 
 /// The tables that a configuration needs.
@@ -34,6 +34,15 @@ pub(super) fn define(catalog: &mut Catalog, wanted: Wanted, synced: bool) -> Res
 }
 
 impl Wanted {
+    /// What members have to agree on beside the name.
+    pub(super) fn settings(&self) -> u64 {
+        let life = match self.life {
+            Lifetime::For(seconds) => u64::from(seconds.0),
+            _ => u64::MAX,
+        };
+        hash::fixed64(&[self.kind.as_bytes(), &u64::to_le_bytes(life)].concat())
+    }
+
     /// By a service's pool; `None` if the pool needs no table.
     fn by(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> Option<Self> {
         let config = tree.pool(pool).decision_config(tree.service(service));

@@ -4,11 +4,13 @@
 //! control thread nor a worker waits. What workers change comes by [`crate::persist::SharedTables`]; the engine reads and
 //! writes the same partitions as they do, one lock for one operation.
 
+mod differences;
 pub mod redis;
 mod settings;
 pub mod snapshot;
 mod thread;
 
+pub use differences::in_words;
 pub use forebay_objsync_tokio::{PeerStatus, Settings, Status, Verified, View};
 pub use settings::{need_a_start, place_of_before, place_of_snapshots, secrets, settings};
 pub use thread::{Reached, Sync, last_words, start};

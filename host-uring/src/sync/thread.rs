@@ -13,11 +13,13 @@ use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
 use forebay_objsync::{Bounds, Engine, Event, PeerFigures, Settings as EngineSettings};
 use forebay_objsync_tokio::{
-    Command, Driver, Handle, Host, PeerStatus, Settings, Verified, View, cannot_listen, open_ports,
+    Command, Differences, Driver, Handle, Host, PeerStatus, Settings, Table, Verified, View, cannot_listen,
+    open_ports,
 };
 use forebay_snapshot::Objsync;
 use tokio::sync::oneshot;
 
+use super::differences;
 use super::settings::{Secrets, secrets};
 use crate::metrics::{MemberView, ObjsyncView};
 use crate::persist::{SharedTables, Store};
@@ -66,6 +68,14 @@ impl Host for Here {
 
     fn connected(&mut self, peers: usize) {
         self.tables.store().set_peers(peers);
+    }
+
+    fn kept(&self) -> Vec<Table> {
+        self.tables.store().kept()
+    }
+
+    fn differ(&mut self, slot: EngineSlot, how: &Differences) {
+        differences::say(slot, how, self.tables.store());
     }
 
     fn event(&mut self, event: Event) {
@@ -218,6 +228,7 @@ impl Sync {
             slot: peer.slot.get(),
             figures: last_words(peer.figures.unwrap_or_default(), has_failed),
             connections: peer.connections,
+            tables_differ: peer.differs.count(),
             now,
         };
         ObjsyncView {

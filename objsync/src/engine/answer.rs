@@ -13,16 +13,19 @@ use super::sums::walk;
 use super::{Engine, Output, TableVerdict, Verdict};
 use crate::limits::{BUCKETS_TOLD, RANGES};
 use crate::merge::Entry;
-use crate::shards::Shards;
+use crate::shards::{Shards, Shared};
 use crate::wire::{Found, Frame};
 
 impl Engine {
-    fn repair(&mut self, to: EngineSlot, table: u64, entries: Vec<Entry>, now: Now) {
+    fn repair(&mut self, to: EngineSlot, table: &Shared, mut entries: Vec<Entry>, now: Now) {
         let clock = self.told_clock(now);
+        if let Some(session) = self.session(to) {
+            entries.retain(|entry| !session.is_foreign(table.id, entry));
+        }
         self.figures.repaired += entries.len() as u64;
         let Some((session, out)) = self.session_of(to) else { return };
         session.sum.repaired += entries.len() as u64;
-        in_frames(table, entries, |packer| {
+        in_frames(table.name, entries, |packer| {
             session.send(to, clock, now, out, |head| Frame::Repair(head, Vec::from([packer.pack()])));
         });
     }
@@ -82,7 +85,7 @@ impl Engine {
             };
             self.bulk = true;
             let Some(table) = shards.tables().iter().find(|t| t.id == id).copied() else { continue };
-            self.repair(to, table.name, entries, now);
+            self.repair(to, &table, entries, now);
         }
         if self.session(to).is_none_or(|s| !s.theirs.as_ref().is_some_and(|theirs| theirs.ending)) {
             return;

@@ -188,12 +188,24 @@ impl Engine {
         for pack in packs {
             let Some(table) = shared(shards, pack.table) else {
                 self.figures.unknown += pack.len() as u64;
+                let keys = pack.entries().flatten().map(|entry| entry.key).collect();
+                self.tell_untaken(from, pack.table, true, keys, now);
                 continue;
             };
             let (mut answers, mut closed) = (Vec::new(), Vec::new());
+            let (mut untaken, mut unknown) = (Vec::new(), Vec::new());
             for theirs in pack.entries() {
                 let theirs = theirs.ok_or(Why::Nonsense)?;
-                let Some(applied) = self.take(from, &table, &theirs, live, shards, now) else { continue };
+                let applied = match self.take(from, &table, &theirs, live, shards, now) {
+                    Ok(applied) => applied,
+                    Err(is_unknown) => {
+                        (if is_unknown { &mut unknown } else { &mut untaken }).push(theirs.key);
+                        continue;
+                    }
+                };
+                if applied.closed.is_some() {
+                    untaken.push(theirs.key);
+                }
                 if live {
                     self.recent.touch(applied.hash);
                 }
@@ -204,6 +216,10 @@ impl Engine {
                     false => {}
                 }
             }
+            if live {
+                self.tell_untaken(from, pack.table, false, untaken, now);
+            }
+            self.tell_untaken(from, pack.table, true, unknown, now);
             // A comparison is not through before what it brought up is answered.
             let Some(session) = self.session(from) else { continue };
             if !answers.is_empty() {
@@ -217,6 +233,9 @@ impl Engine {
     }
 
     /// Applies one entry and counts what became of it.
+    ///
+    /// # Errors
+    /// It was not taken; whether because its server is not known.
     pub(super) fn take<S: Shards>(
         &mut self,
         from: EngineSlot,
@@ -225,10 +244,10 @@ impl Engine {
         live: bool,
         shards: &mut S,
         now: Now,
-    ) -> Option<Applied> {
+    ) -> Result<Applied, bool> {
         if self.is_ahead(theirs, now) {
             self.figures.ahead += 1;
-            return None;
+            return Err(false);
         }
         let me = self.settings.me;
         let key = shards.catalog().key(table.id, theirs.key);
@@ -247,15 +266,15 @@ impl Engine {
                 if let Some(session) = self.session(from) {
                     session.sum.applied += u64::from(applied.changed);
                 }
-                Some(applied)
+                Ok(applied)
             }
             Err(Refused::Full) => {
                 self.figures.refused += 1;
-                None
+                Err(false)
             }
             Err(_) => {
                 self.figures.unknown += 1;
-                None
+                Err(true)
             }
         }
     }

@@ -9,6 +9,7 @@ mod sums;
 mod time;
 mod trust;
 mod types;
+mod untaken;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -373,6 +374,10 @@ impl Engine {
         }
         match frame {
             Frame::Hello(_) | Frame::Ack(_) => return Ok(()),
+            Frame::Untaken(_, table, unknown, keys) => {
+                self.untaken(from, table, unknown, keys, shards, now);
+                return Ok(());
+            }
             //= SYNC-LEAVE-01
             Frame::Leave(_) => {
                 self.forget(from, shards, now);

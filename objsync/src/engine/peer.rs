@@ -92,7 +92,9 @@ pub(super) struct Session {
     pub overflowed: bool,
     /// Who waits for the acknowledgement of a key that is not sent yet, and of a frame.
     pub tickets: BTreeMap<Dirty, Vec<u64>>,
-    pub waiting: VecDeque<(u64, u64)>,
+    pub waiting: VecDeque<(u64, Dirty, u64)>,
+    /// Entries that the peer does not know the servers of, by these.
+    pub foreign: BTreeMap<Dirty, u64>,
     /// The tables were compared since the peer came, and all that was missing was told, both ways.
     pub synced: bool,
     /// The comparison that this engine leads.
@@ -245,6 +247,7 @@ impl Session {
             overflowed: false,
             tickets: BTreeMap::new(),
             waiting: VecDeque::new(),
+            foreign: BTreeMap::new(),
             synced: false,
             round: None,
             theirs: None,
@@ -388,7 +391,7 @@ impl Session {
         while let Some((_, table, version)) = self.marks.pop_front_if(|(number, ..)| *number <= ack) {
             self.reached.insert(table, version);
         }
-        while let Some((_, ticket)) = self.waiting.pop_front_if(|(number, _)| *number <= ack) {
+        while let Some((.., ticket)) = self.waiting.pop_front_if(|(number, ..)| *number <= ack) {
             out.push(Output::Acknowledged { ticket, by });
         }
         Ok(())
@@ -400,7 +403,7 @@ impl Session {
             if self.waiting.len() >= TICKETS_MAX {
                 self.waiting.pop_front();
             }
-            self.waiting.push_back((self.sent + 1, ticket));
+            self.waiting.push_back((self.sent + 1, *key, ticket));
         }
     }
 }

@@ -6,7 +6,7 @@ mod entry;
 
 use alloc::vec::Vec;
 
-use forebay_core::table::{EngineSlot, GroupMillis};
+use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{FRAME_MAX, GROUPS, RANGES};
@@ -135,6 +135,9 @@ pub enum Frame<'a> {
     Look(Head),
     /// The sender stops: it has nothing open any more. From protocol 2 on; it has no number, for it is the last word.
     Leave(Head),
+    /// Entries that were not taken, by table and key, before what told of them is acknowledged; `true`: their table or server is
+    /// not known. It has no number, and who does not know it skips it.
+    Untaken(Head, u64, bool, Vec<KeyBytes>),
 }
 
 /// What a frame is, as the byte of type says.
@@ -153,6 +156,7 @@ mod kind {
     pub const WANT: u8 = 12;
     pub const LOOK: u8 = 13;
     pub const LEAVE: u8 = 14;
+    pub const UNTAKEN: u8 = 15;
 }
 
 /// Why a frame is not understood.
@@ -236,6 +240,9 @@ impl<'a> Frame<'a> {
             }
             kind::LOOK => from(body).map(Self::Look),
             kind::LEAVE => from(body).map(Self::Leave),
+            kind::UNTAKEN => {
+                from(body).map(|(head, table, unknown, keys)| Self::Untaken(head, table, unknown, keys))
+            }
             unknown => return Err(Bad::Unknown(unknown)),
         };
         read.filter(Self::is_sound).ok_or(Bad::Body(*kind))
@@ -271,6 +278,7 @@ impl<'a> Frame<'a> {
             Self::Want(head, step, lists, differing) => whole(kind::WANT, &(head, step, lists, differing)),
             Self::Look(head) => whole(kind::LOOK, head),
             Self::Leave(head) => whole(kind::LEAVE, head),
+            Self::Untaken(head, table, unknown, keys) => whole(kind::UNTAKEN, &(head, table, unknown, keys)),
         }
     }
 
@@ -294,7 +302,8 @@ impl<'a> Frame<'a> {
             | Self::Lists(head, ..)
             | Self::Want(head, ..)
             | Self::Look(head)
-            | Self::Leave(head) => Some(head),
+            | Self::Leave(head)
+            | Self::Untaken(head, ..) => Some(head),
         }
     }
 }

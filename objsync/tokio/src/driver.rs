@@ -16,10 +16,11 @@ use tokio::task::JoinHandle;
 
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
-use crate::limits::{GATHER, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, REASONS_MAX, VERIFY, VIEW};
+use crate::limits::{CALLS_WITHIN, GATHER, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, REASONS_MAX, VERIFY, VIEW};
 use crate::link::{Link, Told, Traffic};
+use crate::tables;
 use crate::words::{cannot_listen, in_words};
-use crate::{Command, Handle, Host, PeerStatus, Settings, Status, Verified, View};
+use crate::{Command, Differences, Handle, Host, PeerStatus, Settings, Status, Table, Verified, View};
 
 /// Somebody waits for a comparison.
 struct Verifying {
@@ -54,6 +55,11 @@ struct Peer {
     trouble: Option<String>,
     /// Reasons for which it was not reached since it was connected, as the log has them.
     said: Vec<String>,
+    /// What it keeps in which tables, by its last word, and how that differs.
+    kept: Option<Vec<Table>>,
+    differs: Differences,
+    /// Since when it is not connected.
+    away: Option<Instant>,
 }
 
 /// How often changes of workers were found in a millisecond: a worker that wakes this thread pays for it.
@@ -106,6 +112,8 @@ pub struct Driver<H: Host> {
     /// Numbers of doors and connections that were given.
     numbers: u64,
     complete: bool,
+    /// What is kept in which tables, as members were told.
+    kept: Vec<Table>,
     verifying: Vec<Verifying>,
     shown: Option<Instant>,
 }
@@ -138,6 +146,7 @@ impl<H: Host> Driver<H> {
             wake,
             numbers: 0,
             complete: false,
+            kept: Vec::new(),
             verifying: Vec::new(),
             shown: None,
         };
@@ -150,6 +159,7 @@ impl<H: Host> Driver<H> {
     /// Runs until it is told to stop.
     pub async fn run(mut self) {
         self.follow();
+        self.kept = self.host.kept();
         let mut changed = Vec::new();
         let mut looks = Looks::default();
         loop {
@@ -190,6 +200,7 @@ impl<H: Host> Driver<H> {
                         let now = self.host.now();
                         let outputs = work(&mut self.engine, &mut self.host, now);
                         self.carry_out(outputs);
+                        self.tell_what_is_kept();
                     }
                     Some(Command::Verify(answer)) => self.verify(answer),
                     Some(Command::Stop) | None => return self.leave().await,
@@ -299,14 +310,45 @@ impl<H: Host> Driver<H> {
         if peer.is_up || !self.engine.peer(slot).is_some_and(|figures| figures.connected) {
             return;
         }
-        (peer.is_up, peer.trouble) = (true, None);
+        (peer.is_up, peer.trouble, peer.away) = (true, None, None);
         peer.said.clear();
         peer.connections += 1;
+        if let Some(link) = &peer.link {
+            link.send(tables::frame(&self.kept));
+        }
         if let Some(dial) = &peer.dial {
             dial.stands();
         }
         tracing::info!(event = "SE_OBJSYNC_PEER_UP", slot = slot.get(), "a member is connected");
         self.count_connected();
+    }
+
+    /// Where other tables are kept than before, every member is told.
+    //= SYNC-TABLES-01
+    fn tell_what_is_kept(&mut self) {
+        let kept = self.host.kept();
+        if kept == self.kept {
+            return;
+        }
+        self.kept = kept;
+        let frame = tables::frame(&self.kept);
+        for link in self.peers.values().filter(|peer| peer.is_up).filter_map(|peer| peer.link.as_ref()) {
+            // Its queue is bounded by what the engine sends.
+            link.send(frame.clone());
+        }
+        let slots: Vec<EngineSlot> = self.peers.keys().filter_map(|slot| EngineSlot::new(*slot)).collect();
+        slots.into_iter().for_each(|slot| self.compare_kept(slot));
+    }
+
+    fn compare_kept(&mut self, slot: EngineSlot) {
+        let Some(peer) = self.peers.get_mut(&slot.get()) else { return };
+        let Some(theirs) = &peer.kept else { return };
+        self.engine.offer_again(slot);
+        let differs = Differences::between(&self.kept, theirs);
+        if differs != peer.differs {
+            self.host.differ(slot, &differs);
+            peer.differs = differs;
+        }
     }
 
     fn count_connected(&mut self) {
@@ -353,7 +395,15 @@ impl<H: Host> Driver<H> {
         let mut rest = bytes;
         // The reader has cut them already, so there are only whole ones.
         while let Ok(Some((frame, length))) = wire::split(rest) {
-            self.handle(Input::Frame(slot, frame));
+            match tables::read(frame) {
+                Some(kept) => {
+                    if let Some(peer) = self.peers.get_mut(&slot.get()) {
+                        peer.kept = Some(kept);
+                    }
+                    self.compare_kept(slot);
+                }
+                None => self.handle(Input::Frame(slot, frame)),
+            }
             rest = &rest[length..];
             if !self.is_current(slot, link) {
                 return;
@@ -376,8 +426,10 @@ impl<H: Host> Driver<H> {
             one.open.is_empty() || Instant::now() >= one.until
         };
         for over in self.verifying.extract_if(.., is_over).collect::<Vec<_>>() {
+            let differs = |slot: EngineSlot| self.peers.get(&slot.get()).map(|peer| peer.differs.clone());
             let of = |member: &crate::Member| Verified {
                 slot: member.slot,
+                differs: differs(member.slot).unwrap_or_default(),
                 verdict: if over.open.contains(&member.slot) {
                     None
                 } else {
@@ -485,11 +537,26 @@ impl<H: Host> Driver<H> {
         }
     }
 
+    /// Says who should call and does not: it may have another list of members.
+    //= SYNC-DIAL-02
+    fn miss_who_should_call(&mut self) {
+        for member in self.settings.members.iter().filter(|member| member.slot < self.settings.me) {
+            let Some(peer) = self.peers.get_mut(&member.slot.get()).filter(|peer| !peer.is_up) else {
+                continue;
+            };
+            if peer.away.get_or_insert_with(Instant::now).elapsed() >= CALLS_WITHIN {
+                let why = "it does not call; look whether it runs, and whether this engine stands in its objsync.members";
+                peer.is_not_reached(member.slot, why.to_owned());
+            }
+        }
+    }
+
     fn show(&mut self) {
         if self.shown.is_some_and(|at| at.elapsed() < VIEW) {
             return;
         }
         self.shown = Some(Instant::now());
+        self.miss_who_should_call();
         let peer = |member: &crate::Member| {
             let known = self.peers.get(&member.slot.get());
             let traffic = known.map(|peer| &peer.traffic);
@@ -504,6 +571,7 @@ impl<H: Host> Driver<H> {
                 ),
                 connections: known.map_or(0, |peer| peer.connections),
                 trouble: known.and_then(|peer| peer.trouble.clone()),
+                differs: known.map(|peer| peer.differs.clone()).unwrap_or_default(),
             }
         };
         let mut peers: Vec<PeerStatus> = self.settings.members.iter().map(peer).collect();

@@ -7,7 +7,7 @@ use forebay_core::units::Now;
 use forebay_objsync::{Engine, Event, Output, Shards, Verdict};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Settings, View};
+use crate::{Differences, Settings, Table, View};
 
 /// What is driven: tables, clock, and what the engine's own workers have changed.
 pub trait Host: Send + 'static {
@@ -41,6 +41,12 @@ pub trait Host: Send + 'static {
     /// So many members are connected.
     fn connected(&mut self, peers: usize);
 
+    /// What is kept in which tables.
+    fn kept(&self) -> Vec<Table>;
+
+    /// The tables of a member differ from those here in another way than before, or do not differ any more.
+    fn differ(&mut self, slot: EngineSlot, how: &Differences);
+
     /// Something that people should know.
     fn event(&mut self, event: Event);
 }
@@ -67,6 +73,8 @@ pub struct Verified {
     pub slot: EngineSlot,
     /// What it found; `None`: the member is not connected, or did not answer in time.
     pub verdict: Option<Verdict>,
+    /// How its tables differ from those here, by its last word.
+    pub differs: Differences,
 }
 
 /// Speaks to a driver from elsewhere.

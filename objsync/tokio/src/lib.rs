@@ -16,6 +16,7 @@ mod limits;
 mod link;
 mod settings;
 mod status;
+mod tables;
 mod words;
 
 pub use driver::Driver;
@@ -23,4 +24,5 @@ pub use host::{Command, Handle, Host, Verified, Work};
 pub use identity::{Identity, Unfit};
 pub use settings::{Member, Settings, open_ports};
 pub use status::{PeerStatus, Refusals, Status, View};
+pub use tables::{Differences, Table};
 pub use words::cannot_listen;

@@ -27,6 +27,9 @@ pub const REFUSED_MAX_MS: u64 = 5_000;
 /// A connection that stood for so long was no refusal.
 pub const STOOD: Duration = Duration::from_secs(5);
 
+/// Who should call and has not for so long is missed in the log: one that is there calls every second.
+pub const CALLS_WITHIN: Duration = Duration::from_secs(10);
+
 /// Reasons for which a member is not reached that are told in the log, until it is: each one once.
 pub const REASONS_MAX: usize = 8;
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use forebay_core::table::EngineSlot;
 use forebay_objsync::{Figures, PeerFigures};
 
+use crate::Differences;
+
 /// What the driver knows of one member.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
@@ -22,6 +24,8 @@ pub struct PeerStatus {
     pub connections: u64,
     /// Why there is none, if there is none.
     pub trouble: Option<String>,
+    /// How its tables differ from those here, by its last word.
+    pub differs: Differences,
 }
 
 /// What is known of the group.

@@ -1,5 +1,6 @@
 //! Engines that share their tables: real processes, mutual TLS, two addresses of the loopback network.
 
+mod differences;
 mod files;
 mod group;
 mod restart;

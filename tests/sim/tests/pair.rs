@@ -59,6 +59,32 @@ fn what_is_acknowledged_has_been_applied() {
     assert!(seen);
 }
 
+//= test SYNC-UNTAKEN-01
+//= test SYNC-ACK-01
+#[test]
+fn what_a_peer_cannot_take_is_not_acknowledged_and_not_sent_again_until_it_can() {
+    let mut b = Bench::connected(2);
+    b.said.clear();
+    // Servers that the other one does not know, both ways.
+    for (on, n, server) in [(0, 7, 90), (1, 8, 91), (0, 9, 2)] {
+        b.put(on, n, server, WriteKind::First);
+        b.changed(on, n, Some(u64::from(n)));
+    }
+    b.pass(5 * SECOND);
+    assert_eq!(b.said, [(0, Output::Acknowledged { ticket: 9, by: slot(1) })]);
+    let repaired = |b: &Bench| [0, 1].map(|n: u8| b.nodes[&n].engine.figures().repaired);
+    let before = repaired(&b);
+    b.pass(22 * SECOND);
+    assert_eq!(repaired(&b), before);
+    assert_eq!((b.server(1, 7), b.server(0, 8), b.server(1, 9)), (None, None, Some(2)));
+    for (on, server) in [(1, 90), (0, 91)] {
+        b.nodes.get_mut(&on).unwrap().tables.catalog.server(server);
+        b.nodes.get_mut(&(1 - on)).unwrap().engine.offer_again(slot(on));
+    }
+    b.pass(15 * SECOND);
+    assert!(b.server(1, 7).is_some() && b.server(0, 8).is_some(), "it can now");
+}
+
 //= test SYNC-ORDER-01
 #[test]
 fn a_frame_that_comes_twice_is_applied_once_and_a_gap_ends_the_connection() {
