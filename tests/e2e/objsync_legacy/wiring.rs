@@ -62,3 +62,19 @@ fn a_redis_of_another_engine_or_group_is_neither_read_nor_written_and_that_is_sa
     connected(&engines[0], true);
     assert!(!second.process.printed().contains("OBJSYNC_REDIS_UP"));
 }
+
+//= test LEGACY-GAP-01
+#[test]
+fn a_note_with_the_last_of_all_numbers_ends_nothing() {
+    let legacy = Legacy::new(2);
+    let engines = legacy.start();
+    let twice = r"local note = '\2\1' .. string.rep('\0', 12) .. string.rep('\9', 8) .. string.rep('\255', 8)
+                  for i = 1, 2 do redis.call('XADD', 'forebay:shop:inbox', '*', 'm', note) end return 2";
+    assert_eq!(legacy.ask(0, &["EVAL", twice, "0"]), "2");
+    eventually("it reads anew", secs(30), || {
+        engines[0].metric("forebay_objsync_redis_lost_total", &[]) >= 1.0
+    });
+    connected(&engines[0], true);
+    legacy.group.by_address(1, 1);
+    eventually("it is told what comes then", secs(30), || entries(&engines[0]) == 1);
+}
