@@ -1,7 +1,7 @@
 //! The objects of Avi's API, as its public clients send and expect them.
 //!
-//! Each kind of object is a table ([`kind`], [`field`], [`schema`]); whatever the API does with an object is read off its
-//! table: [`check`] finds everything that is wrong with a document at once and puts the defaults in, [`reference`] reads
+//! Each kind of object is a table ([`mod@kind`], [`field`], [`schema`]); whatever the API does with an object is read off its
+//! table: [`mod@check`] finds everything that is wrong with a document at once and puts the defaults in, [`mod@reference`] reads
 //! the forms in which one object names another, [`patch`] changes one, [`shape`] makes what a client asked to see of it.
 //! [`builtin`] has the objects of a first start, [`version`] says which releases of the API are spoken.
 //! Nothing here knows of storage, users or other objects: who holds them decides what a reference leads to.
