@@ -32,8 +32,8 @@ const HEALTHY: usize = 300;
 const ATTACKS_AT: [usize; 2] = [50, 150];
 /// How many times as long as without it the slowest hundredth of requests may take beside an attack.
 const RATIO_MAX: f64 = 2.0;
-/// A tail below this is good whatever it was before: it is what another program's single turn costs.
-const NOTABLE: Duration = Duration::from_millis(1);
+/// A tail below this is good whatever it was before: it is what another program's single turn costs on a full machine.
+const NOTABLE: Duration = Duration::from_millis(5);
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
