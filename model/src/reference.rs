@@ -79,7 +79,7 @@ pub fn is_uuid(text: &str) -> bool {
 }
 
 /// A query's value as it was meant; `None` if what is escaped is no text.
-fn unescaped(text: &str) -> Option<String> {
+pub fn unescaped(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Method, Request};
+use forebay_model::reference::unescaped;
 use http_body_util::BodyExt;
 use serde_json::Value;
 
@@ -120,20 +121,4 @@ pub fn items(text: &str) -> Option<Vec<(String, String)>> {
             Some((unescaped(name)?, unescaped(value)?))
         })
         .collect()
-}
-
-fn unescaped(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                u8::try_from(digit(rest.next())? * 16 + digit(rest.next())?).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }

@@ -5,24 +5,13 @@
 
 use super::common::{IP_ADDR_PREFIX, PORT_OR_0, PORT_RANGE, U32};
 use super::infra::{DOS_PROFILE, I31};
+use super::matching::STRING_CRITERIA;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{flag, int, list, message, number, one_of, text};
 use crate::kind::{Kind, Scope};
 
 /// A number, or -1 for what the engine chooses.
 const OR_CHOSEN: &[(i64, i64)] = &[(-1, -1), (0, i32::MAX as i64)];
-const STRING_MATCHES: &[&str] = &[
-    "BEGINS_WITH",
-    "DOES_NOT_BEGIN_WITH",
-    "CONTAINS",
-    "DOES_NOT_CONTAIN",
-    "ENDS_WITH",
-    "DOES_NOT_END_WITH",
-    "EQUALS",
-    "DOES_NOT_EQUAL",
-    "REGEX_MATCH",
-    "REGEX_DOES_NOT_MATCH",
-];
 
 static STATE_CACHE: Message = Message {
     name: "SeAgentStateCacheProperties",
@@ -126,7 +115,7 @@ static HEADER: Message = Message {
     fields: &[
         one_of("hdr_match_case", &["SENSITIVE", "INSENSITIVE"]).required(),
         text("hdr_name").required(),
-        one_of("hdr_string_op", STRING_MATCHES).required(),
+        one_of("hdr_string_op", STRING_CRITERIA).required(),
     ],
 };
 
