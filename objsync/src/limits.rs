@@ -39,6 +39,14 @@ pub const CELLS_PER_GROUP: u16 = 16;
 /// Ranges under way at once while a peer that has just come is compared with.
 pub const RANGES_AHEAD: u8 = 4;
 
+/// Milliseconds for which comparing waits for what a peer that is back has written meanwhile, counted anew with every frame
+/// of it. A peer of an earlier release tells nothing: so much later is compared.
+pub const RESUME_MS: u64 = 300;
+
+/// Milliseconds by which what is told to a peer that is back begins before it was lost: what was written then may not have
+/// been heard of yet.
+pub const RESUME_BEFORE_MS: u64 = 250;
+
 /// Milliseconds from one comparison with a peer to the next.
 pub const ROUND_MS: u64 = 10_000;
 

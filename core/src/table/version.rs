@@ -17,7 +17,7 @@ impl GroupMillis {
     }
 
     /// The first stamp of this millisecond: 48 bits of milliseconds, 16 bits to count within one.
-    pub(super) const fn stamp(self) -> u64 {
+    pub const fn stamp(self) -> u64 {
         if self.0 >= 1 << 48 { u64::MAX } else { self.0 << 16 }
     }
 }

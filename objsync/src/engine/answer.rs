@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use forebay_core::table::{EngineSlot, KeyBytes, TableId};
+use forebay_core::table::{EngineSlot, Geometry, KeyBytes, TableId};
 use forebay_core::units::Now;
 
 use super::listing::partials;
@@ -16,8 +16,16 @@ use crate::merge::Entry;
 use crate::shards::{Shards, Shared};
 use crate::wire::{Found, Frame};
 
+/// The last hash of the partition that this one belongs to: one partition is what a step may cost.
+pub(super) fn end_of_partition(geometry: &Geometry, hash: u64) -> u64 {
+    match geometry.partitions().trailing_zeros() {
+        0 => u64::MAX,
+        bits => hash | (u64::MAX >> bits),
+    }
+}
+
 impl Engine {
-    fn repair(&mut self, to: EngineSlot, table: &Shared, mut entries: Vec<Entry>, now: Now) {
+    pub(super) fn repair(&mut self, to: EngineSlot, table: &Shared, mut entries: Vec<Entry>, now: Now) {
         let clock = self.told_clock(now);
         if let Some(session) = self.session(to) {
             entries.retain(|entry| !session.is_foreign(table.id, entry));
@@ -58,15 +66,14 @@ impl Engine {
             }
             let Some(reply) = session.replies.pop_front() else { break };
             let (id, entries) = match reply {
+                Reply::Written(stamp, part) => {
+                    self.tell_written(to, stamp, part, shards, now);
+                    continue;
+                }
                 Reply::Keys(id, keys) => (id, Self::entries_of(shards, id, keys, now)),
                 Reply::Entries(id, entries) => (id, entries),
                 Reply::Part(id, part) => {
-                    // One partition at a time: that is what a step may cost.
-                    let geometry = shards.geometry();
-                    let end = match geometry.partitions().trailing_zeros() {
-                        0 => u64::MAX,
-                        bits => *part.start() | (u64::MAX >> bits),
-                    };
+                    let end = end_of_partition(&shards.geometry(), *part.start());
                     if end < *part.end() {
                         session.replies.push_front(Reply::Part(id, end + 1..=*part.end()));
                     }

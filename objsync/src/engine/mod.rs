@@ -4,6 +4,7 @@ mod answer;
 mod listing;
 mod live;
 mod peer;
+mod resume;
 mod round;
 mod sums;
 mod time;
@@ -384,7 +385,10 @@ impl Engine {
                 return Ok(());
             }
             Frame::Changes(_, packs) => self.arrive(from, &packs, true, shards, now)?,
-            Frame::Repair(_, packs) => self.arrive(from, &packs, false, shards, now)?,
+            Frame::Repair(_, packs) => {
+                self.hears_what_was_written(from, now);
+                self.arrive(from, &packs, false, shards, now)?;
+            }
             Frame::RoundEnd(_, round, found) => self.round_end(from, round, found),
             Frame::RoundDone(_, round, found) => self.round_done(from, round, &found, now),
             Frame::Again(_) => self.again(from, now),
@@ -486,6 +490,9 @@ impl Engine {
             self.step_time(from, hello.clock, shards, now)?;
         }
         self.again(from, now);
+        if !new {
+            self.resume(from, now);
+        }
         Ok(())
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub lost: Option<Now>,
     /// When the last connection ended.
     pub ended: Option<Now>,
+    /// Until then this engine's changes are known to have reached it.
+    pub has_all_until: Option<Now>,
     /// Entries are held from then on for what it may have open, over all connections until one got in sync.
     pub hold_from: Option<Now>,
     /// What connections before this one amounted to.
@@ -133,6 +135,8 @@ pub(super) enum Reply {
     Keys(TableId, Vec<KeyBytes>),
     /// These, which are not held here.
     Entries(TableId, Vec<Entry>),
+    /// What this engine wrote from this stamp on, of a part of the hash space.
+    Written(u64, RangeInclusive<u64>),
 }
 
 impl Reply {
@@ -202,6 +206,7 @@ impl Peer {
             session: None,
             lost: None,
             ended: None,
+            has_all_until: None,
             hold_from: None,
             before: Sum::default(),
             clock: None,
@@ -212,6 +217,9 @@ impl Peer {
     pub(super) fn end_session(&mut self, now: Now) -> bool {
         let ended = self.session.take();
         self.ended = ended.as_ref().map(|_| now).or(self.ended);
+        let in_sync = ended.as_ref().filter(|session| session.synced);
+        let until = in_sync.map(|s| s.behind_since().map_or(s.last_heard, |since| since.min(s.last_heard)));
+        self.has_all_until = until.or(self.has_all_until);
         self.before = ended.as_ref().map_or(self.before, |session| self.before.and(session.sum));
         ended.is_some()
     }

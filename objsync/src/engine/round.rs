@@ -109,7 +109,9 @@ impl Engine {
         }
         loop {
             let (rests, compare_ms) = (self.rests(now), self.compare_ms);
-            let Some(session) = self.session(with).filter(|s| s.has_room()) else { return };
+            let Some(session) = self.session(with).filter(|s| s.has_room() && !s.tells_written()) else {
+                return;
+            };
             let Some(round) = &mut session.round else { return };
             if round.next == RANGES && round.under_way.is_empty() {
                 if !round.ended && session.replies.is_empty() {

@@ -18,7 +18,7 @@ pub const TRIES_PER_SECOND: u32 = 10;
 /// together do not call together.
 pub const REDIAL_MS: u64 = 200;
 /// See [`REDIAL_MS`].
-pub const REDIAL_MAX_MS: u64 = 1_000;
+pub const REDIAL_MAX_MS: u64 = 300;
 
 /// The same of a member that ends connections at once: each costs both sides two signatures, and what is the matter is
 /// mended by people.
