@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod api;
+pub mod engines;
 mod files;
 pub mod objects;
 pub mod sealed;

@@ -2,7 +2,7 @@
 //!
 //! An object is kept as the bytes that the store has of it: as a tree of values it would take several times as much.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use forebay_model::kind::Scope;
@@ -112,18 +112,27 @@ struct Shelf {
     by_name: BTreeMap<(String, String), Arc<Held>>,
 }
 
+/// How many of the last changes are remembered, by the ids of what changed: who follows the objects looks many times in a
+/// second, and who has missed more than that looks at everything.
+const CHANGES_MAX: usize = 4096;
+
 /// All objects.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     shelves: BTreeMap<&'static str, Shelf>,
     referrers: HashMap<Id, BTreeSet<Id>>,
     count: usize,
+    /// The last changes, the newest at the end.
+    changes: VecDeque<Id>,
+    /// How many changes there were.
+    changed: u64,
 }
 
 impl Catalogue {
     /// Puts an object in its place; one that was there goes.
     pub fn put(&mut self, held: Held) {
-        self.remove(&held.id());
+        self.take(&held.id());
+        self.note(held.id());
         for target in &held.refers {
             self.referrers.entry(target.clone()).or_default().insert(held.id());
         }
@@ -136,6 +145,31 @@ impl Catalogue {
 
     /// Takes an object away.
     pub fn remove(&mut self, id: &Id) {
+        self.take(id);
+        self.note(id.clone());
+    }
+
+    /// How many changes there were so far.
+    pub fn changed(&self) -> u64 {
+        self.changed
+    }
+
+    /// What has changed after so many changes; `None`: that is too long ago to be remembered.
+    pub fn changed_since(&self, seen: u64) -> Option<impl Iterator<Item = &Id>> {
+        let missed = usize::try_from(self.changed.checked_sub(seen)?).ok()?;
+        let skip = self.changes.len().checked_sub(missed)?;
+        Some(self.changes.iter().skip(skip))
+    }
+
+    fn note(&mut self, id: Id) {
+        if self.changes.len() == CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(id);
+        self.changed += 1;
+    }
+
+    fn take(&mut self, id: &Id) {
         let Some(shelf) = self.shelves.get_mut(id.kind) else { return };
         let Some(held) = shelf.by_uuid.remove(&id.uuid) else { return };
         shelf.by_name.remove(&(held.name.clone(), held.uuid.clone()));
@@ -191,5 +225,36 @@ impl Catalogue {
             .flatten()
             .filter(move |referrer| **referrer != itself)
             .filter_map(|referrer| self.get(referrer.kind, &referrer.uuid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(uuid: &str) -> Held {
+        let bytes = format!("{{\"name\":\"{uuid}\"}}").into_bytes();
+        Held::read(&format!("object/pool/{uuid}"), bytes, 1).expect("a pool")
+    }
+
+    #[test]
+    fn who_follows_the_objects_hears_of_each_change_or_that_it_missed_some() {
+        let mut all = Catalogue::default();
+        let heard = |all: &Catalogue, seen: u64| -> Option<Vec<String>> {
+            Some(all.changed_since(seen)?.map(|id| id.uuid.clone()).collect())
+        };
+        assert_eq!(heard(&all, 0), Some(Vec::new()));
+        all.put(pool("a"));
+        all.put(pool("b"));
+        all.remove(&pool("a").id());
+        assert_eq!(heard(&all, 0), Some(vec!["a".to_owned(), "b".to_owned(), "a".to_owned()]));
+        assert_eq!(heard(&all, 2), Some(vec!["a".to_owned()]));
+        assert_eq!(heard(&all, all.changed()), Some(Vec::new()));
+        assert_eq!(heard(&all, 4), None, "this has not happened yet");
+        for _ in 0..CHANGES_MAX {
+            all.put(pool("c"));
+        }
+        assert_eq!(heard(&all, 2), None, "this is forgotten");
+        assert_eq!(heard(&all, 3).map(|heard| heard.len()), Some(CHANGES_MAX));
     }
 }

@@ -58,6 +58,8 @@ pub struct Objects<S> {
     catalogue: RwLock<Catalogue>,
     /// One write after another: what a write was checked against is still so when it is made.
     writing: tokio::sync::Mutex<()>,
+    /// How many changes there were, for who follows them.
+    changed: tokio::sync::watch::Sender<u64>,
 }
 
 impl<S: Store> Objects<S> {
@@ -85,7 +87,14 @@ impl<S: Store> Objects<S> {
                 }
             }
         }
-        Ok(Objects { store, seal, catalogue: RwLock::new(catalogue), writing: tokio::sync::Mutex::new(()) })
+        let (changed, _) = tokio::sync::watch::channel(catalogue.changed());
+        Ok(Objects {
+            store,
+            seal,
+            catalogue: RwLock::new(catalogue),
+            writing: tokio::sync::Mutex::new(()),
+            changed,
+        })
     }
 
     /// Makes those of these objects whose name is not there yet: what clients look up and nobody made.
@@ -237,8 +246,23 @@ impl<S: Store> Objects<S> {
         if tenant.owns(&held) { Ok(held) } else { Err(Denied::Missing(kind)) }
     }
 
+    /// Tells of changes: how many there were so far. Which they were, the catalogue knows ([`Catalogue::changed_since`]).
+    pub fn follow(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// What seals secrets, those too that are in no object.
+    pub fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
     fn change(&self, with: impl FnOnce(&mut Catalogue)) {
-        with(&mut self.catalogue.write().unwrap_or_else(PoisonError::into_inner));
+        let changed = {
+            let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+            with(&mut catalogue);
+            catalogue.changed()
+        };
+        self.changed.send_replace(changed);
     }
 
     /// Resolves the references of a checked object and writes it.
@@ -422,7 +446,10 @@ fn moment_after(last: u64) -> u64 {
 }
 
 /// A uuid that nobody can guess.
-fn new_uuid(kind: &Kind) -> Result<String, Denied> {
+///
+/// # Errors
+/// The system gives no random numbers.
+pub fn new_uuid(kind: &Kind) -> Result<String, Denied> {
     let mut bytes = [0_u8; 16];
     rand::fill(&mut bytes).map_err(|_| Denied::Bad("the system gives no random numbers".to_owned()))?;
     bytes[6] = bytes[6] & 0x0f | 0x40;

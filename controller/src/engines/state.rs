@@ -1,0 +1,138 @@
+//! What is known of one engine.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// An engine sends a report this often.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+/// After so many that did not come it counts as gone.
+pub const MISSED_MAX: u32 = 6;
+
+/// An engine: who it is, and what it has told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Engine {
+    /// The uuid of its object (`serviceengine`).
+    pub uuid: String,
+    /// Its name.
+    pub name: String,
+    /// The uuid of its group (`serviceenginegroup`).
+    pub group: String,
+    /// The uuid of its cloud.
+    pub cloud: String,
+    /// The uuid of its tenant.
+    pub tenant: String,
+    /// The word of its object that says whether it may be used, as in `SE_STATE_ENABLED`.
+    pub enable_state: String,
+    /// Its place among the engines of its group that share tables; `None`: it has not enrolled.
+    pub slot: Option<u8>,
+    /// Where it is reached by other engines: what it says, else the address from which it calls the Controller.
+    pub address: Option<IpAddr>,
+    /// The port for that, where it is another one than the group's: engines of one machine.
+    pub sync_port: Option<u16>,
+    /// It has a stream open.
+    pub is_connected: bool,
+    /// When its stream was opened.
+    pub since: Option<Instant>,
+    /// When it last said anything.
+    pub heard: Option<Instant>,
+    /// The version of its software.
+    pub software: String,
+    /// The configuration that was sent to it last; 0: none yet.
+    pub sent: u64,
+    /// The configuration that it works by; 0: none yet.
+    pub applied: u64,
+    /// Why it does not work by what was sent last.
+    pub problems: Vec<String>,
+    /// Why no configuration can be made for it.
+    pub unmade: Vec<String>,
+    /// Services that are not in its configuration though they are placed on it, by their uuids, and why.
+    pub left_out: BTreeMap<String, Vec<String>>,
+    /// Settings that take effect when it starts the next time.
+    pub pending: Vec<String>,
+    /// What it runs on.
+    pub machine: Machine,
+    /// What it says of its services, by their names in its configuration.
+    pub services: BTreeMap<String, Service>,
+    /// What it says of the servers of its pools, by the name of the pool and the server's address.
+    pub servers: BTreeMap<(String, String), Server>,
+    /// Its tables are as complete as those of the others: it lets clients in.
+    pub has_tables: bool,
+    /// How it stands with the other engines of its group.
+    pub peers: Vec<Peer>,
+}
+
+/// What an engine runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Processor cores.
+    pub cores: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Its interfaces.
+    pub interfaces: Vec<Interface>,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its hardware address, as in `02:00:00:00:00:01`; empty if it has none.
+    pub mac: String,
+    /// Its addresses, each with the length of its network's prefix.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// It is up.
+    pub is_up: bool,
+    /// It leads to this machine only.
+    pub is_loopback: bool,
+    /// The longest packet, bytes.
+    pub mtu: u32,
+}
+
+/// A service on one engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// It has a server that can be used.
+    pub is_up: bool,
+    /// The engine listens on its addresses.
+    pub is_listening: bool,
+    /// Client connections that are open.
+    pub connections: u64,
+}
+
+/// A server as one engine sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// `up`, `down`, `checking` or `maintenance`.
+    pub state: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Another engine of the group, as one engine sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its slot.
+    pub slot: u8,
+    /// They are connected.
+    pub is_connected: bool,
+    /// Changes that it has not acknowledged yet.
+    pub waiting: u64,
+    /// Its tables are equal, by the last comparison.
+    pub is_equal: bool,
+}
+
+impl Engine {
+    /// It is there: it has a stream open, or was heard of lately enough.
+    //= CHAN-HEART-01
+    pub fn is_up(&self, now: Instant) -> bool {
+        let patience = HEARTBEAT * MISSED_MAX;
+        self.heard.is_some_and(|heard| now.saturating_duration_since(heard) <= patience)
+    }
+
+    /// It works by the last configuration that was sent to it.
+    pub fn is_current(&self) -> bool {
+        self.sent > 0 && self.sent == self.applied && self.problems.is_empty()
+    }
+}
