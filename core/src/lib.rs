@@ -9,6 +9,8 @@
 //! 3. [`decide`] takes the [`lb::Pool`] and an [`Input`], and returns a [`Decision`]: the verdict, the
 //!    [`Effect`]s that the host has to carry out, and the [`Reason`] that is logged with the request.
 //!
+//! Another one for whole groups of engines: *which engine carries which service?* ([`place::plan`]).
+//!
 //! Invariants: no clock, no random numbers, no floats, no I/O; nothing hashed, encoded or compared as
 //! `usize`; [`decide`] allocates nothing. The same inputs give the same bytes natively and in WebAssembly.
 //!
@@ -56,6 +58,7 @@ pub mod id;
 pub mod lb;
 pub mod limits;
 pub mod persist;
+pub mod place;
 pub mod policy;
 mod problem;
 mod reason;

@@ -24,6 +24,19 @@ impl Prefix {
         let host = u128::MAX.checked_shr(bits).unwrap_or(0);
         (base & !host, base | host)
     }
+
+    /// Says whether an address of the same family is in the network.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let (first, last) = self.range();
+        let n = u128::from_be_bytes(ip_bytes(ip));
+        self.ip.is_ipv4() == ip.is_ipv4() && (first..=last).contains(&n)
+    }
+
+    /// Says whether two networks of one family have an address in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let ((first, last), (from, to)) = (self.range(), other.range());
+        self.ip.is_ipv4() == other.ip.is_ipv4() && first <= to && from <= last
+    }
 }
 
 impl FromStr for Prefix {
