@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::rand;
+use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ use crate::files::write_private;
 /// The key of the seals.
 pub struct Seal {
     key: LessSafeKey,
+    /// What other keys are derived with.
+    root: hmac::Key,
 }
 
 impl Seal {
@@ -34,7 +36,18 @@ impl Seal {
         let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
         let key =
             UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| failed(&"this is no key: 32 bytes are"))?;
-        Ok(Seal { key: LessSafeKey::new(key) })
+        // A key for one thing alone: what seals does not derive.
+        let root = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"forebay derived keys 1");
+        let root = hmac::Key::new(hmac::HMAC_SHA256, root.as_ref());
+        Ok(Seal { key: LessSafeKey::new(key), root })
+    }
+
+    /// A key for a purpose: the same for the same purpose as long as the key of the seals is the same, and no help to find
+    /// another one.
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        let mut key = [0; 32];
+        key.copy_from_slice(&hmac::sign(&self.root, purpose.as_bytes()).as_ref()[..32]);
+        key
     }
 
     /// Seals a secret of an object.

@@ -18,8 +18,10 @@
 
 pub mod builtin;
 pub mod check;
+pub mod compile;
 pub mod example;
 pub mod field;
+pub mod fields;
 pub mod kind;
 pub mod openapi;
 pub mod patch;

@@ -8,6 +8,9 @@ use serde_json::{Value, json as value};
 use crate::objects::Denied;
 use crate::store::Refusal;
 
+/// The most bytes of a list of fields in a header: what stands behind is counted.
+const WARNED_BYTES_MAX: usize = 2048;
+
 /// An answer to be.
 #[derive(Debug)]
 pub struct Answer {
@@ -39,6 +42,25 @@ impl Answer {
         // Of our own characters only.
         if let Ok(line) = HeaderValue::from_str(&line) {
             self.fields.push((SET_COOKIE, line));
+        }
+        self
+    }
+
+    /// With a warning of fields that were accepted and do nothing yet, if there are any.
+    //= API-WARN-01
+    pub fn warned(mut self, paths: Vec<String>) -> Self {
+        let mut text = String::new();
+        for (n, path) in paths.iter().enumerate() {
+            if text.len() + path.len() > WARNED_BYTES_MAX {
+                text.push_str(&format!(", and {} more", paths.len() - n));
+                break;
+            }
+            text.push_str(if n == 0 { "accepted, and nothing acts on it yet: " } else { ", " });
+            text.push_str(path);
+        }
+        // Paths are made of names of fields and of numbers.
+        if let Some(value) = HeaderValue::from_str(&text).ok().filter(|_| !text.is_empty()) {
+            self.fields.push((HeaderName::from_static("x-forebay-warning"), value));
         }
         self
     }

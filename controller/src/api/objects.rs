@@ -41,7 +41,7 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
             }
             let held = app.objects.create(kind, &sent, &who.tenant).await?;
             told(who, "created", &held);
-            Ok(json(201, &Value::Object(shown(&app.objects.now(), &held, &look))))
+            Ok(json(201, &Value::Object(shown(&app.objects.now(), &held, &look))).warned(idle(&held)))
         }
         _ => Err(not_allowed(asked)),
     }
@@ -103,7 +103,13 @@ pub async fn one<S: Store>(
         }
         _ => return Err(not_allowed(asked)),
     };
-    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, &look))))
+    let idle = if asked.method == Method::GET { Vec::new() } else { idle(&held) };
+    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, &look))).warned(idle))
+}
+
+/// The fields of an object that were set and do nothing yet.
+fn idle(held: &Held) -> Vec<String> {
+    forebay_model::fields::without_effect(held.kind.path, &held.object())
 }
 
 fn told(who: &Who, what: &str, held: &Held) {

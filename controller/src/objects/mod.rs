@@ -1,5 +1,6 @@
 //! What is done with objects, whoever asks: the API, the console, the command line.
 
+mod carried;
 mod catalogue;
 mod find;
 mod show;

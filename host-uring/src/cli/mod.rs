@@ -4,6 +4,7 @@ pub mod args;
 mod ask;
 mod certificate;
 mod distribute;
+mod inline;
 mod objsync;
 mod paths;
 mod pki;
@@ -143,7 +144,8 @@ fn read(config: &Path) -> Result<String, ExitCode> {
 
 /// All problems of a configuration, those of its own place among them.
 fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
-    let snapshot = forebay_snapshot::check(text)?;
+    let mut snapshot = forebay_snapshot::check(text)?;
+    inline::lay_out(config, &mut snapshot);
     let mut problems = paths::on_itself(config, text, &snapshot);
     problems.extend(paths::unfit_files(config, text, &snapshot));
     problems.extend(paths::no_certificates(config, text, &snapshot));

@@ -15,6 +15,7 @@ pub fn from_folder_of(config: &Path, path: &str) -> PathBuf {
 
 /// Makes all paths of a configuration such that the engine finds them wherever it was started.
 pub fn settle(config: &Path, snapshot: &mut Snapshot) {
+    super::inline::lay_out(config, snapshot);
     let settle = |path: &mut String| {
         // A folder whose name is no text stays as it was given: then the engine must be started there.
         if let Some(settled) = from_folder_of(config, path).to_str() {

@@ -21,6 +21,14 @@ use super::secure::Secure;
 use super::{Group, HealthState, Override, Pool, Service, Tree};
 
 impl Pool {
+    /// The names of the keys that cookies of its clients are sealed with; none: those of the document.
+    pub fn cookie_keys(&self) -> &[String] {
+        match &self.persistence {
+            Some(Persistence::HttpCookie(cookie)) => &cookie.cookie_keys,
+            _ => &[],
+        }
+    }
+
     /// What [`forebay_core::lb::Pool::new`] takes for this pool behind `service`: cookies belong to the two together.
     pub fn decision_config(&self, service: &Service) -> PoolConfig {
         let from = &self.config;

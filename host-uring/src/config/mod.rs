@@ -236,6 +236,8 @@ impl Tree {
             ticket_key,
             string_group,
             address_group,
+            // They lie beside the document by now.
+            file: _,
             version: _,
         } = snapshot;
         let mut slots = 0..;

@@ -33,6 +33,8 @@ const TEXT_MAX: usize = SEALED_MAX.div_ceil(3) * 4;
 pub struct Binding {
     bytes: Vec<u8>,
     mark: Mark,
+    /// The names of the keys that its cookies are sealed and opened with; none: all.
+    keys: Vec<String>,
 }
 
 impl Binding {
@@ -43,7 +45,14 @@ impl Binding {
         bytes.extend_from_slice(&vs.0.to_le_bytes());
         bytes.extend_from_slice(&pool.0.to_le_bytes());
         bytes.extend_from_slice(name.as_bytes());
-        Binding { bytes, mark: Mark::new() }
+        Binding { bytes, mark: Mark::new(), keys: Vec::new() }
+    }
+
+    /// With these keys and no others, the one that seals first; none: all.
+    //= PERS-SEAL-05
+    pub fn by(mut self, keys: &[String]) -> Self {
+        self.keys = keys.to_vec();
+        self
     }
 }
 
@@ -101,7 +110,11 @@ impl Sealer {
     /// random generator failed.
     //= PERS-SEAL-01
     pub fn seal(&self, binding: &Binding, payload: &Payload, out: &mut Vec<u8>) -> bool {
-        let Some(sealing) = self.keys.first() else { return false };
+        let chosen = match binding.keys.first() {
+            Some(name) => self.keys.iter().find(|key| key.name == *name),
+            None => self.keys.first(),
+        };
+        let Some(sealing) = chosen else { return false };
         let Some(nonce) = NONCES.with_borrow_mut(Nonces::next) else { return false };
         let mut plain = [0; PAYLOAD_MAX];
         let len = payload.encode(&mut plain);
@@ -137,6 +150,9 @@ impl Sealer {
     fn open_sealed(&self, binding: &Binding, value: &[u8]) -> Option<Payload> {
         let dot = value.iter().rposition(|b| *b == b'.')?;
         let (name, text) = (&value[..dot], &value[dot + 1..]);
+        if !binding.keys.is_empty() && !binding.keys.iter().any(|key| key.as_bytes() == name) {
+            return None;
+        }
         let named = self.keys.iter().find(|named| named.name.as_bytes() == name)?;
         if text.len() > TEXT_MAX {
             return None;
@@ -178,6 +194,23 @@ mod tests {
         let mut out = Vec::new();
         assert!(sealer.seal(&binding(), &payload(), &mut out));
         out
+    }
+
+    //= test PERS-SEAL-05
+    #[test]
+    fn a_profile_with_keys_of_its_own_seals_by_the_first_and_opens_by_no_other() {
+        let sealer = Sealer::new(&[key("k1", 1), key("k2", 2), key("k3", 3)]);
+        let own = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            binding().by(&names)
+        };
+        let mut value = Vec::new();
+        assert!(sealer.seal(&own(&["k2", "k3"]), &payload(), &mut value));
+        assert!(value.starts_with(b"k2."));
+        assert_eq!(sealer.open(&own(&["k3", "k2"]), &value), Some(payload()), "it opens for who has the key");
+        assert_eq!(sealer.open(&own(&["k1", "k3"]), &value), None, "and for nobody else");
+        assert_eq!(sealer.open(&binding(), &value), Some(payload()), "without keys of its own, all open");
+        assert!(!sealer.seal(&own(&["gone"]), &payload(), &mut Vec::new()));
     }
 
     //= test PERS-SEAL-01

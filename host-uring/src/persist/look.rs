@@ -141,7 +141,8 @@ impl Peek for Store {
         let binding = match &profile.kind {
             Kind::HttpCookie(cookie) => {
                 let tree = self.tree();
-                Some(Binding::new(tree.service(service).id, tree.pool(pool).id, &cookie.name))
+                let pool = tree.pool(pool);
+                Some(Binding::new(tree.service(service).id, pool.id, &cookie.name).by(pool.cookie_keys()))
             }
             _ => None,
         };

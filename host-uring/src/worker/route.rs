@@ -105,7 +105,9 @@ impl Route {
         let limit = core.connections_max;
         let kind = core.persistence.as_ref().map(|profile| &profile.kind);
         let binding = match kind {
-            Some(Kind::HttpCookie(c)) => Some(Binding::new(core.vs, core.id, &c.name)),
+            Some(Kind::HttpCookie(c)) => {
+                Some(Binding::new(core.vs, core.id, &c.name).by(tree.pool(pool_index).cookie_keys()))
+            }
             _ => None,
         };
         let counts_connections = matches!(kind, Some(Kind::ClientIp(_)));

@@ -120,6 +120,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     crate::pool_tls::find(reader, snapshot);
     crate::sessions::find(reader, snapshot);
     crate::sni::find(reader, snapshot);
+    crate::inline::find(reader, snapshot);
     crate::objsync::find(reader, snapshot);
     cookies(reader, snapshot);
     let mut aes = BTreeMap::new();
@@ -133,7 +134,14 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         twice(reader, &mut sealing, key.key.expose(), &path, "the same key has another name");
     }
     Names::unique(reader, "ticket_key", snapshot.ticket_key.iter().map(|k| k.name.as_str()));
-    Names::unique(reader, "cookie_key", snapshot.cookie_key.iter().map(|k| k.name.as_str()));
+    let keys = Names::unique(reader, "cookie_key", snapshot.cookie_key.iter().map(|k| k.name.as_str()));
+    for (index, persistence) in snapshot.persistence.iter().enumerate() {
+        let Persistence::HttpCookie(cookie) = persistence else { continue };
+        for (n, name) in cookie.cookie_keys.iter().enumerate() {
+            keys.resolve(reader, &format!("persistence[{index}].cookie_keys[{n}]"), name);
+        }
+    }
+    Names::unique(reader, "file", snapshot.file.iter().map(|file| file.name.as_str()));
     for (index, profile) in snapshot.http_profile.iter().enumerate() {
         let at = format!("http_profile[{index}]");
         for (name, bytes) in [
@@ -358,9 +366,6 @@ fn references_of(reader: &mut Reader, at: &str, pool: &Pool, persistence: &Names
 
 fn servers_of(reader: &mut Reader, at: &str, pool: &Pool) {
     let path = format!("{at}.server");
-    if pool.server.is_empty() && !reader.is_bad(&path) {
-        reader.report(&path, "the pool has no server", "add [[pool.server]] with an address");
-    }
     if pool.server.len() > limits::POOL_SERVERS_MAX {
         let reason = format!("{} servers, at most {} are taken", pool.server.len(), limits::POOL_SERVERS_MAX);
         reader.report(&path, reason, "split the pool");
@@ -434,7 +439,7 @@ fn choices_of(reader: &mut Reader, at: &str, pool: &Pool, snapshot: &Snapshot) {
             "set it to 101..10000 (usual is 125), or 0 for no bound",
         );
     }
-    let by_value = matches!(kind, Some(Persistence::CustomHeader(_)));
+    let by_value = matches!(kind, Some(Persistence::CustomHeader(_))) && !pool.server.is_empty();
     if by_value && pool.server.iter().all(|server| server.header_value.is_none()) {
         let reason = "no server has a header_value, so the persistence header never names one";
         reader.report(&format!("{at}.persistence"), reason, "add header_value to the servers");

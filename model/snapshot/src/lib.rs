@@ -12,6 +12,7 @@ mod conflicts;
 pub mod engine;
 pub mod health;
 mod ignored;
+mod inline;
 mod l4;
 pub mod limits;
 mod loops;
@@ -35,6 +36,7 @@ pub mod tls;
 
 pub use engine::Engine;
 pub use health::HealthMonitor;
+pub use inline::{InlineFile, inline_name, settle_inline};
 pub use member::{GROUP_NAME_MAX, SLOTS, group_problem, member_name, member_of};
 pub use names::host_names;
 pub use objsync::Objsync;
@@ -44,7 +46,7 @@ pub use problem::Problem;
 pub use profile::{HttpProfile, TcpProfile, UdpProfile};
 pub use read::FieldDoc;
 pub use reference::reference;
-pub use secret::{Secret, SecretProblem};
+pub use secret::{Hidden, Secret, SecretProblem};
 pub use service::{Protocol, VirtualService};
 pub use suggest::nearest;
 pub use tls::{Certificate, PkiProfile, TlsProfile};
@@ -94,6 +96,8 @@ section! {
         tls_profile: Vec<TlsProfile> = Vec::new();
         /// Whom services trust that ask their clients for certificates.
         pki_profile: Vec<PkiProfile> = Vec::new();
+        /// Files that stand in the document itself.
+        file: Vec<InlineFile> = Vec::new();
     }
 }
 

@@ -43,6 +43,8 @@ section! {
         always_send_cookie: bool = false;
         /// Hide the cookie from scripts.
         http_only: bool = false;
+        /// The `[[cookie_key]]` that seals its cookies, and behind it those that open them still; empty: those of the document.
+        cookie_keys: Vec<String> = Vec::new();
     }
 
     /// The server's own cookie, learnt from its answers.

@@ -63,7 +63,7 @@ section! {
         enable_http2: bool = false;
         /// Speak HTTP/1.1 to servers that do not choose HTTP/2 in the TLS handshake; without it they get no request.
         http2_fallback: bool = false;
-        /// The servers.
+        /// The servers; `[]`: none yet, and nobody is served.
         server: Vec<Server>;
     }
 

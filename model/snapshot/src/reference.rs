@@ -44,6 +44,7 @@ pub fn reference() -> String {
     part("[[ticket_key]]", tls::TicketKey::docs());
     part("[[tls_profile]]", tls::TlsProfile::docs());
     part("[[pki_profile]]", tls::PkiProfile::docs());
+    part("[[file]]", crate::InlineFile::docs());
     out
 }
 

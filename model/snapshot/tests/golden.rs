@@ -9,7 +9,7 @@ use std::path::Path;
 use forebay_snapshot::{Snapshot, check};
 
 /// How many documents stand in `tests/golden`: one that gets lost is missed.
-const CASES: usize = 41;
+const CASES: usize = 42;
 
 fn problems(text: &str) -> String {
     match check(text) {
@@ -42,6 +42,7 @@ fn problems(text: &str) -> String {
 //= test TLS-PASS-CHECK-01
 //= test TLS-CLIENT-CHECK-01
 //= test TLS-HTTPS-02
+//= test CFG-INLINE-01
 //= test CFG-OBJSYNC-01
 //= test CFG-OBJSYNC-02
 //= test CFG-OBJSYNC-03

@@ -142,6 +142,16 @@ read_parsed! {
     crate::health::StatusRange, "a range of status codes", "\"2xx\", \"200\" or \"200-299\"", crate::health::StatusRange::SUCCESS;
 }
 
+impl Read for crate::secret::Hidden {
+    const FORM: &'static str = "a text";
+    fn read(reader: &mut Reader, path: &str, value: &Spanned<DeValue<'_>>) -> Self {
+        String::read(reader, path, value).into()
+    }
+    fn filler() -> Self {
+        Self::default()
+    }
+}
+
 impl<const N: usize> Read for Secret<N> {
     const FORM: &'static str = "a key in base64";
     //= CFG-SECRET-01

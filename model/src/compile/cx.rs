@@ -1,0 +1,134 @@
+//! What is being compiled: objects that were read, parts that were made, and what was found wrong on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Input;
+use super::place::Held;
+use super::pool::{PoolKey, Use};
+use super::table::Part;
+use crate::kind::kind;
+use crate::{Problem, check};
+
+/// A part of the document.
+pub(super) struct Section {
+    pub text: String,
+    /// The object that it is made of, in the words of its user.
+    pub label: String,
+    /// The parts that it names.
+    pub needs: BTreeSet<String>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+    /// What of it does nothing.
+    pub warnings: Vec<Problem>,
+    /// Its clients get session tickets.
+    pub has_tickets: bool,
+}
+
+/// All that is made so far.
+pub(super) struct Cx<'a> {
+    pub input: &'a Input<'a>,
+    /// The parts, by `<what>/<name>`.
+    pub made: BTreeMap<String, Section>,
+    /// Pools that services and groups named, with what they are used for; they are made last.
+    pub pools: BTreeMap<PoolKey, Use>,
+}
+
+/// One part that is being made.
+pub(super) struct Making {
+    pub key: String,
+    label: String,
+    pub needs: BTreeSet<String>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+    pub has_tickets: bool,
+}
+
+impl Making {
+    pub fn new(key: String, held: &Held) -> Self {
+        Making {
+            key,
+            label: held.label(),
+            needs: BTreeSet::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            has_tickets: false,
+        }
+    }
+
+    /// Names another part.
+    pub fn needs(&mut self, what: &str, name: &str) {
+        self.needs.insert(format!("{what}/{name}"));
+    }
+
+    /// Something that cannot be carried out.
+    pub fn wrong(&mut self, held: &Held, path: &str, reason: impl Into<String>, fix: impl Into<String>) {
+        self.problems.push(held.said(path, reason, fix));
+    }
+
+    /// Something that does nothing.
+    pub fn idle(&mut self, held: &Held, path: &str, reason: impl Into<String>, fix: impl Into<String>) {
+        self.warnings.push(held.said(path, reason, fix));
+    }
+}
+
+impl<'a> Cx<'a> {
+    pub fn new(input: &'a Input<'a>) -> Self {
+        Cx { input, made: BTreeMap::new(), pools: BTreeMap::new() }
+    }
+
+    /// The object of this kind and uuid.
+    pub fn get(&self, path: &str, uuid: &str) -> Option<Held> {
+        let object = self.input.objects.get(path, uuid)?;
+        Some(Held { kind: kind(path)?, uuid: uuid.to_owned(), object })
+    }
+
+    /// The object that a reference names; what leads nowhere is a problem of who refers to it.
+    pub fn follow(
+        &self,
+        making: &mut Making,
+        held: &Held,
+        field: &str,
+        path: &str,
+        uuid: &str,
+    ) -> Option<Held> {
+        let found = self.get(path, uuid);
+        if found.is_none() {
+            making.wrong(
+                held,
+                field,
+                format!("the {path} that it names is not there"),
+                format!("make it, or name another {path}"),
+            );
+        }
+        found
+    }
+
+    /// The object that a system has from its first start under this name, as it is now, or as it was then.
+    pub fn built_in(&self, path: &str, name: &str) -> Option<Held> {
+        let kind = kind(path)?;
+        if let Some((uuid, object)) = self.input.objects.named(path, name) {
+            return Some(Held { kind, uuid, object });
+        }
+        let made =
+            crate::builtin::objects().into_iter().find(|one| one.kind == path && one.name() == name)?;
+        let object = check(kind, made.document.as_object()?).ok()?;
+        Some(Held { kind, uuid: format!("{path}-{name}"), object })
+    }
+
+    /// Says whether a part is there already, or is being made.
+    pub fn has(&self, what: &str, name: &str) -> bool {
+        self.made.contains_key(&format!("{what}/{name}"))
+    }
+
+    /// Keeps a part.
+    pub fn done(&mut self, making: Making, part: Part) {
+        let what = making.key.split('/').next().unwrap_or_default().to_owned();
+        self.done_as(making, part.one_of(&what));
+    }
+
+    /// Keeps a part that is this text.
+    pub fn done_as(&mut self, making: Making, text: String) {
+        let Making { key, label, needs, problems, warnings, has_tickets } = making;
+        self.made.insert(key, Section { text, label, needs, problems, warnings, has_tickets });
+    }
+}

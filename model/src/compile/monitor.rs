@@ -1,0 +1,98 @@
+//! How servers are probed.
+
+use super::cx::{Cx, Making};
+use super::place::Held;
+use super::table::Part;
+use super::view::View;
+
+/// The names of the monitors of a pool, those that the engine can do.
+pub(super) fn of_pool(cx: &mut Cx<'_>, making: &mut Making, pool: &Held) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, uuid) in pool.view().references("health_monitor_refs").into_iter().enumerate() {
+        let field = format!("health_monitor_refs[{at}]");
+        let Some(monitor) = cx.follow(making, pool, &field, "healthmonitor", &uuid) else { continue };
+        if names.contains(&uuid) {
+            continue;
+        }
+        let kind = monitor.view().text("type");
+        let Some(word) = word(kind) else {
+            let fix = "use a monitor of type TCP, HTTP, HTTPS, UDP or PING";
+            making.idle(
+                pool,
+                &field,
+                format!("no engine probes by {kind}: the servers count as up for it"),
+                fix,
+            );
+            continue;
+        };
+        if !cx.has("health_monitor", &uuid) {
+            make(cx, &monitor, word);
+        }
+        making.needs("health_monitor", &uuid);
+        names.push(uuid);
+    }
+    names
+}
+
+fn word(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "HEALTH_MONITOR_TCP" => "tcp",
+        "HEALTH_MONITOR_HTTP" => "http",
+        "HEALTH_MONITOR_HTTPS" => "https",
+        "HEALTH_MONITOR_UDP" => "udp",
+        "HEALTH_MONITOR_PING" => "ping",
+        _ => return None,
+    })
+}
+
+fn make(cx: &mut Cx<'_>, monitor: &Held, word: &str) {
+    let mut making = Making::new(format!("health_monitor/{}", monitor.uuid), monitor);
+    let view = monitor.view();
+    let mut part = Part::named(&monitor.uuid).with("type", word);
+    part.set_some("send_interval_s", view.int("send_interval"));
+    part.set_some("receive_timeout_s", view.int("receive_timeout"));
+    part.set_some("successful_checks", view.int("successful_checks"));
+    part.set_some("failed_checks", view.int("failed_checks"));
+    if word != "ping" {
+        part.set_some("port", view.int("monitor_port").filter(|port| *port != 0));
+    }
+    match word {
+        "tcp" => {
+            let by = view.part("tcp_monitor");
+            part.set_some("send", by.some_text("tcp_request"));
+            part.set_some("expect", by.some_text("tcp_response"));
+            part.set_some("maintenance_match", by.some_text("maintenance_response"));
+        }
+        "udp" => {
+            let by = view.part("udp_monitor");
+            part.set_some("send", by.some_text("udp_request"));
+            part.set_some("expect", by.some_text("udp_response"));
+            part.set_some("maintenance_match", by.some_text("maintenance_response"));
+        }
+        "http" => http(view.part("http_monitor"), &mut part),
+        "https" => {
+            let by = view.part("https_monitor");
+            http(by, &mut part);
+            super::tls::of_monitor(cx, &mut making, monitor, by.part("ssl_attributes"), &mut part);
+        }
+        _ => {}
+    }
+    cx.done(making, part);
+}
+
+fn http(by: View<'_>, part: &mut Part) {
+    part.set("request", by.text("http_request"));
+    part.set_if("exact_request", by.is_on("exact_http_request"));
+    let statuses = by.texts("http_response_code").map(|code| match code {
+        "HTTP_1XX" => "1xx",
+        "HTTP_2XX" => "2xx",
+        "HTTP_3XX" => "3xx",
+        "HTTP_4XX" => "4xx",
+        "HTTP_5XX" => "5xx",
+        _ => "100-599",
+    });
+    part.set_list("statuses", statuses);
+    part.set_some("body_match", by.some_text("http_response"));
+    part.set_list("maintenance_codes", by.ints("maintenance_code"));
+    part.set_some("maintenance_match", by.some_text("maintenance_response"));
+}

@@ -1,0 +1,121 @@
+//! The parts that services need, put together; services with which the whole would not hold are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cx::Cx;
+use super::{Compiled, Input, document, engine, pool, service};
+use crate::Problem;
+
+/// The first part: what stands before all tables. Its key comes before all others.
+const VERSION: &str = "/version";
+
+/// See [`super::compile`].
+//= COMPILE-WHOLE-01
+pub(super) fn compile(input: &Input<'_>) -> Result<Compiled, Vec<Problem>> {
+    let mut base = BTreeMap::from([(VERSION.to_owned(), "version = 1\n\n".to_owned())]);
+    base.extend(engine::sections(input)?);
+    let mut cx = Cx::new(input);
+    // What each service is made of, by its uuid.
+    let mut roots: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut out = Compiled::default();
+    for placed in &input.services {
+        match service::service(&mut cx, placed) {
+            Ok(keys) => roots.entry(placed.service.clone()).or_default().extend(keys),
+            Err(problems) => {
+                out.left_out.insert(placed.service.clone(), problems);
+            }
+        }
+    }
+    pool::all(&mut cx);
+    let reached: BTreeMap<&String, BTreeSet<String>> =
+        roots.iter().map(|(uuid, keys)| (uuid, reach(&cx, keys))).collect();
+    for (uuid, keys) in &reached {
+        let problems = problems_of(&cx, keys);
+        if !problems.is_empty() {
+            out.left_out.insert((*uuid).clone(), problems);
+        }
+    }
+    // Each turn leaves out one service at least, or is the last one.
+    for _ in 0..=reached.len() {
+        let mut kept: BTreeSet<&String> = BTreeSet::new();
+        for (_, keys) in reached.iter().filter(|(uuid, _)| !out.left_out.contains_key(**uuid)) {
+            kept.extend(keys);
+        }
+        out.sections = base.clone();
+        let made = cx.made.iter().filter(|(key, _)| kept.contains(key));
+        out.sections.extend(made.map(|(key, section)| (key.clone(), section.text.clone())));
+        if cx.made.iter().any(|(key, section)| kept.contains(key) && section.has_tickets) {
+            out.sections.extend(engine::ticket_keys(input));
+        }
+        let problems = match forebay_snapshot::check(&document(&out.sections)) {
+            Ok(_) => {
+                let warned = cx.made.iter().filter(|(key, _)| kept.contains(key));
+                out.warnings = warned.flat_map(|(_, section)| section.warnings.iter().cloned()).collect();
+                // A profile that several parts are made of says it once.
+                out.warnings.sort();
+                out.warnings.dedup();
+                return Ok(out);
+            }
+            Err(problems) => problems,
+        };
+        let mut is_known = false;
+        for problem in problems {
+            let found = section_at(&out.sections, &problem.path);
+            let Some((key, rest)) = found else { continue };
+            let Some(section) = cx.made.get(key) else { continue };
+            let said = Problem {
+                line: None,
+                path: if rest.is_empty() {
+                    section.label.clone()
+                } else {
+                    format!("{}: {rest}", section.label)
+                },
+                ..problem
+            };
+            // All that need it: of two that want one address, the one that stands behind the other is told.
+            for (uuid, _) in reached.iter().filter(|(_, keys)| keys.contains(key)) {
+                is_known = true;
+                let problems = out.left_out.entry((*uuid).clone()).or_default();
+                if !problems.contains(&said) {
+                    problems.push(said.clone());
+                }
+            }
+        }
+        if !is_known {
+            break;
+        }
+    }
+    // What is wrong stands in no service.
+    match forebay_snapshot::check(&document(&out.sections)) {
+        Ok(_) => Ok(out),
+        Err(problems) => Err(problems),
+    }
+}
+
+/// The parts that these need, themselves among them.
+fn reach(cx: &Cx<'_>, roots: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut open: Vec<&String> = roots.iter().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(key) = open.pop() {
+        if let Some(section) = cx.made.get(key)
+            && seen.insert(key.clone())
+        {
+            open.extend(&section.needs);
+        }
+    }
+    seen
+}
+
+fn problems_of(cx: &Cx<'_>, keys: &BTreeSet<String>) -> Vec<Problem> {
+    let sections = keys.iter().filter_map(|key| cx.made.get(key));
+    sections.flat_map(|section| section.problems.iter().cloned()).collect()
+}
+
+/// The part that a place of the document is in, and the place within it: `pool[1].server[0]` is in the second pool.
+fn section_at<'s>(sections: &'s BTreeMap<String, String>, path: &'s str) -> Option<(&'s String, &'s str)> {
+    let (kind, rest) = path.split_once('[')?;
+    let (index, rest) = rest.split_once(']')?;
+    let prefix = format!("{kind}/");
+    let key = sections.keys().filter(|key| key.starts_with(&prefix)).nth(index.parse().ok()?)?;
+    Some((key, rest.trim_start_matches('.')))
+}

@@ -1,0 +1,141 @@
+//! Objects, and the document that an engine gets for them.
+//!
+//! Each case of `tests/compile` is what a user made (`.json`) and the document with what was said of it (`.toml`).
+//! `FOREBAY_BLESS=1` writes the documents anew; read the difference before committing.
+
+mod world;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use forebay_model::compile::{Compiled, TicketKey, compile, uuid_of};
+use serde_json::{Value, json};
+use world::World;
+
+/// How many cases there are: one that gets lost is missed.
+const CASES: usize = 12;
+
+fn told(compiled: &Compiled) -> String {
+    let mut text = String::new();
+    for (what, problems) in [("does nothing", &compiled.warnings)]
+        .into_iter()
+        .chain(compiled.left_out.iter().map(|(uuid, problems)| (uuid.as_str(), problems)))
+    {
+        for problem in problems {
+            let _ = writeln!(text, "# {what}: {problem}");
+        }
+    }
+    text + &compiled.document()
+}
+
+//= test COMPILE-PURE-01
+//= test COMPILE-WHOLE-01
+//= test COMPILE-GUARD-01
+//= test COMPILE-COOKIE-01
+//= test COMPILE-NETWORK-01
+//= test COMPILE-RULES-01
+//= test COMPILE-TLS-01
+//= test COMPILE-OBJSYNC-01
+//= test COMPILE-LIMIT-01
+#[test]
+fn what_users_make_becomes_what_engines_take() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile");
+    let mut wrong = Vec::new();
+    let mut cases = 0;
+    for entry in fs::read_dir(&folder).expect("the folder of cases") {
+        let case = entry.expect("an entry").path();
+        if case.extension().is_none_or(|ext| ext != "json") {
+            continue;
+        }
+        cases += 1;
+        let text = fs::read_to_string(&case).expect("a case");
+        let objects: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        let services: Vec<&str> =
+            objects["virtualservice"].as_object().expect("services").keys().map(String::as_str).collect();
+        let world = World::of(&objects);
+        let compiled = world.compiled(&services);
+        forebay_snapshot::check(&compiled.document()).unwrap_or_else(|why| panic!("{case:?}: {why:#?}"));
+        let backwards: Vec<&str> = services.iter().rev().copied().collect();
+        assert_eq!(world.compiled(&backwards).sections, compiled.sections, "{case:?}: the order counts");
+        let got = told(&compiled);
+        let list = case.with_extension("toml");
+        if std::env::var_os("FOREBAY_BLESS").is_some() {
+            fs::write(&list, &got).expect("the document is written");
+        }
+        let want = fs::read_to_string(&list).unwrap_or_default();
+        if got != want {
+            wrong.push(format!("{}\n--- got\n{got}--- want\n{want}", case.display()));
+        }
+    }
+    assert_eq!(cases, CASES, "a case was added or is gone");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn two_services() -> Value {
+    json!({
+        "vsvip": {
+            "vsvip-1": {"vip": [{"vip_id": "1", "ip_address": {"addr": "192.0.2.10", "type": "V4"}}]},
+            "vsvip-2": {"vip": [{"vip_id": "1", "ip_address": {"addr": "192.0.2.10", "type": "V4"}}]},
+        },
+        "pool": {"pool-1": {"servers": [{"ip": {"addr": "10.0.0.1", "type": "V4"}}]}},
+        "virtualservice": {
+            "virtualservice-1": {
+                "services": [{"port": 80}], "vsvip_ref": "/api/vsvip/vsvip-1", "pool_ref": "/api/pool/pool-1"},
+            "virtualservice-2": {
+                "services": [{"port": 80}], "vsvip_ref": "/api/vsvip/vsvip-2", "pool_ref": "/api/pool/pool-1"},
+        },
+    })
+}
+
+//= test COMPILE-WHOLE-01
+#[test]
+fn of_two_services_that_want_one_address_one_is_left_out_and_says_why() {
+    let world = World::of(&two_services());
+    let compiled = world.compiled(&["virtualservice-1", "virtualservice-2"]);
+    assert!(compiled.sections.contains_key("virtual_service/virtualservice-1"));
+    assert!(!compiled.sections.contains_key("virtual_service/virtualservice-2"));
+    let problems = &compiled.left_out["virtualservice-2"];
+    assert!(problems[0].path.contains("virtualservice-2") && problems[0].reason.contains("192.0.2.10:80"));
+    // What is gone from the engine, or never was, is another's business.
+    let alone = world.compiled(&["virtualservice-2", "virtualservice-none"]);
+    assert!(alone.left_out.keys().eq(["virtualservice-none"]), "{:?}", alone.left_out);
+}
+
+#[test]
+fn an_engine_without_services_has_a_document_too() {
+    let world = World::of(&json!({}));
+    let compiled = world.compiled(&[]);
+    assert!(forebay_snapshot::check(&compiled.document()).is_ok());
+    assert_eq!(uuid_of("pool-1/tcp"), "pool-1");
+    assert_eq!(uuid_of("pool-1"), "pool-1");
+}
+
+//= test COMPILE-SECRET-01
+#[test]
+fn no_key_is_shown_where_it_is_not_needed() {
+    let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYzE=";
+    let mut objects = two_services();
+    objects["sslkeyandcertificate"] = json!({"sslkeyandcertificate-1": {
+        "certificate": {"certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
+        "key": format!("-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----\n")}});
+    objects["applicationpersistenceprofile"] = json!({"applicationpersistenceprofile-1": {
+        "persistence_type": "PERSISTENCE_TYPE_HTTP_COOKIE",
+        "http_cookie_persistence_profile": {"key": [{"name": "k", "aes_key": secret}, {"name": "bad", "aes_key": "secret-and-bad"}]}}});
+    objects["pool"]["pool-1"]["application_persistence_profile_ref"] =
+        json!("/api/applicationpersistenceprofile/applicationpersistenceprofile-1");
+    objects["virtualservice"]["virtualservice-1"]["services"] = json!([{"port": 443, "enable_ssl": true}]);
+    objects["virtualservice"]["virtualservice-1"]["ssl_key_and_certificate_refs"] =
+        json!(["/api/sslkeyandcertificate/sslkeyandcertificate-1"]);
+    let world = World::of(&objects);
+    let mut input = world.input(&["virtualservice-1", "virtualservice-2"]);
+    input.ticket_keys = vec![TicketKey { name: "t".to_owned(), key: [7; 32] }];
+    let compiled = compile(&input).expect("it compiles");
+    assert_eq!(compiled.left_out.len(), 2, "a key that is none leaves its services out");
+    let shown = format!("{compiled:?} {:?}", input.ticket_keys);
+    assert!(
+        !shown.contains(secret) && !shown.contains("secret-and-bad") && !shown.contains("7, 7"),
+        "{shown}"
+    );
+    assert!(shown.contains("key[1].aes_key"), "{shown}");
+}
