@@ -3,6 +3,7 @@
 mod answer;
 mod listing;
 mod live;
+mod members;
 mod peer;
 mod resume;
 mod round;
@@ -20,13 +21,13 @@ use forebay_core::units::{Micros, Now};
 
 use crate::group::GroupClock;
 use crate::limits::{
-    BURST_US, DEAD_MS, HOLD_AGAIN_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
+    BURST_US, DEAD_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
     ROUND_MS, SILENCE_MS, WAITING_BYTES,
 };
 use crate::shards::Shards;
-use crate::wire::{Bad, Frame, Hello};
+use crate::wire::{Bad, Frame};
 pub use live::{Applied, apply, statement};
-use peer::{Peer, Round, Session, Sum};
+use peer::{Peer, Round, Sum};
 use sums::{Keys, Recent};
 pub use types::{Bounds, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict, Why};
 
@@ -263,67 +264,6 @@ impl Engine {
         if self.cpu_percent > 0 && self.joined { self.paid.max(self.looked) } else { self.looked }
     }
 
-    fn is_member(&self, slot: EngineSlot) -> bool {
-        slot != self.settings.me && self.settings.members & 1 << slot.get() != 0
-    }
-
-    fn up(&mut self, slot: EngineSlot, now: Now) {
-        if !self.is_member(slot) {
-            self.out.push(Output::Close(slot, Why::Stranger));
-            return;
-        }
-        let peer = self.peers.entry(slot.get()).or_insert_with(|| Peer::new(slot));
-        if peer.session.is_some() {
-            peer.lost.get_or_insert(now);
-        }
-        peer.end_session(now);
-        let away = peer.ended.is_none_or(|at| now.since(at) >= Micros::from_millis(HOLD_AGAIN_MS));
-        if away || peer.hold_from.is_none() {
-            peer.hold_from = Some(now);
-        }
-        let session = peer.session.insert(Session::new(self.settings.bounds, now));
-        let Settings { me, boot, group, .. } = self.settings;
-        let clock = if self.clock.known() { self.clock.read(now) } else { GroupMillis(0) };
-        let hello = Hello {
-            protocol: self.speaks.1,
-            protocol_min: self.speaks.0,
-            features: 0,
-            slot: me,
-            boot,
-            group,
-            clock,
-        };
-        let bytes = Frame::Hello(hello).encode();
-        session.sum.bytes_out += bytes.len() as u64;
-        self.out.push(Output::Send(slot, bytes));
-    }
-
-    /// Says the last word to everybody who understands it, after all that waits to be told.
-    //= SYNC-LEAVE-01
-    fn leave<S: Shards>(&mut self, shards: &mut S, now: Now) {
-        let slots: Vec<u8> = self.peers.keys().copied().collect();
-        for slot in slots.into_iter().filter_map(EngineSlot::new) {
-            self.flush_now(slot, shards, now);
-            let clock = self.told_clock(now);
-            if let Some((session, out)) = self.session_of(slot).filter(|(session, _)| session.protocol >= 2) {
-                session.say(slot, clock, now, out, Frame::Leave);
-            }
-        }
-    }
-
-    fn down(&mut self, slot: EngineSlot, now: Now) {
-        if let Some(peer) = self.peers.get_mut(&slot.get())
-            && peer.end_session(now)
-        {
-            peer.lost.get_or_insert(now);
-        }
-    }
-
-    fn close(&mut self, slot: EngineSlot, why: Why, now: Now) {
-        self.down(slot, now);
-        self.out.push(Output::Close(slot, why));
-    }
-
     fn frame<S: Shards>(
         &mut self,
         from: EngineSlot,
@@ -454,48 +394,6 @@ impl Engine {
         }
     }
 
-    fn hello<S: Shards>(
-        &mut self,
-        from: EngineSlot,
-        hello: Hello,
-        shards: &mut S,
-        now: Now,
-    ) -> Result<(), Why> {
-        if hello.slot != from || !self.is_member(from) {
-            return Err(Why::Stranger);
-        }
-        if hello.group != self.settings.group {
-            return Err(Why::Group);
-        }
-        let (oldest, newest) = self.speaks;
-        if hello.protocol < oldest || hello.protocol_min > newest {
-            return Err(Why::Protocol);
-        }
-        let Some(peer) = self.peers.get_mut(&from.get()) else { return Ok(()) };
-        let new = peer.boot != Some(hello.boot);
-        let Some(session) = &mut peer.session else { return Ok(()) };
-        if session.greeted {
-            self.figures.repeated += 1;
-            return Ok(());
-        }
-        session.greeted = true;
-        //= SYNC-WIRE-05
-        session.protocol = hello.protocol.min(newest);
-        (peer.boot, peer.lost) = (Some(hello.boot), None);
-        //= SYNC-SLOT-01
-        if new {
-            self.forget(from, shards, now);
-        }
-        if hello.clock.0 != 0 {
-            self.step_time(from, hello.clock, shards, now)?;
-        }
-        self.again(from, now);
-        if !new {
-            self.resume(from, now);
-        }
-        Ok(())
-    }
-
     /// Whatever time alone makes due.
     fn look_around<S: Shards>(&mut self, shards: &mut S, now: Now) {
         self.looked = now;
@@ -572,24 +470,6 @@ impl Engine {
             for partition in 0..shards.geometry().partitions() {
                 shards.with(partition, |partition, _| partition.hold(hold));
             }
-        }
-    }
-
-    /// What a peer had open counts as closed.
-    fn forget<S: Shards>(&mut self, slot: EngineSlot, shards: &mut S, now: Now) {
-        let bit = 1 << slot.get();
-        let geometry = shards.geometry();
-        for partition in 0..geometry.partitions() {
-            shards.with(partition, |partition, catalog| {
-                let open: Vec<_> = partition
-                    .entries(catalog, 0..u32::MAX, now)
-                    .filter(|view| view.record.open & bit != 0)
-                    .map(|view| catalog.key(view.table, view.key))
-                    .collect();
-                for key in open {
-                    partition.open_elsewhere(catalog, &key, slot, false, now);
-                }
-            });
         }
     }
 }
