@@ -17,11 +17,13 @@ pub mod group;
 pub mod limits;
 pub mod merge;
 pub mod shards;
+pub mod slots;
+pub mod values;
 pub mod wire;
 
 pub use engine::{
-    Applied, Bounds, Engine, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict,
-    Why, apply, statement,
+    Applied, Bounds, Engine, Event, Figures, How, Input, Output, PeerFigures, Settings, TableVerdict,
+    Verdict, Why, apply, statement,
 };
 pub use merge::{Entry, Rule};
 pub use shards::{Shards, Shared};

@@ -1,7 +1,26 @@
 //! Every bound of object sync, with its reason.
 
-/// The newest protocol that is spoken here. 2 has [`crate::wire::Frame::Leave`] besides what 1 has.
-pub const PROTOCOL: u16 = 2;
+/// The newest protocol that is spoken here. 2 has [`crate::wire::Frame::Leave`] besides what 1 has; by 3 values are told that
+/// are no servers, and engines that only read are spoken with.
+pub const PROTOCOL: u16 = 3;
+
+/// The first protocol by which values are told that are no servers.
+pub const PROTOCOL_VALUES: u16 = 3;
+
+/// Bytes of one value: a session of TLS with the certificates of both sides has room in it.
+pub const VALUE_BYTES_MAX: usize = 4_096;
+
+/// Milliseconds for which a value lives at most after it was written: a day. That long a removal is remembered.
+pub const VALUE_LIFE_MAX_MS: u64 = 86_400_000;
+
+/// Shares of one count: each of 64 engines and one earlier incarnation of each. What there is no room for is refused.
+pub const SHARES_MAX: usize = 128;
+
+/// Values that are sent in one step: a quarter of what may be on its way.
+pub const VALUES_A_STEP: usize = 64;
+
+/// The first protocol by which engines that only read are spoken with: an earlier one takes them for members.
+pub const PROTOCOL_READERS: u16 = 3;
 
 /// The oldest protocol that is spoken here.
 pub const PROTOCOL_MIN: u16 = 1;
@@ -75,6 +94,13 @@ pub const BUCKETS_TOLD: usize = 16;
 
 /// Bytes of frames of comparisons that wait for a budget of time, for each peer; what comes beyond is answered at once.
 pub const WAITING_BYTES: usize = 4 << 20;
+
+/// Bytes that note what a peer asked for and has no room to take yet: the keys of a million entries. A peer that is sound
+/// does not get there, because its further questions wait from [`OWED_WAIT_BYTES`] on.
+pub const OWED_BYTES: usize = 16 << 20;
+
+/// Bytes of such notes from which further questions of comparisons wait until some of it was taken.
+pub const OWED_WAIT_BYTES: usize = 2 << 20;
 
 /// Buckets of a partition (three entries each) that are read under one lock: about 100 microseconds.
 pub const BUCKETS_A_LOCK: u32 = 512;

@@ -13,6 +13,17 @@ pub enum Rule {
     First,
     /// Key-value: the last write holds.
     Last,
+    /// Bytes under a key, of which the last write holds: they stand in [`crate::values::Values`].
+    Bytes,
+    /// Counts under a key, which add up: they stand there too.
+    Counts,
+}
+
+impl Rule {
+    /// What the table holds are no servers.
+    pub fn is_value(self) -> bool {
+        matches!(self, Self::Bytes | Self::Counts)
+    }
 }
 
 /// What an engine states about a key.
@@ -57,7 +68,8 @@ pub fn order(rule: Rule, a: &Entry, b: &Entry) -> Ordering {
             .then(vb.stamp.cmp(&va.stamp))
             .then(vb.origin.cmp(&va.origin))
             .then(earlier_value),
-        Rule::Last => (va.stamp.cmp(&vb.stamp))
+        // Tables of values have no entries.
+        Rule::Last | Rule::Bytes | Rule::Counts => (va.stamp.cmp(&vb.stamp))
             .then(va.origin.cmp(&vb.origin))
             .then(a.tombstone.cmp(&b.tombstone))
             .then(earlier_value)
@@ -127,6 +139,15 @@ pub fn reload(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs
     let Entry { server, class, tombstone, .. } = *theirs;
     let entry = Entry { server, class, tombstone, ..merged.entry };
     Merged { entry, changed: true, answer: (ours.open ^ theirs.open) & 1 << me.get() != 0 }
+}
+
+/// As [`merge`], for an engine that only reads, of what a comparison found to be otherwise: what the peer has holds. What is
+/// held here may be what an engine wrote that is gone, and that nobody else has.
+//= SYNC-READER-02
+pub fn follow(_: Rule, _: EngineSlot, from: EngineSlot, ours: &Entry, theirs: &Entry) -> Merged {
+    let sender = 1 << from.get();
+    let entry = Entry { open: theirs.open & sender | ours.open & !sender, ..*theirs };
+    Merged { entry, changed: entry != *ours, answer: false }
 }
 
 #[cfg(test)]

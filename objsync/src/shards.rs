@@ -3,6 +3,7 @@
 use forebay_core::table::{Catalog, Geometry, Partition, PartitionIndex, TableId};
 
 use crate::merge::Rule;
+use crate::values::Values;
 
 /// A table that engines share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,12 @@ pub trait Shards {
 
     /// The tables that engines share.
     fn tables(&self) -> &[Shared];
+
+    /// Lets `work` have the values that are no servers, under their lock; `None` if this host shares no such tables.
+    fn with_values<R>(&mut self, work: impl FnOnce(&mut Values, &Catalog) -> R) -> Option<R> {
+        let _ = work;
+        None
+    }
 
     /// Lets `work` have one partition, under its lock; short.
     fn with<R>(&mut self, partition: PartitionIndex, work: impl FnOnce(&mut Partition, &Catalog) -> R) -> R;

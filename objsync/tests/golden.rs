@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use forebay_core::table::{Class, EngineSlot, GroupMillis, KeyBytes, Version};
 use forebay_objsync::Entry;
+use forebay_objsync::values::{Item, Share, Written};
 use forebay_objsync::wire::{
-    Bad, Cells, Found, Frame, Head, Hello, Listing, Pack, Packer, Step, Sums, split,
+    Bad, Cells, Found, Frame, Head, Held, Hello, Listing, Pack, Packer, Step, Sums, split,
 };
 use proptest::prelude::*;
 
@@ -115,6 +116,61 @@ fn the_bytes_of_what_needs_no_protocol_of_its_own_stay_as_they_are() {
     assert_eq!(hex(vec![("untaken", untaken)]), format!("untaken: {bytes}{}\n", "07".repeat(16)));
 }
 
+fn values() -> Vec<Held> {
+    let ends = GroupMillis(1_800_000_060_007);
+    let stamp = 1_800_000_000_007 << 16;
+    let share = |n| Share { origin: slot(n), began: stamp + u64::from(n), n: 300, ends };
+    let written = |value| Item::Bytes(Written { stamp, origin: slot(3), ends, value });
+    let key = |n| KeyBytes([n; 16]);
+    vec![
+        Held { table: 33, items: vec![(key(7), written(Some(b"value".to_vec()))), (key(8), written(None))] },
+        Held { table: 44, items: vec![(key(9), Item::Counts(vec![share(2), share(3)]))] },
+    ]
+}
+
+//= test SYNC-WIRE-03
+#[test]
+fn the_bytes_of_every_frame_that_protocol_3_has_besides_stay_as_they_are() {
+    let reads = Hello {
+        protocol: 3,
+        protocol_min: 1,
+        features: Hello::READS,
+        slot: slot(3),
+        boot: 77,
+        group: 5,
+        clock: GroupMillis(0),
+    };
+    let values = |live| Frame::Values(HEAD, live, values());
+    assert_eq!(values(true).since(), 3);
+    let frames = vec![("reads", Frame::Hello(reads)), ("values", values(true)), ("lacked", values(false))];
+    assert_eq!(hex(frames), include_str!("golden/protocol-3.txt"));
+}
+
+//= test SYNC-VALUE-01
+#[test]
+fn values_that_cannot_be_are_refused() {
+    let ends = GroupMillis(1_800_000_060_007);
+    let stamp = 1_800_000_000_007 << 16;
+    let share = |n| Share { origin: slot(n), began: stamp, n: 300, ends };
+    let read = |item| {
+        let held = vec![Held { table: 33, items: vec![(KeyBytes([7; 16]), item)] }];
+        let bytes = Frame::Values(HEAD, true, held).encode();
+        Frame::decode(&bytes[4..]).map(|_| ())
+    };
+    let written = |length, ends| {
+        let value = Some(vec![1; length]);
+        Item::Bytes(Written { stamp, origin: slot(3), ends, value })
+    };
+    assert_eq!(read(written(4_096, ends)), Ok(()));
+    assert_eq!(read(written(4_097, ends)), Err(Bad::Body(16)), "too long");
+    assert_eq!(read(written(1, GroupMillis(u64::MAX))), Err(Bad::Body(16)), "it would never end");
+    assert_eq!(read(Item::Counts(vec![share(2), share(3)])), Ok(()));
+    assert_eq!(read(Item::Counts(vec![share(3), share(2)])), Err(Bad::Body(16)), "not in order");
+    assert_eq!(read(Item::Counts(vec![share(3), share(3)])), Err(Bad::Body(16)), "one twice");
+    let many = (0..129).map(|n| Share { began: stamp + n, ..share(3) }).collect();
+    assert_eq!(read(Item::Counts(many)), Err(Bad::Body(16)), "too many");
+}
+
 fn hex(frames: Vec<(&'static str, Frame<'_>)>) -> String {
     let mut found = String::new();
     for (name, frame) in frames {
@@ -178,7 +234,7 @@ proptest! {
 
     //= test SYNC-WIRE-01
     #[test]
-    fn no_bytes_make_the_reader_panic(kind in 0u8..15, body in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_the_reader_panic(kind in 0u8..18, body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut frame = vec![kind];
         frame.extend(body);
         if let Ok(Frame::Changes(_, packs) | Frame::Repair(_, packs)) = Frame::decode(&frame) {

@@ -184,6 +184,7 @@ fn engine_settings(settings: &Settings, secrets: &Secrets, floor: GroupMillis) -
         group: secrets.proof,
         sums: Hasher::new(secrets.sums),
         members: settings.mask(),
+        readers: 0,
         wall: Store::wall_time().max(floor),
         floor,
         bounds: Bounds::default(),
@@ -410,6 +411,11 @@ fn say(event: Event) {
             bucket,
             "entries in memory are not what was written: they are loaded anew from the other members; have the memory of \
              this machine checked"
+        ),
+        Event::Cleared(slot) => tracing::info!(
+            event = "OBJSYNC_CLEARED",
+            slot = slot.get(),
+            "who had this slot is no member any more; nothing counts as open on it here"
         ),
         Event::Overflowed(slot) => tracing::warn!(
             event = "OBJSYNC_OVERFLOWED",

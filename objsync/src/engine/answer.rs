@@ -64,10 +64,24 @@ impl Engine {
             if rests && !session.replies.is_empty() {
                 return;
             }
-            let Some(reply) = session.replies.pop_front() else { break };
+            let Some(reply) = session.replies.pop() else { break };
             let (id, entries) = match reply {
                 Reply::Written(stamp, part) => {
                     self.tell_written(to, stamp, part, shards, now);
+                    continue;
+                }
+                Reply::Keys(id, keys) if is_value(shards, id) => {
+                    self.bulk = true;
+                    if let Some(table) = shards.tables().iter().find(|t| t.id == id).copied() {
+                        self.repair_values(to, &table, keys, shards, now);
+                    }
+                    continue;
+                }
+                Reply::Part(id, part) if is_value(shards, id) => {
+                    let keys = self.keys_in(shards, id, part, self.value_time(to, now));
+                    if let Some(session) = self.session(to).filter(|_| !keys.is_empty()) {
+                        session.replies.push_rest(Reply::Keys(id, keys));
+                    }
                     continue;
                 }
                 Reply::Keys(id, keys) => (id, Self::entries_of(shards, id, keys, now)),
@@ -75,7 +89,7 @@ impl Engine {
                 Reply::Part(id, part) => {
                     let end = end_of_partition(&shards.geometry(), *part.start());
                     if end < *part.end() {
-                        session.replies.push_front(Reply::Part(id, end + 1..=*part.end()));
+                        session.replies.push_rest(Reply::Part(id, end + 1..=*part.end()));
                     }
                     let mut entries = Vec::new();
                     walk(
@@ -150,6 +164,10 @@ impl Engine {
         // After the first comparison at once another one, which proves it.
         session.begin(false, fresh, now);
     }
+}
+
+fn is_value<S: Shards>(shards: &S, id: TableId) -> bool {
+    shards.tables().iter().any(|table| table.id == id && table.rule.is_value())
 }
 
 impl Verdict {

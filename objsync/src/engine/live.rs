@@ -10,9 +10,10 @@ use forebay_core::units::Now;
 
 use super::listing::lost_some;
 use super::peer::{Dirty, Peer, Reply};
+use super::values::Holder;
 use super::{Engine, Event, Output, Why};
-use crate::limits::{AGE_WORTH_MS, BATCH_BYTES};
-use crate::merge::{Entry, merge, reload};
+use crate::limits::{AGE_WORTH_MS, BATCH_BYTES, PROTOCOL_VALUES};
+use crate::merge::{Entry, follow, merge, reload};
 use crate::shards::{Shards, Shared};
 use crate::wire::{Frame, Pack, Packer};
 
@@ -29,6 +30,17 @@ pub struct Applied {
     pub closed: Option<Entry>,
 }
 
+/// How what a peer states and what is held become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// What holds of the two, by the rule of the table.
+    Merge,
+    /// The same, but what is held may be wrong.
+    Reload,
+    /// The peer's holds: this engine only reads, and a comparison found that it has something else.
+    Follow,
+}
+
 /// An entry as it is told; `None`: its server is gone.
 pub fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
     let Record { server, class, version, tombstone, lasting, open, .. } = view.record;
@@ -37,8 +49,7 @@ pub fn statement(catalog: &Catalog, view: &EntryView) -> Option<Entry> {
     Some(Entry { key: view.key, server, class, version, tombstone, lasting, open, age_ms })
 }
 
-/// Applies what a peer states of a key, under one lock. `distrusted`: what is held may be wrong. `lacks_room`: what was lost
-/// for want of room is not taken again.
+/// Applies what a peer states of a key, under one lock. `lacks_room`: what was lost for want of room is not taken again.
 ///
 /// # Errors
 /// There is no room for it, or its table or server is not known.
@@ -50,7 +61,7 @@ pub fn apply(
     from: EngineSlot,
     me: EngineSlot,
     theirs: &Entry,
-    distrusted: bool,
+    how: How,
     lacks_room: impl FnOnce(&Partition, u64) -> bool,
     now: Now,
 ) -> Result<Applied, Refused> {
@@ -61,7 +72,11 @@ pub fn apply(
     let ours = held.as_ref().and_then(|view| statement(catalog, view));
     let (entry, changed, answer) = match &ours {
         Some(ours) => {
-            let merge = if distrusted { reload } else { merge };
+            let merge = match how {
+                How::Merge => merge,
+                How::Reload => reload,
+                How::Follow => follow,
+            };
             let merged = merge(table.rule, me, from, ours, theirs);
             (merged.entry, merged.changed, merged.answer)
         }
@@ -112,7 +127,8 @@ impl Engine {
         ticket: Option<u64>,
         now: Now,
     ) {
-        if !shards.tables().iter().any(|shared| shared.id == table) {
+        //= SYNC-READER-01
+        if self.only_reads() || !shards.tables().iter().any(|shared| shared.id == table) {
             return;
         }
         let whole = shards.catalog().key(table, key);
@@ -122,7 +138,10 @@ impl Engine {
         for peer in self.peers.values_mut() {
             let Some(session) = &mut peer.session else { continue };
             let before = session.overflowed;
-            session.mark((table, key), ticket, now);
+            // Nobody waits for one that only reads.
+            //= SYNC-READER-02
+            let reads = self.settings.readers >> peer.slot.get() & 1 == 1;
+            session.mark((table, key), ticket.filter(|_| !reads), now);
             if session.overflowed && !before {
                 self.out.push(Output::Event(Event::Overflowed(peer.slot)));
             }
@@ -132,7 +151,7 @@ impl Engine {
     /// Tells a peer what waits to be told, as it is now: what it hears last is what holds.
     //= SYNC-TELL-01
     pub(super) fn flush<S: Shards>(&mut self, to: EngineSlot, shards: &mut S, now: Now) {
-        let clock = self.told_clock(now);
+        let (clock, group) = (self.told_clock(now), self.value_time(to, now));
         let Some(session) = self.peers.get_mut(&to.get()).and_then(Peer::greeted) else { return };
         if session.flush_at.is_none_or(|at| at > now) {
             return;
@@ -141,11 +160,39 @@ impl Engine {
         while !session.dirty.is_empty() && session.has_room() {
             let mut packers: BTreeMap<TableId, Packer> = BTreeMap::new();
             let mut bytes = 0;
+            // A frame has entries, or one table of values.
+            let mut values: Option<(TableId, Holder)> = None;
             while bytes < BATCH_BYTES
                 && let Some(dirty) = session.dirty.pop_first()
             {
                 let (table, key) = dirty;
-                let Some(name) = name_of(shards, table) else { continue };
+                let Some(shared) = shards.tables().iter().find(|shared| shared.id == table).copied() else {
+                    continue;
+                };
+                let name = shared.name;
+                if shared.rule.is_value() {
+                    //= SYNC-VALUE-02
+                    if session.protocol < PROTOCOL_VALUES {
+                        session.tickets.remove(&dirty);
+                        continue;
+                    }
+                    if !packers.is_empty() || values.as_ref().is_some_and(|(id, _)| *id != table) {
+                        session.dirty.insert(dirty);
+                        break;
+                    }
+                    session.await_ticket(&dirty);
+                    for (key, item) in Self::items_of(shards, table, &[key], group) {
+                        let (_, holder) = values.get_or_insert_with(|| (table, Holder::new(name)));
+                        holder.push(key, item);
+                        bytes = holder.bytes;
+                        self.figures.told += 1;
+                    }
+                    continue;
+                }
+                if values.is_some() {
+                    session.dirty.insert(dirty);
+                    break;
+                }
                 let key = shards.catalog().key(table, key);
                 let entry = shards.with(geometry.route(&key), |partition, catalog| {
                     statement(catalog, &partition.entry(catalog, &key, now)?)
@@ -159,17 +206,26 @@ impl Engine {
                 bytes += packer.bytes() - before;
                 self.figures.told += 1;
             }
-            let packs = packers.values().map(Packer::pack).collect();
             session.count_batch(now);
-            session.send(to, clock, now, &mut self.out, |head| Frame::Changes(head, packs));
+            let mut told = packers.values().map(Packer::len).sum();
+            let mut tables: Vec<TableId> = packers.keys().copied().collect();
+            if let Some((table, holder)) = values {
+                told = holder.len();
+                tables = Vec::from([table]);
+                let held = Vec::from([holder.held()]);
+                session.send(to, clock, now, &mut self.out, |head| Frame::Values(head, true, held));
+            } else {
+                let packs = packers.values().map(Packer::pack).collect();
+                session.send(to, clock, now, &mut self.out, |head| Frame::Changes(head, packs));
+            }
             let waits = |table: TableId| {
                 let first = (table, KeyBytes([0; 16]));
                 session.dirty.range(first..).next().is_some_and(|(waiting, _)| *waiting == table)
             };
-            let through = packers.keys().filter(|table| !waits(**table));
+            let through = tables.into_iter().filter(|table| !waits(*table));
             let through: Vec<_> =
-                through.map(|table| (*table, self.versions.get(table).copied().unwrap_or(0))).collect();
-            session.told(packers.values().map(Packer::len).sum(), through.into_iter());
+                through.map(|table| (table, self.versions.get(&table).copied().unwrap_or(0))).collect();
+            session.told(told, through.into_iter());
         }
         if session.dirty.is_empty() {
             session.flush_at = None;
@@ -185,8 +241,9 @@ impl Engine {
         shards: &mut S,
         now: Now,
     ) -> Result<(), Why> {
+        let only_reads = self.only_reads();
         for pack in packs {
-            let Some(table) = shared(shards, pack.table) else {
+            let Some(table) = shared(shards, pack.table).filter(|table| !table.rule.is_value()) else {
                 self.figures.unknown += pack.len() as u64;
                 let keys = pack.entries().flatten().map(|entry| entry.key).collect();
                 self.tell_untaken(from, pack.table, true, keys, now);
@@ -211,7 +268,7 @@ impl Engine {
                 }
                 closed.extend(applied.closed);
                 match applied.answer {
-                    true if live => self.tell(from, (table.id, theirs.key), now),
+                    true if live && !only_reads => self.tell(from, (table.id, theirs.key), now),
                     true => answers.push(theirs.key),
                     false => {}
                 }
@@ -220,13 +277,16 @@ impl Engine {
                 self.tell_untaken(from, pack.table, false, untaken, now);
             }
             self.tell_untaken(from, pack.table, true, unknown, now);
+            if self.only_reads() {
+                continue;
+            }
             // A comparison is not through before what it brought up is answered.
             let Some(session) = self.session(from) else { continue };
             if !answers.is_empty() {
-                session.replies.push_back(Reply::Keys(table.id, answers));
+                session.replies.push(Reply::Keys(table.id, answers));
             }
             if !closed.is_empty() {
-                session.replies.push_back(Reply::Entries(table.id, closed));
+                session.replies.push(Reply::Entries(table.id, closed));
             }
         }
         Ok(())
@@ -253,12 +313,18 @@ impl Engine {
         let key = shards.catalog().key(table.id, theirs.key);
         let partition = shards.geometry().route(&key);
         let geometry = shards.geometry();
-        let distrusted = !live && self.distrusts(shards, table.id, key.hash());
+        let how = if !live && self.only_reads() {
+            How::Follow
+        } else if !live && self.distrusts(shards, table.id, key.hash()) {
+            How::Reload
+        } else {
+            How::Merge
+        };
         let applied = shards.with(partition, |partition, catalog| {
             let lacks_room = |partition: &Partition, hash: u64| {
                 !live && lost_some(partition, catalog, &geometry, table.id, (hash >> 48) as usize)
             };
-            apply(partition, catalog, table, from, me, theirs, distrusted, lacks_room, now)
+            apply(partition, catalog, table, from, me, theirs, how, lacks_room, now)
         });
         match applied {
             Ok(applied) => {
@@ -291,10 +357,6 @@ impl Engine {
 /// The shared table of this name.
 pub(super) fn shared<S: Shards>(shards: &S, name: u64) -> Option<Shared> {
     shards.tables().iter().find(|table| table.name == name).copied()
-}
-
-fn name_of<S: Shards>(shards: &S, id: TableId) -> Option<u64> {
-    shards.tables().iter().find(|table| table.id == id).map(|table| table.name)
 }
 
 /// What is packed, in frames of a bounded size.

@@ -6,21 +6,63 @@ use forebay_core::table::{EngineSlot, GroupMillis};
 use forebay_core::units::{Micros, Now};
 
 use super::peer::{Peer, Session};
-use super::{Engine, Output, Settings, Why};
-use crate::limits::HOLD_AGAIN_MS;
+use super::{Engine, Event, Output, Settings, Why};
+use crate::limits::{HOLD_AGAIN_MS, PROTOCOL_READERS};
 use crate::shards::Shards;
 use crate::wire::{Frame, Hello};
 
 impl Engine {
     pub(super) fn is_member(&self, slot: EngineSlot) -> bool {
-        slot != self.settings.me && self.settings.members & 1 << slot.get() != 0
+        slot != self.settings.me && (self.settings.members & !self.settings.readers) >> slot.get() & 1 == 1
+    }
+
+    /// It only reads.
+    pub(super) fn reads(&self, slot: EngineSlot) -> bool {
+        self.settings.readers >> slot.get() & 1 == 1
+    }
+
+    /// This engine only reads.
+    pub(super) fn only_reads(&self) -> bool {
+        self.reads(self.settings.me)
+    }
+
+    /// Whether there may be a connection with it. Of two that only read neither has anything to say.
+    fn is_peer(&self, slot: EngineSlot) -> bool {
+        self.is_member(slot) || slot != self.settings.me && self.reads(slot) && !self.only_reads()
+    }
+
+    /// Who only reads are others now.
+    pub(super) fn readers(&mut self, readers: u64) {
+        self.settings.readers = readers;
+        let known = self.peers.keys().filter_map(|slot| EngineSlot::new(*slot));
+        let gone: Vec<EngineSlot> = known.filter(|slot| !self.is_peer(*slot)).collect();
+        for slot in gone {
+            if self.peers.remove(&slot.get()).is_some_and(|peer| peer.session.is_some()) {
+                self.out.push(Output::Close(slot, Why::Stranger));
+            }
+        }
+    }
+
+    /// The group consists of others now. Whoever is no member any more has nothing open here before that is said.
+    //= SYNC-SLOT-02
+    pub(super) fn members<S: Shards>(&mut self, members: u64, shards: &mut S, now: Now) {
+        let gone = self.settings.members & !members & !(1 << self.settings.me.get());
+        self.settings.members = members;
+        for slot in (0..64).filter_map(EngineSlot::new).filter(|slot| gone >> slot.get() & 1 == 1) {
+            if self.peers.remove(&slot.get()).is_some_and(|peer| peer.session.is_some()) {
+                self.out.push(Output::Close(slot, Why::Stranger));
+            }
+            self.forget(slot, shards, now);
+            self.out.push(Output::Event(Event::Cleared(slot)));
+        }
     }
 
     pub(super) fn up(&mut self, slot: EngineSlot, now: Now) {
-        if !self.is_member(slot) {
+        if !self.is_peer(slot) {
             self.out.push(Output::Close(slot, Why::Stranger));
             return;
         }
+        let features = if self.only_reads() { Hello::READS } else { 0 };
         let peer = self.peers.entry(slot.get()).or_insert_with(|| Peer::new(slot));
         if peer.session.is_some() {
             peer.lost.get_or_insert(now);
@@ -36,7 +78,7 @@ impl Engine {
         let hello = Hello {
             protocol: self.speaks.1,
             protocol_min: self.speaks.0,
-            features: 0,
+            features,
             slot: me,
             boot,
             group,
@@ -80,7 +122,10 @@ impl Engine {
         shards: &mut S,
         now: Now,
     ) -> Result<(), Why> {
-        if hello.slot != from || !self.is_member(from) {
+        // Both sides must agree on who only reads: a member is waited for, and a reader is not.
+        //= SYNC-READER-01
+        let reads = hello.protocol >= PROTOCOL_READERS && hello.features & Hello::READS != 0;
+        if hello.slot != from || !self.is_peer(from) || reads != self.reads(from) {
             return Err(Why::Stranger);
         }
         if hello.group != self.settings.group {
@@ -88,6 +133,9 @@ impl Engine {
         }
         let (oldest, newest) = self.speaks;
         if hello.protocol < oldest || hello.protocol_min > newest {
+            return Err(Why::Protocol);
+        }
+        if (reads || self.only_reads()) && hello.protocol.min(newest) < PROTOCOL_READERS {
             return Err(Why::Protocol);
         }
         let Some(peer) = self.peers.get_mut(&from.get()) else { return Ok(()) };

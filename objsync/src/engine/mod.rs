@@ -12,6 +12,7 @@ mod time;
 mod trust;
 mod types;
 mod untaken;
+mod values;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -21,14 +22,15 @@ use forebay_core::units::{Micros, Now};
 
 use crate::group::GroupClock;
 use crate::limits::{
-    BURST_US, DEAD_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN,
-    ROUND_MS, SILENCE_MS, WAITING_BYTES,
+    BURST_US, DEAD_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN, ROUND_MS,
+    SILENCE_MS, WAITING_BYTES,
 };
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame};
-pub use live::{Applied, apply, statement};
-use peer::{Peer, Round, Sum};
+pub use live::{Applied, How, apply, statement};
+use peer::{Peer, Round, Session, Sum};
 use sums::{Keys, Recent};
+use trust::Doubt;
 pub use types::{Bounds, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict, Why};
 
 /// One engine of a group.
@@ -61,7 +63,7 @@ pub struct Engine {
     /// The group's time went back here last.
     went_back: Option<Now>,
     /// Parts of tables, by digest, that are not what was written into them, and since when that is known.
-    distrusted: BTreeMap<(TableId, u32), Now>,
+    distrusted: BTreeMap<(TableId, u32), Doubt>,
     /// When time was looked at last.
     looked: Now,
     joined: bool,
@@ -130,10 +132,12 @@ impl Engine {
         let proven = session.proven.iter().try_fold(Now::NEVER, |oldest, at| Some(oldest.min((*at)?)));
         Some(PeerFigures {
             connected: session.greeted,
+            reads: self.reads(slot),
             protocol: session.protocol,
             synced: session.synced,
             waiting: session.dirty.len(),
             in_flight: session.in_flight_bytes,
+            owed: session.replies.bytes,
             behind: session.dirty.len() + session.in_flight_entries,
             behind_since: session.behind_since(),
             differing: session.differing,
@@ -190,7 +194,8 @@ impl Engine {
     pub fn handle<S: Shards>(&mut self, input: Input<'_>, shards: &mut S, now: Now) -> Vec<Output> {
         self.recent.turn(now);
         match input {
-            Input::Members(members) => self.settings.members = members,
+            Input::Members(members) => self.members(members, shards, now),
+            Input::Readers(readers) => self.readers(readers),
             Input::Up(slot) => self.up(slot, now),
             Input::Down(slot) => self.down(slot, now),
             Input::Frame(slot, bytes) => {
@@ -204,7 +209,8 @@ impl Engine {
             }
             Input::Verify => {
                 let slots: Vec<u8> = self.peers.keys().copied().collect();
-                for slot in slots.into_iter().filter_map(EngineSlot::new) {
+                let slots = slots.into_iter().filter_map(EngineSlot::new);
+                for slot in slots.filter(|slot| self.is_member(*slot)).collect::<Vec<_>>() {
                     self.look(slot, true, now);
                 }
             }
@@ -252,7 +258,9 @@ impl Engine {
             if let Some(due) = session.round.as_ref().and_then(Round::due).filter(|_| session.has_room()) {
                 sooner(due.max(self.may_compare_at()));
             }
-            if !session.todo.is_empty() || !session.replies.is_empty() && session.has_room() {
+            if !session.todo.is_empty() && !session.owes_much()
+                || !session.replies.is_empty() && session.has_room()
+            {
                 sooner(self.may_compare_at());
             }
         }
@@ -313,6 +321,10 @@ impl Engine {
                 return Err(Why::Nonsense);
             }
         }
+        //= SYNC-READER-01
+        if self.reads(from) && matches!(frame, Frame::Changes(..) | Frame::Repair(..) | Frame::Values(..)) {
+            return Err(Why::Nonsense);
+        }
         match frame {
             Frame::Hello(_) | Frame::Ack(_) => return Ok(()),
             Frame::Untaken(_, table, unknown, keys) => {
@@ -329,6 +341,7 @@ impl Engine {
                 self.hears_what_was_written(from, now);
                 self.arrive(from, &packs, false, shards, now)?;
             }
+            Frame::Values(_, live, held) => self.arrive_values(from, live, held, shards, now)?,
             Frame::RoundEnd(_, round, found) => self.round_end(from, round, found),
             Frame::RoundDone(_, round, found) => self.round_done(from, round, &found, now),
             Frame::Again(_) => self.again(from, now),
@@ -356,7 +369,7 @@ impl Engine {
     ) {
         let rests = self.rests(now);
         if let Some(session) = self.peers.get_mut(&from.get()).and_then(Peer::greeted)
-            && (rests || !session.todo.is_empty())
+            && (rests || session.owes_much() || !session.todo.is_empty())
             && session.todo_bytes < WAITING_BYTES
         {
             session.todo_bytes += bytes.len();
@@ -382,7 +395,7 @@ impl Engine {
         loop {
             let rests = self.rests(now);
             let Some(session) = self.peers.get_mut(&with.get()).and_then(Peer::greeted) else { return };
-            if rests {
+            if rests || session.owes_much() {
                 return;
             }
             let Some(bytes) = session.todo.pop_front() else { return };
@@ -403,6 +416,9 @@ impl Engine {
             let over = |since: Now, ms| now.since(since) >= Micros::from_millis(ms);
             if peer.session.as_ref().is_some_and(|s| over(s.last_heard, SILENCE_MS)) {
                 self.close(slot, Why::Silent, now);
+            } else if peer.session.as_ref().is_some_and(Session::owes_too_much) {
+                self.figures.owed += 1;
+                self.close(slot, Why::Owed, now);
             }
             let Some(peer) = self.peers.get_mut(&slot.get()) else { continue };
             if peer.lost.is_some_and(|lost| over(lost, DEAD_MS)) {
@@ -432,7 +448,8 @@ impl Engine {
         let waited = now.since(self.started);
         let synced = |n: u8| self.peers.get(&n).and_then(|p| p.session.as_ref()).is_some_and(|s| s.synced);
         let complete = (0..64).filter_map(EngineSlot::new).all(|s| !self.is_member(s) || synced(s.get()));
-        let of_those_heard = self.peers.values().filter_map(|p| p.session.as_ref()).all(|s| s.synced);
+        let members = self.peers.values().filter(|peer| !self.reads(peer.slot));
+        let of_those_heard = members.filter_map(|p| p.session.as_ref()).all(|s| s.synced);
         let long = waited >= Micros::from_millis(JOIN_MS) && of_those_heard;
         if complete || long || waited >= Micros::from_millis(JOIN_LATEST_MS) {
             self.joined = true;

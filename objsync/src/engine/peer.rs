@@ -9,7 +9,7 @@ use forebay_core::units::{Micros, Now};
 
 use super::sums::{Row, first_cell, part_of};
 use super::{Bounds, Output, Verdict, Why};
-use crate::limits::{BATCH_MS, BATCHES_AT_ONCE, RANGES, TICKETS_MAX};
+use crate::limits::{BATCH_MS, BATCHES_AT_ONCE, OWED_WAIT_BYTES, RANGES, TICKETS_MAX};
 use crate::merge::Entry;
 use crate::wire::{Found, Frame, Head};
 
@@ -104,7 +104,7 @@ pub(super) struct Session {
     /// The comparison that the peer leads.
     pub theirs: Option<Theirs>,
     /// What the peer lacks.
-    pub replies: VecDeque<Reply>,
+    pub replies: Replies,
     /// Frames of comparisons that wait for time to be spent on them, and their bytes.
     pub todo: VecDeque<Vec<u8>>,
     pub todo_bytes: usize,
@@ -139,7 +139,54 @@ pub(super) enum Reply {
     Written(u64, RangeInclusive<u64>),
 }
 
+/// What a peer lacks, in the order in which it is sent, and the bytes that noting it takes.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    all: VecDeque<Reply>,
+    pub bytes: usize,
+}
+
+impl Replies {
+    pub(super) fn push(&mut self, reply: Reply) {
+        self.bytes += reply.bytes();
+        self.all.push_back(reply);
+    }
+
+    /// What is left of the one that was taken last.
+    pub(super) fn push_rest(&mut self, reply: Reply) {
+        self.bytes += reply.bytes();
+        self.all.push_front(reply);
+    }
+
+    pub(super) fn extend(&mut self, replies: impl IntoIterator<Item = Reply>) {
+        replies.into_iter().for_each(|reply| self.push(reply));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Reply> {
+        let reply = self.all.pop_front()?;
+        self.bytes -= reply.bytes();
+        Some(reply)
+    }
+
+    pub(super) fn front(&self) -> Option<&Reply> {
+        self.all.front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+}
+
 impl Reply {
+    fn bytes(&self) -> usize {
+        let inside = match self {
+            Self::Part(..) | Self::Written(..) => 0,
+            Self::Keys(_, keys) => size_of_val(&keys[..]),
+            Self::Entries(_, entries) => size_of_val(&entries[..]),
+        };
+        size_of::<Self>() + inside
+    }
+
     /// All of some cells of a range. Cells between them that hold nothing do not count.
     pub(super) fn parts(table: TableId, range: u8, cells: &[u16]) -> Vec<Self> {
         let runs = cells.chunk_by(|a, b| b - a <= CELLS_BRIDGED);
@@ -259,7 +306,7 @@ impl Session {
             synced: false,
             round: None,
             theirs: None,
-            replies: VecDeque::new(),
+            replies: Replies::default(),
             todo: VecDeque::new(),
             todo_bytes: 0,
             differing: 0,
@@ -299,6 +346,18 @@ impl Session {
         let millisecond = now.0 / 1_000;
         let before = if self.batches.0 == millisecond { self.batches.1 } else { 0 };
         self.batches = (millisecond, before + 1);
+    }
+
+    /// Further questions of the peer wait until it has taken some of what it asked for.
+    //= SYNC-OWED-01
+    pub(super) fn owes_much(&self) -> bool {
+        self.replies.bytes >= OWED_WAIT_BYTES.min(self.bounds.owed / 2)
+    }
+
+    /// It asks for more and more, and takes nothing.
+    //= SYNC-OWED-01
+    pub(super) fn owes_too_much(&self) -> bool {
+        self.replies.bytes > self.bounds.owed
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -40,7 +40,7 @@ impl Engine {
         let Some(session) = peer.greeted() else { return };
         let away_ms = now.since(until).0 / 1_000;
         let from = GroupMillis(time.0.saturating_sub(away_ms).saturating_sub(RESUME_BEFORE_MS));
-        session.replies.push_front(Reply::Written(from.stamp(), 0..=u64::MAX));
+        session.replies.push_rest(Reply::Written(from.stamp(), 0..=u64::MAX));
         if leads && let Some(round) = &mut session.round {
             round.due = now.after(Micros::from_millis(RESUME_MS));
         }
@@ -85,7 +85,7 @@ impl Engine {
         let leads = me < to;
         let Some(session) = self.peers.get_mut(&to.get()).and_then(Peer::greeted) else { return };
         if end < *part.end() {
-            session.replies.push_front(Reply::Written(stamp, end + 1..=*part.end()));
+            session.replies.push_rest(Reply::Written(stamp, end + 1..=*part.end()));
         } else if !leads {
             session.send(to, clock, now, &mut self.out, Frame::Again);
         }

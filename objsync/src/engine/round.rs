@@ -60,6 +60,7 @@ impl Engine {
             idle_at: self.time_with(with, now).filter(|_| step.fresh),
             round: step.round,
             recent: &self.recent,
+            values_at: self.value_time(with, now),
         }
     }
 
@@ -112,6 +113,7 @@ impl Engine {
             let Some(session) = self.session(with).filter(|s| s.has_room() && !s.tells_written()) else {
                 return;
             };
+            let owes = session.owes_much();
             let Some(round) = &mut session.round else { return };
             if round.next == RANGES && round.under_way.is_empty() {
                 if !round.ended && session.replies.is_empty() {
@@ -119,7 +121,7 @@ impl Engine {
                 }
                 return;
             }
-            if rests || round.due().is_none_or(|due| due > now) {
+            if rests || owes || round.due().is_none_or(|due| due > now) {
                 return;
             }
             let range = first.wrapping_add(round.next) % RANGES;
@@ -129,7 +131,7 @@ impl Engine {
             round.due = if round.quick { now } else { now.after(pause) };
             self.bulk = true;
             self.flush_now(with, shards, now);
-            let tables = shards.tables().to_vec();
+            let tables = self.tables_with(with, shards);
             let mut frames = 0;
             let mut own = Vec::new();
             for tables in tables.chunks(TABLES_A_FRAME) {
@@ -264,6 +266,7 @@ impl Engine {
         let tables: Vec<Shared> = cells.iter().filter_map(|c| shared(shards, c.table)).collect();
         let mut listed = CellSet::of(tables.len());
         let mut replies = Vec::new();
+        let only_reads = self.only_reads();
         for (place, table) in (0..).zip(&tables) {
             let Some(theirs) = cells.iter().find(|cells| cells.table == table.name) else { continue };
             let Some(round) = self.session(from).and_then(|s| s.round.as_mut()) else { return };
@@ -275,7 +278,7 @@ impl Engine {
                 own.into_iter().flat_map(|(_, own)| own).copied().filter(|(n, _)| inside(n)).collect();
             let differ = differing(&own, &sums).into_iter().filter(|n| usize::from(*n) < CELLS && inside(n));
             // In a first comparison what the other has nothing of is told without asking.
-            if step.fresh && sums.is_empty() {
+            if step.fresh && sums.is_empty() && !only_reads {
                 let differ: Vec<u16> = differ.collect();
                 differ.iter().for_each(|cell| round.found(table.name, step.range, *cell));
                 replies.extend(Reply::parts(table.id, step.range, &differ));
@@ -336,6 +339,7 @@ impl Engine {
         }
         self.suspect(shards, step.range, &tables, &listed, now);
         let rows = self.summing(from, &step, now).rows(shards, step.range, &tables, &listed, now);
+        let only_reads = self.only_reads();
         let mut lister = Lister::default();
         let mut judged: Vec<(u64, Vec<u16>)> = Vec::new();
         let mut replies = Vec::new();
@@ -376,7 +380,11 @@ impl Engine {
         }
         let clock = self.told_clock(now);
         let Some((session, out)) = self.session_of(from) else { return };
-        session.replies.extend(replies);
+        // Who only reads tells nobody anything.
+        //= SYNC-READER-01
+        if !only_reads {
+            session.replies.extend(replies);
+        }
         let wanted = lister.frames().next().unwrap_or_default();
         session.send(from, clock, now, out, |head| Frame::Want(head, step, wanted, judged));
     }
@@ -390,11 +398,14 @@ impl Engine {
         judged: &[(u64, Vec<u16>)],
         shards: &S,
     ) {
+        let only_reads = self.only_reads();
         let Some(session) = self.session(from) else { return };
         let Some(round) = session.round.as_mut().filter(|round| round.number == step.round) else { return };
         let Some(under_way) = round.under_way.get(&step.range) else { return };
-        let mut differ: BTreeSet<(u64, u16)> =
-            judged.iter().flat_map(|(table, cells)| cells.iter().map(|cell| (*table, *cell))).collect();
+        // Of what it names only what there is counts.
+        let judged = judged.iter().filter(|(table, _)| shared(shards, *table).is_some());
+        let cells = judged.flat_map(|(table, cells)| cells.iter().map(|cell| (*table, *cell)));
+        let mut differ: BTreeSet<(u64, u16)> = cells.filter(|(_, cell)| usize::from(*cell) < CELLS).collect();
         for list in lists {
             let Some(table) = shared(shards, list.table) else { continue };
             let mut keys = Vec::new();
@@ -412,7 +423,10 @@ impl Engine {
                     }
                 }
             }
-            session.replies.extend(keys.chunks(ANSWER_MAX).map(|keys| Reply::Keys(table.id, keys.to_vec())));
+            if !only_reads {
+                let keys = keys.chunks(ANSWER_MAX).map(|keys| Reply::Keys(table.id, keys.to_vec()));
+                session.replies.extend(keys);
+            }
         }
         let Some(round) = &mut session.round else { return };
         for (table, cell) in differ {

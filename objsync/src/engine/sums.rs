@@ -6,9 +6,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use forebay_core::table::{Catalog, EntryView, Hasher, KeyBytes, TableId};
+use forebay_core::table::{Catalog, EngineSlot, EntryView, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::{Micros, Now};
 
+use super::values::compared;
 use crate::limits::{AGE_MS, BUCKETS_A_LOCK, CELLS_PER_GROUP, NEAR_END_MS, RECENT_MAX, SETTLE_MS};
 use crate::shards::{Shards, Shared};
 use crate::wire::Sum;
@@ -150,17 +151,27 @@ impl Row {
 
 /// Secret odd numbers, which weigh what is compared of an entry.
 #[derive(Debug)]
-pub(super) struct Keys([u128; 6]);
+pub(super) struct Keys([u128; 6], Hasher);
 
 impl Keys {
     pub(super) fn of(secret: &Hasher) -> Self {
-        Self([0, 1, 2, 3, 4, 5].map(|n| secret.hash128(&[n, 0x0073_756d]) | 1))
+        Self([0, 1, 2, 3, 4, 5].map(|n| secret.hash128(&[n, 0x0073_756d]) | 1), secret.clone())
+    }
+
+    /// The keyed hash of a value.
+    pub(super) fn of_bytes(&self, bytes: &[u8]) -> u128 {
+        self.1.hash128_bytes(bytes)
+    }
+
+    /// As the hash of a key, of one share of a count.
+    pub(super) fn of_share(&self, hash: u64, began: u64, origin: EngineSlot) -> u64 {
+        self.1.hash64(&[hash, began, u64::from(origin.get())])
     }
 
     /// What an entry adds to a sum: its key's own keyed hash times what else is compared, weighed. Clients choose keys, but
     /// know neither of the factors; and where two entries exchange what they hold, the products differ.
-    fn term(&self, hash: u64, words: [u64; 5]) -> u128 {
-        let Self([own, weights @ ..]) = self;
+    pub(super) fn term(&self, hash: u64, words: [u64; 5]) -> u128 {
+        let Self([own, weights @ ..], _) = self;
         let weighed = words.into_iter().zip(weights);
         let sum = weighed
             .fold(1u128, |sum, (word, weight)| sum.wrapping_add(u128::from(word).wrapping_mul(*weight)));
@@ -209,6 +220,8 @@ pub(super) struct Summing<'a> {
     /// The number of the comparison: short hashes are others in each.
     pub round: u32,
     pub recent: &'a Recent,
+    /// The group's time, by which values have ended or not.
+    pub values_at: GroupMillis,
 }
 
 impl Summing<'_> {
@@ -252,6 +265,11 @@ impl Summing<'_> {
                 cells.add(place, cell, u128::from(high) << 64 | u128::from(low));
             }
         });
+        if tables.iter().any(|table| table.rule.is_value()) {
+            for value in compared(self.keys, shards, range_part(range), &places, self.values_at) {
+                cells.add(value.place, cell_of(value.hash), value.term);
+            }
+        }
         cells
     }
 
@@ -274,23 +292,38 @@ impl Summing<'_> {
                 return None;
             }
             let term = self.term(catalog, hash, view)?;
-            let young = view.record.tombstone && view.record.age_ms < NEAR_END_MS;
-            let value = ((term >> 64) as u64).wrapping_mul(salt);
-            let short = hash.wrapping_mul(salt) >> 32;
+            // A life that ended leaves a removal on each engine at a moment of its own; one with connections did not end.
+            let young = view.record.tombstone && view.record.open == 0 && view.record.age_ms < NEAR_END_MS;
+            let (order, value_short) = shorts(place, hash, term, salt);
             Some(Row {
-                order: u64::from(place) << 48 | u64::from(cell) << 32 | short,
-                value_short: (value >> 32) as u32,
+                order,
+                value_short,
                 key: view.key,
                 settled: !is_near(view) && !young && !self.recent.has(hash),
                 tombstone: view.record.tombstone,
                 open: view.record.open & self.mask,
             })
         });
+        if tables.iter().any(|table| table.rule.is_value()) {
+            let values = compared(self.keys, shards, range_part(range), &places, self.values_at);
+            rows.extend(values.into_iter().filter(|v| cells.has(v.place, cell_of(v.hash))).map(|v| {
+                let (order, value_short) = shorts(v.place, v.hash, v.term, salt);
+                let settled = !self.recent.has(v.hash);
+                Row { order, value_short, key: v.key, settled, tombstone: false, open: 0 }
+            }));
+        }
         let mut rows = in_order(rows, tables.len());
         // A key that moved while it was read may have been seen twice.
         rows.dedup_by_key(|row| (row.order, row.key));
         rows
     }
+}
+
+/// Where a row stands, and the short hash of what is compared.
+fn shorts(place: u16, hash: u64, term: u128, salt: u64) -> (u64, u32) {
+    let value = ((term >> 64) as u64).wrapping_mul(salt);
+    let short = hash.wrapping_mul(salt) >> 32;
+    (u64::from(place) << 48 | u64::from(cell_of(hash)) << 32 | short, (value >> 32) as u32)
 }
 
 /// Each engine ends an entry at a moment of its own.
@@ -303,7 +336,7 @@ fn cell_of(hash: u64) -> u16 {
 }
 
 /// The places of tables among those that are compared, by their numbers.
-struct Places(Vec<u16>);
+pub(super) struct Places(Vec<u16>);
 
 impl Places {
     fn of(tables: &[Shared]) -> Self {
@@ -317,7 +350,7 @@ impl Places {
         Self(places)
     }
 
-    fn of_table(&self, id: TableId) -> Option<u16> {
+    pub(super) fn of_table(&self, id: TableId) -> Option<u16> {
         self.0.get(usize::from(id.get())).copied().filter(|place| *place != u16::MAX)
     }
 }

@@ -53,10 +53,23 @@ impl Engine {
         if to.0 > CLOCK_MAX {
             return Err(Why::Nonsense);
         }
+        // Who only reads follows.
+        //= SYNC-READER-02
+        if self.reads(from) {
+            return Ok(());
+        }
         if let Some(peer) = self.peers.get_mut(&from.get()) {
             peer.clock = Some((to, now));
         }
         if !self.clock.known() {
+            return Ok(());
+        }
+        // Nobody follows one that only reads: ahead of the others it would stay so. It stamps nothing, and may go back.
+        //= SYNC-READER-02
+        if self.only_reads() {
+            let clocks = self.clocks(now);
+            let median = middle_of(&clocks).unwrap_or(to.0);
+            self.clock.settle(GroupMillis(median), now);
             return Ok(());
         }
         let ours = self.clock.read(now).0;
@@ -146,6 +159,7 @@ impl Engine {
         now: Now,
     ) {
         self.out.push(Output::Event(Event::WentBack(by)));
+        shards.with_values(|values, _| values.date_back(beyond, to));
         for partition in 0..shards.geometry().partitions() {
             shards.with(partition, |partition, catalog| {
                 let views: Vec<_> = partition
@@ -167,7 +181,7 @@ impl Engine {
             return;
         }
         let clocks = self.clocks(now);
-        let median = clocks.get(clocks.len().saturating_sub(1) / 2).copied();
+        let median = middle_of(&clocks);
         let floor = self.clock.read(now).0;
         let wall = self.settings.wall.0.saturating_add(now.since(self.started).0 / 1_000);
         let time = median.map_or(wall.max(floor), |median| {
@@ -201,6 +215,11 @@ impl Engine {
         }
         made > self.clock.read(now).0.saturating_add(AHEAD_MAX_MS)
     }
+}
+
+/// The middle one of clocks in order; of an even number the earlier of the two.
+fn middle_of(clocks: &[u64]) -> Option<u64> {
+    clocks.get(clocks.len().saturating_sub(1) / 2).copied()
 }
 
 fn is_later(version: &Version, than: GroupMillis) -> bool {

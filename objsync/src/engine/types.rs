@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
 
-use crate::limits::{DIRTY_MAX, WINDOW_BYTES};
+use crate::limits::{DIRTY_MAX, OWED_BYTES, WINDOW_BYTES};
 use crate::wire::Bad;
 
 /// How much may wait for one peer.
@@ -15,11 +15,13 @@ pub struct Bounds {
     pub dirty: usize,
     /// Bytes that are not acknowledged, at least 1; [`crate::limits::WINDOW_BYTES`].
     pub window: usize,
+    /// Bytes that note what is to be sent to it because it asked, at least 1; [`crate::limits::OWED_BYTES`].
+    pub owed: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { dirty: DIRTY_MAX, window: WINDOW_BYTES }
+        Self { dirty: DIRTY_MAX, window: WINDOW_BYTES, owed: OWED_BYTES }
     }
 }
 
@@ -36,6 +38,9 @@ pub struct Settings {
     pub sums: Hasher,
     /// All members, one bit a slot.
     pub members: u64,
+    /// Engines that only read, one bit a slot, this one perhaps; none of them is one of the members. They need places of
+    /// their own, and have nothing open.
+    pub readers: u64,
     /// The wall clock when the engine starts: the group's time if nobody knows a better one.
     pub wall: GroupMillis,
     /// Below this the group's time cannot be (a snapshot's, and a minute).
@@ -47,8 +52,10 @@ pub struct Settings {
 /// What has happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// The members of the group are others now, one bit a slot.
+    /// The members of the group are others now, one bit a slot; [`Event::Cleared`] tells of each that is none any more.
     Members(u64),
+    /// Who only reads are others now, one bit a slot.
+    Readers(u64),
     /// A connection with a member stands; an earlier one is gone.
     Up(EngineSlot),
     /// It is lost.
@@ -103,6 +110,8 @@ pub enum Why {
     Silent,
     /// Its clock is too far ahead of the group's time; see [`Event::Ahead`].
     Clock,
+    /// It asks for more and more, and takes nothing of it.
+    Owed,
 }
 
 /// What people should know.
@@ -131,6 +140,9 @@ pub enum Event {
     },
     /// Changes for a peer were more than there is room for: the tables are compared with it anew.
     Overflowed(EngineSlot),
+    /// Who had this slot is no member any more: here nothing counts as open on it, and it is not heard. When all members
+    /// say so the slot may be given to another engine; see [`crate::slots::Slots`].
+    Cleared(EngineSlot),
 }
 
 /// What only grows.
@@ -152,6 +164,8 @@ pub struct Figures {
     pub skipped: u64,
     /// Entries with a stamp too far ahead of the group's time.
     pub ahead: u64,
+    /// Connections that were ended because a peer asked for more and more and took nothing.
+    pub owed: u64,
 }
 
 /// What is known of one peer.
@@ -159,6 +173,8 @@ pub struct Figures {
 pub struct PeerFigures {
     /// A connection stands and both have introduced themselves.
     pub connected: bool,
+    /// It only reads.
+    pub reads: bool,
     /// The number of the protocol that is spoken with it; 0 while it is not connected.
     pub protocol: u16,
     /// The tables were compared since, and all that was missing was told.
@@ -167,6 +183,8 @@ pub struct PeerFigures {
     pub waiting: usize,
     /// Bytes that are not acknowledged.
     pub in_flight: usize,
+    /// Bytes that note what it asked for and was not sent yet.
+    pub owed: usize,
     /// Changes that are not acknowledged, those that wait included.
     pub behind: usize,
     /// Since when the oldest of them waits.

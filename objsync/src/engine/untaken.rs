@@ -49,7 +49,7 @@ impl Engine {
         let keys: BTreeSet<Dirty> = keys.into_iter().map(|key| (table.id, key)).collect();
         let Some(session) = self.session(by) else { return };
         session.waiting.retain(|(_, key, _)| !keys.contains(key));
-        if !unknown {
+        if !unknown || table.rule.is_value() {
             return;
         }
         for dirty in keys {

@@ -10,6 +10,7 @@ use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{FRAME_MAX, GROUPS, RANGES};
+use crate::values::Item;
 pub use entry::{Pack, Packer};
 
 /// The first words on a connection, from both sides.
@@ -19,7 +20,7 @@ pub struct Hello {
     pub protocol: u16,
     /// See `protocol`; the lower of the two newest is spoken.
     pub protocol_min: u16,
-    /// Bits for what does not change the protocol's number; none is defined.
+    /// Bits for what the sender is: [`Hello::READS`]. Others are not looked at.
     pub features: u64,
     /// The sender's slot.
     pub slot: EngineSlot,
@@ -29,6 +30,11 @@ pub struct Hello {
     pub group: u64,
     /// The sender's group time; 0 if it does not know it.
     pub clock: GroupMillis,
+}
+
+impl Hello {
+    /// The sender only reads: it tells nothing and is waited for by nobody. From protocol 3 on.
+    pub const READS: u64 = 1;
 }
 
 /// The beginning of every other frame.
@@ -95,6 +101,15 @@ pub struct Found {
     pub buckets: Vec<u16>,
 }
 
+/// What is held of keys of one table of values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The table.
+    pub table: u64,
+    /// By key.
+    pub items: Vec<(KeyBytes, Item)>,
+}
+
 /// Where a comparison stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -138,6 +153,8 @@ pub enum Frame<'a> {
     /// Entries that were not taken, by table and key, before what told of them is acknowledged; `true`: their table or server is
     /// not known. It has no number, and who does not know it skips it.
     Untaken(Head, u64, bool, Vec<KeyBytes>),
+    /// Values that are no servers, from protocol 3 on; `true`: the sender has changed them, else the receiver lacks them.
+    Values(Head, bool, Vec<Held>),
 }
 
 /// What a frame is, as the byte of type says.
@@ -157,6 +174,7 @@ mod kind {
     pub const LOOK: u8 = 13;
     pub const LEAVE: u8 = 14;
     pub const UNTAKEN: u8 = 15;
+    pub const VALUES: u8 = 16;
 }
 
 /// Why a frame is not understood.
@@ -243,6 +261,7 @@ impl<'a> Frame<'a> {
             kind::UNTAKEN => {
                 from(body).map(|(head, table, unknown, keys)| Self::Untaken(head, table, unknown, keys))
             }
+            kind::VALUES => from(body).map(|(head, live, held)| Self::Values(head, live, held)),
             unknown => return Err(Bad::Unknown(unknown)),
         };
         read.filter(Self::is_sound).ok_or(Bad::Body(*kind))
@@ -257,6 +276,9 @@ impl<'a> Frame<'a> {
             Self::Cells(_, step, _) => step.range < RANGES,
             Self::Lists(_, step, lists) | Self::Want(_, step, lists, _) => {
                 step.range < RANGES && lists.iter().all(Listing::is_sound)
+            }
+            Self::Values(_, _, held) => {
+                held.iter().flat_map(|held| &held.items).all(|(_, item)| item.is_sound())
             }
             _ => true,
         }
@@ -278,13 +300,18 @@ impl<'a> Frame<'a> {
             Self::Want(head, step, lists, differing) => whole(kind::WANT, &(head, step, lists, differing)),
             Self::Look(head) => whole(kind::LOOK, head),
             Self::Leave(head) => whole(kind::LEAVE, head),
+            Self::Values(head, live, held) => whole(kind::VALUES, &(head, live, held)),
             Self::Untaken(head, table, unknown, keys) => whole(kind::UNTAKEN, &(head, table, unknown, keys)),
         }
     }
 
     /// The first protocol that has such a frame.
     pub fn since(&self) -> u16 {
-        if matches!(self, Self::Leave(_)) { 2 } else { 1 }
+        match self {
+            Self::Values(..) => 3,
+            Self::Leave(_) => 2,
+            _ => 1,
+        }
     }
 
     /// The beginning of the frame; [`Hello`] has none.
@@ -303,6 +330,7 @@ impl<'a> Frame<'a> {
             | Self::Want(head, ..)
             | Self::Look(head)
             | Self::Leave(head)
+            | Self::Values(head, ..)
             | Self::Untaken(head, ..) => Some(head),
         }
     }

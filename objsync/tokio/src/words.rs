@@ -22,6 +22,10 @@ pub(crate) fn in_words(why: Why) -> String {
         }
         Why::Bad(bad) => return format!("what it sent cannot be read: {bad}"),
         Why::Silent => "nothing was heard of it for too long",
+        Why::Owed => {
+            "it asked for more and more entries and took none of them; look at that machine and the way to it, and report \
+             this if both are of one release"
+        }
         Why::Clock => "its clock is too far ahead of the group's time; set the clock of its machine",
     };
     words.to_owned()

@@ -113,9 +113,10 @@ impl World {
             group: GROUP,
             sums: Hasher::new(*b"sums are secret!"),
             members: 0b111,
+            readers: 0,
             wall: WALL,
             floor: GroupMillis(0),
-            bounds: Bounds { dirty: 64, window: 64 << 10 },
+            bounds: Bounds { dirty: 64, window: 64 << 10, ..Bounds::default() },
         };
         let mut tables = Tables::new(1_000, slot(1), NOW);
         tables.catalog.server(SERVER);

@@ -49,6 +49,7 @@ impl Bulk {
             boot,
             entries: u64::from(entries) * 11 / 10,
             members: 0b11,
+            readers: 0,
             mono: SECOND,
             wall_off: 0,
             bounds: Bounds::default(),

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use forebay_core::table::{EntryView, Record};
-use forebay_objsync::Rule;
+use forebay_core::table::{EngineSlot, EntryView, Record};
+use forebay_objsync::limits::PROTOCOL_READERS;
+use forebay_objsync::values::Item;
+use forebay_objsync::wire::Frame;
+use forebay_objsync::{Rule, wire};
 
 use crate::ledger::{Place, rank};
 use crate::node::{EPOCH_MS, TABLES};
@@ -48,7 +51,8 @@ pub fn now(world: &mut World) -> Result<(), Violation> {
     watch(world);
     for node in world.nodes.values_mut() {
         let time = node.engine.group_time(node.now(at));
-        if time < node.group {
+        // Who only reads stamps nothing, and takes the time that the others have.
+        if time < node.group && node.slot.get() < world.plan.engines {
             let what =
                 format!("group time of {} stepped back from {:?} to {time:?}", node.slot.get(), node.group);
             return Err(Violation { at, what });
@@ -56,8 +60,8 @@ pub fn now(world: &mut World) -> Result<(), Violation> {
         node.group = time;
     }
     let slots: Vec<u8> = world.nodes.keys().copied().collect();
-    for a in 0..world.plan.engines {
-        for b in (0..world.plan.engines).filter(|b| *b != a) {
+    for a in 0..world.plan.processes() {
+        for b in (0..world.plan.processes()).filter(|b| *b != a) {
             let agree = |x: u8, y: u8| {
                 world.nodes.get(&x).and_then(|n| n.engine.peer(slot(y))).is_some_and(|p| p.synced)
             };
@@ -126,6 +130,24 @@ fn open_bits(world: &World, known: &BTreeMap<Place, EntryView>, a: u8, b: u8) ->
     Ok(())
 }
 
+/// When a slot is given to another engine: nobody takes anything for open on it.
+//= SYNC-SLOT-02
+pub fn given(world: &World, slot: EngineSlot) -> Result<(), Violation> {
+    let bit = 1u64 << slot.get();
+    for (b, node) in world.nodes.iter().filter(|(b, _)| **b != slot.get() && **b < world.plan.engines) {
+        let known = node.tables.all(node.now(world.at));
+        let open = known.iter().find(|(_, view)| view.record.open & bit != 0);
+        let heard = node.engine.peer(slot).is_some_and(|peer| peer.connected);
+        if heard || open.is_some() {
+            let what = open.map_or("is connected with it".to_owned(), |(place, _)| {
+                format!("takes {} for open on it", place.1.to_ip())
+            });
+            return Err(violation(world, format!("slot {} is given away while {b} {what}", slot.get())));
+        }
+    }
+    Ok(())
+}
+
 /// Before a client is sent to the server of its entry.
 pub fn before_use(world: &mut World, on: u8, place: Place) -> Result<(), Violation> {
     let at = world.at;
@@ -157,12 +179,70 @@ pub fn before_use(world: &mut World, on: u8, place: Place) -> Result<(), Violati
     Ok(())
 }
 
+/// Whether a frame belongs to what it costs to mend a difference: lists, what is wanted of them, and what is sent.
+pub fn mends(bytes: &[u8]) -> bool {
+    // As golden bytes hold them: repair, lists, want; values by what they say of themselves.
+    match bytes.get(4) {
+        Some(7 | 11 | 12) => true,
+        Some(16) => matches!(wire::Frame::decode(&bytes[4..]), Ok(Frame::Values(_, live, _)) if !live),
+        _ => false,
+    }
+}
+
+/// How many keys end, or come so near their end that they are not compared, in so many microseconds: two engines may find
+/// them different for a moment.
+pub fn changing(world: &World, micros: u64) -> u64 {
+    // Idle times differ by 12 s at most, and so near its end nothing is compared.
+    let soon = micros / 1_000 + 26_000;
+    let mut keys = std::collections::BTreeSet::new();
+    for node in world.nodes.values() {
+        let now = node.now(world.at);
+        for (place, view) in node.tables.all(now) {
+            let removed_lately = view.record.tombstone && view.record.age_ms < 40_000;
+            if removed_lately || view.left_ms.is_some_and(|left| left < soon) {
+                keys.insert(place);
+            }
+        }
+        let group = node.engine.group_time(now);
+        let all = node.tables.values.all(0..=u64::MAX, group);
+        for (_, _, key, item) in all {
+            let ends = match &item {
+                Item::Bytes(written) => Some(written.ends),
+                Item::Counts(shares) => shares.iter().map(|share| share.ends).min(),
+            };
+            if ends.is_some_and(|ends| ends.0 < group.0 + soon) {
+                keys.insert((TABLES.len(), key));
+            }
+        }
+    }
+    keys.len() as u64
+}
+
+/// While nothing differs comparisons send sums, and nothing else; each key that ends may cost a few frames.
+//= SYNC-ROUND-01
+pub fn quiet(world: &World, changing: u64) -> Result<(), Violation> {
+    let engines = |(a, b): &(u8, u8)| *a.max(b) < world.plan.engines;
+    let loud = world.mending.iter().find(|(pair, frames)| engines(pair) && **frames > 4 * changing);
+    loud.map_or(Ok(()), |((a, b), frames)| {
+        let what = format!("{a} and {b} are equal and mend with {frames} frames, while {changing} keys end");
+        Err(violation(world, what))
+    })
+}
+
 /// When all is healed and nobody has done anything for a while. Gives the number of entries.
 //= SYNC-SIM-01
 pub fn at_the_end(world: &mut World) -> Result<usize, Violation> {
     let at = world.at;
+    if world.nodes.len() != usize::from(world.plan.processes()) {
+        return Err(violation(world, format!("only {} engines run", world.nodes.len())));
+    }
     for (a, node) in &world.nodes {
         for b in world.nodes.keys().filter(|b| *b != a) {
+            // Who only reads is not spoken with by an earlier protocol.
+            let read = *a.max(b) >= world.plan.engines;
+            if read && node.speaks.min(world.nodes[b].speaks) < PROTOCOL_READERS {
+                continue;
+            }
             let peer = node.engine.peer(slot(*b)).filter(|p| p.connected && p.synced);
             let Some(peer) = peer else {
                 return Err(violation(world, format!("{a} is not in sync with {b}")));
@@ -173,7 +253,10 @@ pub fn at_the_end(world: &mut World) -> Result<usize, Violation> {
             }
         }
     }
-    let tables: Vec<_> = world.nodes.values().map(|n| (n.slot.get(), n.tables.all(n.now(at)))).collect();
+    let mut tables: Vec<_> = world.nodes.values().map(|n| (n.slot.get(), n.tables.all(n.now(at)))).collect();
+    // What only reads may still have what was lost with an engine, and has all that the others have.
+    let alone = world.nodes.values().any(|n| n.speaks < PROTOCOL_READERS);
+    let read = tables.split_off(usize::from(world.plan.engines)).pop().filter(|_| !alone);
     let places: std::collections::BTreeSet<Place> =
         tables.iter().flat_map(|(_, t)| t.keys().copied()).collect();
     for place in &places {
@@ -222,6 +305,16 @@ pub fn at_the_end(world: &mut World) -> Result<usize, Violation> {
                     world,
                     format!("{ip} is open on {open:b}, {slot} says {:b}", view.record.open),
                 ));
+            }
+            if let Some((reader, table)) = &read {
+                let read = table.get(place);
+                if read.is_none_or(|read| of(&read.record) != of(&view.record)) {
+                    let views = [(*reader, read), (*slot, Some(*view))];
+                    return Err(violation(
+                        world,
+                        format!("table {}: {ip} is read: {}", place.0, all_of(&views)),
+                    ));
+                }
             }
         }
     }

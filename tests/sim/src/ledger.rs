@@ -63,7 +63,7 @@ pub fn rank(rule: Rule, record: &Record, server: u64) -> Rank {
             let life = (v.birth, v.switches, record.tombstone);
             (life, Reverse(v.stamp), Reverse(v.origin.get()), (0, 0), value)
         }
-        Rule::Last => {
+        _ => {
             let none = ((0, 0, false), Reverse(0), Reverse(0));
             (none.0, none.1, none.2, (v.stamp, v.origin.get()), value)
         }

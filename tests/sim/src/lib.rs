@@ -11,9 +11,10 @@ mod net;
 mod node;
 mod plan;
 mod rng;
+mod values;
 mod world;
 
 pub use bulk::{Bulk, Cost};
-pub use node::{Node, SERVERS, Snapshot, Start, TABLES, Tables};
+pub use node::{Node, SERVERS, Snapshot, Start, TABLES, Tables, VALUES};
 pub use plan::{Fault, Plan, Planned};
 pub use world::{Summary, Violation, World, slot};

@@ -7,6 +7,7 @@ use forebay_core::table::{
     PartitionIndex, Record, ServerSlot, TableId, TableMemory, TableSettings,
 };
 use forebay_core::units::{Now, Seconds};
+use forebay_objsync::values::Values;
 use forebay_objsync::{Bounds, Engine, Rule, Settings, Shards, Shared};
 
 use crate::ledger::{Place, Rank, rank};
@@ -21,6 +22,9 @@ pub const EPOCH_MS: u64 = 1_800_000_000_000;
 /// The tables that are shared: a client's server, and key-value.
 pub const TABLES: [(u64, Rule, u32); 2] = [(11, Rule::First, 60), (22, Rule::Last, 90)];
 
+/// The tables of values that are shared: bytes and counts, and the milliseconds for which they live.
+pub const VALUES: [(u64, Rule, u64); 2] = [(33, Rule::Bytes, 120_000), (44, Rule::Counts, 120_000)];
+
 /// The tables of one engine.
 pub struct Tables {
     /// What all partitions agree on.
@@ -28,6 +32,8 @@ pub struct Tables {
     geometry: Geometry,
     partitions: Vec<Partition>,
     shared: Vec<Shared>,
+    /// Values that are no servers.
+    pub values: Values,
 }
 
 impl Tables {
@@ -41,16 +47,29 @@ impl Tables {
             let id = catalog.define(&TableSettings { name, lives, synced: true }).expect("a few tables");
             Shared { name, id, rule }
         });
+        let mut values = Values::new(1 << 20);
+        let of_values = VALUES.map(|(name, rule, life_ms)| {
+            let lives = vec![Lifetime::For(Seconds(60))];
+            let id = catalog.define(&TableSettings { name, lives, synced: true }).expect("a few tables");
+            values.define(id, life_ms);
+            Shared { name, id, rule }
+        });
         for server in 0..SERVERS {
             catalog.server(server);
         }
         let partitions = memory.into_partitions(&catalog, now).collect();
-        Self { catalog, geometry, partitions, shared: shared.to_vec() }
+        let shared = [&shared[..], &of_values[..]].concat();
+        Self { catalog, geometry, partitions, shared, values }
     }
 
     /// The number of the `n`-th of [`TABLES`].
     pub fn id(&self, n: usize) -> TableId {
         self.shared[n].id
+    }
+
+    /// The number of the `n`-th of [`VALUES`].
+    pub fn value_id(&self, n: usize) -> TableId {
+        self.shared[TABLES.len() + n].id
     }
 
     /// The partition of a key, and the key.
@@ -104,6 +123,10 @@ impl Shards for Tables {
         &self.shared
     }
 
+    fn with_values<R>(&mut self, work: impl FnOnce(&mut Values, &Catalog) -> R) -> Option<R> {
+        Some(work(&mut self.values, &self.catalog))
+    }
+
     fn with<R>(&mut self, partition: PartitionIndex, work: impl FnOnce(&mut Partition, &Catalog) -> R) -> R {
         work(&mut self.partitions[partition as usize], &self.catalog)
     }
@@ -137,6 +160,8 @@ pub struct Node {
     pub group: GroupMillis,
     /// Connections of clients: since when, by table and key.
     pub open: BTreeMap<(usize, KeyBytes), Vec<u64>>,
+    /// The newest protocol that it speaks.
+    pub speaks: u16,
     /// A key's last connection closed then.
     pub closed: BTreeMap<(usize, KeyBytes), u64>,
 }
@@ -151,6 +176,8 @@ pub struct Start {
     pub entries: u64,
     /// All members.
     pub members: u64,
+    /// Those that only read.
+    pub readers: u64,
     /// What its monotonic clock shows at the beginning of the simulation, in microseconds.
     pub mono: u64,
     /// Milliseconds by which its wall clock is wrong.
@@ -173,6 +200,7 @@ impl Node {
             group: 77,
             sums: Hasher::new(*b"sums are secret!"),
             members: start.members,
+            readers: start.readers,
             wall: GroupMillis(wall.max(floor)),
             floor: GroupMillis(floor),
             bounds: start.bounds,
@@ -189,7 +217,7 @@ impl Node {
         engine.speak_up_to(start.speaks);
         let (open, closed) = (BTreeMap::new(), BTreeMap::new());
         let (slot, boot, mono, group) = (start.slot, start.boot, start.mono, GroupMillis(0));
-        Self { slot, boot, engine, tables, mono, group, open, closed }
+        Self { slot, boot, engine, tables, mono, group, open, speaks: start.speaks, closed }
     }
 
     /// Its clock.

@@ -22,6 +22,8 @@ pub enum Fault {
     Loss(u8, u8),
     /// The wall clock of a machine jumps by so many milliseconds, and stays there.
     Jump(u8, i64),
+    /// An engine is taken out of the group for good; another one gets its slot as soon as it may.
+    Replace(u8),
 }
 
 /// A fault from its beginning to its end, in microseconds.
@@ -56,6 +58,10 @@ pub struct Plan {
     pub wall_off: u64,
     /// Engines, one bit a slot, that speak the protocol before the newest one until they start anew: an upgrade.
     pub old: u64,
+    /// Microseconds between two values that are written, on average; 0: none is.
+    pub values: u64,
+    /// Whether there is an engine besides that only reads.
+    pub reader: bool,
     /// What goes wrong.
     pub faults: Vec<Planned>,
 }
@@ -63,6 +69,35 @@ pub struct Plan {
 impl Plan {
     /// The run of a seed.
     pub fn of(seed: u64) -> Self {
+        let mut plan = Self::before(seed);
+        let mut rng = Rng::new(seed ^ 3 << 60);
+        let from = plan.end / 6 + rng.below(plan.end / 3);
+        let fault = Fault::Replace(rng.below(u64::from(plan.engines)) as u8);
+        if rng.percent(30) {
+            plan.faults.push(Planned { fault, from, until: from });
+        }
+        if rng.percent(30) {
+            plan.reader = true;
+            let reader = plan.engines;
+            let other = rng.below(u64::from(plan.engines)) as u8;
+            let fault = match rng.below(4) {
+                0 => Fault::Crash(reader, rng.percent(50)),
+                1 => Fault::Pause(reader),
+                2 => Fault::Loss(other, reader),
+                _ => Fault::OneWay(reader, other),
+            };
+            let from = plan.end / 6 + rng.below(plan.end / 3);
+            let until = (from + rng.between(1, 90) * SECOND).min(plan.end);
+            plan.faults.push(Planned { fault, from, until });
+        }
+        if rng.percent(50) {
+            plan.values = rng.between(50, 1_000) * 1_000;
+        }
+        plan
+    }
+
+    /// The run of a seed as it was in earlier releases: what seeds mean that broke a promise then.
+    pub fn before(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let engines = match rng.below(100) {
             0..30 => 2,
@@ -86,6 +121,8 @@ impl Plan {
             entries: if rng.percent(2) { 20_000 } else { 120 },
             wall_off: if rng.percent(50) { 600_000 } else { 1_000 },
             old: 0,
+            values: 0,
+            reader: false,
             faults: Vec::new(),
         };
         for _ in 0..count {
@@ -115,6 +152,8 @@ impl Plan {
             entries: 1_000,
             wall_off: 600_000,
             old: 0,
+            values: 0,
+            reader: false,
             faults: vec![parted],
         }
     }
@@ -136,6 +175,11 @@ impl Plan {
             8..10 => Fault::Crash(a, rng.percent(50)),
             _ => Fault::Loss(a, b),
         }
+    }
+
+    /// How many processes there are.
+    pub fn processes(&self) -> u8 {
+        self.engines + u8::from(self.reader)
     }
 
     /// How many faults there are at once, at most.

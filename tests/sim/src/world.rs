@@ -1,22 +1,28 @@
 //! A run: engines, clients and faults in virtual time.
 
+mod clients;
 mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_core::table::{EngineSlot, KeyBytes, Outcome, Write as Put, WriteKind, Written};
+use forebay_core::table::{EngineSlot, KeyBytes};
 use forebay_objsync::limits::PROTOCOL;
+use forebay_objsync::slots::Slots;
 use forebay_objsync::{Bounds, Event, Input, Output, wire};
 
 use crate::check;
-use crate::ledger::{Ledger, Place, Write};
+use crate::ledger::{Ledger, Place};
 use crate::net::{Net, pair};
-use crate::node::{Node, SERVERS, Snapshot, Start};
+use crate::node::{Node, Snapshot, Start};
 use crate::plan::{Plan, SECOND};
 use crate::rng::Rng;
+use crate::values::{self, ValueLedger};
 
 /// Microseconds after the last fault in which everything must become equal.
 pub const SETTLE: u64 = 45 * SECOND;
+
+/// Microseconds after that in which a comparison between any two begins and ends, and finds nothing.
+const QUIET: u64 = 12 * SECOND;
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,23 +44,55 @@ pub struct Summary {
     pub overlapping: usize,
     /// Entries that were equal on all engines in the end.
     pub entries: usize,
+    /// Keys under which several engines, or incarnations, had counted.
+    pub counted: usize,
+    /// Frames that said or asked what differs.
+    pub mending: u64,
     /// Bytes that were sent.
     pub bytes: u64,
 }
 
 #[derive(Debug)]
 enum What {
-    Deliver { from: u8, to: u8, pipe: u64, bytes: Vec<u8> },
-    Ended { node: u8, peer: u8, boot: u64 },
-    Wake { node: u8, boot: u64 },
-    Sweep { node: u8, boot: u64 },
-    Close { node: u8, boot: u64, place: Place },
+    Deliver {
+        from: u8,
+        to: u8,
+        pipe: u64,
+        bytes: Vec<u8>,
+    },
+    Ended {
+        node: u8,
+        peer: u8,
+        boot: u64,
+    },
+    Wake {
+        node: u8,
+        boot: u64,
+    },
+    Sweep {
+        node: u8,
+        boot: u64,
+    },
+    Close {
+        node: u8,
+        boot: u64,
+        place: Place,
+    },
     Client,
     Dial,
     Check,
     Begin(usize),
     Finish(usize),
     Lose(usize),
+    /// An engine hears who is a member now.
+    Members {
+        node: u8,
+        boot: u64,
+    },
+    /// An engine writes a value.
+    Value,
+    /// An engine of this name waits for a slot.
+    Give(u64),
 }
 
 /// Everything.
@@ -75,7 +113,16 @@ pub struct World {
     pub clean: BTreeMap<(u8, u8), u64>,
     down: BTreeMap<u8, (u32, Option<Snapshot>)>,
     deferred: BTreeMap<u8, Vec<What>>,
+    /// What engines wrote that is no server.
+    pub values: ValueLedger,
+    /// Frames that say or ask what differs, by pair.
+    pub mending: BTreeMap<(u8, u8), u64>,
+    /// Who has which slot, as the one who gives them knows.
+    slots: Slots,
+    names: BTreeMap<u8, u64>,
     rng: Rng,
+    /// Chance for what earlier releases did not do, so that their seeds stay what they were.
+    more: Rng,
     events: BTreeMap<(u64, u64), What>,
     order: u64,
     boots: u64,
@@ -108,7 +155,12 @@ impl World {
         watched: Option<KeyBytes>,
     ) -> Result<Summary, Violation> {
         let mut world = Self {
+            values: ValueLedger::default(),
+            mending: BTreeMap::new(),
+            slots: Slots::new(plan.engines),
+            names: BTreeMap::new(),
             rng: Rng::new(seed.wrapping_mul(31) ^ 0xc0de),
+            more: Rng::new(seed.wrapping_mul(37) ^ 0xc0de),
             at: 0,
             nodes: BTreeMap::new(),
             net: Net::default(),
@@ -128,6 +180,10 @@ impl World {
             plan,
         };
         for slot in 0..world.plan.engines {
+            world.slots.give(u64::from(slot));
+            world.names.insert(slot, u64::from(slot));
+        }
+        for slot in 0..world.plan.processes() {
             world.start(slot, None);
         }
         for n in 0..world.plan.faults.len() {
@@ -138,19 +194,33 @@ impl World {
         for (at, what) in [(0, What::Dial), (SECOND, What::Check), (SECOND, What::Client)] {
             world.later(at, what);
         }
-        let end = world.plan.end + SETTLE;
-        while let Some(((at, _), what)) = world.events.pop_first() {
-            if at > end {
-                break;
-            }
-            world.at = at;
-            world.summary.events += 1;
-            world.step(what)?;
+        if world.plan.values > 0 {
+            world.later(SECOND, What::Value);
         }
-        world.at = end;
+        let end = world.plan.end + SETTLE;
+        world.until(end)?;
         world.summary.entries = check::at_the_end(&mut world)?;
+        values::at_the_end(&mut world)?;
+        world.summary.counted = world.values.shared;
+        let before = std::mem::take(&mut world.mending);
+        let changing = check::changing(&world, QUIET);
+        world.until(end + QUIET)?;
+        check::quiet(&world, changing)?;
+        world.summary.mending = before.values().sum();
         world.summary.acknowledged = world.ledger.acknowledged;
         Ok(world.summary)
+    }
+
+    /// All that happens up to then.
+    fn until(&mut self, end: u64) -> Result<(), Violation> {
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= end) {
+            let ((at, _), what) = entry.remove_entry();
+            self.at = at;
+            self.summary.events += 1;
+            self.step(what)?;
+        }
+        self.at = end;
+        Ok(())
     }
 
     fn later(&mut self, at: u64, what: What) {
@@ -183,15 +253,19 @@ impl World {
             slot: EngineSlot::new(slot).expect("below 64"),
             boot: self.boots,
             entries: self.plan.entries,
-            members: u64::MAX >> (64 - self.plan.engines),
+            members: self.slots.members(),
+            readers: if self.plan.reader { 1 << self.plan.engines } else { 0 },
             mono: self.rng.between(1, 1_000) * 1_000 * SECOND,
             wall_off: off,
-            bounds: Bounds { dirty, window },
+            bounds: Bounds { dirty, window, ..Bounds::default() },
             speaks,
         };
         self.say(|| format!("engine {slot} starts, wall clock off by {off} ms"));
         let node = Node::start(&start, snapshot, self.at);
         let boot = node.boot;
+        // Who starts has nothing open.
+        let awaited: Vec<EngineSlot> = self.slots.awaited().map(|(cleared, _)| cleared).collect();
+        awaited.into_iter().for_each(|cleared| self.slots.confirmed(node.slot, cleared));
         if let Some(snapshot) = snapshot {
             self.ledger.inherits(boot, snapshot.boot);
         }
@@ -208,6 +282,7 @@ impl World {
             | What::Ended { node, .. }
             | What::Wake { node, .. }
             | What::Sweep { node, .. }
+            | What::Members { node, .. }
             | What::Close { node, .. } => Some(*node),
             _ => None,
         };
@@ -240,6 +315,7 @@ impl World {
                 if let Some(one) = self.nodes.get_mut(&node).filter(|n| n.boot == boot) {
                     let now = one.now(self.at);
                     one.tables.sweep(now);
+                    one.tables.values.sweep(one.engine.group_time(now));
                     self.later(self.at + 10 * SECOND, What::Sweep { node, boot });
                 }
             }
@@ -259,12 +335,25 @@ impl World {
             What::Begin(n) => self.begin(n),
             What::Finish(n) => self.finish(n),
             What::Lose(n) => self.lose(n),
+            What::Members { node, boot } => {
+                if runs(self, node, boot) {
+                    self.handle(node, Input::Members(self.slots.members()));
+                }
+            }
+            What::Give(name) => self.give(name)?,
+            What::Value => {
+                if self.at < self.plan.end {
+                    self.write_value();
+                    let next = self.at + self.more.between(1, 2 * self.plan.values);
+                    self.later(next, What::Value);
+                }
+            }
         }
         Ok(())
     }
 
     /// Lets an engine take something in, and does what it wants.
-    fn handle(&mut self, on: u8, input: Input<'_>) {
+    pub(crate) fn handle(&mut self, on: u8, input: Input<'_>) {
         let Some(node) = self.nodes.get_mut(&on) else { return };
         let now = node.now(self.at);
         let outputs = node.engine.handle(input, &mut node.tables, now);
@@ -277,19 +366,27 @@ impl World {
                     self.ended(on, peer.get());
                 }
                 Output::Acknowledged { ticket, by } => {
-                    if let Some(by) = self.nodes.get(&by.get()).map(|n| n.boot) {
-                        self.ledger.acknowledged(ticket, by);
+                    assert!(by.get() < self.plan.engines, "who only reads acknowledges nothing");
+                    let by = self.nodes.get(&by.get()).map(|n| n.boot);
+                    match by {
+                        Some(by) if ticket & values::TICKET != 0 => self.values.acknowledged(ticket, by),
+                        Some(by) => self.ledger.acknowledged(ticket, by),
+                        None => {}
                     }
                 }
                 Output::Verified(_) => {}
                 Output::Event(event) => {
                     self.say(|| format!("{on}: {event:?}"));
+                    if let Event::Cleared(cleared) = event {
+                        self.slots.confirmed(slot(on), cleared);
+                    }
                     if let Event::Joined { .. } | Event::WentBack(_) = event
                         && let Some(node) = self.nodes.get_mut(&on)
                     {
                         node.group = node.engine.group_time(now);
                         if let Event::WentBack(_) = event {
                             self.ledger.went_back(node.group);
+                            self.values.went_back(node.boot, node.group);
                         }
                     }
                 }
@@ -306,6 +403,7 @@ impl World {
 
     fn send(&mut self, from: u8, to: u8, bytes: Vec<u8>) {
         self.summary.bytes += bytes.len() as u64;
+        *self.mending.entry(pair(from, to)).or_default() += u64::from(check::mends(&bytes));
         let takes = if self.rng.percent(1) { 200_000 } else { self.rng.between(100, 10_000) };
         let Some(pipe) = self.net.id(from, to) else { return };
         let Some(arrives) = self.net.send(from, to, &bytes, self.at, takes) else { return };
@@ -327,8 +425,8 @@ impl World {
     }
 
     fn dial(&mut self) {
-        for a in 0..self.plan.engines {
-            for b in a + 1..self.plan.engines {
+        for a in 0..self.plan.processes() {
+            for b in a + 1..self.plan.processes() {
                 let ways = self.net.hears(a, b) && self.net.hears(b, a);
                 let both = self.is_awake(a) && self.is_awake(b);
                 if ways && both && self.net.id(a, b).is_none() && self.rng.percent(60) {
@@ -369,118 +467,6 @@ impl World {
         if let Some(rank) = node.rank(place, self.at) {
             self.ledger.used(place, node.boot, self.at, rank);
         }
-    }
-
-    fn client(&mut self) -> Result<(), Violation> {
-        let on = self.rng.below(u64::from(self.plan.engines)) as u8;
-        let key = KeyBytes::of_ip([10, 0, 0, self.rng.below(self.plan.keys) as u8].into());
-        let (what, server) = (self.rng.below(100), self.rng.below(SERVERS));
-        let longest = if self.rng.percent(10) { 150 } else { 40 };
-        let stays = self.rng.between(SECOND / 20, longest * SECOND);
-        if !self.is_awake(on) || !self.nodes[&on].engine.joined() {
-            return Ok(());
-        }
-        match what {
-            0..66 => self.client_comes(on, (0, key), server, stays),
-            66..74 => self.removed(on, (0, key)),
-            74..82 => self.written(on, (0, key), server, WriteKind::Move),
-            82..96 => self.written(on, (1, key), server, WriteKind::Last),
-            _ => self.removed(on, (1, key)),
-        }
-    }
-
-    fn client_comes(&mut self, on: u8, place: Place, server: u64, stays: u64) -> Result<(), Violation> {
-        check::before_use(self, on, place)?;
-        self.written(on, place, server, WriteKind::First)?;
-        let Some(node) = self.nodes.get_mut(&on) else { return Ok(()) };
-        let now = node.now(self.at);
-        let (partition, catalog, key) = node.tables.at(place.0, place.1);
-        let Some(opened) = partition.open(catalog, &key, now) else { return Ok(()) };
-        let (boot, id) = (node.boot, node.tables.id(place.0));
-        self.used(on, place);
-        let Some(node) = self.nodes.get_mut(&on) else { return Ok(()) };
-        node.open.entry(place).or_default().push(self.at);
-        if opened.first {
-            self.handle(on, Input::Changed(id, place.1, None));
-        }
-        self.later(self.at + stays, What::Close { node: on, boot, place });
-        Ok(())
-    }
-
-    fn client_leaves(&mut self, on: u8, boot: u64, place: Place) {
-        // At the end everything is to be at rest.
-        if self.at > self.plan.end {
-            return;
-        }
-        self.note_open(place);
-        let Some(node) = self.nodes.get_mut(&on).filter(|n| n.boot == boot) else { return };
-        let now = node.now(self.at);
-        let (partition, catalog, key) = node.tables.at(place.0, place.1);
-        let closed = partition.close(catalog, &key, now);
-        let since = node.open.entry(place).or_default();
-        since.pop();
-        if since.is_empty() {
-            node.closed.insert(place, self.at);
-        }
-        let id = node.tables.id(place.0);
-        if closed.is_some_and(|c| c.last_here) {
-            self.handle(on, Input::Changed(id, place.1, None));
-        }
-    }
-
-    /// An engine binds, moves or writes; a move only what is there.
-    fn written(&mut self, on: u8, place: Place, server: u64, kind: WriteKind) -> Result<(), Violation> {
-        let Some(node) = self.nodes.get_mut(&on) else { return Ok(()) };
-        let now = node.now(self.at);
-        let group = node.engine.group_time(now);
-        let slot = node.tables.catalog.server(server);
-        let (partition, catalog, key) = node.tables.at(place.0, place.1);
-        let held = partition.get(catalog, &key, now);
-        if kind == WriteKind::Move && held.is_none() || kind == WriteKind::First && held.is_some() {
-            return Ok(());
-        }
-        let put = Put { server: slot, class: Default::default(), kind };
-        match partition.put(catalog, &key, put, now, group) {
-            Err(_) => {
-                return Err(Violation {
-                    at: self.at,
-                    what: format!("engine {on} has no room for {place:?}"),
-                });
-            }
-            // That is no use of it.
-            Ok(Written { outcome: Outcome::Same, .. }) => return Ok(()),
-            Ok(_) => {}
-        }
-        self.used(on, place);
-        self.tell_of_write(on, place);
-        Ok(())
-    }
-
-    fn removed(&mut self, on: u8, place: Place) -> Result<(), Violation> {
-        let Some(node) = self.nodes.get_mut(&on) else { return Ok(()) };
-        let now = node.now(self.at);
-        let group = node.engine.group_time(now);
-        let (partition, catalog, key) = node.tables.at(place.0, place.1);
-        let removed = partition.remove(catalog, &key, now, group);
-        if matches!(removed, Ok(Some(_))) {
-            self.tell_of_write(on, place);
-        }
-        Ok(())
-    }
-
-    fn tell_of_write(&mut self, on: u8, place: Place) {
-        let at = self.at;
-        let Some(node) = self.nodes.get_mut(&on) else { return };
-        let now = node.now(at);
-        let Some(view) = node.tables.entry(place.0, place.1, now) else { return };
-        let server = node.tables.catalog.name_of(view.record.server).unwrap_or(0);
-        let (by, id) = (node.boot, node.tables.id(place.0));
-        self.say(|| {
-            format!("{on} writes {:?}: table {} {}", place.1.to_ip(), place.0, check::short(&view.record))
-        });
-        let write = Write { place, record: view.record, server, by, held_by: None, at };
-        let ticket = self.ledger.wrote(write);
-        self.handle(on, Input::Changed(id, place.1, Some(ticket)));
     }
 }
 

@@ -25,7 +25,7 @@ fn a_key_that_changes_often_is_told_once_and_as_it_is_then() {
 //= test SYNC-DIRTY-01
 #[test]
 fn what_is_too_much_for_a_peer_that_does_not_answer_is_found_by_comparing() {
-    let mut b = Bench::new(2, Bounds { dirty: 4, window: 300 });
+    let mut b = Bench::new(2, Bounds { dirty: 4, window: 300, ..Bounds::default() });
     b.connect_all();
     b.pass(3 * SECOND);
     b.takes = 400 * MS;

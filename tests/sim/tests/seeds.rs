@@ -15,6 +15,9 @@ const FRESH: u64 = 4;
 /// Seeds that broke a promise once.
 const ONCE: [u64; 14] = [486, 863, 1198, 1225, 1338, 1482, 1629, 1653, 1740, 1744, 2009, 2206, 2699, 3197];
 
+/// And since engines are replaced, read only, and write values.
+const SINCE: [u64; 3] = [20_000_052, 20_000_119, 20_000_273];
+
 /// Runs seeds on two threads; tells which broke a promise, and how many had three faults at once.
 fn run(seeds: Range<u64>) -> (Vec<String>, u64) {
     let (next, overlapping) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
@@ -68,7 +71,17 @@ fn seeds_that_nobody_has_run_before_break_no_promise() {
 #[test]
 fn seeds_that_broke_a_promise_once_break_none() {
     for seed in ONCE {
-        assert!(World::run(seed, false).is_ok(), "seed {seed}");
+        let run = World::run_plan(Plan::before(seed), seed, false, None);
+        assert!(run.is_ok(), "seed {seed}: {run:?}");
+    }
+}
+
+//= test SYNC-SIM-01
+#[test]
+fn seeds_of_this_release_that_broke_a_promise_once_break_none() {
+    for seed in SINCE {
+        let run = World::run(seed, false);
+        assert!(run.is_ok(), "seed {seed}: {run:?}");
     }
 }
 

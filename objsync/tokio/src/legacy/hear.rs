@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use forebay_core::table::{EngineSlot, Refused};
 use forebay_objsync::wire::{self, Frame};
-use forebay_objsync::{Entry, Shards, Shared, apply};
+use forebay_objsync::{Entry, How, Shards, Shared, apply};
 
 use super::limits::{DIRTY_MAX, LIFE_MS};
 use super::mirror::{Mirror, Other, unix_ms};
@@ -155,7 +155,7 @@ impl<H: Host> Mirror<H> {
             if own && partition.entry(catalog, &key, now).is_some() {
                 return None;
             }
-            Some(apply(partition, catalog, table, from, me, theirs, false, |_, _| false, now))
+            Some(apply(partition, catalog, table, from, me, theirs, How::Merge, |_, _| false, now))
         });
         match applied {
             Some(Ok(applied)) => {

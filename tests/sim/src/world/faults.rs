@@ -2,7 +2,8 @@
 
 use forebay_objsync::Input;
 
-use super::{What, World, note_open};
+use super::{Violation, What, World, note_open};
+use crate::check;
 use crate::ledger::Place;
 use crate::net::pair;
 use crate::plan::{Fault, SECOND};
@@ -19,6 +20,53 @@ impl World {
             Fault::Crash(a, keeps) => self.crash(a, keeps),
             Fault::Loss(..) => self.lose(n),
             Fault::Jump(a, by) => *self.walls.entry(a).or_default() += by,
+            Fault::Replace(a) => self.replace(a),
+        }
+    }
+
+    /// An engine is a member no longer, and ends. Its slot is given to another one when nobody knows of it any more.
+    fn replace(&mut self, a: u8) {
+        let Some(name) = self.names.remove(&a) else { return };
+        self.slots.take_out(name);
+        self.crash(a, false);
+        if let Some((_, snapshot)) = self.down.get_mut(&a) {
+            *snapshot = None;
+        }
+        self.tell_members();
+        // No engine had a name as high as that.
+        self.later(self.at, What::Give(1_000 + self.order));
+    }
+
+    /// Somebody tells every engine who is a member; it takes up to five seconds.
+    fn tell_members(&mut self) {
+        let all: Vec<(u8, u64)> = self.nodes.values().map(|n| (n.slot.get(), n.boot)).collect();
+        for (node, boot) in all {
+            let at = self.at + self.more.below(5 * SECOND);
+            self.later(at, What::Members { node, boot });
+        }
+    }
+
+    pub(super) fn give(&mut self, name: u64) -> Result<(), Violation> {
+        let Some(slot) = self.slots.give(name) else {
+            self.later(self.at + SECOND / 2, What::Give(name));
+            return Ok(());
+        };
+        check::given(self, slot)?;
+        let slot = slot.get();
+        self.say(|| format!("slot {slot} is given to another engine"));
+        self.names.insert(slot, name);
+        self.back(slot);
+        self.tell_members();
+        Ok(())
+    }
+
+    /// There is one reason less for which an engine does not run.
+    fn back(&mut self, a: u8) {
+        let Some((reasons, _)) = self.down.get_mut(&a) else { return };
+        *reasons -= 1;
+        if *reasons == 0 {
+            let snapshot = self.down.remove(&a).and_then(|(_, snapshot)| snapshot);
+            self.start(a, snapshot.as_ref());
         }
     }
 
@@ -42,21 +90,14 @@ impl World {
                     }
                 }
             }
-            Fault::Crash(a, _) => {
-                let Some((reasons, _)) = self.down.get_mut(&a) else { return };
-                *reasons -= 1;
-                if *reasons == 0 {
-                    let snapshot = self.down.remove(&a).and_then(|(_, snapshot)| snapshot);
-                    self.start(a, snapshot.as_ref());
-                }
-            }
-            Fault::Loss(..) | Fault::Jump(..) => {}
+            Fault::Crash(a, _) => self.back(a),
+            Fault::Loss(..) | Fault::Jump(..) | Fault::Replace(_) => {}
         }
     }
 
     fn cut(&mut self, some: u64, on: bool) {
-        for a in 0..self.plan.engines {
-            for b in 0..self.plan.engines {
+        for a in 0..self.plan.processes() {
+            for b in 0..self.plan.processes() {
                 if (some >> a & 1) != (some >> b & 1) {
                     self.block(a, b, on);
                 }
@@ -106,7 +147,7 @@ impl World {
             self.ledger.died(node.boot, self.at);
         }
         self.deferred.remove(&a);
-        for b in 0..self.plan.engines {
+        for b in 0..self.plan.processes() {
             if self.net.pipes.remove(&pair(a, b)).is_some() {
                 self.ended(a, b);
             }

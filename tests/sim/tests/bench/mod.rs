@@ -37,6 +37,8 @@ pub struct Bench {
     pub wall_off: i64,
     /// The newest protocol that engines speak that start from now on.
     pub speaks: u16,
+    /// Engines that only read, one bit each, as those know that start from now on.
+    pub readers: u64,
     pub said: Vec<(u8, Output)>,
 }
 
@@ -51,6 +53,7 @@ impl Bench {
             entries: 3_000,
             wall_off: 0,
             speaks: PROTOCOL,
+            readers: 0,
             said: Vec::new(),
         };
         for n in 0..engines {
@@ -65,6 +68,7 @@ impl Bench {
             boot: self.at + 1 + u64::from(n),
             entries: self.entries,
             members: (1 << engines) - 1,
+            readers: self.readers,
             mono: 5 * SECOND,
             wall_off: self.wall_off,
             bounds,
