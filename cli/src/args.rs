@@ -2,16 +2,26 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use forebay_model::{Kind, kinds as object_kinds};
+
+use crate::objects::kinds;
 
 /// A software-defined application load balancer.
 #[derive(Parser)]
 #[command(name = "forebay", version, propagate_version = true)]
 pub struct Cli {
     /// Form of what is printed on standard output
-    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+    /// The Controller, as at `forebay login`; the default is FOREBAY_CONTROLLER, or the one that you logged in at last
+    #[arg(long, global = true, value_name = "HOST:PORT", help_heading = "The Controller")]
+    pub controller: Option<String>,
+    /// The tenant whose objects are meant; the default is FOREBAY_TENANT, or admin
+    #[arg(long, global = true, value_name = "NAME", help_heading = "The Controller")]
+    pub tenant: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -20,10 +30,15 @@ pub struct Cli {
 /// Form of the answers on standard output.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Lines for people
+    /// Lines and tables for people
+    #[value(alias = "table")]
     Text,
     /// One JSON document per line, stable and complete
     Json,
+    /// YAML, complete
+    Yaml,
+    /// Names of objects, one on a line
+    Name,
 }
 
 /// The commands.
@@ -33,6 +48,40 @@ pub enum Command {
     Up(Up),
     /// Run one demo HTTP server
     DemoServer(DemoServer),
+    /// Log in at a Controller: its certificate's fingerprint is compared and remembered, and a token, never a password
+    Login(Login),
+    /// Forget a login, and have the Controller forget its token
+    Logout,
+    /// Make the Controller's objects what files say (YAML or JSON: a list for each kind), in the order that they need
+    Apply {
+        /// Files; `-` is standard input
+        #[arg(short, long = "file", value_name = "FILE", required = true)]
+        files: Vec<String>,
+        /// Say what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Wait until the virtual services are up
+        #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = time)]
+        wait: Option<Duration>,
+    },
+    /// Say what `apply` would change; exit code 8 if that is anything
+    Diff {
+        /// Files; `-` is standard input
+        #[arg(short, long = "file", value_name = "FILE", required = true)]
+        files: Vec<String>,
+    },
+    /// Write objects as a file for `apply`: those that somebody made or changed
+    Export {
+        /// Kinds of objects; all without one
+        kinds: Vec<String>,
+        /// Also what is as it was at the first start
+        #[arg(long)]
+        all: bool,
+    },
+    /// The Avi shell: configure, show, delete; reads commands from standard input if that is no terminal
+    Shell,
+    /// List the kinds of objects: `forebay KIND list|get|create|set|delete|fields`
+    Kinds,
     /// Print the completion script of a shell
     Completions {
         /// The shell to complete for
@@ -84,4 +133,155 @@ pub struct DemoServer {
     /// Take the next free port if this one is taken
     #[arg(long)]
     pub or_next: bool,
+}
+
+/// Options of `forebay login`.
+#[derive(Args)]
+pub struct Login {
+    /// The Controller
+    #[arg(value_name = "HOST:PORT")]
+    pub at: String,
+    /// Who
+    #[arg(long, default_value = "admin", value_name = "NAME")]
+    pub user: String,
+    /// The fingerprint that the Controller's certificate must have, as it prints it at its start; without it you are asked
+    #[arg(long, value_name = "SHA256:DIGITS")]
+    pub fingerprint: Option<String>,
+    /// Read the password from standard input, up to the end of the line
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// How long the login is good
+    #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..=8760))]
+    pub hours: u32,
+}
+
+/// What can be done with the objects of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Verb {
+    /// List them
+    List,
+    /// Show some by their names
+    Get,
+    /// Make one: NAME FIELD=VALUE...
+    Create,
+    /// Change one: NAME FIELD=VALUE... LIST+=ENTRY LIST-=ENTRY FIELD-
+    Set,
+    /// Delete some by their names
+    Delete,
+    /// Say which fields there are, and what they take
+    Fields,
+}
+
+impl Verb {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::List => "list",
+            Verb::Get => "get",
+            Verb::Create => "create",
+            Verb::Set => "set",
+            Verb::Delete => "delete",
+            Verb::Fields => "fields",
+        }
+    }
+}
+
+/// What is asked of the objects of a kind.
+#[derive(Args)]
+pub struct Asked {
+    /// What to do
+    #[arg(value_enum)]
+    pub verb: Verb,
+    /// Names, or a name and changes
+    #[arg(value_name = "NAME|CHANGE")]
+    pub words: Vec<String>,
+    /// With `list`: only those that fit, as in name.contains=web; repeatable
+    #[arg(long = "where", value_name = "FIELD=VALUE")]
+    pub filters: Vec<String>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait until the virtual service is up
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = time)]
+    pub wait: Option<Duration>,
+}
+
+/// A time as in `30`, `30s` or `2m`.
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        _ => 0,
+    };
+    match number.parse::<u64>() {
+        Ok(number @ 1..=86_400) if factor > 0 => Ok(Duration::from_secs(number * factor)),
+        _ => Err("write a time as 30s or 2m".to_owned()),
+    }
+}
+
+/// What was typed.
+pub enum Typed {
+    /// A command of its own.
+    Command(Box<Cli>),
+    /// Something about objects of a kind.
+    Objects(Common, &'static Kind, Asked),
+}
+
+/// What every command takes.
+pub struct Common {
+    /// See [`Cli::output`].
+    pub output: Output,
+    /// See [`Cli::controller`].
+    pub controller: Option<String>,
+    /// See [`Cli::tenant`].
+    pub tenant: Option<String>,
+}
+
+/// Every command, those of the kinds included.
+pub fn command() -> clap::Command {
+    let kinds = object_kinds().map(|kind| {
+        let about = format!("Objects of kind {}", kind.name);
+        // The list of commands names those that have a short name.
+        let command = Asked::augment_args(clap::Command::new(kind.path)).about(about);
+        match kinds::alias(kind) {
+            Some(alias) => command.visible_alias(alias),
+            None if kind.path == "pool" => command,
+            None => command.hide(true),
+        }
+    });
+    Cli::command().subcommands(kinds)
+}
+
+/// Reads what was typed; prints help and mistakes by itself, and ends then.
+pub fn typed() -> Typed {
+    let matches = command().get_matches();
+    if let Some((name, inner)) = matches.subcommand()
+        && let Some(kind) = forebay_model::kind(name)
+    {
+        let asked = Asked::from_arg_matches(inner).unwrap_or_else(|error| error.exit());
+        let one = |name: &str| matches.get_one::<String>(name).cloned();
+        let output = matches.get_one("output").copied().unwrap_or(Output::Text);
+        let common = Common { output, controller: one("controller"), tenant: one("tenant") };
+        return Typed::Objects(common, kind, asked);
+    }
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    Typed::Command(Box::new(cli))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_well_formed_and_no_kind_hides_one() {
+        command().debug_assert();
+        let own: Vec<String> =
+            Cli::command().get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        for name in own {
+            assert!(kinds::find(&name).is_err(), "{name} is a kind of objects too");
+        }
+        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+        assert!(time("0s").is_err() && time("1h").is_err() && time("").is_err());
+    }
 }

@@ -1,6 +1,6 @@
-//! A small blocking HTTP/1.1 reader, for the demo server and for the load of `up`.
+//! A small blocking HTTP/1.1 reader, for the demo server, for the load of `up`, and for the Controller's answers.
 //!
-//! It serves two ends that we write ourselves. What faces strangers is `forebay-http`.
+//! Both ends are ours. What faces strangers is `forebay-http`.
 
 use std::io::{self, Read};
 

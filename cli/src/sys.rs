@@ -69,3 +69,26 @@ pub fn terminal_size() -> Option<(usize, usize)> {
         Some((usize::from(size.ws_row), usize::from(size.ws_col)))
     }
 }
+
+/// Does something while the terminal on standard input does not show what is typed.
+pub fn unshown<T>(done: impl FnOnce() -> T) -> T {
+    // SAFETY: all zeroes is a valid termios, and the call writes one through the pointer it gets.
+    let before = unsafe {
+        let mut settings: libc::termios = std::mem::zeroed();
+        (libc::tcgetattr(libc::STDIN_FILENO, &raw mut settings) == 0).then_some(settings)
+    };
+    let set = |settings: &libc::termios| {
+        // SAFETY: the pointer is to settings that live through the call.
+        unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSAFLUSH, settings) };
+    };
+    if let Some(before) = before {
+        let mut without = before;
+        without.c_lflag &= !libc::ECHO;
+        set(&without);
+    }
+    let done = done();
+    if let Some(before) = before {
+        set(&before);
+    }
+    done
+}

@@ -68,6 +68,7 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let at = listener.local_addr().map_err(|error| error.to_string())?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     println!("API: https://{at}");
+    println!("certificate: {}", server::fingerprint(folder)?);
     if let Some(password) = first {
         println!("user: admin");
         println!("password: {password} (shown this once)");

@@ -119,3 +119,18 @@ pub fn certificate(folder: &Path, at: SocketAddr) -> Result<Arc<ServerConfig>, S
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
+
+/// The fingerprint of the API's certificate, by which people and the command line know this Controller: `SHA256:` and 64
+/// digits.
+///
+/// # Errors
+/// There is no certificate in the folder.
+//= API-FINGERPRINT-01
+pub fn fingerprint(folder: &Path) -> Result<String, String> {
+    let file = folder.join("api.crt");
+    let certificate =
+        CertificateDer::from_pem_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate);
+    let digits: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("SHA256:{digits}"))
+}

@@ -36,7 +36,8 @@ pub fn apply(kind: &'static Kind, object: &Object, patch: &Object) -> Result<Obj
                 return Err(vec![problem("json_patch", "too many operations", "use at most 1000")]);
             }
             ("add" | "replace" | "delete", Value::Object(fields)) => {
-                for (name, value) in fields {
+                for (name, value) in fields.iter().filter(|(name, _)| !kind.dropped.contains(&name.as_str()))
+                {
                     let Some(field) = kind.field(name) else {
                         let shown: String = name.chars().take(64).flat_map(char::escape_default).collect();
                         return Err(vec![problem(

@@ -114,7 +114,7 @@ pub fn run(options: &Up, output: Output, started: Instant) -> Result<ExitCode> {
     let mut out = std::io::stdout();
     match output {
         Output::Text => write!(out, "{}", greeting::text(&running))?,
-        Output::Json => writeln!(out, "{}", greeting::json(&running))?,
+        _ => writeln!(out, "{}", greeting::json(&running))?,
     }
     out.flush()?;
     let live = output == Output::Text && out.is_terminal();

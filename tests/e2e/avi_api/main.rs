@@ -4,3 +4,4 @@ mod faults;
 mod fuzzer;
 mod raw;
 mod sdk;
+mod terraform;

@@ -16,6 +16,8 @@ pub struct Terminal {
     line: OwnedFd,
     child: Child,
     screen: Screen,
+    /// The program moves about in its lines: what it wrote counts, and not what a window shows of it.
+    is_raw: bool,
     /// All bytes that the program wrote.
     pub written: Vec<u8>,
     /// The settings that the program found.
@@ -70,7 +72,7 @@ impl Terminal {
         let before = settings_of(&line);
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let screen = Screen::new(usize::from(height), usize::from(width));
-        Self { keys: ours, line, before, child, screen, written: Vec::new() }
+        Self { keys: ours, line, before, child, screen, is_raw: false, written: Vec::new() }
     }
 
     /// Types keys, for example `"\x03"` for Ctrl-C.
@@ -86,9 +88,27 @@ impl Terminal {
         let mut part = [0; 4096];
         while let Ok(n @ 1..) = self.keys.read(&mut part) {
             self.written.extend_from_slice(&part[..n]);
-            self.screen.write(&part[..n]);
+            if !self.is_raw {
+                self.screen.write(&part[..n]);
+            }
         }
         self.screen.text()
+    }
+
+    /// Waits until this text is among all that the program wrote, whatever a window would show of it.
+    ///
+    /// # Panics
+    /// If it is not within `limit`, with what was written instead.
+    pub fn wait_to_write(&mut self, text: &str, limit: Duration) {
+        self.is_raw = true;
+        let until = std::time::Instant::now() + limit;
+        eventually_some(text, limit * 2, || {
+            self.shows();
+            let written = String::from_utf8_lossy(&self.written);
+            let found = written.contains(text);
+            assert!(found || std::time::Instant::now() < until, "no {text} in\n{written}");
+            found.then_some(())
+        });
     }
 
     /// Waits until the window shows what `fits` wants, and returns what it finds.

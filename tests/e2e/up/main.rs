@@ -20,7 +20,7 @@ fn completions_and_manual_page_name_every_command() {
         let done = Command::new(bin::path("forebay")).args(arguments).stdin(Stdio::null()).output().unwrap();
         assert!(done.status.success());
         let text = String::from_utf8(done.stdout).unwrap();
-        for word in ["up", "demo", "completions"] {
+        for word in ["up", "demo", "completions", "login", "apply", "shell", "pool", "virtualservice"] {
             assert!(text.contains(word), "{arguments:?} does not name {word}");
         }
     }

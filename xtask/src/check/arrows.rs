@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // Until `model` exists the command line writes an SE's configuration itself.
-    ("cli", &["model/snapshot"]),
+    ("cli", &["model", "model/snapshot"]),
     ("tests/e2e", ANY),
     ("tests/fuzz", ANY),
     ("tests/bench", ANY),
@@ -68,7 +68,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("io-uring", &["host-uring"]),
     ("tokio", &["host-uring", "objsync/tokio", "controller"]),
     ("wasmtime", &["host-native/sandbox"]),
-    ("aws-lc-rs", &["host-uring", "controller"]),
+    ("aws-lc-rs", &["host-uring", "controller", "cli"]),
 ];
 
 /// Checks all members' direct dependencies.

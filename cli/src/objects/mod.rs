@@ -1,0 +1,15 @@
+//! Objects of the Controller from the command line, by the tables of `model`.
+
+pub mod change;
+pub mod differences;
+pub mod file;
+pub mod kinds;
+pub mod many;
+pub mod order;
+pub mod plain;
+pub mod ports;
+pub mod show;
+pub mod verbs;
+pub mod wait;
+pub mod words;
+pub mod yaml;
