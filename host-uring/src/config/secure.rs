@@ -7,6 +7,7 @@ use forebay_snapshot::tls::{ClientCertificateMode, TicketKey};
 use forebay_snapshot::{Certificate, PkiProfile, Protocol, TlsProfile, VirtualService};
 
 use super::{Tree, name_id};
+use crate::limits::sizes::part_of;
 use crate::tls::{Asked, Changed, Front, Wanted};
 
 /// What a service's clients are served TLS with. Files can fail to be read, so they are read once the tree stands, and
@@ -99,6 +100,15 @@ impl Tree {
     /// The fronts of all services whose clients speak TLS.
     pub fn fronts(&self) -> impl Iterator<Item = &Arc<Front>> {
         self.services.iter().filter_map(|service| service.tls.as_ref()).map(Secure::front)
+    }
+
+    /// Shares out the memory for sessions by ID: to each service what it may have, or its part of that if there is less.
+    //= TLS-ID-03
+    pub fn bound_sessions(&self, bytes: u64) {
+        let wanted: u64 = self.fronts().map(|front| front.session_bytes()).sum();
+        for front in self.fronts() {
+            front.bound_sessions(part_of(bytes, front.session_bytes(), wanted));
+        }
     }
 
     /// Takes over what `before` has read, for a tree of the same document: what its files hold by now does not count.

@@ -265,6 +265,7 @@ impl Reloader {
     /// in time.
     async fn publish(&self, (running, added): Ready) -> (Value, Vec<usize>) {
         let running = Arc::new(running);
+        running.tree.bound_sessions(self.state.sizes.session_bytes);
         let before = self.state.tree();
         let changes = changes(&before, &running.tree);
         names::say_left_out(Some(&before), &running.tree);

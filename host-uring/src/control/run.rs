@@ -123,6 +123,7 @@ pub fn run(
     if !problems.is_empty() {
         return Err(anyhow!("{}", problems.join("\n")));
     }
+    tree.bound_sessions(sizes.session_bytes);
     let made = make(&tree, &sizes, heir.as_ref().map(Heir::legacy))?;
     if let Some(heir) = &mut heir {
         // Reserved, and not touched yet.

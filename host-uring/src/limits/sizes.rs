@@ -20,6 +20,12 @@ pub const LARGE_HEAD_BYTES: usize = 5 << 10;
 pub const LARGE_HEADS_BYTES_MIN: usize = 1 << 20;
 /// Percent of the memory for code, metrics, logs and probes.
 pub const PROCESS_PERCENT: u64 = 10;
+/// Percent of the memory for the sessions of TLS that services keep by ID: what 40 services may have of 2 GiB. Others that
+/// need it are shared out as far as it goes, and who finds no room there makes a whole handshake.
+pub const SESSIONS_PERCENT: u64 = 2;
+/// Bytes that one of them is reckoned at: an ordinary one has 450 with its places, one of a client with a certificate some
+/// KiB and so the place of several.
+pub const SESSION_BYTES: u64 = 512;
 /// File descriptors kept back for logs, the admin socket, metrics clients and what libraries open.
 pub const DESCRIPTORS_KEPT: u64 = 64;
 /// File descriptors that one client connection may need: its own and one to a server.
@@ -38,6 +44,8 @@ pub struct Sizes {
     pub descriptors_per_worker: usize,
     /// Bytes for persistence tables.
     pub table_bytes: u64,
+    /// Bytes for the sessions of TLS that all services keep by ID.
+    pub session_bytes: u64,
     /// What bounds the connections, for the log.
     pub bound_by: Bound,
 }
@@ -90,7 +98,7 @@ pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
     //= CFG-LIMIT-03
     let memory = needs.group_bytes.map_or(wanted, |group| group.min(wanted));
     let by = if memory < wanted { Bound::Group } else { Bound::Memory };
-    let shared = memory / 100 * (100 - PROCESS_PERCENT);
+    let shared = memory / 100 * (100 - PROCESS_PERCENT - SESSIONS_PERCENT);
     let connection_bytes = shared / 100 * u64::from(engine.connection_memory_percentage);
     let by_memory = connection_bytes / CONNECTION_BYTES;
     // Each worker has a ring, an eventfd, a pipe and a duplicate of each listening socket; the supervisor keeps its own.
@@ -113,13 +121,28 @@ pub fn derive(engine: &Engine, files: u64, needs: Needs) -> Result<Sizes, u64> {
     let descriptors = for_connections / needs.workers.max(1);
     let descriptors_per_worker =
         usize::try_from(descriptors.max(per_worker * DESCRIPTORS_PER_CONNECTION)).unwrap_or(usize::MAX);
-    Ok(Sizes { connections_max, connections_per_worker, descriptors_per_worker, table_bytes, bound_by })
+    Ok(Sizes {
+        connections_max,
+        connections_per_worker,
+        descriptors_per_worker,
+        table_bytes,
+        session_bytes: memory / 100 * SESSIONS_PERCENT,
+        bound_by,
+    })
 }
 
 /// Bytes that heads on a worker with so many connections may have together beyond their first buffers.
 //= SE-HEAD-01
 pub fn large_heads_bytes(connections_per_worker: usize) -> usize {
     connections_per_worker.saturating_mul(LARGE_HEAD_BYTES).max(LARGE_HEADS_BYTES_MIN)
+}
+
+/// What somebody gets of `bytes` who wants `own` of the `wanted` that all want: all of it, or its part if there is less.
+pub fn part_of(bytes: u64, own: u64, wanted: u64) -> u64 {
+    match u128::from(own) * u128::from(bytes) / u128::from(wanted.max(1)) {
+        part if wanted > bytes => u64::try_from(part).unwrap_or(u64::MAX),
+        _ => own,
+    }
 }
 
 /// Raises the soft limit of file descriptors to the hard one and returns it.
@@ -159,13 +182,27 @@ mod tests {
             for percent in [10, 50, 90] {
                 let engine = Engine { connection_memory_percentage: percent, ..engine(memory_gib) };
                 let sizes = derive(&engine, u64::MAX, NEEDS).expect("files enough");
-                let used = sizes.connections_max * CONNECTION_BYTES + sizes.table_bytes;
+                let used = sizes.connections_max * CONNECTION_BYTES + sizes.table_bytes + sizes.session_bytes;
                 assert!(used <= (u64::from(memory_gib) << 30) * 90 / 100, "{sizes:?}");
                 assert_eq!(sizes.bound_by, Bound::Memory);
             }
         }
         let bounded = Engine { persistence_mem_max_bytes: 1 << 20, ..engine(2) };
         assert_eq!(derive(&bounded, u64::MAX, NEEDS).map(|s| s.table_bytes), Ok(1 << 20));
+    }
+
+    //= test TLS-ID-03
+    #[test]
+    fn sessions_get_what_they_want_or_their_part_and_never_more_than_there_is() {
+        assert_eq!(part_of(100, 60, 100), 60);
+        assert_eq!(part_of(100, 60, 120), 50);
+        assert_eq!(part_of(0, 60, 60), 0);
+        assert_eq!(part_of(100, 0, 0), 0);
+        let sizes = derive(&engine(2), u64::MAX, NEEDS).expect("files enough");
+        let wanted = [2_048 * SESSION_BYTES, 16_384 * SESSION_BYTES].repeat(500);
+        let all = wanted.iter().sum();
+        let given: u64 = wanted.iter().map(|own| part_of(sizes.session_bytes, *own, all)).sum();
+        assert!((sizes.session_bytes - 1_000..=sizes.session_bytes).contains(&given), "{given}");
     }
 
     //= test CFG-LIMIT-03

@@ -5,18 +5,29 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::server::StoresServerSessions;
 
 use super::tickets::{Tickets, unix_s};
 
+/// Bytes that a session takes beside itself and twice its ID: its places in both maps, and what an allocator adds to each
+/// piece.
+const BESIDE_BYTES: usize = 192;
+
 /// The sessions by ID of one service, the oldest of which goes when there is no room.
-#[derive(Default)]
 pub(super) struct Kept {
     inner: Mutex<Inner>,
     evicted: AtomicU64,
+    /// What all of them may take.
+    bytes_max: AtomicUsize,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Kept { inner: Mutex::default(), evicted: AtomicU64::new(0), bytes_max: AtomicUsize::new(usize::MAX) }
+    }
 }
 
 /// A session, and its place in the order.
@@ -30,13 +41,35 @@ struct Inner {
     order: BTreeMap<u64, Box<[u8]>>,
     /// The place of the next one.
     next: u64,
+    /// What all of them take.
+    bytes: usize,
+}
+
+/// What a session takes.
+fn bytes_of(id: &[u8], sealed: &[u8]) -> usize {
+    BESIDE_BYTES + 2 * id.len() + sealed.len()
 }
 
 impl Inner {
     fn remove(&mut self, id: &[u8]) -> Option<Box<[u8]>> {
         let (place, sealed) = self.sealed.remove(id)?;
         self.order.remove(&place);
+        self.bytes -= bytes_of(id, &sealed);
         Some(sealed)
+    }
+
+    /// Lets the oldest go until there are no more than so many, which take no more than this; gives how many went.
+    fn shrink(&mut self, most: usize, bytes_max: usize) -> u64 {
+        let mut gone = 0;
+        while (self.order.len() > most || self.bytes > bytes_max)
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            if let Some((_, sealed)) = self.sealed.remove(&oldest) {
+                self.bytes -= bytes_of(&oldest, &sealed);
+            }
+            gone += 1;
+        }
+        gone
     }
 }
 
@@ -56,15 +89,20 @@ impl Kept {
         inner.remove(id);
         let place = inner.next;
         inner.next += 1;
+        inner.bytes += bytes_of(id, &sealed);
         inner.sealed.insert(id.into(), (place, sealed.into()));
         inner.order.insert(place, id.into());
         // After a reload there may be room for fewer.
-        while inner.order.len() > most
-            && let Some((_, oldest)) = inner.order.pop_first()
-        {
-            inner.sealed.remove(&oldest);
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-        }
+        let gone = inner.shrink(most, self.bytes_max.load(Ordering::Relaxed));
+        self.evicted.fetch_add(gone, Ordering::Relaxed);
+    }
+
+    /// Lets them take so much at most from now on.
+    //= TLS-ID-03
+    pub(super) fn bound(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        let gone = self.inner().shrink(usize::MAX, bytes_max);
+        self.evicted.fetch_add(gone, Ordering::Relaxed);
     }
 
     fn get(&self, id: &[u8]) -> Option<Box<[u8]>> {
@@ -124,6 +162,10 @@ mod tests {
     use super::super::tickets::Scope;
     use super::*;
     use crate::limits::SESSIONS_BY_ID_MAX;
+    use crate::limits::sizes::SESSION_BYTES;
+
+    /// What one session is reckoned at.
+    const RECKONED: usize = SESSION_BYTES as usize;
 
     fn service(kept: &Arc<Kept>, tickets: &Arc<Tickets>) -> ById {
         ById { kept: Arc::clone(kept), tickets: Arc::clone(tickets), most: SESSIONS_BY_ID_MAX }
@@ -154,6 +196,35 @@ mod tests {
         assert_eq!(kept.counts(), (SESSIONS_BY_ID_MAX as u64, 1));
         assert_eq!(kept.inner().sealed.len(), SESSIONS_BY_ID_MAX);
     }
+
+    //= test TLS-ID-03
+    #[test]
+    fn sessions_take_no_more_than_their_service_has_and_the_oldest_go() {
+        let (kept, ours) = (Arc::new(Kept::default()), tickets(7));
+        let store = service(&kept, &ours);
+        let id = |n: usize| vec![n as u8; 32];
+        // Those of clients with certificates: twice what is reckoned for one.
+        for n in 0..100 {
+            assert!(store.put(id(n), vec![7; 2 * RECKONED]));
+        }
+        let all = kept.inner().bytes;
+        assert!((100 * 2 * RECKONED..100 * 3 * RECKONED).contains(&all), "{all}");
+        kept.bound(50 * RECKONED);
+        let (count, evicted) = kept.counts();
+        assert!(count < 25 && evicted == 100 - count, "{count} of 100 are left, {evicted} went");
+        assert!(store.get(&id(0)).is_none() && store.get(&id(99)).is_some(), "the newest stay");
+        for n in 100..200 {
+            assert!(store.put(id(n), vec![7; 100]));
+            let inner = kept.inner();
+            assert!(inner.bytes <= 50 * RECKONED, "{}", inner.bytes);
+            assert_eq!(inner.sealed.len(), inner.order.len());
+        }
+        while let Some(id) = { kept.inner().order.values().next().cloned() } {
+            assert!(store.take(&id).is_some());
+        }
+        assert_eq!(kept.inner().bytes, 0, "what is taken out takes nothing");
+    }
+
     //= test TLS-EARLY-03
     #[test]
     fn one_of_many_that_name_a_session_at_once_gets_it() {

@@ -18,6 +18,7 @@ use super::files::{self, Changed, Loaded, Signature};
 use super::ids::{ById, Kept};
 use super::suit;
 use super::tickets::{HandedKey, Scope, Tickets};
+use crate::limits::sizes::SESSION_BYTES;
 use crate::limits::{EARLY_DATA_BYTES_MAX, EARLY_SESSIONS_MAX, SESSIONS_BY_ID_MAX};
 
 /// What the document says of a service's TLS.
@@ -51,6 +52,8 @@ pub struct Front {
     tickets: Option<Arc<Tickets>>,
     /// Sessions by ID; none without tickets.
     sessions: Option<Arc<Kept>>,
+    /// How many of them there may be.
+    sessions_max: usize,
     /// Microseconds for a handshake.
     pub handshake_us: u64,
 }
@@ -120,7 +123,7 @@ impl Front {
         let tickets = tickets(wanted, before)?;
         // One is enough: it may be used for several connections.
         config.send_tls13_tickets = usize::from(tickets.is_some());
-        let mut sessions = None;
+        let (mut sessions, mut sessions_max) = (None, 0);
         match &tickets {
             Some(tickets) => {
                 //= TLS-EARLY-03
@@ -139,7 +142,7 @@ impl Front {
                     before.filter(same).and_then(|front| front.sessions.clone()).unwrap_or_default();
                 config.session_storage =
                     Arc::new(ById { kept: Arc::clone(&kept), tickets: Arc::clone(tickets), most });
-                sessions = Some(kept);
+                (sessions, sessions_max) = (Some(kept), most);
             }
             None => config.session_storage = Arc::new(NoServerSessionStorage {}),
         }
@@ -151,6 +154,7 @@ impl Front {
             config: Arc::new(config),
             tickets,
             sessions,
+            sessions_max,
             handshake_us: u64::from(wanted.profile.handshake_timeout_ms) * 1000,
         })
     }
@@ -170,6 +174,18 @@ impl Front {
     /// Sessions by ID that are kept, and how many of them went before their time.
     pub fn sessions_by_id(&self) -> (u64, u64) {
         self.sessions.as_ref().map_or((0, 0), |kept| kept.counts())
+    }
+
+    /// Bytes that its sessions by ID take where there is room for all that it may have.
+    pub fn session_bytes(&self) -> u64 {
+        self.sessions_max as u64 * SESSION_BYTES
+    }
+
+    /// Lets them take so much at most.
+    pub fn bound_sessions(&self, bytes_max: u64) {
+        if let Some(kept) = &self.sessions {
+            kept.bound(usize::try_from(bytes_max).unwrap_or(usize::MAX));
+        }
     }
 
     /// Until when what authorities say of its certificates is good, seconds since 1970, with the certificate's name.
