@@ -8,6 +8,8 @@ use forebay_model::compile::{Compiled, Input, Lookup, compile};
 use forebay_model::field::{Field, Type};
 use forebay_model::fields::{Effect, effect, kinds, page, paths, without_effect};
 use forebay_model::{Kind, Object, check, kind};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use world::World;
 
@@ -363,4 +365,69 @@ fn who_sets_what_does_nothing_is_told_where_it_stands() {
         ["servers[1].rewrite_host_header", "capacity_estimation"]
     );
     assert!(without_effect("tenant", &object("tenant", &json!({"name": "t"}))).is_empty());
+}
+
+/// A world with some objects as they would be.
+struct Changed<'w> {
+    world: &'w World,
+    objects: BTreeMap<(String, String), Object>,
+}
+
+impl Lookup for Changed<'_> {
+    fn get(&self, kind: &str, uuid: &str) -> Option<Object> {
+        let changed = self.objects.get(&(kind.to_owned(), uuid.to_owned()));
+        changed.cloned().or_else(|| self.world.get(kind, uuid))
+    }
+
+    fn named(&self, kind: &str, name: &str) -> Option<(String, Object)> {
+        self.world.named(kind, name)
+    }
+}
+
+//= test COMPILE-WHOLE-01
+#[test]
+fn whatever_the_api_takes_is_carried_out_or_left_out_with_reasons() {
+    let (objects, _) = read();
+    let world = World::of(&objects);
+    let all: Vec<(&'static Kind, String)> =
+        kinds().flat_map(|kind| paths(kind).into_iter().map(move |path| (kind, path))).collect();
+    let change = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<bool>());
+    let cases = if std::env::var_os("FOREBAY_LONG").is_some() { 5_000 } else { 300 };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&prop::collection::vec(change, 1..10), |changes| {
+        let mut documents = objects.clone();
+        let mut changed = Changed { world: &world, objects: BTreeMap::new() };
+        for (field, value, is_second) in changes {
+            let (kind, path) = &all[field.index(all.len())];
+            let uuid = format!("{}-{}", kind.path, if is_second { 2 } else { 1 });
+            let mut document = documents[kind.path][&uuid].clone();
+            let at = place(kind, &mut document, path);
+            let mut values = others(field_at(kind, path), Some(&*at));
+            values.push(Value::Null);
+            *at = values.swap_remove(value.index(values.len()));
+            let mut named = document.clone();
+            named["name"] = Value::from(uuid.as_str());
+            let Ok(object) = check(kind, named.as_object().expect("an object")) else { continue };
+            documents[kind.path][&uuid] = document;
+            changed.objects.insert((kind.path.to_owned(), uuid), object);
+        }
+        let input = Input { objects: &changed, ..world.input(&["virtualservice-1", "virtualservice-2"]) };
+        let compiled = compile(&input).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        prop_assert!(forebay_snapshot::check(&compiled.document()).is_ok());
+        for (service, problems) in &compiled.left_out {
+            prop_assert!(!problems.is_empty(), "{service} is left out without a word");
+            for problem in problems {
+                prop_assert!(
+                    problem.path.contains('"') && !problem.reason.is_empty() && !problem.fix.is_empty()
+                );
+            }
+        }
+        for service in ["virtualservice-1", "virtualservice-2"] {
+            let key = format!("virtual_service/{service}");
+            let is_there = compiled.sections.keys().any(|known| known.starts_with(&key));
+            prop_assert!(is_there != compiled.left_out.contains_key(service), "{service}");
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
 }

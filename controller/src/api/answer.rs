@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, SET_COOKIE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
+use forebay_model::Problem;
 use serde_json::{Value, json as value};
 
 use crate::objects::Denied;
@@ -46,21 +47,23 @@ impl Answer {
         self
     }
 
-    /// With a warning of fields that were accepted and do nothing yet, if there are any.
+    /// With a warning of fields that were accepted and do nothing yet, and of what keeps a service off all engines, if there
+    /// is any.
     //= API-WARN-01
-    pub fn warned(mut self, paths: Vec<String>) -> Self {
-        let mut text = String::new();
-        for (n, path) in paths.iter().enumerate() {
-            if text.len() + path.len() > WARNED_BYTES_MAX {
-                text.push_str(&format!(", and {} more", paths.len() - n));
-                break;
+    //= API-WARN-02
+    pub fn warned(mut self, paths: Vec<String>, problems: &[Problem]) -> Self {
+        let told: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        let texts = [
+            listed("accepted, and nothing acts on it yet: ", ", ", &paths),
+            listed("no engine can carry it out: ", " | ", &told),
+        ];
+        for text in texts.into_iter().filter(|text| !text.is_empty()) {
+            // Names may have any letters, and a header has those of ASCII.
+            let plain: String =
+                text.chars().map(|char| if matches!(char, ' '..='~') { char } else { '?' }).collect();
+            if let Ok(value) = HeaderValue::from_str(&plain) {
+                self.fields.push((HeaderName::from_static("x-forebay-warning"), value));
             }
-            text.push_str(if n == 0 { "accepted, and nothing acts on it yet: " } else { ", " });
-            text.push_str(path);
-        }
-        // Paths are made of names of fields and of numbers.
-        if let Some(value) = HeaderValue::from_str(&text).ok().filter(|_| !text.is_empty()) {
-            self.fields.push((HeaderName::from_static("x-forebay-warning"), value));
         }
         self
     }
@@ -93,6 +96,20 @@ impl Answer {
     }
 }
 
+/// What a header says of these, as far as it has room.
+fn listed(front: &str, between: &str, items: &[String]) -> String {
+    let mut text = String::new();
+    for (n, item) in items.iter().enumerate() {
+        if text.len() + item.len() > WARNED_BYTES_MAX {
+            text.push_str(&format!("{between}and {} more", items.len() - n));
+            break;
+        }
+        text.push_str(if n == 0 { front } else { between });
+        text.push_str(item);
+    }
+    text
+}
+
 //= API-ERROR-01
 impl From<Denied> for Answer {
     fn from(denied: Denied) -> Self {
@@ -123,5 +140,36 @@ impl From<Denied> for Answer {
             }
             Denied::Store(refusal) => bad(400, &refusal.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test API-WARN-02
+    #[test]
+    fn a_warning_has_room_for_some_and_counts_the_others() {
+        let told = |paths: Vec<String>, problems: &[Problem]| -> Vec<String> {
+            let answer = empty(200).warned(paths, problems).finish();
+            let fields = answer.headers().get_all("x-forebay-warning");
+            fields.iter().map(|value| value.to_str().expect("plain text").to_owned()).collect()
+        };
+        assert!(told(Vec::new(), &[]).is_empty());
+        let problem = Problem {
+            line: None,
+            path: "virtualservice \"\u{e4}\": services".to_owned(),
+            reason: "it has no port".to_owned(),
+            fix: "name one".to_owned(),
+        };
+        assert_eq!(
+            told(vec!["weight".to_owned(), "services[0].x".to_owned()], &[problem]),
+            [
+                "accepted, and nothing acts on it yet: weight, services[0].x",
+                "no engine can carry it out: virtualservice \"?\": services: it has no port; name one"
+            ]
+        );
+        let many = told((0..400).map(|n| format!("field{n:05}")).collect(), &[]).remove(0);
+        assert!(many.ends_with(" more") && many.len() < WARNED_BYTES_MAX + 100, "{many}");
     }
 }

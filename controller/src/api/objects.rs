@@ -1,8 +1,9 @@
 //! The objects' own paths: `/api/<type>` and `/api/<type>/<uuid>`.
 
 use axum::http::Method;
+use forebay_model::compile::{Engine, Input, Placed, compile};
 use forebay_model::kind::Scope;
-use forebay_model::{Kind, kind};
+use forebay_model::{Kind, Problem, kind};
 use serde_json::{Value, json as value};
 
 use super::App;
@@ -42,7 +43,8 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
             }
             let held = app.objects.create(kind, &sent, &who.tenant).await?;
             told(who, "created", &held);
-            Ok(json(201, &Value::Object(shown(&app.objects.now(), &held, &look))).warned(idle(&held)))
+            let (idle, problems) = judged(app, &held);
+            Ok(json(201, &Value::Object(shown(&app.objects.now(), &held, &look))).warned(idle, &problems))
         }
         _ => Err(not_allowed(asked)),
     }
@@ -104,13 +106,28 @@ pub async fn one<S: Store>(
         }
         _ => return Err(not_allowed(asked)),
     };
-    let idle = if asked.method == Method::GET { Vec::new() } else { idle(&held) };
-    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, &look))).warned(idle))
+    let (idle, problems) =
+        if asked.method == Method::GET { (Vec::new(), Vec::new()) } else { judged(app, &held) };
+    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, &look))).warned(idle, &problems))
 }
 
-/// The fields of an object that were set and do nothing yet.
-fn idle(held: &Held) -> Vec<String> {
-    forebay_model::fields::without_effect(held.kind.path, &held.object())
+/// The fields of an object that were set and do nothing yet; and of a service what keeps it off all engines.
+fn judged<S: Store>(app: &App<S>, held: &Held) -> (Vec<String>, Vec<Problem>) {
+    let idle = forebay_model::fields::without_effect(held.kind.path, &held.object());
+    if held.kind.path != "virtualservice" {
+        return (idle, Vec::new());
+    }
+    let input = Input {
+        objects: &app.objects,
+        engine: Engine::default(),
+        services: vec![Placed { service: held.uuid.clone(), ..Placed::default() }],
+        ticket_keys: Vec::new(),
+    };
+    let problems = match compile(&input) {
+        Ok(compiled) => compiled.left_out.into_values().flatten().collect(),
+        Err(problems) => problems,
+    };
+    (idle, problems)
 }
 
 fn told(who: &Who, what: &str, held: &Held) {
