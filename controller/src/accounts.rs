@@ -4,7 +4,7 @@
 //! our memory or our disk has nothing to come in with.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use argon2::{PasswordHasher, PasswordVerifier};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
-use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::store::{Refusal, Step, Store};
+use crate::attempts::{Attempts, Source};
+use crate::objects::Login;
 
 /// Memory of one check, KiB: 31 ms of one core, and two at once.
 const HASH_KIB: u32 = 19 * 1024;
@@ -25,38 +25,38 @@ const HASH_KIB: u32 = 19 * 1024;
 const HASHES_AT_ONCE: usize = 2;
 /// Who waits for a check behind so many others is told to come back.
 const HASHES_WAITING: usize = 32;
-/// Wrong passwords in a row, after which a name waits.
-const WRONG_MAX: u32 = 5;
-/// How long it waits then.
-const LOCKED: Duration = Duration::from_secs(60);
-/// Names whose wrong passwords are counted; the eldest go first.
-const WATCHED_MAX: usize = 10_000;
+/// Of these, from one address.
+const HASHES_OF_ONE: usize = 8;
+/// Wrong passwords that are told of in a minute.
+const TOLD_MAX: u32 = 10;
+/// Beside the first one of a name and an address in a row, this one is told of: the one that locks.
+const TOLD_AGAIN: u32 = 5;
 /// Open sessions; the one that was used longest ago goes first.
 const SESSIONS_MAX: usize = 10_000;
 /// A session that is not used so long is over.
 pub const IDLE: Duration = Duration::from_secs(15 * 60);
 /// The longest password that is looked at, bytes.
-const PASSWORD_BYTES_MAX: usize = 1024;
+pub const PASSWORD_BYTES_MAX: usize = 1024;
 
 /// Why somebody does not come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The name, or the password.
-    Wrong,
+    /// The name, or the password; and whether it is an event that is kept.
+    Wrong(bool),
     /// Too many wrong passwords; try again later.
     Locked,
     /// Too many at once.
     Busy,
-    /// The store did not tell.
-    Unknown,
 }
 
 /// Accounts and sessions.
 pub struct Accounts {
     hashing: Semaphore,
     /// Who waits for a check, and who is being checked.
-    checking: AtomicUsize,
-    wrong: Mutex<HashMap<String, (u32, Instant)>>,
+    checking: Mutex<HashMap<Source, usize>>,
+    attempts: Attempts,
+    /// Wrong passwords that were told of since then.
+    told: Mutex<(u32, Instant)>,
     sessions: Mutex<HashMap<[u8; 32], Session>>,
     /// What the password of a name that there is not is compared with, so that both take the same time.
     nobody: String,
@@ -65,8 +65,12 @@ pub struct Accounts {
 /// Who has come in.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// The account's name.
+    /// What the user came in as.
     pub user: String,
+    /// The uuid of the user.
+    pub uuid: String,
+    /// The user's password when the session was opened: a new one ends it.
+    pub mark: [u8; 32],
     /// What writes have to show beside the cookie.
     pub csrf: String,
     used: Instant,
@@ -80,90 +84,73 @@ impl Accounts {
     pub fn new() -> Result<Self, &'static str> {
         Ok(Accounts {
             hashing: Semaphore::new(HASHES_AT_ONCE),
-            checking: AtomicUsize::new(0),
-            wrong: Mutex::default(),
+            checking: Mutex::default(),
+            attempts: Attempts::default(),
+            told: Mutex::new((0, Instant::now())),
             sessions: Mutex::default(),
             nobody: hash(&secret()?)?,
         })
     }
 
-    /// Makes the account `admin` if there is none, and gives its password, which is known to nobody else.
-    ///
-    /// # Errors
-    /// The store does not take it.
-    pub async fn first(&self, store: &impl Store) -> Result<Option<String>, Refusal> {
-        if store.get("account/admin").await?.is_some() {
-            return Ok(None);
-        }
-        let unavailable = |what: &str| Refusal::Unavailable(what.to_owned());
-        let password = secret().map_err(unavailable)?[..20].to_owned();
-        let account = json!({"hash": hash(&password).map_err(unavailable)?, "is_superuser": true});
-        let step = Step::default().demand("account/admin", None);
-        store.commit(step.write("account/admin", Some(account.to_string().into_bytes()))).await?;
-        Ok(Some(password))
-    }
-
-    /// Says whether this is the password of this account.
+    /// Says whether this is the password of the user who comes in by this name, if there is one.
     ///
     /// # Errors
     /// It is not, or it is not looked at.
     //= API-LOGIN-02
-    pub async fn check(&self, store: &impl Store, user: &str, password: &str) -> Result<(), Refused> {
-        if user.len() > 128 || password.len() > PASSWORD_BYTES_MAX {
-            return Err(Refused::Wrong);
+    pub async fn check(
+        &self,
+        login: Option<&Login>,
+        name: &str,
+        password: &str,
+        from: IpAddr,
+    ) -> Result<(), Refused> {
+        let source = Source::from(from);
+        if name.len() > 128 || password.len() > PASSWORD_BYTES_MAX {
+            return Err(Refused::Wrong(false));
         }
-        if self.is_locked(user) {
+        if !self.attempts.may_try(source, name, Instant::now()) {
             return Err(Refused::Locked);
         }
-        let key = format!("account/{user}");
-        let account = store.get(&key).await.map_err(|_| Refused::Unknown)?;
-        let account = account.and_then(|stored| serde_json::from_slice::<Value>(&stored.value).ok());
-        let hash = account.as_ref().and_then(|account| account.get("hash")?.as_str());
+        let hash = login.filter(|login| login.is_active).and_then(|login| login.hash.as_ref());
         let is_somebody = hash.is_some();
         let hash = hash.unwrap_or(&self.nobody).to_owned();
-        let Some(_place) = Place::take(&self.checking) else { return Err(Refused::Busy) };
+        let Some(_place) = Place::take(&self.checking, source) else { return Err(Refused::Busy) };
         let Ok(_turn) = self.hashing.acquire().await else { return Err(Refused::Busy) };
+        // Others of this name and address may have been wrong while it waited.
+        if !self.attempts.may_try(source, name, Instant::now()) {
+            return Err(Refused::Locked);
+        }
         let password = password.to_owned();
         let fits = tokio::task::spawn_blocking(move || {
             PasswordHash::new(&hash)
                 .is_ok_and(|hash| hasher().verify_password(password.as_bytes(), &hash).is_ok())
         });
-        let fits = fits.await.unwrap_or(false) && is_somebody;
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        if fits {
-            wrong.remove(user);
+        if fits.await.unwrap_or(false) && is_somebody {
+            self.attempts.right(source, name);
             return Ok(());
         }
-        if wrong.len() >= WATCHED_MAX
-            && let Some(eldest) =
-                wrong.iter().min_by_key(|(_, (_, last))| *last).map(|(name, _)| name.clone())
-        {
-            wrong.remove(&eldest);
-        }
-        let entry = wrong.entry(user.to_owned()).or_insert((0, Instant::now()));
-        *entry = (entry.0 + 1, Instant::now());
-        Err(Refused::Wrong)
+        let times = self.attempts.wrong(source, name, Instant::now());
+        Err(Refused::Wrong(matches!(times, 1 | TOLD_AGAIN) && self.is_worth_telling()))
     }
 
-    fn is_locked(&self, user: &str) -> bool {
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        match wrong.get(user) {
-            Some((_, last)) if last.elapsed() >= LOCKED => {
-                wrong.remove(user);
-                false
-            }
-            Some((times, _)) => *times >= WRONG_MAX,
-            None => false,
+    /// Says whether one more wrong password is told of: who has many addresses would fill the disk with them.
+    fn is_worth_telling(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.1.elapsed() >= Duration::from_secs(60) {
+            *told = (0, Instant::now());
         }
+        told.0 += 1;
+        told.0 <= TOLD_MAX
     }
 
     /// Opens a session and gives what it is known by.
     ///
     /// # Errors
     /// The system gives no random numbers.
-    pub fn open(&self, user: &str) -> Result<(String, Session), &'static str> {
+    pub fn open(&self, user: &str, login: &Login) -> Result<(String, Session), &'static str> {
         let (id, csrf) = (secret()?, secret()?);
-        let session = Session { user: user.to_owned(), csrf, used: Instant::now() };
+        let (uuid, mark) = (login.held.uuid.clone(), login.mark);
+        let session = Session { user: user.to_owned(), uuid, mark, csrf, used: Instant::now() };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.len() >= SESSIONS_MAX {
             sessions.retain(|_, session| session.used.elapsed() < IDLE);
@@ -191,6 +178,16 @@ impl Accounts {
         Some(session.clone())
     }
 
+    /// Lets a session go on with a new password of its user.
+    pub fn renew(&self, id: &str, login: &Login) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) =
+            sessions.get_mut(&known_by(id)).filter(|session| session.uuid == login.held.uuid)
+        {
+            session.mark = login.mark;
+        }
+    }
+
     /// Ends a session.
     pub fn close(&self, id: &str) {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&known_by(id));
@@ -198,19 +195,27 @@ impl Accounts {
 }
 
 /// A place among those that are checked or wait for it.
-struct Place<'c>(&'c AtomicUsize);
+struct Place<'c>(&'c Mutex<HashMap<Source, usize>>, Source);
 
 impl<'c> Place<'c> {
-    fn take(count: &'c AtomicUsize) -> Option<Self> {
-        let place = Place(count);
-        // Taken first, so that two cannot take the last one; given back by the drop.
-        (count.fetch_add(1, Ordering::Relaxed) < HASHES_AT_ONCE + HASHES_WAITING).then_some(place)
+    fn take(taken: &'c Mutex<HashMap<Source, usize>>, source: Source) -> Option<Self> {
+        let mut held = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let (all, own) = (held.values().sum::<usize>(), held.get(&source).copied().unwrap_or(0));
+        if all >= HASHES_AT_ONCE + HASHES_WAITING || own >= HASHES_OF_ONE {
+            return None;
+        }
+        held.insert(source, own + 1);
+        Some(Place(taken, source))
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.get_mut(&self.1) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(held.remove(&self.1)),
+        }
     }
 }
 
@@ -243,7 +248,11 @@ fn hasher() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(HASH_KIB, 2, 1, None).unwrap_or_default())
 }
 
-fn hash(password: &str) -> Result<String, &'static str> {
+/// The hash by which a password is kept.
+///
+/// # Errors
+/// The system gives no random numbers.
+pub(crate) fn hash(password: &str) -> Result<String, &'static str> {
     let mut salt = [0_u8; 16];
     rand::fill(&mut salt).map_err(|_| "the system gives no random numbers")?;
     let hash = hasher().hash_password_with_salt(password.as_bytes(), &salt);

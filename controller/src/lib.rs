@@ -2,10 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod accounts;
 pub mod api;
+mod attempts;
+pub mod backup;
 pub mod engines;
+pub mod events;
 mod files;
+pub mod local;
 pub mod objects;
 pub mod sealed;
 pub mod seeds;

@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use forebay_controller::accounts::Accounts;
 use forebay_controller::api::App;
 use forebay_controller::objects::Objects;
 use forebay_controller::sealed::Seal;
-use forebay_controller::server;
 use forebay_controller::store::Embedded;
+use forebay_controller::{backup, local, server};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The Controller: keeps the objects and serves the API by which they are managed.
@@ -20,11 +20,52 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(name = "forebay-controller", version)]
 struct Arguments {
     /// Where it keeps its store, its certificate and its key; made if it is not there.
-    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/forebay/controller")]
+    #[arg(long, global = true, value_name = "FOLDER", default_value = "/var/lib/forebay/controller")]
     data_dir: PathBuf,
     /// Where the API listens.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9443")]
     listen: SocketAddr,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What is done with a Controller's folder, at the machine itself.
+#[derive(Subcommand)]
+enum Command {
+    /// Passwords of users.
+    Password {
+        /// What to do with them.
+        #[command(subcommand)]
+        what: Password,
+    },
+    /// Write all that the Controller has into one file, sealed by a passphrase; it may be running.
+    Backup(Sealed),
+    /// Read a backup into a folder that has no store.
+    Restore(Sealed),
+}
+
+#[derive(Subcommand)]
+enum Password {
+    /// Give a user a new password and print it; sessions and tokens of the user end. The Controller may be running.
+    Reset {
+        /// By the files of the store: who may write them may do so.
+        #[arg(long, required = true)]
+        local: bool,
+        /// Whose.
+        #[arg(long, default_value = "admin", value_name = "NAME")]
+        user: String,
+    },
+}
+
+/// A sealed file.
+#[derive(Args)]
+struct Sealed {
+    /// The backup.
+    file: PathBuf,
+    /// A file with the passphrase; without it FOREBAY_PASSPHRASE is taken, or it is asked for.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -35,7 +76,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("no runtime: {error}")),
     };
-    match runtime.block_on(run(&arguments)) {
+    let done = match &arguments.command {
+        None => runtime.block_on(run(&arguments)),
+        Some(command) => runtime.block_on(local(&arguments.data_dir, command)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => failed(&text),
     }
@@ -46,21 +91,45 @@ fn failed(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+async fn local(folder: &Path, command: &Command) -> Result<(), String> {
+    match command {
+        Command::Password { what: Password::Reset { user, .. } } => {
+            let password = local::reset_password(folder, user).await?;
+            println!("user: {user}");
+            println!("password: {password} (shown this once)");
+        }
+        Command::Backup(Sealed { file, passphrase_file }) => {
+            let passphrase = backup::passphrase(passphrase_file.as_ref())?;
+            let counted = local::back_up(folder, file, &passphrase).await?;
+            println!("{}: {} entries and {} files", file.display(), counted.entries, counted.files);
+        }
+        Command::Restore(Sealed { file, passphrase_file }) => {
+            let passphrase = backup::passphrase(passphrase_file.as_ref())?;
+            make(folder)?;
+            let counted = backup::read(file, folder, &passphrase).await?;
+            println!("{}: {} entries and {} files", folder.display(), counted.entries, counted.files);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the folder, for the Controller alone.
+fn make(folder: &Path) -> Result<(), String> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| format!("{}: {error}; name another folder by --data-dir", folder.display()))
+}
+
 async fn run(arguments: &Arguments) -> Result<(), String> {
     let folder = &arguments.data_dir;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| format!("{}: {error}; name another folder by --data-dir", folder.display()))?;
-    let store = Embedded::open(&folder.join("store.redb")).map_err(|refusal| refusal.to_string())?;
-    let seal = Seal::open(&folder.join("store.key"))?;
+    make(folder)?;
+    let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
+    let seal = Seal::open(&folder.join(backup::KEY))?;
     let tls = server::certificate(folder, arguments.listen)?;
     let accounts = Accounts::new()?;
-    let first = accounts.first(&store).await.map_err(|refusal| refusal.to_string())?;
     let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
     let seeds = forebay_controller::seeds::all()?;
     objects.seed(seeds.into_iter()).await.map_err(|denied| format!("built-in objects: {denied:?}"))?;
+    let first = objects.first().await.map_err(|denied| format!("the user admin: {denied:?}"))?;
     let app = Arc::new(App { store, objects, accounts });
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
@@ -79,5 +148,11 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
+    let (at_machine, socket) = (app.clone(), folder.clone());
+    tokio::spawn(async move {
+        if let Err(error) = local::serve(at_machine, socket).await {
+            tracing::error!(event = "CONTROLLER_LOCAL_FAILED", %error, "backups and new passwords need a Controller that is stopped");
+        }
+    });
     server::serve(app, listener, tls, stop).await.map_err(|error| error.to_string())
 }

@@ -34,12 +34,15 @@ impl Seal {
             write_private(file, &bytes).map_err(|error: io::Error| failed(&error))?;
         }
         let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
-        let key =
-            UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| failed(&"this is no key: 32 bytes are"))?;
+        Self::of_bytes(&bytes).ok_or_else(|| failed(&"this is no key: 32 bytes are"))
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let key = UnboundKey::new(&AES_256_GCM, bytes).ok()?;
         // A key for one thing alone: what seals does not derive.
-        let root = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"forebay derived keys 1");
+        let root = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), b"forebay derived keys 1");
         let root = hmac::Key::new(hmac::HMAC_SHA256, root.as_ref());
-        Ok(Seal { key: LessSafeKey::new(key), root })
+        Some(Seal { key: LessSafeKey::new(key), root })
     }
 
     /// A key for a purpose: the same for the same purpose as long as the key of the seals is the same, and no help to find
@@ -48,6 +51,15 @@ impl Seal {
         let mut key = [0; 32];
         key.copy_from_slice(&hmac::sign(&self.root, purpose.as_bytes()).as_ref()[..32]);
         key
+    }
+
+    /// The key that a passphrase makes: for what goes elsewhere.
+    ///
+    /// # Errors
+    /// The salt is too short, or memory is.
+    pub fn of_passphrase(passphrase: &str, salt: &[u8]) -> Result<Self, String> {
+        let key = crate::backup::key(passphrase, salt)?;
+        Self::of_bytes(&key).ok_or_else(|| "no key".to_owned())
     }
 
     /// Seals a secret of an object.

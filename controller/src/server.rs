@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, App};
+use crate::backup::CERTIFICATE;
 use crate::files::write_private;
 use crate::store::Store;
 
@@ -68,7 +69,8 @@ pub async fn serve<S: Store + 'static>(
             () = &mut stop => break,
         };
         let _ = stream.set_nodelay(true);
-        let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), leaving.watcher());
+        let router = router.clone().layer(axum::Extension(api::Peer(from.ip().to_canonical())));
+        let (acceptor, watcher) = (acceptor.clone(), leaving.watcher());
         tokio::spawn(async move {
             let _place = place;
             let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else {
@@ -99,7 +101,7 @@ pub async fn serve<S: Store + 'static>(
 /// # Errors
 /// What is there cannot be read, or is no certificate with its key.
 pub fn certificate(folder: &Path, at: SocketAddr) -> Result<Arc<ServerConfig>, String> {
-    let (cert_file, key_file) = (folder.join("api.crt"), folder.join("api.key"));
+    let (cert_file, key_file) = (folder.join(CERTIFICATE[0]), folder.join(CERTIFICATE[1]));
     if !cert_file.exists() && !key_file.exists() {
         let names = vec!["localhost".to_owned(), at.ip().to_string()];
         let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;

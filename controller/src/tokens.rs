@@ -52,12 +52,12 @@ async fn all(store: &impl Store) -> Result<Vec<(String, Value)>, Refusal> {
     Ok(good)
 }
 
-/// Makes a token for a user.
+/// Makes a token for a user: the name by which that one comes in, and the uuid.
 ///
 /// # Errors
 /// There are too many, or those of the store.
 //= API-TOKEN-01
-pub async fn make(store: &impl Store, user: &str, hours: Option<u64>) -> Result<Token, Refusal> {
+pub async fn make(store: &impl Store, user: &str, of: &str, hours: Option<u64>) -> Result<Token, Refusal> {
     if all(store).await?.len() >= TOKENS_MAX {
         return Err(Refusal::TooLarge(format!("there are {TOKENS_MAX} tokens: delete some first")));
     }
@@ -65,31 +65,31 @@ pub async fn make(store: &impl Store, user: &str, hours: Option<u64>) -> Result<
     let token = secret().map_err(unavailable)?;
     let uuid = format!("user-token-{}", secret().map_err(unavailable)?);
     let until = now() + hours.unwrap_or(HOURS).clamp(1, HOURS_MAX) * 3600;
-    let held = json!({"uuid": uuid, "user": user, "until": until});
+    let held = json!({"uuid": uuid, "user": user, "of": of, "until": until});
     let step = Step::default().demand(key(&token), None);
     store.commit(step.write(key(&token), Some(held.to_string().into_bytes()))).await?;
     Ok(Token { token, uuid, until })
 }
 
-/// Says whether a user may come in with this.
+/// Says whether the user of this uuid may come in with this: a later user of the same name may not.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn is_good(store: &impl Store, user: &str, token: &str) -> Result<bool, Refusal> {
+pub async fn is_good(store: &impl Store, of: &str, token: &str) -> Result<bool, Refusal> {
     let Some(stored) = store.get(&key(token)).await? else { return Ok(false) };
     let held: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
-    Ok(held["user"] == user && held["until"].as_u64().is_some_and(|until| until > now()))
+    Ok(held["of"] == of && held["until"].as_u64().is_some_and(|until| until > now()))
 }
 
 /// The tokens of a user: their uuids and their last seconds.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn list(store: &impl Store, user: &str) -> Result<Vec<Value>, Refusal> {
+pub async fn list(store: &impl Store, of: &str) -> Result<Vec<Value>, Refusal> {
     let all = all(store).await?;
     Ok(all
         .into_iter()
-        .filter(|(_, held)| held["user"] == user)
+        .filter(|(_, held)| held["of"] == of)
         .map(|(_, held)| json!({"uuid": held["uuid"], "expires_at": held["until"]}))
         .collect())
 }
@@ -98,9 +98,21 @@ pub async fn list(store: &impl Store, user: &str) -> Result<Vec<Value>, Refusal>
 ///
 /// # Errors
 /// Those of the store.
-pub async fn end(store: &impl Store, user: &str, uuid: &str) -> Result<bool, Refusal> {
-    let found = all(store).await?.into_iter().find(|(_, held)| held["user"] == user && held["uuid"] == uuid);
+pub async fn end(store: &impl Store, of: &str, uuid: &str) -> Result<bool, Refusal> {
+    let found = all(store).await?.into_iter().find(|(_, held)| held["of"] == of && held["uuid"] == uuid);
     let Some((key, _)) = found else { return Ok(false) };
     store.commit(Step::default().write(key, None)).await?;
     Ok(true)
+}
+
+/// Ends all tokens of a user, and says how many there were.
+///
+/// # Errors
+/// Those of the store.
+pub async fn end_all(store: &impl Store, of: &str) -> Result<usize, Refusal> {
+    let own: Vec<_> = all(store).await?.into_iter().filter(|(_, held)| held["of"] == of).collect();
+    for (key, _) in &own {
+        store.commit(Step::default().write(key.clone(), None)).await?;
+    }
+    Ok(own.len())
 }

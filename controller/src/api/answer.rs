@@ -36,6 +36,11 @@ pub fn bad(status: u16, text: &str) -> Answer {
 }
 
 impl Answer {
+    /// What a refusal says.
+    pub fn text(&self) -> &str {
+        self.content.as_ref().and_then(|content| content["error"].as_str()).unwrap_or_default()
+    }
+
     /// Sets a cookie.
     pub fn cookie(mut self, name: &str, content: &str, is_for_scripts: bool) -> Self {
         let hidden = if is_for_scripts { "" } else { "; HttpOnly" };
@@ -128,7 +133,7 @@ impl From<Denied> for Answer {
             Denied::Bad(text) => bad(400, &text),
             Denied::Missing(kind) => bad(404, &format!("{} object not found!", kind.name)),
             Denied::Taken(text) => bad(409, &text),
-            Denied::InUse(text) => bad(403, &text),
+            Denied::InUse(text) | Denied::Forbidden(text) => bad(403, &text),
             Denied::Stale(kind) => bad(
                 412,
                 &format!("Need to reload object data {}: it has changed since it was read", kind.name),

@@ -1,6 +1,10 @@
 //! The API: what a request asks for, and what it gets.
 
+mod account;
 mod answer;
+mod configuration;
+mod events;
+mod gate;
 mod objects;
 mod request;
 mod session;
@@ -14,8 +18,8 @@ use crate::accounts::Accounts;
 use crate::objects::Objects;
 use crate::store::Store;
 use answer::{Answer, bad, json};
-pub use request::CONTENT_BYTES_MAX;
 use request::{Asked, read};
+pub use request::{CONTENT_BYTES_MAX, Peer};
 
 /// All that answers need.
 pub struct App<S> {
@@ -52,6 +56,7 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
     //= API-VERSION-01
     let wanted = asked.header(forebay_model::version::HEADER);
     forebay_model::version::Version::asked(wanted).map_err(|problem| bad(400, &problem.to_string()))?;
+    gate::pass(app, &who, &asked.method, &steps)?;
     match (&asked.method, &steps[..]) {
         (&Method::POST, ["logout"]) => Ok(session::logout(app, asked)),
         (&Method::GET, ["api", "initial-data"]) => Ok(json(200, &serde_json::json!({"version": version()}))),
@@ -59,6 +64,10 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
         (&Method::GET, ["api", "cluster", "version"]) => Ok(json(200, &version())),
         (_, ["api", "user-token"]) => session::tokens(app, asked, &who, None).await,
         (_, ["api", "user-token", uuid]) => session::tokens(app, asked, &who, Some(uuid)).await,
+        (_, ["api", "configuration", "export"]) => configuration::export(app, asked, &who).await,
+        (_, ["api", "configuration", "import"]) => configuration::import(app, asked, &who).await,
+        (_, ["api", "useraccount"]) => account::own(app, asked, &who).await,
+        (&Method::GET, ["api", "analytics", "logs"]) => events::list(app, asked, &who).await,
         (_, ["api", path]) => objects::all(app, asked, &who, path).await,
         (_, ["api", path, uuid]) => objects::one(app, asked, &who, path, uuid).await,
         _ => Err(bad(404, "there is nothing at this path")),

@@ -19,7 +19,7 @@ use crate::store::Store;
 pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -> Result<Answer, Answer> {
     let kind = known(path)?;
     let query = Query::new(&asked.query);
-    let look = Look::of(&query, asked.base());
+    let look = Look::of(&query, asked.base(), &who.tenant);
     if kind.scope == Scope::Single {
         return single(app, asked, who, kind, &look).await;
     }
@@ -86,7 +86,7 @@ pub async fn one<S: Store>(
     uuid: &str,
 ) -> Result<Answer, Answer> {
     let kind = known(path)?;
-    let look = Look::of(&Query::new(&asked.query), asked.base());
+    let look = Look::of(&Query::new(&asked.query), asked.base(), &who.tenant);
     let held = match asked.method {
         Method::GET => app.objects.get(kind, uuid, &who.tenant)?,
         Method::PUT => {
@@ -157,7 +157,7 @@ fn next(asked: &Asked, kind: &Kind, page: usize) -> String {
     address + &format!("page={page}")
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             byte if byte.is_ascii_alphanumeric() || b"-_.~,:".contains(&byte) => char::from(byte).to_string(),

@@ -1,5 +1,6 @@
 //! What a request says, within limits.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -32,7 +33,13 @@ pub struct Asked {
     pub headers: HeaderMap,
     /// Its content.
     pub content: Vec<u8>,
+    /// The address that it came from.
+    pub from: IpAddr,
 }
+
+/// The address of a connection's other end, as the socket puts it beside each request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Reads a request to its end.
 //= API-PATH-01
@@ -41,6 +48,8 @@ pub async fn read(request: Request<Body>) -> Result<Asked, Answer> {
     let steps = head.uri.path().split('/').filter(|step| !step.is_empty()).map(str::to_owned).collect();
     let query = items(head.uri.query().unwrap_or_default())
         .ok_or_else(|| bad(400, "the query is not well-formed"))?;
+    // A request that came by no socket is the product's own.
+    let from = head.extensions.get::<Peer>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0);
     let content = match tokio::time::timeout(CONTENT_TIME, content(body)).await {
         Ok(Some(content)) => content,
         Ok(None) => {
@@ -51,7 +60,7 @@ pub async fn read(request: Request<Body>) -> Result<Asked, Answer> {
         }
         Err(_) => return Err(bad(408, "the content did not come in time")),
     };
-    Ok(Asked { method: head.method, steps, query, headers: head.headers, content })
+    Ok(Asked { method: head.method, steps, query, headers: head.headers, content, from })
 }
 
 /// The content, if it is not too long. Of what is too long some more is read and forgotten: many a client sends all that

@@ -1,5 +1,7 @@
 //! Coming in and going out.
 
+use std::sync::Arc;
+
 use axum::http::Method;
 use base64::Engine;
 use serde_json::{Value, json as value};
@@ -7,8 +9,10 @@ use serde_json::{Value, json as value};
 use super::answer::{Answer, bad, empty, json};
 use super::request::{Asked, items};
 use super::{App, version};
+use crate::access::Rights;
 use crate::accounts::Refused;
-use crate::objects::{ADMIN, Denied, Tenant};
+use crate::events;
+use crate::objects::{ADMIN, Denied, Held, Login, Tenant};
 use crate::store::Store;
 use crate::tokens;
 
@@ -19,9 +23,16 @@ const COOKIES: [&str; 2] = ["sessionid", "avi-sessionid"];
 pub struct Who {
     /// The account.
     pub user: String,
-    /// The tenant.
+    /// The tenant, and what the user may do.
     pub tenant: Tenant,
+    /// The user's account.
+    pub login: Login,
+    /// What the session is known by; none where the request came with a password.
+    pub session: Option<String>,
 }
+
+/// One text for a wrong name and a wrong password: it must not tell which names there are.
+const WRONG: &str = "Invalid credentials";
 
 /// `POST /login`: a form or JSON.
 //= API-LOGIN-01
@@ -38,25 +49,65 @@ pub async fn login<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answ
         (text("username"), text("password"), text("token"))
     };
     let user = user.ok_or_else(|| bad(400, "send username and password, or username and token"))?;
-    match (password, token) {
-        (_, Some(token)) => match tokens::is_good(&app.store, &user, &token).await {
-            Ok(true) => {}
-            Ok(false) => return Err(refused(Refused::Wrong)),
-            Err(_) => return Err(refused(Refused::Unknown)),
-        },
-        (Some(password), None) => app.accounts.check(&app.store, &user, &password).await.map_err(refused)?,
+    let login = match (password, token) {
+        (_, Some(token)) => {
+            let login = app.objects.login(&user).filter(|login| login.is_active);
+            // A token has as many letters as nobody can guess: it needs neither a slow hash nor a count.
+            match &login {
+                Some(held) => match tokens::is_good(&app.store, &held.held.uuid, &token).await {
+                    Ok(true) => login,
+                    Ok(false) => None,
+                    Err(_) => return Err(bad(503, "the store cannot be read")),
+                },
+                None => None,
+            }
+            .ok_or_else(|| bad(401, WRONG))?
+        }
+        (Some(password), None) => by_password(app, asked, &user, &password).await?,
         (None, None) => return Err(bad(400, "send username and password, or username and token")),
-    }
-    let (id, session) = app.accounts.open(&user).map_err(|text| bad(503, text))?;
+    };
+    let (id, session) = app.accounts.open(&user, &login).map_err(|text| bad(503, text))?;
     tracing::info!(event = "CONTROLLER_LOGIN", user, "a session is open");
+    let rights = Rights::of(&app.objects.now(), &login.held, &user, asked.from);
+    tell(app, "USER_LOGIN", &format!("{user} came in"), &rights, None).await;
+    let tenants: Vec<Value> = {
+        let now = app.objects.now();
+        let held = now.all("tenant").filter(|tenant| rights.has_part_in(&tenant.uuid));
+        held.map(|tenant| value!({"name": tenant.name, "uuid": tenant.uuid})).collect()
+    };
     let said = value!({
         "version": version(),
         "session_cookie_name": COOKIES[1],
-        "user": {"username": user, "is_superuser": true, "name": user},
-        "tenants": [{"name": ADMIN, "uuid": ADMIN}],
+        "user": {"username": user, "is_superuser": rights.is_super(), "name": login.held.name},
+        "tenants": tenants,
     });
     let answer = COOKIES.iter().fold(json(200, &said), |answer, name| answer.cookie(name, &id, false));
     Ok(answer.cookie("csrftoken", &session.csrf, true))
+}
+
+/// Looks at a password; a wrong one is an event.
+async fn by_password<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    user: &str,
+    password: &str,
+) -> Result<Login, Answer> {
+    let login = app.objects.login(user);
+    let done = app.accounts.check(login.as_ref(), user, password, asked.from).await;
+    if done == Err(Refused::Wrong(true)) {
+        let by = Rights::nobody(user, asked.from);
+        let text = format!("a wrong password for {user}");
+        tell(app, "USER_LOGIN", &text, &by, Some(WRONG)).await;
+    }
+    done.map_err(refused)?;
+    login.ok_or_else(|| bad(401, WRONG))
+}
+
+/// Keeps an event. That the store does not take it keeps nobody out: it may be full, and somebody has to come in and mend it.
+async fn tell<S: Store>(app: &App<S>, id: &str, text: &str, by: &Rights, error: Option<&str>) {
+    if let Err(refusal) = app.objects.tell(events::came(id, text, by, error)).await {
+        tracing::error!(event = "CONTROLLER_STORE_FAILED", %refusal, "an event is not kept");
+    }
 }
 
 /// `POST /logout`.
@@ -77,12 +128,15 @@ pub async fn who<S: Store>(app: &App<S>, asked: &Asked) -> Result<Who, Answer> {
     {
         return Err(bad(403, "the request comes from a page of another origin"));
     }
-    let user = match asked.header("authorization") {
-        Some(line) => basic(app, line).await?,
+    let (user, login, session) = match asked.header("authorization") {
+        Some(line) => {
+            let (user, login) = basic(app, asked, line).await?;
+            (user, login, None)
+        }
         None => {
-            let session =
-                COOKIES.iter().filter_map(|name| asked.cookie(name)).find_map(|id| app.accounts.session(id));
-            let session = session.ok_or_else(|| bad(401, "log in first: POST /login"))?;
+            let mut found = COOKIES.iter().filter_map(|name| asked.cookie(name));
+            let found = found.find_map(|id| Some((id, app.accounts.session(id)?)));
+            let (id, session) = found.ok_or_else(|| bad(401, "log in first: POST /login"))?;
             let is_write = !matches!(asked.method, Method::GET | Method::HEAD | Method::OPTIONS);
             if is_write && !asked.header("x-csrftoken").is_some_and(|token| session.is_shown(token)) {
                 return Err(bad(
@@ -90,28 +144,48 @@ pub async fn who<S: Store>(app: &App<S>, asked: &Asked) -> Result<Who, Answer> {
                     "CSRF Failed: send the cookie csrftoken as the header X-CSRFToken as well",
                 ));
             }
-            session.user
+            let login = app.objects.login_by_uuid(&session.uuid);
+            //= API-PASSWORD-02
+            let Some(login) = login.filter(|login| login.is_active && login.mark == session.mark) else {
+                app.accounts.close(id);
+                return Err(bad(401, "the session is over: log in again"));
+            };
+            (session.user, login, Some(id.to_owned()))
         }
     };
-    Ok(Who { user, tenant: tenant(app, asked)? })
+    let rights = Rights::of(&app.objects.now(), &login.held, &user, asked.from);
+    let tenant = tenant(app, asked, rights, &login.held)?;
+    Ok(Who { user, tenant, login, session })
 }
 
-/// The tenant of the header, by name or by uuid.
-fn tenant<S: Store>(app: &App<S>, asked: &Asked) -> Result<Tenant, Answer> {
+/// The tenant of the header, by name or by uuid; without one, the user's own. One in which the user has no role is answered
+/// as one that there is not.
+//= API-TENANT-02
+fn tenant<S: Store>(app: &App<S>, asked: &Asked, rights: Rights, user: &Held) -> Result<Tenant, Answer> {
     let by_uuid = asked.header("x-avi-tenant-uuid").filter(|uuid| !uuid.is_empty());
     let name = asked.header("x-avi-tenant").filter(|name| !name.is_empty());
-    let Some(wanted) = by_uuid.or(name) else { return Ok(Tenant::admin()) };
-    if wanted == "*" {
-        return Ok(Tenant { uuid: ADMIN.to_owned(), is_all: true });
-    }
+    let rights = Arc::new(rights);
+    let tenant = |uuid: &str, is_all| Tenant { uuid: uuid.to_owned(), is_all, rights: rights.clone() };
+    let wanted = by_uuid.or(name).filter(|wanted| *wanted != "*");
+    let Some(wanted) = wanted else {
+        let is_all = by_uuid.or(name).is_some();
+        let object = user.object();
+        let own =
+            object.get("default_tenant_ref").and_then(Value::as_str).and_then(|text| text.rsplit('/').next());
+        let own = own.filter(|own| rights.has_part_in(own));
+        let own = own.or(Some(ADMIN).filter(|admin| rights.has_part_in(admin))).or(rights.first_tenant());
+        return match own {
+            Some(own) => Ok(tenant(own, is_all)),
+            None => Err(bad(403, &format!("{} has no role in any tenant", rights.user))),
+        };
+    };
     let now = app.objects.now();
     let found = match by_uuid {
         Some(uuid) => now.get("tenant", uuid).cloned(),
         None => now.named("tenant", wanted).next().cloned(),
     };
-    match found {
-        Some(tenant) => Ok(Tenant { uuid: tenant.uuid.clone(), is_all: false }),
-        None if wanted == ADMIN => Ok(Tenant::admin()),
+    match found.filter(|found| rights.has_part_in(&found.uuid)) {
+        Some(found) => Ok(tenant(&found.uuid, false)),
         None => {
             let shown: String = wanted.chars().take(64).flat_map(char::escape_default).collect();
             Err(bad(403, &format!("Tenant '{shown}' does not exist!")))
@@ -119,7 +193,7 @@ fn tenant<S: Store>(app: &App<S>, asked: &Asked) -> Result<Tenant, Answer> {
     }
 }
 
-async fn basic<S: Store>(app: &App<S>, line: &str) -> Result<String, Answer> {
+async fn basic<S: Store>(app: &App<S>, asked: &Asked, line: &str) -> Result<(String, Login), Answer> {
     let wrong = || bad(401, "the credentials are not well-formed");
     let (scheme, content) = line.split_once(' ').ok_or_else(wrong)?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -128,17 +202,16 @@ async fn basic<S: Store>(app: &App<S>, line: &str) -> Result<String, Answer> {
     let bytes = base64::engine::general_purpose::STANDARD.decode(content.trim()).map_err(|_| wrong())?;
     let text = String::from_utf8(bytes).map_err(|_| wrong())?;
     let (user, password) = text.split_once(':').ok_or_else(wrong)?;
-    app.accounts.check(&app.store, user, password).await.map_err(refused)?;
-    Ok(user.to_owned())
+    let login = by_password(app, asked, user, password).await?;
+    Ok((user.to_owned(), login))
 }
 
-fn refused(refused: Refused) -> Answer {
+/// What is said of a refusal.
+pub fn refused(refused: Refused) -> Answer {
     match refused {
-        // One text for both: it must not tell which names there are.
-        Refused::Wrong => bad(401, "Invalid credentials"),
+        Refused::Wrong(_) => bad(401, WRONG),
         Refused::Locked => bad(403, "too many wrong passwords: try again in a minute"),
         Refused::Busy => bad(429, "too many log in at once: try again in a moment"),
-        Refused::Unknown => bad(503, "the store cannot be read"),
     }
 }
 
@@ -160,16 +233,17 @@ pub async fn tokens<S: Store>(
                 Some(Value::String(hours)) => hours.parse().ok(),
                 Some(_) => return Err(bad(400, "hours: put a whole number there")),
             };
-            let made = tokens::make(&app.store, &who.user, hours).await.map_err(failed)?;
+            let made =
+                tokens::make(&app.store, &who.user, &who.login.held.uuid, hours).await.map_err(failed)?;
             tracing::info!(event = "CONTROLLER_TOKEN", user = who.user, uuid = made.uuid, "a token was made");
             Ok(json(200, &value!({"token": made.token, "uuid": made.uuid, "expires_at": made.until})))
         }
         (&Method::GET, None) => {
-            let list = tokens::list(&app.store, &who.user).await.map_err(failed)?;
+            let list = tokens::list(&app.store, &who.login.held.uuid).await.map_err(failed)?;
             Ok(json(200, &value!({"count": list.len(), "results": list})))
         }
         (&Method::DELETE, Some(uuid)) => {
-            match tokens::end(&app.store, &who.user, uuid).await.map_err(failed)? {
+            match tokens::end(&app.store, &who.login.held.uuid, uuid).await.map_err(failed)? {
                 true => Ok(empty(204)),
                 false => Err(bad(404, "there is no such token")),
             }

@@ -25,10 +25,10 @@ pub(super) fn target(
     cloud: &str,
 ) -> Option<Arc<Held>> {
     match Reference::read(text, kind).ok()? {
-        Reference::Uuid(uuid) => now.get(kind, &uuid).filter(|held| tenant.sees(held)).cloned(),
+        Reference::Uuid(uuid) => now.get(kind, &uuid).filter(|held| tenant.may_refer(held)).cloned(),
         Reference::Name(name) => {
             let fits = |held: &&Arc<Held>| {
-                tenant.sees(held)
+                tenant.may_refer(held)
                     && (cloud.is_empty() || held.kind.scope != Scope::Cloud || held.cloud == cloud)
             };
             let own = now.named(kind, &name).filter(fits).find(|held| held.tenant == tenant.uuid);
@@ -92,10 +92,13 @@ impl<'q> Query<'q> {
         let fits = Fits::new(self, now)?;
         let exact = self.get("name");
         let mut all: Vec<&Arc<Held>> = match exact {
-            Some(name) => {
-                now.named(kind.path, name).filter(|held| tenant.sees(held) && fits.all(now, held)).collect()
+            Some(name) => now
+                .named(kind.path, name)
+                .filter(|held| tenant.sees(held) && fits.all(now, held, tenant))
+                .collect(),
+            None => {
+                now.all(kind.path).filter(|held| tenant.sees(held) && fits.all(now, held, tenant)).collect()
             }
-            None => now.all(kind.path).filter(|held| tenant.sees(held) && fits.all(now, held)).collect(),
         };
         match self.get("sort") {
             Some("-name") => all.reverse(),
@@ -173,7 +176,7 @@ impl<'q> Fits<'q> {
         })
     }
 
-    fn all(&self, now: &Catalogue, held: &Held) -> bool {
+    fn all(&self, now: &Catalogue, held: &Held, tenant: &Tenant) -> bool {
         let one_of =
             |list: &Option<Vec<&str>>, own: &str| list.as_ref().is_none_or(|list| list.contains(&own));
         if !one_of(&self.names, &held.name)
@@ -192,7 +195,7 @@ impl<'q> Fits<'q> {
             return false;
         }
         if let Some(by) = &self.referred_by
-            && now.get(by.kind, &by.uuid).is_none_or(|by| !by.refers.contains(&held.id()))
+            && now.get(by.kind, &by.uuid).is_none_or(|by| !tenant.sees(by) || !by.refers.contains(&held.id()))
         {
             return false;
         }

@@ -3,6 +3,7 @@
 mod carried;
 mod catalogue;
 mod find;
+mod login;
 mod show;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -10,19 +11,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
-use forebay_model::reference::is_uuid;
-use forebay_model::{Kind, Object, Problem, builtin, check, kind, patch, shape};
+use forebay_model::reference::{Reference, is_uuid};
+use forebay_model::{Kind, Object, Problem, check, kind, patch, shape};
 use serde_json::Value;
 
+pub use crate::access::{ADMIN, Tenant};
 pub use catalogue::{Catalogue, Held, Id, key, realm};
 pub use find::{Found, Query};
+pub use login::Login;
 pub use show::{Look, shown};
 
+use crate::access;
+use crate::events::{self, Ring};
 use crate::sealed::Seal;
 use crate::store::{Refusal, Step, Store};
 
-/// The tenant of everything that says nothing else; its objects are seen by all.
-pub const ADMIN: &str = "admin";
+/// Writes that are told of, with what they changed: a year of a site where 27 are made a day.
+const AUDIT_MAX: usize = 10_000;
+/// Events of who came in. They stand apart: who tries passwords pushes no write out.
+const SESSIONS_TOLD_MAX: usize = 2_000;
 
 /// The most objects: 10,000 services with 100,000 servers need a quarter of it.
 pub const OBJECTS_MAX: usize = 200_000;
@@ -40,6 +47,8 @@ pub enum Denied {
     Taken(String),
     /// It is in use, or built in.
     InUse(String),
+    /// No role of the user allows it.
+    Forbidden(String),
     /// It has changed since the client read it.
     Stale(&'static Kind),
     /// The store did not take it.
@@ -57,6 +66,8 @@ pub struct Objects<S> {
     store: S,
     seal: Seal,
     catalogue: RwLock<Catalogue>,
+    audit: Ring,
+    sessions: Ring,
     /// One write after another: what a write was checked against is still so when it is made.
     writing: tokio::sync::Mutex<()>,
     /// How many changes there were, for who follows them.
@@ -88,11 +99,15 @@ impl<S: Store> Objects<S> {
                 }
             }
         }
+        let audit = Ring::open(&store, "audit/", AUDIT_MAX).await?;
+        let sessions = Ring::open(&store, "session/", SESSIONS_TOLD_MAX).await?;
         let (changed, _) = tokio::sync::watch::channel(catalogue.changed());
         Ok(Objects {
             store,
             seal,
             catalogue: RwLock::new(catalogue),
+            audit,
+            sessions,
             writing: tokio::sync::Mutex::new(()),
             changed,
         })
@@ -119,6 +134,30 @@ impl<S: Store> Objects<S> {
     /// The objects as they are now. Nothing may be waited for while it is held.
     pub fn now(&self) -> RwLockReadGuard<'_, Catalogue> {
         self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an event of somebody who came in or did not.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn tell(&self, event: Object) -> Result<(), Refusal> {
+        self.sessions.commit(&self.store, Step::default(), event).await.map(drop)
+    }
+
+    /// The events between two moments that `wanted` takes, the newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn events(
+        &self,
+        between: (u64, u64),
+        wanted: &(dyn Fn(&Value) -> bool + Sync),
+    ) -> Result<Vec<Value>, Refusal> {
+        let mut found = Vec::new();
+        self.audit.read(&self.store, between, wanted, &mut found).await?;
+        self.sessions.read(&self.store, between, wanted, &mut found).await?;
+        found.sort_by_key(|event| std::cmp::Reverse(event["report_timestamp"].as_u64()));
+        Ok(found)
     }
 
     /// An object with its secrets open, for whoever carries it out; what does not open is left out.
@@ -179,7 +218,7 @@ impl<S: Store> Objects<S> {
         tenant: &Tenant,
     ) -> Result<Arc<Held>, Denied> {
         let _turn = self.writing.lock().await;
-        let before = self.writable(kind, uuid, tenant)?;
+        let before = self.get(kind, uuid, tenant)?;
         let old = before.object();
         if let Some(seen) = sent.get("_last_modified").and_then(Value::as_str)
             && old.get("_last_modified").and_then(Value::as_str) != Some(seen)
@@ -202,7 +241,7 @@ impl<S: Store> Objects<S> {
         tenant: &Tenant,
     ) -> Result<Arc<Held>, Denied> {
         let _turn = self.writing.lock().await;
-        let before = self.writable(kind, uuid, tenant)?;
+        let before = self.get(kind, uuid, tenant)?;
         // What is sealed is no text that a table allows; the mask is, and has it come back.
         let mut old = before.object();
         shape::mask(kind, &mut old);
@@ -218,33 +257,39 @@ impl<S: Store> Objects<S> {
     //= API-DELETE-01
     pub async fn delete(&self, kind: &'static Kind, uuid: &str, tenant: &Tenant) -> Result<(), Denied> {
         let _turn = self.writing.lock().await;
-        let held = self.writable(kind, uuid, tenant)?;
-        if builtin::is_built_in(kind.path, &held.name) && held.tenant == ADMIN {
+        let held = self.get(kind, uuid, tenant)?;
+        tenant.demand_write(Some(&held), None)?;
+        access::may_grant(&self.now(), tenant, Some(&held), None)?;
+        if access::is_built_in(&held) {
             return Err(Denied::InUse(format!(
                 "Cannot delete system default object {} {}",
                 kind.name, held.name
             )));
         }
-        let referrers: Vec<String> = {
-            let now = self.now();
-            now.referrers(&held.id()).take(20).map(|by| format!("'{} {}'", by.kind.name, by.name)).collect()
-        };
-        if !referrers.is_empty() {
-            let by = referrers.join(", ");
-            return Err(Denied::InUse(format!("Cannot delete, object is referred by: [{by}]")));
-        }
+        self.is_unused(&held, tenant)?;
         let step = Step::default()
             .demand(held.key(), Some(held.revision))
             .write(held.key(), None)
             .write(name_key(&held), None);
-        self.store.commit(step).await.map_err(|refusal| refused(kind, refusal))?;
+        let event = events::written(kind, uuid, &tenant.rights, Some(&held.object()), None);
+        self.audit.commit(&self.store, step, event).await.map_err(|refusal| refused(kind, refusal))?;
         self.change(|catalogue| catalogue.remove(&held.id()));
         Ok(())
     }
 
-    fn writable(&self, kind: &'static Kind, uuid: &str, tenant: &Tenant) -> Result<Arc<Held>, Denied> {
-        let held = self.get(kind, uuid, tenant)?;
-        if tenant.owns(&held) { Ok(held) } else { Err(Denied::Missing(kind)) }
+    /// Says whether nothing refers to an object. Who refers to it is told as far as the user sees it.
+    fn is_unused(&self, held: &Held, tenant: &Tenant) -> Result<(), Denied> {
+        let now = self.now();
+        let (seen, hidden): (Vec<_>, Vec<_>) = now.referrers(&held.id()).partition(|by| tenant.sees(by));
+        let mut by: Vec<String> =
+            seen.iter().take(20).map(|by| format!("'{} {}'", by.kind.name, by.name)).collect();
+        if !hidden.is_empty() {
+            by.push("what you may not see".to_owned());
+        }
+        match by.is_empty() {
+            true => Ok(()),
+            false => Err(Denied::InUse(format!("Cannot delete, object is referred by: [{}]", by.join(", ")))),
+        }
     }
 
     /// Tells of changes: how many there were so far. Which they were, the catalogue knows ([`Catalogue::changed_since`]).
@@ -276,8 +321,11 @@ impl<S: Store> Objects<S> {
         before: Option<&Held>,
     ) -> Result<Arc<Held>, Denied> {
         self.belong(kind, &mut object, tenant, before)?;
-        self.resolve(kind, uuid, &mut object, tenant)?;
+        self.resolve(kind, uuid, &mut object, tenant, before)?;
         object.insert("uuid".to_owned(), Value::from(uuid));
+        if kind.path == "user" {
+            login::take_password(&mut object, before).await?;
+        }
         let mut failed = None;
         shape::secrets(kind, &mut object, &mut |field, value| {
             if value != shape::MASK {
@@ -297,6 +345,9 @@ impl<S: Store> Objects<S> {
         let Some(mut held) = Held::read(&key(kind, uuid), bytes, 0) else {
             return Err(Denied::Bad(format!("{} is no object", kind.name)));
         };
+        // What it was is changed, and what it will be is made: both have to be allowed.
+        tenant.demand_write(before, Some(&held))?;
+        access::may_grant(&self.now(), tenant, before, Some(&held))?;
         self.is_free(&held)?;
         let mut step = Step::default()
             .demand(held.key(), before.map(|before| before.revision))
@@ -311,7 +362,10 @@ impl<S: Store> Objects<S> {
                 }
             }
         }
-        held.revision = self.store.commit(step).await.map_err(|refusal| refused(kind, refusal))?;
+        let event =
+            events::written(kind, uuid, &tenant.rights, before.map(Held::object).as_ref(), Some(&object));
+        held.revision =
+            self.audit.commit(&self.store, step, event).await.map_err(|refusal| refused(kind, refusal))?;
         let id = held.id();
         self.change(|catalogue| catalogue.put(held));
         self.now().get(id.kind, &id.uuid).cloned().ok_or(Denied::Missing(kind))
@@ -345,17 +399,31 @@ impl<S: Store> Objects<S> {
         uuid: &str,
         object: &mut Object,
         tenant: &Tenant,
+        before: Option<&Held>,
     ) -> Result<(), Denied> {
         let itself = format!("/api/{}/{uuid}", kind.path);
         let now = self.now();
         let cloud = object.get("cloud_ref").and_then(Value::as_str).map(str::to_owned);
         let cloud = cloud.as_deref().and_then(|text| find::target(&now, text, "cloud", tenant, ""));
         let cloud = cloud.map_or(String::new(), |cloud| cloud.uuid.clone());
+        // Who may change an object may leave in it what was there, seen or not.
+        let stood = |target: &'static str, text: &mut String| match Reference::read(text, target) {
+            Ok(Reference::Uuid(uuid)) => {
+                let id = Id { kind: target, uuid };
+                let is_so = before.is_some_and(|before| before.refers.contains(&id))
+                    && now.get(target, &id.uuid).is_some();
+                if is_so {
+                    *text = format!("/api/{target}/{}", id.uuid);
+                }
+                is_so
+            }
+            _ => false,
+        };
         let mut problems = Vec::new();
         shape::references(kind, object, &mut |path, target, text| match find::target(
             &now, text, target, tenant, &cloud,
         ) {
-            _ if *text == itself => {}
+            _ if *text == itself || stood(target, text) => {}
             Some(found) => *text = format!("/api/{target}/{}", found.uuid),
             None => problems.push(Problem {
                 line: None,
@@ -381,33 +449,7 @@ impl<S: Store> Objects<S> {
             };
             return Err(Denied::Taken(format!("{} with this {realm} already exists.", held.kind.name)));
         }
-        Ok(())
-    }
-}
-
-/// As whom something is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tenant {
-    /// Its uuid.
-    pub uuid: String,
-    /// All tenants are meant.
-    pub is_all: bool,
-}
-
-impl Tenant {
-    /// The tenant of the administrators.
-    pub fn admin() -> Self {
-        Tenant { uuid: ADMIN.to_owned(), is_all: false }
-    }
-
-    /// Says whether it may look at an object: its own, those of the whole system, and those that are for everybody.
-    pub fn sees(&self, held: &Held) -> bool {
-        self.is_all || held.tenant == self.uuid || held.tenant == ADMIN || held.realm().0.is_empty()
-    }
-
-    /// Says whether it may change an object.
-    pub fn owns(&self, held: &Held) -> bool {
-        self.is_all || held.tenant == self.uuid
+        login::is_free(&now, held)
     }
 }
 

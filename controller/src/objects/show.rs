@@ -4,6 +4,7 @@ use forebay_model::reference::Reference;
 use forebay_model::{Object, shape};
 use serde_json::Value;
 
+use super::Tenant;
 use super::catalogue::{Catalogue, Held};
 use super::find::Query;
 
@@ -12,6 +13,8 @@ use super::find::Query;
 pub struct Look {
     /// The front of every address, as in `https://controller:8443`.
     pub base: String,
+    /// As whom: names of what is not seen are not told.
+    pub tenant: Tenant,
     /// Each reference ends with the name of what it leads to.
     pub names: bool,
     /// What is equal to its default is left out.
@@ -22,9 +25,10 @@ pub struct Look {
 
 impl Look {
     /// As a query says.
-    pub fn of(query: &Query<'_>, base: String) -> Self {
+    pub fn of(query: &Query<'_>, base: String, tenant: &Tenant) -> Self {
         Look {
             base,
+            tenant: tenant.clone(),
             names: query.is_on("include_name"),
             bare: query.is_on("skip_default"),
             fields: query.get("fields").map(|fields| fields.split(',').map(str::to_owned).collect()),
@@ -41,7 +45,8 @@ pub fn shown(now: &Catalogue, held: &Held, look: &Look) -> Object {
     }
     shape::references(held.kind, &mut object, &mut |_, kind, text| {
         let Ok(Reference::Uuid(uuid)) = Reference::read(text, kind) else { return };
-        let name = now.get(kind, &uuid).map(|target| target.name.as_str()).filter(|_| look.names);
+        let target = now.get(kind, &uuid).filter(|target| look.names && look.tenant.may_refer(target));
+        let name = target.map(|target| target.name.as_str());
         *text = address(&look.base, kind, &uuid, name);
     });
     let name = Some(held.name.as_str()).filter(|_| look.names);

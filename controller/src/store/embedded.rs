@@ -46,7 +46,7 @@ impl Embedded {
         let damaged = |what: &str| {
             let file = file.display();
             Refusal::Damaged(format!(
-                "{file}: {what}; put a backup in its place, or move it away to begin empty"
+                "{file}: {what}; put a backup in its place (move it away, then forebay-controller restore FILE), or begin empty"
             ))
         };
         // Built with assertions, the library panics at some kinds of damage.

@@ -69,6 +69,10 @@ fn no_secret_stands_in_the_store_or_in_the_log_and_masks_keep_it() {
     controller.process.kill();
     for entry in std::fs::read_dir(&controller.data).expect("a folder") {
         let file = entry.expect("an entry").path();
+        // The socket that it was asked at is no file.
+        if !file.is_file() {
+            continue;
+        }
         let bytes = std::fs::read(&file).expect("a file");
         assert!(!bytes.windows(12).any(|window| window == b"very private"), "{}", file.display());
     }
@@ -95,5 +99,5 @@ fn a_damaged_store_is_not_used_and_says_how_to_go_on() {
         .output()
         .expect("it starts");
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(!out.status.success() && said.contains("put a backup in its place"), "{said}");
+    assert!(!out.status.success() && said.contains("forebay-controller restore FILE"), "{said}");
 }

@@ -1,5 +1,6 @@
 //! The Controller's API, by the clients that its users have.
 
+mod accounts;
 mod faults;
 mod fuzzer;
 mod raw;
