@@ -12,6 +12,7 @@ pub mod events;
 mod files;
 pub mod local;
 pub mod objects;
+pub mod placement;
 pub mod sealed;
 pub mod seeds;
 pub mod server;

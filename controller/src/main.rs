@@ -5,11 +5,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use forebay_controller::accounts::Accounts;
 use forebay_controller::api::App;
+use forebay_controller::engines::Engines;
 use forebay_controller::objects::Objects;
+use forebay_controller::placement::{self, Placement};
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
 use forebay_controller::{backup, local, server};
@@ -130,7 +133,10 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let seeds = forebay_controller::seeds::all()?;
     objects.seed(seeds.into_iter()).await.map_err(|denied| format!("built-in objects: {denied:?}"))?;
     let first = objects.first().await.map_err(|denied| format!("the user admin: {denied:?}"))?;
-    let app = Arc::new(App { store, objects, accounts });
+    let placement = Placement::open(&store).await.map_err(|refusal| refusal.to_string())?;
+    let engines = Engines::default();
+    let app = Arc::new(App { store, objects, accounts, engines, placement, began: Instant::now() });
+    tokio::spawn(placement::drive(Arc::clone(&app)));
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;

@@ -2,20 +2,29 @@
 
 mod account;
 mod answer;
+mod below;
 mod configuration;
 mod events;
 mod gate;
+mod inventory;
 mod objects;
 mod request;
+mod runtime;
+mod scale;
+#[cfg(test)]
+mod scale_tests;
 mod session;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{Method, Request, Response};
 
 use crate::accounts::Accounts;
+use crate::engines::Engines;
 use crate::objects::Objects;
+use crate::placement::Placement;
 use crate::store::Store;
 use answer::{Answer, bad, json};
 use request::{Asked, read};
@@ -29,6 +38,12 @@ pub struct App<S> {
     pub objects: Objects<S>,
     /// Who may come in.
     pub accounts: Accounts,
+    /// The engines that are known.
+    pub engines: Engines,
+    /// Which of them have which services.
+    pub placement: Placement,
+    /// When this Controller began to wait for engines.
+    pub began: Instant,
 }
 
 /// Answers one request.
@@ -68,8 +83,12 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
         (_, ["api", "configuration", "import"]) => configuration::import(app, asked, &who).await,
         (_, ["api", "useraccount"]) => account::own(app, asked, &who).await,
         (&Method::GET, ["api", "analytics", "logs"]) => events::list(app, asked, &who).await,
-        (_, ["api", path]) => objects::all(app, asked, &who, path).await,
+        (_, ["api", path]) => match inventory::all(app, asked, &who, path) {
+            Some(answer) => answer,
+            None => objects::all(app, asked, &who, path).await,
+        },
         (_, ["api", path, uuid]) => objects::one(app, asked, &who, path, uuid).await,
+        (_, ["api", path, uuid, rest @ ..]) => below::object(app, asked, &who, (path, uuid), rest).await,
         _ => Err(bad(404, "there is nothing at this path")),
     }
 }

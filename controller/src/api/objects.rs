@@ -31,7 +31,7 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
                 found.page.iter().map(|held| Value::Object(shown(&now, held, &look))).collect();
             let mut list = value!({"count": found.count, "results": results});
             if let Some(page) = found.next {
-                list["next"] = Value::from(next(asked, kind, page));
+                list["next"] = Value::from(next(asked, kind.path, page));
             }
             Ok(json(200, &list))
         }
@@ -149,8 +149,8 @@ fn not_allowed(asked: &Asked) -> Answer {
 }
 
 /// The address of a page, with all that was asked for.
-fn next(asked: &Asked, kind: &Kind, page: usize) -> String {
-    let mut address = format!("{}/api/{}?", asked.base(), kind.path);
+pub fn next(asked: &Asked, path: &str, page: usize) -> String {
+    let mut address = format!("{}/api/{path}?", asked.base());
     for (name, value) in asked.query.iter().filter(|(name, _)| name != "page") {
         address.push_str(&format!("{}={}&", escaped(name), escaped(value)));
     }

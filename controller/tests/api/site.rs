@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
 use forebay_controller::accounts::Accounts;
 use forebay_controller::api::{self, App, Peer};
+use forebay_controller::engines::Engines;
 use forebay_controller::objects::Objects;
+use forebay_controller::placement::Placement;
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
 use forebay_controller::{backup, seeds};
@@ -55,7 +58,19 @@ impl Site {
         objects.seed(seeds::all().expect("seeds").into_iter()).await.expect("seeds fit");
         let password = objects.first().await.expect("room").expect("the first start");
         let accounts = Accounts::new().expect("random numbers");
-        Site { app: Arc::new(App { store, objects, accounts }), password, folder }
+        let placement = Placement::open(&store).await.expect("empty");
+        Site {
+            app: Arc::new(App {
+                store,
+                objects,
+                accounts,
+                engines: Engines::default(),
+                placement,
+                began: Instant::now(),
+            }),
+            password,
+            folder,
+        }
     }
 
     pub async fn raw(&self, request: Request<Body>) -> Said {

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("objsync", &["core"]),
     ("objsync/tokio", &["core", "objsync"]),
     ("model", &["model/snapshot"]),
-    ("controller", &["model"]),
+    ("controller", &["core", "model"]),
     ("model/snapshot", &["core"]),
     ("host-native/sandbox", &["core"]),
     (

@@ -1,0 +1,49 @@
+//! What stands below an object's own path: `/api/<type>/<uuid>/…`.
+
+use axum::http::Method;
+use forebay_model::kind;
+
+use super::answer::{Answer, bad, json};
+use super::request::Asked;
+use super::session::Who;
+use super::{App, runtime, scale};
+use crate::store::Store;
+
+/// Answers for a path below an object.
+pub async fn object<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    who: &Who,
+    (path, uuid): (&str, &str),
+    rest: &[&str],
+) -> Result<Answer, Answer> {
+    let nothing = || bad(404, "there is nothing at this path");
+    let kind = kind(path).ok_or_else(nothing)?;
+    let held = app.objects.get(kind, uuid, &who.tenant)?;
+    if let ("virtualservice", [what]) = (path, rest)
+        && let Some(answer) = scale::act(app, asked, who, &held, what).await
+    {
+        return answer;
+    }
+    let shown = match (path, rest) {
+        ("virtualservice", ["runtime"]) => runtime::of_service(app, asked, &held, &app.seen()),
+        ("virtualservice", ["runtime", "detail" | "internal"]) => {
+            runtime::detail_of_service(app, asked, &held)
+        }
+        ("virtualservice", [what] | [what @ "placement", "summary" | "detail" | "status"])
+        | ("virtualservice", [what @ "scaleoutstatus", "detail"]) => {
+            scale::show(app, asked, &held, what).ok_or_else(nothing)?
+        }
+        ("pool", ["runtime"]) => runtime::of_pool(app, &held),
+        ("pool", ["runtime", "server"] | ["runtime", "server", "detail"]) => {
+            runtime::servers_of_pool(app, &held)
+        }
+        ("serviceengine", ["runtime"]) => runtime::of_engine(app, &held, &app.seen()),
+        ("serviceenginegroup", ["runtime"]) => runtime::of_group(app, &held, &app.seen()),
+        _ => return Err(nothing()),
+    };
+    match asked.method {
+        Method::GET => Ok(json(200, &shown)),
+        _ => Err(bad(405, &format!("Method '{}' not allowed", asked.method))),
+    }
+}

@@ -1,0 +1,114 @@
+//! `/api/<type>-inventory`: objects beside how they are.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use forebay_model::{Kind, kind};
+use serde_json::{Value, json as value};
+
+use super::App;
+use super::answer::{Answer, bad, json};
+use super::request::Asked;
+use super::runtime::{of_engine, of_group, of_pool, of_service, on_engine};
+use super::session::Who;
+use crate::objects::{Catalogue, Held, Id, Look, Query, shown};
+use crate::placement::Seen;
+use crate::store::Store;
+
+/// The kinds that have one.
+const KINDS: [&str; 4] = ["virtualservice", "pool", "serviceengine", "serviceenginegroup"];
+
+/// Answers where `path` is that of an inventory.
+//= SCALE-API-03
+pub fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -> Option<Result<Answer, Answer>> {
+    let path = path.strip_suffix("-inventory").filter(|path| KINDS.contains(path))?;
+    let kind = kind(path)?;
+    Some(match asked.method {
+        Method::GET => list(app, asked, who, kind),
+        _ => Err(bad(405, &format!("Method '{}' not allowed", asked.method))),
+    })
+}
+
+fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who, kind: &'static Kind) -> Result<Answer, Answer> {
+    let query = Query::new(&asked.query);
+    let look = Look::of(&query, asked.base(), &who.tenant);
+    let seen = app.seen();
+    let now = app.objects.now();
+    let found = query.find(&now, kind, &who.tenant)?;
+    let results: Vec<Value> =
+        found.page.iter().map(|held| one(app, asked, &now, held, &look, &seen)).collect();
+    let mut list = value!({"count": found.count, "results": results});
+    if let Some(page) = found.next {
+        list["next"] = Value::from(super::objects::next(asked, &format!("{}-inventory", kind.path), page));
+    }
+    Ok(json(200, &list))
+}
+
+fn one<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    now: &Catalogue,
+    held: &Held,
+    look: &Look,
+    seen: &[Seen],
+) -> Value {
+    let config = shown(now, held, look);
+    let references = |ids: BTreeSet<Id>| -> Vec<String> {
+        let address = |id: &Id| {
+            let name =
+                now.get(id.kind, &id.uuid).filter(|_| look.names).map(|held| format!("#{}", held.name));
+            format!("{}/api/{}/{}{}", look.base, id.kind, id.uuid, name.unwrap_or_default())
+        };
+        ids.iter().map(address).collect()
+    };
+    let refers =
+        |path: &str| held.refers.iter().filter(|id| id.kind == path).cloned().collect::<BTreeSet<Id>>();
+    let mut entry = value!({"uuid": held.uuid, "url": config["url"], "config": config});
+    match held.kind.path {
+        "virtualservice" => {
+            // The addresses stand in the VsVip: readers of an inventory look for them here.
+            let vsvip = refers("vsvip").into_iter().next().and_then(|id| now.get(id.kind, &id.uuid));
+            if let Some(vip) = vsvip.and_then(|vsvip| vsvip.object().get("vip").cloned()) {
+                entry["config"]["vip"] = vip;
+            }
+            entry["pools"] = value!(references(refers("pool")));
+            entry["poolgroups"] = value!(references(refers("poolgroup")));
+            entry["runtime"] = of_service(app, asked, held, seen);
+        }
+        "pool" => {
+            entry["virtualservices"] = value!(references(users(now, held)));
+            entry["runtime"] = of_pool(app, held);
+        }
+        "serviceengine" => {
+            let has: BTreeSet<Id> = on_engine(app, &held.uuid).into_iter().collect();
+            entry["virtualservices"] = value!(references(has));
+            entry["runtime"] = of_engine(app, held, seen);
+        }
+        _ => {
+            let id = held.id();
+            let engines = now.referrers(&id).filter(|by| by.kind.path == "serviceengine").map(|by| by.id());
+            entry["serviceengines"] = value!(references(engines.collect()));
+            entry["runtime"] = of_group(app, held, seen);
+        }
+    }
+    entry
+}
+
+/// The virtual services that lead to a pool, by themselves or by a pool group.
+fn users(now: &Catalogue, held: &Held) -> BTreeSet<Id> {
+    let mut all = BTreeSet::new();
+    for by in now.referrers(&held.id()) {
+        match by.kind.path {
+            "virtualservice" => {
+                all.insert(by.id());
+            }
+            "poolgroup" => {
+                let id = by.id();
+                let services = now.referrers(&id).filter(|by| by.kind.path == "virtualservice");
+                all.extend(services.map(|by| by.id()));
+            }
+            _ => {}
+        }
+    }
+    all
+}

@@ -1,0 +1,322 @@
+//! The placements of this Controller: where they are kept, and who is told of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use forebay_core::place::{Admin, EngineState};
+use forebay_core::policy::Prefix;
+use tokio::sync::watch;
+
+use super::events::{Event, Events};
+use super::machine::{Machine, accepts};
+use super::planning::{Seen, Told, of};
+use super::state::{Phase, Unit};
+use super::wishes::Refused;
+use super::world::{Reader, Settings, World};
+use crate::engines::{Engine, HEARTBEAT, MISSED_MAX};
+use crate::objects::Catalogue;
+use crate::store::{Refusal, Revision, STEP_MAX, Step, Store};
+
+const PREFIX: &str = "placement/";
+
+/// A virtual service on an engine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Assigned {
+    /// Its uuid.
+    pub vs: String,
+    /// It lets clients in; if not, what is open goes on, and nothing new begins.
+    pub accepts: bool,
+    /// It is the service's primary.
+    pub is_primary: bool,
+}
+
+/// What people can ask for. Engines are named by their uuids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// An engine more.
+    ScaleOut {
+        /// This one.
+        to: Option<String>,
+    },
+    /// An engine less.
+    ScaleIn {
+        /// This one.
+        from: Option<String>,
+        /// The primary.
+        primary: bool,
+    },
+    /// Another engine.
+    Migrate {
+        /// In the place of this one.
+        from: Option<String>,
+        /// This one.
+        to: Option<String>,
+    },
+    /// Another primary.
+    SwitchOver {
+        /// This one.
+        to: Option<String>,
+    },
+}
+
+/// What is known of placements at a moment; it does not change.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Placements by their keys.
+    pub units: BTreeMap<String, Unit>,
+    /// What the objects said.
+    pub world: Arc<World>,
+}
+
+impl Known {
+    /// The placement of a virtual service, with its group's settings.
+    pub fn of(&self, vs: &str) -> Option<(&Unit, &Settings)> {
+        let key = self.world.of.get(vs)?;
+        Some((self.units.get(key)?, of(&self.world, key)?.1))
+    }
+
+    /// What an engine has, in the order of the virtual services' uuids; those that follow a parent are with it.
+    pub fn on(&self, engine: &str) -> Vec<Assigned> {
+        let mut all = Vec::new();
+        for (key, unit) in &self.units {
+            let Some(at) = unit.members.iter().position(|member| member.engine == engine) else { continue };
+            let Some((wanted, settings)) = of(&self.world, key) else { continue };
+            all.extend(wanted.services.iter().map(|vs| Assigned {
+                vs: vs.uuid.clone(),
+                accepts: accepts(unit, settings, at),
+                is_primary: at == 0,
+            }));
+        }
+        all.sort();
+        all
+    }
+}
+
+/// The placements.
+pub struct Placement {
+    known: Mutex<Arc<Known>>,
+    /// What was read of the objects, and at which of their changes.
+    reader: Mutex<(Reader, u64, Arc<World>)>,
+    /// Revisions of what is written, by key.
+    written: tokio::sync::Mutex<BTreeMap<String, Revision>>,
+    told: watch::Sender<u64>,
+    /// What happened.
+    pub events: Events,
+}
+
+impl Placement {
+    /// Reads what the store has.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn open(store: &impl Store) -> Result<Self, Refusal> {
+        let mut known = Known::default();
+        let mut written = BTreeMap::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = store.list(PREFIX, after.as_deref(), 500).await?;
+            let Some((last, _)) = page.entries.last() else { break };
+            after = Some(last.clone());
+            for (key, stored) in page.entries {
+                let Ok(unit) = serde_json::from_slice::<Unit>(&stored.value) else {
+                    tracing::warn!(event = "CONTROLLER_PLACEMENT_UNKNOWN", key, "it is placed anew");
+                    continue;
+                };
+                let name = key.strip_prefix(PREFIX).unwrap_or_default().to_owned();
+                written.insert(name.clone(), stored.revision);
+                known.units.insert(name, unit);
+            }
+        }
+        Ok(Placement {
+            known: Mutex::new(Arc::new(known)),
+            reader: Mutex::new((Reader::default(), u64::MAX, Arc::default())),
+            written: tokio::sync::Mutex::new(written),
+            told: watch::Sender::new(0),
+            events: Events::open(store).await?,
+        })
+    }
+
+    /// What is known now.
+    pub fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells of every change of what engines have.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.told.subscribe()
+    }
+
+    /// What the objects say, read anew if they have changed.
+    pub fn world(&self, objects: &Catalogue) -> Arc<World> {
+        let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = objects.changed();
+        if held.1 == changed {
+            return Arc::clone(&held.2);
+        }
+        held.1 = changed;
+        held.2 = Arc::new(held.0.read(objects));
+        Arc::clone(&held.2)
+    }
+
+    /// Does what is to be done now: `now` is milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Those of the store: nothing has changed then.
+    pub async fn step<S: Store>(
+        &self,
+        store: &S,
+        objects: impl FnOnce() -> Arc<World>,
+        seen: &[Seen],
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let mut written = self.written.lock().await;
+        let world = objects();
+        let mut units = self.known().units.clone();
+        let mut machine = Machine::new(&mut units, &world, seen, now);
+        machine.step();
+        let events = machine.events;
+        self.keep(store, &mut written, Known { units, world }, &events, now).await
+    }
+
+    /// Does what a person asks for; an error of the first kind is for that person.
+    ///
+    /// # Errors
+    /// Why not; or those of the store.
+    pub async fn wish<S: Store>(
+        &self,
+        store: &S,
+        (vs, vip): (&str, &str),
+        wish: &Wish,
+        seen: &[Seen],
+        now: u64,
+    ) -> Result<Result<(), Refused>, Refusal> {
+        let mut written = self.written.lock().await;
+        let known = self.known();
+        let mut units = known.units.clone();
+        let mut machine = Machine::new(&mut units, &known.world, seen, now);
+        let done = match wish {
+            Wish::ScaleOut { to } => machine.scale_out(vs, vip, to.as_deref()),
+            Wish::ScaleIn { from, primary } => machine.scale_in(vs, vip, from.as_deref(), *primary),
+            Wish::Migrate { from, to } => machine.migrate(vs, vip, from.as_deref(), to.as_deref()),
+            Wish::SwitchOver { to } => machine.switch_over(vs, vip, to.as_deref()),
+        };
+        if let Err(refused) = done {
+            return Ok(Err(refused));
+        }
+        let events = machine.events;
+        let world = known.world.clone();
+        self.keep(store, &mut written, Known { units, world }, &events, now).await?;
+        Ok(Ok(()))
+    }
+
+    /// Writes what has changed, then shows it: nobody is told of what a crash could take back.
+    //= PLACE-STORE-01
+    async fn keep<S: Store>(
+        &self,
+        store: &S,
+        written: &mut BTreeMap<String, Revision>,
+        next: Known,
+        events: &[Event],
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let before = self.known();
+        let mut changes: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+        for (key, unit) in &next.units {
+            if before.units.get(key) != Some(unit) {
+                let value =
+                    serde_json::to_vec(unit).map_err(|error| Refusal::Unavailable(error.to_string()))?;
+                changes.push((key.clone(), Some(value)));
+            }
+        }
+        let gone = before.units.keys().filter(|key| !next.units.contains_key(*key));
+        changes.extend(gone.map(|key| (key.clone(), None)));
+        for part in changes.chunks(STEP_MAX) {
+            let mut step = Step::default();
+            for (key, value) in part {
+                let at = format!("{PREFIX}{key}");
+                step = step.demand(at.clone(), written.get(key).copied()).write(at, value.clone());
+            }
+            let revision = store.commit(step).await?;
+            for (key, value) in part {
+                match value {
+                    Some(_) => written.insert(key.clone(), revision),
+                    None => written.remove(key),
+                };
+            }
+        }
+        let is_new = !changes.is_empty() || services(&before.world) != services(&next.world);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        self.events.keep(store, events, now).await?;
+        if is_new {
+            self.told.send_modify(|told| *told += 1);
+        }
+        Ok(())
+    }
+
+    /// Says whether time alone may change something: then a step is due soon.
+    pub fn is_moving(&self) -> bool {
+        let known = self.known();
+        known.units.values().any(|unit| {
+            unit.work.is_some() || unit.members.iter().any(|member| member.phase != Phase::Serving)
+        })
+    }
+}
+
+/// Which virtual services there are, by placement.
+fn services(world: &World) -> BTreeSet<(&str, &str)> {
+    let all = world.wanted.iter();
+    all.flat_map(|(key, wanted)| wanted.services.iter().map(move |vs| (key.as_str(), vs.uuid.as_str())))
+        .collect()
+}
+
+/// How long an engine may be silent before others take its place.
+const PATIENCE: Duration = Duration::from_secs(HEARTBEAT.as_secs() * MISSED_MAX as u64);
+
+/// An engine as placement sees it. `began` is when this Controller started: an engine has its time from then on to come back.
+/// `uuid_of` gives the uuid of the virtual service that an engine tells of by a name.
+//= PLACE-LOST-01
+pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str) -> &str) -> Seen {
+    let is_known = engine.slot.is_some();
+    let state = if engine.is_connected && engine.is_up(now) {
+        EngineState::Up
+    } else if engine.is_up(now) || is_known && now.saturating_duration_since(began) <= PATIENCE {
+        EngineState::Silent
+    } else {
+        EngineState::Lost
+    };
+    let (admin, is_forced) = match engine.enable_state.as_str() {
+        "SE_STATE_DISABLED_FOR_PLACEMENT" => (Admin::NothingNew, false),
+        "SE_STATE_DISABLED" | "SE_STATE_DISABLED_WITH_SCALEIN" | "SE_STATE_DISABLED_FORCE_WITH_MIGRATE" => {
+            (Admin::Disabled, false)
+        }
+        "SE_STATE_DISABLED_FORCE" | "SE_STATE_DISABLED_NO_TRAFFIC" => (Admin::Disabled, true),
+        _ => (Admin::Enabled, false),
+    };
+    let interfaces = engine.machine.interfaces.iter().filter(|interface| interface.is_up);
+    let networks = interfaces.flat_map(|interface| &interface.addresses);
+    let prefix = |(ip, bits): &(std::net::IpAddr, u8)| format!("{ip}/{bits}").parse::<Prefix>().ok();
+    // One of several kinds of ports is several services of the engine's document.
+    let mut services: BTreeMap<String, Told> = BTreeMap::new();
+    for (name, told) in &engine.services {
+        let part = Told { is_listening: told.is_listening, is_up: told.is_up, connections: told.connections };
+        let sum = services.entry(uuid_of(name).to_owned()).or_insert(Told { connections: 0, ..part });
+        sum.is_listening &= part.is_listening;
+        sum.is_up &= part.is_up;
+        sum.connections += part.connections;
+    }
+    Seen {
+        uuid: engine.uuid.clone(),
+        name: engine.name.clone(),
+        tenant: engine.tenant.clone(),
+        group: engine.group.clone(),
+        state,
+        admin,
+        is_forced,
+        host: None,
+        interfaces: networks.filter_map(prefix).collect(),
+        problems: engine.problems.clone(),
+        has_tables: engine.has_tables,
+        services,
+    }
+}

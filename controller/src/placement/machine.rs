@@ -1,0 +1,420 @@
+//! What becomes of placements as time goes on and engines come and go. Pure: the moment is an argument.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use forebay_core::place::{EngineState, Ha};
+
+use super::events::Event;
+use super::planning::{Inputs, Place, Seen, of, reasons};
+use super::state::{Action, Member, Phase, Status, Unit};
+use super::world::{Settings, Wanted, World};
+
+/// All placements, and what they are made of.
+#[derive(Debug)]
+pub struct Machine<'m> {
+    /// Placements by their keys.
+    pub units: &'m mut BTreeMap<String, Unit>,
+    /// What the objects say.
+    pub world: &'m World,
+    /// The engines.
+    pub seen: &'m [Seen],
+    /// Milliseconds since 1970.
+    pub now: u64,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+impl<'m> Machine<'m> {
+    /// With nothing that has happened yet.
+    pub fn new(units: &'m mut BTreeMap<String, Unit>, world: &'m World, seen: &'m [Seen], now: u64) -> Self {
+        Machine { units, world, seen, now, events: Vec::new() }
+    }
+
+    /// Does what is to be done now. Done again at once, it finds nothing to do.
+    pub fn step(&mut self) {
+        self.units.retain(|key, _| self.world.wanted.contains_key(key));
+        for key in self.keys() {
+            self.give_up(&key);
+        }
+        for (group, settings) in &self.world.groups {
+            self.place(group, settings);
+        }
+        for key in self.keys() {
+            self.go_on(&key);
+        }
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.units.keys().cloned().collect()
+    }
+
+    pub(super) fn engine(&self, uuid: &str) -> Option<&'m Seen> {
+        self.seen.iter().find(|seen| seen.uuid == uuid)
+    }
+
+    pub(super) fn name(&self, uuid: &str) -> String {
+        self.engine(uuid).map_or_else(|| uuid.to_owned(), |seen| seen.name.clone())
+    }
+
+    fn is_there(&self, uuid: &str) -> bool {
+        self.engine(uuid).is_some_and(|seen| seen.state != EngineState::Lost)
+    }
+
+    /// Tells of something that happened to every virtual service of a placement.
+    pub(super) fn tell(&mut self, id: &'static str, key: &str, engine: &str, text: &str) {
+        let Some(wanted) = self.world.wanted.get(key) else { return };
+        for vs in &wanted.services {
+            self.events.push(Event {
+                id,
+                kind: "virtualservice",
+                uuid: vs.uuid.clone(),
+                name: vs.name.clone(),
+                tenant: vs.tenant.clone(),
+                text: format!("{}: {text}", vs.name),
+                related: Some(engine)
+                    .filter(|uuid| !uuid.is_empty())
+                    .map(str::to_owned)
+                    .into_iter()
+                    .collect(),
+            });
+        }
+    }
+
+    /// Ends what people asked for where the engine that was to come is lost, or takes too long.
+    //= SCALE-FAIL-01
+    fn give_up(&mut self, key: &str) {
+        let Some((_, settings)) = of(self.world, key) else { return };
+        let Some(unit) = self.units.get(key) else { return };
+        let Some(work) = unit.work.clone() else { return };
+        let Some(member) = unit.member(&work.engine).cloned() else { return };
+        let is_coming = matches!(member.phase, Phase::Configuring | Phase::Completing | Phase::Opening);
+        if !is_coming {
+            return;
+        }
+        let name = self.name(&work.engine);
+        let mut why = match self.engine(&work.engine) {
+            Some(seen) if seen.state == EngineState::Lost => format!("{name} was lost before it served"),
+            None => format!("{name} is not there any more"),
+            Some(_) if self.now.saturating_sub(work.began) >= settings.scaleout_ms => {
+                let seconds = settings.scaleout_ms / 1000;
+                format!("{name} does not serve after vs_scaleout_timeout ({seconds} s)")
+            }
+            Some(_) => return,
+        };
+        for problem in self.engine(&work.engine).map_or(&[][..], |seen| &seen.problems) {
+            why = format!("{why}; {problem}");
+        }
+        let Some(unit) = self.units.get_mut(key) else { return };
+        unit.members.retain(|member| member.engine != work.engine);
+        if work.action == Action::ScaleOut {
+            unit.factor -= 1;
+        }
+        self.end(key, vec![why]);
+    }
+
+    /// Ends what people asked for; with reasons, it has failed.
+    fn end(&mut self, key: &str, reason: Vec<String>) {
+        let now = self.now;
+        let Some(unit) = self.units.get_mut(key) else { return };
+        let Some(work) = unit.work.take() else { return };
+        let is_done = reason.is_empty();
+        unit.changed = now;
+        unit.last = Some(Status {
+            action: work.action,
+            state: work.action.ended(is_done),
+            engine: work.engine.clone(),
+            reason: reason.clone(),
+            began: work.began,
+            ended: Some(now),
+        });
+        let count = unit.serving();
+        let text = match (is_done, work.action) {
+            (false, _) => reason.join("; "),
+            (true, Action::ScaleOut) => {
+                format!("{} serves too, which makes {count}", self.name(&work.engine))
+            }
+            (true, Action::ScaleIn) => {
+                format!("{} does not serve it any more, {count} do", self.name(&work.engine))
+            }
+            (true, Action::Migrate) => {
+                let from = work.from.as_deref().unwrap_or_default();
+                format!("{} serves in the place of {}", self.name(&work.engine), self.name(from))
+            }
+        };
+        self.tell(work.action.event(is_done), key, &work.engine, &text);
+    }
+
+    fn place(&mut self, group: &str, settings: &Settings) {
+        //= PLACE-SCALE-02
+        for (_, unit) in self.units.iter_mut().filter(|(key, _)| in_group(self.world, key, group)) {
+            let least = settings.group.scale_min;
+            if unit.least > least {
+                unit.factor += i32::from(unit.least) - i32::from(least);
+            }
+            unit.least = least;
+        }
+        let inputs = Inputs::new(group, settings, self.world, self.units, self.seen);
+        let (places, _) = inputs.plan();
+        for (key, place) in places {
+            let short = match usize::from(place.wanted) > place.engines.len() {
+                true => reasons(&inputs.judge(key), settings),
+                false => Vec::new(),
+            };
+            self.settle(key, settings, &place, short);
+        }
+    }
+
+    /// Brings a placement to where it is to be.
+    fn settle(&mut self, key: &str, settings: &Settings, place: &Place, short: Vec<String>) {
+        let now = self.now;
+        let least = settings.group.scale_min;
+        let unit = self.units.entry(key.to_owned()).or_insert_with(|| Unit { least, ..Unit::default() });
+        unit.wanted = place.wanted;
+        // Tables can be had only of those that have some.
+        let is_first = !unit.members.iter().any(|member| member.phase != Phase::Configuring);
+        let mut come = Vec::new();
+        for engine in &place.engines {
+            if unit.member(engine).is_none() {
+                let phase = if is_first { Phase::Opening } else { Phase::Configuring };
+                unit.members.push(Member { engine: engine.clone(), phase, since: now });
+                unit.changed = now;
+                come.push(engine.clone());
+            }
+        }
+        if unit.first == 0 && !come.is_empty() {
+            unit.first = now;
+        }
+        let was_short = !unit.short.is_empty();
+        let (has, wanted) = (place.engines.len(), place.wanted);
+        if unit.short != short {
+            unit.short.clone_from(&short);
+            unit.changed = now;
+        }
+        for engine in come {
+            let text = format!("it is placed on {}", self.name(&engine));
+            self.tell("VS_ADD_SE", key, &engine, &text);
+        }
+        if !was_short && !short.is_empty() {
+            let text = format!("it has {has} of {wanted} engines: {}", short.join("; "));
+            self.tell("VS_INITIAL_PLACEMENT_FAILED", key, "", &text);
+        }
+        let stays: BTreeSet<&String> = place.engines.iter().chain(&place.waiting).collect();
+        let Some(unit) = self.units.get(key) else { return };
+        let gone: Vec<String> = unit
+            .staying()
+            .filter(|member| !stays.contains(&member.engine))
+            .map(|member| member.engine.clone())
+            .collect();
+        for engine in gone {
+            self.part(key, settings, &engine);
+        }
+    }
+
+    /// Takes a service away from an engine that cannot have it any more.
+    //= PLACE-LOST-01, PLACE-DISABLE-01
+    fn part(&mut self, key: &str, settings: &Settings, engine: &str) {
+        let is_there = self.is_there(engine);
+        let is_forced = self.engine(engine).is_some_and(|seen| seen.is_forced);
+        let name = self.name(engine);
+        let (now, until) = (self.now, self.now + settings.scalein_ms);
+        let there: BTreeSet<String> = self
+            .seen
+            .iter()
+            .filter(|seen| seen.state != EngineState::Lost)
+            .map(|seen| seen.uuid.clone())
+            .collect();
+        let Some(unit) = self.units.get_mut(key) else { return };
+        if !is_there {
+            unit.members.retain(|member| member.engine != engine);
+            unit.changed = now;
+            self.tell("VS_REMOVED_SE", key, engine, &format!("{name} was lost, and others take its place"));
+            return;
+        }
+        let others =
+            unit.staying().filter(|member| member.engine != engine && there.contains(&member.engine));
+        let (serving, coming) = others.fold((0, 0), |(serving, coming), member| match member.phase {
+            Phase::Serving => (serving + 1, coming),
+            _ => (serving, coming + 1),
+        });
+        // It goes on until others serve in its place.
+        if !is_forced && (serving == 0 || coming > 0) {
+            return;
+        }
+        for member in unit.members.iter_mut().filter(|member| member.engine == engine) {
+            member.phase = Phase::Leaving { until };
+        }
+        unit.changed = now;
+        self.tell(
+            "VS_REMOVED_SE",
+            key,
+            engine,
+            &format!("it leaves {name}, which is not to have it any more"),
+        );
+    }
+
+    /// Looks how far each engine has come.
+    fn go_on(&mut self, key: &str) {
+        let Some((wanted, settings)) = of(self.world, key) else { return };
+        let Some(unit) = self.units.get(key) else { return };
+        let mut next = unit.clone();
+        let mut told = Vec::new();
+        for at in 0..next.members.len() {
+            let member = next.members[at].clone();
+            let accepts = accepts(&next, settings, at);
+            let phase = self.phase(wanted, settings, &member, accepts, &mut told);
+            if phase != member.phase {
+                next.members[at].phase = phase;
+                next.members[at].since = self.now;
+                next.changed = self.now;
+            }
+        }
+        let (now, seen) = (self.now, self.seen);
+        let before = next.members.len();
+        next.members.retain(|member| !has_left(member, wanted, seen, now));
+        if next.members.len() != before {
+            next.changed = now;
+        }
+        self.lead(key, &mut next);
+        self.units.insert(key.to_owned(), next);
+        for (id, engine, text) in told {
+            self.tell(id, key, &engine, &text);
+        }
+        self.work(key, settings);
+        self.wholeness(key);
+    }
+
+    fn phase(
+        &self,
+        wanted: &Wanted,
+        settings: &Settings,
+        member: &Member,
+        accepts: bool,
+        told: &mut Vec<(&'static str, String, String)>,
+    ) -> Phase {
+        let Some(seen) = self.engine(&member.engine).filter(|seen| seen.state == EngineState::Up) else {
+            return member.phase;
+        };
+        let enabled = || wanted.services.iter().filter(|vs| vs.is_enabled);
+        let has_it = enabled().all(|vs| seen.services.contains_key(&vs.uuid));
+        let waits = self.now.saturating_sub(member.since);
+        match member.phase {
+            Phase::Configuring if has_it => Phase::Completing,
+            //= SCALE-OUT-01
+            Phase::Completing if seen.has_tables => Phase::Opening,
+            Phase::Completing if waits >= settings.ready_ms => {
+                let seconds = settings.ready_ms / 1000;
+                let text = format!(
+                    "the tables of {} are not complete after {seconds} s: it serves without",
+                    seen.name
+                );
+                told.push(("SE_SCALEOUT_READY_TIMEDOUT", member.engine.clone(), text));
+                Phase::Opening
+            }
+            Phase::Opening if has_it => {
+                let listens = |uuid: &String| seen.services.get(uuid).is_some_and(|told| told.is_listening);
+                let is_open = enabled().filter(|vs| vs.is_open).all(|vs| listens(&vs.uuid));
+                if accepts && !is_open {
+                    return member.phase;
+                }
+                told.push(("SE_SCALEOUT_READY", member.engine.clone(), format!("{} serves it", seen.name)));
+                Phase::Serving
+            }
+            phase => phase,
+        }
+    }
+
+    /// Lets an engine that serves be the primary, where the one that was does not serve.
+    fn lead(&mut self, key: &str, unit: &mut Unit) {
+        let Some(first) = unit.members.first().cloned() else { return };
+        let is_gone = matches!(first.phase, Phase::Leaving { .. }) || !self.is_there(&first.engine);
+        if first.phase == Phase::Serving && !is_gone {
+            return;
+        }
+        let fits = |member: &Member| member.phase == Phase::Serving && self.is_there(&member.engine);
+        let Some(at) = unit.members.iter().position(fits) else { return };
+        let heir = unit.members.remove(at);
+        let text =
+            format!("{} is its primary now, {} was", self.name(&heir.engine), self.name(&first.engine));
+        let engine = heir.engine.clone();
+        unit.members.insert(0, heir);
+        unit.changed = self.now;
+        self.tell("VS_SWITCHOVER", key, &engine, &text);
+    }
+
+    /// Looks how far is what people asked for.
+    fn work(&mut self, key: &str, settings: &Settings) {
+        let until = self.now + settings.scalein_ms;
+        let Some(unit) = self.units.get_mut(key) else { return };
+        let Some(work) = unit.work.clone() else { return };
+        let phase = unit.member(&work.engine).map(|member| member.phase);
+        match (work.action, phase) {
+            (Action::ScaleOut, Some(Phase::Serving)) | (Action::ScaleIn, None) => self.end(key, Vec::new()),
+            (Action::ScaleOut | Action::Migrate, None) => {
+                let why = format!("{} was taken away before it served", self.name(&work.engine));
+                self.end(key, vec![why]);
+            }
+            (Action::Migrate, Some(Phase::Serving)) => {
+                let from = work.from.unwrap_or_default();
+                match unit.members.iter_mut().find(|member| member.engine == from) {
+                    None => self.end(key, Vec::new()),
+                    Some(Member { phase: Phase::Leaving { .. }, .. }) => {}
+                    Some(member) => {
+                        member.phase = Phase::Leaving { until };
+                        member.since = self.now;
+                        let mut unit = unit.clone();
+                        self.lead(key, &mut unit);
+                        self.units.insert(key.to_owned(), unit);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells when a service has fewer engines than it should have, and when it has them again.
+    fn wholeness(&mut self, key: &str) {
+        let there: Vec<bool> = self.units.get(key).map_or_else(Vec::new, |unit| {
+            let serving = unit.members.iter().filter(|member| member.phase == Phase::Serving);
+            serving.map(|member| self.is_there(&member.engine)).collect()
+        });
+        let has = there.iter().filter(|is_there| **is_there).count();
+        let now = self.now;
+        let Some(unit) = self.units.get_mut(key) else { return };
+        let (wanted, is_whole) = (unit.wanted, has >= usize::from(unit.wanted));
+        // What people add or take away is no loss.
+        if unit.is_whole == is_whole || unit.work.is_some() {
+            return;
+        }
+        unit.is_whole = is_whole;
+        unit.changed = now;
+        if is_whole {
+            self.tell("VS_SE_HA_ACTIVE", key, "", &format!("{has} engines serve it, as they should"));
+        } else {
+            let text = format!("{has} engines serve it, and {wanted} should");
+            self.tell("VS_SE_HA_COMPROMISED", key, "", &text);
+        }
+    }
+}
+
+/// Says whether a member lets clients in.
+pub fn accepts(unit: &Unit, settings: &Settings, at: usize) -> bool {
+    let is_legacy = matches!(settings.group.ha, Ha::Legacy { .. });
+    let phase = unit.members[at].phase;
+    matches!(phase, Phase::Opening | Phase::Serving) && (!is_legacy || at == 0)
+}
+
+/// Says whether an engine that was left has nothing of the service any more, or has had its time.
+//= SCALE-IN-01
+fn has_left(member: &Member, wanted: &Wanted, seen: &[Seen], now: u64) -> bool {
+    let Phase::Leaving { until } = member.phase else { return false };
+    let Some(engine) = seen.iter().find(|seen| seen.uuid == member.engine) else { return true };
+    let is_drained = |told: &super::planning::Told| !told.is_listening && told.connections == 0;
+    let of_it = || wanted.services.iter().filter_map(|vs| engine.services.get(&vs.uuid));
+    engine.state == EngineState::Lost
+        || now >= until
+        || engine.state == EngineState::Up && of_it().all(is_drained) && of_it().next().is_some()
+}
+
+fn in_group(world: &World, key: &str, group: &str) -> bool {
+    world.wanted.get(key).is_some_and(|wanted| wanted.group == group)
+}

@@ -1,0 +1,25 @@
+//! Which engines have which services: planned by the core, kept in the store, changed in steps.
+//!
+//! A placement is that of all virtual services that share their addresses (a VsVip's, or one that has addresses of its own),
+//! and has a key: the uuid of the object with the addresses. What the objects say ([`World`]) and what is seen of the engines
+//! ([`Seen`]) goes into one pure step ([`Machine::step`]); what came out is written, and then told to who follows.
+
+mod drive;
+mod driver;
+mod events;
+mod machine;
+mod planning;
+mod state;
+#[cfg(test)]
+mod tests;
+mod wishes;
+mod world;
+
+pub use drive::drive;
+pub use driver::{Assigned, Known, Placement, Wish, seen};
+pub use events::{EVENTS_MAX, Event, Events};
+pub use machine::{Machine, accepts};
+pub use planning::{Inputs, Place, Seen, Told, of, reasons};
+pub use state::{Action, Member, Phase, Status, Unit, Work};
+pub use wishes::Refused;
+pub use world::{Reader, Settings, Vs, Wanted, World};

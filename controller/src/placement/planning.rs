@@ -1,0 +1,183 @@
+//! The core's plan, in the words of the Controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use forebay_core::place::{
+    Admin, Candidate, Engine, EngineId, EngineState, Placed, Service, ServiceId, candidates, plan,
+};
+use forebay_core::policy::Prefix;
+
+use super::state::{Phase, Unit};
+use super::world::{Settings, Wanted, World};
+
+/// A virtual service, as an engine tells of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// It listens on its addresses.
+    pub is_listening: bool,
+    /// It has a server that can be used.
+    pub is_up: bool,
+    /// Client connections that are open.
+    pub connections: u64,
+}
+
+/// An engine, as it is seen now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Its uuid.
+    pub uuid: String,
+    /// Its name.
+    pub name: String,
+    /// The uuid of its tenant.
+    pub tenant: String,
+    /// The uuid of its group.
+    pub group: String,
+    /// Whether it is there.
+    pub state: EngineState,
+    /// What people want of it.
+    pub admin: Admin,
+    /// Nothing may be on it even where nobody could take its place.
+    pub is_forced: bool,
+    /// The machine that it runs on, if that is known.
+    pub host: Option<String>,
+    /// The networks of its interfaces.
+    pub interfaces: Vec<Prefix>,
+    /// Why it does not work by the last configuration.
+    pub problems: Vec<String>,
+    /// Its tables are as complete as those of the others.
+    pub has_tables: bool,
+    /// What it has, by the uuids of virtual services.
+    pub services: BTreeMap<String, Told>,
+}
+
+/// A group, its engines and services, numbered for the core.
+#[derive(Debug)]
+pub struct Inputs<'i> {
+    settings: &'i Settings,
+    seen: Vec<&'i Seen>,
+    engines: Vec<Engine>,
+    keys: Vec<&'i str>,
+    services: Vec<Service>,
+}
+
+impl<'i> Inputs<'i> {
+    /// Of the group of this uuid. A service that nobody has on yet, and that is off, needs no engine.
+    pub fn new(
+        group: &str,
+        settings: &'i Settings,
+        world: &'i World,
+        units: &BTreeMap<String, Unit>,
+        all: &'i [Seen],
+    ) -> Self {
+        let mut seen: Vec<&Seen> = all.iter().filter(|seen| seen.group == group).collect();
+        seen.sort_by(|a, b| a.uuid.cmp(&b.uuid));
+        let hosts: BTreeSet<&str> = seen.iter().filter_map(|seen| seen.host.as_deref()).collect();
+        let hosts: Vec<&str> = hosts.into_iter().collect();
+        let host = |seen: &Seen| {
+            let at = hosts.binary_search(&seen.host.as_deref()?).ok()?;
+            u32::try_from(at).ok()
+        };
+        let engines = (0..).zip(&seen).map(|(id, seen)| Engine {
+            id: EngineId(id),
+            state: seen.state,
+            admin: seen.admin,
+            host: host(seen),
+            interfaces: seen.interfaces.clone(),
+            routes: Vec::new(),
+        });
+        let engines: Vec<Engine> = engines.collect();
+        let number = |uuid: &str| {
+            let at = seen.binary_search_by(|seen| seen.uuid.as_str().cmp(uuid)).ok()?;
+            Some(EngineId(u32::try_from(at).ok()?))
+        };
+        let none = Unit::default();
+        let mut keys = Vec::new();
+        let mut services = Vec::new();
+        for (key, wanted) in world.wanted.iter().filter(|(_, wanted)| wanted.group == group) {
+            let unit = units.get(key).unwrap_or(&none);
+            if unit.members.is_empty() && !wanted.services.iter().any(|vs| vs.is_enabled) {
+                continue;
+            }
+            let id = ServiceId(u32::try_from(keys.len()).unwrap_or(u32::MAX));
+            let leaves = |phase| matches!(phase, Phase::Leaving { .. });
+            let part = |leaving: bool| {
+                let members = unit.members.iter().filter(move |member| leaves(member.phase) == leaving);
+                members.filter_map(|member| number(&member.engine)).collect::<Vec<_>>()
+            };
+            services.push(Service {
+                id,
+                weight: u32::try_from(wanted.services.len()).unwrap_or(u32::MAX),
+                vips: wanted.vips.clone(),
+                servers: wanted.servers.clone(),
+                factor: unit.factor,
+                current: part(false),
+                leaving: part(true),
+                named: None,
+                second: wanted.is_second,
+            });
+            keys.push(key.as_str());
+        }
+        Inputs { settings, seen, engines, keys, services }
+    }
+
+    /// Where the services are to be: with their keys, engines and waiting engines by their uuids.
+    pub fn plan(&self) -> (Vec<(&'i str, Place)>, u32) {
+        let plan = plan(&self.settings.group, &self.engines, &self.services);
+        let place = |placed: Placed| {
+            let key = self.keys.get(usize::try_from(placed.id.0).ok()?).copied()?;
+            let uuids = |ids: &[EngineId]| ids.iter().filter_map(|id| self.uuid(*id)).collect();
+            let place = Place {
+                engines: uuids(&placed.engines),
+                waiting: uuids(&placed.waiting),
+                wanted: placed.wanted,
+            };
+            Some((key, place))
+        };
+        (plan.services.into_iter().filter_map(place).collect(), plan.engines_wanted)
+    }
+
+    /// What was found of each engine for a service, best first.
+    pub fn judge(&self, key: &str) -> Vec<(&'i Seen, Candidate)> {
+        let Some(at) = self.keys.iter().position(|held| *held == key) else { return Vec::new() };
+        let found = candidates(&self.settings.group, &self.engines, &self.services, self.services[at].id);
+        found.into_iter().filter_map(|found| Some((self.of(found.engine)?, found))).collect()
+    }
+
+    fn of(&self, id: EngineId) -> Option<&'i Seen> {
+        self.seen.get(usize::try_from(id.0).ok()?).copied()
+    }
+
+    fn uuid(&self, id: EngineId) -> Option<String> {
+        self.of(id).map(|seen| seen.uuid.clone())
+    }
+}
+
+/// Where a service is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its engines.
+    pub engines: Vec<String>,
+    /// Lost engines whose place nobody could take.
+    pub waiting: Vec<String>,
+    /// How many it should have.
+    pub wanted: u16,
+}
+
+/// Why a service has no further engine: a line for each one of its group.
+//= PLACE-REASON-01
+pub fn reasons(judged: &[(&Seen, Candidate)], settings: &Settings) -> Vec<String> {
+    if judged.is_empty() {
+        return vec![format!("the group {} has no engines: let one join it by a token", settings.name)];
+    }
+    let line = |(seen, found): &(&Seen, Candidate)| {
+        let why = found.fit.err()?;
+        Some(format!("{}: {why}", seen.name))
+    };
+    judged.iter().filter_map(line).collect()
+}
+
+/// The settings and the wish of a service.
+pub fn of<'w>(world: &'w World, key: &str) -> Option<(&'w Wanted, &'w Settings)> {
+    let wanted = world.wanted.get(key)?;
+    Some((wanted, world.groups.get(&wanted.group)?))
+}
