@@ -1,6 +1,6 @@
 //! What is kept of a key that is no server: bytes, of which the last write holds, and counts, which add up.
 //!
-//! A host that shares such tables owns one [`Values`], under a lock of its own. All of it ends by the group's time, which the
+//! A host that shares such tables owns one [`Values`], under a lock of its own, and sweeps it every few seconds. All of it ends by the group's time, which the
 //! engine that writes says: every engine forgets the same at the same moment, and nothing that has ended comes back.
 
 use alloc::collections::BTreeMap;
@@ -94,7 +94,7 @@ impl Item {
     }
 
     /// What of it has not ended; `None` if nothing.
-    fn alive(&self, group: GroupMillis) -> Option<Self> {
+    pub fn alive(&self, group: GroupMillis) -> Option<Self> {
         match self {
             Self::Bytes(written) => (written.ends > group).then(|| self.clone()),
             Self::Counts(shares) => {
@@ -264,17 +264,12 @@ impl Values {
         self.items.get(&at(key, bytes))?.alive(group)
     }
 
-    /// All that has not ended of a part of the hash space: hash, table, key, and what is held.
-    pub fn all(
-        &self,
-        part: RangeInclusive<u64>,
-        group: GroupMillis,
-    ) -> impl Iterator<Item = (u64, TableId, KeyBytes, Item)> {
+    /// All of a part of the hash space, also what has ended and was not swept: hash, table, key, and what is held.
+    pub fn all(&self, part: RangeInclusive<u64>) -> impl Iterator<Item = (u64, TableId, KeyBytes, &Item)> {
         let end = *part.end();
         let inside = self.items.range((*part.start(), None, KeyBytes([0; 16]))..);
         let inside = inside.take_while(move |((hash, ..), _)| *hash <= end);
-        inside
-            .filter_map(move |((hash, table, key), item)| Some((*hash, (*table)?, *key, item.alive(group)?)))
+        inside.filter_map(|((hash, table, key), item)| Some((*hash, (*table)?, *key, item)))
     }
 
     /// Takes in what a peer states of a key.

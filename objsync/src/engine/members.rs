@@ -33,9 +33,11 @@ impl Engine {
 
     /// Who only reads are others now.
     pub(super) fn readers(&mut self, readers: u64) {
+        let changed = self.settings.readers ^ readers;
         self.settings.readers = readers;
         let known = self.peers.keys().filter_map(|slot| EngineSlot::new(*slot));
-        let gone: Vec<EngineSlot> = known.filter(|slot| !self.is_peer(*slot)).collect();
+        let gone: Vec<EngineSlot> =
+            known.filter(|slot| !self.is_peer(*slot) || changed >> slot.get() & 1 == 1).collect();
         for slot in gone {
             if self.peers.remove(&slot.get()).is_some_and(|peer| peer.session.is_some()) {
                 self.out.push(Output::Close(slot, Why::Stranger));

@@ -181,8 +181,8 @@ impl Engine {
         group: GroupMillis,
     ) -> Vec<KeyBytes> {
         let keys = shards.with_values(|values, _| {
-            let inside = values.all(part, group).filter(|(_, id, ..)| *id == table);
-            inside.map(|(.., key, _)| key).collect()
+            let inside = values.all(part).filter(|(_, id, ..)| *id == table);
+            inside.filter_map(|(.., key, item)| item.alive(group).map(|_| key)).collect()
         });
         keys.unwrap_or_default()
     }
@@ -206,8 +206,8 @@ pub(super) fn compared<S: Shards>(
     group: GroupMillis,
 ) -> Vec<Compared> {
     let all = shards.with_values(|values, _| {
-        let inside = values.all(part, group).filter_map(|(hash, id, key, item)| {
-            let (place, term) = (places.of_table(id)?, term_of(keys, hash, &item, group)?);
+        let inside = values.all(part).filter_map(|(hash, id, key, item)| {
+            let (place, term) = (places.of_table(id)?, term_of(keys, hash, item, group)?);
             Some(Compared { hash, place, key, term })
         });
         inside.collect()
@@ -219,7 +219,7 @@ fn term_of(keys: &Keys, hash: u64, item: &Item, group: GroupMillis) -> Option<u1
     // Each engine ends it by its own reading of the group's time.
     let is_near = |stamp: u64, ends: GroupMillis| {
         let life = ends.0.saturating_sub(stamp >> 16);
-        ends.0.saturating_sub(group.0) < NEAR_END_MS.min(life / 4)
+        ends.0.saturating_sub(group.0) < NEAR_END_MS.min(life / 4).max(1)
     };
     match item {
         Item::Bytes(written) => {

@@ -204,9 +204,9 @@ pub fn changing(world: &World, micros: u64) -> u64 {
             }
         }
         let group = node.engine.group_time(now);
-        let all = node.tables.values.all(0..=u64::MAX, group);
+        let all = node.tables.values.all(0..=u64::MAX);
         for (_, _, key, item) in all {
-            let ends = match &item {
+            let ends = match item {
                 Item::Bytes(written) => Some(written.ends),
                 Item::Counts(shares) => shares.iter().map(|share| share.ends).min(),
             };

@@ -88,9 +88,10 @@ pub fn write(world: &mut World, on: u8, what: u64, key: u64, n: u64) {
 }
 
 fn all_of(node: &Node, group: GroupMillis) -> BTreeMap<(usize, KeyBytes), Item> {
-    let all = node.tables.values.all(0..=u64::MAX, GroupMillis(group.0 + NEAR_MS));
+    let all = node.tables.values.all(0..=u64::MAX);
     let table = |id| (0..VALUES.len()).find(|n| node.tables.value_id(*n) == id).expect("only those");
-    all.map(|(_, id, key, item)| ((table(id), key), item)).collect()
+    let alive = |item: &Item| item.alive(GroupMillis(group.0 + NEAR_MS));
+    all.filter_map(|(_, id, key, item)| Some(((table(id), key), alive(item)?))).collect()
 }
 
 fn share_of(item: Option<&Item>, share: &Share) -> u64 {

@@ -298,3 +298,33 @@ fn what_fails_a_second_time_while_the_first_is_mended_is_not_taken_for_right() {
     let sound = |n| node.tables.with(n, |p, catalog| p.mismatches(catalog, table).is_empty());
     assert!((0..geometry.partitions()).all(sound), "and all is trusted again");
 }
+
+//= test SYNC-ROUND-01
+#[test]
+fn an_engine_that_joins_is_sent_most_entries_once_however_many_members_it_has() {
+    let entries = 2_000u32;
+    let mut sent = [0; 2];
+    let mut bytes = [0; 2];
+    for (peers, (sent, bytes)) in [1, 3].into_iter().zip(sent.iter_mut().zip(&mut bytes)) {
+        let mut b = Bench::connected(peers + 1);
+        b.cut_off(peers);
+        for n in 0..entries {
+            b.bind(0, n, 1);
+        }
+        b.pass(5 * SECOND);
+        let repaired = |b: &Bench| (0..peers).map(|n| b.nodes[&n].engine.figures().repaired).sum::<u64>();
+        let before = repaired(&b);
+        b.start(peers, peers + 1, Bounds::default());
+        for n in 0..peers {
+            b.connect(n, peers);
+        }
+        b.pass(3 * SECOND);
+        assert!((0..entries).all(|n| b.server(peers, n) == Some(1)));
+        *sent = repaired(&b) - before;
+        let came = |n: u8| b.nodes[&peers].engine.peer(slot(n)).unwrap().bytes_in;
+        *bytes = (0..peers).map(came).sum::<u64>();
+    }
+    println!("{sent:?} entries, {bytes:?} bytes from one member and from three");
+    assert_eq!(sent[0], u64::from(entries));
+    assert!(sent[1] * 10 <= u64::from(entries) * 13, "{sent:?}");
+}

@@ -102,6 +102,12 @@ impl Bench {
         }
     }
 
+    /// An engine that nobody hears any more.
+    pub fn cut_off(&mut self, n: u8) {
+        let others: Vec<u8> = self.nodes.keys().copied().filter(|other| *other != n).collect();
+        others.into_iter().for_each(|other| self.cut(n, other));
+    }
+
     pub fn connect(&mut self, a: u8, b: u8) {
         self.input(a, Input::Up(slot(b)));
         self.input(b, Input::Up(slot(a)));
