@@ -3,7 +3,7 @@
 #[path = "h2/kit.rs"]
 mod kit;
 
-use forebay_http::h2::{Code, Config, Event, OpenError, Priority, Role, SendError};
+use forebay_http::h2::{Code, Config, Event, OpenError, Priority, Role, Rule, SendError};
 use kit::*;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
@@ -94,6 +94,66 @@ fn a_window_is_opened_for_what_was_released_and_by_halves() {
     peer.connection.release(1, 2000, &mut peer.out);
     let sent: Vec<_> = peer.sent().iter().map(|f| (f.kind, f.stream, f.word(0))).collect();
     assert_eq!(sent, [(WINDOW_UPDATE, 1, 33_233), (WINDOW_UPDATE, 0, 66_000)]);
+}
+
+//= test H2-FLOW-04
+#[test]
+fn a_stream_whose_content_nobody_takes_leaves_what_is_left_of_the_window_to_the_others() {
+    let config = Config { stream_window: 100_000, connection_window: 131_072, ..Config::default() };
+    let mut peer = Peer::server(&config);
+    peer.feed(&[post(1, &[]), post(3, &[])].concat());
+    peer.feed(&frame(DATA, 0, 1, &[b'x'; 10_000]).repeat(10));
+    peer.sent();
+    let (mut whole, mut own) = (31_072, 100_000);
+    for _ in 0..50 {
+        let piece = 10_000.min(whole).min(own);
+        assert!(piece > 0, "{whole} and {own} are left");
+        let events = peer.feed(&frame(DATA, 0, 3, &vec![b'x'; piece as usize]));
+        assert!(matches!(events[..], [Event::Data { .. }]), "{events:?}");
+        peer.connection.release(3, piece as usize, &mut peer.out);
+        whole -= piece;
+        own -= piece;
+        for update in peer.sent() {
+            assert_eq!(update.kind, WINDOW_UPDATE);
+            *if update.stream == 0 { &mut whole } else { &mut own } += update.word(0);
+        }
+    }
+    assert!(whole <= 31_072, "{whole}: what the first stream holds is not given twice");
+}
+
+//= test H2-FLOW-07
+#[test]
+fn a_window_is_widened_with_the_next_update_and_only_while_content_comes() {
+    let config = Config { stream_window: 40_000, connection_window: 1 << 20, ..Config::default() };
+    let mut peer = Peer::server(&config);
+    peer.feed(&post(1, &[]));
+    peer.connection.widen(3, 10_000);
+    peer.feed(&frame(DATA, 0, 1, &[b'x'; 12_000]));
+    peer.connection.widen(1, 10_000);
+    assert_eq!(peer.sent(), [], "it goes with what is released");
+    peer.connection.release(1, 12_000, &mut peer.out);
+    let sent: Vec<_> = peer.sent().iter().map(|f| (f.kind, f.stream, f.word(0))).collect();
+    assert_eq!(sent, [(WINDOW_UPDATE, 1, 22_000)]);
+    // All of the wider window may come, and no byte more.
+    let events = peer.feed(&frame(DATA, 0, 1, &[b'x'; 10_000]).repeat(5));
+    assert!(events.iter().all(|e| matches!(e, Event::Data { .. })), "{events:?}");
+    let events = peer.feed(&frame(DATA, 0, 1, b"x"));
+    assert!(matches!(events[..], [Event::Reset { rule: Some(Rule::WindowExceeded), .. }]), "{events:?}");
+    // No window grows beyond what the protocol has.
+    peer.feed(&post(3, &[]));
+    peer.connection.widen(3, u32::MAX);
+    peer.connection.widen(3, u32::MAX);
+    peer.feed(&frame(DATA, 0, 3, &[b'x'; 10]));
+    peer.connection.release(3, 10, &mut peer.out);
+    let sent = peer.sent();
+    let last = sent.last().expect("an update");
+    assert_eq!((last.stream, last.word(0)), (3, (1 << 31) - 1 - 40_000 + 10));
+    // One whose content is whole gets none.
+    peer.feed(&post(5, &[]));
+    peer.feed(&frame(DATA, END_STREAM, 5, &[b'x'; 10_000]));
+    peer.connection.widen(5, 30_000);
+    peer.connection.release(5, 10_000, &mut peer.out);
+    assert!(peer.sent().iter().all(|f| f.stream != 5));
 }
 
 #[test]

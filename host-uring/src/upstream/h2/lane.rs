@@ -1,5 +1,7 @@
 //! The streams of one connection, and what all of them write into.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::task::Waker;
 
 use forebay_http::h1::Framing;
@@ -7,7 +9,7 @@ use forebay_http::h1::body::{CHUNK_END, CHUNK_HEAD_MAX, chunk_head};
 use forebay_http::h2::{self, Code, Connection, Inbox};
 
 use super::part::Lost;
-use super::{OUT_BYTES_MAX, STREAM_WINDOW};
+use super::{OUT_BYTES_MAX, SILLY_US, STREAM_WINDOW, STREAM_WINDOW_MORE, WIDE_MAX, WORTHWHILE_BYTES};
 use crate::rt::{NEVER, Now};
 
 /// Memory that an unused stream keeps for what comes on the next one: most answers.
@@ -16,8 +18,36 @@ const KEPT_BYTES: usize = 16 * 1024;
 /// Content that was read and still takes memory, at most: what follows it moves once for so much.
 const READ_MAX: usize = 32 * 1024;
 
+/// Content that comes gets memory in steps of so much: twice as much as is needed, of a thousand streams, is what the machine
+/// may not have.
+const STEP_BYTES: usize = 8 * 1024;
+
 /// Heads that were not read, in bytes: more than the bound of one, which comes with the final head, and less than a flood.
-const HEADS_MAX: usize = STREAM_WINDOW as usize;
+const HEADS_MAX: usize = 64 * 1024;
+
+/// The streams of a worker whose window is the wide one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WideAccount(Rc<Cell<usize>>);
+
+impl WideAccount {
+    /// Takes a place, if there is one.
+    fn enter(&self) -> Option<Wide> {
+        let count = self.0.get();
+        (count < WIDE_MAX).then(|| {
+            self.0.set(count + 1);
+            Wide(self.0.clone())
+        })
+    }
+}
+
+/// A place among them, until it is dropped.
+struct Wide(Rc<Cell<usize>>);
+
+impl Drop for Wide {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
 
 /// What a connection's streams share.
 pub(super) struct State {
@@ -36,6 +66,7 @@ pub(super) struct State {
     free: Vec<usize>,
     /// Lanes that are lent and have no stream yet.
     unopened: usize,
+    wide: WideAccount,
 }
 
 /// One request, from the moment that it is lent a part of the connection.
@@ -47,6 +78,10 @@ pub(super) struct Lane {
     read: usize,
     /// Content that the server may not send anew yet.
     unreleased: usize,
+    /// Content that the client has taken.
+    taken: u64,
+    /// Its window is the wide one.
+    wide: Option<Wide>,
     /// The content is given as chunks.
     chunked: bool,
     /// Content that is still to come, if its length is known.
@@ -57,6 +92,8 @@ pub(super) struct Lane {
     lost: Option<Lost>,
     /// Its request is over; the stream's end is all that is awaited, until then.
     abandoned: Option<Now>,
+    /// Since when content has waited for which there was room, but less than is worth a frame.
+    silly: Option<Now>,
     pub(super) reader: Wait,
     pub(super) writer: Wait,
 }
@@ -93,6 +130,11 @@ impl Lane {
         self.ended || self.lost.is_some() || self.read < self.down.len()
     }
 
+    /// Says whether content waits until more of it fits.
+    pub(super) fn is_silly(&self) -> bool {
+        self.silly.is_some()
+    }
+
     pub(super) fn is_ended(&self) -> bool {
         self.ended
     }
@@ -123,6 +165,10 @@ impl Lane {
     /// Takes content in.
     pub(super) fn content(&mut self, data: &[u8], end: bool) {
         self.unreleased += data.len();
+        let needed = data.len() + CHUNK_HEAD_MAX + CHUNK_END.len();
+        if self.down.capacity() - self.down.len() < needed {
+            self.down.reserve_exact(needed.next_multiple_of(STEP_BYTES));
+        }
         if !data.is_empty() {
             if self.chunked {
                 let mut line = [0; CHUNK_HEAD_MAX];
@@ -173,6 +219,7 @@ impl Lane {
         self.read += count;
         let released = count.min(self.unreleased);
         self.unreleased -= released;
+        self.taken += released as u64;
         if self.read == self.down.len() {
             self.down.clear();
             self.read = 0;
@@ -192,7 +239,7 @@ impl Lane {
 }
 
 impl State {
-    pub(super) fn new(connection: Connection, out: Vec<u8>) -> Self {
+    pub(super) fn new(connection: Connection, out: Vec<u8>, wide: WideAccount) -> Self {
         State {
             connection,
             inbox: Inbox::default(),
@@ -202,7 +249,22 @@ impl State {
             ids: Vec::new(),
             free: Vec::new(),
             unopened: 0,
+            wide,
         }
+    }
+
+    /// The client has taken so much content of a lane: the server may send as much anew, and more where there is a place for
+    /// a wide window.
+    //= H2BACK-FLOW-03
+    pub(super) fn release(&mut self, at: usize, bytes: usize) {
+        let (id, lane) = (self.ids[at], &mut self.lanes[at]);
+        if lane.wide.is_none() && !lane.ended && lane.taken >= u64::from(STREAM_WINDOW / 2) {
+            lane.wide = self.wide.enter();
+            if lane.wide.is_some() {
+                self.connection.widen(id, STREAM_WINDOW_MORE);
+            }
+        }
+        self.connection.release(id, bytes, &mut self.out);
     }
 
     /// Bytes that wait for the socket.
@@ -267,6 +329,31 @@ impl State {
     /// How much content a lane's stream may send now.
     pub(super) fn room(&self, at: usize) -> usize {
         self.connection.window(self.ids[at]).min(OUT_BYTES_MAX.saturating_sub(self.waiting()))
+    }
+
+    /// Says whether as much content is worth a frame while more of it waits.
+    pub(super) fn is_worthwhile(&self, bytes: usize) -> bool {
+        bytes >= WORTHWHILE_BYTES.min(self.connection.first_window() / 2).max(1)
+    }
+
+    /// Gives when a lane with content that does not fit may send what does: now, or at that moment if its window opens no
+    /// further.
+    //= H2BACK-FLOW-02
+    pub(super) fn may_send(&mut self, at: usize, now: Now) -> Result<(), Now> {
+        let room = self.connection.window(self.ids[at]).min(OUT_BYTES_MAX.saturating_sub(self.waiting()));
+        let is_worthwhile = self.is_worthwhile(room);
+        let silly = &mut self.lanes[at].silly;
+        if is_worthwhile || room == 0 {
+            *silly = None;
+            return if room > 0 { Ok(()) } else { Err(NEVER) };
+        }
+        let until = Now(silly.get_or_insert(now).0.saturating_add(SILLY_US));
+        if now >= until { Ok(()) } else { Err(until) }
+    }
+
+    /// Content of a lane has gone.
+    pub(super) fn wrote(&mut self, at: usize) {
+        self.lanes[at].silly = None;
     }
 
     /// A lane's request is over. A stream all of whose answer is here may end by itself until `until`; another one is
@@ -343,9 +430,14 @@ impl State {
         if self.waiting() >= OUT_BYTES_MAX {
             return;
         }
-        for (lane, &id) in self.lanes.iter_mut().zip(&self.ids) {
-            if lane.writer.0.is_some() && (id == 0 || self.connection.room(id) > 0) {
-                lane.writer.wake();
+        for at in 0..self.lanes.len() {
+            let (lane, id) = (&self.lanes[at], self.ids[at]);
+            if lane.writer.0.is_none() {
+                continue;
+            }
+            let room = self.connection.room(id);
+            if id == 0 || self.is_worthwhile(room) || (room > 0 && !lane.is_silly()) {
+                self.lanes[at].writer.wake();
             }
         }
     }

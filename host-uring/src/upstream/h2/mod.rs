@@ -20,15 +20,29 @@ pub use trunks::{Trunks, part};
 pub(crate) const STREAMS_MAX: usize = 100;
 
 /// What a server may send on one stream before its client has taken it, in bytes: what a client that stands still makes us
-/// hold. 32 MiB/s to a server 1 ms away; what the protocol has without asking, and a power of two.
-const STREAM_WINDOW: u32 = 64 * 1024;
+/// hold. Nearly all answers fit into it; 1,000 streams that stand still hold 32 MiB.
+const STREAM_WINDOW: u32 = 32 * 1024;
+
+/// What is added to it once its client has taken half of it, while few streams have that: 64 MB/s from a server 1 ms away.
+const STREAM_WINDOW_MORE: u32 = 32 * 1024;
+
+/// How many streams of a worker have that at once: 8 MiB, should all their clients stand still then.
+const WIDE_MAX: usize = 256;
 
 /// The same for a whole connection: enough for all its streams, so that clients that stand still never stop the others.
 //= H2BACK-FLOW-01
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX as u32;
+const CONNECTION_WINDOW: u32 = (STREAM_WINDOW + STREAM_WINDOW_MORE) * STREAMS_MAX as u32;
 
 /// Frames that wait for the socket, in bytes: streams write no content beyond it. As much as one large write.
 const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Content that is worth a frame of its own while more of it waits, in bytes: a hundred times the frame's head. Of a server whose
+/// first window is less than twice that half of the window is.
+const WORTHWHILE_BYTES: usize = 1024;
+
+/// How long, microseconds, content waits for a window to open so far before what fits is sent: a server may open it no
+/// further before it has that.
+const SILLY_US: u64 = 100_000;
 
 /// Frames of all kinds that wait for the socket, in bytes: beyond it the connection is lent to no further request, and its
 /// server is not heard, whose frames might want answers.

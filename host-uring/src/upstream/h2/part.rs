@@ -14,7 +14,7 @@ use forebay_http::h2::{Code, OpenError, Rule, SendError};
 use super::lane::State;
 use super::trunk::Trunk;
 use super::{END_US, OUT_BYTES_MAX};
-use crate::rt::{Now, Rt};
+use crate::rt::{NEVER, Now, Rt};
 
 /// Why a stream ended before its answer was whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,6 @@ impl<R: Rt> Part<R> {
     /// Reads what came of the answer.
     pub(super) fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.trunk.state.borrow_mut();
-        let id = state.id(self.at);
         let lane = state.lane(self.at);
         let before = lane.down_bytes();
         let (count, released) = lane.take(into);
@@ -120,10 +119,9 @@ impl<R: Rt> Part<R> {
                 (false, None) => Err(ErrorKind::WouldBlock.into()),
             };
         }
-        let State { connection, out, .. } = &mut *state;
-        let before = out.len();
-        connection.release(id, released, out);
-        let more = out.len() > before;
+        let before = state.out.len();
+        state.release(self.at, released);
+        let more = state.out.len() > before;
         drop(state);
         if more {
             self.trunk.call();
@@ -184,6 +182,11 @@ impl<R: Rt> Part<R> {
 
     fn content(&self, state: &mut State, bytes: &[u8]) -> io::Result<usize> {
         let id = state.id(self.at);
+        let is_whole = bytes.len() <= state.room(self.at);
+        // Whoever waits then does so until it may.
+        if !is_whole && state.connection.is_open(id) && state.may_send(self.at, self.trunk.now()).is_err() {
+            return Ok(0);
+        }
         let mut written = 0;
         while written < bytes.len() {
             if self.ended.get() {
@@ -197,6 +200,9 @@ impl<R: Rt> Part<R> {
                 }
                 break;
             }
+            if !is_whole && written > 0 && !state.is_worthwhile(count.max(room)) {
+                break;
+            }
             let left = self.left.get().map(|left| left.saturating_sub(count as u64));
             let end = left == Some(0);
             let head = state.connection.data(id, count, end).map_err(closed)?;
@@ -205,6 +211,9 @@ impl<R: Rt> Part<R> {
             self.left.set(left);
             self.ended.set(end);
             written += count;
+        }
+        if written > 0 {
+            state.wrote(self.at);
         }
         Ok(written)
     }
@@ -273,28 +282,30 @@ impl<R: Rt> Future for Wait<'_, R> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Wait { part, side, deadline } = *self;
         let mut state = part.trunk.state.borrow_mut();
+        let now = part.trunk.now();
         let lane = state.peek(part.at);
         let id = state.id(part.at);
-        let is_ready = match side {
-            Side::Read => lane.is_readable(),
-            Side::Write => {
-                lane.lost().is_some() || id == 0 || state.room(part.at) > 0 || !state.connection.is_open(id)
-            }
+        let ready_at = match side {
+            Side::Read if lane.is_readable() => Ok(()),
+            Side::Read => Err(NEVER),
+            Side::Write if lane.lost().is_some() || id == 0 || !state.connection.is_open(id) => Ok(()),
+            Side::Write if lane.is_silly() => state.may_send(part.at, now),
+            Side::Write if state.room(part.at) > 0 => Ok(()),
+            Side::Write => Err(NEVER),
         };
-        if is_ready {
-            return Poll::Ready(Ok(()));
-        }
-        if part.trunk.now() >= deadline {
+        let Err(ready_at) = ready_at else { return Poll::Ready(Ok(())) };
+        if now >= deadline {
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
+        let until = deadline.min(ready_at);
         let lane = state.lane(part.at);
         let wait = match side {
             Side::Read => &mut lane.reader,
             Side::Write => &mut lane.writer,
         };
-        wait.set(context.waker().clone(), deadline);
+        wait.set(context.waker().clone(), until);
         drop(state);
-        part.trunk.wake_by(deadline);
+        part.trunk.wake_by(until);
         Poll::Pending
     }
 }

@@ -116,7 +116,7 @@ impl<R: Rt> Trunk<R> {
             rt: home.rt.clone(),
             socket,
             metrics: home.metrics.clone(),
-            state: RefCell::new(State::new(connection, out)),
+            state: RefCell::new(State::new(connection, out, home.wide.clone())),
             held: RefCell::new(home.held.hold(0)),
             slot,
             proof,

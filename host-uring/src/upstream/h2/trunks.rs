@@ -12,6 +12,7 @@ use forebay_http::Limits;
 use forebay_http::h2::FRAME_HEAD;
 
 use super::STREAMS_MAX;
+use super::lane::WideAccount;
 use super::link::Link;
 use super::trunk::Trunk;
 use crate::http::buffer::HeldAccount;
@@ -97,6 +98,8 @@ pub struct Trunks<R: Rt> {
     pub(super) metrics: Arc<WorkerMetrics>,
     /// What waits for slow receivers, of the whole worker.
     pub(super) held: HeldAccount,
+    /// Streams whose server may send more before it is taken, of the whole worker.
+    pub(super) wide: WideAccount,
     /// Where all of them read into: bytes stay there no longer than a read takes.
     pub(super) intake: RefCell<Box<[u8]>>,
     /// By server slot.
@@ -200,7 +203,14 @@ enum Wanted<'a, R: Rt> {
 impl<R: Rt> Trunks<R> {
     pub(in crate::upstream) fn new(rt: R, metrics: Arc<WorkerMetrics>, held: HeldAccount) -> Rc<Self> {
         let intake = vec![0; FRAME_BYTES + READ_BYTES].into_boxed_slice();
-        Rc::new(Trunks { rt, metrics, held, intake: RefCell::new(intake), slots: RefCell::default() })
+        Rc::new(Trunks {
+            rt,
+            metrics,
+            held,
+            wide: WideAccount::default(),
+            intake: RefCell::new(intake),
+            slots: RefCell::default(),
+        })
     }
 
     fn with<T>(&self, slot: usize, with: impl FnOnce(&mut Slot<R>) -> T) -> T {

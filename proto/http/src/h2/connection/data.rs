@@ -160,6 +160,17 @@ impl Connection {
         self.release_some(stream, u32::try_from(bytes).unwrap_or(u32::MAX), out);
     }
 
+    /// Lets the peer send so many bytes more on a stream than its window says, from the next update on; does nothing once the
+    /// stream's content is whole.
+    //= H2-FLOW-07
+    pub fn widen(&mut self, stream: u32, bytes: u32) {
+        if let Some(stream) = self.streams.get_mut(stream).filter(|stream| !stream.remote_ended) {
+            let most =
+                i64::from(frame::WINDOW_MAX) - stream.receive - i64::from(stream.credit + stream.unreleased);
+            stream.credit += u32::try_from(i64::from(bytes).min(most)).unwrap_or(0);
+        }
+    }
+
     /// Window updates are collected: one for half a window, not one for each piece.
     //= H2-FLOW-04
     fn release_some(&mut self, id: u32, bytes: u32, out: &mut Vec<u8>) {
@@ -184,7 +195,8 @@ impl Connection {
         let missing = i64::from(window) - self.receive - i64::from(self.credit);
         // Never more than was taken, whatever a driver says.
         self.credit += i64::from(bytes).min(missing).max(0) as u32;
-        if self.credit >= window / 2 {
+        // Where some streams hold most of it the others go on with what is left.
+        if self.credit > 0 && (self.credit >= window / 2 || i64::from(self.credit) >= self.receive) {
             self.receive += i64::from(self.credit);
             frame::window_update(0, core::mem::take(&mut self.credit), out);
         }

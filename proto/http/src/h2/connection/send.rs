@@ -259,6 +259,11 @@ impl Connection {
         usize::try_from(window).unwrap_or(usize::MAX)
     }
 
+    /// Returns how many bytes of content the peer takes on a new stream, by its settings.
+    pub fn first_window(&self) -> usize {
+        self.peer.initial_window as usize
+    }
+
     /// Says whether data waits for the peer to open a window.
     pub fn is_blocked(&self) -> bool {
         self.streams.iter().any(|s| s.ready && self.room_of(s) == 0)
