@@ -256,6 +256,80 @@ fn what_clients_do_not_take_of_servers_over_http_2_counts_as_held() {
     });
 }
 
+/// Sends as much content as it may on each of its streams.
+async fn flood_all(mut peer: Peer) {
+    peer.exactly(PREFACE.len()).await;
+    peer.send(frame(SETTINGS, 0, 0, &[])).await;
+    // What may be sent on the connection as a whole, on a new stream, and on each that there is.
+    let (mut whole, mut first, mut windows) = (65_535, 0, std::collections::BTreeMap::new());
+    while let Some((kind, flags, stream, payload)) = next(&mut peer).await {
+        let word = || u32::from_be_bytes(payload[..4].try_into().expect("four bytes")) as usize;
+        match kind {
+            // Ours says what each stream may be sent.
+            SETTINGS if flags == 0 => {
+                let one = payload.chunks(6).find(|one| one[..2] == [0, 4]).expect("a window of its own");
+                first = u32::from_be_bytes(one[2..].try_into().expect("four bytes")) as usize;
+            }
+            HEADERS => {
+                peer.send(frame(HEADERS, WHOLE, stream, &[0x88])).await;
+                windows.insert(stream, first);
+            }
+            RESET => drop(windows.remove(&stream)),
+            WINDOW_UPDATE if stream == 0 => whole += word(),
+            WINDOW_UPDATE => {
+                if let Some(window) = windows.get_mut(&stream) {
+                    *window += word();
+                }
+            }
+            _ => {}
+        }
+        for (stream, window) in &mut windows {
+            while *window > 0 && whole > 0 {
+                let piece = 16_000.min(*window).min(whole);
+                peer.send(frame(DATA, 0, *stream, &vec![b'x'; piece])).await;
+                *window -= piece;
+                whole -= piece;
+            }
+        }
+    }
+}
+
+//= test H2BACK-FLOW-03
+#[test]
+fn a_thousand_streams_that_stand_still_hold_less_than_their_windows_might() {
+    const CLIENTS: usize = 1_000;
+    let lab = Lab::new(&document("", "enable_http2 = true"));
+    lab.server(SERVER, |_, peer| flood_all(peer));
+    lab.run(async {
+        let held = || lab.worker.buffers.held_bytes();
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut client = lab.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            // More than makes a window wide; then it takes nothing.
+            client.exactly(100_000).await;
+            clients.push(client);
+        }
+        lab.sleep_ms(1_000).await;
+        println!("{CLIENTS} clients that stand still: {} KiB", held() >> 10);
+        assert!((30 << 20..=41 << 20).contains(&held()), "{} KiB", held() >> 10);
+        // Each of them goes on, and who is gone leaves its place to others.
+        for client in clients.iter_mut().step_by(100) {
+            assert_eq!(client.exactly(1_000_000).await.len(), 1_000_000);
+        }
+        clients.truncate(10);
+        lab.sleep_ms(2_000).await;
+        assert!(held() < 2 << 20, "{} KiB", held() >> 10);
+        let mut late = lab.client().await;
+        late.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(late.exactly(1_000_000).await.len(), 1_000_000);
+        drop(clients);
+        drop(late);
+        lab.sleep_ms(2_000).await;
+        assert_eq!(held(), 0);
+    });
+}
+
 /// Runs turns until `count` says `all`; gives by how much it grew in one of them at most.
 async fn most_of_a_turn(all: u64, count: impl Fn() -> u64) -> u64 {
     let (mut before, mut most) = (count(), 0);
@@ -293,6 +367,47 @@ fn the_streams_of_one_connection_begin_and_end_by_turns_of_all() {
         client.send(frame(SETTINGS, 0, 1, &[])).await;
         let closed = most_of_a_turn(all, || server.connections.closed.get()).await;
         assert!((1..=2 * 4).contains(&closed), "{closed} connections were closed in one turn");
+    });
+}
+
+//= test H2-HOST-15
+#[test]
+fn of_many_connections_one_does_what_is_beyond_its_share_in_a_turn() {
+    const CLIENTS: u64 = 8;
+    const STREAMS: u32 = 120;
+    let all = CLIENTS * u64::from(STREAMS);
+    let lab = Lab::new(&document("", ""));
+    lab.server(SERVER, |_, mut peer| async move {
+        peer.all().await;
+    });
+    lab.run(async {
+        let (service, server) = (lab.of_service(0), lab.of_server(0));
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            clients.push(client(&lab).await);
+        }
+        let requests: Vec<u8> = (0..STREAMS).flat_map(|nth| get(1 + 2 * nth)).collect();
+        for client in &mut clients {
+            client.send(&requests).await;
+        }
+        // What each has at once.
+        let (first_begun, first_opened) = (CLIENTS * 4, CLIENTS);
+        while service.requests.get() < first_begun || server.connections.opened.get() < first_opened {
+            give_way().await;
+        }
+        let begun = most_of_a_turn(all, || service.requests.get()).await;
+        assert!((1..=2 * 8).contains(&begun), "{begun} streams began in one turn");
+        let opened = most_of_a_turn(all, || server.connections.opened.get()).await;
+        assert!((1..=2).contains(&opened), "{opened} connections were opened in one turn");
+        for client in &mut clients {
+            client.send(frame(SETTINGS, 0, 1, &[])).await;
+        }
+        let first_closed = CLIENTS * 2;
+        while server.connections.closed.get() < first_closed {
+            give_way().await;
+        }
+        let closed = most_of_a_turn(all, || server.connections.closed.get()).await;
+        assert!((1..=2 * 2).contains(&closed), "{closed} connections were closed in one turn");
     });
 }
 

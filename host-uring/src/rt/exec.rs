@@ -29,6 +29,8 @@ struct Queue {
     later: VecDeque<u64>,
     /// The task being polled.
     running: Option<u64>,
+    /// Whoever is woken now runs behind the others, as if it had given way.
+    behind: bool,
     main: bool,
 }
 
@@ -53,10 +55,22 @@ fn wake(id: u64) {
             && !slot.1
         {
             slot.1 = true;
-            let gave_way = queue.running == Some(id);
+            let gave_way = queue.behind || queue.running == Some(id);
             if gave_way { queue.later.push_back(id) } else { queue.ready.push_back(id) }
         }
     });
+}
+
+/// Runs `first`; whoever it wakes or spawns is put behind those who are ready.
+pub(super) fn behind<T>(first: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            QUEUE.with(|queue| queue.borrow_mut().behind = self.0);
+        }
+    }
+    let _before = Before(QUEUE.with(|queue| std::mem::replace(&mut queue.borrow_mut().behind, true)));
+    first()
 }
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(
@@ -132,6 +146,11 @@ impl Exec {
     /// Says whether others are ready beside the running task.
     pub(super) fn is_crowd(&self) -> bool {
         QUEUE.with(|queue| !queue.borrow().ready.is_empty())
+    }
+
+    /// Says whether somebody gave way.
+    pub(super) fn has_later(&self) -> bool {
+        QUEUE.with(|queue| !queue.borrow().later.is_empty())
     }
 
     /// Says whether there is work for anybody but those who gave way.

@@ -28,6 +28,7 @@ pub mod datagram;
 pub mod either;
 mod epoll;
 mod exec;
+pub mod lane;
 pub mod memory;
 pub mod pipe;
 mod poller;
@@ -56,6 +57,11 @@ pub async fn give_way() {
         Poll::Pending
     })
     .await;
+}
+
+/// Runs `first`; whoever it wakes or spawns runs behind all that are ready, as those who gave way do.
+pub fn behind<T>(first: impl FnOnce() -> T) -> T {
+    exec::behind(first)
 }
 
 /// Sockets, time and tasks of one worker thread.

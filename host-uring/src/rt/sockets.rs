@@ -148,6 +148,10 @@ impl Sockets {
                     break;
                 }
             }
+            // What others wait for does not wait for those who gave way.
+            if self.inner.exec.has_later() {
+                self.inner.soon.borrow_mut().flush();
+            }
             // After all others, so that a crowd of streams that always have more delays no small request; and always a
             // few, so that a crowd of small requests stops no stream.
             self.inner.exec.run_later(|| turn.is_over())?;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use super::authorities::is_too_deep;
-use super::lane;
 use super::secured::Securable;
 use super::server::Front;
 use super::session::{Agreed, Broken, Session, Step};
+use crate::rt::lane;
 use crate::rt::{Now, Stream};
 
 /// Why a handshake failed: the word in metrics.
@@ -134,7 +134,7 @@ pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -
         let waited = match step {
             Step::Done => break,
             Step::Turn => {
-                turn = Some(lane::turn().await);
+                turn = Some(lane::turn(&lane::HANDSHAKES).await);
                 Ok(())
             }
             Step::Read => stream.bare().readable(deadline).await,

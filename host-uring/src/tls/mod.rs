@@ -12,7 +12,6 @@ mod greet;
 mod ids;
 mod judge;
 mod known;
-mod lane;
 mod ocsp;
 mod reach;
 mod remembered;

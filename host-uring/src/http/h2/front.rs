@@ -26,7 +26,8 @@ use crate::http::flush::flush;
 use crate::http::limits::{DRAIN_IDLE_US, SLOW_READ_BYTES, TEXT_KEPT_BYTES};
 use crate::http::record::sample_rtt;
 use crate::http::wait::others_turn;
-use crate::rt::{NEVER, Now, Rt, Stream};
+use crate::rt::lane::{STREAMS, turn};
+use crate::rt::{NEVER, Now, Rt, Stream, behind};
 use crate::worker::TimeOuts;
 
 /// How many streams of a connection may send as much as a stream's window before a server has taken anything: more of them
@@ -54,7 +55,7 @@ pub struct Front<R: Rt> {
     /// Streams that wait for the end of the handshake.
     unproven: RefCell<Vec<Waker>>,
     /// Which of its streams may open a connection to a server.
-    pub(super) share: Share,
+    pub(super) share: Rc<Share>,
 }
 
 /// How serving a connection ended.
@@ -114,7 +115,7 @@ async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
         unfinished: Cell::default(),
         waker: Cell::default(),
         unproven: RefCell::default(),
-        share: Share::default(),
+        share: Rc::default(),
     });
     let _over = Over(&front);
     let end = front.lead(first).await;
@@ -184,11 +185,22 @@ impl<R: Rt> Front<R> {
         let mut blocked_since = None;
         let mut held = worker.buffers.hold(0);
         loop {
+            let mut own = None;
             while fresh && let Some(bytes) = rest.take() {
-                (rest, fresh) = self.feed(bytes);
+                (rest, fresh) = match own.is_none() {
+                    true => self.feed(bytes, true),
+                    false => behind(|| self.feed(bytes, false)),
+                };
+                // The next one's begins.
+                drop(own.take());
                 // Requests that came together are answered together, as far as they can be at once.
-                others_turn().await;
+                match fresh {
+                    true => own = Some(turn(&STREAMS).await),
+                    false => others_turn().await,
+                }
             }
+            // What was read may end with a turn.
+            drop(own);
             fresh = false;
             self.leave_if_due();
             if self.flush().is_err() {
@@ -244,11 +256,6 @@ impl<R: Rt> Front<R> {
                     NEVER
                 }
             };
-            if self.share.is_wanted() {
-                others_turn().await;
-                self.share.renew();
-                continue;
-            }
             match self.wait(reads, pending > 0, idle.min(head_by).min(again), stalled).await {
                 Woken::Called => {}
                 Woken::Late if again <= idle.min(head_by) => {}
@@ -338,14 +345,17 @@ impl<R: Rt> Front<R> {
     /// The connection is over: every stream hears of it, and others have their turns meanwhile.
     async fn lose_all(&self) {
         self.state.borrow_mut().lose_all();
+        self.share.forget();
         self.tell_lost().await;
     }
 
     /// Tells streams that have ended with the connection.
     //= H2-HOST-15
     async fn tell_lost(&self) {
-        while self.state.borrow_mut().tell_lost(TOLD_PER_TURN) {
-            others_turn().await;
+        let mut own = None;
+        while behind(|| self.state.borrow_mut().tell_lost(TOLD_PER_TURN)) {
+            drop(own.take());
+            own = Some(turn(&STREAMS).await);
         }
     }
 
@@ -449,11 +459,11 @@ impl<R: Rt> Front<R> {
     }
 
     /// Gives the engine what was read, as much as is one turn's, and keeps the rest; says whether that is to be given at once.
-    fn feed(self: &Rc<Self>, mut buffer: Buffer) -> (Option<Buffer>, bool) {
+    fn feed(self: &Rc<Self>, mut buffer: Buffer, is_first: bool) -> (Option<Buffer>, bool) {
         let buffers = &self.client.worker.buffers;
         let now = self.client.worker.rt.now().0 / 1000;
         let mut used = false;
-        let mut turn = Used::default();
+        let mut used_up = Used::new(is_first, self.client.requests.get());
         let more = loop {
             let mut state = self.state.borrow_mut();
             let State { connection, inbox, out, .. } = &mut *state;
@@ -483,7 +493,7 @@ impl<R: Rt> Front<R> {
             if is_last {
                 break false;
             }
-            if turn.is_over(of_stream) {
+            if used_up.is_over(of_stream) {
                 break true;
             }
         };

@@ -371,11 +371,11 @@ impl<R: Rt> Part<R> {
             if self.watch(context) {
                 return Poll::Ready(false);
             }
-            if self.front().share.take(context.waker()) {
-                return Poll::Ready(true);
+            let front = self.front();
+            match front.share.take(&front.client.worker.rt, context.waker()) {
+                true => Poll::Ready(true),
+                false => Poll::Pending,
             }
-            self.front().call();
-            Poll::Pending
         })
         .await
     }
