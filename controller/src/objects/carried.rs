@@ -62,3 +62,66 @@ impl<S: Store> Lookup for Objects<S> {
         Some((held.uuid.clone(), self.carried(&held)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use forebay_model::kind;
+
+    use super::*;
+    use crate::objects::Tenant;
+    use crate::sealed::Seal;
+    use crate::store::Embedded;
+
+    //= test COMPILE-COOKIE-01
+    #[tokio::test]
+    async fn a_profile_without_a_key_has_the_same_one_whenever_it_is_carried_out() {
+        let folder = std::env::temp_dir().join(format!("forebay-carried-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let kind = kind("applicationpersistenceprofile").expect("a kind");
+        let document = |name: &str, inner: Value| {
+            let whole = json!({"name": name, "persistence_type": "PERSISTENCE_TYPE_HTTP_COOKIE",
+                "http_cookie_persistence_profile": inner});
+            whole.as_object().expect("an object").clone()
+        };
+        let opened = || async {
+            let store = Embedded::open(&folder.join("store")).expect("a store");
+            Objects::open(store, Seal::open(&folder.join("key")).expect("a key")).await.expect("objects")
+        };
+        let key = |objects: &Objects<Embedded>, uuid: &str| {
+            let object = Lookup::get(objects, kind.path, uuid).expect("it is there");
+            object["http_cookie_persistence_profile"]["key"].clone()
+        };
+        let objects = opened().await;
+        let tenant = Tenant::admin();
+        let seeds = crate::seeds::all().expect("seeds").into_iter().filter(|(kind, _)| kind.path == "tenant");
+        objects.seed(seeds).await.expect("the first tenant");
+        let mut made = Vec::new();
+        let own = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        for (name, inner) in
+            [("a", json!({})), ("b", json!({})), ("c", json!({"key": [{"name": "k", "aes_key": own}]}))]
+        {
+            let held = objects.create(kind, &document(name, inner), &tenant).await.expect("it is right");
+            assert_eq!(held.object().get("persistence_type"), Some(&json!("PERSISTENCE_TYPE_HTTP_COOKIE")));
+            made.push((held.uuid.clone(), key(&objects, &held.uuid)));
+        }
+        assert_eq!(made[2].1, json!([{"name": "k", "aes_key": own}]), "who has a key keeps it");
+        assert_ne!(made[0].1, made[1].1, "each profile has its own");
+        let derived = made[0].1[0]["aes_key"].as_str().expect("a key");
+        assert_eq!(STANDARD.decode(derived).expect("base64").len(), 32);
+        let tickets = objects.ticket_keys("g", 1_000_000_000);
+        drop(objects);
+        // The same after a new start, and in nothing that the store or a client has.
+        let objects = opened().await;
+        for (uuid, before) in &made {
+            assert_eq!(key(&objects, uuid), *before);
+        }
+        let held = objects.now().get(kind.path, &made[0].0).cloned().expect("it is there");
+        assert!(!String::from_utf8_lossy(&held.bytes).contains("aes_key"));
+        assert_eq!(objects.ticket_keys("g", 1_000_000_000), tickets);
+        // Who seals next is known before it seals, and who sealed opens afterwards.
+        let later = objects.ticket_keys("g", 1_000_000_000 + TICKET_KEY_S);
+        assert!(tickets.contains(&later[0]) && later.contains(&tickets[0]) && later[0] != tickets[0]);
+        assert!(!tickets.iter().any(|key| objects.ticket_keys("h", 1_000_000_000).contains(key)));
+        std::fs::remove_dir_all(&folder).expect("the folder");
+    }
+}

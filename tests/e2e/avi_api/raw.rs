@@ -140,3 +140,41 @@ fn who_tries_passwords_waits_and_a_good_one_does_not_help_meanwhile() {
     let (status, said) = try_with("nobody", "x");
     assert_eq!((status, &said["error"]), (401, &json!("Invalid credentials")), "as of a name that there is");
 }
+
+//= test API-WARN-01
+//= test API-WARN-02
+#[test]
+fn what_does_nothing_and_what_no_engine_can_do_is_told_beside_the_answer() {
+    let lab = Lab::new();
+    let controller = Controller::start(&lab);
+    let file = lab.folder().join("head");
+    let admin = controller.admin().with(&["--dump-header", file.to_str().expect("a path")]);
+    let told = |method: &str, path: &str, document: &Value| -> Vec<String> {
+        let (status, answer) = admin.send(method, path, document);
+        assert!(status < 300, "{method} {path}: {answer}");
+        let head = std::fs::read_to_string(&file).expect("a head");
+        head.lines().filter_map(|line| line.strip_prefix("x-forebay-warning: ")).map(str::to_owned).collect()
+    };
+    assert!(told("POST", "/api/pool", &json!({"name": "plain"})).is_empty());
+    let idle = told("POST", "/api/pool", &json!({"name": "odd", "capacity_estimation": true}));
+    assert_eq!(idle, ["accepted, and nothing acts on it yet: capacity_estimation"]);
+    let vip =
+        json!({"name": "v", "vip": [{"vip_id": "1", "ip_address": {"addr": "192.0.2.1", "type": "V4"}}]});
+    assert!(told("POST", "/api/vsvip", &vip).is_empty());
+    let service = |more: Value| {
+        let mut service =
+            json!({"name": "s", "vsvip_ref": "/api/vsvip?name=v", "pool_ref": "/api/pool?name=plain"});
+        service.as_object_mut().expect("a service").extend(more.as_object().expect("fields").clone());
+        service
+    };
+    let nowhere = told("POST", "/api/virtualservice", &service(json!({})));
+    assert_eq!(nowhere.len(), 1, "{nowhere:?}");
+    assert!(
+        nowhere[0].starts_with("no engine can carry it out: virtualservice \"s\": services:"),
+        "{nowhere:?}"
+    );
+    let (_, list) = admin.get("/api/virtualservice?name=s");
+    let path = format!("/api/virtualservice/{}", list["results"][0]["uuid"].as_str().expect("a uuid"));
+    assert!(told("PUT", &path, &service(json!({"services": [{"port": 80}]}))).is_empty());
+    assert!(told("GET", &path, &Value::Null).is_empty());
+}
