@@ -76,8 +76,10 @@ pub const SETTLE_MS: u64 = 2_000;
 /// Entries that may have changed in that time, 65,536 a second; where there are more, nothing is judged until it is over.
 pub const RECENT_MAX: usize = 131_072;
 
-/// Tables whose sums travel in one frame: 64 sums of 18 bytes each.
-pub const TABLES_A_FRAME: usize = 256;
+/// Tables whose sums travel in one frame: what is answered has 1,024 sums of 18 bytes of each, and is one frame too.
+pub const TABLES_A_FRAME: usize = 48;
+
+const _: () = assert!(TABLES_A_FRAME * (GROUPS * CELLS_PER_GROUP) as usize * 18 < FRAME_MAX * 9 / 10);
 
 /// Cells of a range that differ from a peer up to which this engine asks whether its own memory is the reason, which reads
 /// their partitions once more; where more differ, something else is.

@@ -225,6 +225,31 @@ fn a_length_beyond_the_bound_is_refused_before_anything_is_kept() {
     assert_eq!(Frame::decode(&[3, 0, 1, 0, 255, 255, 255, 255, 255, 255, 255, 255, 15]), Err(Bad::Body(3)));
 }
 
+//= test SYNC-WIRE-06
+#[test]
+fn sums_of_too_many_tables_or_of_one_twice_are_refused_and_every_answer_fits_into_a_frame() {
+    let step = Step { round: 2, fresh: true, range: 63 };
+    let sums = |tables: &[u64]| {
+        let of = |table: &u64| Sums { table: *table, groups: Vec::new() };
+        Frame::Sums(HEAD, step, tables.iter().map(of).collect()).encode()
+    };
+    let cells = |tables: &[u64]| {
+        let all = || (0..1_024).map(|cell| (cell, [255; 16])).collect();
+        let of = |table: &u64| Cells { table: *table, groups: u64::MAX, cells: all() };
+        Frame::Cells(HEAD, step, tables.iter().map(of).collect()).encode()
+    };
+    let most: Vec<u64> = (0..48).map(|n| u64::MAX - n).collect();
+    let more: Vec<u64> = (0..49).collect();
+    for form in [&sums as &dyn Fn(&[u64]) -> Vec<u8>, &cells] {
+        let whole = form(&most);
+        let (frame, length) = split(&whole).expect("it is short enough").expect("whole");
+        assert!(length == whole.len() && Frame::decode(frame).is_ok());
+        for wrong in [&more[..], &[1, 2, 1]] {
+            assert!(matches!(Frame::decode(&form(wrong)[4..]), Err(Bad::Body(_))), "{} tables", wrong.len());
+        }
+    }
+}
+
 fn cases() -> u32 {
     if std::env::var_os("FOREBAY_LONG").is_some() { 1_000_000 } else { 20_000 }
 }

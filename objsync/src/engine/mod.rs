@@ -140,7 +140,7 @@ impl Engine {
             owed: session.replies.bytes,
             behind: session.dirty.len() + session.in_flight_entries,
             behind_since: session.behind_since(),
-            differing: session.differing,
+            differing: session.differing_so_far(),
             proven,
             ..grows
         })

@@ -8,8 +8,8 @@ use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
 use forebay_core::units::{Micros, Now};
 
 use super::sums::{Row, first_cell, part_of};
-use super::{Bounds, Output, Verdict, Why};
-use crate::limits::{BATCH_MS, BATCHES_AT_ONCE, OWED_WAIT_BYTES, RANGES, TICKETS_MAX};
+use super::{Bounds, Engine, Output, Verdict, Why};
+use crate::limits::{BATCH_MS, BATCHES_AT_ONCE, OWED_WAIT_BYTES, RANGES, TICKETS_MAX, WINDOW_BYTES};
 use crate::merge::Entry;
 use crate::wire::{Found, Frame, Head};
 
@@ -108,7 +108,7 @@ pub(super) struct Session {
     /// Frames of comparisons that wait for time to be spent on them, and their bytes.
     pub todo: VecDeque<Vec<u8>>,
     pub todo_bytes: usize,
-    /// Cells that differed in the last comparison; by range, when one found none.
+    /// Cells that differed in the last comparison that is through; by range, when one found none.
     pub differing: u32,
     pub proven: [Option<Now>; RANGES as usize],
     pub verdict: Option<Verdict>,
@@ -243,6 +243,14 @@ pub(super) struct Theirs {
     pub ending: bool,
     /// And what it found.
     pub found: Vec<Found>,
+}
+
+impl Engine {
+    /// From now on so many bytes may be on their way to each peer unacknowledged, [`WINDOW_BYTES`] at most; connections that stand
+    /// keep what they have.
+    pub fn limit_window(&mut self, bytes: usize) {
+        self.settings.bounds.window = bytes.clamp(1, WINDOW_BYTES);
+    }
 }
 
 impl Peer {
@@ -404,6 +412,14 @@ impl Session {
         if self.dirty.is_empty() && self.in_flight_entries == 0 {
             self.reached.clone_from(versions);
         }
+    }
+
+    /// Cells that differed in the last comparison, or that differ in the one under way as far as that is: who looks need not wait
+    /// for its end.
+    //= SYNC-VERIFY-02
+    pub(super) fn differing_so_far(&self) -> u32 {
+        let found = self.round.iter().flat_map(|round| round.found.values());
+        self.differing.max(found.fold(0, |sum, found| sum.saturating_add(found.differing)))
     }
 
     /// Since when the oldest change waits that the peer has not acknowledged.

@@ -4,12 +4,13 @@
 
 mod entry;
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{FRAME_MAX, GROUPS, RANGES};
+use crate::limits::{FRAME_MAX, GROUPS, RANGES, TABLES_A_FRAME};
 use crate::values::Item;
 pub use entry::{Pack, Packer};
 
@@ -271,9 +272,13 @@ impl<'a> Frame<'a> {
     fn is_sound(&self) -> bool {
         match self {
             Self::Sums(_, step, sums) => {
-                step.range < RANGES && sums.iter().flat_map(|s| &s.groups).all(|(n, _)| *n < GROUPS)
+                step.range < RANGES
+                    && are_few(sums.iter().map(|sums| sums.table))
+                    && sums.iter().flat_map(|s| &s.groups).all(|(n, _)| *n < GROUPS)
             }
-            Self::Cells(_, step, _) => step.range < RANGES,
+            Self::Cells(_, step, cells) => {
+                step.range < RANGES && are_few(cells.iter().map(|cells| cells.table))
+            }
             Self::Lists(_, step, lists) | Self::Want(_, step, lists, _) => {
                 step.range < RANGES && lists.iter().all(Listing::is_sound)
             }
@@ -334,6 +339,13 @@ impl<'a> Frame<'a> {
             | Self::Untaken(head, ..) => Some(head),
         }
     }
+}
+
+/// Whether what asks for an answer about each table names few of them, each once.
+//= SYNC-WIRE-06
+fn are_few(mut tables: impl ExactSizeIterator<Item = u64>) -> bool {
+    let mut seen = BTreeSet::new();
+    tables.len() <= TABLES_A_FRAME && tables.all(|table| seen.insert(table))
 }
 
 /// A body, with nothing behind it.

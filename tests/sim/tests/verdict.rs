@@ -80,6 +80,28 @@ fn tables_that_change_all_the_time_are_found_equal_all_the_same() {
     assert!(found && b.server(1, 2_000) == Some(1));
 }
 
+//= test SYNC-VERIFY-02
+#[test]
+fn a_difference_is_told_within_an_interval_wherever_the_comparison_under_way_is() {
+    // Another moment of the interval each time.
+    for n in 0..8 {
+        let mut b = Bench::connected(2);
+        b.bind(0, 7, 1);
+        b.pass(25 * SECOND + n * 1_250 * MS);
+        b.flip(1, 7, 4);
+        let began = b.at;
+        let mut until = |differs: bool, limit: u64| {
+            while (b.nodes[&0].engine.peer(slot(1)).unwrap().differing > 0) != differs {
+                b.pass(10 * MS);
+                assert!(b.at - began < limit, "moment {n}: not told within {limit} us: {differs}");
+            }
+        };
+        until(true, 11 * SECOND);
+        until(false, 32 * SECOND);
+        assert_eq!(b.server(1, 7), Some(1), "and mended");
+    }
+}
+
 //= test SYNC-CPU-01
 #[test]
 fn comparing_rests_until_its_time_is_paid_for_and_changes_do_not() {
