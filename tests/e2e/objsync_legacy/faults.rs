@@ -139,3 +139,33 @@ fn what_is_too_much_for_a_redis_that_is_away_is_written_when_it_is_back() {
     eventually("the Redis has all entries, and no other", secs(30), || legacy.entries(0) == MANY);
     assert_eq!(legacy.ask(0, &["EXISTS", "forebay:shop:entry:ended"]), "0");
 }
+
+//= test LEGACY-ALIVE-01
+#[test]
+fn an_engine_that_reads_long_what_stood_in_its_redis_says_meanwhile_that_it_lives() {
+    // Entries of another release, which take their time and are of no use.
+    const MANY: usize = 400_000;
+    let legacy = Legacy::new(1);
+    let fill = "for n = 1, tonumber(ARGV[1]) do \
+                redis.call('SET', 'forebay:shop:entry:' .. n, 'something') end return 1";
+    legacy.ask(0, &["EVAL", fill, "0", &MANY.to_string()]);
+    legacy.ask(0, &["CONFIG", "RESETSTAT"]);
+    let engine = legacy.spawn(0);
+    let signs = || {
+        let stats = legacy.ask(0, &["INFO", "commandstats"]);
+        let sets = stats.lines().find_map(|line| line.strip_prefix("cmdstat_set:calls="));
+        sets.and_then(|rest| rest.split(',').next()?.parse::<usize>().ok()).unwrap_or(0)
+    };
+    eventually("it can be asked", secs(20), || std::net::TcpStream::connect(engine.metrics).is_ok());
+    // Who has read all writes two more with each sign.
+    let mut most = 0;
+    eventually("it has read all", secs(60), || {
+        let signs = signs();
+        let reads = engine.metric("forebay_objsync_redis_connected", &[]) == 0.0;
+        if reads {
+            most = most.max(signs);
+        }
+        !reads
+    });
+    assert!(most >= 4, "{most} signs of life while it read");
+}

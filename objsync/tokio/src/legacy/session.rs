@@ -1,11 +1,11 @@
 //! One connection of an engine with its Redis: two sockets, one to write, one that waits for notes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::conn::{Conn, Place};
-use super::limits::{BLOCK_MS, PATIENCE, READ_NOTES, SILENT_MS};
+use super::limits::{BEAT, BLOCK_MS, PATIENCE, READ_NOTES, SILENT_MS};
 use super::names::{Names, Sign};
 use super::resp::Reply;
 
@@ -74,8 +74,8 @@ async fn serve(
     let mut writer = Conn::open(place).await?;
     let reader = Conn::open(place).await?;
     let run = run_id(&mut writer).await?;
-    is_mine(&writer.ask(&[b"GET", &names.session]).await?, me)?;
-    writer.ask(&[b"SET", &names.session, &me.bytes(), b"PX", SILENT_MS]).await?;
+    let mut sign = Alive { me, names, next: Instant::now() };
+    sign.says(&mut writer).await?;
     if let Before::Load = before {
         let seen = writer.ask(&[b"GET", &names.seen]).await?;
         let seen = seen.bytes().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
@@ -83,6 +83,7 @@ async fn serve(
         let mut scan = Scan::default();
         while let Some(page) = scan.next(&mut writer, names).await? {
             tell.send(Told::Page(page)).await.map_err(gone)?;
+            sign.says(&mut writer).await?;
         }
     }
     //= LEGACY-REFILL-01
@@ -93,6 +94,7 @@ async fn serve(
                 writer.say(&[b"UNLINK", key]);
             }
             writer.replies().await?;
+            sign.says(&mut writer).await?;
         }
     }
     // Whatever stands there was for a session before; all of it is told anew.
@@ -101,6 +103,27 @@ async fn serve(
     tell.send(Told::Up { number, run, write }).await.map_err(gone)?;
     tokio::try_join!(write_all(writer, batches, me, done), read_all(reader, names, number, tell))?;
     Ok(())
+}
+
+/// Says that the engine lives while it reads and removes what stood there, which may take longer than that is believed.
+struct Alive<'a> {
+    me: Sign,
+    names: &'a Names,
+    next: Instant,
+}
+
+impl Alive<'_> {
+    /// Says so, if it is time again.
+    //= LEGACY-ALIVE-01
+    async fn says(&mut self, conn: &mut Conn) -> Result<(), String> {
+        if Instant::now() < self.next {
+            return Ok(());
+        }
+        self.next = Instant::now() + BEAT;
+        is_mine(&conn.ask(&[b"GET", &self.names.session]).await?, self.me)?;
+        conn.ask(&[b"SET", &self.names.session, &self.me.bytes(), b"PX", SILENT_MS]).await?;
+        Ok(())
+    }
 }
 
 /// No other engine writes there.
