@@ -31,6 +31,9 @@ pub enum Command {
         /// Let tests plant faults through the admin socket.
         #[arg(long, hide = true)]
         allow_faults: bool,
+        /// Speak no later protocol of object sync than this one, as an earlier release: for tests of upgrades.
+        #[arg(long, hide = true, value_name = "NUMBER", requires = "allow_faults")]
+        objsync_protocol_max: Option<u16>,
     },
     /// Say all that is wrong with a configuration, each with line, reason and remedy
     Check {

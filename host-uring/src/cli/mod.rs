@@ -48,7 +48,9 @@ pub mod exit {
 //= OBS-CLI-01
 pub fn run(args: Args) -> ExitCode {
     let result = match args.command {
-        Command::Run { config, take_over, allow_faults } => return engine(&config, take_over, allow_faults),
+        Command::Run { config, take_over, allow_faults, objsync_protocol_max } => {
+            return engine(&config, take_over, allow_faults, objsync_protocol_max);
+        }
         Command::Check { config, output } => return check(&config, output),
         Command::Status(ask) => ask::show(&ask, &Request::Status {}, show::status),
         Command::Servers { pool, ask } => ask::show(&ask, &Request::Servers { pool }, show::servers),
@@ -211,7 +213,7 @@ fn check(config: &Path, output: Output) -> ExitCode {
     }
 }
 
-fn engine(config: &Path, take_over: bool, allow_faults: bool) -> ExitCode {
+fn engine(config: &Path, take_over: bool, allow_faults: bool, objsync_protocol_max: Option<u16>) -> ExitCode {
     let mut snapshot = match load(config) {
         Ok(snapshot) => snapshot,
         Err(code) => return code,
@@ -224,7 +226,7 @@ fn engine(config: &Path, take_over: bool, allow_faults: bool) -> ExitCode {
     let source = Some(Source { path: config.to_owned(), settle: paths::settle });
     match control::run(
         snapshot,
-        Start { source, allow_faults, take_over, program: control::Program::own() },
+        Start { source, allow_faults, objsync_protocol_max, take_over, program: control::Program::own() },
         forebay_host_uring::worker::make,
     ) {
         Ok(ended) if ended.connections_cut == 0 => ExitCode::SUCCESS,

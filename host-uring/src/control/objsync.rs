@@ -103,7 +103,7 @@ fn peer_verdict(one: &Verified, tables: &[SharedTable], tree: &Tree, store: &Sto
     json!({ "seuuid": uuid(one.slot.get()), "state": word, "tables": found, "tables_differ": in_words(&one.differs, store) })
 }
 
-fn shared(state: &State) -> Result<&Sync, Refused> {
+fn shared(state: &State) -> Result<Arc<Sync>, Refused> {
     if state.redis().is_some() {
         let fix = "set use_objsync = true, or look at show serviceengine-objsync";
         let reason = "the tables are shared by way of a Redis, where engines do not speak to one another";
@@ -280,6 +280,9 @@ fn member(peer: &PeerStatus, has_failed: bool, store: &Store) -> Value {
         "applied": figures.applied,
         "repaired": figures.repaired,
         "connections": peer.connections,
+        "queued_bytes": peer.queued,
+        "too_slow": peer.too_slow,
+        "protocol": figures.protocol,
         "tables_differ": in_words(&peer.differs, store),
     })
 }

@@ -14,6 +14,7 @@ use forebay_snapshot::{Engine, Objsync, Problem, Snapshot};
 use serde_json::{Value, json};
 
 use super::refused::{Code, Refused};
+use super::sharing::switch;
 use super::sockets::When;
 use super::supervisor::{Order, Orders};
 use super::{Running, SeatListener, State, names, resident, sockets};
@@ -24,7 +25,7 @@ use crate::limits::{RELOAD_WAIT_S, WATCH_LOOK_MS};
 use crate::metrics::WorkerMetrics;
 use crate::metrics::page::ReloadView;
 use crate::rt::clock;
-use crate::sync;
+use crate::sync::{self, Sharing};
 
 /// Settings of the engine that a reload may change; all others belong to its start.
 const LIVE_SETTINGS: [&str; 5] = ["dns", "name", "stop_grace_s", "stuck_worker_s", "watch_config"];
@@ -234,20 +235,32 @@ impl Reloader {
         Ok(ready)
     }
 
-    /// From now on the members are these, and the files are read anew.
+    /// From now on the members are these, or the tables are shared the other way, and the files are read anew.
     async fn members(&self, objsync: Objsync) -> Result<(), Vec<String>> {
-        let Some(sync) = self.state.sync().filter(|sync| !sync.has_failed()) else { return Ok(()) };
-        let proof = sync.proof();
+        let Some(sharing) = self.state.sharing() else { return Ok(()) };
+        let before = self.state.tree().objsync.clone();
+        let stays = before.is_legacy() == objsync.is_legacy();
+        let sync = match &sharing {
+            Sharing::Members(sync) => Some(sync).filter(|sync| !sync.has_failed()),
+            Sharing::Redis(_) => None,
+        };
+        if stays && sync.is_none() {
+            return Ok(());
+        }
+        let proof = sharing.proof();
         let read = move || {
-            let settings = sync::settings(&objsync)?;
-            if settings.is_some() {
+            let way = sync::way(&objsync)?;
+            if way.is_some() {
                 sync::Sync::has_secret_of(&objsync, proof).map_err(|why| vec![why])?;
             }
-            Ok(settings)
+            Ok((objsync, way))
         };
-        match off_this_thread(read).await? {
-            Some(settings) => sync.change(settings).await.map_err(|why| vec![why]),
-            None => Ok(()),
+        match (off_this_thread(read).await?, sync) {
+            ((_, Some(sync::Way::Members(settings))), Some(sync)) => {
+                sync.change(settings).await.map_err(|why| vec![why])
+            }
+            ((objsync, Some(way)), _) if !stays => switch(&self.state, &before, &objsync, way).await,
+            _ => Ok(()),
         }
     }
 

@@ -47,6 +47,8 @@ pub struct Start {
     pub source: Option<Source>,
     /// Whether faults may be planted through the admin socket. Only for tests.
     pub allow_faults: bool,
+    /// The latest protocol of object sync that it speaks, if that is not to be the latest that there is. Only for tests.
+    pub objsync_protocol_max: Option<u16>,
     /// How the process was started, for the one that takes over from it.
     pub program: Option<Program>,
     /// Whether it takes over from the engine that serves by the same configuration.
@@ -142,6 +144,7 @@ pub fn run(
     let metrics = (0..workers).map(|_| Arc::default()).collect();
     let state =
         Arc::new(State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log, names));
+    state.set_protocol_max(start.objsync_protocol_max);
     let open = Opened { seats, web, manager, heir, shared };
     let result = runtime.block_on(control(&state, start, snapshot, made.body, open));
     // Whatever still runs on the runtime holds only clones; the log's writer ends with what is left in the rings.

@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::anyhow;
 use forebay_core::table::GroupMillis;
 use forebay_objsync::Event;
+use forebay_snapshot::Objsync;
 
 use super::State;
 use super::supervisor::{Order, Orders};
 use crate::limits::STOP_NOW_S;
+use crate::rt::clock;
 use crate::sync;
 
 /// Begins to share the tables. `anew`: no process before this one had them.
@@ -19,7 +21,17 @@ pub(super) fn share(
     floor: GroupMillis,
     anew: bool,
 ) -> anyhow::Result<()> {
-    let objsync = &state.tree().objsync;
+    tokio::spawn(keep_snapshots(Arc::clone(state)));
+    begin(state, &state.tree().objsync, way, floor, anew)
+}
+
+fn begin(
+    state: &Arc<State>,
+    objsync: &Objsync,
+    way: sync::Way,
+    floor: GroupMillis,
+    anew: bool,
+) -> anyhow::Result<()> {
     let heard = Arc::clone(state);
     let hear = Arc::new(move |event: Event| {
         if let Event::Joined { .. } = event {
@@ -30,12 +42,61 @@ pub(super) fn share(
     match way {
         sync::Way::Members(settings) => {
             let secrets = sync::secrets(objsync).map_err(|why| anyhow!(why))?;
-            tokio::spawn(keep_snapshots(Arc::clone(state)));
-            state.set_sync(sync::start(settings, &secrets, store, floor, hear)?);
+            let sync = sync::start(settings, &secrets, store, floor, state.protocol_max(), hear)?;
+            state.set_sharing(sync::Sharing::Members(Arc::new(sync)));
         }
-        sync::Way::Redis(place) => state.set_redis(sync::redis::start(objsync, place, anew, store, hear)?),
+        sync::Way::Redis(place) => {
+            let redis = sync::redis::start(objsync, place, anew, store, hear)?;
+            state.set_sharing(sync::Sharing::Redis(Arc::new(redis)));
+        }
     }
     Ok(())
+}
+
+/// From now on the tables are shared the other way; they stay as they are. What other engines have open is not known until
+/// they have said it by that way.
+///
+/// # Errors
+/// The other way cannot be had: they are shared as before.
+//= SYNC-SWITCH-01
+pub(super) async fn switch(
+    state: &Arc<State>,
+    before: &Objsync,
+    after: &Objsync,
+    way: sync::Way,
+) -> Result<(), Vec<String>> {
+    let Some(old) = state.sharing() else { return Ok(()) };
+    let store = Arc::clone(&state.running().store);
+    let ended = Arc::clone(&store);
+    // It waits for what is to be told yet, and for locks.
+    let end = move || {
+        old.stop(Duration::from_secs(STOP_NOW_S));
+        ended.stand_alone(clock::now);
+    };
+    tokio::task::spawn_blocking(end).await.map_err(|panic| vec![panic.to_string()])?;
+    // It never goes back, whoever takes it from here.
+    let floor = store.group_time(clock::now());
+    let Err(why) = begin(state, after, way, floor, false) else {
+        let use_objsync = after.use_objsync;
+        tracing::info!(
+            event = "OBJSYNC_SWITCHED",
+            use_objsync,
+            "the tables are shared the other way from now on"
+        );
+        return Ok(());
+    };
+    let mut problems = vec![format!("{why:#}")];
+    let back = sync::way(before).and_then(|way| {
+        let way = way.ok_or_else(|| vec!["the tables were shared with nobody".to_owned()])?;
+        begin(state, before, way, floor, false).map_err(|why| vec![format!("{why:#}")])
+    });
+    if let Err(why) = back {
+        problems.push(format!(
+            "and they cannot be shared as before, so the engine shares them with nobody; start it anew: {}",
+            why.join("; ")
+        ));
+    }
+    Err(problems)
 }
 
 /// Writes the tables to disk now and then, and once more when the engine stops; a process that another one has taken over
@@ -72,13 +133,9 @@ pub(super) fn begin_once_joined(state: &Arc<State>, orders: &Orders) {
 /// Another process has this one's place among the members from now on.
 //= SYNC-UPGRADE-01
 pub(super) fn give_up(state: &State) {
-    if let Some(sync) = state.sync() {
+    if let Some(sharing) = state.sharing() {
         state.running().store.share_no_changes();
-        sync.stop(Duration::ZERO);
-    }
-    if let Some(redis) = state.redis() {
-        state.running().store.share_no_changes();
-        redis.stop(Duration::ZERO);
+        sharing.stop(Duration::ZERO);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the control thread knows, for the pages and answers that show it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -17,8 +17,8 @@ use crate::limits::sizes::Sizes;
 use crate::log::{LogCounts, Writer};
 use crate::metrics::page::{Supervised, TableView, View};
 use crate::metrics::{Process, WorkerMetrics};
-use crate::sync::Sync;
 use crate::sync::redis::Redis;
+use crate::sync::{Sharing, Sync};
 
 /// What the control thread knows. Workers never touch it.
 pub struct State {
@@ -45,10 +45,10 @@ pub struct State {
     ready: AtomicBool,
     /// The process that serves in this one's place, as this one's namespace numbers it (0: it does not know).
     given: watch::Sender<Option<i32>>,
-    /// Object sync, if the tables are shared.
-    sync: OnceLock<Sync>,
-    /// The Redis by way of which they are shared instead.
-    redis: OnceLock<Redis>,
+    /// How the tables are shared, if they are.
+    sharing: Mutex<Option<Sharing>>,
+    /// The latest protocol of object sync that is spoken, where a test wants an earlier one than there is; else 0.
+    protocol_max: AtomicU16,
     /// The tables are complete, or were waited for long enough.
     joined: watch::Sender<bool>,
     /// Who waits for an answer that an upgrade holds up.
@@ -92,8 +92,8 @@ impl State {
             started_unix_s: now,
             ready: AtomicBool::new(false),
             given: watch::Sender::new(None),
-            sync: OnceLock::new(),
-            redis: OnceLock::new(),
+            sharing: Mutex::default(),
+            protocol_max: AtomicU16::new(0),
             joined: watch::Sender::new(is_alone),
             waits: AtomicUsize::new(0),
             upgrading: tokio::sync::Mutex::default(),
@@ -206,26 +206,40 @@ impl State {
         self.ready.load(Ordering::Acquire) && self.has_joined() && serves
     }
 
-    /// Object sync, if the tables are shared.
-    pub fn sync(&self) -> Option<&Sync> {
-        self.sync.get()
+    /// How the tables are shared, if they are.
+    pub fn sharing(&self) -> Option<Sharing> {
+        self.sharing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Shares the tables from now on.
-    pub(super) fn set_sync(&self, sync: Sync) {
-        // It is started once.
-        let _ = self.sync.set(sync);
+    /// The tables are shared so from now on.
+    pub(super) fn set_sharing(&self, sharing: Sharing) {
+        *self.sharing.lock().unwrap_or_else(PoisonError::into_inner) = Some(sharing);
+    }
+
+    /// Object sync, if engines speak to one another.
+    pub fn sync(&self) -> Option<Arc<Sync>> {
+        match self.sharing()? {
+            Sharing::Members(sync) => Some(sync),
+            Sharing::Redis(_) => None,
+        }
     }
 
     /// The Redis by way of which the tables are shared, if they are.
-    pub fn redis(&self) -> Option<&Redis> {
-        self.redis.get()
+    pub fn redis(&self) -> Option<Arc<Redis>> {
+        match self.sharing()? {
+            Sharing::Members(_) => None,
+            Sharing::Redis(redis) => Some(redis),
+        }
     }
 
-    /// Shares the tables by way of a Redis from now on.
-    pub(super) fn set_redis(&self, redis: Redis) {
-        // It is started once.
-        let _ = self.redis.set(redis);
+    /// The latest protocol of object sync that is to be spoken, where it is not the latest that there is.
+    pub(super) fn protocol_max(&self) -> Option<u16> {
+        Some(self.protocol_max.load(Ordering::Relaxed)).filter(|newest| *newest > 0)
+    }
+
+    /// For tests: no later protocol of object sync is spoken from the next start of it on.
+    pub(super) fn set_protocol_max(&self, newest: Option<u16>) {
+        self.protocol_max.store(newest.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Whether the tables are complete, or shared with nobody, or were waited for long enough.
@@ -275,7 +289,7 @@ impl State {
             reload: self.reloads.view(self.running().number, &self.workers),
             takeover: self.takeovers.view(),
             objsync: self.sync().map(|sync| sync.metrics(self.has_joined())),
-            redis: self.redis().map(Redis::status),
+            redis: self.redis().map(|redis| redis.status()),
         })
     }
 

@@ -14,6 +14,10 @@ pub struct MemberView {
     pub figures: PeerFigures,
     /// Connections with it that stood.
     pub connections: u64,
+    /// Bytes that wait to be sent to it.
+    pub queued: u64,
+    /// Connections that were ended because too much waited for it.
+    pub too_slow: u64,
     /// Tables that it keeps otherwise, or that one of the two has alone.
     pub tables_differ: usize,
     /// When that was.
@@ -66,7 +70,7 @@ const OF_MEMBERS: [OfMember; 10] = [
         "forebay_objsync_peer_cells_differing",
         Kind::Gauge,
         "",
-        "Cells, of 65,536 of each table, that differed in the last comparison with the member.",
+        "Cells, of 65,536 of each table, that differed in the last comparison with the member, or differ in the one under way as far as it has come.",
         |peer| u64::from(peer.differing),
     ),
     (
@@ -157,6 +161,24 @@ pub(super) fn write(page: &mut Page, view: Option<&ObjsyncView>) {
     );
     for member in all() {
         page.sample(&[("slot", &member.slot.to_string())], member.connections);
+    }
+    page.family(
+        "forebay_objsync_peer_queued_bytes",
+        Kind::Gauge,
+        "bytes",
+        "Bytes that wait to be sent to the member; 32 MiB for all members together at most.",
+    );
+    for member in all() {
+        page.sample(&[("slot", &member.slot.to_string())], member.queued);
+    }
+    page.family(
+        "forebay_objsync_peer_too_slow",
+        Kind::Counter,
+        "",
+        "Connections with the member that were ended because too much waited for it.",
+    );
+    for member in all() {
+        page.sample(&[("slot", &member.slot.to_string())], member.too_slow);
     }
     let ms = |since: Now, now: Now| now.since(since).0 / 1_000;
     page.family(

@@ -10,6 +10,9 @@ mod settings;
 pub mod snapshot;
 mod thread;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 pub use differences::in_words;
 pub use forebay_objsync_tokio::{PeerStatus, Settings, Status, Verified, View};
 pub use settings::{need_a_start, place_of_before, place_of_snapshots, secrets, settings};
@@ -21,6 +24,33 @@ pub enum Way {
     Members(Settings),
     /// By way of a Redis beside this engine.
     Redis(redis::Place),
+}
+
+/// How tables are shared, while they are.
+#[derive(Clone)]
+pub enum Sharing {
+    /// Engines speak to one another.
+    Members(Arc<Sync>),
+    /// By way of a Redis beside this engine.
+    Redis(Arc<redis::Redis>),
+}
+
+impl Sharing {
+    /// What was made of the group's secret at the start.
+    pub fn proof(&self) -> u64 {
+        match self {
+            Self::Members(sync) => sync.proof(),
+            Self::Redis(redis) => redis.proof(),
+        }
+    }
+
+    /// Ends it, within `limit`; whoever asks waits.
+    pub fn stop(&self, limit: Duration) {
+        match self {
+            Self::Members(sync) => sync.stop(limit),
+            Self::Redis(redis) => redis.stop(limit),
+        }
+    }
 }
 
 /// How the document wants tables to be shared; `None`: with nobody.

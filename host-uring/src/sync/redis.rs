@@ -63,13 +63,15 @@ pub struct Redis {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The thread has panicked.
     failed: Arc<AtomicBool>,
+    /// What is made of the group's secret.
+    proof: u64,
 }
 
 /// Begins to share the tables by way of a Redis. `anew`: no process before this one had them, so they begin with what stands
 /// in Redis; `hear` is called on that thread for what happens.
 ///
 /// # Errors
-/// There can be no more threads.
+/// The group's secret cannot be read, or there can be no more threads.
 pub fn start(
     objsync: &Objsync,
     redis: Place,
@@ -77,6 +79,7 @@ pub fn start(
     store: Arc<Store>,
     hear: Arc<dyn Fn(Event) + Send + Sync>,
 ) -> anyhow::Result<Redis> {
+    let proof = super::secrets(objsync).map_err(|why| anyhow!(why))?.proof;
     let settings = MirrorSettings {
         me: EngineSlot::new(objsync.slot).unwrap_or_default(),
         group: objsync.group.clone(),
@@ -107,7 +110,7 @@ pub fn start(
         .context("the thread of object sync cannot be started")?;
     feed.share_changes(Arc::clone(&handle.waker));
     (handle.waker)();
-    Ok(Redis { handle, thread: Mutex::new(Some(thread)), failed })
+    Ok(Redis { handle, thread: Mutex::new(Some(thread)), failed, proof })
 }
 
 impl Redis {
@@ -120,6 +123,11 @@ impl Redis {
             status.trouble = Some("object sync has panicked; start the engine anew".to_owned());
         }
         status
+    }
+
+    /// What was made of the group's secret at the start.
+    pub fn proof(&self) -> u64 {
+        self.proof
     }
 
     /// What may be looked at.

@@ -114,11 +114,11 @@ pub fn place_of_before(objsync: &Objsync) -> EngineSlot {
 /// Settings that differ and that only a new start can change: who the engine is.
 //= RELOAD-START-01
 pub fn need_a_start(before: &Objsync, after: &Objsync) -> Vec<String> {
+    let both_legacy = before.is_legacy() && after.is_legacy();
     let differ = [
         ("address", before.is_on() != after.is_on()),
-        ("use_objsync", before.use_objsync != after.use_objsync),
-        ("redis_address", before.redis_address != after.redis_address),
-        ("redis_password_file", before.redis_password_file != after.redis_password_file),
+        ("redis_address", both_legacy && before.redis_address != after.redis_address),
+        ("redis_password_file", both_legacy && before.redis_password_file != after.redis_password_file),
         ("group", before.is_on() && before.group != after.group),
         ("slot", before.is_on() && before.slot != after.slot),
         ("secret_file", before.is_on() && before.secret_file != after.secret_file),

@@ -109,7 +109,8 @@ fn gone() -> String {
     "object sync has ended; start the engine anew".to_owned()
 }
 
-/// Begins to share the tables; below `floor` the group's time cannot be; `hear` is called on that thread for what happens.
+/// Begins to share the tables; below `floor` the group's time cannot be; no protocol beyond `newest` is spoken; `hear` is
+/// called on that thread for what happens.
 ///
 /// # Errors
 /// The management address cannot be listened on, or there can be no more threads.
@@ -118,12 +119,16 @@ pub fn start(
     secrets: &Secrets,
     store: Arc<Store>,
     floor: GroupMillis,
+    newest: Option<u16>,
     hear: Arc<dyn Fn(Event) + Send + std::marker::Sync>,
 ) -> anyhow::Result<Sync> {
     let said = say_ports(&settings, &[]);
     let feed = Arc::clone(&store);
     let tables = SharedTables::of(store).context("the tables were made for this engine alone")?;
-    let engine = engine_settings(&settings, secrets, floor);
+    let mut engine = Engine::new(engine_settings(&settings, secrets, floor), clock::now());
+    if let Some(newest) = newest {
+        engine.speak_up_to(newest);
+    }
     let (tell, told) = mpsc::channel();
     let failed = Arc::new(AtomicBool::new(false));
     let (mark, alone, heard) = (Arc::clone(&failed), Arc::clone(&feed), Arc::clone(&hear));
@@ -150,12 +155,7 @@ pub fn start(
     })
 }
 
-fn run(
-    settings: Settings,
-    engine: EngineSettings,
-    here: Here,
-    tell: &mpsc::Sender<anyhow::Result<Handle<Here>>>,
-) {
+fn run(settings: Settings, engine: Engine, here: Here, tell: &mpsc::Sender<anyhow::Result<Handle<Here>>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -165,7 +165,7 @@ fn run(
     };
     runtime.block_on(async {
         let listen = settings.listen;
-        match Driver::new(settings, Engine::new(engine, clock::now()), here) {
+        match Driver::new(settings, engine, here) {
             Ok((driver, handle)) => {
                 let _ = tell.send(Ok(handle));
                 driver.run().await;
@@ -229,6 +229,8 @@ impl Sync {
             slot: peer.slot.get(),
             figures: last_words(peer.figures.unwrap_or_default(), has_failed),
             connections: peer.connections,
+            queued: peer.queued as u64,
+            too_slow: peer.too_slow,
             tables_differ: peer.differs.count(),
             now,
         };

@@ -16,8 +16,12 @@ use tokio::task::JoinHandle;
 
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
-use crate::limits::{CALLS_WITHIN, GATHER, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, REASONS_MAX, VERIFY, VIEW};
+use crate::limits::{
+    CALLS_WITHIN, GATHER, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, QUEUED_BYTES_MAX, QUEUED_UNSUSPICIOUS, VERIFY,
+    VIEW, WINDOWS_BYTES,
+};
 use crate::link::{Link, Told, Traffic};
+use crate::peer::Peer;
 use crate::tables;
 use crate::words::{cannot_listen, in_words};
 use crate::{Command, Differences, Handle, Host, PeerStatus, Settings, Status, Table, Verified, View};
@@ -43,25 +47,6 @@ impl Drop for Door {
     }
 }
 
-/// A member, as the driver knows it.
-#[derive(Default)]
-struct Peer {
-    link: Option<Link>,
-    /// It has said who it is over this connection.
-    is_up: bool,
-    dial: Option<Dial>,
-    traffic: Arc<Traffic>,
-    connections: u64,
-    trouble: Option<String>,
-    /// Reasons for which it was not reached since it was connected, as the log has them.
-    said: Vec<String>,
-    /// What it keeps in which tables, by its last word, and how that differs.
-    kept: Option<Vec<Table>>,
-    differs: Differences,
-    /// Since when it is not connected.
-    away: Option<Instant>,
-}
-
 /// How often changes of workers were found in a millisecond: a worker that wakes this thread pays for it.
 #[derive(Default)]
 struct Looks {
@@ -78,21 +63,6 @@ impl Looks {
         }
         self.found += 1;
         self.found <= LOOKS_AT_ONCE
-    }
-}
-
-impl Peer {
-    /// Says so, once for each reason.
-    fn is_not_reached(&mut self, slot: EngineSlot, why: String) {
-        if !self.said.contains(&why) && self.said.len() < REASONS_MAX {
-            tracing::warn!(
-                event = "OBJSYNC_UNREACHED",
-                slot = slot.get(),
-                "a member cannot be reached: {why}"
-            );
-            self.said.push(why.clone());
-        }
-        self.trouble = Some(why);
     }
 }
 
@@ -150,10 +120,17 @@ impl<H: Host> Driver<H> {
             verifying: Vec::new(),
             shown: None,
         };
-        driver.engine.limit_cpu(settings.cpu_percent);
-        driver.engine.compare_every(settings.compare_ms);
+        driver.bound_engine();
         driver.open(door::listen_soon(settings.listen)?)?;
         Ok((driver, handle))
+    }
+
+    /// Tells the engine what it may take.
+    //= SYNC-QUEUE-01
+    fn bound_engine(&mut self) {
+        self.engine.limit_cpu(self.settings.cpu_percent);
+        self.engine.compare_every(self.settings.compare_ms);
+        self.engine.limit_window(WINDOWS_BYTES / self.settings.members.len().max(1));
     }
 
     /// Runs until it is told to stop.
@@ -242,13 +219,13 @@ impl<H: Host> Driver<H> {
             let now = self.host.now();
             self.host.group_time(self.engine.group_time(now), now);
         }
-        let mut full = Vec::new();
+        let mut is_much = false;
         for output in outputs {
             match output {
                 Output::Send(slot, bytes) => {
-                    let link = self.peers.get(&slot.get()).and_then(|peer| peer.link.as_ref());
-                    if link.is_some_and(|link| !link.send(bytes)) && !full.contains(&slot) {
-                        full.push(slot);
+                    if let Some(link) = self.peers.get(&slot.get()).and_then(|peer| peer.link.as_ref()) {
+                        link.send(bytes);
+                        is_much |= link.queued() > QUEUED_UNSUSPICIOUS;
                     }
                 }
                 Output::Close(slot, why) => {
@@ -269,7 +246,22 @@ impl<H: Host> Driver<H> {
                 }
             }
         }
-        for slot in full {
+        if is_much {
+            self.shed();
+        }
+    }
+
+    /// Where too much waits for all members together, the connection with the one for which most waits is ended: who does not
+    /// read costs the others nothing, and is compared with when it is back.
+    //= SYNC-QUEUE-01
+    fn shed(&mut self) {
+        let queued = |peer: &Peer| peer.link.as_ref().map_or(0, Link::queued);
+        while self.peers.values().map(queued).sum::<usize>() > QUEUED_BYTES_MAX {
+            let Some((slot, peer)) = self.peers.iter_mut().max_by_key(|(_, peer)| queued(peer)) else {
+                return;
+            };
+            let Some(slot) = EngineSlot::new(*slot) else { return };
+            peer.too_slow += 1;
             self.lose(slot, "it is so slow that too much waits for it");
         }
     }
@@ -333,9 +325,9 @@ impl<H: Host> Driver<H> {
         self.kept = kept;
         let frame = tables::frame(&self.kept);
         for link in self.peers.values().filter(|peer| peer.is_up).filter_map(|peer| peer.link.as_ref()) {
-            // Its queue is bounded by what the engine sends.
             link.send(frame.clone());
         }
+        self.shed();
         let slots: Vec<EngineSlot> = self.peers.keys().filter_map(|slot| EngineSlot::new(*slot)).collect();
         slots.into_iter().for_each(|slot| self.compare_kept(slot));
     }
@@ -503,8 +495,7 @@ impl<H: Host> Driver<H> {
             .collect();
         self.settings = Arc::new(settings);
         self.rules.replace(Arc::clone(&self.settings));
-        self.engine.limit_cpu(self.settings.cpu_percent);
-        self.engine.compare_every(self.settings.compare_ms);
+        self.bound_engine();
         for slot in gone {
             self.lose(slot, "it is no member any more");
             self.peers.remove(&slot.get());
@@ -570,6 +561,8 @@ impl<H: Host> Driver<H> {
                     read(|traffic| traffic.went.load(Ordering::Relaxed)),
                 ),
                 connections: known.map_or(0, |peer| peer.connections),
+                queued: known.and_then(|peer| peer.link.as_ref()).map_or(0, Link::queued),
+                too_slow: known.map_or(0, |peer| peer.too_slow),
                 trouble: known.and_then(|peer| peer.trouble.clone()),
                 differs: known.map(|peer| peer.differs.clone()).unwrap_or_default(),
             }

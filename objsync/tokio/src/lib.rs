@@ -14,6 +14,7 @@ mod identity;
 pub mod legacy;
 mod limits;
 mod link;
+mod peer;
 mod settings;
 mod status;
 mod tables;

@@ -39,9 +39,16 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// Pieces of what members sent that wait for the engine, of all members together; then nobody is read from.
 pub const PIECES_MAX: usize = 32;
 
-/// Bytes that wait to be sent to one member. The engine stops far below for changes; the rest is what it states of a
-/// range, at most a 64th of the table. Beyond, the connection is ended and the tables are compared anew.
-pub const QUEUE_BYTES_MAX: usize = 256 << 20;
+/// Bytes that wait to be sent, to all members together: what members that do not read cost at most. Beyond, the connection
+/// with the one for which most waits is ended, and the tables are compared with it when it is back.
+pub const QUEUED_BYTES_MAX: usize = 32 << 20;
+
+/// Where less waits for each member there cannot be too much for all of them: there are 63 at most.
+pub const QUEUED_UNSUSPICIOUS: usize = QUEUED_BYTES_MAX / 64;
+
+/// Bytes on their way to all members together: half of what may wait, so that members that are only slow are not ended. The
+/// rest is for what comparisons state of a range and for answers, which nobody holds back.
+pub const WINDOWS_BYTES: usize = QUEUED_BYTES_MAX / 2;
 
 /// How often what is known of members is made known.
 pub const VIEW: Duration = Duration::from_millis(100);

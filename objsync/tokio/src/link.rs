@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::identity::Secured;
-use crate::limits::{QUEUE_BYTES_MAX, READ_BYTES};
+use crate::limits::READ_BYTES;
 
 /// Bytes from and to one member, over all connections.
 #[derive(Debug, Default)]
@@ -80,15 +80,22 @@ impl Link {
 
     /// Whether something has not been sent yet.
     pub fn waits(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) > 0
+        self.queued() > 0
     }
 
-    /// Queues a frame; `false`: there is no room, and the connection is to be ended.
-    pub fn send(&self, frame: Vec<u8>) -> bool {
-        let queued = self.queued.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
-        // A writer that has ended tells so itself.
-        let _ = self.send.send(frame);
-        queued <= QUEUE_BYTES_MAX
+    /// Bytes that have not been sent yet.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Queues a frame. How much waits is the driver's to judge: what one member may hold depends on the others.
+    pub fn send(&self, frame: Vec<u8>) {
+        let bytes = frame.len();
+        self.queued.fetch_add(bytes, Ordering::Relaxed);
+        if self.send.send(frame).is_err() {
+            // A writer that has ended tells so itself, and holds nothing any more.
+            self.queued.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 

@@ -22,6 +22,10 @@ pub struct PeerStatus {
     pub bytes: (u64, u64),
     /// Connections with it that stood, since the start.
     pub connections: u64,
+    /// Bytes that wait to be sent to it.
+    pub queued: usize,
+    /// Connections that were ended because too much waited for it, since the start.
+    pub too_slow: u64,
     /// Why there is none, if there is none.
     pub trouble: Option<String>,
     /// How its tables differ from those here, by its last word.

@@ -11,7 +11,7 @@ use forebay_e2e::{Client, Engine, Options, bin, config, long_or};
 use crate::group::{Group, entries, ready, synced};
 
 /// An answer that took longer may have been let go before another engine had the entry.
-const WAIT: Duration = Duration::from_millis(20);
+pub const WAIT: Duration = Duration::from_millis(20);
 
 /// The file of an engine whose answers wait, or do not.
 fn text(group: &Group, slot: usize, waits: bool) -> String {
@@ -34,10 +34,10 @@ fn count(engine: &Engine, what: &str) -> f64 {
 }
 
 /// What a client was told: who it is, its server, and how long that took.
-type Told = (u32, String, Duration);
+pub type Told = (u32, String, Duration);
 
 /// New clients one after another, of four at once, until the engine is gone or there are no more.
-fn clients(group: &Group, from: u32, to: u32, mut each: impl FnMut(usize)) -> Vec<Told> {
+pub fn clients(group: &Group, from: u32, to: u32, mut each: impl FnMut(usize)) -> Vec<Told> {
     let (next, told) = (AtomicU32::new(from), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)

@@ -15,12 +15,13 @@ use crate::processes::wait_until_gone;
 /// Clients of the tests, who come before the table fills.
 const CLIENTS: u32 = 20;
 
-fn options(engine: &str) -> Options {
+/// An engine with this setting, for tests.
+pub fn options(engine: &str) -> Options {
     Options { engine: engine.to_owned(), arguments: vec!["--allow-faults".to_owned()], ..Options::default() }
 }
 
 /// Binds clients whom nobody else has, `first` and those that follow.
-fn bind(engine: &Engine, first: u32, count: u32) {
+pub fn bind(engine: &Engine, first: u32, count: u32) {
     let ip = |n: u32| IpAddr::V4(Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + first + n));
     let all: Vec<IpAddr> = (0..count).map(ip).collect();
     for some in all.chunks(500) {

@@ -3,12 +3,18 @@
 
 mod acks;
 mod bounds;
+mod cable;
 mod clocks;
 mod full;
 #[path = "../objsync/group.rs"]
 mod group;
+mod impostor;
 mod kills;
 mod links;
+mod looks;
 mod machines;
+mod memory;
 mod port;
+mod power;
 mod processes;
+mod releases;

@@ -7,4 +7,5 @@ mod faults;
 mod group;
 mod redis;
 mod shares;
+mod switch;
 mod wiring;
