@@ -194,12 +194,11 @@ impl<R: Rt> Front<R> {
                 // The next one's begins.
                 drop(own.take());
                 // Requests that came together are answered together, as far as they can be at once.
-                match fresh {
+                match fresh && rest.is_some() {
                     true => own = Some(turn(&STREAMS).await),
                     false => others_turn().await,
                 }
             }
-            // What was read may end with a turn.
             drop(own);
             fresh = false;
             self.leave_if_due();
