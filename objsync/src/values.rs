@@ -438,6 +438,12 @@ mod tests {
             assert!(all.iter().all(|values| values.sum(&key, KEY, group(8)) == 60));
             let silent = tell(&mut all, 0, 1, &key, group(8));
             assert_eq!(silent, Became::default(), "what is known changes nothing and is not answered");
+            // What it said earlier is heard once more, after what it said since.
+            let earlier = all[0].item(&key, KEY, group(8)).unwrap();
+            all[0].add(slot(0), &key, KEY, 4, group(8)).unwrap();
+            tell(&mut all, 0, 1, &key, group(8));
+            let became = all[1].take(&key, KEY, &earlier, group(9)).unwrap();
+            assert_eq!((became.changed, all[1].sum(&key, KEY, group(9))), (false, 64));
         }
     }
 
@@ -455,6 +461,17 @@ mod tests {
         tell(&mut all, 1, 0, &key, group(3));
         assert_eq!(all[0].add(slot(0), &key, KEY, 1, group(4)), Ok(9));
         assert_eq!(all[1].sum(&key, KEY, group(4)), 8, "which it has not heard of");
+        // Or after it has heard of a part of it.
+        let (mut three, key) = stores(3, 10_000);
+        three[0].add(slot(0), &key, KEY, 5, group(0)).unwrap();
+        tell(&mut three, 0, 1, &key, group(1));
+        three[0].add(slot(0), &key, KEY, 2, group(1)).unwrap();
+        tell(&mut three, 0, 2, &key, group(1));
+        three[0] = stores(1, 10_000).0.pop().unwrap();
+        tell(&mut three, 1, 0, &key, group(2));
+        assert_eq!(three[0].add(slot(0), &key, KEY, 1, group(3)), Ok(6));
+        tell(&mut three, 2, 0, &key, group(4));
+        assert_eq!(three[0].sum(&key, KEY, group(4)), 8);
         // Each share ends by itself, a minute after it began.
         assert_eq!(all[0].sum(&key, KEY, group(60_001)), 4);
         assert_eq!(all[0].add(slot(0), &key, KEY, 2, group(60_003)), Ok(2));
