@@ -118,7 +118,7 @@ mod tests {
              default_server_port: 70000\npoool: []\n",
         )
         .expect("a file");
-        let failure = read(&[name.clone()]).expect_err("mistakes");
+        let failure = read(std::slice::from_ref(&name)).expect_err("mistakes");
         for said in [":7: lb_algoritm: ", "lb_algorithm", ":8: default_server_port: ", ":9: ", "poool"] {
             assert!(failure.what.contains(said), "{said}: {failure}");
         }
