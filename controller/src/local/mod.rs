@@ -44,7 +44,7 @@ async fn grant<S: Store>(
             Ok(json!({"password": password, "tokens": tokens}))
         }
         Wish::Copy => {
-            let number = accounts_secret()?;
+            let number = crate::accounts::secret()?;
             let name = format!("copy-{}.redb", &number[..8]);
             store.backup(&folder.join(&name)).await.map_err(|refusal| refusal.to_string())?;
             Ok(json!({"copy": name}))
@@ -52,8 +52,9 @@ async fn grant<S: Store>(
     }
 }
 
-fn accounts_secret() -> Result<String, String> {
-    crate::accounts::secret().map_err(str::to_owned)
+/// Says whether a file is a copy that a backup reads, as it is called above.
+fn is_copy(name: &str) -> bool {
+    name.starts_with("copy-") && Path::new(name).extension().is_some_and(|end| end == "redb")
 }
 
 fn text(denied: &Denied) -> String {
@@ -91,7 +92,7 @@ pub async fn back_up(folder: &Path, to: &Path, passphrase: &str) -> Result<backu
     match socket::ask(folder, &Wish::Copy).await? {
         None => backup::write(&open(folder)?, folder, to, passphrase).await,
         Some(said) => {
-            let name = said["copy"].as_str().filter(|name| !name.contains('/'));
+            let name = said["copy"].as_str().filter(|name| is_copy(name) && !name.contains('/'));
             let copy = folder.join(name.ok_or_else(|| format!("the Controller said {said}"))?);
             let done = match Embedded::open(&copy) {
                 Ok(store) => backup::write(&store, folder, to, passphrase).await,

@@ -33,6 +33,7 @@ pub async fn serve<S: Store + 'static>(app: Arc<App<S>>, folder: PathBuf) -> io:
     let file = folder.join(SOCKET);
     // The store's file is ours alone, so nobody else listens here.
     let _ = std::fs::remove_file(&file);
+    sweep(&folder);
     let listener = UnixListener::bind(&file)?;
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
     loop {
@@ -51,6 +52,15 @@ pub async fn serve<S: Store + 'static>(app: Arc<App<S>>, folder: PathBuf) -> io:
         };
         let said = done.unwrap_or_else(|text| json!({"error": text}));
         let _ = tokio::time::timeout(PATIENCE, to.write_all(format!("{said}\n").as_bytes())).await;
+    }
+}
+
+/// Takes away what a backup that was killed has left: a copy of the store is of no use to anybody else.
+fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if super::is_copy(&entry.file_name().to_string_lossy()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -87,6 +87,7 @@ async fn at_the_machine_passwords_are_reset_and_backups_made_while_it_runs_and_w
     const WORDS: &str = "a passphrase for tests";
     let site = Site::new("machine").await;
     let (app, folder) = (site.app.clone(), site.folder.clone());
+    std::fs::write(folder.join("copy-of-one-that-was-killed.redb"), "x").expect("room");
     let socket = tokio::spawn(local::serve(app, folder.clone()));
     while !folder.join(local::SOCKET).exists() {
         assert!(!socket.is_finished(), "the socket could not be made");
