@@ -176,3 +176,69 @@ fn what_a_client_got_it_may_send_back_and_defaults_come_and_go() {
         assert_eq!(check(kind, &bare).as_ref(), Ok(&whole), "{}", kind.path);
     }
 }
+
+/// Texts that are named like a key or a password, and are none.
+const NO_SECRETS: &[&str] = &[
+    // The name of an entry, of an attribute, of an account, of a host, or of a key that lies elsewhere.
+    "KeyValue.key",
+    "KeyValueTuple.key",
+    "RoleFilterMatchLabel.key",
+    "access_key_id",
+    "attr_key",
+    "enckey_name",
+    "event_details_key",
+    "host_attribute_key",
+    "keystone_host",
+    "secret_id",
+    "tag_key",
+    // What everybody may have of a key.
+    "keyhash",
+    "public_key",
+    // About keys and tokens.
+    "host_key_algorithm_exclude",
+    "rekey_time_limit",
+    "rekey_volume_limit",
+    "token_endpoint",
+    "token_expiration_date",
+    // Stands for the user in the name of an entry of a directory.
+    "LdapUserBindSettings.token",
+];
+
+//= test API-FIELD-03
+#[test]
+fn a_text_that_is_named_like_a_key_or_a_password_is_a_secret() {
+    const WORDS: [&str; 7] = ["key", "pass", "secret", "token", "credential", "private", "encrypt"];
+    let mut secrets = 0;
+    let (mut known, mut wrong) = (BTreeSet::<&str>::new(), BTreeSet::<String>::new());
+    let mut look = |of: &str, field: &'static Field| {
+        if !matches!(field.holds, Type::Text(_)) || !WORDS.iter().any(|word| field.name.contains(word)) {
+            return;
+        }
+        let full = format!("{of}.{}", field.name);
+        let found = NO_SECRETS.iter().find(|name| **name == field.name || **name == full);
+        known.extend(found.copied());
+        secrets += usize::from(field.is_secret);
+        if field.is_secret == found.is_some() {
+            wrong.insert(full);
+        }
+    };
+    for kind in kinds() {
+        for field in kind.all_fields() {
+            look(kind.name, field);
+        }
+    }
+    each(&mut |_, field| {
+        let mut holds = &field.holds;
+        while let Type::List(list) = holds {
+            holds = list.of;
+        }
+        if let Type::Message(message) = holds {
+            for field in message.fields {
+                look(message.name, field);
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "neither secret nor known as none, or both: {wrong:?}");
+    assert!(secrets > 30, "{secrets}");
+    assert_eq!(known.len(), NO_SECRETS.len(), "{known:?}");
+}

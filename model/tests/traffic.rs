@@ -267,14 +267,30 @@ fn persistence_profiles_of_every_type() {
         profile["server_hm_down_recovery"] = json!("HM_DOWN_ABORT_CONNECTION");
         taken("applicationpersistenceprofile", profile);
     }
-    let mut cookie = sent(
-        "applicationpersistenceprofile",
-        json!({"name": "c", "persistence_type": "PERSISTENCE_TYPE_HTTP_COOKIE",
-            "http_cookie_persistence_profile": {"key": [{"name": "k", "aes_key": "YQ==", "hmac_key": "Yg=="}]}}),
-    )
-    .expect("good");
-    shape::mask(kind("applicationpersistenceprofile").expect("a kind"), &mut cookie);
-    assert!(!format!("{cookie:?}").contains("YQ=="), "keys are not given out");
+    // What keys seal stays between the Controller and its engines.
+    for (of, part, field) in [
+        (
+            "HTTP_COOKIE",
+            "http_cookie_persistence_profile",
+            json!({"key": [{"name": "k", "aes_key": "YQ==", "hmac_key": "YQ=="}]}),
+        ),
+        ("HTTP_COOKIE", "http_cookie_persistence_profile", json!({"encryption_key": "YQ=="})),
+        (
+            "APP_COOKIE",
+            "app_cookie_persistence_profile",
+            json!({"prst_hdr_name": "s", "encryption_key": "YQ=="}),
+        ),
+    ] {
+        let document =
+            json!({"name": "c", "persistence_type": format!("PERSISTENCE_TYPE_{of}"), part: field});
+        let old = sent("applicationpersistenceprofile", document).expect("good");
+        let mut shown = old.clone();
+        let kind = kind("applicationpersistenceprofile").expect("a kind");
+        shape::mask(kind, &mut shown);
+        assert!(!format!("{shown:?}").contains("YQ=="), "{of}: {shown:?}");
+        shape::keep_secrets(kind, &mut shown, &old);
+        assert_eq!(shown, old, "{of}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ static BY_COOKIE: Message = Message {
         int("timeout", &[(0, 0), (1, 14_400)]).unit("min"),
         flag("http_only").or_false(),
         flag("is_persistent_cookie").or_false(),
-        text("encryption_key"),
+        text("encryption_key").secret(),
         keyed("key", &Type::Message(&COOKIE_KEY), 8, &["name"]),
         one_of("samesite", super::common::SAMESITE),
     ],
@@ -44,7 +44,7 @@ static BY_APP_COOKIE: Message = Message {
     fields: &[
         text("prst_hdr_name").required(),
         int("timeout", &[(1, 720)]).unit("min").or_int(20),
-        text("encryption_key"),
+        text("encryption_key").secret(),
     ],
 };
 
