@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod api;
 mod attempts;
 pub mod backup;
+pub mod channel;
 pub mod engines;
 pub mod events;
 mod files;

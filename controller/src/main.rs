@@ -10,7 +10,8 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand};
 use forebay_controller::accounts::Accounts;
 use forebay_controller::api::App;
-use forebay_controller::engines::Engines;
+use forebay_controller::channel::{self, Authority, Channel, Maker};
+use forebay_controller::engines::{Engines, Members};
 use forebay_controller::objects::Objects;
 use forebay_controller::placement::{self, Placement};
 use forebay_controller::sealed::Seal;
@@ -28,6 +29,9 @@ struct Arguments {
     /// Where the API listens.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9443")]
     listen: SocketAddr,
+    /// Where engines are let in, 0.0.0.0:8443 by custom; absent: nowhere.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_engines: Option<SocketAddr>,
     /// What to do instead of serving.
     #[command(subcommand)]
     command: Option<Command>,
@@ -134,16 +138,37 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     objects.seed(seeds.into_iter()).await.map_err(|denied| format!("built-in objects: {denied:?}"))?;
     let first = objects.first().await.map_err(|denied| format!("the user admin: {denied:?}"))?;
     let placement = Placement::open(&store).await.map_err(|refusal| refusal.to_string())?;
+    let authority = Authority::open(&store, objects.seal()).await.map_err(|refusal| refusal.to_string())?;
+    let members = Members::open(&store).await.map_err(|refusal| refusal.to_string())?;
+    let for_engines = authority.server()?;
     let engines = Engines::default();
-    let app = Arc::new(App { store, objects, accounts, engines, placement, began: Instant::now() });
+    let began = Instant::now();
+    let app = Arc::new(App { store, objects, accounts, engines, placement, began, members, authority });
+    tokio::spawn(channel::keep_known(Arc::clone(&app)));
     tokio::spawn(placement::drive(Arc::clone(&app)));
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;
     let at = listener.local_addr().map_err(|error| error.to_string())?;
+    let mut door_at = None;
+    if let Some(wanted) = arguments.listen_engines {
+        let door = tokio::net::TcpListener::bind(wanted)
+            .await
+            .map_err(|error| format!("{wanted}: {error}; choose another by --listen-engines"))?;
+        door_at = Some(door.local_addr().map_err(|error| error.to_string())?);
+        let engines = Arc::new(Channel::new(Arc::clone(&app), Maker::new(Arc::clone(&app))));
+        tokio::spawn(async move {
+            if let Err(error) = channel::serve(engines, door, for_engines, std::future::pending()).await {
+                tracing::error!(%error, "no more engines are let in");
+            }
+        });
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     println!("API: https://{at}");
     println!("certificate: {}", server::fingerprint(folder)?);
+    if let Some(at) = door_at {
+        println!("engines: {at}");
+    }
     if let Some(password) = first {
         println!("user: admin");
         println!("password: {password} (shown this once)");

@@ -4,6 +4,7 @@ mod account;
 mod answer;
 mod below;
 mod configuration;
+mod engines;
 mod events;
 mod gate;
 mod inventory;
@@ -22,7 +23,8 @@ use axum::body::Body;
 use axum::http::{Method, Request, Response};
 
 use crate::accounts::Accounts;
-use crate::engines::Engines;
+use crate::channel::Authority;
+use crate::engines::{Engines, Members};
 use crate::objects::Objects;
 use crate::placement::Placement;
 use crate::store::Store;
@@ -44,6 +46,10 @@ pub struct App<S> {
     pub placement: Placement,
     /// When this Controller began to wait for engines.
     pub began: Instant,
+    /// Their places in their groups.
+    pub members: Members,
+    /// Who signs their certificates.
+    pub authority: Authority,
 }
 
 /// Answers one request.
@@ -83,6 +89,12 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
         (_, ["api", "configuration", "import"]) => configuration::import(app, asked, &who).await,
         (_, ["api", "useraccount"]) => account::own(app, asked, &who).await,
         (&Method::GET, ["api", "analytics", "logs"]) => events::list(app, asked, &who).await,
+        (_, ["api", "se-token"]) => engines::tokens(app, asked, &who, None).await,
+        (_, ["api", "se-token", uuid]) => engines::tokens(app, asked, &who, Some(uuid)).await,
+        (&Method::GET, ["api", "serviceengine", uuid, "channel"]) => engines::channel(app, &who, uuid),
+        (&Method::GET, ["api", "serviceengine", uuid, "objsync"]) => {
+            engines::objsync(app, asked, &who, uuid).await
+        }
         (_, ["api", path]) => match inventory::all(app, asked, &who, path) {
             Some(answer) => answer,
             None => objects::all(app, asked, &who, path).await,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{App, serve};
 use crate::accounts::Accounts;
+use crate::channel::Authority;
 use crate::engines::{Engines, Interface, Members, Server, Service};
 use crate::objects::Objects;
 use crate::placement::Placement;
@@ -36,7 +37,9 @@ impl Lab {
         let password = objects.first().await.expect("written").expect("the first");
         let placement = Placement::open(&store).await.expect("empty");
         let engines = Engines::default();
-        let app = App { store, objects, accounts, engines, placement, began: Instant::now() };
+        let authority = Authority::open(&store, objects.seal()).await.expect("made");
+        let (members, began) = (Members::default(), Instant::now());
+        let app = App { store, objects, accounts, engines, placement, began, members, authority };
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("admin:{password}"));
         Lab { app: Arc::new(app), basic, engines: Vec::new(), _folder: folder }
     }

@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use forebay_controller::accounts::Accounts;
 use forebay_controller::api::{self, App, Peer};
-use forebay_controller::engines::Engines;
+use forebay_controller::channel::Authority;
+use forebay_controller::engines::{Engines, Members};
 use forebay_controller::objects::Objects;
 use forebay_controller::placement::Placement;
 use forebay_controller::sealed::Seal;
@@ -59,6 +60,7 @@ impl Site {
         let password = objects.first().await.expect("room").expect("the first start");
         let accounts = Accounts::new().expect("random numbers");
         let placement = Placement::open(&store).await.expect("empty");
+        let authority = Authority::open(&store, objects.seal()).await.expect("made");
         Site {
             app: Arc::new(App {
                 store,
@@ -67,6 +69,8 @@ impl Site {
                 engines: Engines::default(),
                 placement,
                 began: Instant::now(),
+                members: Members::default(),
+                authority,
             }),
             password,
             folder,

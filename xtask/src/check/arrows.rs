@@ -18,8 +18,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("objsync", &["core"]),
     ("objsync/tokio", &["core", "objsync"]),
     ("model", &["model/snapshot"]),
-    ("controller", &["core", "model"]),
+    ("controller", &["core", "model", "model/wire"]),
     ("model/snapshot", &["core"]),
+    ("model/wire", &[]),
     ("host-native/sandbox", &["core"]),
     (
         "host-uring",

@@ -1,0 +1,257 @@
+//! One engine's stream, from its Hello to its end.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_wire::proto::{
+    Answer, Applied, FromEngine, Hello, Question as Asked, ToEngine, Welcome, from_engine, to_engine,
+};
+use forebay_wire::{PROTOCOL, agreed};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot, watch};
+use tonic::{Status, Streaming};
+
+use super::pushing::{Outcome, Pushing};
+use super::{Channel, told};
+use crate::engines::{HEARTBEAT, MISSED_MAX, QUESTIONS_MAX, Question};
+use crate::store::Store;
+
+/// A stream that stands.
+pub struct Session<S> {
+    channel: Arc<Channel<S>>,
+    uuid: String,
+    number: u64,
+    send: mpsc::Sender<Result<ToEngine, Status>>,
+    questions: mpsc::Receiver<Question>,
+    /// Questions that were sent, by their numbers.
+    open: BTreeMap<u64, oneshot::Sender<Result<Value, String>>>,
+    asked: u64,
+    pushing: Pushing,
+    wanted: watch::Receiver<u64>,
+}
+
+/// Looks at what an engine says first, and answers it.
+///
+/// # Errors
+/// Why it does not come in.
+//= CHAN-VERSION-01
+pub fn begin<S: Store + 'static>(
+    channel: Arc<Channel<S>>,
+    uuid: String,
+    from: IpAddr,
+    first: Option<FromEngine>,
+    send: mpsc::Sender<Result<ToEngine, Status>>,
+) -> Result<Session<S>, Status> {
+    let Some(from_engine::Said::Hello(hello)) = first.and_then(|first| first.said) else {
+        return Err(Status::invalid_argument("the stream does not begin with a Hello"));
+    };
+    let protocol = agreed((hello.protocol_min, hello.protocol_max), PROTOCOL).map_err(|why| {
+        tracing::warn!(
+            event = "ENGINE_REFUSED",
+            engine = uuid,
+            why,
+            "no version of the protocol is known to both"
+        );
+        Status::failed_precondition(why)
+    })?;
+    let (ask, questions) = mpsc::channel(QUESTIONS_MAX);
+    let now = Instant::now();
+    let number = channel.app.engines.attach(&uuid, ask, now);
+    let number =
+        number.ok_or_else(|| Status::permission_denied("this engine was deleted from the Controller"))?;
+    let welcome =
+        Welcome { protocol, heartbeat_ms: u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX) };
+    // The queue is new and empty.
+    let _ = send.try_send(Ok(said(to_engine::Said::Welcome(welcome))));
+    let pushing = Pushing::new(hello.version, &hello.digest);
+    tracing::info!(event = "ENGINE_CONNECTED", engine = uuid, %from, software = hello.software, version = hello.version, "an engine is there");
+    note(&channel, &uuid, number, from, hello);
+    let mut wanted = channel.wanted.follow();
+    wanted.mark_changed();
+    Ok(Session { channel, uuid, number, send, questions, open: BTreeMap::new(), asked: 0, pushing, wanted })
+}
+
+fn note<S: Store>(channel: &Channel<S>, uuid: &str, number: u64, from: IpAddr, hello: Hello) {
+    let port = u16::try_from(hello.sync_port).ok().filter(|port| *port > 0);
+    channel.app.engines.note(uuid, number, |engine| {
+        engine.address = Some(told::address(&hello.sync_address).unwrap_or(from));
+        engine.sync_port = port;
+        engine.software = hello.software.chars().take(64).collect();
+        engine.applied = hello.version;
+        // What came before is not known any more, until it says so.
+        engine.sent = hello.version;
+        engine.problems.clear();
+        engine.machine = hello.machine.map(told::machine).unwrap_or_default();
+    });
+}
+
+fn said(said: to_engine::Said) -> ToEngine {
+    ToEngine { said: Some(said) }
+}
+
+impl<S: Store + 'static> Session<S> {
+    /// Goes on until either end has enough.
+    pub async fn run(mut self, mut from: Streaming<FromEngine>) {
+        let why = self.talk(&mut from).await;
+        self.channel.app.engines.detach(&self.uuid, self.number);
+        tracing::info!(event = "ENGINE_DISCONNECTED", engine = self.uuid, why, "an engine's stream ended");
+        // Whoever hangs on it hears why.
+        let _ = self.send.try_send(Err(Status::unavailable(why)));
+    }
+
+    async fn talk(&mut self, from: &mut Streaming<FromEngine>) -> String {
+        let silence = HEARTBEAT * MISSED_MAX;
+        let send = self.send.clone();
+        let mut heard = tokio::time::Instant::now();
+        loop {
+            let due = self.pushing.due().map(tokio::time::Instant::from_std);
+            let is_asking = self.open.len() < QUESTIONS_MAX;
+            tokio::select! {
+                message = from.message() => match message {
+                    Ok(Some(message)) => {
+                        heard = tokio::time::Instant::now();
+                        if let Err(why) = self.hear(message) {
+                            return why;
+                        }
+                    }
+                    Ok(None) => return "the engine has ended it".to_owned(),
+                    Err(status) => return format!("the connection ended: {}", status.message()),
+                },
+                changed = self.wanted.changed(), if self.pushing.is_idle() => {
+                    if changed.is_err() {
+                        return "the Controller stops".to_owned();
+                    }
+                    self.aim().await;
+                }
+                place = Arc::clone(&self.channel.snapshots).acquire_owned(), if self.pushing.wants_place() => {
+                    match place {
+                        Ok(place) => self.pushing.has_place(place),
+                        Err(_) => return "the Controller stops".to_owned(),
+                    }
+                }
+                room = send.reserve(), if self.pushing.can_send() => {
+                    let Ok(room) = room else { return "the connection ended".to_owned() };
+                    if let Some((part, last)) = self.pushing.next(Instant::now()) {
+                        room.send(Ok(said(to_engine::Said::Part(part))));
+                        if let Some(version) = last {
+                            self.note(|engine| engine.sent = version);
+                        }
+                    }
+                }
+                question = self.questions.recv(), if is_asking => match question {
+                    Some(question) => {
+                        if !self.ask(question).await {
+                            return "the connection ended".to_owned();
+                        }
+                    }
+                    None => return "another stream of this engine took its place, or it was deleted".to_owned(),
+                },
+                () = tokio::time::sleep_until(heard + silence) => {
+                    return format!("nothing was heard for {} s", silence.as_secs());
+                }
+                () = async { tokio::time::sleep_until(due.unwrap_or(heard)).await }, if due.is_some() => {
+                    return "the engine did not say what became of its configuration".to_owned();
+                }
+            }
+        }
+    }
+
+    /// Compares what the engine is to have with what it has.
+    async fn aim(&mut self) {
+        match self.channel.wanted.of(&self.uuid).await {
+            Ok(sections) => {
+                let was_unmade =
+                    self.channel.app.engines.get(&self.uuid).is_some_and(|engine| !engine.unmade.is_empty());
+                if was_unmade {
+                    self.note(|engine| engine.unmade.clear());
+                }
+                self.pushing.aim(&sections);
+            }
+            //= CHAN-CONFIG-03
+            Err(problems) => {
+                tracing::warn!(
+                    event = "ENGINE_CONFIG_UNMADE",
+                    engine = self.uuid,
+                    problems = problems.join("; "),
+                    "no configuration can be made for an engine: it goes on with what it has"
+                );
+                self.note(|engine| engine.unmade = told::problems(problems));
+            }
+        }
+    }
+
+    fn note(&self, with: impl FnOnce(&mut crate::engines::Engine)) {
+        self.channel.app.engines.note(&self.uuid, self.number, with);
+    }
+
+    fn hear(&mut self, message: FromEngine) -> Result<(), String> {
+        match message.said {
+            Some(from_engine::Said::Report(report)) => self.note(|engine| {
+                engine.heard = Some(Instant::now());
+                told::report(engine, report);
+            }),
+            Some(from_engine::Said::Applied(applied)) => return self.applied(applied),
+            Some(from_engine::Said::Answer(answer)) => self.answer(answer),
+            Some(from_engine::Said::Hello(_)) => return Err("the engine said Hello twice".to_owned()),
+            // A newer engine says something that this version does not know.
+            None => self.note(|engine| engine.heard = Some(Instant::now())),
+        }
+        Ok(())
+    }
+
+    fn applied(&mut self, applied: Applied) -> Result<(), String> {
+        let outcome = self.pushing.answered(&applied);
+        let (problems, pending) = (told::problems(applied.problems), told::problems(applied.pending));
+        match outcome {
+            Outcome::Applied(version) => {
+                tracing::info!(
+                    event = "ENGINE_CONFIGURED",
+                    engine = self.uuid,
+                    version,
+                    "an engine works by its configuration"
+                );
+                self.note(|engine| {
+                    engine.heard = Some(Instant::now());
+                    engine.applied = version;
+                    engine.problems.clear();
+                    engine.pending = pending;
+                });
+            }
+            Outcome::Refused(version) => {
+                tracing::error!(
+                    event = "ENGINE_CONFIG_REFUSED",
+                    engine = self.uuid,
+                    version,
+                    problems = problems.join("; "),
+                    "an engine did not take its configuration: it goes on with the one before"
+                );
+                self.note(|engine| {
+                    engine.heard = Some(Instant::now());
+                    engine.problems = problems;
+                });
+            }
+            Outcome::Again => self.wanted.mark_changed(),
+            Outcome::Odd => return Err("the engine answers for a configuration that was not sent".to_owned()),
+        }
+        Ok(())
+    }
+
+    //= CHAN-ASK-01
+    async fn ask(&mut self, question: Question) -> bool {
+        // Who asked may have gone meanwhile.
+        self.open.retain(|_, answer| !answer.is_closed());
+        self.asked += 1;
+        self.open.insert(self.asked, question.answer);
+        let asked = Asked { number: self.asked, request: question.request.to_string() };
+        self.send.send(Ok(said(to_engine::Said::Question(asked)))).await.is_ok()
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let Some(to) = self.open.remove(&answer.number) else { return };
+        let read = serde_json::from_str(&answer.answer)
+            .map_err(|error| format!("the engine's answer is no JSON: {error}"));
+        let _ = to.send(read);
+    }
+}

@@ -1,0 +1,148 @@
+//! What engines tell, as the Controller keeps it.
+
+use std::net::IpAddr;
+
+use forebay_wire::limits::{PROBLEM_BYTES_MAX, PROBLEMS_MAX};
+use forebay_wire::proto;
+
+use crate::engines::{Engine, Interface, Machine, Peer, Server, Service};
+
+/// Services and servers that are kept of one engine: what a document of the longest kind may have.
+const KEPT_MAX: usize = 200_000;
+/// Interfaces of one engine.
+const INTERFACES_MAX: usize = 1_024;
+/// Bytes of a name, or of a reason.
+const TEXT_MAX: usize = 512;
+
+/// An address of 4 or 16 bytes.
+pub fn address(bytes: &[u8]) -> Option<IpAddr> {
+    <[u8; 4]>::try_from(bytes)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
+}
+
+fn short(mut text: String, bytes: usize) -> String {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// Problems, as many as people read.
+pub fn problems(told: Vec<String>) -> Vec<String> {
+    told.into_iter().take(PROBLEMS_MAX).map(|text| short(text, PROBLEM_BYTES_MAX)).collect()
+}
+
+/// What an engine runs on.
+pub fn machine(told: proto::Machine) -> Machine {
+    let networks = |networks: Vec<proto::Network>| {
+        let read = |network: proto::Network| {
+            let address = address(&network.address)?;
+            let longest = if address.is_ipv4() { 32 } else { 128 };
+            Some((address, u8::try_from(network.prefix_length).ok().filter(|length| *length <= longest)?))
+        };
+        networks.into_iter().take(INTERFACES_MAX).filter_map(read).collect()
+    };
+    let interface = |interface: proto::Interface| Interface {
+        name: short(interface.name, TEXT_MAX),
+        mac: short(interface.mac, TEXT_MAX),
+        addresses: networks(interface.networks),
+        is_up: interface.is_up,
+        is_loopback: interface.is_loopback,
+        mtu: interface.mtu,
+    };
+    Machine {
+        cores: told.cores,
+        memory_bytes: told.memory_bytes,
+        interfaces: told.interfaces.into_iter().take(INTERFACES_MAX).map(interface).collect(),
+    }
+}
+
+/// Adds a report to what is known.
+//= CHAN-REPORT-01
+pub fn report(engine: &mut Engine, told: proto::Report) {
+    if told.whole {
+        engine.services.clear();
+        engine.servers.clear();
+    }
+    for name in told.services_gone {
+        engine.services.remove(&name);
+    }
+    for server in told.servers_gone {
+        engine.servers.remove(&(server.pool, server.address));
+    }
+    for service in told.services {
+        let name = short(service.name, TEXT_MAX);
+        if engine.services.len() < KEPT_MAX || engine.services.contains_key(&name) {
+            let service = Service {
+                is_up: service.is_up,
+                is_listening: service.is_listening,
+                connections: service.connections,
+            };
+            engine.services.insert(name, service);
+        }
+    }
+    for server in told.servers {
+        let place = (short(server.pool, TEXT_MAX), short(server.address, TEXT_MAX));
+        if engine.servers.len() < KEPT_MAX || engine.servers.contains_key(&place) {
+            let server = Server { state: short(server.state, TEXT_MAX), why: short(server.why, TEXT_MAX) };
+            engine.servers.insert(place, server);
+        }
+    }
+    if let Some(told) = told.machine {
+        engine.machine = machine(told);
+    }
+    engine.has_tables = told.has_tables;
+    let peer = |peer: proto::Peer| {
+        Some(Peer {
+            slot: u8::try_from(peer.slot).ok().filter(|slot| *slot < crate::engines::SLOTS)?,
+            is_connected: peer.is_connected,
+            waiting: peer.waiting,
+            is_equal: peer.is_equal,
+        })
+    };
+    engine.peers = told.peers.into_iter().take(crate::engines::SLOTS.into()).filter_map(peer).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str, is_up: bool) -> proto::Service {
+        proto::Service { name: name.to_owned(), is_up, ..Default::default() }
+    }
+
+    //= test CHAN-REPORT-01
+    #[test]
+    fn reports_add_up_and_a_whole_one_begins_anew() {
+        let mut engine = Engine::default();
+        let states = |engine: &Engine| -> Vec<(String, bool)> {
+            engine.services.iter().map(|(name, service)| (name.clone(), service.is_up)).collect()
+        };
+        let told = proto::Report {
+            whole: true,
+            services: vec![service("a", true), service("b", true)],
+            ..Default::default()
+        };
+        report(&mut engine, told);
+        let told = proto::Report {
+            services: vec![service("b", false), service("c", true)],
+            services_gone: vec!["a".to_owned()],
+            ..Default::default()
+        };
+        report(&mut engine, told);
+        assert_eq!(states(&engine), [("b".to_owned(), false), ("c".to_owned(), true)]);
+        report(&mut engine, proto::Report { whole: true, ..Default::default() });
+        assert!(states(&engine).is_empty());
+        let odd = proto::Network { address: vec![1, 2, 3], prefix_length: 8 };
+        let good = proto::Network { address: vec![192, 0, 2, 1], prefix_length: 24 };
+        let long = proto::Network { address: vec![192, 0, 2, 1], prefix_length: 33 };
+        let interface = proto::Interface { networks: vec![odd, good, long], ..Default::default() };
+        let read = machine(proto::Machine { interfaces: vec![interface], ..Default::default() });
+        assert_eq!(read.interfaces[0].addresses, [(IpAddr::from([192, 0, 2, 1]), 24)]);
+        assert_eq!(short("ää".to_owned(), 3), "ä");
+    }
+}

@@ -1,0 +1,37 @@
+//! Every bound of the channel, with its reason.
+
+use std::time::Duration;
+
+/// Bytes of a configuration's piece: far below the 4 MiB that a receiver of gRPC takes by default, so that other messages get
+/// their turn between two pieces.
+pub const PART_BYTES: usize = 512 << 10;
+
+/// Bytes of a configuration's sections, keys included: an engine reads documents of 16 MiB, and what certificates and rules
+/// take beside stays far below twice that.
+pub const CONFIGURATION_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of one message, either way: a piece, or a report of [`REPORTED_MAX`] entries, with room to spare.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Services and servers that one report names: some hundred bytes each.
+pub const REPORTED_MAX: usize = 2_000;
+
+/// Bytes of an engine's answer to a question: what is longer is answered by a refusal that says so.
+pub const ANSWER_BYTES_MAX: usize = 2 << 20;
+
+/// Bytes of a token's text: a secret and an authority's certificate.
+pub const TOKEN_BYTES_MAX: usize = 8 << 10;
+
+/// Connecting and the handshake take no longer.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The first message of a stream, and the answer to a call, come within this.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The other end is asked whether it lives when nothing came for so long, and has as long to answer.
+pub const ALIVE: Duration = Duration::from_secs(10);
+
+/// Problems that are told of one configuration, and bytes of each: people read them.
+pub const PROBLEMS_MAX: usize = 100;
+/// See [`PROBLEMS_MAX`].
+pub const PROBLEM_BYTES_MAX: usize = 1_000;
