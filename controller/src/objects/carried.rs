@@ -97,9 +97,8 @@ mod tests {
         objects.seed(seeds).await.expect("the first tenant");
         let mut made = Vec::new();
         let own = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-        for (name, inner) in
-            [("a", json!({})), ("b", json!({})), ("c", json!({"key": [{"name": "k", "aes_key": own}]}))]
-        {
+        let keys = json!({"key": [{"name": "k", "aes_key": own}], "encryption_key": "opens-all"});
+        for (name, inner) in [("a", json!({})), ("b", json!({})), ("c", keys)] {
             let held = objects.create(kind, &document(name, inner), &tenant).await.expect("it is right");
             assert_eq!(held.object().get("persistence_type"), Some(&json!("PERSISTENCE_TYPE_HTTP_COOKIE")));
             made.push((held.uuid.clone(), key(&objects, &held.uuid)));
@@ -118,6 +117,15 @@ mod tests {
         let held = objects.now().get(kind.path, &made[0].0).cloned().expect("it is there");
         assert!(!String::from_utf8_lossy(&held.bytes).contains("aes_key"));
         assert_eq!(objects.ticket_keys("g", 1_000_000_000), tickets);
+        // What a user set is sealed in the store, and open for whoever carries it out.
+        let held = objects.now().get(kind.path, &made[2].0).cloned().expect("it is there");
+        let stored = String::from_utf8_lossy(&held.bytes);
+        assert!(
+            stored.contains("aes_key") && !stored.contains(own) && !stored.contains("opens-all"),
+            "{stored}"
+        );
+        let object = Lookup::get(&objects, kind.path, &made[2].0).expect("it is there");
+        assert_eq!(object["http_cookie_persistence_profile"]["encryption_key"], "opens-all");
         // Who seals next is known before it seals, and who sealed opens afterwards.
         let later = objects.ticket_keys("g", 1_000_000_000 + TICKET_KEY_S);
         assert!(tickets.contains(&later[0]) && later.contains(&tickets[0]) && later[0] != tickets[0]);
