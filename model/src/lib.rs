@@ -23,6 +23,7 @@ pub mod example;
 pub mod field;
 pub mod fields;
 pub mod kind;
+mod merge;
 pub mod openapi;
 pub mod patch;
 pub mod reference;

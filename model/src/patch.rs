@@ -8,7 +8,8 @@ use forebay_snapshot::Problem;
 use serde_json::Value;
 
 use crate::field::{Field, List, Type};
-use crate::kind::{Kind, Object, same_entry};
+use crate::kind::{Kind, Object};
+use crate::merge::{self, Refusal, Work};
 
 /// The most operations of one json patch: each may copy a list.
 const OPERATIONS_MAX: usize = 1000;
@@ -18,8 +19,10 @@ const OPERATIONS_MAX: usize = 1000;
 /// # Errors
 /// An operation that there is not, a field that there is not, or a path that leads nowhere.
 //= API-PATCH-01
+//= API-PATCH-02
 pub fn apply(kind: &'static Kind, object: &Object, patch: &Object) -> Result<Object, Vec<Problem>> {
     let mut object = object.clone();
+    let mut work = Work::default();
     if patch.is_empty() {
         return Err(vec![problem("", "it asks for nothing", OPERATIONS)]);
     }
@@ -27,7 +30,7 @@ pub fn apply(kind: &'static Kind, object: &Object, patch: &Object) -> Result<Obj
         match (operation.as_str(), what) {
             ("json_patch", Value::Array(steps)) if steps.len() <= OPERATIONS_MAX => {
                 for (at, step) in steps.iter().enumerate() {
-                    json_step(kind, &mut object, step).map_err(|(reason, fix)| {
+                    json_step(kind, &mut object, step, &mut work).map_err(|(reason, fix)| {
                         vec![problem(&format!("json_patch[{at}]"), &reason, &fix)]
                     })?;
                 }
@@ -46,7 +49,9 @@ pub fn apply(kind: &'static Kind, object: &Object, patch: &Object) -> Result<Obj
                             "name one of the object's own fields",
                         )]);
                     };
-                    change(operation, &mut object, field, value);
+                    change(operation, &mut object, field, value, &mut work).map_err(|(reason, fix)| {
+                        vec![problem(&format!("{operation}.{name}"), &reason, &fix)]
+                    })?;
                 }
             }
             _ => {
@@ -65,12 +70,18 @@ fn problem(path: &str, reason: &str, fix: &str) -> Problem {
     Problem { line: None, path: path.to_owned(), reason: reason.to_owned(), fix: fix.to_owned() }
 }
 
-fn change(operation: &str, object: &mut Object, field: &'static Field, value: &Value) {
+fn change(
+    operation: &str,
+    object: &mut Object,
+    field: &'static Field,
+    value: &Value,
+    work: &mut Work,
+) -> Result<(), Refusal> {
     match (operation, &field.holds, value) {
-        ("add", Type::List(list), Value::Array(entries)) => add(list, object, field.name, entries),
-        ("delete", Type::List(_), Value::Array(entries)) => {
+        ("add", Type::List(list), Value::Array(entries)) => add(list, object, field.name, entries, work)?,
+        ("delete", Type::List(list), Value::Array(entries)) => {
             if let Some(Value::Array(held)) = object.get_mut(field.name) {
-                held.retain(|held| !entries.iter().any(|entry| is_part(entry, held)));
+                merge::remove(list, held, entries, work)?;
                 if held.is_empty() {
                     object.remove(field.name);
                 }
@@ -83,40 +94,26 @@ fn change(operation: &str, object: &mut Object, field: &'static Field, value: &V
             object.insert(field.name.to_owned(), value.clone());
         }
     }
+    Ok(())
 }
 
-/// Appends entries; one that is there already takes over what the new one says.
-fn add(list: &List, object: &mut Object, name: &str, entries: &[Value]) {
-    let held = object.entry(name).or_insert_with(|| Value::Array(Vec::new()));
-    let Value::Array(held) = held else {
-        *held = Value::Array(entries.to_vec());
-        return;
-    };
-    for entry in entries {
-        match held.iter_mut().find(|held| same_entry(list, held, entry)) {
-            Some(Value::Object(held)) if entry.is_object() => {
-                let fields = entry.as_object().into_iter().flatten();
-                held.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
-            }
-            Some(_) => {}
-            None => held.push(entry.clone()),
+fn add(
+    list: &List,
+    object: &mut Object,
+    name: &str,
+    entries: &[Value],
+    work: &mut Work,
+) -> Result<(), Refusal> {
+    match object.entry(name).or_insert_with(|| Value::Array(Vec::new())) {
+        Value::Array(held) => merge::add(list, held, entries, work),
+        held => {
+            *held = Value::Array(entries.to_vec());
+            Ok(())
         }
     }
 }
 
-/// Says whether `held` has all that `part` says.
-fn is_part(part: &Value, held: &Value) -> bool {
-    match (part, held) {
-        (Value::Object(part), Value::Object(held)) => {
-            part.iter().all(|(name, value)| held.get(name).is_some_and(|held| is_part(value, held)))
-        }
-        _ => part == held,
-    }
-}
-
-type Refusal = (String, String);
-
-fn json_step(kind: &'static Kind, object: &mut Object, step: &Value) -> Result<(), Refusal> {
+fn json_step(kind: &'static Kind, object: &mut Object, step: &Value, work: &mut Work) -> Result<(), Refusal> {
     let refuse = |reason: &str, fix: &str| Err((reason.to_owned(), fix.to_owned()));
     let part = |name: &str| step.get(name).and_then(Value::as_str);
     let (Some(operation), Some(path)) = (part("op"), part("path")) else {
@@ -138,8 +135,7 @@ fn json_step(kind: &'static Kind, object: &mut Object, step: &Value) -> Result<(
     if let ([name], "add", Value::Array(entries)) = (&steps[..], operation, &value)
         && let Some(Field { holds: Type::List(list), .. }) = kind.field(name)
     {
-        add(list, object, name, entries);
-        return Ok(());
+        return add(list, object, name, entries, work);
     }
     let nowhere =
         || ("the path leads nowhere".to_owned(), "name fields that are there, and entries from 0".to_owned());

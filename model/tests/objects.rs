@@ -127,6 +127,25 @@ fn a_patch_adds_merges_replaces_and_deletes() {
     assert_eq!(stepped["servers"][1]["ip"]["addr"], "10.0.0.5");
 }
 
+//= test API-PATCH-02
+#[test]
+fn a_patch_of_the_most_entries_takes_no_longer_for_their_number() {
+    let servers = |from: usize| -> Vec<Value> {
+        let addresses = (from..from + 2500).map(|at| format!("10.1.{}.{}", at / 250, at % 250 + 1));
+        addresses.map(|addr| json!({"ip": {"addr": addr, "type": "V4"}, "port": 80})).collect()
+    };
+    let made = pool(json!({"name": "p", "servers": servers(0)})).expect("good");
+    let begin = std::time::Instant::now();
+    let both: Vec<Value> = servers(0).into_iter().chain(servers(2500)).collect();
+    let full = patched(&made, json!({"add": {"servers": both}})).expect("as many as there may be");
+    assert_eq!(full["servers"].as_array().map(Vec::len), Some(5000));
+    let again = patched(&full, json!({"json_patch": [{"op": "add", "path": "/servers", "value": both}]}));
+    assert_eq!(again.expect("the same ones")["servers"].as_array().map(Vec::len), Some(5000));
+    let less = patched(&full, json!({"delete": {"servers": servers(0)}})).expect("good");
+    assert_eq!(less["servers"].as_array().map(Vec::len), Some(2500));
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
 #[test]
 fn a_patch_that_means_nothing_is_refused() {
     let made = pool(json!({"name": "p"})).expect("good");
