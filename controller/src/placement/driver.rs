@@ -247,9 +247,12 @@ impl Placement {
         }
         let is_new = !changes.is_empty() || services(&before.world) != services(&next.world);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        self.events.keep(store, events, now).await?;
         if is_new {
             self.told.send_modify(|told| *told += 1);
+        }
+        // It is done: who asked for it, and the engines, must not hear otherwise because of a line in a list.
+        if let Err(refusal) = self.events.keep(store, events, now).await {
+            tracing::warn!(event = "CONTROLLER_EVENT_LOST", %refusal, "events of a placement are not kept");
         }
         Ok(())
     }

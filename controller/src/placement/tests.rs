@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::objects::{Catalogue, Held};
-use crate::store::Embedded;
 use crate::store::suite::Folder;
+use crate::store::{Change, Embedded, Given, Listed, Refusal, Revision, Step, Store, Stored};
 
 /// A second, in milliseconds.
 const SECOND: u64 = 1000;
@@ -549,4 +549,46 @@ async fn placements_outlive_the_process_and_a_start_moves_nothing() {
         expected.extend((key == "vip-7").then(|| "se-1".to_owned()));
         assert_eq!(engines(&after[key]), expected, "{key}");
     }
+}
+
+/// A store whose disk has no room for events.
+struct NoEvents(Embedded);
+
+impl Store for NoEvents {
+    fn get(&self, key: &str) -> Given<'_, Option<Stored>> {
+        self.0.get(key)
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Given<'_, Listed> {
+        self.0.list(prefix, after, most)
+    }
+
+    fn commit(&self, step: Step) -> Given<'_, Revision> {
+        if step.writes.iter().any(|(key, _)| key.starts_with("event/")) {
+            return Box::pin(async { Err(Refusal::Unavailable("no room".to_owned())) });
+        }
+        self.0.commit(step)
+    }
+
+    fn changes(&self, since: Revision, most: usize) -> Given<'_, Vec<Change>> {
+        self.0.changes(since, most)
+    }
+
+    fn backup(&self, file: &std::path::Path) -> Given<'_, ()> {
+        self.0.backup(file)
+    }
+}
+
+//= test PLACE-STORE-01
+#[tokio::test]
+async fn a_placement_that_is_written_is_told_even_if_its_event_is_not() {
+    let folder = Folder::new("placement-told");
+    let store = NoEvents(Embedded::open(&folder.0.join("store")).expect("a store"));
+    let lab = Lab::new(&json!({}), 2, 1);
+    let placement = Placement::open(&store).await.expect("empty");
+    let follows = placement.follow();
+    let done = placement.step(&store, || placement.world(&lab.objects), &lab.seen, lab.now).await;
+    assert_eq!(done, Ok(()), "what was done is not called undone");
+    assert_eq!(placement.known().units.len(), 1);
+    assert!(follows.has_changed().expect("it lives"));
 }
