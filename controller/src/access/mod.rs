@@ -305,6 +305,21 @@ impl Tenant {
         Ok(())
     }
 
+    /// Says whether a role lets the user maintain an object: one in the object's own tenant, whose labels it fits.
+    //= API-ROLE-05
+    pub fn maintains(&self, held: &Held) -> bool {
+        if !self.is_all && held.tenant != self.uuid {
+            return false;
+        }
+        let resource = format!("{}_MAINTENANCE", held.kind.permission);
+        let labels = labels(&held.object());
+        self.rights.is_super
+            || self
+                .rights
+                .grants(&held.tenant)
+                .any(|grant| grant.access(&resource) == Access::Write && grant.covers(&labels))
+    }
+
     fn lacks(&self, resource: &str, access: Access, place: &str) -> Denied {
         Denied::Forbidden(format!(
             "no role of {} in the tenant {place} has {} to {resource}",

@@ -53,13 +53,15 @@ fn one<S: Store>(
     seen: &[Seen],
 ) -> Value {
     let config = shown(now, held, look);
+    // What the reader may not see is not there, whatever leads to it.
+    //= API-ROLE-01
     let references = |ids: BTreeSet<Id>| -> Vec<String> {
         let address = |id: &Id| {
-            let name =
-                now.get(id.kind, &id.uuid).filter(|_| look.names).map(|held| format!("#{}", held.name));
-            format!("{}/api/{}/{}{}", look.base, id.kind, id.uuid, name.unwrap_or_default())
+            let held = now.get(id.kind, &id.uuid).filter(|held| look.tenant.sees(held))?;
+            let name = if look.names { format!("#{}", held.name) } else { String::new() };
+            Some(format!("{}/api/{}/{}{name}", look.base, id.kind, id.uuid))
         };
-        ids.iter().map(address).collect()
+        ids.iter().filter_map(address).collect()
     };
     let refers =
         |path: &str| held.refers.iter().filter(|id| id.kind == path).cloned().collect::<BTreeSet<Id>>();
@@ -68,6 +70,7 @@ fn one<S: Store>(
         "virtualservice" => {
             // The addresses stand in the VsVip: readers of an inventory look for them here.
             let vsvip = refers("vsvip").into_iter().next().and_then(|id| now.get(id.kind, &id.uuid));
+            let vsvip = vsvip.filter(|vsvip| look.tenant.sees(vsvip));
             if let Some(vip) = vsvip.and_then(|vsvip| vsvip.object().get("vip").cloned()) {
                 entry["config"]["vip"] = vip;
             }

@@ -1,6 +1,9 @@
 //! Who may do what, over every kind, every role of the first start, and every path.
 
+use std::time::Instant;
+
 use crate::site::{Client, Site, belongs_to_a_tenant, hidden};
+use forebay_controller::engines::{Interface, Members};
 use forebay_model::kind::Scope;
 use forebay_model::schema::PERMISSIONS;
 use forebay_model::{builtin, kinds};
@@ -340,5 +343,140 @@ async fn nobody_grants_what_they_lack() {
     for change in [json!({"is_active": false}), json!({"is_superuser": false}), json!({"name": "other"})] {
         let said = site.ask(&admin, "PATCH", &root, &json!({"replace": change})).await;
         assert_eq!(said.status, 403, "{change}: {}", said.text);
+    }
+}
+
+/// A role of these privileges.
+async fn role(site: &Site, admin: &Client, name: &str, privileges: &[(&str, &str)], with: Value) -> Value {
+    let privileges: Vec<Value> = privileges
+        .iter()
+        .map(|(resource, access)| json!({"resource": resource, "type": format!("{access}_ACCESS")}))
+        .collect();
+    let mut role = json!({"name": name, "privileges": privileges});
+    role.as_object_mut().expect("an object").extend(with.as_object().cloned().unwrap_or_default());
+    site.make(admin, "/api/role", role).await
+}
+
+//= test API-ROLE-05
+#[tokio::test]
+async fn maintenance_is_done_in_the_services_own_tenant_and_under_the_roles_labels() {
+    let site = Site::new("maintenance").await;
+    let admin = site.admin().await;
+    for name in ["red", "blue"] {
+        site.make(&admin, "/api/tenant", json!({"name": name, "uuid": format!("tenant-{name}")})).await;
+    }
+    let read = ("PERMISSION_VIRTUALSERVICE", "READ");
+    let keep = ("PERMISSION_VIRTUALSERVICE_MAINTENANCE", "WRITE");
+    let reader = role(&site, &admin, "reader", &[read], NONE).await;
+    let keeper = role(&site, &admin, "keeper", &[read, keep], NONE).await;
+    let filters = json!({"filters": [{"match_label": {"key": "team", "values": ["red"]}}], "allow_unlabelled_access": false});
+    let of_team = role(&site, &admin, "of-team", &[read, keep], filters).await;
+    let named = |name: &str| Client { tenant: Some(name.to_owned()), ..admin.clone() };
+    let mut services = Vec::new();
+    for (tenant, team) in [("red", "red"), ("red", "blue"), ("blue", "blue")] {
+        let markers = json!([{"key": "team", "values": [team]}]);
+        let vip = json!([{"vip_id": "1", "ip_address": {"addr": format!("10.0.0.{}", services.len() + 1), "type": "V4"}}]);
+        let name = format!("{tenant}-{team}");
+        let vip = site.make(&named(tenant), "/api/vsvip", json!({"name": name, "vip": vip})).await;
+        let service =
+            json!({"name": name, "vsvip_ref": vip["url"], "services": [{"port": 80}], "markers": markers});
+        let made = site.make(&named(tenant), "/api/virtualservice", service).await;
+        services.push(made["uuid"].as_str().expect("a uuid").to_owned());
+    }
+    let in_tenant = |role: &Value, tenant: &str| json!({"role_ref": role["url"], "tenant_ref": format!("/api/tenant/tenant-{tenant}")});
+    for (user, access) in [
+        ("both", json!([in_tenant(&reader, "red"), in_tenant(&keeper, "blue")])),
+        ("team", json!([in_tenant(&reader, "red"), in_tenant(&of_team, "red")])),
+    ] {
+        let content = json!({"name": user, "username": user, "password": format!("password-{user}"),
+            "access": access, "default_tenant_ref": "/api/tenant/tenant-red"});
+        site.make(&admin, "/api/user", content).await;
+    }
+    // Who may is told that there is no engine to do it with.
+    let (may, may_not) = (400, 403);
+    for (user, tenant, wanted) in [
+        ("both", "red", [may_not, may_not, 404]),
+        ("both", "*", [may_not, may_not, may]),
+        ("both", "blue", [404, 404, may]),
+        ("team", "red", [may, may_not, 404]),
+        ("team", "*", [may, may_not, 404]),
+    ] {
+        let client = site.login(user, &format!("password-{user}")).await;
+        let client = Client { tenant: Some(tenant.to_owned()), ..client };
+        for (service, wanted) in services.iter().zip(wanted) {
+            for what in ["scaleout", "scalein", "migrate", "switchover"] {
+                let path = format!("/api/virtualservice/{service}/{what}");
+                let said = site.ask(&client, "POST", &path, &json!({"vip_id": "1"})).await;
+                assert_eq!(said.status, wanted, "{user} as {tenant}: {path}: {}", said.text);
+            }
+        }
+    }
+}
+
+//= test SCALE-API-03
+#[tokio::test]
+async fn an_inventory_names_nothing_that_its_reader_may_not_see() {
+    let site = Site::new("inventories").await;
+    let admin = site.admin().await;
+    let engine = json!({"name": "se", "se_group_ref": "/api/serviceenginegroup?name=Default-Group"});
+    let engine = site.make(&admin, "/api/serviceengine", engine).await;
+    let engine = engine["uuid"].as_str().expect("a uuid");
+    site.app.engines.learn(&site.app.objects.now(), &Members::default());
+    let stream = tokio::sync::mpsc::channel(1).0;
+    let number = site.app.engines.attach(engine, stream, Instant::now()).expect("it is there");
+    site.app.engines.note(engine, number, |engine| {
+        let addresses = vec![("10.0.0.1".parse().expect("an address"), 24)];
+        engine.machine.interfaces = vec![Interface { addresses, is_up: true, ..Interface::default() }];
+        engine.has_tables = true;
+    });
+    site.make(&admin, "/api/tenant", json!({"name": "red", "uuid": "tenant-red"})).await;
+    let red = Client { tenant: Some("red".to_owned()), ..admin.clone() };
+    let pool = site.make(&red, "/api/pool", json!({"name": "pool"})).await;
+    let vip = json!([{"vip_id": "1", "ip_address": {"addr": "10.0.0.9", "type": "V4"}}]);
+    let vip = site.make(&red, "/api/vsvip", json!({"name": "hidden-vip", "vip": vip})).await;
+    let service = json!({"name": "hidden-service", "vsvip_ref": vip["url"], "pool_ref": pool["url"], "services": [{"port": 80}], "markers": [{"key": "team", "values": ["red"]}]});
+    let service = site.make(&red, "/api/virtualservice", service).await;
+    let service = service["uuid"].as_str().expect("a uuid");
+    site.app.place().await.expect("written");
+
+    let pools = role(&site, &admin, "pools", &[("PERMISSION_POOL", "READ")], NONE).await;
+    // VsVips have the permission of services: labels keep them apart.
+    let of_team = json!({"filters": [{"match_label": {"key": "team", "values": ["red"]}}], "allow_unlabelled_access": false});
+    let services = role(&site, &admin, "services", &[("PERMISSION_VIRTUALSERVICE", "READ")], of_team).await;
+    let engines = role(&site, &admin, "engines", &[("PERMISSION_SERVICEENGINE", "READ")], NONE).await;
+    let all = everything(&site, &admin, "all", NONE).await;
+    for (user, role, tenant) in [
+        ("of-pools", &pools, "red"),
+        ("of-services", &services, "red"),
+        ("of-engines", &engines, "red"),
+        ("of-admin", &all, "admin"),
+        ("of-red", &all, "red"),
+    ] {
+        let tenant = if tenant == "red" { "tenant-red" } else { tenant };
+        let access = json!([{"role_ref": role["url"], "tenant_ref": format!("/api/tenant/{tenant}")}]);
+        site.user(&admin, user, access).await;
+    }
+    let asked = async |user: &str, kind: &str| {
+        let client = site.login(user, &format!("password-{user}")).await;
+        let path = format!("/api/{kind}-inventory?include_name=true");
+        let said = site.ask(&client, "GET", &path, &NONE).await;
+        assert!(said.status == 200 && said.json["count"] == 1, "{user} {kind}: {}", said.text);
+        said
+    };
+    for (user, kind) in [("of-pools", "pool"), ("of-engines", "serviceengine"), ("of-admin", "serviceengine")]
+    {
+        let said = asked(user, kind).await;
+        assert!(!said.text.contains(service), "{user} {kind}: {}", said.text);
+        is_silent(&said, user);
+    }
+    let said = asked("of-services", "virtualservice").await;
+    assert!(!said.text.contains("10.0.0.9") && !said.text.contains("hidden-vip"), "{}", said.text);
+    assert_eq!(said.json["results"][0]["pools"], json!([]), "{}", said.text);
+    // Who may see it does.
+    for (kind, wanted) in
+        [("pool", "#hidden-service"), ("serviceengine", "#hidden-service"), ("virtualservice", "10.0.0.9")]
+    {
+        let said = asked("of-red", kind).await;
+        assert!(said.text.contains(wanted), "{kind}: {}", said.text);
     }
 }
