@@ -33,6 +33,8 @@ const TOLD_MAX: u32 = 10;
 const TOLD_AGAIN: u32 = 5;
 /// Open sessions; the one that was used longest ago goes first.
 const SESSIONS_MAX: usize = 10_000;
+/// Of these, of one user: nobody pushes out the others.
+const SESSIONS_OF_ONE: usize = 100;
 /// A session that is not used so long is over.
 pub const IDLE: Duration = Duration::from_secs(15 * 60);
 /// The longest password that is looked at, bytes.
@@ -152,6 +154,12 @@ impl Accounts {
         let (uuid, mark) = (login.held.uuid.clone(), login.mark);
         let session = Session { user: user.to_owned(), uuid, mark, csrf, used: Instant::now() };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = || sessions.iter().filter(|(_, held)| held.uuid == session.uuid);
+        if own().count() >= SESSIONS_OF_ONE
+            && let Some(eldest) = own().min_by_key(|(_, held)| held.used).map(|(id, _)| *id)
+        {
+            sessions.remove(&eldest);
+        }
         if sessions.len() >= SESSIONS_MAX {
             sessions.retain(|_, session| session.used.elapsed() < IDLE);
             let eldest = sessions.iter().min_by_key(|(_, session)| session.used).map(|(id, _)| *id);

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::accounts::secret;
+use crate::objects::Login;
 use crate::store::{Refusal, Step, Store};
 
 /// The longest life of a token, hours: a year.
@@ -16,6 +17,8 @@ const HOURS_MAX: u64 = 8760;
 const HOURS: u64 = 24;
 /// Tokens of all users together.
 const TOKENS_MAX: usize = 1000;
+/// Of these, of one user: nobody takes all of them.
+const TOKENS_OF_ONE: usize = 20;
 
 /// A new token.
 pub struct Token {
@@ -57,28 +60,49 @@ async fn all(store: &impl Store) -> Result<Vec<(String, Value)>, Refusal> {
 /// # Errors
 /// There are too many, or those of the store.
 //= API-TOKEN-01
-pub async fn make(store: &impl Store, user: &str, of: &str, hours: Option<u64>) -> Result<Token, Refusal> {
-    if all(store).await?.len() >= TOKENS_MAX {
+pub async fn make(
+    store: &impl Store,
+    user: &str,
+    login: &Login,
+    hours: Option<u64>,
+) -> Result<Token, Refusal> {
+    let (of, mark) = (login.held.uuid.as_str(), mark(login));
+    let mut there = all(store).await?;
+    // Those of an earlier password open nothing any more, and take nobody's place.
+    for (key, _) in there.extract_if(.., |(_, held)| held["of"] == of && held["mark"] != mark) {
+        store.commit(Step::default().write(key, None)).await?;
+    }
+    if there.iter().filter(|(_, held)| held["of"] == of).count() >= TOKENS_OF_ONE {
+        return Err(Refusal::TooLarge(format!("you have {TOKENS_OF_ONE} tokens: delete some first")));
+    }
+    if there.len() >= TOKENS_MAX {
         return Err(Refusal::TooLarge(format!("there are {TOKENS_MAX} tokens: delete some first")));
     }
     let unavailable = |what: &str| Refusal::Unavailable(what.to_owned());
     let token = secret().map_err(unavailable)?;
     let uuid = format!("user-token-{}", secret().map_err(unavailable)?);
     let until = now() + hours.unwrap_or(HOURS).clamp(1, HOURS_MAX) * 3600;
-    let held = json!({"uuid": uuid, "user": user, "of": of, "until": until});
+    let held = json!({"uuid": uuid, "user": user, "of": of, "mark": mark, "until": until});
     let step = Step::default().demand(key(&token), None);
     store.commit(step.write(key(&token), Some(held.to_string().into_bytes()))).await?;
     Ok(Token { token, uuid, until })
 }
 
-/// Says whether the user of this uuid may come in with this: a later user of the same name may not.
+/// The password that a token is made under: a new one ends it.
+fn mark(login: &Login) -> String {
+    login.mark.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Says whether this user may come in with this: a later user of the same name may not, and nobody after a new password.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn is_good(store: &impl Store, of: &str, token: &str) -> Result<bool, Refusal> {
+//= API-PASSWORD-02
+pub async fn is_good(store: &impl Store, login: &Login, token: &str) -> Result<bool, Refusal> {
     let Some(stored) = store.get(&key(token)).await? else { return Ok(false) };
     let held: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
-    Ok(held["of"] == of && held["until"].as_u64().is_some_and(|until| until > now()))
+    let is_own = held["of"] == login.held.uuid && held["mark"] == mark(login);
+    Ok(is_own && held["until"].as_u64().is_some_and(|until| until > now()))
 }
 
 /// The tokens of a user: their uuids and their last seconds.

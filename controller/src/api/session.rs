@@ -54,7 +54,7 @@ pub async fn login<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answ
             let login = app.objects.login(&user).filter(|login| login.is_active);
             // A token has as many letters as nobody can guess: it needs neither a slow hash nor a count.
             match &login {
-                Some(held) => match tokens::is_good(&app.store, &held.held.uuid, &token).await {
+                Some(held) => match tokens::is_good(&app.store, held, &token).await {
                     Ok(true) => login,
                     Ok(false) => None,
                     Err(_) => return Err(bad(503, "the store cannot be read")),
@@ -233,8 +233,7 @@ pub async fn tokens<S: Store>(
                 Some(Value::String(hours)) => hours.parse().ok(),
                 Some(_) => return Err(bad(400, "hours: put a whole number there")),
             };
-            let made =
-                tokens::make(&app.store, &who.user, &who.login.held.uuid, hours).await.map_err(failed)?;
+            let made = tokens::make(&app.store, &who.user, &who.login, hours).await.map_err(failed)?;
             tracing::info!(event = "CONTROLLER_TOKEN", user = who.user, uuid = made.uuid, "a token was made");
             Ok(json(200, &value!({"token": made.token, "uuid": made.uuid, "expires_at": made.until})))
         }

@@ -35,7 +35,7 @@ async fn users_come_in_and_a_new_password_ends_their_other_sessions() {
     let said = site.ask(&admin, "PUT", &path, &seen).await;
     assert_eq!((said.status, status(&one).await), (200, 200), "{}", said.text);
 
-    let token = site.ask(&one, "POST", "/api/user-token", &json!({"hours": 1})).await.json;
+    let old_token = site.ask(&one, "POST", "/api/user-token", &json!({"hours": 1})).await.json;
     let change =
         |old: &str| json!({"old_password": old, "password": "second password", "full_name": "Ann B."});
     let said = site.ask(&one, "PUT", "/api/useraccount", &change("not that one")).await;
@@ -52,9 +52,23 @@ async fn users_come_in_and_a_new_password_ends_their_other_sessions() {
 
     // Switched off, and gone and made again: no session and no token.
     let one = site.login("ann@site", "third password").await;
-    let by_token = async || {
+    let with_token = async |token: &Value| {
         site.login_with(&json!({"username": "ann@site", "token": token["token"]}), "192.0.2.1").await.status
     };
+    assert_eq!(with_token(&old_token).await, 401, "it ended with the password that it was made under");
+    let mut tokens = Vec::new();
+    let made = loop {
+        let made = site.ask(&one, "POST", "/api/user-token", &json!({"hours": 1})).await;
+        match made.status {
+            200 if tokens.len() < 50 => tokens.push(made.json),
+            _ => break made,
+        }
+    };
+    // The one that has ended takes no place.
+    assert_eq!((tokens.len(), made.status), (20, 400), "{}", made.text);
+    let others = site.ask(&admin, "POST", "/api/user-token", &json!({"hours": 1})).await;
+    assert_eq!(others.status, 200, "one user takes no other's: {}", others.text);
+    let by_token = async || with_token(&tokens[0]).await;
     assert_eq!(by_token().await, 200);
     let off = json!({"replace": {"is_active": false}});
     assert_eq!(site.ask(&admin, "PATCH", &path, &off).await.status, 200);
