@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::full::{bind, options};
 use crate::group::{Group, entries};
 use crate::looks::Over;
+use crate::machines::verified;
 
 fn refused(engine: &Engine, reason: &str) -> u32 {
     engine.metric("forebay_objsync_refused_total", &[("reason", reason)]) as u32
@@ -79,8 +80,8 @@ fn comparing_takes_no_more_of_a_core_than_it_may_and_changes_are_told_all_the_sa
         // One comparison after another, as fast as they are through.
         let compares = scope.spawn(|| {
             while !over.load(Ordering::SeqCst) {
-                let answer = engines[0].admin(&json!({ "command": "objsync_verify" }));
-                assert_eq!(answer["data"]["result"], "equal", "{answer}");
+                // On a machine full of others it may take longer than anybody waits.
+                verified(&engines[0]);
             }
         });
         may(80);
@@ -110,7 +111,7 @@ fn comparing_takes_no_more_of_a_core_than_it_may_and_changes_are_told_all_the_sa
             began.elapsed()
         );
         drop(end);
-        compares.join().expect("every comparison was answered");
+        compares.join().expect("it compares until it is told that it is over");
         assert_eq!(group.by_address(1, 7), home);
         assert!(little <= LITTLE, "{seen:?}");
         if much < 1.5 * LITTLE {

@@ -36,6 +36,11 @@ impl Impostor {
         Self(command.spawn().expect("openssl starts"))
     }
 
+    /// Ends it when the answer is dropped, whoever else holds it: nobody waits for it to listen.
+    pub fn until(&self) -> End {
+        End(self.0.id())
+    }
+
     /// Tells the engine.
     pub fn says(&mut self, bytes: &[u8]) {
         // The engine may have ended the connection by now, which is what the test looks for.
@@ -45,6 +50,16 @@ impl Impostor {
     /// The engine has ended the connection.
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().expect("it is ours").is_some()
+    }
+}
+
+/// Ends an impostor that lives.
+pub struct End(u32);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // SAFETY: a system call without memory; the child is waited for only later, so its id is its own.
+        unsafe { libc::kill(self.0 as libc::pid_t, libc::SIGKILL) };
     }
 }
 
