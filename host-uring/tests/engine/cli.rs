@@ -18,7 +18,7 @@ fn each_failure_has_its_exit_code_and_says_what_to_do() {
     let folder = std::env::temp_dir().join(format!("forebay-cli-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let bad = folder.join("bad.toml");
-    std::fs::write(&bad, "version = 1\n[[pool]]\nname = \"p\"\nalgoritm = \"random\"\nserver = []\n")
+    std::fs::write(&bad, "version = 1\n[[pool]]\nname = \"p\"\nalgoritm = \"random\"\nserver = 1\n")
         .expect("written");
     let bad = bad.to_str().expect("a path");
     let latin = folder.join("latin.toml");
