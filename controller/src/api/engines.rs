@@ -21,6 +21,7 @@ use crate::store::{Refusal, Store};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `/api/se-token`: what an engine becomes a member by, once.
+//= CHAN-TOKEN-02
 pub async fn tokens<S: Store>(
     app: &App<S>,
     asked: &Asked,
@@ -96,6 +97,7 @@ fn group<S: Store>(app: &App<S>, who: &Who, named: Option<&Value>) -> Result<Str
 }
 
 /// `/api/serviceengine/<uuid>/channel`: how it stands between the Controller and an engine.
+//= CHAN-SEEN-01
 pub fn channel<S: Store>(app: &App<S>, who: &Who, uuid: &str) -> Result<Answer, Answer> {
     let engine = seen(app, who, uuid)?;
     let now = Instant::now();

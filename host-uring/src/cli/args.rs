@@ -22,9 +22,11 @@ First steps: forebay-se check --config se.toml; forebay-se run --config se.toml;
 pub enum Command {
     /// Run an engine until it is told to stop (SIGTERM or Ctrl-C: requests under way end first)
     Run {
-        /// The configuration.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        /// The configuration; with --controller: what the engine says for itself, [engine] alone.
+        #[arg(long, value_name = "FILE", required_unless_present = "controller")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        led: Led,
         /// Take over from the engine that serves by this configuration, without refusing a client.
         #[arg(long)]
         take_over: bool,
@@ -178,6 +180,26 @@ pub enum Command {
     },
 }
 
+/// By whom an engine is led.
+#[derive(Debug, ClapArgs)]
+pub struct Led {
+    /// The Controller that says what the engine serves.
+    #[arg(long, value_name = "HOST:PORT", requires = "state")]
+    pub controller: Option<String>,
+    /// The folder in which the engine keeps who it is and its last configuration.
+    #[arg(long, value_name = "FOLDER", requires = "controller")]
+    pub state: Option<PathBuf>,
+    /// A file with a token, by which an engine that is new becomes a member (POST /api/se-token).
+    #[arg(long, value_name = "FILE", requires = "controller")]
+    pub token_file: Option<PathBuf>,
+    /// What the engine wants to be called, if it is new; absent: as its machine.
+    #[arg(long, value_name = "NAME", requires = "controller")]
+    pub name: Option<String>,
+    /// Speak only these versions of the protocol, as in 2-3; for tests.
+    #[arg(long, value_name = "MIN-MAX", hide = true, requires = "controller", value_parser = versions)]
+    pub channel_protocol: Option<(u32, u32)>,
+}
+
 /// What is done with certificates of engines.
 #[derive(Debug, Subcommand)]
 pub enum Pki {
@@ -283,6 +305,11 @@ pub enum Output {
     Table,
     /// For programs: complete and stable.
     Json,
+}
+
+fn versions(text: &str) -> Result<(u32, u32), String> {
+    let pair = text.split_once('-').and_then(|(min, max)| Some((min.parse().ok()?, max.parse().ok()?)));
+    pair.filter(|(min, max)| min <= max).ok_or_else(|| "write it like 2-3".to_owned())
 }
 
 fn filter(text: &str) -> Result<(String, String), String> {

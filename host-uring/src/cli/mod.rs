@@ -5,6 +5,7 @@ mod ask;
 mod certificate;
 mod distribute;
 mod inline;
+mod led;
 mod objsync;
 mod paths;
 mod pki;
@@ -48,8 +49,9 @@ pub mod exit {
 //= OBS-CLI-01
 pub fn run(args: Args) -> ExitCode {
     let result = match args.command {
-        Command::Run { config, take_over, allow_faults, objsync_protocol_max } => {
-            return engine(&config, take_over, allow_faults, objsync_protocol_max);
+        Command::Run { config, led, take_over, allow_faults, objsync_protocol_max } => {
+            let start = Start { take_over, allow_faults, objsync_protocol_max, ..Start::default() };
+            return led::run(config.as_deref(), led, start);
         }
         Command::Check { config, output } => return check(&config, output),
         Command::Status(ask) => ask::show(&ask, &Request::Status {}, show::status),
@@ -213,20 +215,20 @@ fn check(config: &Path, output: Output) -> ExitCode {
     }
 }
 
-fn engine(config: &Path, take_over: bool, allow_faults: bool, objsync_protocol_max: Option<u16>) -> ExitCode {
+fn engine(config: &Path, start: Start) -> ExitCode {
     let mut snapshot = match load(config) {
         Ok(snapshot) => snapshot,
         Err(code) => return code,
     };
     paths::settle(config, &mut snapshot);
     process_log(&snapshot.engine.process_log);
-    if allow_faults {
+    if start.allow_faults {
         tracing::warn!("faults may be planted through the admin socket: this is for tests only");
     }
     let source = Some(Source { path: config.to_owned(), settle: paths::settle });
     match control::run(
         snapshot,
-        Start { source, allow_faults, objsync_protocol_max, take_over, program: control::Program::own() },
+        Start { source, program: control::Program::own(), ..start },
         forebay_host_uring::worker::make,
     ) {
         Ok(ended) if ended.connections_cut == 0 => ExitCode::SUCCESS,

@@ -154,12 +154,17 @@ pub async fn serve(
 }
 
 /// What requests are answered from.
-struct Hall {
-    state: Arc<State>,
-    reloader: Arc<Reloader>,
-    orders: Orders,
-    allow_faults: bool,
-    program: Option<Program>,
+pub(super) struct Hall {
+    /// The engine.
+    pub(super) state: Arc<State>,
+    /// What loads its configuration.
+    pub(super) reloader: Arc<Reloader>,
+    /// What tells its workers.
+    pub(super) orders: Orders,
+    /// Planted faults are carried out.
+    pub(super) allow_faults: bool,
+    /// How the process was started.
+    pub(super) program: Option<Program>,
 }
 
 //= OBS-ADMIN-02
@@ -225,7 +230,8 @@ fn refuse(refused: &Refused) -> Value {
     json!({ "ok": false, "error": refused })
 }
 
-async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
+/// Answers one request.
+pub(super) async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
     let state = &*hall.state;
     let request: Request = match serde_json::from_slice(line) {
         Ok(request) => request,

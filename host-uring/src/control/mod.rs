@@ -7,6 +7,7 @@ pub mod admin;
 pub mod alone;
 pub mod answers;
 mod beside;
+pub mod channel;
 mod closing;
 mod doors;
 pub mod explain;

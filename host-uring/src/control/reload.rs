@@ -28,7 +28,7 @@ use crate::rt::clock;
 use crate::sync::{self, Sharing};
 
 /// Settings of the engine that a reload may change; all others belong to its start.
-const LIVE_SETTINGS: [&str; 5] = ["dns", "name", "stop_grace_s", "stuck_worker_s", "watch_config"];
+pub(super) const LIVE_SETTINGS: [&str; 5] = ["dns", "name", "stop_grace_s", "stuck_worker_s", "watch_config"];
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -113,13 +113,24 @@ impl Reloader {
     /// All that is wrong with the file; nothing has changed then.
     //= RELOAD-BROKEN-01
     pub async fn load(&self, cause: &'static str) -> Result<Value, Refused> {
-        let Some(source) = self.source.clone() else {
-            return Err(Refused::new(
-                Code::Failed,
-                "this engine was started without a file",
-                "start it anew",
-            ));
-        };
+        self.load_source(self.source()?, cause).await
+    }
+
+    /// As [`Reloader::load`], from another file, which lies where the engine's own one does.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn load_from(&self, path: &Path, cause: &'static str) -> Result<Value, Refused> {
+        let source = Source { path: path.to_owned(), ..self.source()? };
+        self.load_source(source, cause).await
+    }
+
+    fn source(&self) -> Result<Source, Refused> {
+        let none = || Refused::new(Code::Failed, "this engine was started without a file", "start it anew");
+        self.source.clone().ok_or_else(none)
+    }
+
+    async fn load_source(&self, source: Source, cause: &'static str) -> Result<Value, Refused> {
         let mut loaded = self.ours().await?;
         let shown = source.path.display().to_string();
         let reloads = &self.state.reloads;

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::admin::Hall;
 use super::beside::{self, Beside};
 use super::doors::{Doors, Open};
 use super::handover::{self, Came, Giver, Heir, Legacy, Standing, Successor};
@@ -23,7 +24,7 @@ use super::reload::{Reloader, Source};
 use super::sharing::{begin_once_joined, share};
 use super::successor::Program;
 use super::supervisor::{Body, Order, Orders, Supervisor};
-use super::{Running, ShutdownStage, State, full, identity, resident, sharing, sockets, trim, web};
+use super::{Running, ShutdownStage, State, channel, full, identity, resident, sharing, sockets, trim, web};
 use crate::config::Tree;
 use crate::health::{self, Driver};
 use crate::limits::sizes::{self, Needs, Sizes};
@@ -53,6 +54,8 @@ pub struct Start {
     pub program: Option<Program>,
     /// Whether it takes over from the engine that serves by the same configuration.
     pub take_over: bool,
+    /// The Controller on which it hangs; `None`: it goes by its file.
+    pub controller: Option<Arc<channel::Settings>>,
 }
 
 /// How the engine ended.
@@ -216,7 +219,7 @@ async fn control(
     tokio::spawn(full::watch(Arc::clone(state)));
     tokio::spawn(trim::watch(Arc::clone(state)));
     let (orders, taken) = Orders::new();
-    let reloader = Arc::new(Reloader::new(Arc::clone(state), orders.clone(), start.source, snapshot));
+    let reloader = Arc::new(Reloader::new(Arc::clone(state), orders.clone(), start.source.clone(), snapshot));
     let watching = Arc::clone(&reloader);
     tokio::spawn(async move { watching.watch().await });
     let (book, following) = (Arc::clone(&state.names), Arc::clone(&reloader));
@@ -236,6 +239,13 @@ async fn control(
     };
     let open = |doors: Doors| {
         say_start(state);
+        channel::start(start.controller.as_ref(), state, || Hall {
+            state: Arc::clone(state),
+            reloader: Arc::clone(&reloader),
+            orders: orders.clone(),
+            allow_faults: false,
+            program: start.program.clone(),
+        });
         tokio::spawn(notify::keep_telling(Arc::clone(&manager), Arc::clone(state)));
         doors.open(state, &reloader, &orders, (start.allow_faults, start.program.clone()), giver())
     };

@@ -16,6 +16,8 @@ pub struct Controller {
     pub process: Process,
     /// Where its API is.
     pub address: SocketAddr,
+    /// Where it lets engines in.
+    pub engines: SocketAddr,
     /// The password of `admin`.
     pub password: String,
     /// Where it keeps everything.
@@ -30,8 +32,9 @@ impl Controller {
     pub fn start(lab: &Lab) -> Self {
         let data = lab.folder().join("controller");
         let address = lab.address();
-        let (process, log) = Self::spawn(lab, &data, address);
-        let mut controller = Controller { process, address, password: String::new(), data };
+        let engines = lab.address();
+        let (process, log) = Self::spawn(lab, &data, address, engines);
+        let mut controller = Controller { process, address, engines, password: String::new(), data };
         controller.comes_up();
         let said = std::fs::read_to_string(log).expect("its output");
         let line = said
@@ -47,14 +50,20 @@ impl Controller {
     /// # Panics
     /// If it does not come up.
     pub fn again(&mut self, lab: &Lab) {
-        self.process = Self::spawn(lab, &self.data, self.address).0;
+        self.process = Self::spawn(lab, &self.data, self.address, self.engines).0;
         self.comes_up();
     }
 
-    fn spawn(lab: &Lab, data: &std::path::Path, address: SocketAddr) -> (Process, PathBuf) {
+    fn spawn(
+        lab: &Lab,
+        data: &std::path::Path,
+        address: SocketAddr,
+        engines: SocketAddr,
+    ) -> (Process, PathBuf) {
         let name = format!("controller-{}", address.port());
         let mut command = Command::new(bin::path("forebay-controller"));
         command.arg("--data-dir").arg(data).arg("--listen").arg(address.to_string());
+        command.arg("--listen-engines").arg(engines.to_string());
         (Process::start(&name, command, lab.folder()), lab.folder().join(format!("{name}.log")))
     }
 

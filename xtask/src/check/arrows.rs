@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "objsync",
             "objsync/tokio",
             "model/snapshot",
+            "model/wire",
         ],
     ),
     // Until `model` exists the command line writes an SE's configuration itself.

@@ -1,0 +1,187 @@
+//! What an engine keeps of its Controller: who it is, and its last configuration.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use forebay_wire::limits::CONFIGURATION_BYTES_MAX;
+use forebay_wire::{Sections, digest, proto};
+use prost::Message;
+
+/// A configuration as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number; 0: none came yet.
+    pub version: u64,
+    /// Its parts.
+    pub sections: Sections,
+}
+
+impl Kept {
+    /// The sum over it.
+    pub fn digest(&self) -> [u8; 32] {
+        digest(&self.sections)
+    }
+}
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// At this path.
+    pub fn new(path: PathBuf) -> Self {
+        Folder { path }
+    }
+
+    /// Makes it if it is not there; nobody else may look into it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make(&self) -> anyhow::Result<()> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
+        made.with_context(|| {
+            format!("--state: {} cannot be made; name a folder that you may write to", self.path.display())
+        })
+    }
+
+    /// The document by which the engine runs.
+    pub fn document(&self) -> PathBuf {
+        self.path.join("se.toml")
+    }
+
+    /// The document that is being tried.
+    pub fn tried(&self) -> PathBuf {
+        self.path.join("se.next.toml")
+    }
+
+    /// The certificate of the authority.
+    pub fn authority(&self) -> PathBuf {
+        self.path.join("authority.pem")
+    }
+
+    /// The engine's certificate and its key.
+    pub fn own(&self) -> (PathBuf, PathBuf) {
+        (self.path.join("engine.pem"), self.path.join("engine.key"))
+    }
+
+    /// What the engines of its group share.
+    pub fn secret(&self) -> PathBuf {
+        self.path.join("group.secret")
+    }
+
+    /// The engine has a certificate.
+    pub fn is_member(&self) -> bool {
+        self.own().0.exists()
+    }
+
+    /// The configuration that came last; `None`: none came yet.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what was written.
+    //= CHAN-KEEP-01
+    pub fn kept(&self) -> anyhow::Result<Option<Kept>> {
+        let path = self.configuration();
+        let shown = path.display();
+        let mut bytes = Vec::new();
+        match File::open(&path) {
+            Ok(file) => file.take(2 * CONFIGURATION_BYTES_MAX as u64).read_to_end(&mut bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(error),
+        }
+        .with_context(|| format!("--state: {shown} cannot be read"))?;
+        let kept = proto::Kept::decode(bytes.as_slice()).ok().map(|kept| {
+            let sections = kept.sections.into_iter().map(|section| (section.key, section.text)).collect();
+            (Kept { version: kept.version, sections }, kept.digest)
+        });
+        match kept {
+            Some((kept, sum)) if kept.version > 0 && kept.digest() == *sum => Ok(Some(kept)),
+            _ => bail!(
+                "--state: {shown} is not what was written there; remove it, and the Controller sends all of it again"
+            ),
+        }
+    }
+
+    /// Keeps a configuration: the file holds the one before, or all of this one, whatever happens.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    //= CHAN-KEEP-01
+    pub fn keep(&self, kept: &Kept) -> io::Result<()> {
+        let section =
+            |(key, text): (&String, &String)| proto::Section { key: key.clone(), text: text.clone() };
+        let message = proto::Kept {
+            version: kept.version,
+            digest: kept.digest().to_vec(),
+            sections: kept.sections.iter().map(section).collect(),
+        };
+        self.write(&self.configuration(), &message.encode_to_vec())
+    }
+
+    /// Writes a file whole or not at all, for this user's eyes only, and does not return before it is on the disk.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let fresh = PathBuf::from(name);
+        // What a dead process left half-way.
+        let _ = std::fs::remove_file(&fresh);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)?;
+        self.sync()
+    }
+
+    /// The names in it are on the disk.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.path.join("configuration")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test CHAN-KEEP-01
+    #[test]
+    fn what_is_kept_is_read_again_and_what_is_damaged_is_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = std::env::temp_dir().join(format!("forebay-kept-{}", std::process::id()));
+        let folder = Folder::new(path.clone());
+        folder.make().expect("room");
+        assert_eq!(folder.kept().expect("nothing is there"), None);
+        let sections = Sections::from([("pool/p".to_owned(), "[[pool]]\n".to_owned())]);
+        for version in 1..3 {
+            let kept = Kept { version, sections: sections.clone() };
+            folder.keep(&kept).expect("room");
+            assert_eq!(folder.kept().expect("it is whole"), Some(kept));
+        }
+        // A process died while it wrote the next one.
+        let file = folder.configuration();
+        std::fs::write(path.join("configuration.new"), "half").expect("room");
+        assert_eq!(folder.kept().expect("it is whole").map(|kept| kept.version), Some(2));
+        folder.keep(&Kept { version: 3, sections }).expect("what was left is in nobody's way");
+        let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut bytes = std::fs::read(&file).expect("it is there");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        std::fs::write(&file, bytes).expect("room");
+        assert!(folder.kept().expect_err("it is damaged").to_string().contains("remove it"));
+        std::fs::remove_dir_all(path).expect("ours");
+    }
+}

@@ -1,0 +1,194 @@
+//! The engine's end of the channel to its Controller.
+//!
+//! An engine that is led by a Controller keeps all of it in one folder: its key and certificate, its configuration as it came
+//! ([`Kept`]), and the document that is made of it and of what the engine says for itself. It starts from that folder, with or
+//! without a Controller, and each configuration that comes is loaded as a file is that has changed.
+
+mod answering;
+mod document;
+mod enroll;
+mod folder;
+mod link;
+mod machine;
+mod reporting;
+mod stream;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_wire::PROTOCOL;
+
+pub use document::Local;
+pub use folder::{Folder, Kept};
+
+use super::State;
+use super::admin::Hall;
+use link::Trouble;
+
+/// Wait before the Controller is called again: the first time, and at most. Half of it is random, so that engines that lost it
+/// together do not call together.
+const REDIAL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// The same where the Controller said that it will not have this engine: what is the matter is mended by people.
+const REFUSED: Duration = Duration::from_secs(60);
+/// A stream that stood for so long was none that failed.
+const STOOD: Duration = Duration::from_secs(10);
+/// The same trouble is told again after so long.
+const TOLD_AGAIN: Duration = Duration::from_secs(300);
+
+/// Where the Controller is, and who this engine is.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Host and port of the Controller.
+    pub controller: String,
+    /// What the engine keeps.
+    pub folder: Folder,
+    /// What the engine wants to be called, if it is new.
+    pub name: String,
+    /// What it says for itself.
+    pub local: Local,
+    /// The versions of the protocol that it speaks.
+    pub protocol: (u32, u32),
+    /// Where other engines reach it: where it calls from, unless this is set.
+    pub sync_address: Option<IpAddr>,
+    /// The port for that, if it is another one than the group's.
+    pub sync_port: Option<u16>,
+}
+
+impl Settings {
+    /// For a Controller and a folder.
+    pub fn new(controller: String, folder: PathBuf, local: Local) -> Self {
+        Settings {
+            controller,
+            folder: Folder::new(folder),
+            name: String::new(),
+            sync_address: local.sync_address(),
+            sync_port: local.sync_port(),
+            local,
+            protocol: PROTOCOL,
+        }
+    }
+}
+
+/// Becomes a member, if the folder says that the engine is none: for the token in this file.
+///
+/// # Errors
+/// Why it cannot be one, in words: what people have to mend. While the Controller is not there it is waited for.
+pub fn join(settings: &Settings, token: Option<&std::path::Path>) -> anyhow::Result<()> {
+    if settings.folder.is_member() {
+        return Ok(());
+    }
+    runtime()?.block_on(enroll::join(settings, token))
+}
+
+/// The configuration that the folder has; the first one is waited for.
+///
+/// # Errors
+/// The folder cannot be read or written.
+//= CHAN-START-01
+pub fn first(settings: &Settings) -> anyhow::Result<Kept> {
+    if let Some(kept) = settings.folder.kept()? {
+        return Ok(kept);
+    }
+    runtime()?.block_on(async {
+        let mut calls = Calling::new(settings);
+        loop {
+            match stream::first(settings).await {
+                Ok(kept) => return Ok(kept),
+                Err(trouble) => calls.wait(&trouble).await,
+            }
+        }
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context;
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot be made")
+}
+
+/// The document with which an engine starts.
+///
+/// # Errors
+/// A part of it is no TOML.
+pub fn document(kept: &Kept, settings: &Settings) -> Result<String, String> {
+    document::made(&kept.sections, &settings.local, None).map(|(document, _)| document.text)
+}
+
+/// Hangs on the Controller from now on, until another process serves in this one's place.
+pub(super) fn start(settings: Option<&Arc<Settings>>, state: &Arc<State>, hall: impl FnOnce() -> Hall) {
+    let Some(settings) = settings.cloned() else { return };
+    let (state, hall) = (Arc::clone(state), Arc::new(hall()));
+    tokio::spawn(async move {
+        tokio::select! {
+            () = keep(&settings, &hall) => {}
+            _ = state.until_given() => {}
+        }
+    });
+}
+
+async fn keep(settings: &Settings, hall: &Arc<Hall>) {
+    let mut calls = Calling::new(settings);
+    loop {
+        let began = Instant::now();
+        let trouble = stream::hang(settings, hall).await;
+        if began.elapsed() >= STOOD {
+            calls.stood();
+        }
+        calls.wait(&trouble).await;
+    }
+}
+
+/// When the Controller is called again, and what is told of it.
+struct Calling<'s> {
+    controller: &'s str,
+    wait: Duration,
+    told: Option<(String, Instant)>,
+}
+
+impl<'s> Calling<'s> {
+    fn new(settings: &'s Settings) -> Self {
+        Calling { controller: &settings.controller, wait: REDIAL.0, told: None }
+    }
+
+    fn stood(&mut self) {
+        self.wait = REDIAL.0;
+        self.told = None;
+    }
+
+    //= CHAN-START-02
+    async fn wait(&mut self, trouble: &Trouble) {
+        let most = if trouble.is_final() { REFUSED } else { REDIAL.1 };
+        let text = trouble.to_string();
+        let is_new =
+            self.told.as_ref().is_none_or(|(told, when)| *told != text || when.elapsed() >= TOLD_AGAIN);
+        if is_new {
+            if trouble.is_final() {
+                tracing::error!(
+                    event = "CONTROLLER_REFUSES",
+                    controller = self.controller,
+                    why = text,
+                    "the Controller will not have this engine: it goes on by what it has"
+                );
+            } else {
+                tracing::warn!(
+                    event = "CONTROLLER_LOST",
+                    controller = self.controller,
+                    why = text,
+                    "the Controller is not reached: the engine goes on by what it has"
+                );
+            }
+            self.told = Some((text, Instant::now()));
+        }
+        let half = self.wait / 2;
+        tokio::time::sleep(half + half.mul_f64(random())).await;
+        self.wait = (self.wait * 2).min(most);
+    }
+}
+
+/// From 0 to 1, another one each time; nothing depends on who could guess it.
+fn random() -> f64 {
+    use std::hash::{BuildHasher, Hasher};
+    let drawn = std::hash::RandomState::new().build_hasher().finish();
+    (drawn >> 11) as f64 / (1_u64 << 53) as f64
+}
