@@ -109,7 +109,7 @@ const NEEDS: &[Need] = &[
     need(Sign::Program("dnsmasq"), Cure::Package("dnsmasq-base"), "a foreign name server", FOREIGN),
     need(Sign::Program("iperf3"), Cure::Package("iperf3"), "foreign bulk traffic", FOREIGN),
     need(Sign::Program("ip"), Cure::Package("iproute2"), "network namespaces", LOADING),
-    need(Sign::Program("dnsmasq"), Cure::Package("dnsmasq-base"), "a foreign name server", FOREIGN),
+    need(Sign::Program("faketime"), Cure::Package("faketime"), "clocks that jump", FOREIGN),
     need(Sign::Program("systemd-analyze"), Cure::Package("systemd"), "the unit file is checked", FOREIGN),
     need(
         Sign::Program("openssl"),
@@ -258,6 +258,24 @@ mod tests {
         assert!(!is_there(&Sign::Program("no-such-program-anywhere")));
         assert!(is_there(&Sign::Program("sh")));
         assert!(!is_there(&Sign::AnyFile(&["/no/such/file"])));
+    }
+
+    #[test]
+    fn every_foreign_program_of_the_tests_is_installed_by_us_or_part_of_any_system() {
+        // Of packages that Debian marks as essential or required, and what runs this.
+        const THERE: &[&str] = &["util-linux", "rustup"];
+        let known: Vec<_> = NEEDS.iter().map(|need| name(&need.cure)).collect();
+        let files = tree::read_all(&tree::root().join("tests")).expect("the tests");
+        let mut seen = 0;
+        for file in files.iter().filter(|file| file.is("rs")) {
+            for (at, _) in file.text.match_indices("foreign(\"") {
+                let package = file.text[at..].split('"').nth(3).expect("a package");
+                seen += 1;
+                let is_known = known.contains(&format!("the package {package}")) || THERE.contains(&package);
+                assert!(is_known, "{}: {package} is installed by nobody", file.path);
+            }
+        }
+        assert!(seen > 20, "the tests are read: {seen}");
     }
 
     #[test]
