@@ -33,7 +33,10 @@ fn at_the_limit_of_its_control_group_new_connections_are_refused_and_nothing_die
     eventually("connections over the limit are refused", secs(30), || {
         scene.engine.metric("forebay_connections_refused_total", &[]) >= 400.0
     });
-    assert!(scene.engine.metric("forebay_client_connections_open", &[]) <= most);
+    // Each worker has its share, rounded up.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let open = scene.engine.metric("forebay_client_connections_open", &[]);
+    assert!(open < most + workers, "{open} of {most}");
     for _ in 0..20 {
         assert_eq!(kept.get("/").unwrap().status, 200, "a kept connection is served all the while");
     }
