@@ -275,6 +275,7 @@ impl Supervisor {
 
     /// Takes another configuration: sockets come and go, and every worker is told.
     //= RELOAD-LISTEN-01
+    //= SYNC-JOIN-02
     fn configure(&mut self, running: Arc<Running>, added: Vec<Vec<SeatListener>>) {
         let until = Instant::now() + Duration::from_millis(LEAVE_ACCEPT_MS);
         for (seat, added) in self.seats.iter_mut().zip(added) {
@@ -294,6 +295,13 @@ impl Supervisor {
                         seat.leaving.push((listener, until));
                     }
                 }
+            }
+            // They were made before the tables were complete, and the order to begin may have overtaken them.
+            if !self.paused
+                && self.close_at.is_none()
+                && let Err(error) = begin(&added)
+            {
+                tracing::error!(%error, "an address cannot be listened on: another process has taken it");
             }
             seat.listeners.extend(added);
         }
