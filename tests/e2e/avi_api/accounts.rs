@@ -87,6 +87,8 @@ fn users_come_in_change_their_passwords_and_are_let_in_again_at_the_machine() {
             .send("POST", "/login", &json!({"username": "ann@site", "token": token["token"]}))
             .0
     };
+    assert_eq!(come(&token), 401, "tokens end with the password they were got by");
+    let (_, token) = one.send("POST", "/api/user-token", &json!({"hours": 1}));
     assert_eq!(come(&token), 200);
     assert_eq!(admin.send("PATCH", &path, &json!({"replace": {"is_active": false}})).0, 200);
     assert_eq!((one.get("/api/pool").0, come(&token)), (401, 401));

@@ -11,6 +11,9 @@ use crate::raw::{DATA, END, HEADERS, RESET, Raw, SETTINGS, WHOLE, WINDOW_UPDATE,
 /// What the client takes before it is known who got how much of it.
 const BYTES: usize = 1 << 20;
 
+/// What one of two streams of one urgency may have before the other has its first byte.
+const BEGIN_MAX: usize = 16 << 20;
+
 /// Tries at most.
 const TRIES: usize = 4;
 
@@ -36,19 +39,35 @@ fn get(stream: u32, priority: &str) -> Vec<u8> {
 }
 
 /// How many bytes each of two streams got, by their priorities, of a connection's window that is opened bit by bit.
+///
+/// Streams of one urgency count from when both have had something: a server that is not given a core sends nothing meanwhile, and
+/// the room goes to who has what to send. That must come to pass within [`BEGIN_MAX`].
 fn shares(raw: &mut Raw, first: u32, priorities: [&str; 2]) -> [usize; 2] {
     raw.send([get(first, priorities[0]), get(first + 2, priorities[1])].concat()).unwrap();
-    let (mut got, mut all, mut closed, mut heads) = ([0, 0], 0, 0, 0);
+    let are_equal = priorities[0] == priorities[1];
+    let (mut got, mut all, mut early, mut closed, mut heads) = ([0, 0], 0, 0, 0, 0);
+    let mut begun = [!are_equal; 2];
     while all < BYTES {
         let frame = raw.next().unwrap();
         assert_ne!(frame.kind, RESET, "{frame:?}");
         if frame.kind == SETTINGS && frame.flags == 0 {
             raw.send(crate::raw::frame(SETTINGS, END, 0, &[])).unwrap();
         }
-        let Some(got) = got.get_mut((frame.stream.wrapping_sub(first) / 2) as usize) else { continue };
+        let stream = (frame.stream.wrapping_sub(first) / 2) as usize;
+        let Some(got) = got.get_mut(stream) else { continue };
         heads += usize::from(frame.kind == HEADERS);
         let count = if frame.kind == DATA { frame.payload.len() } else { 0 };
-        (all, closed) = (all + count, closed + count);
+        closed += count;
+        if begun == [true; 2] {
+            all += count;
+        } else {
+            begun[stream] |= count > 0;
+            early += count;
+            assert!(
+                early < BEGIN_MAX,
+                "{priorities:?}: one stream has had {early} bytes and the other nothing"
+            );
+        }
         // The first window is for whoever has its answer first: it counts only for when both are there.
         if all > 128 << 10 {
             *got += count;
