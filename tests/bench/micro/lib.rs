@@ -8,6 +8,7 @@ pub mod decision;
 pub mod figure;
 pub mod h2;
 pub mod host;
+pub mod logs;
 pub mod memory;
 pub mod random;
 pub mod repeated;

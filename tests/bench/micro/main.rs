@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use forebay_bench::host::{self, HostAllocator};
-use forebay_bench::{decision, h2, table};
+use forebay_bench::{decision, h2, logs, table};
 use std::process::Command;
 
 #[global_allocator]
@@ -13,6 +13,7 @@ const USAGE: &str =
        micro decision [--steps N] [--rounds N]
        micro hash [--steps N] [--rounds N]
        micro h2 [--rounds N]
+       micro logs [--records N] [--folder F]
 JSON lines on standard output, the same for people on standard error.";
 
 fn main() -> anyhow::Result<()> {
@@ -22,6 +23,10 @@ fn main() -> anyhow::Result<()> {
         Some("decision") => decision::run(steps(&args)?, rounds(&args)?),
         Some("hash") => decision::hash(steps(&args)?, rounds(&args)?),
         Some("h2") => h2::run(rounds(&args)?),
+        Some("logs") => {
+            let folder = value(&args, "--folder").map_or_else(std::env::temp_dir, Into::into);
+            logs::run(number(&args, "--records", 10_000_000)?, &folder)
+        }
         _ => {
             eprintln!("{USAGE}");
             bail!("no such scene: {}", args.first().map_or("(none)", |a| a))

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("objsync/tokio", &["core", "objsync"]),
     ("model", &["model/snapshot"]),
     ("controller", &["core", "model", "model/wire"]),
+    ("controller/logs", &[]),
     ("model/snapshot", &["core"]),
     ("model/wire", &[]),
     ("host-native/sandbox", &["core"]),

@@ -12,8 +12,8 @@ use crate::tool::{process, tree};
 /// `load` builds forebay-se as it is shipped (profile dist, about 5 minutes the first time), then runs it
 /// and Debian's haproxy and nginx in turn on one core each: needs root, an otherwise idle machine, and
 /// about five minutes, or one with `--quick`. `objsync` measures how soon engines know of one another's entries, and what
-/// that costs, beside haproxy's peers, in about twenty minutes, or one with `--quick`. `micro` measures the table and the
-/// decisions. What follows `--` goes to the program that measures.
+/// that costs, beside haproxy's peers, in about twenty minutes, or one with `--quick`. `micro` measures the table, the
+/// decisions, and (`micro -- logs`) the store of request logs. What follows `--` goes to the program that measures.
 #[derive(Args)]
 pub struct Bench {
     /// What to measure

@@ -1,0 +1,325 @@
+//! The records of one hour: a file of SQLite, its columns, its words, and the dictionaries that compress the rest.
+//!
+//! A record's number is its microsecond within the hour and how many of that microsecond came before, so that the order of
+//! numbers is that of time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use zstd::bulk::{Compressor, Decompressor};
+
+use crate::record::{Kind, Record};
+use crate::{Failure, HOUR, Micros};
+
+/// Words of a file at most: services, pools and engines.
+const WORDS_MAX: usize = 50_000;
+
+/// Bits of a record's number below its microsecond.
+pub(crate) const NTH_BITS: u32 = 20;
+
+/// Records that a dictionary is made of.
+const SAMPLES: usize = 4_000;
+
+/// Bytes of a dictionary; those of records repeat within less.
+const DICTIONARY_BYTES: usize = 32 << 10;
+
+/// What the rest of one record may be, read or written.
+const REST_BYTES_MAX: usize = 64 << 10;
+
+/// How hard the rest is compressed: 3 is four times as fast as 9 and needs a tenth more.
+const LEVEL: i32 = 3;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS log (
+  id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, significant INTEGER NOT NULL, service INTEGER NOT NULL, pool INTEGER,
+  engine INTEGER, code INTEGER, client BLOB, server BLOB, method TEXT, path TEXT, total_ms REAL, bytes INTEGER,
+  dictionary INTEGER NOT NULL, rest BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS by_service ON log (service, id, code, client);
+CREATE TABLE IF NOT EXISTS word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS dictionary (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+";
+
+/// The columns of a row as [`Reader::record`] takes them.
+pub(crate) const ROW: &str = "id, kind, significant, service, pool, engine, code, client, server, method, path, total_ms, \
+                              bytes, dictionary, rest";
+
+const INSERT: &str = "INSERT INTO log VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+
+/// The first microsecond of the hour of a moment.
+pub(crate) fn begin(at: Micros) -> Micros {
+    at.div_euclid(HOUR) * HOUR
+}
+
+/// The file of an hour, by the number of hours since 1970.
+pub(crate) fn file(folder: &Path, begin: Micros) -> PathBuf {
+    folder.join(format!("hour-{:08}.db", begin.div_euclid(HOUR)))
+}
+
+/// The hours that a folder has, oldest first.
+pub(crate) fn list(folder: &Path) -> Result<Vec<(Micros, PathBuf)>, Failure> {
+    let failed = |error| Failure::System(folder.into(), error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let hour = name.strip_prefix("hour-").and_then(|rest| rest.strip_suffix(".db"));
+        if let Some(hour) = hour.and_then(|hour| hour.parse::<Micros>().ok()) {
+            found.push((hour.saturating_mul(HOUR), path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A dictionary that compresses, until there is a better one.
+type Pack = (i64, Compressor<'static>);
+
+/// An hour that is written to.
+pub(crate) struct Writer {
+    path: PathBuf,
+    begin: Micros,
+    db: Connection,
+    words: HashMap<String, i64>,
+    /// Those of the transaction under way, which are gone with it.
+    fresh: Vec<String>,
+    /// How many records of the microsecond that came last.
+    last: (i64, i64),
+    pack: Option<Pack>,
+    samples: Vec<Vec<u8>>,
+}
+
+impl Writer {
+    /// Opens or makes the file of an hour; `dictionary` is that of the hour before.
+    pub(crate) fn open(folder: &Path, begin: Micros, dictionary: Option<&[u8]>) -> Result<Writer, Failure> {
+        let path = file(folder, begin);
+        let failed = |error| Failure::File(path.clone(), error);
+        let db = Connection::open(&path).map_err(failed)?;
+        db.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+        // A file that was cut off by a crash of the machine is whole up to some commit.
+        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8000")
+            .map_err(failed)?;
+        db.execute_batch(SCHEMA).map_err(failed)?;
+        let words = words(&db).map_err(failed)?.into_iter().map(|(id, text)| (text, id)).collect();
+        let last = "SELECT id, bytes FROM dictionary ORDER BY id DESC LIMIT 1";
+        let held = db.query_row(last, [], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?))).optional();
+        let mut writer = Writer {
+            path: path.clone(),
+            begin,
+            db,
+            words,
+            fresh: Vec::new(),
+            last: (0, 0),
+            pack: None,
+            samples: Vec::new(),
+        };
+        match held.map_err(failed)? {
+            Some((id, bytes)) => writer.pack = pack(id, &bytes),
+            None => dictionary.map_or(Ok(()), |bytes| writer.keep_dictionary(bytes))?,
+        }
+        Ok(writer)
+    }
+
+    /// The hour's first moment.
+    pub(crate) fn begin(&self) -> Micros {
+        self.begin
+    }
+
+    /// The dictionary in use, for the next hour.
+    pub(crate) fn dictionary(&self) -> Option<Vec<u8>> {
+        self.db.query_row("SELECT bytes FROM dictionary ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).ok()
+    }
+
+    fn keep_dictionary(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let failed = |error| Failure::File(self.path.clone(), error);
+        self.db.execute("INSERT INTO dictionary (bytes) VALUES (?)", [bytes]).map_err(failed)?;
+        self.pack = pack(self.db.last_insert_rowid(), bytes);
+        Ok(())
+    }
+
+    //= LOG-KEEP-01
+    /// Writes records in one transaction; says how many found no place: too many words, or too long.
+    pub(crate) fn write(&mut self, records: &[Record]) -> Result<u64, Failure> {
+        let failed = |path: &Path, error| Failure::File(path.into(), error);
+        self.db.execute_batch("BEGIN IMMEDIATE").map_err(|e| failed(&self.path, e))?;
+        let written = self.insert(records).map_err(|e| failed(&self.path, e));
+        let ended = written
+            .and_then(|n| self.db.execute_batch("COMMIT").map(|()| n).map_err(|e| failed(&self.path, e)));
+        if ended.is_err() {
+            // One that SQLite has given up itself is over already.
+            let _ = self.db.execute_batch("ROLLBACK");
+            for word in &self.fresh {
+                self.words.remove(word);
+            }
+        }
+        self.fresh.clear();
+        if ended.is_ok() && self.pack.is_none() && self.samples.len() >= SAMPLES {
+            let samples = std::mem::take(&mut self.samples);
+            // Records that are too much alike make none: then nothing is lost but some bytes.
+            if let Ok(bytes) = zstd::dict::from_samples(&samples, DICTIONARY_BYTES) {
+                self.keep_dictionary(&bytes)?;
+            }
+        }
+        ended
+    }
+
+    fn insert(&mut self, records: &[Record]) -> rusqlite::Result<u64> {
+        let Writer { db, words, fresh, last, pack, samples, begin, .. } = self;
+        let mut insert = db.prepare(INSERT)?;
+        let mut word = db.prepare("INSERT INTO word (text) VALUES (?)")?;
+        let mut number = |text: &str| -> rusqlite::Result<Option<i64>> {
+            if let Some(id) = words.get(text) {
+                return Ok(Some(*id));
+            }
+            if words.len() >= WORDS_MAX {
+                return Ok(None);
+            }
+            let id = word.insert([text])?;
+            words.insert(text.into(), id);
+            fresh.push(text.into());
+            Ok(Some(id))
+        };
+        let mut refused = 0;
+        for record in records {
+            let service = number(&record.service)?;
+            let pool = record.pool.as_deref().map(&mut number).transpose()?;
+            let engine = record.engine.as_deref().map(&mut number).transpose()?;
+            let (Some(service), false) = (service, [pool, engine].contains(&Some(None))) else {
+                refused += 1;
+                continue;
+            };
+            let bytes = record.rest.as_bytes();
+            let packed = match pack {
+                Some((id, compressor)) => compressor.compress(bytes).ok().map(|packed| (*id, packed)),
+                None => zstd::bulk::compress(bytes, LEVEL).ok().map(|packed| (0, packed)),
+            };
+            let Some((dictionary, rest)) = packed.filter(|_| bytes.len() <= REST_BYTES_MAX) else {
+                refused += 1;
+                continue;
+            };
+            if pack.is_none() && samples.len() < SAMPLES {
+                samples.push(bytes.to_vec());
+            }
+            let us = (record.at - *begin).clamp(0, HOUR - 1);
+            let nth = if us == last.0 { last.1 + 1 } else { 0 };
+            let mut id = (us << NTH_BITS) | nth;
+            loop {
+                let kind = i64::from(record.kind == Kind::Request);
+                let done = insert.execute(params![
+                    id,
+                    kind,
+                    record.significant,
+                    service,
+                    pool.flatten(),
+                    engine.flatten(),
+                    record.code,
+                    record.client,
+                    record.server,
+                    record.method,
+                    record.path,
+                    record.total_ms,
+                    record.bytes,
+                    dictionary,
+                    rest
+                ]);
+                match done {
+                    // Another engine's record of that microsecond came before.
+                    Err(error)
+                        if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) =>
+                    {
+                        id += 1
+                    }
+                    done => {
+                        done?;
+                        break;
+                    }
+                }
+            }
+            *last = (us, id & ((1 << NTH_BITS) - 1));
+        }
+        Ok(refused)
+    }
+}
+
+fn pack(id: i64, dictionary: &[u8]) -> Option<Pack> {
+    Compressor::with_dictionary(LEVEL, dictionary).ok().map(|compressor| (id, compressor))
+}
+
+fn words(db: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+    let mut all = db.prepare("SELECT id, text FROM word ORDER BY id")?;
+    all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// An hour that is read.
+pub(crate) struct Reader {
+    pub(crate) db: Connection,
+    pub(crate) words: Vec<(i64, String)>,
+    packs: HashMap<i64, Decompressor<'static>>,
+}
+
+impl Reader {
+    /// Opens the file of an hour.
+    pub(crate) fn open(path: &Path) -> rusqlite::Result<Reader> {
+        // To write is needed for the memory that readers share with the writer, and for nothing else.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(Duration::from_secs(1))?;
+        db.execute_batch("PRAGMA query_only = 1")?;
+        let words = words(&db)?;
+        let mut packs = HashMap::new();
+        let mut all = db.prepare("SELECT id, bytes FROM dictionary")?;
+        for row in all.query_map([], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))? {
+            let (id, bytes) = row?;
+            packs.extend(Decompressor::with_dictionary(&bytes).ok().map(|pack| (id, pack)));
+        }
+        drop(all);
+        packs.extend(Decompressor::new().ok().map(|pack| (0, pack)));
+        Ok(Reader { db, words, packs })
+    }
+
+    /// The word of a number.
+    pub(crate) fn word(words: &[(i64, String)], id: i64) -> Option<String> {
+        // They come in order of their numbers.
+        words.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| words[at].1.clone())
+    }
+
+    /// The record of a row that was asked for by [`ROW`].
+    pub(crate) fn record(
+        words: &[(i64, String)],
+        packs: &mut HashMap<i64, Decompressor<'static>>,
+        begin: Micros,
+        row: &Row<'_>,
+    ) -> rusqlite::Result<(i64, Record)> {
+        let id: i64 = row.get(0)?;
+        let word = |at| -> rusqlite::Result<Option<String>> {
+            Ok(row.get::<_, Option<i64>>(at)?.and_then(|id| Reader::word(words, id)))
+        };
+        let packed = row.get_ref(14)?.as_blob().unwrap_or_default();
+        let rest = packs.get_mut(&row.get(13)?).and_then(|pack| pack.decompress(packed, REST_BYTES_MAX).ok());
+        let record = Record {
+            at: begin + (id >> NTH_BITS),
+            kind: if row.get::<_, i64>(1)? == 1 { Kind::Request } else { Kind::Connection },
+            significant: row.get(2)?,
+            service: word(3)?.unwrap_or_default(),
+            pool: word(4)?,
+            engine: word(5)?,
+            code: row.get(6)?,
+            client: row.get(7)?,
+            server: row.get(8)?,
+            method: row.get(9)?,
+            path: row.get(10)?,
+            total_ms: row.get(11)?,
+            bytes: row.get(12)?,
+            rest: rest.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default(),
+        };
+        Ok((id, record))
+    }
+
+    /// What rows are read with beside the connection.
+    pub(crate) fn parts(
+        &mut self,
+    ) -> (&Connection, &[(i64, String)], &mut HashMap<i64, Decompressor<'static>>) {
+        (&self.db, &self.words, &mut self.packs)
+    }
+}

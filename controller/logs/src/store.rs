@@ -1,0 +1,335 @@
+//! The store: a thread that writes what it is offered and lets the oldest go, and searches beside it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::hour::{self, Writer};
+use crate::record::Record;
+use crate::retention;
+use crate::search::{self, Found, Search};
+use crate::top::{self, Top};
+use crate::{Failure, HOUR, Micros};
+
+/// Batches that wait for the writer: with 1 MiB each less than half a second of 20,000 records.
+const WAITING_MAX: usize = 16;
+
+/// Bytes of a batch that is taken.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Records of one transaction: it holds searches up for some tens of milliseconds at most.
+const TRANSACTION_MAX: usize = 2_000;
+
+/// Batches between looks at what is to go: 16 MiB at most.
+const TEND_BATCHES: u32 = 16;
+
+/// How often is looked at the least.
+const TEND_EVERY: Duration = Duration::from_secs(5);
+
+/// How far ahead of our clock a record may be: the hour would never go otherwise.
+const AHEAD_MAX: Micros = HOUR;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Hours, the one under way beside them.
+    pub hours_max: u32,
+    /// Bytes of all files.
+    pub bytes_max: u64,
+}
+
+/// What became of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Written.
+    pub written: u64,
+    /// Lost because the writer was behind.
+    pub lost_busy: u64,
+    /// Refused: no record, of a time that is not kept, or without a place in its file.
+    pub refused: u64,
+    /// Lost because the file could not be written.
+    pub lost_failed: u64,
+    /// Lost because the hour under way alone has all the bytes that may be kept.
+    pub lost_full: u64,
+    /// Hours that went.
+    pub hours_removed: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    written: AtomicU64,
+    lost_busy: AtomicU64,
+    refused: AtomicU64,
+    lost_failed: AtomicU64,
+    lost_full: AtomicU64,
+    hours_removed: AtomicU64,
+}
+
+/// Why a batch was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The writer is behind: its records are lost, and counted.
+    Busy,
+    /// It is too long.
+    TooLong,
+}
+
+enum Order {
+    Lines(Vec<u8>),
+    /// Answers when all that was offered before is written.
+    Flush(SyncSender<()>),
+    End,
+}
+
+/// Where records are kept.
+pub struct Store {
+    folder: PathBuf,
+    orders: SyncSender<Order>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Our clock.
+fn now() -> Micros {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+}
+
+impl Store {
+    /// Opens the folder, which is made where it is not.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be made or read, or no thread can be started.
+    pub fn open(folder: &Path, settings: Settings) -> Result<Store, Failure> {
+        let failed = |error| Failure::System(folder.into(), error);
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        hour::list(folder)?;
+        let (orders, taken) = mpsc::sync_channel(WAITING_MAX);
+        let counters = Arc::new(Counters::default());
+        let writing = Writing {
+            folder: folder.into(),
+            settings,
+            counters: counters.clone(),
+            open: None,
+            next_look: Instant::now(),
+            batches: TEND_BATCHES,
+            is_full: false,
+        };
+        let thread = std::thread::Builder::new()
+            .name("logs".into())
+            .spawn(move || writing.run(&taken))
+            .map_err(failed)?;
+        Ok(Store { folder: folder.into(), orders, counters, thread: Some(thread) })
+    }
+
+    //= LOG-KEEP-02
+    /// Offers records, a line each; they are written soon.
+    ///
+    /// # Errors
+    ///
+    /// Says why none of them was taken.
+    pub fn offer(&self, lines: Vec<u8>) -> Result<(), Refused> {
+        if lines.len() > BATCH_BYTES_MAX {
+            return Err(Refused::TooLong);
+        }
+        match self.orders.try_send(Order::Lines(lines)) {
+            Ok(()) => Ok(()),
+            Err(
+                TrySendError::Full(Order::Lines(lines)) | TrySendError::Disconnected(Order::Lines(lines)),
+            ) => {
+                self.counters.lost_busy.fetch_add(split(&lines).count() as u64, Ordering::Relaxed);
+                Err(Refused::Busy)
+            }
+            Err(_) => Err(Refused::Busy),
+        }
+    }
+
+    /// Waits until all that was taken is written.
+    pub fn flush(&self) {
+        let (done, wait) = mpsc::sync_channel(1);
+        if self.orders.send(Order::Flush(done)).is_ok() {
+            let _ = wait.recv();
+        }
+    }
+
+    /// Looks for records.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the search makes no sense or the folder cannot be read. A damaged file is counted in what is found.
+    pub fn search(&self, what: &Search) -> Result<Found, Failure> {
+        search::search(&search::hours(&self.folder)?, what)
+    }
+
+    /// Counts the values of a field among the records that a search finds; its limit is that of values.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::search`].
+    pub fn top(&self, what: &Search, field: &str) -> Result<Top, Failure> {
+        top::top(&search::hours(&self.folder)?, what, field)
+    }
+
+    /// What became of records since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let Counters { written, lost_busy, refused, lost_failed, lost_full, hours_removed } = &*self.counters;
+        let [written, lost_busy, refused, lost_failed, lost_full, hours_removed] =
+            [written, lost_busy, refused, lost_failed, lost_full, hours_removed]
+                .map(|counter| counter.load(Ordering::Relaxed));
+        Counts { written, lost_busy, refused, lost_failed, lost_full, hours_removed }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::End);
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+/// The writer's thread.
+struct Writing {
+    folder: PathBuf,
+    settings: Settings,
+    counters: Arc<Counters>,
+    open: Option<Writer>,
+    next_look: Instant,
+    /// Batches until the next look, if it does not come by time.
+    batches: u32,
+    /// There is no room, and nothing that could go.
+    is_full: bool,
+}
+
+impl Writing {
+    fn run(mut self, orders: &Receiver<Order>) {
+        loop {
+            self.tend();
+            match orders.recv_timeout(TEND_EVERY) {
+                Ok(Order::Lines(lines)) => self.take(&lines),
+                Ok(Order::Flush(done)) => drop(done.send(())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, lines: &[u8]) {
+        self.batches = self.batches.saturating_sub(1);
+        let now = now();
+        let eldest = hour::begin(now) - Micros::from(self.settings.hours_max) * HOUR;
+        let (mut records, mut refused) = (Vec::new(), 0);
+        for line in split(lines) {
+            match Record::read(line) {
+                Ok(record) if record.at >= eldest + HOUR && record.at <= now + AHEAD_MAX => {
+                    records.push(record)
+                }
+                _ => refused += 1,
+            }
+        }
+        self.counters.refused.fetch_add(refused, Ordering::Relaxed);
+        if self.is_full {
+            self.counters.lost_full.fetch_add(records.len() as u64, Ordering::Relaxed);
+            return;
+        }
+        // By hours, in the order in which they came.
+        records.sort_by_key(|record| hour::begin(record.at));
+        for hour in records.chunk_by(|a, b| hour::begin(a.at) == hour::begin(b.at)) {
+            hour.chunks(TRANSACTION_MAX).for_each(|records| self.write(records));
+        }
+    }
+
+    fn write(&mut self, records: &[Record]) {
+        let Some(first) = records.first() else { return };
+        let begin = hour::begin(first.at);
+        let done = self.hour(begin).and_then(|writer| writer.write(records));
+        let count = records.len() as u64;
+        match done {
+            Ok(refused) => {
+                self.counters.refused.fetch_add(refused, Ordering::Relaxed);
+                self.counters.written.fetch_add(count - refused, Ordering::Relaxed);
+            }
+            Err(failure) => {
+                self.counters.lost_failed.fetch_add(count, Ordering::Relaxed);
+                tracing::error!(event = "CONTROLLER_LOG_LOST", records = count, %failure, "logs cannot be written");
+                self.open = None;
+                self.next_look = Instant::now();
+                if let Failure::File(path, error) = &failure {
+                    set_aside(path, error);
+                }
+            }
+        }
+    }
+
+    /// The file of an hour, which stays open until another one is written to.
+    fn hour(&mut self, begin: Micros) -> Result<&mut Writer, Failure> {
+        if self.open.as_ref().is_some_and(|open| open.begin() != begin) {
+            self.open = None;
+        }
+        match &mut self.open {
+            Some(_) => {}
+            none => {
+                let before = hour::list(&self.folder)?.pop();
+                let dictionary = before
+                    .filter(|(other, _)| *other != begin)
+                    .and_then(|(other, _)| Writer::open(&self.folder, other, None).ok())
+                    .and_then(|writer| writer.dictionary());
+                *none = Some(Writer::open(&self.folder, begin, dictionary.as_deref())?);
+            }
+        }
+        self.open.as_mut().ok_or_else(|| Failure::Asked("no file is open".into()))
+    }
+
+    //= LOG-KEEP-03
+    fn tend(&mut self) {
+        if Instant::now() < self.next_look && self.batches > 0 {
+            return;
+        }
+        self.batches = TEND_BATCHES;
+        self.next_look = Instant::now() + TEND_EVERY;
+        let Ok(hours) = hour::list(&self.folder) else { return };
+        let writing = self.open.as_ref().map(Writer::begin);
+        let Settings { hours_max, bytes_max } = self.settings;
+        for path in retention::over(&hours, now(), hours_max, bytes_max, writing) {
+            match retention::remove(&path) {
+                Ok(()) => {
+                    self.counters.hours_removed.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(failure) => {
+                    tracing::error!(event = "CONTROLLER_LOG_STAYS", %failure, "an old hour of logs cannot be removed")
+                }
+            }
+        }
+        let held: u64 = hours.iter().map(|(_, path)| retention::bytes(path)).sum();
+        let is_full = held > bytes_max;
+        if is_full && !self.is_full {
+            tracing::warn!(
+                event = "CONTROLLER_LOG_FULL",
+                bytes_max,
+                "the hour under way has all the room that logs may take"
+            );
+        }
+        self.is_full = is_full;
+    }
+}
+
+//= LOG-KEEP-04
+/// A file that is damaged is not written to any more: it stays beside, by another name, until somebody looks.
+fn set_aside(path: &Path, error: &rusqlite::Error) {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    if !matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) {
+        return;
+    }
+    let aside = path.with_extension("damaged");
+    let moved = std::fs::rename(path, &aside);
+    tracing::error!(event = "CONTROLLER_LOG_DAMAGED", file = %path.display(), moved = moved.is_ok(), "an hour of logs is damaged");
+    let _ = retention::remove(path);
+}
