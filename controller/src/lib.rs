@@ -11,6 +11,7 @@ pub mod channel;
 pub mod engines;
 pub mod events;
 mod files;
+mod hex;
 pub mod local;
 pub mod objects;
 pub mod placement;

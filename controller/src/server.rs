@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::{self, App};
 use crate::backup::CERTIFICATE;
 use crate::files::write_private;
+use crate::hex::sha256;
 use crate::store::Store;
 
 /// Connections at once: each holds some 40 KiB, and up to a request's content.
@@ -132,7 +133,5 @@ pub fn fingerprint(folder: &Path) -> Result<String, String> {
     let file = folder.join("api.crt");
     let certificate =
         CertificateDer::from_pem_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate);
-    let digits: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("SHA256:{digits}"))
+    Ok(format!("SHA256:{}", sha256(&certificate)))
 }

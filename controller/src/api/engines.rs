@@ -10,7 +10,7 @@ use serde_json::{Value, json as value};
 
 use super::App;
 use super::answer::{Answer, bad, empty, json};
-use super::request::Asked;
+use super::request::{Asked, hours};
 use super::session::Who;
 use crate::channel::{Grant, end_token, make_token, tokens as all_tokens};
 use crate::engines::KIND;
@@ -32,12 +32,7 @@ pub async fn tokens<S: Store>(
     match (&asked.method, uuid) {
         (&Method::POST, None) => {
             let said = if asked.content.is_empty() { serde_json::Map::new() } else { asked.object()? };
-            let hours = match said.get("hours") {
-                None | Some(Value::Null) => None,
-                Some(Value::Number(hours)) => hours.as_u64(),
-                Some(Value::String(hours)) => hours.parse().ok(),
-                Some(_) => return Err(bad(400, "hours: put a whole number there")),
-            };
+            let hours = hours(&said)?;
             let group = group(app, who, said.get("se_group_ref"))?;
             let kind = kind(KIND).ok_or_else(|| bad(500, "there is no kind of engines"))?;
             let engine = new_uuid(kind)?;

@@ -41,13 +41,10 @@ pub async fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<An
     let between = between(&query)?;
     let wanted =
         |event: &Value| is_told(&who.tenant, event) && filters.iter().all(|filter| filter.fits(event));
-    let mut found =
-        app.objects.events(between, &wanted).await.map_err(|refusal| Answer::from(Denied::Store(refusal)))?;
+    let failed = |refusal| Answer::from(Denied::Store(refusal));
+    let mut found = app.objects.events(between, &wanted).await.map_err(failed)?;
     //= EVENT-LIST-01
-    let is_between = |event: &Value| {
-        event["report_timestamp"].as_u64().is_some_and(|at| (between.0..=between.1).contains(&at))
-    };
-    found.extend(app.placement.events.find(|event| is_between(event) && wanted(event), 0, usize::MAX).1);
+    app.placement.events.read(&app.store, between, &wanted, &mut found).await.map_err(failed)?;
     found.sort_by_key(|event| std::cmp::Reverse(event["report_timestamp"].as_u64()));
     if query.get("orderby") == Some("report_timestamp") {
         found.reverse();

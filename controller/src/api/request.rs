@@ -117,6 +117,16 @@ fn is_host(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
+/// For how many hours something is to be good; clients send the number as a text as well. `None`: nothing is said.
+pub fn hours(said: &serde_json::Map<String, Value>) -> Result<Option<u64>, Answer> {
+    match said.get("hours") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(hours)) => Ok(hours.as_u64()),
+        Some(Value::String(hours)) => Ok(hours.parse().ok()),
+        Some(_) => Err(bad(400, "hours: put a whole number there")),
+    }
+}
+
 /// The items of a query or a form, unescaped; `None` if there are too many, or one is no text.
 pub fn items(text: &str) -> Option<Vec<(String, String)>> {
     let items: Vec<&str> = text.split('&').filter(|item| !item.is_empty()).collect();

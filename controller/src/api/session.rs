@@ -7,7 +7,7 @@ use base64::Engine;
 use serde_json::{Value, json as value};
 
 use super::answer::{Answer, bad, empty, json};
-use super::request::{Asked, items};
+use super::request::{Asked, hours, items};
 use super::{App, version};
 use crate::access::Rights;
 use crate::accounts::Refused;
@@ -226,16 +226,10 @@ pub async fn tokens<S: Store>(
     match (&asked.method, uuid) {
         (&Method::POST, None) => {
             let said = asked.object()?;
-            // Clients send the number as a text.
-            let hours = match said.get("hours") {
-                None | Some(Value::Null) => None,
-                Some(Value::Number(hours)) => hours.as_u64(),
-                Some(Value::String(hours)) => hours.parse().ok(),
-                Some(_) => return Err(bad(400, "hours: put a whole number there")),
-            };
+            let hours = hours(&said)?;
             let made = tokens::make(&app.store, &who.user, &who.login, hours).await.map_err(failed)?;
             tracing::info!(event = "CONTROLLER_TOKEN", user = who.user, uuid = made.uuid, "a token was made");
-            Ok(json(200, &value!({"token": made.token, "uuid": made.uuid, "expires_at": made.until})))
+            Ok(json(200, &value!({"token": made.secret, "uuid": made.uuid, "expires_at": made.until})))
         }
         (&Method::GET, None) => {
             let list = tokens::list(&app.store, &who.login.held.uuid).await.map_err(failed)?;

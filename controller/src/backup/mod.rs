@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::files::create_private;
-use crate::store::{Embedded, KEY_BYTES_MAX, STEP_MAX, Step, Store, VALUE_BYTES_MAX};
+use crate::store::{Embedded, KEY_BYTES_MAX, Pages, STEP_MAX, Step, Store, VALUE_BYTES_MAX};
 pub(crate) use seal::key_of as key;
 use seal::{Opening, Sealing};
 
@@ -28,8 +28,6 @@ const ENTRY: u8 = b'K';
 const FILE: u8 = b'F';
 /// Behind the last one.
 const END: u8 = b'E';
-/// Entries of one reading of the store.
-const PAGE: usize = 500;
 
 /// What a backup held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,12 +66,9 @@ pub async fn write(store: &Embedded, folder: &Path, to: &Path, passphrase: &str)
                 Err(_) => {}
             }
         }
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.list("", after.as_deref(), PAGE).await.map_err(|refusal| refusal.to_string())?;
-            let Some((last, _)) = page.entries.last() else { break };
-            after = Some(last.clone());
-            for (key, stored) in &page.entries {
+        let mut pages = Pages::of(store, "");
+        while let Some(page) = pages.next().await.map_err(|refusal| refusal.to_string())? {
+            for (key, stored) in &page {
                 out.record(ENTRY, key.as_bytes(), &stored.value).map_err(failed)?;
                 counted.entries += 1;
             }

@@ -2,13 +2,12 @@
 //!
 //! The store has their digests only.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::accounts::secret;
+use crate::hex::sha256;
 use crate::store::{Refusal, Step, Store};
+pub use crate::tokens::Made;
+use crate::tokens::shelf::{Shelf, is_on};
 
 /// The longest life of a token, hours: a week, within which machines are set up.
 const HOURS_MAX: u64 = 168;
@@ -16,18 +15,8 @@ const HOURS_MAX: u64 = 168;
 const HOURS: u64 = 1;
 /// Tokens at once: ten groups of 64 engines.
 const TOKENS_MAX: usize = 640;
-/// Where the store has them.
-const PREFIX: &str = "engine-token/";
-
-/// A new token.
-pub struct Made {
-    /// What is good once.
-    pub secret: String,
-    /// What it is called.
-    pub uuid: String,
-    /// Its last second, since 1970.
-    pub until: u64,
-}
+/// Where they are. Those that were used lately are among them.
+const SHELF: Shelf = Shelf { prefix: "engine-token/", name: "se-token-", hours: (HOURS, HOURS_MAX) };
 
 /// For whom a token was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,52 +40,17 @@ pub enum Bad {
     Store(Refusal),
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn key(secret: &str) -> String {
-    format!("{PREFIX}{}", hex(secret.as_bytes()))
-}
-
-/// All tokens that are still good or were used lately, with their keys; those that are over go.
-async fn all(store: &impl Store) -> Result<Vec<(String, Value)>, Refusal> {
-    let listed = store.list(PREFIX, None, 2 * TOKENS_MAX).await?;
-    let mut good = Vec::new();
-    for (key, stored) in listed.entries {
-        let held: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
-        if held["until"].as_u64().is_some_and(|until| until > now()) {
-            good.push((key, held));
-        } else {
-            store.commit(Step::default().write(key, None)).await?;
-        }
-    }
-    Ok(good)
-}
-
 /// Makes a token for an engine of a group.
 ///
 /// # Errors
 /// There are too many, or those of the store.
 //= CHAN-TOKEN-01
 pub async fn make(store: &impl Store, grant: &Grant, hours: Option<u64>) -> Result<Made, Refusal> {
-    if all(store).await?.len() >= TOKENS_MAX {
+    if SHELF.all(store).await?.len() >= TOKENS_MAX {
         return Err(Refusal::TooLarge(format!("there are {TOKENS_MAX} tokens: delete some first")));
     }
-    let unavailable = |what: &str| Refusal::Unavailable(what.to_owned());
-    let (token, name) = (secret().map_err(unavailable)?, secret().map_err(unavailable)?);
-    let uuid = format!("se-token-{name}");
-    let until = now() + hours.unwrap_or(HOURS).clamp(1, HOURS_MAX) * 3600;
-    let held = json!({
-        "uuid": uuid, "until": until, "group": grant.group, "tenant": grant.tenant, "engine": grant.engine,
-    });
-    let step = Step::default().demand(key(&token), None);
-    store.commit(step.write(key(&token), Some(held.to_string().into_bytes()))).await?;
-    Ok(Made { secret: token, uuid, until })
+    let held = json!({"group": grant.group, "tenant": grant.tenant, "engine": grant.engine});
+    SHELF.make(store, hours, held).await
 }
 
 /// Takes a token: from now on it is good for this public key only, whose owner may ask again if it missed the answer.
@@ -105,12 +59,12 @@ pub async fn make(store: &impl Store, grant: &Grant, hours: Option<u64>) -> Resu
 /// It is good for nothing.
 //= CHAN-TOKEN-01
 pub async fn take(store: &impl Store, secret: &str, public_key: &[u8]) -> Result<Grant, Bad> {
-    let place = key(secret);
-    let by = hex(public_key);
+    let place = SHELF.key(secret);
+    let by = sha256(public_key);
     loop {
         let stored = store.get(&place).await.map_err(Bad::Store)?.ok_or(Bad::Unknown)?;
         let mut held: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
-        if held["until"].as_u64().is_none_or(|until| until <= now()) {
+        if !is_on(&held) {
             return Err(Bad::Unknown);
         }
         let text = |name: &str| held[name].as_str().unwrap_or_default().to_owned();
@@ -144,7 +98,7 @@ pub async fn list(store: &impl Store) -> Result<Vec<Value>, Refusal> {
             "used": held["used_by"].is_string(),
         })
     };
-    Ok(all(store).await?.into_iter().map(shown).collect())
+    Ok(SHELF.all(store).await?.into_iter().map(shown).collect())
 }
 
 /// Ends a token; `false` if there is none.
@@ -152,10 +106,7 @@ pub async fn list(store: &impl Store) -> Result<Vec<Value>, Refusal> {
 /// # Errors
 /// Those of the store.
 pub async fn end(store: &impl Store, uuid: &str) -> Result<bool, Refusal> {
-    let found = all(store).await?.into_iter().find(|(_, held)| held["uuid"] == uuid);
-    let Some((key, _)) = found else { return Ok(false) };
-    store.commit(Step::default().write(key, None)).await?;
-    Ok(true)
+    Ok(SHELF.end(store, |held| held["uuid"] == uuid).await? > 0)
 }
 
 #[cfg(test)]
@@ -163,6 +114,7 @@ mod tests {
     use super::*;
     use crate::store::Embedded;
     use crate::store::suite::Folder;
+    use crate::tokens::shelf::now;
 
     //= test CHAN-TOKEN-01
     #[tokio::test]
@@ -180,7 +132,7 @@ mod tests {
         assert_eq!(end(&store, &made.uuid).await, Ok(true));
         assert_eq!(take(&store, &made.secret, b"key").await, Err(Bad::Unknown), "it was ended");
         let over = make(&store, &grant, Some(1)).await.expect("one");
-        let place = key(&over.secret);
+        let place = SHELF.key(&over.secret);
         let mut held: Value =
             serde_json::from_slice(&store.get(&place).await.expect("read").expect("it").value).expect("JSON");
         held["until"] = Value::from(now());

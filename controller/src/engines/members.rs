@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
 use serde_json::{Value, json};
 
+use crate::hex::{hex, sha256};
 use crate::sealed::Seal;
-use crate::store::{Refusal, Step, Store};
+use crate::store::{Pages, Refusal, Step, Store};
 
 /// The most engines of a group: as many as can share tables.
 pub const SLOTS: u8 = 64;
@@ -25,9 +25,7 @@ pub struct Members {
 /// The name of a group among its engines: one that fits into the names of certificates, whatever uuid the group has.
 //= CHAN-GROUP-01
 pub fn group_name(uuid: &str) -> String {
-    let sum = digest(&SHA256, uuid.as_bytes());
-    let hex: String = sum.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("g-{hex}")
+    format!("g-{}", &sha256(uuid.as_bytes())[..16])
 }
 
 impl Members {
@@ -37,12 +35,9 @@ impl Members {
     /// Those of the store.
     pub async fn open(store: &impl Store) -> Result<Self, Refusal> {
         let mut slots = BTreeMap::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.list(PREFIX, after.as_deref(), 500).await?;
-            let Some((last, _)) = page.entries.last() else { break };
-            after = Some(last.clone());
-            for (key, stored) in page.entries {
+        let mut pages = Pages::of(store, PREFIX);
+        while let Some(page) = pages.next().await? {
+            for (key, stored) in page {
                 let held: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
                 let slot = held["slot"].as_u64().and_then(|slot| u8::try_from(slot).ok());
                 let uuid = key.strip_prefix(PREFIX).unwrap_or_default().to_owned();
@@ -127,8 +122,7 @@ pub async fn secret(store: &impl Store, seal: &Seal, group: &str) -> Result<Stri
         }
         let mut bytes = [0_u8; 32];
         rand::fill(&mut bytes).map_err(|_| unavailable("the system gives no random numbers"))?;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let sealed = seal.seal(group, "secret", &Value::from(hex)).map_err(unavailable)?;
+        let sealed = seal.seal(group, "secret", &Value::from(hex(&bytes))).map_err(unavailable)?;
         let step = Step::default().demand(key.clone(), None);
         match store.commit(step.write(key.clone(), Some(sealed.to_string().into_bytes()))).await {
             // Another one was faster: its secret counts.

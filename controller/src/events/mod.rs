@@ -16,10 +16,13 @@ use serde_json::{Map, Value, json};
 pub use diff::diff;
 
 use crate::access::{Rights, labels};
-use crate::store::{Refusal, Step, Store};
+use crate::store::{Pages, Refusal, Step, Store};
 
 /// Events of one answer of the store.
 const CHUNK: usize = 256;
+
+/// The most writes that an event puts into a step: its own, and those that take older ones away.
+pub const WRITES_MAX: usize = 3;
 
 /// A bounded row of events.
 #[derive(Debug)]
@@ -50,14 +53,9 @@ impl Ring {
     /// Those of the store.
     pub async fn open(store: &impl Store, prefix: &'static str, most: usize) -> Result<Self, Refusal> {
         let mut moments = VecDeque::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.list(prefix, after.as_deref(), 1000).await?;
-            let Some((last, _)) = page.entries.last() else { break };
-            after = Some(last.clone());
-            moments.extend(
-                page.entries.iter().filter_map(|(key, _)| key.strip_prefix(prefix)?.parse::<u64>().ok()),
-            );
+        let mut pages = Pages::of(store, prefix);
+        while let Some(page) = pages.next().await? {
+            moments.extend(page.iter().filter_map(|(key, _)| key.strip_prefix(prefix)?.parse::<u64>().ok()));
         }
         let last = moments.back().copied().unwrap_or(0);
         Ok(Ring { prefix, most, state: Mutex::new(State { moments, last }) })
@@ -67,17 +65,17 @@ impl Ring {
         format!("{}{moment:020}", self.prefix)
     }
 
-    /// Puts an event into a step; the oldest one goes with it where there are too many.
+    /// Puts an event of this moment, microseconds since 1970, into a step, in [`WRITES_MAX`] writes at most; the oldest one
+    /// goes with it where there are too many.
     //= API-AUDIT-02
-    pub fn add(&self, mut step: Step, mut event: Map<String, Value>) -> (Step, Added) {
+    pub fn add(&self, mut step: Step, mut event: Map<String, Value>, now: u64) -> (Step, Added) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let moment = u64::try_from(now.as_micros()).unwrap_or(u64::MAX).max(state.last + 1);
+        let moment = now.max(state.last + 1);
         state.last = moment;
         state.moments.push_back(moment);
         let mut gone = Vec::new();
         // A ring that was longer once gets shorter by one with each event.
-        while state.moments.len() > self.most && gone.len() < 2 {
+        while state.moments.len() > self.most && gone.len() + 1 < WRITES_MAX {
             gone.extend(state.moments.pop_front());
         }
         event.insert("report_timestamp".to_owned(), Value::from(moment));
@@ -107,7 +105,8 @@ impl Ring {
         step: Step,
         event: Map<String, Value>,
     ) -> Result<u64, Refusal> {
-        let (step, added) = self.add(step, event);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (step, added) = self.add(step, event, u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
         let done = store.commit(step).await;
         if done.is_err() {
             self.undo(added);

@@ -9,7 +9,6 @@ mod show;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
 use forebay_model::reference::{Reference, is_uuid};
 use forebay_model::{Kind, Object, Problem, check, kind, patch, shape};
@@ -23,8 +22,9 @@ pub use show::{Look, shown};
 
 use crate::access;
 use crate::events::{self, Ring};
+use crate::hex::{hex, sha256};
 use crate::sealed::Seal;
-use crate::store::{Refusal, Step, Store};
+use crate::store::{Pages, Refusal, Step, Store};
 
 /// Writes that are told of, with what they changed: a year of a site where 27 are made a day.
 const AUDIT_MAX: usize = 10_000;
@@ -81,12 +81,9 @@ impl<S: Store> Objects<S> {
     /// Those of the store.
     pub async fn open(store: S, seal: Seal) -> Result<Self, Refusal> {
         let mut catalogue = Catalogue::default();
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.list("object/", after.as_deref(), 500).await?;
-            let Some((last, _)) = page.entries.last() else { break };
-            after = Some(last.clone());
-            for (key, stored) in page.entries {
+        let mut pages = Pages::of(&store, "object/");
+        while let Some(page) = pages.next().await? {
+            for (key, stored) in page {
                 match Held::read(&key, stored.value, stored.revision) {
                     Some(held) => catalogue.put(held),
                     None => {
@@ -466,9 +463,8 @@ fn name_key(held: &Held) -> String {
         None => &held.uuid,
     };
     // A name may be longer than a key, and have any character.
-    let sum = digest(&SHA256, format!("{tenant}\0{cloud}\0{name}").as_bytes());
-    let hex: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("name/{}/{hex}", held.kind.path)
+    let sum = sha256(format!("{tenant}\0{cloud}\0{name}").as_bytes());
+    format!("name/{}/{sum}", held.kind.path)
 }
 
 fn refused(kind: &'static Kind, refusal: Refusal) -> Denied {
@@ -497,7 +493,7 @@ pub fn new_uuid(kind: &Kind) -> Result<String, Denied> {
     rand::fill(&mut bytes).map_err(|_| Denied::Bad("the system gives no random numbers".to_owned()))?;
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&bytes);
     Ok(format!(
         "{}-{}-{}-{}-{}-{}",
         kind.path,

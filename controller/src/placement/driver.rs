@@ -8,15 +8,16 @@ use forebay_core::place::{Admin, EngineState};
 use forebay_core::policy::Prefix;
 use tokio::sync::watch;
 
-use super::events::{Event, Events};
+use super::events::{EVENTS_MAX, Event, PREFIX as EVENTS, keep};
 use super::machine::{Machine, accepts};
 use super::planning::{Seen, Told, of};
 use super::state::{Phase, Unit};
 use super::wishes::Refused;
 use super::world::{Reader, Settings, World};
 use crate::engines::{Engine, HEARTBEAT, MISSED_MAX};
+use crate::events::Ring;
 use crate::objects::Catalogue;
-use crate::store::{Refusal, Revision, STEP_MAX, Step, Store};
+use crate::store::{Pages, Refusal, Revision, STEP_MAX, Step, Store};
 
 const PREFIX: &str = "placement/";
 
@@ -102,7 +103,7 @@ pub struct Placement {
     written: tokio::sync::Mutex<BTreeMap<String, Revision>>,
     told: watch::Sender<u64>,
     /// What happened.
-    pub events: Events,
+    pub events: Ring,
 }
 
 impl Placement {
@@ -113,12 +114,9 @@ impl Placement {
     pub async fn open(store: &impl Store) -> Result<Self, Refusal> {
         let mut known = Known::default();
         let mut written = BTreeMap::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.list(PREFIX, after.as_deref(), 500).await?;
-            let Some((last, _)) = page.entries.last() else { break };
-            after = Some(last.clone());
-            for (key, stored) in page.entries {
+        let mut pages = Pages::of(store, PREFIX);
+        while let Some(page) = pages.next().await? {
+            for (key, stored) in page {
                 let Ok(unit) = serde_json::from_slice::<Unit>(&stored.value) else {
                     tracing::warn!(event = "CONTROLLER_PLACEMENT_UNKNOWN", key, "it is placed anew");
                     continue;
@@ -133,7 +131,7 @@ impl Placement {
             reader: Mutex::new((Reader::default(), u64::MAX, Arc::default())),
             written: tokio::sync::Mutex::new(written),
             told: watch::Sender::new(0),
-            events: Events::open(store).await?,
+            events: Ring::open(store, EVENTS, EVENTS_MAX).await?,
         })
     }
 
@@ -251,7 +249,7 @@ impl Placement {
             self.told.send_modify(|told| *told += 1);
         }
         // It is done: who asked for it, and the engines, must not hear otherwise because of a line in a list.
-        if let Err(refusal) = self.events.keep(store, events, now).await {
+        if let Err(refusal) = keep(&self.events, store, events, now).await {
             tracing::warn!(event = "CONTROLLER_EVENT_LOST", %refusal, "events of a placement are not kept");
         }
         Ok(())

@@ -1,17 +1,15 @@
 //! What happened, told to people and programs: a bounded list in the store.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use forebay_model::Object;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::store::{Refusal, Step, Store};
+use crate::events::{Ring, WRITES_MAX};
+use crate::store::{Refusal, STEP_MAX, Step, Store};
 
 /// The most events that are kept; the eldest go first. Some 5 MB.
 pub const EVENTS_MAX: usize = 10_000;
-/// Events of one step of the store: each may push an eldest one out.
-const AT_ONCE: usize = 50;
-const PREFIX: &str = "event/";
+/// Where the store has them.
+pub const PREFIX: &str = "event/";
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,11 +31,10 @@ pub struct Event {
 }
 
 impl Event {
-    /// As the API shows it. `at` is milliseconds since 1970.
-    pub fn shown(&self, at: u64) -> Value {
-        json!({
+    /// As the API shows it.
+    fn shown(&self) -> Object {
+        let shown = json!({
             "event_id": self.id,
-            "report_timestamp": at * 1000,
             "obj_type": self.kind.to_uppercase(),
             "obj_uuid": self.uuid,
             "obj_name": self.name,
@@ -47,102 +44,40 @@ impl Event {
             "module": "VSMGR",
             "context": "EVENT_CONTEXT_SYSTEM",
             "internal": "EVENT_EXTERNAL",
-        })
+        });
+        shown.as_object().cloned().unwrap_or_default()
     }
 }
 
-/// The events that are kept.
-#[derive(Debug, Default)]
-pub struct Events {
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    /// The number of the next one.
-    next: u64,
-    /// With their numbers, the newest last.
-    list: VecDeque<(u64, Value)>,
-}
-
-fn key(number: u64) -> String {
-    format!("{PREFIX}{number:020}")
-}
-
-impl Events {
-    /// Those that the store has.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn open(store: &impl Store) -> Result<Self, Refusal> {
-        let mut held = Held::default();
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.list(PREFIX, after.as_deref(), 500).await?;
-            let Some((last, _)) = page.entries.last() else { break };
-            after = Some(last.clone());
-            for (key, stored) in page.entries {
-                let number = key.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok());
-                if let (Some(number), Ok(event)) = (number, serde_json::from_slice(&stored.value)) {
-                    held.next = number + 1;
-                    held.list.push_back((number, event));
-                }
-            }
+/// Keeps events, and lets the eldest go. They are written after what they tell of: one that is lost between the two is a line
+/// less, and nothing else. `at` is milliseconds since 1970; events of one moment are told in their order.
+///
+/// # Errors
+/// Those of the store: those that it did not take are not kept.
+//= EVENT-LIST-01
+pub async fn keep(ring: &Ring, store: &impl Store, events: &[Event], at: u64) -> Result<(), Refusal> {
+    for part in events.chunks(STEP_MAX / WRITES_MAX) {
+        let mut step = Step::default();
+        let mut all = Vec::new();
+        for event in part {
+            tracing::info!(event = "CONTROLLER_EVENT", id = event.id, uuid = event.uuid, "{}", event.text);
+            let (more, added) = ring.add(step, event.shown(), at.saturating_mul(1000));
+            step = more;
+            all.push(added);
         }
-        Ok(Events { held: Mutex::new(held) })
-    }
-
-    /// Keeps events, and lets the eldest go. They are written after what they tell of: one that is lost between the two is
-    /// a line less, and nothing else.
-    ///
-    /// # Errors
-    /// Those of the store.
-    //= EVENT-LIST-01
-    pub async fn keep(&self, store: &impl Store, events: &[Event], at: u64) -> Result<(), Refusal> {
-        for part in events.chunks(AT_ONCE) {
-            let mut step = Step::default();
-            {
-                let mut held = self.held();
-                for event in part {
-                    tracing::info!(
-                        event = "CONTROLLER_EVENT",
-                        id = event.id,
-                        uuid = event.uuid,
-                        "{}",
-                        event.text
-                    );
-                    let (number, shown) = (held.next, event.shown(at));
-                    step = step.write(key(number), Some(shown.to_string().into_bytes()));
-                    held.list.push_back((number, shown));
-                    held.next += 1;
-                    if held.list.len() > EVENTS_MAX
-                        && let Some((old, _)) = held.list.pop_front()
-                    {
-                        step = step.write(key(old), None);
-                    }
-                }
-            }
-            store.commit(step).await?;
+        if let Err(refusal) = store.commit(step).await {
+            all.into_iter().rev().for_each(|added| ring.undo(added));
+            return Err(refusal);
         }
-        Ok(())
     }
-
-    /// The events that fit, the newest first: how many there are, and those of one part of them.
-    pub fn find(&self, fits: impl Fn(&Value) -> bool, skip: usize, most: usize) -> (usize, Vec<Value>) {
-        let held = self.held();
-        let mut all = held.list.iter().rev().map(|(_, event)| event).filter(|event| fits(event));
-        let page: Vec<Value> = all.by_ref().skip(skip).take(most).cloned().collect();
-        let rest = all.count();
-        (skip + page.len() + rest, page)
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
+    use super::super::tests::NoEvents;
     use super::*;
     use crate::store::Embedded;
     use crate::store::suite::Folder;
@@ -164,23 +99,38 @@ mod tests {
     async fn the_newest_events_are_kept_and_outlive_the_process() {
         let folder = Folder::new("events");
         let store = Embedded::open(&folder.0.join("store")).expect("a store");
-        let events = Events::open(&store).await.expect("empty");
+        let open = || Ring::open(&store, PREFIX, EVENTS_MAX);
+        let find = async |ring: &Ring, uuid: &str| {
+            let mut found = Vec::new();
+            let fits = |event: &Value| uuid.is_empty() || event["obj_uuid"] == uuid;
+            ring.read(&store, (0, u64::MAX), &fits, &mut found).await.expect("readable");
+            (found.len(), found)
+        };
+        let events = open().await.expect("empty");
         let all: Vec<Event> = (0..EVENTS_MAX + 20).map(event).collect();
-        events.keep(&store, &all, 5_000).await.expect("kept");
-        let again = Events::open(&store).await.expect("read");
+        keep(&events, &store, &all, 5_000).await.expect("kept");
+        let again = open().await.expect("read");
         for events in [&events, &again] {
-            let (count, page) = events.find(|_| true, 1, 2);
-            assert_eq!((count, page.len()), (EVENTS_MAX, 2));
-            assert_eq!(page[0]["obj_uuid"], format!("virtualservice-{}", EVENTS_MAX + 18));
+            let (count, page) = find(events, "").await;
+            assert_eq!(count, EVENTS_MAX);
+            assert_eq!(page[1]["obj_uuid"], format!("virtualservice-{}", EVENTS_MAX + 18));
             assert_eq!(
-                (&page[0]["report_timestamp"], &page[0]["event_id"]),
-                (&json!(5_000_000), &json!("VS_SCALEOUT_COMPLETE"))
+                (&page[1]["report_timestamp"], &page[1]["event_id"]),
+                (&json!(5_000_000 + EVENTS_MAX + 18), &json!("VS_SCALEOUT_COMPLETE"))
             );
-            let (count, page) = events.find(|event| event["obj_uuid"] == "virtualservice-20", 0, 9);
-            assert_eq!((count, page.len()), (1, 1));
-            assert_eq!(events.find(|event| event["obj_uuid"] == "virtualservice-19", 0, 9).0, 0);
+            assert_eq!(find(events, "virtualservice-20").await.0, 1);
+            assert_eq!(find(events, "virtualservice-19").await.0, 0);
         }
-        again.keep(&store, &[event(7)], 6_000).await.expect("kept");
-        assert_eq!(again.find(|_| true, 0, 1).1[0]["obj_uuid"], "virtualservice-7");
+        keep(&again, &store, &[event(7)], 6_000).await.expect("kept");
+        assert_eq!(find(&again, "").await.1[0]["obj_uuid"], "virtualservice-7");
+        // What the store did not take is not there, and what it would have pushed out still is.
+        let before = find(&again, "").await;
+        keep(&again, &NoEvents(store.clone()), &[event(8), event(9)], 7_000).await.expect_err("no room");
+        assert!(find(&again, "").await == before);
+        keep(&again, &store, &[event(10)], 8_000).await.expect("kept");
+        let (count, page) = find(&again, "").await;
+        assert_eq!((count, &page[0]["obj_uuid"]), (EVENTS_MAX, &json!("virtualservice-10")));
+        let held = store.list(PREFIX, None, 2 * EVENTS_MAX).await.expect("readable").entries.len();
+        assert_eq!(held, EVENTS_MAX, "nothing stays behind");
     }
 }

@@ -17,7 +17,7 @@ mod world;
 
 pub use drive::drive;
 pub use driver::{Assigned, Known, Placement, Wish, seen};
-pub use events::{EVENTS_MAX, Event, Events};
+pub use events::{EVENTS_MAX, Event};
 pub use machine::{Machine, accepts};
 pub use planning::{Inputs, Place, Seen, Told, of, reasons};
 pub use state::{Action, Member, Phase, Status, Unit, Work};

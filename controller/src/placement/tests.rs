@@ -515,7 +515,9 @@ async fn placements_outlive_the_process_and_a_start_moves_nothing() {
     let (units, on) = step(&first, &lab).await;
     assert_eq!((units.len(), on), (200, 200));
     assert!(follows.has_changed().expect("it lives"));
-    let (_, page) = first.events.find(|event| event["event_id"] == "VS_ADD_SE", 0, 1);
+    let mut page = Vec::new();
+    let is_added = |event: &Value| event["event_id"] == "VS_ADD_SE";
+    first.events.read(&store, (0, u64::MAX), &is_added, &mut page).await.expect("readable");
     assert_eq!(page[0]["obj_type"], "VIRTUALSERVICE");
     lab.units = units.clone();
     lab.obey();
@@ -552,7 +554,7 @@ async fn placements_outlive_the_process_and_a_start_moves_nothing() {
 }
 
 /// A store whose disk has no room for events.
-struct NoEvents(Embedded);
+pub struct NoEvents(pub Embedded);
 
 impl Store for NoEvents {
     fn get(&self, key: &str) -> Given<'_, Option<Stored>> {

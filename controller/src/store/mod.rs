@@ -144,6 +144,33 @@ pub trait Store: Send + Sync {
     fn backup(&self, file: &std::path::Path) -> Given<'_, ()>;
 }
 
+/// Keys of one answer of a store where all of them are read.
+const PAGE: usize = 500;
+
+/// All keys with a prefix, in order, page by page: what is read at once has a bound. Each page is of a moment of its own.
+pub struct Pages<'s, S> {
+    store: &'s S,
+    prefix: &'s str,
+    after: Option<String>,
+}
+
+impl<'s, S: Store> Pages<'s, S> {
+    /// Those with this prefix.
+    pub fn of(store: &'s S, prefix: &'s str) -> Self {
+        Pages { store, prefix, after: None }
+    }
+
+    /// The next keys and their values; `None`: there are no more.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn next(&mut self) -> Result<Option<Vec<(String, Stored)>>, Refusal> {
+        let page = self.store.list(self.prefix, self.after.as_deref(), PAGE).await?.entries;
+        self.after = page.last().map(|(last, _)| last.clone());
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
+
 /// Keys in order with their values, and the revision at which they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {

@@ -1,9 +1,11 @@
 //! A Controller that is killed, and one whose store is damaged.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use forebay_e2e::wait::secs;
+use forebay_e2e::wait::{eventually, secs};
 use forebay_e2e::{Controller, Lab};
 use serde_json::json;
 
@@ -15,20 +17,26 @@ fn a_controller_that_is_killed_under_writes_has_every_one_that_was_acknowledged(
     let mut acknowledged = BTreeSet::new();
     for round in 0..4 {
         let admin = controller.admin();
+        let written = Arc::new(AtomicBool::new(false));
+        let is_written = Arc::clone(&written);
         let writer = std::thread::spawn(move || {
             let mut good = Vec::new();
             for number in 0..10_000 {
                 let name = format!("p-{round}-{number}");
                 match admin.send("POST", "/api/pool", &json!({"name": name})) {
-                    (201, _) => good.push(name),
+                    (201, _) => {
+                        good.push(name);
+                        is_written.store(true, Ordering::Relaxed);
+                    }
                     (0, _) => return good,
                     (status, said) => panic!("{status}: {said}"),
                 }
             }
             good
         });
+        eventually("the first write", secs(60), || written.load(Ordering::Relaxed));
         // Sleep: the moment of the kill is what differs from round to round.
-        std::thread::sleep(Duration::from_millis(400 + 170 * round));
+        std::thread::sleep(Duration::from_millis(90 * round));
         controller.process.kill();
         let good = writer.join().expect("a writer");
         assert!(!good.is_empty(), "nothing was written before it was killed");
