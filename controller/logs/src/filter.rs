@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rusqlite::types::Value as Bound;
 use serde_json::{Map, Value};
 
-use crate::record::address;
+use crate::record::{Record, address};
 
 /// How a field is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,13 @@ fn network(text: &str) -> Option<([u8; 16], [u8; 16])> {
     let host = u128::MAX.checked_shr(128 - whole + bits).unwrap_or(0);
     let first = u128::from_be_bytes(address(ip)) & !host;
     Some((first.to_be_bytes(), (first | host).to_be_bytes()))
+}
+
+/// Whether a text stands in another one, whatever its case.
+fn has(text: &[u8], wanted: &[u8]) -> bool {
+    let Some(first) = wanted.first() else { return true };
+    let begins = |window: &&[u8]| window[0].eq_ignore_ascii_case(first);
+    text.windows(wanted.len()).filter(begins).any(|window| window.eq_ignore_ascii_case(wanted))
 }
 
 /// Conditions of one search: a part that SQLite sees to, and filters that look at what is compressed.
@@ -223,6 +230,20 @@ impl Filter {
             Op::Contains => text.to_lowercase().contains(&first.to_lowercase()),
             Op::StartsWith => text.starts_with(first),
         }
+    }
+
+    /// Whether a record may meet it, by the text of what is not in columns: most that do not are told apart without being read.
+    pub(crate) fn may_meet(&self, record: &Record) -> bool {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=& ".contains(&byte);
+        let one = match (self.op, self.values.as_slice()) {
+            (Op::Eq | Op::Contains | Op::StartsWith, [one]) => one.as_bytes(),
+            _ => return true,
+        };
+        // Such a text stands in JSON as it is. Others change when they are written or compared.
+        if !one.iter().copied().all(is_plain) || !record.rest.is_ascii() || has(record.rest.as_bytes(), one) {
+            return true;
+        }
+        self.field == "all" && record.columns().values().any(|value| self.is_met_by(value))
     }
 
     /// Whether a whole record meets it; one that lacks the field is different from everything, and else meets nothing.

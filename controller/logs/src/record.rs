@@ -136,29 +136,33 @@ impl Record {
     }
 
     /// The record as it came, its fields in the order of their names.
-    pub fn shown(self) -> Map<String, Value> {
+    pub fn shown(&self) -> Map<String, Value> {
         let mut fields = match serde_json::from_str(&self.rest) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
         };
-        let mut put = |name: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                fields.insert(name.into(), value);
-            }
-        };
-        put("report_timestamp", Some(stamp(self.at).into()));
-        put("significant", Some(self.significant.into()));
-        put("virtualservice", Some(self.service.into()));
-        put("pool_name", self.pool.map(Value::from));
-        put("service_engine", self.engine.map(Value::from));
-        put("response_code", self.code.map(Value::from));
-        put("client_ip", self.client.map(|ip| shown(ip).into()));
-        put("server_ip", self.server.map(|ip| shown(ip).into()));
-        put("method", self.method.map(Value::from));
-        put("uri_path", self.path.map(Value::from));
-        put("total_time", self.total_ms.map(Value::from));
-        put("response_length", self.bytes.map(Value::from));
+        fields.append(&mut self.columns());
         fields
+    }
+
+    /// What stands in columns.
+    pub(crate) fn columns(&self) -> Map<String, Value> {
+        let text = |text: &Option<String>| text.as_deref().map(Value::from);
+        let fields = [
+            ("report_timestamp", Some(stamp(self.at).into())),
+            ("significant", Some(self.significant.into())),
+            ("virtualservice", Some(self.service.as_str().into())),
+            ("pool_name", text(&self.pool)),
+            ("service_engine", text(&self.engine)),
+            ("response_code", self.code.map(Value::from)),
+            ("client_ip", self.client.map(|ip| shown(ip).into())),
+            ("server_ip", self.server.map(|ip| shown(ip).into())),
+            ("method", text(&self.method)),
+            ("uri_path", text(&self.path)),
+            ("total_time", self.total_ms.map(Value::from)),
+            ("response_length", self.bytes.map(Value::from)),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
     }
 }
 

@@ -181,6 +181,9 @@ pub(crate) fn search(hours: &[(Micros, PathBuf)], search: &Search) -> Result<Fou
                 ));
             }
             let (id, record) = Reader::record(words, packs, slice.begin, row)?;
+            if !slice.plan.rest.iter().all(|filter| filter.may_meet(&record)) {
+                continue;
+            }
             let record = record.shown();
             if slice.plan.rest.iter().all(|filter| filter.is_met(&record)) {
                 records.push(record);

@@ -95,6 +95,9 @@ pub(crate) fn top(hours: &[(Micros, PathBuf)], search: &Search, field: &str) -> 
                 let mut rows = rows.query(bound)?;
                 while let Some(row) = rows.next()? {
                     let (_, record) = Reader::record(words, packs, slice.begin, row)?;
+                    if !slice.plan.rest.iter().all(|filter| filter.may_meet(&record)) {
+                        continue;
+                    }
                     let mut record = record.shown();
                     if slice.plan.rest.iter().all(|filter| filter.is_met(&record)) {
                         found.push((record.remove(field).unwrap_or(Value::Null), 1));

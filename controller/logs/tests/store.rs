@@ -57,7 +57,8 @@ fn record(at: Micros, nth: usize) -> Value {
     json!({
         "report_timestamp": stamp(at), "virtualservice": format!("web-{}", nth % 3), "service_engine": "se-1", "pool_name": "p",
         "client_ip": format!("10.{}.{}.7", nth % 40, nth % 200), "client_src_port": 1024 + nth % 50_000, "method": "GET",
-        "uri_path": format!("/shop/item-{}", nth % 1_000), "user_agent": format!("agent {}", nth % 7), "response_code": code,
+        "uri_path": format!("/shop/item-{}", nth % 1_000), "user_agent": format!("agent {}", nth % 7),
+        "host": format!("a \"{}\"", ["b", "c"][nth % 2]), "response_code": code,
         "response_length": 1_000 + nth, "total_time": (nth % 500) as f64 / 10.0, "significant": code != 200,
         "significance": if code == 200 { json!([]) } else { json!(["ADF_RESPONSE_CODE_5XX", "ADF_OTHER"]) },
     })
@@ -105,7 +106,12 @@ fn every_filter_finds_what_a_look_at_all_records_finds() {
         u32::from(ip) & 0xfff0_0000 == u32::from(first)
     };
     type Is<'i> = &'i dyn Fn(&Value) -> bool;
-    let cases: [(Vec<Filter>, Is<'_>); 14] = [
+    let cases: [(Vec<Filter>, Is<'_>); 18] = [
+        // Texts that stand in columns only, in numbers, in lists, and not plainly in JSON.
+        (vec![filter("all", Op::Contains, "WEB-1")], &|r| r["virtualservice"] == "web-1"),
+        (vec![filter("client_src_port", Op::Eq, "1029")], &|r| r["client_src_port"] == 1029),
+        (vec![filter("significance", Op::Contains, "5xx")], &|r| r["response_code"] != 200),
+        (vec![filter("host", Op::Eq, "a \"b\"")], &|r| r["host"] == "a \"b\""),
         (vec![], &|_| true),
         (vec![filter("virtualservice", Op::Eq, "web-1")], &|r| r["virtualservice"] == "web-1"),
         (vec![filter("virtualservice", Op::Ne, "web-1")], &|r| r["virtualservice"] != "web-1"),
