@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::files::create_private;
-use crate::store::{Embedded, KEY_BYTES_MAX, Pages, STEP_MAX, Step, Store, VALUE_BYTES_MAX};
+use crate::store::{Embedded, KEY_BYTES_MAX, Pages, STEP_BYTES_MAX, STEP_MAX, Step, Store, VALUE_BYTES_MAX};
 pub(crate) use seal::key_of as key;
 use seal::{Opening, Sealing};
 
@@ -137,13 +137,14 @@ async fn into(from: &Path, new: &Path, passphrase: &str) -> Result<(Counted, Fil
         match sort {
             ENTRY if name.len() <= KEY_BYTES_MAX && content.len() <= VALUE_BYTES_MAX => {
                 counted.entries += 1;
-                bytes += content.len();
-                step = step.write(name, Some(content));
-                // In steps that the store takes, and not so much at once that memory is a question.
-                if step.writes.len() == STEP_MAX || bytes > VALUE_BYTES_MAX {
+                let more = Step::bytes(&name, Some(&content));
+                // In steps that the store takes.
+                if step.writes.len() == STEP_MAX || bytes + more > STEP_BYTES_MAX {
                     store.commit(std::mem::take(&mut step)).await.map_err(|refusal| refusal.to_string())?;
                     bytes = 0;
                 }
+                bytes += more;
+                step = step.write(name, Some(content));
             }
             FILE if name == KEY || CERTIFICATE.contains(&name.as_str()) => {
                 counted.files += 1;

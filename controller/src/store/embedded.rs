@@ -70,6 +70,29 @@ impl Embedded {
         Ok(store)
     }
 
+    /// Writes what another store had at a moment, with its revisions, into a file that is not there yet.
+    ///
+    /// # Errors
+    /// The file is there, or cannot be written, or a page is a refusal; then it is not there.
+    pub(super) fn copy(
+        file: &Path,
+        revision: Revision,
+        pages: impl Iterator<Item = Result<Vec<(String, Stored)>, Refusal>>,
+    ) -> Result<(), Refusal> {
+        if file.exists() {
+            return Err(is_there(file));
+        }
+        let done = fill(file, revision, pages).map_err(|failure| match failure {
+            Failure::Refused(refusal) => refusal,
+            Failure::Form(form) => Refusal::Damaged(format!("form {form}")),
+            Failure::Library(error) => Refusal::Unavailable(error.to_string()),
+        });
+        if done.is_err() {
+            let _ = std::fs::remove_file(file);
+        }
+        done
+    }
+
     /// Does `with` where it may wait for the disk.
     fn away<T: Send + 'static>(
         &self,
@@ -212,8 +235,10 @@ impl Inner {
 
     fn changes(&self, since: Revision, most: usize) -> Result<Vec<Change>, Failure> {
         let reading = self.database.begin_read()?;
-        let revision = reading.open_table(STATE)?.get("revision")?.map_or(0, |held| held.value());
-        if since > revision || revision.saturating_sub(since) > HISTORY {
+        let state = reading.open_table(STATE)?;
+        let held = |name| state.get(name).map(|held| held.map_or(0, |held| held.value()));
+        let (revision, first) = (held("revision")?, held("from")?);
+        if since > revision || since < first || revision.saturating_sub(since) > HISTORY {
             return Err(Failure::Refused(Refusal::Forgotten));
         }
         let values = reading.open_table(VALUES)?;
@@ -235,10 +260,7 @@ impl Inner {
     fn backup(&self, file: &Path) -> Result<(), Failure> {
         let refuse = |what: String| Failure::Refused(Refusal::Unavailable(what));
         if file.exists() {
-            return Err(refuse(format!(
-                "{} is there already, and a backup overwrites nothing",
-                file.display()
-            )));
+            return Err(Failure::Refused(is_there(file)));
         }
         let reading = self.database.begin_read()?;
         let copy = Database::create(file)?;
@@ -266,6 +288,35 @@ impl Inner {
         writing.commit()?;
         Ok(())
     }
+}
+
+fn is_there(file: &Path) -> Refusal {
+    Refusal::Unavailable(format!("{} is there already, and a backup overwrites nothing", file.display()))
+}
+
+fn fill(
+    file: &Path,
+    revision: Revision,
+    pages: impl Iterator<Item = Result<Vec<(String, Stored)>, Refusal>>,
+) -> Result<(), Failure> {
+    let copy = Database::create(file)?;
+    let writing = copy.begin_write()?;
+    {
+        let mut values = writing.open_table(VALUES)?;
+        for page in pages {
+            for (key, held) in page.map_err(Failure::Refused)? {
+                values.insert(key.as_str(), (held.revision, held.value.as_slice()))?;
+            }
+        }
+        // Of what changed before it knows nothing: whoever asks reads everything.
+        writing.open_table(CHANGES)?;
+        let mut state = writing.open_table(STATE)?;
+        state.insert("form", FORM)?;
+        state.insert("revision", revision)?;
+        state.insert("from", revision)?;
+    }
+    writing.commit()?;
+    Ok(())
 }
 
 fn stored((revision, value): (u64, &[u8])) -> Stored {

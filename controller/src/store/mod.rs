@@ -5,6 +5,7 @@
 //! changed meanwhile. What changed since a revision can be asked for, as far back as [`HISTORY`].
 
 mod embedded;
+mod etcd;
 #[cfg(test)]
 pub(crate) mod suite;
 
@@ -13,6 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use embedded::Embedded;
+pub use etcd::{Etcd, Leading};
 
 /// The number of a step; 0 is before the first one.
 pub type Revision = u64;
@@ -21,8 +23,10 @@ pub type Revision = u64;
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 /// The longest key, bytes.
 pub const KEY_BYTES_MAX: usize = 512;
-/// The most writes and demands of one step: etcd takes no more by default.
-pub const STEP_MAX: usize = 128;
+/// The most writes and demands of one step: etcd takes 128 by default, and the store itself needs one.
+pub const STEP_MAX: usize = 127;
+/// The most bytes of one step, keys and values together: etcd takes 1.5 MiB by default, some of it for what stands around.
+pub const STEP_BYTES_MAX: usize = (1 << 20) + (1 << 18);
 /// How many of the last changes can be asked for. Who is further behind reads everything anew.
 pub const HISTORY: u64 = 10_000;
 
@@ -59,6 +63,11 @@ impl Step {
         self
     }
 
+    /// What a write takes of [`STEP_BYTES_MAX`].
+    pub(crate) fn bytes(key: &str, value: Option<&[u8]>) -> usize {
+        key.len() + value.map_or(0, <[u8]>::len)
+    }
+
     /// Says what of it no store would take.
     //= API-STORE-03
     fn check(&self) -> Result<(), Refusal> {
@@ -70,6 +79,12 @@ impl Step {
             if key.len() > KEY_BYTES_MAX {
                 return Err(Refusal::TooLarge(format!("a key of {} bytes", key.len())));
             }
+        }
+        let bytes: usize = self.writes.iter().map(|(key, value)| Self::bytes(key, value.as_deref())).sum();
+        if bytes > STEP_BYTES_MAX {
+            return Err(Refusal::TooLarge(format!(
+                "{bytes} bytes in one step; {STEP_BYTES_MAX} are the most"
+            )));
         }
         for (key, value) in &self.writes {
             let bytes = value.as_ref().map_or(0, Vec::len);

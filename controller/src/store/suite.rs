@@ -5,8 +5,8 @@ use std::path::Path;
 use super::*;
 
 /// Runs the whole suite on an empty store that `open` gives, and on what it gives again after that one is closed.
-pub async fn run<S: Store>(open: impl Fn() -> S, folder: &Path) {
-    let store = open();
+pub async fn run<S: Store>(open: impl AsyncFn() -> S, folder: &Path) {
+    let store = open().await;
     steps(&store).await;
     pages(&store).await;
     changes(&store).await;
@@ -17,8 +17,16 @@ pub async fn run<S: Store>(open: impl Fn() -> S, folder: &Path) {
     let again = store.backup(&copy).await.expect_err("a backup overwrites nothing");
     assert!(again.to_string().contains("there already"), "{again}");
     drop(store);
-    assert_eq!(open().list("", None, 10_000).await.expect("readable"), before, "it is on disk");
-    assert_eq!(Embedded::open(&copy).expect("whole").list("", None, 10_000).await.expect("readable"), before);
+    assert_eq!(
+        open().await.list("", None, 10_000).await.expect("readable").entries,
+        before.entries,
+        "it is kept"
+    );
+    let copy = Embedded::open(&copy).expect("whole");
+    assert_eq!(copy.list("", None, 10_000).await.expect("readable"), before);
+    assert_eq!(copy.changes(before.revision, 1).await, Ok(Vec::new()));
+    let next = copy.commit(Step::default().write("next", bytes("x"))).await.expect("room");
+    assert_eq!(next, before.revision + 1, "a copy goes on where the store was");
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {
@@ -41,6 +49,15 @@ async fn steps(store: &impl Store) {
     assert!(second.expect("as demanded") > first);
     assert_eq!(store.get("b").await, Ok(None));
     assert_eq!(store.get("a").await.expect("readable").expect("there").value, b"3");
+    let twice = Step::default().write("twice", bytes("1")).write("twice", None).write("twice", bytes("3"));
+    store.commit(twice).await.expect("two writes of one key");
+    assert_eq!(
+        store.get("twice").await.expect("readable").expect("there").value,
+        b"3",
+        "the last one counts"
+    );
+    let never = Step::default().demand("none", Some(0)).write("none", bytes("x"));
+    assert_eq!(store.commit(never).await, Err(Refusal::Conflict("none".to_owned())), "no key stands at 0");
     let race = |value| store.commit(Step::default().demand("race", None).write("race", bytes(value)));
     let (one, other) = tokio::join!(race("1"), race("2"));
     assert!(one.is_ok() != other.is_ok(), "one of two is first: {one:?}, {other:?}");
@@ -64,6 +81,15 @@ async fn pages(store: &impl Store) {
     let wanted: Vec<String> = (0..25).map(|number| format!("page/{number:02}")).collect();
     assert_eq!(seen, wanted);
     assert!(store.list("page/", Some("z"), 10).await.expect("readable").entries.is_empty());
+    let many = |from: u64| {
+        (from..from + 100).fold(Step::default(), |step, n| step.write(format!("many/{n:03}"), bytes("x")))
+    };
+    for from in [0, 100, 200] {
+        store.commit(many(from)).await.expect("room");
+    }
+    let all = store.list("many/", None, 250).await.expect("readable").entries;
+    assert_eq!((all.len(), all[249].0.as_str()), (250, "many/249"), "as many as are asked for");
+    assert_eq!(store.list("many/", Some("many/249"), 250).await.expect("readable").entries.len(), 50);
 }
 
 async fn changes(store: &impl Store) {
@@ -89,6 +115,12 @@ async fn bounds(store: &impl Store) {
     refused(Step::default().write("k".repeat(KEY_BYTES_MAX + 1), bytes("x"))).await;
     refused((0..=STEP_MAX).fold(Step::default(), |step, number| step.write(format!("{number}"), bytes("x"))))
         .await;
+    let half = || Some(vec![7; super::STEP_BYTES_MAX / 2 + 1]);
+    refused(Step::default().write("one", half()).write("other", half())).await;
+    let full = (0..STEP_MAX).fold(Step::default(), |step, number| {
+        step.demand(format!("full/{number}"), None).write(format!("full/{number}"), bytes("x"))
+    });
+    store.commit(full).await.expect("as many as it takes");
     store
         .commit(Step::default().write("large", Some(vec![7; VALUE_BYTES_MAX])))
         .await
@@ -105,7 +137,7 @@ fn the_embedded_store_does_what_a_store_does() {
     let folder = Folder::new("suite");
     let file = folder.0.join("store");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(run(|| Embedded::open(&file).expect("whole"), &folder.0));
+    runtime.block_on(run(async || Embedded::open(&file).expect("whole"), &folder.0));
 }
 
 #[test]

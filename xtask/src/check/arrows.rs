@@ -18,8 +18,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("objsync", &["core"]),
     ("objsync/tokio", &["core", "objsync"]),
     ("model", &["model/snapshot"]),
-    ("controller", &["core", "model", "model/wire"]),
     ("controller/logs", &[]),
+    ("controller", &["controller/etcd", "core", "model", "model/wire"]),
+    ("controller/etcd", &[]),
     ("model/snapshot", &["core"]),
     ("model/wire", &[]),
     ("host-native/sandbox", &["core"]),
@@ -69,7 +70,7 @@ const PURE_EXTERNALS: &[(&str, &[&str])] =
 const RESERVED: &[(&str, &[&str])] = &[
     ("monoio", &["host-uring"]),
     ("io-uring", &["host-uring"]),
-    ("tokio", &["host-uring", "objsync/tokio", "controller"]),
+    ("tokio", &["host-uring", "objsync/tokio", "controller", "controller/etcd"]),
     ("wasmtime", &["host-native/sandbox"]),
     ("aws-lc-rs", &["host-uring", "controller", "cli"]),
 ];

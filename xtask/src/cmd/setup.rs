@@ -105,6 +105,7 @@ const NEEDS: &[Need] = &[
         LOADING,
     ),
     need(Sign::Program("redis-cli"), Cure::Package("redis-tools"), "a foreign TCP client", FOREIGN),
+    need(Sign::Program("etcd"), Cure::Package("etcd-server"), "the store of several Controllers", FOREIGN),
     need(Sign::Program("dig"), Cure::Package("bind9-dnsutils"), "a foreign client of datagrams", FOREIGN),
     need(Sign::Program("dnsmasq"), Cure::Package("dnsmasq-base"), "a foreign name server", FOREIGN),
     need(Sign::Program("iperf3"), Cure::Package("iperf3"), "foreign bulk traffic", FOREIGN),

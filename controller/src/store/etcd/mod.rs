@@ -1,0 +1,356 @@
+//! The store of several nodes: etcd, led by one Controller at a time.
+//!
+//! Who leads has a key on a lease, and every step demands that the key is as that one left it: whoever leads no more
+//! writes nothing any more, however late a request of it arrives. Each step writes a mark of its own beside what it changes,
+//! so that a step whose answer was lost is found again, or is known to be none.
+//!
+//! Keys under the prefix: `d/…` what the store has, `e` the mark of the last step, `form`, `leader`.
+
+mod history;
+mod lease;
+mod steps;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use forebay_etcd::proto::{
+    Compare, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest, compare,
+    request_op,
+};
+use forebay_etcd::{Client, Failure};
+use tokio::sync::{Mutex, watch};
+
+use super::{Change, Embedded, Given, Listed, Refusal, Revision, Step, Store, Stored};
+use steps::Turn;
+
+/// The form of what stands under the prefix.
+const FORM: &[u8] = b"1";
+/// Keys of one answer: at worst as many megabytes, and an answer may have 128.
+const PAGE: usize = 100;
+
+/// How a Controller comes to lead.
+#[derive(Clone)]
+pub struct Leading {
+    /// The members.
+    pub client: Client,
+    /// What all our keys begin with, `/forebay/` by custom.
+    pub prefix: String,
+    /// What the others are told of the leader.
+    pub shown: Vec<u8>,
+}
+
+/// The store, for as long as this process leads.
+#[derive(Clone)]
+pub struct Etcd {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    leading: Leading,
+    lease: i64,
+    /// Steps are made one after another.
+    turn: Mutex<Turn>,
+    /// Why it leads no more.
+    lost: watch::Sender<Option<String>>,
+    keeping: tokio::task::AbortHandle,
+}
+
+impl Leading {
+    fn key(&self, key: &str) -> Vec<u8> {
+        [self.prefix.as_bytes(), key.as_bytes()].concat()
+    }
+
+    fn data(&self, key: &str) -> Vec<u8> {
+        [self.prefix.as_bytes(), b"d/", key.as_bytes()].concat()
+    }
+
+    /// The key as the store's user knows it.
+    fn plain(&self, key: Vec<u8>) -> Result<String, Refusal> {
+        let own = key.strip_prefix(self.prefix.as_bytes()).and_then(|key| key.strip_prefix(b"d/"));
+        let text = own.and_then(|key| std::str::from_utf8(key).ok());
+        text.map(str::to_owned).ok_or_else(|| {
+            Refusal::Damaged(format!("etcd has a key below {} that no Controller wrote", self.prefix))
+        })
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<KeyValue>, Refusal> {
+        let answer = self.client.range(RangeRequest { key: self.key(key), ..Default::default() }).await?;
+        Ok(answer.kvs.into_iter().next())
+    }
+
+    /// What the leader shows of itself; `None`: nobody leads.
+    ///
+    /// # Errors
+    /// etcd does not answer.
+    pub async fn leader(&self) -> Result<Option<Vec<u8>>, Refusal> {
+        Ok(self.read("leader").await?.map(|held| held.value))
+    }
+
+    /// Leads, if nobody does; `None`: another one does.
+    ///
+    /// # Errors
+    /// etcd does not answer, or what it has is of a form that this version does not know.
+    //= CLUSTER-LEADER-01
+    //= CLUSTER-FORM-01
+    pub async fn lead(self) -> Result<Option<Etcd>, Refusal> {
+        if let Some(form) = self.read("form").await?
+            && form.value != FORM
+        {
+            return Err(Refusal::Damaged(format!(
+                "what etcd has below {} is of form {}, and this version knows form 1: use the version that wrote it, \
+                 or another --etcd-prefix",
+                self.prefix,
+                String::from_utf8_lossy(&form.value)
+            )));
+        }
+        if self.read("leader").await?.is_some() {
+            return Ok(None);
+        }
+        let (asked, lease) = (std::time::Instant::now(), self.client.grant(lease::TERM_SECONDS).await?);
+        let is_free = demand(self.key("leader"), 0);
+        let took = TxnRequest {
+            compare: vec![is_free],
+            success: vec![
+                put(self.key("leader"), self.shown.clone(), lease),
+                put(self.key("form"), FORM.to_vec(), 0),
+            ],
+            failure: Vec::new(),
+        };
+        let fence = match self.client.txn(took).await {
+            Ok(answer) if answer.succeeded => answer.header.map_or(0, |header| header.revision),
+            done => {
+                // Without its lease a request that comes late is refused.
+                let _ = self.client.revoke(lease).await;
+                return done.map(|_| None).map_err(Refusal::from);
+            }
+        };
+        let (lost, _) = watch::channel(None);
+        let keeping =
+            tokio::spawn(lease::keep(self.client.clone(), lease, asked, lost.clone())).abort_handle();
+        let turn = Mutex::new(Turn::new(fence));
+        Ok(Some(Etcd { inner: Arc::new(Inner { leading: self, lease, turn, lost, keeping }) }))
+    }
+}
+
+impl Etcd {
+    /// Ends when this process leads no more, and says why. From then on nothing may be answered by what was read before.
+    pub async fn lost(&self) -> String {
+        let mut lost = self.inner.lost.subscribe();
+        match lost.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Leads no more, so that another one may at once.
+    pub async fn resign(&self) {
+        self.inner.lose("this node has resigned");
+        let _ = self.inner.leading.client.revoke(self.inner.lease).await;
+    }
+}
+
+impl Inner {
+    fn lose(&self, why: &str) {
+        self.keeping.abort();
+        self.lost.send_if_modified(|lost| {
+            let is_new = lost.is_none();
+            lost.get_or_insert_with(|| why.to_owned());
+            is_new
+        });
+    }
+
+    /// Says whether this process still leads.
+    fn leads(&self) -> Result<(), Refusal> {
+        match &*self.lost.borrow() {
+            None => Ok(()),
+            Some(why) => Err(Refusal::Unavailable(format!("this node leads no more: {why}"))),
+        }
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Stored>, Refusal> {
+        self.leads()?;
+        let request = RangeRequest { key: self.leading.data(key), ..Default::default() };
+        let answer = self.leading.client.range(request).await?;
+        Ok(answer.kvs.into_iter().next().map(stored))
+    }
+
+    /// At most [`PAGE`] keys from `from` on, as they were at a revision (0: as they are), and the store's revision.
+    async fn page(&self, from: Vec<u8>, prefix: &str, most: usize, at: i64) -> Result<Listed, Refusal> {
+        let request = RangeRequest {
+            key: from,
+            range_end: behind(self.leading.data(prefix)),
+            limit: i64::try_from(most.min(PAGE)).unwrap_or(1),
+            revision: at,
+            ..Default::default()
+        };
+        let answer = self.leading.client.range(request).await?;
+        let revision = answer.header.map_or(0, |header| header.revision);
+        let entries: Result<Vec<_>, Refusal> = answer
+            .kvs
+            .into_iter()
+            .map(|mut held| Ok((self.leading.plain(std::mem::take(&mut held.key))?, stored(held))))
+            .collect();
+        Ok(Listed { revision: u64::try_from(revision).unwrap_or(0), entries: entries? })
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Listed, Refusal> {
+        self.leads()?;
+        let mut from = match after.filter(|after| *after >= prefix) {
+            Some(after) => next(self.leading.data(after)),
+            None => self.leading.data(prefix),
+        };
+        let mut all = Listed::default();
+        let mut at = 0;
+        loop {
+            // A limit of 0 would be none.
+            let left = (most - all.entries.len()).max(1);
+            let page = self.page(from, prefix, left, at).await?;
+            if at == 0 {
+                all.revision = page.revision;
+                at = i64::try_from(page.revision).unwrap_or(0);
+            }
+            let is_last = page.entries.len() < left.min(PAGE);
+            all.entries.extend(page.entries);
+            all.entries.truncate(most);
+            match all.entries.last() {
+                Some((last, _)) if !is_last && all.entries.len() < most => {
+                    from = next(self.leading.data(last))
+                }
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// Page by page, as everything was at one moment.
+    async fn backup(&self, file: &Path) -> Result<(), Refusal> {
+        self.leads()?;
+        let first = self.page(self.leading.data(""), "", PAGE, 0).await?;
+        let (revision, at) = (first.revision, i64::try_from(first.revision).unwrap_or(0));
+        let (pages, mut read) = tokio::sync::mpsc::channel(2);
+        let to = file.to_owned();
+        let writing = tokio::task::spawn_blocking(move || {
+            Embedded::copy(&to, revision, std::iter::from_fn(|| read.blocking_recv()))
+        });
+        let mut page = Ok(first);
+        loop {
+            let last =
+                page.as_ref().ok().and_then(|page: &Listed| page.entries.last()).map(|(key, _)| key.clone());
+            let entries = page.map(|page| page.entries);
+            let Some(last) = last else {
+                if let Err(refusal) = entries {
+                    let _ = pages.send(Err(refusal)).await;
+                }
+                break;
+            };
+            if pages.send(entries).await.is_err() {
+                break;
+            }
+            page = self.page(next(self.leading.data(&last)), "", PAGE, at).await;
+        }
+        drop(pages);
+        writing.await.unwrap_or_else(|panic| Err(Refusal::Unavailable(panic.to_string())))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.keeping.abort();
+        if self.lost.borrow().is_none()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (client, lease) = (self.leading.client.clone(), self.lease);
+            runtime.spawn(async move { client.revoke(lease).await });
+        }
+    }
+}
+
+//= CLUSTER-FULL-01
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::TooLarge(text) => Refusal::TooLarge(text),
+            Failure::Compacted => Refusal::Forgotten,
+            other => Refusal::Unavailable(other.to_string()),
+        }
+    }
+}
+
+fn stored(held: KeyValue) -> Stored {
+    Stored { value: held.value, revision: u64::try_from(held.mod_revision).unwrap_or(0) }
+}
+
+/// The first key behind this one.
+fn next(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+/// The first key behind all that begin with this.
+fn behind(mut prefix: Vec<u8>) -> Vec<u8> {
+    while let Some(last) = prefix.last_mut() {
+        if *last < u8::MAX {
+            *last += 1;
+            break;
+        }
+        prefix.pop();
+    }
+    prefix
+}
+
+/// The key stands at this revision; 0: it is not there.
+fn demand(key: Vec<u8>, revision: i64) -> Compare {
+    Compare {
+        result: compare::CompareResult::Equal.into(),
+        target: compare::CompareTarget::Mod.into(),
+        key,
+        target_union: Some(compare::TargetUnion::ModRevision(revision)),
+    }
+}
+
+fn put(key: Vec<u8>, value: Vec<u8>, lease: i64) -> RequestOp {
+    RequestOp { request: Some(request_op::Request::RequestPut(PutRequest { key, value, lease })) }
+}
+
+fn delete(key: Vec<u8>) -> RequestOp {
+    let request = DeleteRangeRequest { key, range_end: Vec::new() };
+    RequestOp { request: Some(request_op::Request::RequestDeleteRange(request)) }
+}
+
+/// Whether a key is there and since when, without its value.
+fn look(key: Vec<u8>) -> RequestOp {
+    let request = RangeRequest { key, keys_only: true, ..Default::default() };
+    RequestOp { request: Some(request_op::Request::RequestRange(request)) }
+}
+
+impl Store for Etcd {
+    fn get(&self, key: &str) -> Given<'_, Option<Stored>> {
+        let key = key.to_owned();
+        Box::pin(async move { self.inner.get(&key).await })
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Given<'_, Listed> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        Box::pin(async move { self.inner.list(&prefix, after.as_deref(), most).await })
+    }
+
+    fn commit(&self, step: Step) -> Given<'_, Revision> {
+        let inner = Arc::clone(&self.inner);
+        // Whoever asked may go away; a step that was begun is carried to its end, so that the next one finds it settled.
+        Box::pin(async move {
+            let done = tokio::spawn(async move { inner.commit(&step).await }).await;
+            done.unwrap_or_else(|panic| Err(Refusal::Unavailable(panic.to_string())))
+        })
+    }
+
+    fn changes(&self, since: Revision, most: usize) -> Given<'_, Vec<Change>> {
+        Box::pin(async move { self.inner.changes(since, most).await })
+    }
+
+    fn backup(&self, file: &Path) -> Given<'_, ()> {
+        let file = file.to_owned();
+        Box::pin(async move { self.inner.backup(&file).await })
+    }
+}
+
+#[cfg(test)]
+mod tests;
