@@ -64,6 +64,7 @@ pub fn objects() -> Vec<BuiltIn> {
             json!({"se_agent_properties": {}, "se_bootup_properties": {}, "se_runtime_properties": {}}),
         ),
         BuiltIn::new("controllerproperties", json!({})),
+        BuiltIn::new("cloudproperties", json!({"cc_props": {}})),
         BuiltIn::new("cluster", json!({"name": "cluster-0-1"})),
     ]);
     all

@@ -15,6 +15,7 @@ use crate::store::Store;
 
 /// `/api/<type>`.
 //= API-CLIENT-01
+//= API-CLIENT-02
 //= API-CLIENT-03
 pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -> Result<Answer, Answer> {
     let kind = known(path)?;

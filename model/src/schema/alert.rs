@@ -1,7 +1,9 @@
 //! Alerts: what raises them, and what then happens.
 
-use super::common::{PORT, U32};
+use super::common::{IP_ADDR, PORT, U32};
 use super::infra::{SYSLOG_FORMATS, TLS};
+use super::rule::addresses;
+use super::system::SNMP_USER;
 use crate::field::{Message, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
 use crate::kind::{Kind, Scope};
@@ -60,7 +62,7 @@ static RULE: Message = Message {
 };
 
 /// The kinds of this file.
-pub(super) static KINDS: &[&Kind] = &[&ALERT, &ACTIONS, &EMAIL, &SCRIPT, &SYSLOG];
+pub(super) static KINDS: &[&Kind] = &[&ALERT, &ACTIONS, &EMAIL, &SCRIPT, &SYSLOG, &TRAPS];
 
 /// What raises an alert.
 static ALERT: Kind = Kind {
@@ -166,4 +168,26 @@ static SYSLOG: Kind = Kind {
         text("sender_hostname"),
         keyed("syslog_servers", &Type::Message(&SYSLOG_SERVER), 16, &["syslog_server"]),
     ],
+};
+
+static TRAP_SERVER: Message = Message {
+    name: "SnmpTrapServer",
+    fields: &[
+        text("community").secret(),
+        message("ip_addr", &IP_ADDR).required(),
+        int("port", PORT).or_int(162),
+        message("user", &SNMP_USER),
+        one_of("version", &["SNMP_VER2", "SNMP_VER3"]).or_text("SNMP_VER2"),
+    ],
+};
+
+/// Whom to send traps of SNMP.
+static TRAPS: Kind = Kind {
+    path: "snmptrapprofile",
+    name: "SnmpTrapProfile",
+    permission: "PERMISSION_SNMPTRAPPROFILE",
+    scope: Scope::Tenant,
+    dropped: &[],
+    rules: &[addresses],
+    fields: &[text("name").required(), keyed("trap_servers", &Type::Message(&TRAP_SERVER), 16, &["ip_addr"])],
 };

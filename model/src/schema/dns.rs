@@ -48,7 +48,8 @@ pub static DNS_INFO: Message = Message {
     ],
 };
 
-static CNAME: Message = Message { name: "DnsCnameRdata", fields: &[text("cname").required()] };
+/// Another name.
+pub static CNAME: Message = Message { name: "DnsCnameRdata", fields: &[text("cname").required()] };
 
 /// A record that a virtual service answers with, whatever becomes of the address.
 pub static DNS_RECORD: Message = Message {
@@ -73,8 +74,10 @@ pub static DNS_RECORD: Message = Message {
     ],
 };
 
-static A: Message = Message { name: "DnsARdata", fields: &[message("ip_address", &IP_ADDR).required()] };
-static AAAA: Message =
+/// An address of IPv4.
+pub static A: Message = Message { name: "DnsARdata", fields: &[message("ip_address", &IP_ADDR).required()] };
+/// An address of IPv6.
+pub static AAAA: Message =
     Message { name: "DnsAAAARdata", fields: &[message("ip6_address", &IP_ADDR).required()] };
 static TXT: Message = Message { name: "DnsTxtRdata", fields: &[text("text_str").required()] };
 
@@ -88,7 +91,8 @@ static SRV: Message = Message {
     ],
 };
 
-static NS: Message = Message {
+/// A name server.
+pub static NS: Message = Message {
     name: "DnsNsRdata",
     fields: &[text("nsname").required(), message("ip_address", &IP_ADDR), message("ip6_address", &IP_ADDR)],
 };

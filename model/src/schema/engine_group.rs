@@ -47,7 +47,11 @@ static REBALANCE_BY: Type = Type::Enum(&[
     "SE_AUTO_REBALANCE_CPS",
 ]);
 
-static FLAVOR: Message = Message {
+static META: Message =
+    Message { name: "CloudMeta", fields: &[text("key").required(), text("value").required()] };
+
+/// The size of a machine in a cloud.
+pub static FLAVOR: Message = Message {
     name: "CloudFlavor",
     fields: &[
         text("cost"),
@@ -58,6 +62,7 @@ static FLAVOR: Message = Message {
         int("max_ip6s_per_nic", I31),
         int("max_ips_per_nic", I31),
         int("max_nics", I31),
+        keyed("meta", &Type::Message(&META), 64, &["key"]),
         text("name").required(),
         flag("public"),
         int("ram_mb", I31).unit("MB"),

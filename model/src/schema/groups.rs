@@ -19,6 +19,7 @@ pub(super) static KINDS: &[&Kind] = &[
     &ERROR_PAGE_BODY,
     &DATASCRIPT_SET,
     &TRAFFIC_CLONE_PROFILE,
+    &WEBHOOK,
 ];
 
 /// The most entries of a group: lists of what is to be blocked come by the ten thousand.
@@ -246,4 +247,15 @@ static TRAFFIC_CLONE_PROFILE: Kind = Kind {
         list("clone_servers", &Type::Message(&CLONE_SERVER), 10),
         flag("preserve_client_ip").or_false(),
     ],
+};
+
+/// Who is asked before a new pool takes over.
+static WEBHOOK: Kind = Kind {
+    path: "webhook",
+    name: "Webhook",
+    permission: "PERMISSION_POOLGROUPDEPLOYMENTPOLICY",
+    scope: Scope::Tenant,
+    dropped: &[],
+    rules: &[],
+    fields: &[text("name").required(), text("callback_url"), text("verification_token").secret()],
 };

@@ -128,7 +128,7 @@ static THIRD_PARTY: Message = Message {
 };
 
 /// The kinds of this file.
-pub(super) static KINDS: &[&Kind] = &[&GSLB, &SERVICE];
+pub(super) static KINDS: &[&Kind] = &[&GSLB, &SERVICE, &PLACES];
 
 /// The sites.
 static GSLB: Kind = Kind {
@@ -324,3 +324,35 @@ fn members_can_be_reached(service: &Object, problems: &mut Vec<Problem>) {
         }
     }
 }
+
+static PLACES_FILE: Message = Message {
+    name: "GslbGeoDbFile",
+    fields: &[
+        text("checksum").read_only(),
+        text("file_id").read_only(),
+        text("filename"),
+        one_of("format", &["GSLB_GEODB_FILE_FORMAT_AVI", "GSLB_GEODB_FILE_FORMAT_MAXMIND_CITY"])
+            .or_text("GSLB_GEODB_FILE_FORMAT_AVI"),
+        int("timestamp", &[(0, i64::MAX)]).read_only(),
+    ],
+};
+
+static PLACES_ENTRY: Message = Message {
+    name: "GslbGeoDbEntry",
+    fields: &[message("file", &PLACES_FILE), int("priority", &[(1, 100)]).or_int(10)],
+};
+
+/// Where on the earth addresses are.
+static PLACES: Kind = Kind {
+    path: "gslbgeodbprofile",
+    name: "GslbGeoDbProfile",
+    permission: "PERMISSION_GSLBGEODBPROFILE",
+    scope: Scope::Tenant,
+    dropped: &[],
+    rules: &[],
+    fields: &[
+        text("name").required(),
+        keyed("entries", &Type::Message(&PLACES_ENTRY), 64, &["priority"]).required(),
+        flag("is_federated").or_true(),
+    ],
+};

@@ -169,7 +169,7 @@ static TENCENT: Message = Message {
 };
 
 /// The kinds of this file.
-pub(super) static KINDS: &[&Kind] = &[&PROVIDER];
+pub(super) static KINDS: &[&Kind] = &[&PROVIDER, &CUSTOM_SCRIPT];
 
 /// Who gives out addresses and names.
 static PROVIDER: Kind = Kind {
@@ -230,3 +230,18 @@ fn the_settings_are_of_its_type(profile: &Object, problems: &mut Vec<Problem>) {
     ];
     belongs(profile, "", "type", &parts, problems);
 }
+
+/// A script that gives out addresses and names.
+static CUSTOM_SCRIPT: Kind = Kind {
+    path: "customipamdnsprofile",
+    name: "CustomIpamDnsProfile",
+    permission: "PERMISSION_CUSTOMIPAMDNSPROFILE",
+    scope: Scope::Tenant,
+    dropped: &[],
+    rules: &[],
+    fields: &[
+        text("name").required(),
+        keyed("script_params", &Type::Message(&CUSTOM_PARAMS), 64, &["name"]),
+        text("script_uri").required(),
+    ],
+};

@@ -7,7 +7,8 @@ use crate::field::{flag, list, message, one_of, refers, text};
 /// How often a thing may be named in one match: what people write by hand, and what controllers of clusters generate.
 const MANY: usize = 1024;
 
-const IS_IN: &[&str] = &["IS_IN", "IS_NOT_IN"];
+/// Whether a thing is one of those that are named, or none.
+pub const IS_IN: &[&str] = &["IS_IN", "IS_NOT_IN"];
 
 /// How a text is compared.
 pub const STRING_CRITERIA: &[&str] = &[
@@ -155,7 +156,8 @@ static PROTOCOL_MATCH: Message =
 pub static PORT_MATCH: Message =
     Message { name: "PortMatch", fields: &[is_in(), list("ports", &Type::Int(PORT), MANY)] };
 
-static GENERIC_PORT_MATCH: Message = Message {
+/// Ports of clients.
+pub static GENERIC_PORT_MATCH: Message = Message {
     name: "PortMatchGeneric",
     fields: &[
         is_in(),

@@ -7,8 +7,10 @@ mod alert;
 mod analyticsprofile;
 mod applicationprofile;
 mod cloud;
+mod cloudproperties;
 pub mod common;
 mod dns;
+mod dnspolicy;
 mod engine;
 mod engine_group;
 mod groups;
@@ -19,6 +21,7 @@ mod httpprofile;
 mod infra;
 mod ipam;
 mod matching;
+mod microservice;
 mod network;
 mod networkpolicy;
 mod networkprofile;
@@ -47,6 +50,8 @@ pub(crate) static KINDS: &[&[&Kind]] = &[
     analyticsprofile::KINDS,
     applicationprofile::KINDS,
     cloud::KINDS,
+    cloudproperties::KINDS,
+    dnspolicy::KINDS,
     engine::KINDS,
     engine_group::KINDS,
     groups::KINDS,
@@ -54,6 +59,7 @@ pub(crate) static KINDS: &[&[&Kind]] = &[
     healthmonitor::KINDS,
     httppolicy::KINDS,
     ipam::KINDS,
+    microservice::KINDS,
     network::KINDS,
     networkpolicy::KINDS,
     networkprofile::KINDS,

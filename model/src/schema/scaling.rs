@@ -1,4 +1,4 @@
-//! Pools that grow and shrink by themselves, and backups of the configuration.
+//! Pools that grow and shrink by themselves, backups of the configuration, and what is done at a time of its own.
 
 use super::common::U32;
 use super::rule::in_order;
@@ -21,7 +21,7 @@ static SCHEDULE: Message = Message {
 };
 
 /// The kinds of this file.
-pub(super) static KINDS: &[&Kind] = &[&POLICY, &LAUNCH, &BACKUPS, &BACKUP];
+pub(super) static KINDS: &[&Kind] = &[&POLICY, &LAUNCH, &BACKUPS, &BACKUP, &SCHEDULER];
 
 /// When a pool grows and shrinks.
 static POLICY: Kind = Kind {
@@ -123,5 +123,37 @@ static BACKUP: Kind = Kind {
         text("remote_file_url"),
         refers("scheduler_ref", "scheduler"),
         text("timestamp"),
+    ],
+};
+
+/// What is done at a time, or again and again.
+static SCHEDULER: Kind = Kind {
+    path: "scheduler",
+    name: "Scheduler",
+    permission: "PERMISSION_CONTROLLER",
+    scope: Scope::Tenant,
+    dropped: &[],
+    rules: &[],
+    fields: &[
+        text("name").required(),
+        refers("backup_config_ref", "backupconfiguration"),
+        flag("enabled").or_true(),
+        text("end_date_time"),
+        int("frequency", &[(0, 60)]),
+        one_of(
+            "frequency_unit",
+            &[
+                "SCHEDULER_FREQUENCY_UNIT_MIN",
+                "SCHEDULER_FREQUENCY_UNIT_HOUR",
+                "SCHEDULER_FREQUENCY_UNIT_DAY",
+                "SCHEDULER_FREQUENCY_UNIT_WEEK",
+                "SCHEDULER_FREQUENCY_UNIT_MONTH",
+            ],
+        ),
+        one_of("run_mode", &["RUN_MODE_PERIODIC", "RUN_MODE_AT", "RUN_MODE_NOW"]),
+        refers("run_script_ref", "alertscriptconfig"),
+        one_of("scheduler_action", &["SCHEDULER_ACTION_RUN_A_SCRIPT", "SCHEDULER_ACTION_BACKUP"])
+            .or_text("SCHEDULER_ACTION_BACKUP"),
+        text("start_date_time"),
     ],
 };

@@ -211,7 +211,8 @@ static SECURE_CHANNEL: Message = Message {
     fields: &[list("sslkeyandcertificate_refs", &Type::Ref("sslkeyandcertificate"), 1)],
 };
 
-static SNMP_USER: Message = Message {
+/// A user of SNMP, version 3.
+pub static SNMP_USER: Message = Message {
     name: "SnmpV3UserParams",
     fields: &[
         text("auth_passphrase").secret(),

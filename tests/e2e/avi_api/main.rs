@@ -1,6 +1,7 @@
 //! The Controller's API, by the clients that its users have.
 
 mod accounts;
+mod ansible;
 mod faults;
 mod fuzzer;
 mod raw;

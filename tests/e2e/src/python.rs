@@ -44,3 +44,40 @@ fn run(command: &mut Command) {
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{command:?} (apt-get install python3-venv): {}\n{said}", out.status);
 }
+
+/// Where the files are that begin with `part` in the source package that `sources.txt` of this folder pins; `unpack.py`
+/// beside it takes them out.
+///
+/// # Panics
+/// If they cannot be had.
+pub fn sources(folder: &Path, tmp: &str, part: &str) -> PathBuf {
+    static TAKEN: Mutex<()> = Mutex::new(());
+    let _turn = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let wanted = folder.join("sources.txt");
+    let made_of = std::fs::read_to_string(&wanted).expect("the list is there") + part;
+    let name = folder.file_name().expect("a folder of its own");
+    let place = Path::new(tmp).join("sources").join(name);
+    let mark = place.join("made-of");
+    if std::fs::read_to_string(&mark).is_ok_and(|held| held == made_of) {
+        return place;
+    }
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir_all(&place).expect("a folder");
+    let python = interpreter(folder, tmp);
+    let mut get = Command::new(&python);
+    get.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-binary",
+        ":all:",
+    ]);
+    get.args(["--no-build-isolation", "--require-hashes", "--requirement"]).arg(&wanted);
+    run(get.arg("--dest").arg(&place));
+    run(Command::new(&python).current_dir(&place).arg(folder.join("unpack.py")).arg(part));
+    std::fs::write(&mark, made_of).expect("its folder is there");
+    place
+}

@@ -93,7 +93,7 @@ const NEEDS: &[Need] = &[
     need(
         Sign::PythonModule("ensurepip"),
         Cure::Package("python3-venv"),
-        "judges of TLS in Python, pinned beside their test",
+        "judges in Python, pinned beside their test",
         FOREIGN,
     ),
     need(Sign::Program("testssl"), Cure::Package("testssl.sh"), "a judge of TLS", FOREIGN),
