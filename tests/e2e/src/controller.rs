@@ -64,7 +64,7 @@ impl Controller {
         let mut command = Command::new(bin::path("forebay-controller"));
         command.arg("--data-dir").arg(data).arg("--listen").arg(address.to_string());
         command.arg("--listen-engines").arg(engines.to_string());
-        (Process::start(&name, command, lab.folder()), lab.folder().join(format!("{name}.log")))
+        (Process::start(&name, command, lab.folder()).brief(), lab.folder().join(format!("{name}.log")))
     }
 
     /// What it has printed and logged.

@@ -126,7 +126,7 @@ impl Engine {
             system::refuse(&mut command, *call, *error);
         }
         command.envs(options.env.iter().map(|(n, v)| (n, v)));
-        let process = Process::start(&name, command, lab.folder());
+        let process = Process::start(&name, command, lab.folder()).brief();
         let access_log = lab.folder().join(&options.access_log);
         Self { process, metrics, config: file, folder: lab.folder().to_owned(), access_log, header }
     }
@@ -142,7 +142,7 @@ impl Engine {
         let mut command = options.started(program);
         command.args(["run", "--take-over", "--config"]).arg(&self.config).args(&options.arguments);
         command.envs(options.env.iter().map(|(n, v)| (n, v)));
-        let process = Process::start(&name, command, &self.folder);
+        let process = Process::start(&name, command, &self.folder).brief();
         let (config, folder) = (self.config.clone(), self.folder.clone());
         let (access_log, header) = (self.access_log.clone(), self.header.clone());
         Self { process, metrics: self.metrics, config, folder, access_log, header }
@@ -156,6 +156,8 @@ impl Engine {
     pub fn upgrade(&mut self, options: &Options) -> Self {
         let next = self.successor(options);
         let mut old = std::mem::replace(self, next);
+        // The new one hears its last word.
+        old.process.ends_in_good_order();
         eventually("the new process serves", secs(20), || {
             if let Some(status) = self.process.ended() {
                 panic!("the new process ended: {status}\n{}", self.process.printed());

@@ -93,7 +93,7 @@ impl Lab {
     pub fn demo_at(&self, name: &str, address: SocketAddr) -> Demo {
         let mut command = Command::new(bin::path("forebay"));
         command.args(["demo-server", "--name", name, "--listen", &address.to_string()]);
-        let process = Process::start(name, command, &self.folder);
+        let process = Process::start(name, command, &self.folder).brief();
         eventually("the demo server listens", secs(10), || TcpStream::connect(address).is_ok());
         Demo { name: name.to_owned(), address, process }
     }

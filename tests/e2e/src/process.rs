@@ -18,6 +18,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Whether it is killed where nobody asks it to end.
+    is_brief: bool,
 }
 
 impl Process {
@@ -39,7 +41,20 @@ impl Process {
             });
         }
         let child = command.spawn().unwrap_or_else(|e| panic!("{name} does not start: {e}: {command:?}"));
-        Self { name: name.to_owned(), child, log }
+        Self { name: name.to_owned(), child, log, is_brief: false }
+    }
+
+    /// Kills it and what it started once its test is over, where the test does not ask it to end: a program that ends in good
+    /// order takes up to a second, and nobody looks any more.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        self.is_brief = true;
+        self
+    }
+
+    /// Takes back what [`Process::brief`] said: how it ends matters to others.
+    pub fn ends_in_good_order(&mut self) {
+        self.is_brief = false;
     }
 
     /// Its process id.
@@ -101,6 +116,10 @@ impl Drop for Process {
             if status.signal().is_some_and(|s| s != libc::SIGKILL && s != libc::SIGTERM) {
                 eprintln!("{} ended by {status}", self.name);
             }
+        } else if self.is_brief {
+            // SAFETY: a system call without memory; the child, not waited for yet, leads a group of its own.
+            unsafe { libc::kill(-(self.pid() as libc::pid_t), libc::SIGKILL) };
+            let _ = self.child.wait();
         } else {
             self.signal(libc::SIGTERM);
             let began = Instant::now();

@@ -89,7 +89,7 @@ fn a_stranger_gets_nothing_from_an_engine_and_gives_nothing_to_one() {
     let text = web(at, "", &[a.address]);
     let words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let nobody = || Options { under: words.map(str::to_owned).to_vec(), ..options() };
-    let engine = lab.engine(&text);
+    let mut engine = lab.engine(&text);
     let mode = std::fs::metadata(door(&engine)).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     // Even where somebody has opened the path to all the old process looks by itself.
@@ -100,7 +100,7 @@ fn a_stranger_gets_nothing_from_an_engine_and_gives_nothing_to_one() {
     assert!(said.contains("user 65534 may not take over from this engine"), "{said}");
     assert!(engine.process.printed().contains("UPGRADE_REFUSED"));
     assert_eq!(Client::new(at).get_once("/").expect("served").status, 200);
-    drop(engine);
+    assert!(engine.process.end(secs(10)).success());
     // Root that becomes nobody else trusts only itself.
     let strangers = lab.engine_with(&text, Options { access_log: "theirs.log".into(), ..nobody() });
     let mut new = strangers.successor(&options());

@@ -2,6 +2,7 @@
 //! the table at the end says which failed, what each took, and what was skipped and why. The last row is the tree: a run
 //! that leaves files in it fails.
 
+mod lanes;
 pub mod report;
 mod stages;
 pub mod suites;

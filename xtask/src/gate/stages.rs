@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::report::Outcome;
-use super::{Gate, Stage, checked, suites};
+use super::suites::Suite;
+use super::{Gate, Stage, checked, lanes, suites};
 use crate::check::{acceptance, arrows, features, licences, links, manifests, planted, seams, spec, tidy};
 use crate::cmd::wasm;
 use crate::tool::workspace::Workspace;
@@ -93,28 +94,27 @@ fn build(gate: &mut Gate) -> Result<Outcome> {
 }
 
 fn unit(gate: &mut Gate) -> Result<Outcome> {
-    run_suites(gate, |package| package != E2E && package != FUZZ)
+    run_suites(gate, |package| package != E2E && package != FUZZ, lanes::one_by_one)
 }
 
 fn fuzz(gate: &mut Gate) -> Result<Outcome> {
-    run_suites(gate, |package| package == FUZZ)
+    run_suites(gate, |package| package == FUZZ, lanes::one_by_one)
 }
 
 fn e2e(gate: &mut Gate) -> Result<Outcome> {
-    run_suites(gate, |package| package == E2E)
+    run_suites(gate, |package| package == E2E, lanes::side_by_side)
 }
 
-fn run_suites(gate: &mut Gate, chosen: fn(&str) -> bool) -> Result<Outcome> {
+/// How programs are run beside each other.
+type Order = fn(&[&Suite], bool) -> Result<Outcome>;
+
+fn run_suites(gate: &mut Gate, chosen: fn(&str) -> bool, order: Order) -> Result<Outcome> {
     if gate.suites.is_none() {
         gate.suites = Some(suites::build()?);
     }
-    let mut sum = Outcome::default();
-    let mut ran = 0;
-    for suite in gate.suites.iter().flatten().filter(|s| chosen(&s.package)) {
-        sum.add(suites::run(suite, gate.long, &suites::logs())?);
-        ran += 1;
-    }
-    sum.looked_at = Some((ran, "test programs"));
+    let programs: Vec<&Suite> = gate.suites.iter().flatten().filter(|s| chosen(&s.package)).collect();
+    let mut sum = order(&programs, gate.long)?;
+    sum.looked_at = Some((programs.len(), "test programs"));
     if sum.passed + sum.failed == 0 {
         println!("  problem: no test ran");
         sum.problems += 1;

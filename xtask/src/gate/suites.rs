@@ -1,4 +1,4 @@
-//! Test programs: built once for the whole workspace, run one after the other, counted by what they say.
+//! Test programs: built once for the whole workspace, run, counted by what they say.
 //!
 //! A test that cannot run here (a kernel feature is missing, say) appends `name: reason` to the file that
 //! `FOREBAY_SKIPS` names and returns; the gate counts it as skipped and prints the reason.
@@ -192,14 +192,14 @@ pub fn run(suite: &Suite, long: bool, out: &Path) -> Result<Outcome> {
         outcome.failed += 1;
         outcome.red.push(format!("{name}: ended before its tests had"));
     }
+    // At once: another program may run beside it and say something too.
+    let mut said = String::new();
     if outcome.failed > 0 {
-        for line in &count.details {
-            println!("    {line}");
-        }
-        print_tail(&log);
+        count.details.iter().for_each(|line| said += &format!("    {line}\n"));
+        said += &tail(&log);
     }
     println!(
-        "  {:<44} {:>5} passed {:>3} failed {:>3} skipped {:>7.1} s",
+        "{said}  {:<44} {:>5} passed {:>3} failed {:>3} skipped {:>7.1} s",
         name,
         outcome.passed,
         outcome.failed,
@@ -231,12 +231,10 @@ pub fn run_doc_tests() -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn print_tail(log: &Path) {
+fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    for line in lines.iter().skip(lines.len().saturating_sub(40)) {
-        println!("    stderr: {line}");
-    }
+    lines.iter().skip(lines.len().saturating_sub(40)).map(|line| format!("    stderr: {line}\n")).collect()
 }
 
 /// Where the tests' own output is kept.
