@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
 use crate::limits::{
-    CALLS_WITHIN, GATHER, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, QUEUED_BYTES_MAX, QUEUED_UNSUSPICIOUS, VERIFY,
-    VIEW, WINDOWS_BYTES,
+    CALLS_WITHIN, GATHER, IN_VAIN_MAX, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, QUEUED_BYTES_MAX,
+    QUEUED_UNSUSPICIOUS, VERIFY, VIEW, WINDOWS_BYTES,
 };
 use crate::link::{Link, Told, Traffic};
 use crate::peer::Peer;
@@ -86,6 +86,18 @@ pub struct Driver<H: Host> {
     kept: Vec<Table>,
     verifying: Vec<Verifying>,
     shown: Option<Instant>,
+    /// How often it has rested since something came of a step.
+    in_vain: u32,
+}
+
+/// Waits. What is due at once, a comparison's next step above all, does not wait for the timer, whose next millisecond is up to
+/// one away: it takes its turn behind what has come meanwhile.
+async fn rest(wait: Duration, may_hurry: bool) {
+    if wait.is_zero() && may_hurry {
+        tokio::task::yield_now().await;
+    } else {
+        tokio::time::sleep(wait).await;
+    }
 }
 
 impl<H: Host> Driver<H> {
@@ -119,6 +131,7 @@ impl<H: Host> Driver<H> {
             kept: Vec::new(),
             verifying: Vec::new(),
             shown: None,
+            in_vain: 0,
         };
         driver.bound_engine();
         driver.open(door::listen_soon(settings.listen)?)?;
@@ -184,7 +197,9 @@ impl<H: Host> Driver<H> {
                 },
                 Some(told) = self.told.recv() => self.take(told),
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = rest(wait, self.in_vain < IN_VAIN_MAX) => {
+                    self.in_vain = self.in_vain.saturating_add(1);
+                }
             }
         }
     }
@@ -218,6 +233,9 @@ impl<H: Host> Driver<H> {
         if self.engine.joined() {
             let now = self.host.now();
             self.host.group_time(self.engine.group_time(now), now);
+        }
+        if !outputs.is_empty() {
+            self.in_vain = 0;
         }
         let mut is_much = false;
         for output in outputs {
