@@ -1,18 +1,19 @@
 //! Calling members: the lower slot calls the higher one, so that there is one connection between two.
 
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use forebay_core::table::EngineSlot;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::Identity;
 use crate::identity::Secured;
-use crate::limits::{HANDSHAKE, REDIAL_MAX_MS, REDIAL_MS, REFUSED_MAX_MS, STOOD};
+use crate::limits::{CONNECT, HANDSHAKE, REDIAL_HERE_MS, REDIAL_MAX_MS, REDIAL_MS, REFUSED_MAX_MS, STOOD};
 use crate::link::Told;
 
 /// Whom to call, from where, and who one is.
@@ -87,14 +88,16 @@ async fn keep(
         let before = *ended.borrow_and_update();
         let call = call.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let called = tokio::time::timeout(HANDSHAKE, once(&call)).await;
-        let late = || format!("{}: no answer within {} s", call.at, HANDSHAKE.as_secs());
-        let told = match called.unwrap_or_else(|_| Err(late())) {
+        let late = || Failed { why: no_answer(call.at, HANDSHAKE), here: false };
+        let called = called.unwrap_or_else(|_| Err(late()));
+        let here = called.as_ref().is_err_and(|failed| failed.here);
+        let told = match called {
             Ok(stream) => {
                 // Whether it lets this engine in is known only once it speaks.
                 stood.store(false, Ordering::Relaxed);
                 Told::Came { slot: call.to, stream: Box::new(stream), door: None }
             }
-            Err(why) => Told::Unreached { slot: call.to, why },
+            Err(failed) => Told::Unreached { slot: call.to, why: failed.why },
         };
         let stands = matches!(told, Told::Came { .. });
         if tell.send(told).await.is_err() {
@@ -112,7 +115,8 @@ async fn keep(
             }
             longest = REFUSED_MAX_MS;
         }
-        let waits = tokio::time::sleep(Duration::from_millis(wait / 2 + jitter(wait / 2)));
+        let next = if here { REDIAL_HERE_MS } else { wait };
+        let waits = tokio::time::sleep(Duration::from_millis(next / 2 + jitter(next / 2)));
         tokio::select! {
             () = waits => {}
             // Whatever it was refused for may be mended.
@@ -122,16 +126,45 @@ async fn keep(
     }
 }
 
-async fn once(call: &Call) -> Result<Secured, String> {
-    let socket = if call.at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|error| error.to_string())?;
+/// A call that came to nothing.
+#[derive(Debug)]
+struct Failed {
+    why: String,
+    /// Nothing has left this machine.
+    here: bool,
+}
+
+fn no_answer(at: SocketAddr, within: Duration) -> String {
+    format!("{at}: no answer within {} ms", within.as_millis())
+}
+
+fn failed(why: impl FnOnce(&io::Error) -> String) -> impl FnOnce(io::Error) -> Failed {
+    let is_here = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            ErrorKind::AddrNotAvailable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown
+        )
+    };
+    move |error| Failed { why: why(&error), here: is_here(&error) }
+}
+
+async fn once(call: &Call) -> Result<Secured, Failed> {
+    let stream = connect(call.from.ip(), call.at).await?;
+    call.identity.call(stream, &call.name).await.map_err(|why| Failed { why, here: false })
+}
+
+//= SYNC-DIAL-03
+async fn connect(from: IpAddr, at: SocketAddr) -> Result<TcpStream, Failed> {
+    let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(failed(ToString::to_string))?;
     // Members know one another by the management address.
-    socket
-        .bind(SocketAddr::new(call.from.ip(), 0))
-        .map_err(|error| format!("the management address {} cannot be used: {error}", call.from.ip()))?;
-    let stream = socket.connect(call.at).await.map_err(|error| format!("{}: {error}", call.at))?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    call.identity.call(stream, &call.name).await
+    let unusable = |error: &io::Error| format!("the management address {from} cannot be used: {error}");
+    socket.bind(SocketAddr::new(from, 0)).map_err(failed(unusable))?;
+    let connected = tokio::time::timeout(CONNECT, socket.connect(at)).await;
+    let late = |_| Failed { why: no_answer(at, CONNECT), here: false };
+    let stream = connected.map_err(late)?.map_err(failed(|error| format!("{at}: {error}")))?;
+    stream.set_nodelay(true).map_err(failed(ToString::to_string))?;
+    Ok(stream)
 }
 
 /// A number below `limit`, another one each time; nothing depends on who could guess it.
@@ -139,4 +172,37 @@ fn jitter(limit: u64) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let drawn = std::hash::RandomState::new().build_hasher().finish();
     drawn % limit.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Socket, Type};
+
+    //= test SYNC-DIAL-03
+    #[tokio::test]
+    async fn who_calls_without_a_link_knows_that_nothing_has_left_and_who_hears_nothing_calls_again_soon() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::new(here, 0).into()).expect("a port is free");
+        let at = socket.local_addr().expect("it is bound").as_socket().expect("an address");
+        // An address for documents, which no machine has.
+        let failed = connect(IpAddr::from([192, 0, 2, 1]), at).await.expect_err("it has no such address");
+        assert!(failed.here && failed.why.contains("192.0.2.1"), "{failed:?}");
+        let failed = connect(here, at).await.expect_err("nobody listens");
+        assert!(!failed.here && failed.why.contains("refused"), "{failed:?}");
+        // Who listens and accepts nobody has room for one or two; the first word of others is lost.
+        socket.listen(0).expect("it listens");
+        let began = Instant::now();
+        let mut held = Vec::new();
+        let failed = loop {
+            match connect(here, at).await {
+                Ok(stream) => held.push(stream),
+                Err(failed) => break failed,
+            }
+            assert!(held.len() < 8, "there is room for so many");
+        };
+        assert!(!failed.here && failed.why.contains("no answer within 500 ms"), "{failed:?}");
+        assert!(began.elapsed() < HANDSHAKE, "{:?}", began.elapsed());
+    }
 }

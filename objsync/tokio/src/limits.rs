@@ -5,6 +5,10 @@ use std::time::Duration;
 /// How long connecting and the handshake may take: a member in the same site needs milliseconds.
 pub const HANDSHAKE: Duration = Duration::from_secs(3);
 
+/// How long is waited for a connection before it is asked for anew: where the first word is lost the system says it again after
+/// a second only. A member in the same site answers within a few milliseconds.
+pub const CONNECT: Duration = Duration::from_millis(500);
+
 /// How long is waited for a socket that another process is giving up: it has been told to.
 pub const GIVEN_UP: Duration = Duration::from_secs(1);
 
@@ -19,6 +23,10 @@ pub const TRIES_PER_SECOND: u32 = 10;
 pub const REDIAL_MS: u64 = 200;
 /// See [`REDIAL_MS`].
 pub const REDIAL_MAX_MS: u64 = 300;
+
+/// The same where nothing has left this machine, because it has no link or not the address: that costs a system call, and is
+/// over from one moment to the next.
+pub const REDIAL_HERE_MS: u64 = 40;
 
 /// The same of a member that ends connections at once: each costs both sides two signatures, and what is the matter is
 /// mended by people.
