@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ struct Inner {
     /// Who calls seems to call from there.
     from: IpAddr,
     to: SocketAddr,
-    delay: Duration,
+    delay_us: AtomicU64,
     unplugged: AtomicBool,
     stuffed: AtomicBool,
     over: AtomicBool,
@@ -36,7 +36,7 @@ impl Cable {
         let inner = Inner {
             from,
             to,
-            delay,
+            delay_us: AtomicU64::new(micros(delay)),
             unplugged: flag(),
             stuffed: flag(),
             over: flag(),
@@ -55,6 +55,11 @@ impl Cable {
         Self { inner, at }
     }
 
+    /// From now on what goes in comes out after so long.
+    pub fn takes(&self, delay: Duration) {
+        self.inner.delay_us.store(micros(delay), Ordering::SeqCst);
+    }
+
     /// From now on what is in it and what goes in is lost, and neither end is told.
     pub fn unplug(&self) {
         self.inner.unplugged.store(true, Ordering::SeqCst);
@@ -70,6 +75,10 @@ impl Cable {
     pub fn stuff(&self) {
         self.inner.stuffed.store(true, Ordering::SeqCst);
     }
+}
+
+fn micros(delay: Duration) -> u64 {
+    delay.as_micros() as u64
 }
 
 impl Drop for Cable {
@@ -116,7 +125,7 @@ impl Inner {
                 }
                 match from.read(&mut piece) {
                     Ok(got @ 1..) => {
-                        let due = Instant::now() + reads.delay;
+                        let due = Instant::now() + Duration::from_micros(reads.delay_us.load(Ordering::SeqCst));
                         if send.send((due, piece[..got].to_vec())).is_err() {
                             return;
                         }
