@@ -7,7 +7,7 @@ use super::key::KeyBytes;
 use super::limits::KEYS_PER_BUCKET;
 use super::outcome::{Evicted, Refused};
 use super::store::{At, Fields, Flag};
-use super::version::Version;
+use super::version::{EngineSlot, Version};
 use crate::units::Now;
 use core::ops::Range;
 
@@ -65,6 +65,29 @@ impl Partition {
         let slots = KEYS_PER_BUCKET as u32;
         (buckets.start.min(end) * slots..end * slots)
             .filter_map(move |n| self.view(catalog, At::of_number(n), Tick::at(now)))
+    }
+
+    /// The same of what an engine wrote from a stamp on: whatever else there is costs a look at its version.
+    pub fn written<'a>(
+        &'a self,
+        catalog: &'a Catalog,
+        buckets: Range<u32>,
+        by: EngineSlot,
+        from: u64,
+        now: Now,
+    ) -> impl Iterator<Item = EntryView> + 'a {
+        let end = buckets.end.min(self.store.buckets());
+        let slots = KEYS_PER_BUCKET as u32;
+        let is_wanted = move |at: &At| {
+            self.store.is(*at, Flag::Used) && {
+                let version = self.store.version(*at);
+                version.origin == by && version.stamp >= from
+            }
+        };
+        (buckets.start.min(end) * slots..end * slots)
+            .map(At::of_number)
+            .filter(is_wanted)
+            .filter_map(move |at| self.view(catalog, at, Tick::at(now)))
     }
 
     /// The entry or tombstone of one key.

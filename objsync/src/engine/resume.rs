@@ -9,14 +9,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use forebay_core::table::{EngineSlot, GroupMillis, TableId};
+use forebay_core::table::{Catalog, EngineSlot, GroupMillis, Partition, TableId};
 use forebay_core::units::{Micros, Now};
 
 use super::Engine;
 use super::answer::end_of_partition;
 use super::live::statement;
 use super::peer::{Peer, Reply, Session};
-use super::sums::walk;
+use super::sums::read_parts;
 use crate::limits::{RESUME_BEFORE_MS, RESUME_MS};
 use crate::merge::Entry;
 use crate::shards::Shards;
@@ -66,11 +66,12 @@ impl Engine {
         let me = self.settings.me;
         let end = end_of_partition(&shards.geometry(), *part.start()).min(*part.end());
         let mut written: Vec<(TableId, Entry)> = Vec::new();
-        walk(shards, *part.start()..=end, now, &mut written, |catalog, _, view| {
-            let version = &view.record.version;
-            let is_ours = version.origin == me && version.stamp >= stamp;
-            if is_ours { Some((view.table, statement(catalog, view)?)) } else { None }
-        });
+        // It is a whole partition.
+        let read = |partition: &Partition, catalog: &Catalog, buckets, found: &mut Vec<_>| {
+            let views = partition.written(catalog, buckets, me, stamp, now);
+            found.extend(views.filter_map(|view| Some((view.table, statement(catalog, &view)?))));
+        };
+        read_parts(shards, &(*part.start()..=end), read, |found| written.append(found));
         self.bulk = true;
         let mut tables: BTreeMap<TableId, Vec<Entry>> = BTreeMap::new();
         for (table, entry) in written {

@@ -4,9 +4,11 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::RangeInclusive;
+use core::ops::{Range, RangeInclusive};
 
-use forebay_core::table::{Catalog, EngineSlot, EntryView, GroupMillis, Hasher, KeyBytes, TableId};
+use forebay_core::table::{
+    Catalog, EngineSlot, EntryView, GroupMillis, Hasher, KeyBytes, Partition, TableId,
+};
 use forebay_core::units::{Micros, Now};
 
 use super::values::compared;
@@ -458,6 +460,26 @@ fn walk_parts<S: Shards, T>(
     mut make: impl FnMut(&Catalog, u64, &EntryView) -> Option<T>,
     mut each: impl FnMut(&mut Vec<T>),
 ) {
+    let whole = part.clone();
+    let read = |partition: &Partition, catalog: &Catalog, buckets: Range<u32>, found: &mut Vec<T>| {
+        for view in partition.entries(catalog, buckets, now) {
+            let hash = catalog.key(view.table, view.key).hash();
+            if whole.contains(&hash) {
+                found.extend(make(catalog, hash, &view));
+            }
+        }
+    };
+    read_parts(shards, &part, read, &mut each);
+}
+
+/// Reads the partitions of a part of the hash space, a few buckets under one lock, and gives what was found in each to `each`,
+/// which takes it all.
+pub(super) fn read_parts<S: Shards, T>(
+    shards: &mut S,
+    part: &RangeInclusive<u64>,
+    mut read: impl FnMut(&Partition, &Catalog, Range<u32>, &mut Vec<T>),
+    mut each: impl FnMut(&mut Vec<T>),
+) {
     let geometry = shards.geometry();
     let mut found = Vec::new();
     for partition in geometry.route_hash(*part.start())..=geometry.route_hash(*part.end()) {
@@ -472,12 +494,7 @@ fn walk_parts<S: Shards, T>(
                     let so_far = partition.stats().moves;
                     moved |= moves.is_some_and(|moves| moves != so_far);
                     moves = Some(so_far);
-                    for view in partition.entries(catalog, bucket..next, now) {
-                        let hash = catalog.key(view.table, view.key).hash();
-                        if part.contains(&hash) {
-                            found.extend(make(catalog, hash, &view));
-                        }
-                    }
+                    read(partition, catalog, bucket..next, &mut found);
                 });
                 bucket = next;
             }
