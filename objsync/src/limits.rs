@@ -39,6 +39,10 @@ pub const BATCH_MS: u64 = 1;
 /// more frames than this.
 pub const BATCHES_AT_ONCE: u32 = 4;
 
+/// Milliseconds after the last word to a peer in which changes that come are acknowledged together: each acknowledgement costs
+/// both sides a wake-up and a segment.
+pub const ACK_MS: u64 = 2;
+
 /// Keys that wait to be told to one peer. 65,536 are a second at 50,000 changes; beyond, the table is compared anew.
 pub const DIRTY_MAX: usize = 65_536;
 

@@ -244,6 +244,7 @@ impl Engine {
             let Some(session) = &peer.session else { continue };
             if session.greeted {
                 sooner(after(session.last_sent, KEEP_MS));
+                sooner(session.ack_at.unwrap_or(Now::NEVER));
             }
             sooner(after(session.last_heard, SILENCE_MS));
             if let Some(until) =
@@ -325,6 +326,7 @@ impl Engine {
         if self.reads(from) && matches!(frame, Frame::Changes(..) | Frame::Repair(..) | Frame::Values(..)) {
             return Err(Why::Nonsense);
         }
+        let are_changes = matches!(frame, Frame::Changes(..) | Frame::Values(_, true, _));
         match frame {
             Frame::Hello(_) | Frame::Ack(_) => return Ok(()),
             Frame::Untaken(_, table, unknown, keys) => {
@@ -352,8 +354,7 @@ impl Engine {
         }
         // Only now: what is acknowledged has been applied.
         if let Some(session) = self.peers.get_mut(&from.get()).and_then(|p| p.session.as_mut()) {
-            session.heard = head.number;
-            session.ack_due = true;
+            session.applied(head.number, are_changes);
         }
         Ok(())
     }
@@ -431,7 +432,7 @@ impl Engine {
             self.reply(slot, shards, now);
             let clock = self.told_clock(now);
             let Some(session) = self.peers.get_mut(&slot.get()).and_then(Peer::greeted) else { continue };
-            if session.ack_due || over(session.last_sent, KEEP_MS) {
+            if session.acks_now(now) || over(session.last_sent, KEEP_MS) {
                 session.acknowledge(slot, clock, now, &mut self.out);
             }
         }

@@ -9,7 +9,7 @@ use forebay_core::units::{Micros, Now};
 
 use super::sums::{Row, first_cell, part_of};
 use super::{Bounds, Engine, Output, Verdict, Why};
-use crate::limits::{BATCH_MS, BATCHES_AT_ONCE, OWED_WAIT_BYTES, RANGES, TICKETS_MAX, WINDOW_BYTES};
+use crate::limits::{ACK_MS, BATCH_MS, BATCHES_AT_ONCE, OWED_WAIT_BYTES, RANGES, TICKETS_MAX, WINDOW_BYTES};
 use crate::merge::Entry;
 use crate::wire::{Found, Frame, Head};
 
@@ -76,6 +76,8 @@ pub(super) struct Session {
     pub heard: u64,
     pub acked: u64,
     pub ack_due: bool,
+    /// Changes are to be acknowledged then.
+    pub ack_at: Option<Now>,
     in_flight: VecDeque<InFlight>,
     pub in_flight_bytes: usize,
     /// Changes that were sent and are not acknowledged.
@@ -297,6 +299,7 @@ impl Session {
             heard: 0,
             acked: 0,
             ack_due: false,
+            ack_at: None,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             in_flight_entries: 0,
@@ -372,6 +375,27 @@ impl Session {
         self.in_flight_bytes < self.bounds.window
     }
 
+    /// The peer is about to hear how much of what it said was applied.
+    fn acks(&mut self) {
+        (self.ack_due, self.ack_at) = (false, None);
+    }
+
+    /// A frame was applied. Changes follow one another, and are acknowledged together.
+    //= SYNC-ACK-01
+    pub(super) fn applied(&mut self, number: u64, are_changes: bool) {
+        self.heard = number;
+        if are_changes {
+            self.ack_at = self.ack_at.or(Some(self.last_sent.after(Micros::from_millis(ACK_MS))));
+        } else {
+            self.ack_due = true;
+        }
+    }
+
+    /// Whether the peer is to hear now how much of what it said was applied.
+    pub(super) fn acks_now(&self, now: Now) -> bool {
+        self.ack_due || self.ack_at.is_some_and(|at| at <= now)
+    }
+
     /// Sends a frame with the next number.
     pub(super) fn send<'a>(
         &mut self,
@@ -382,7 +406,7 @@ impl Session {
         frame: impl FnOnce(Head) -> Frame<'a>,
     ) {
         self.sent += 1;
-        self.ack_due = false;
+        self.acks();
         let bytes = frame(Head { clock, number: self.sent, ack: self.heard }).encode();
         let since = self.dirty_since.unwrap_or(now);
         self.in_flight.push_back(InFlight { number: self.sent, bytes: bytes.len(), changes: 0, since });
@@ -436,7 +460,7 @@ impl Session {
         now: Now,
         out: &mut Vec<Output>,
     ) {
-        self.ack_due = false;
+        self.acks();
         self.say(to, clock, now, out, Frame::Ack);
     }
 
