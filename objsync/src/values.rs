@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::ops::RangeInclusive;
 
 use forebay_core::table::{EngineSlot, GroupMillis, Key, KeyBytes, TableId};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{SHARES_MAX, VALUE_BYTES_MAX, VALUE_LIFE_MAX_MS};
 
 /// What was written under a key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// Group time of the write: milliseconds and a count within the millisecond. The later write holds.
     pub stamp: u64,
@@ -82,6 +83,20 @@ pub struct Values {
 
 fn at(key: &Key, bytes: KeyBytes) -> At {
     (key.hash(), Some(key.table()), bytes)
+}
+
+impl Written {
+    /// Which of two writes holds, by stamp, then slot. It ends when the last of the two does: the other one lives on where this
+    /// one was not heard of.
+    //= SYNC-VALUE-01
+    fn or_later(&self, other: &Self) -> Self {
+        let order = |written: &Self| (written.stamp, written.origin);
+        let later = match order(self).cmp(&order(other)).then_with(|| self.value.cmp(&other.value)) {
+            Ordering::Less => other,
+            _ => self,
+        };
+        Self { ends: self.ends.max(other.ends), ..later.clone() }
+    }
 }
 
 impl Item {
@@ -180,14 +195,16 @@ impl Values {
         value: Option<&[u8]>,
         group: GroupMillis,
     ) -> Result<(), Full> {
-        let ends = self.ends(key.table(), group)?;
-        let held = self.items.get(&at(key, bytes));
+        let mut ends = self.ends(key.table(), group)?;
         if value.is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
             return Err(Full);
         }
         // Later than what it takes the place of, whoever's clock was ahead.
-        let before = if let Some(Item::Bytes(written)) = held { written.stamp } else { 0 };
-        let stamp = self.stamp(group).max(before.saturating_add(1));
+        // And it is remembered for as long: who has not heard of it must not give the other back when it has ended.
+        let mut stamp = self.stamp(group);
+        if let Some(Item::Bytes(before)) = self.items.get(&at(key, bytes)) {
+            (stamp, ends) = (stamp.max(before.stamp.saturating_add(1)), ends.max(before.ends));
+        }
         let value = value.map(<[u8]>::to_vec);
         self.put(at(key, bytes), Item::Bytes(Written { stamp, origin: me, ends, value }))
     }
@@ -239,18 +256,19 @@ impl Values {
         let Self { items, mine, bytes, .. } = self;
         items.retain(|place, item| {
             *bytes -= item.bytes();
-            let alive = item.alive(group);
-            match alive {
-                Some(alive) => {
-                    *item = alive;
-                    *bytes += item.bytes();
-                    true
+            let lives = match item {
+                Item::Bytes(written) => written.ends > group,
+                Item::Counts(shares) => {
+                    shares.retain(|share| share.ends > group);
+                    !shares.is_empty()
                 }
-                None => {
-                    mine.remove(place);
-                    false
-                }
+            };
+            if lives {
+                *bytes += item.bytes();
+            } else {
+                mine.remove(place);
             }
+            lives
         });
     }
 
@@ -293,7 +311,7 @@ impl Values {
         };
         let merged = match (&ours, &theirs) {
             (None, theirs) => (*theirs).clone(),
-            (Some(Item::Bytes(ours)), Item::Bytes(theirs)) => Item::Bytes(ours.max(theirs).clone()),
+            (Some(Item::Bytes(ours)), Item::Bytes(theirs)) => Item::Bytes(ours.or_later(theirs)),
             (Some(Item::Counts(ours)), Item::Counts(theirs)) => Item::Counts(together(ours, theirs)),
             _ => return Err(Full),
         };

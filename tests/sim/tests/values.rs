@@ -41,6 +41,50 @@ fn held(b: &Bench, on: u8, n: u32) -> (Option<Vec<u8>>, u64) {
     (bytes, tables.values.sum(&whole(1), key(n), time))
 }
 
+/// What the engine keeps under a key from now on lives for so long.
+fn lives(b: &mut Bench, on: u8, life_ms: u64) {
+    let node = b.nodes.get_mut(&on).unwrap();
+    let id = node.tables.value_id(0);
+    node.tables.values.define(id, life_ms);
+}
+
+//= test SYNC-VALUE-01
+#[test]
+fn what_was_replaced_does_not_come_back_when_its_successor_has_ended() {
+    let mut b = Bench::connected(3);
+    lives(&mut b, 1, 20_000);
+    for n in [1, 2] {
+        write(&mut b, 0, n, b"before", None);
+    }
+    b.pass(3 * SECOND);
+    // The third one does not hear what takes its place: a write of one who heard of it, and one of one who did not.
+    b.cut(0, 2);
+    b.cut(1, 2);
+    write(&mut b, 1, 1, b"after", None);
+    b.cut(0, 1);
+    write(&mut b, 0, 3, b"before", None);
+    b.pass(SECOND);
+    write(&mut b, 1, 3, b"after", None);
+    b.pass(SECOND);
+    b.connect(0, 2);
+    b.pass(3 * SECOND);
+    assert_eq!(held(&b, 2, 3).0, Some(b"before".to_vec()));
+    b.cut(0, 2);
+    b.connect(0, 1);
+    b.pass(40 * SECOND);
+    b.connect(0, 2);
+    b.connect(1, 2);
+    b.pass(12 * SECOND);
+    for on in 0..3 {
+        for n in [1, 3] {
+            assert_eq!(held(&b, on, n).0, Some(b"after".to_vec()), "{n} on {on}");
+        }
+        assert_eq!(held(&b, on, 2).0, Some(b"before".to_vec()), "nobody has replaced it");
+    }
+    b.pass(80 * SECOND);
+    assert!((0..3).all(|on| [1, 2, 3].iter().all(|n| held(&b, on, *n).0.is_none())), "all has ended");
+}
+
 //= test SYNC-VALUE-02
 #[test]
 fn values_are_told_and_compared_and_an_earlier_release_is_told_nothing_of_them() {
