@@ -48,6 +48,9 @@ fn violation(world: &World, what: String) -> Violation {
 /// Every second.
 pub fn now(world: &mut World) -> Result<(), Violation> {
     let at = world.at;
+    if let Some(broken) = world.broken.take() {
+        return Err(broken);
+    }
     watch(world);
     for node in world.nodes.values_mut() {
         let time = node.engine.group_time(node.now(at));
@@ -83,6 +86,22 @@ pub fn now(world: &mut World) -> Result<(), Violation> {
         if !clean.is_empty() {
             let known = world.nodes[&a].tables.all(world.nodes[&a].now(at));
             clean.iter().try_for_each(|b| open_bits(world, &known, a, *b))?;
+        }
+    }
+    Ok(())
+}
+
+/// What an engine begins with from disk has not become younger by that: while the process was away nobody used it.
+//= SYNC-SIM-01
+pub fn begins(world: &World, slot: u8) -> Result<(), Violation> {
+    let node = &world.nodes[&slot];
+    for (place, view) in node.tables.all(node.now(world.at)) {
+        let used = world.ledger.last_use(place);
+        if !view.record.tombstone && (world.at - used) / 1_000 > view.record.age_ms + LATE / 1_000 {
+            let ip = place.1.to_ip();
+            let idle = (world.at - used) / SECOND;
+            let what = format!("{slot} begins with {ip}, unused for {idle} s, as {}", short(&view.record));
+            return Err(violation(world, what));
         }
     }
     Ok(())

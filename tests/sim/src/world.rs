@@ -130,6 +130,8 @@ pub struct World {
     walls: BTreeMap<u8, i64>,
     woken: BTreeMap<u8, u64>,
     trace: bool,
+    /// A promise that was broken in the middle of something; told within a second.
+    pub broken: Option<Violation>,
     /// A client of which every second everything is said.
     pub watched: Option<KeyBytes>,
     summary: Summary,
@@ -175,6 +177,7 @@ impl World {
             walls: BTreeMap::new(),
             woken: BTreeMap::new(),
             trace,
+            broken: None,
             watched,
             summary: Summary { overlapping: plan.overlapping(), ..Summary::default() },
             plan,
@@ -270,6 +273,7 @@ impl World {
             self.ledger.inherits(boot, snapshot.boot);
         }
         self.nodes.insert(slot, node);
+        self.broken = self.broken.take().or(check::begins(self, slot).err());
         self.woken.remove(&slot);
         self.later(self.at, What::Wake { node: slot, boot });
         let first = self.at + self.rng.below(10 * SECOND);
