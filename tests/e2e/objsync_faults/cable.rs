@@ -125,7 +125,8 @@ impl Inner {
                 }
                 match from.read(&mut piece) {
                     Ok(got @ 1..) => {
-                        let due = Instant::now() + Duration::from_micros(reads.delay_us.load(Ordering::SeqCst));
+                        let due =
+                            Instant::now() + Duration::from_micros(reads.delay_us.load(Ordering::SeqCst));
                         if send.send((due, piece[..got].to_vec())).is_err() {
                             return;
                         }

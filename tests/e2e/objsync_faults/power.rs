@@ -85,7 +85,10 @@ fn who_is_without_power_takes_clients_with_it_unless_their_answers_waited() {
         next += told.len() as u32 + 100;
         wait_until_gone(&ends.group, 0);
         ends.cable.takes(DELAY);
-        assert!(waits || of_prompt > 0, "what is in the cable is lost where nobody waits: else this shows nothing");
+        assert!(
+            waits || of_prompt > 0,
+            "what is in the cable is lost where nobody waits: else this shows nothing"
+        );
     }
     assert_eq!(lost[1], 0, "of {prompt} clients whose answer waited for the other engine");
     assert!(prompt > 0, "too slow a machine to say anything");
