@@ -62,9 +62,9 @@ impl Partition {
         now: Now,
     ) -> impl Iterator<Item = EntryView> + 'a {
         let end = buckets.end.min(self.store.buckets());
-        let slots = KEYS_PER_BUCKET as u32;
+        let (slots, tick) = (KEYS_PER_BUCKET as u32, Tick::at(now));
         (buckets.start.min(end) * slots..end * slots)
-            .filter_map(move |n| self.view(catalog, At::of_number(n), Tick::at(now)))
+            .filter_map(move |n| self.view(catalog, At::of_number(n), tick))
     }
 
     /// The same of what an engine wrote from a stamp on: whatever else there is costs a look at its version.
@@ -77,7 +77,7 @@ impl Partition {
         now: Now,
     ) -> impl Iterator<Item = EntryView> + 'a {
         let end = buckets.end.min(self.store.buckets());
-        let slots = KEYS_PER_BUCKET as u32;
+        let (slots, tick) = (KEYS_PER_BUCKET as u32, Tick::at(now));
         let is_wanted = move |at: &At| {
             self.store.is(*at, Flag::Used) && {
                 let version = self.store.version(*at);
@@ -87,7 +87,7 @@ impl Partition {
         (buckets.start.min(end) * slots..end * slots)
             .map(At::of_number)
             .filter(is_wanted)
-            .filter_map(move |at| self.view(catalog, at, Tick::at(now)))
+            .filter_map(move |at| self.view(catalog, at, tick))
     }
 
     /// The entry or tombstone of one key.
