@@ -1,22 +1,17 @@
 //! `forebay-controller`: serves the API over what its data folder has.
 
+mod several;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
-use forebay_controller::accounts::Accounts;
-use forebay_controller::api::App;
-use forebay_controller::channel::{self, Authority, Channel, Maker};
-use forebay_controller::engines::{Engines, Members};
-use forebay_controller::objects::Objects;
-use forebay_controller::placement::{self, Placement};
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
-use forebay_controller::{backup, local, server};
+use forebay_controller::{api, backup, cluster, local, server, start};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The Controller: keeps the objects and serves the API by which they are managed.
@@ -32,6 +27,8 @@ struct Arguments {
     /// Where engines are let in, 0.0.0.0:8443 by custom; absent: nowhere.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen_engines: Option<SocketAddr>,
+    #[command(flatten)]
+    several: several::Several,
     /// What to do instead of serving.
     #[command(subcommand)]
     command: Option<Command>,
@@ -129,61 +126,39 @@ fn make(folder: &Path) -> Result<(), String> {
 async fn run(arguments: &Arguments) -> Result<(), String> {
     let folder = &arguments.data_dir;
     make(folder)?;
-    let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
-    let seal = Seal::open(&folder.join(backup::KEY))?;
-    let tls = server::certificate(folder, arguments.listen)?;
-    let accounts = Accounts::new()?;
-    let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
-    let seeds = forebay_controller::seeds::all()?;
-    objects.seed(seeds.into_iter()).await.map_err(|denied| format!("built-in objects: {denied:?}"))?;
-    let first = objects.first().await.map_err(|denied| format!("the user admin: {denied:?}"))?;
-    let placement = Placement::open(&store).await.map_err(|refusal| refusal.to_string())?;
-    let authority = Authority::open(&store, objects.seal()).await.map_err(|refusal| refusal.to_string())?;
-    let members = Members::open(&store).await.map_err(|refusal| refusal.to_string())?;
-    let for_engines = authority.server()?;
-    let engines = Engines::default();
-    let began = Instant::now();
-    let app = Arc::new(App { store, objects, accounts, engines, placement, began, members, authority });
-    tokio::spawn(channel::keep_known(Arc::clone(&app)));
-    tokio::spawn(placement::drive(Arc::clone(&app)));
-    let listener = tokio::net::TcpListener::bind(arguments.listen)
-        .await
-        .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;
-    let at = listener.local_addr().map_err(|error| error.to_string())?;
-    let mut door_at = None;
-    if let Some(wanted) = arguments.listen_engines {
-        let door = tokio::net::TcpListener::bind(wanted)
-            .await
-            .map_err(|error| format!("{wanted}: {error}; choose another by --listen-engines"))?;
-        door_at = Some(door.local_addr().map_err(|error| error.to_string())?);
-        let engines = Arc::new(Channel::new(Arc::clone(&app), Maker::new(Arc::clone(&app))));
-        tokio::spawn(async move {
-            if let Err(error) = channel::serve(engines, door, for_engines, std::future::pending()).await {
-                tracing::error!(%error, "no more engines are let in");
-            }
-        });
-    }
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    println!("API: https://{at}");
-    println!("certificate: {}", server::fingerprint(folder)?);
-    if let Some(at) = door_at {
-        println!("engines: {at}");
-    }
-    if let Some(password) = first {
-        println!("user: admin");
-        println!("password: {password} (shown this once)");
-    }
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    let (at_machine, socket) = (app.clone(), folder.clone());
-    tokio::spawn(async move {
-        if let Err(error) = local::serve(at_machine, socket).await {
-            tracing::error!(event = "CONTROLLER_LOCAL_FAILED", %error, "backups and new passwords need a Controller that is stopped");
-        }
-    });
-    server::serve(app, listener, tls, stop).await.map_err(|error| error.to_string())
+    if let Some(settings) = arguments.several.settings(folder, arguments.listen, arguments.listen_engines)? {
+        return cluster::run(settings, stop).await;
+    }
+    let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
+    let seal = Seal::open(&folder.join(backup::KEY))?;
+    let tls = server::certificate(folder, arguments.listen)?;
+    let begun = start::begin(store, seal).await?;
+    let listener = tokio::net::TcpListener::bind(arguments.listen)
+        .await
+        .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;
+    let at = listener.local_addr().map_err(|error| error.to_string())?;
+    let door_at = match arguments.listen_engines {
+        Some(wanted) => Some(begun.open_door(wanted).await?),
+        None => None,
+    };
+    println!("API: https://{at}");
+    println!("certificate: {}", server::fingerprint(folder)?);
+    if let Some(at) = door_at {
+        println!("engines: {at}");
+    }
+    if let Some(password) = &begun.first {
+        println!("user: admin");
+        println!("password: {password} (shown this once)");
+    }
+    begun.open_socket(folder.clone());
+    let app = begun.app;
+    let answer = move |request| api::serve(Arc::clone(&app), request);
+    server::serve(answer, listener, tls, stop).await.map_err(|error| error.to_string())
 }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
+use axum::http::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -21,11 +23,10 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use crate::api::{self, App};
+use crate::api;
 use crate::backup::CERTIFICATE;
 use crate::files::write_private;
 use crate::hex::sha256;
-use crate::store::Store;
 
 /// Connections at once: each holds some 40 KiB, and up to a request's content.
 const CONNECTIONS_MAX: usize = 1000;
@@ -36,20 +37,17 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// Streams of one connection of HTTP/2.
 const STREAMS_MAX: u32 = 64;
 
-/// Serves the API until `stop` ends, then lets requests under way end.
+/// Serves what `answer` answers until `stop` ends, then lets requests under way end.
 ///
 /// # Errors
 /// Those of the socket.
-pub async fn serve<S: Store + 'static>(
-    app: Arc<App<S>>,
+pub async fn serve<A: Future<Output = Response<Body>> + Send + 'static>(
+    answer: impl Fn(Request) -> A + Clone + Send + Sync + 'static,
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let router = Router::new().fallback(move |request: Request| {
-        let app = app.clone();
-        async move { api::serve(app, request).await }
-    });
+    let router = Router::new().fallback(answer);
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let leaving = GracefulShutdown::new();

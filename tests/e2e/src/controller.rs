@@ -106,7 +106,8 @@ pub struct Curl {
 }
 
 impl Curl {
-    fn at(address: SocketAddr) -> Self {
+    /// At this Controller, as nobody.
+    pub fn at(address: SocketAddr) -> Self {
         Curl { base: format!("https://{address}"), arguments: Vec::new() }
     }
 

@@ -1,8 +1,9 @@
 //! The lease of the leader: renewed while it can be, and given up before etcd takes it away.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forebay_etcd::Client;
+use forebay_etcd::{Client, Failure};
 use tokio::sync::watch;
 
 /// A leader that is gone is followed after this many seconds; etcd itself may need two to elect its own.
@@ -13,20 +14,44 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// Who has no answer within this asks the next member: two of these and a pause are less than a term.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Renews a lease that was asked for at `asked`, until it is lost, and says why.
+/// Until when a lease is good, by our own clock.
+#[derive(Clone)]
+pub(super) struct Good(Arc<Mutex<Instant>>);
+
+impl Good {
+    /// What etcd counts begins when it hears of it, which is later than when it was asked.
+    pub(super) fn since(asked: Instant) -> Self {
+        Good(Arc::new(Mutex::new(asked + TERM)))
+    }
+
+    fn until(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn renewed(&self, asked: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = asked + TERM;
+    }
+
+    /// Says whether it is good.
+    pub(super) fn is_now(&self) -> bool {
+        Instant::now() < self.until()
+    }
+}
+
+/// Renews a lease until it is lost, and says why.
 //= CLUSTER-LEADER-02
-pub(super) async fn keep(client: Client, lease: i64, asked: Instant, lost: watch::Sender<Option<String>>) {
-    // What etcd counts begins when it hears of it, which is later than when it was asked.
-    let mut good_until = asked + TERM;
+pub(super) async fn keep(client: Client, lease: i64, good: Good, lost: watch::Sender<Option<String>>) {
     let why = loop {
+        let good_until = good.until();
         tokio::time::sleep_until(good_until.min(Instant::now() + RENEW_EVERY).into()).await;
         let now = Instant::now();
         if now >= good_until {
             break "its lease was not renewed in time: etcd did not answer".to_owned();
         }
-        let patience = PATIENCE.min(good_until - now);
-        match client.renew(lease, patience).await {
-            Ok(true) => good_until = now + TERM,
+        // Members that do not take a connection may use up all of the time.
+        let renewed = tokio::time::timeout(good_until - now, client.renew(lease, PATIENCE)).await;
+        match renewed.unwrap_or_else(|_| Err(Failure::Unreached("no member in time".to_owned()))) {
+            Ok(true) => good.renewed(now),
             Ok(false) => break "its lease is over: etcd did not hear of it in time".to_owned(),
             Err(failure) => {
                 tracing::warn!(

@@ -52,6 +52,8 @@ struct Inner {
     turn: Mutex<Turn>,
     /// Why it leads no more.
     lost: watch::Sender<Option<String>>,
+    /// Until when nobody else may lead.
+    good: lease::Good,
     keeping: tokio::task::AbortHandle,
 }
 
@@ -125,10 +127,11 @@ impl Leading {
             }
         };
         let (lost, _) = watch::channel(None);
-        let keeping =
-            tokio::spawn(lease::keep(self.client.clone(), lease, asked, lost.clone())).abort_handle();
+        let good = lease::Good::since(asked);
+        let kept = lease::keep(self.client.clone(), lease, good.clone(), lost.clone());
+        let keeping = tokio::spawn(kept).abort_handle();
         let turn = Mutex::new(Turn::new(fence));
-        Ok(Some(Etcd { inner: Arc::new(Inner { leading: self, lease, turn, lost, keeping }) }))
+        Ok(Some(Etcd { inner: Arc::new(Inner { leading: self, lease, turn, lost, good, keeping }) }))
     }
 }
 
@@ -140,6 +143,11 @@ impl Etcd {
             Ok(why) => why.clone().unwrap_or_default(),
             Err(_) => String::new(),
         }
+    }
+
+    /// Says whether nobody else may lead at this moment: what was read before is still so.
+    pub fn is_led(&self) -> bool {
+        self.inner.leads().is_ok()
     }
 
     /// Leads no more, so that another one may at once.
@@ -162,7 +170,8 @@ impl Inner {
     /// Says whether this process still leads.
     fn leads(&self) -> Result<(), Refusal> {
         match &*self.lost.borrow() {
-            None => Ok(()),
+            None if self.good.is_now() => Ok(()),
+            None => Err(Refusal::Unavailable("this node leads no more: its lease is over".to_owned())),
             Some(why) => Err(Refusal::Unavailable(format!("this node leads no more: {why}"))),
         }
     }

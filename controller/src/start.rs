@@ -1,0 +1,80 @@
+//! What a Controller begins with, over whichever store.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+
+use crate::accounts::Accounts;
+use crate::api::App;
+use crate::channel::{self, Authority, Channel, Maker};
+use crate::engines::{Engines, Members};
+use crate::objects::Objects;
+use crate::placement::{self, Placement};
+use crate::sealed::Seal;
+use crate::store::Store;
+use crate::{local, seeds};
+
+/// A Controller that has read all that its store has.
+pub struct Begun<S> {
+    /// It answers.
+    pub app: Arc<App<S>>,
+    /// The password of the first user, if this is the first start.
+    pub first: Option<String>,
+    for_engines: Arc<ServerConfig>,
+}
+
+/// Reads everything, makes what is missing, and begins to place services.
+///
+/// # Errors
+/// As a text that says what to do.
+pub async fn begin<S: Store + Clone + 'static>(store: S, seal: Seal) -> Result<Begun<S>, String> {
+    let accounts = Accounts::new()?;
+    let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
+    let seeds = seeds::all()?;
+    objects.seed(seeds.into_iter()).await.map_err(|denied| format!("built-in objects: {denied:?}"))?;
+    let first = objects.first().await.map_err(|denied| format!("the user admin: {denied:?}"))?;
+    let placement = Placement::open(&store).await.map_err(|refusal| refusal.to_string())?;
+    let authority = Authority::open(&store, objects.seal()).await.map_err(|refusal| refusal.to_string())?;
+    let members = Members::open(&store).await.map_err(|refusal| refusal.to_string())?;
+    let for_engines = authority.server()?;
+    let (engines, began) = (Engines::default(), Instant::now());
+    let app = Arc::new(App { store, objects, accounts, engines, placement, began, members, authority });
+    tokio::spawn(channel::keep_known(Arc::clone(&app)));
+    tokio::spawn(placement::drive(Arc::clone(&app)));
+    Ok(Begun { app, first, for_engines })
+}
+
+impl<S: Store + 'static> Begun<S> {
+    /// Lets engines in at this address, and says where that is.
+    ///
+    /// # Errors
+    /// It cannot be listened at.
+    pub async fn open_door(&self, wanted: SocketAddr) -> Result<SocketAddr, String> {
+        let door = TcpListener::bind(wanted)
+            .await
+            .map_err(|error| format!("{wanted}: {error}; choose another by --listen-engines"))?;
+        let at = door.local_addr().map_err(|error| error.to_string())?;
+        let engines = Arc::new(Channel::new(Arc::clone(&self.app), Maker::new(Arc::clone(&self.app))));
+        let tls = Arc::clone(&self.for_engines);
+        tokio::spawn(async move {
+            if let Err(error) = channel::serve(engines, door, tls, std::future::pending()).await {
+                tracing::error!(%error, "no more engines are let in");
+            }
+        });
+        Ok(at)
+    }
+
+    /// Serves who is at the machine itself.
+    pub fn open_socket(&self, folder: PathBuf) {
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move {
+            if let Err(error) = local::serve(app, folder).await {
+                tracing::error!(event = "CONTROLLER_LOCAL_FAILED", %error, "backups and new passwords need a Controller that is stopped");
+            }
+        });
+    }
+}

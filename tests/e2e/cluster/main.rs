@@ -1,0 +1,243 @@
+//! Several Controllers over one store: real processes, real members of etcd.
+
+mod site;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use forebay_e2e::controller::Curl;
+use forebay_e2e::wait::{eventually, secs};
+use forebay_e2e::{Lab, Process, bin};
+use serde_json::json;
+use site::Site;
+
+/// Writes one object after another until it is told to stop: those that were acknowledged, and the longest time in which
+/// none was.
+fn write(
+    admin: Curl,
+    prefix: &'static str,
+    stop: Arc<AtomicBool>,
+) -> std::thread::JoinHandle<(Vec<String>, Duration)> {
+    std::thread::spawn(move || {
+        let (mut good, mut last, mut longest) = (Vec::new(), Instant::now(), Duration::ZERO);
+        for number in 0.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let name = format!("{prefix}-{number}");
+            match admin.send("POST", "/api/pool", &json!({"name": name})) {
+                (201, _) => {
+                    good.push(name);
+                    longest = longest.max(last.elapsed());
+                    last = Instant::now();
+                }
+                // Nobody leads, or the answer was lost on its way.
+                (503 | 0, _) => {}
+                (status, said) => panic!("{status}: {said}"),
+            }
+        }
+        (good, longest)
+    })
+}
+
+fn names(admin: &Curl) -> BTreeSet<String> {
+    let mut held = BTreeSet::new();
+    for page in 1.. {
+        let (status, list) = admin.get(&format!("/api/pool?page_size=200&fields=name&page={page}"));
+        assert_eq!(status, 200, "{list}");
+        let names = list["results"].as_array().expect("a list").iter();
+        for name in names.map(|pool| pool["name"].as_str().expect("a name").to_owned()) {
+            assert!(held.insert(name.clone()), "{name} is there twice");
+        }
+        if list["next"].is_null() {
+            break;
+        }
+    }
+    held
+}
+
+//= test CLUSTER-ANY-01
+//= test CLUSTER-ETCD-01
+#[test]
+fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_leader() {
+    let lab = Lab::new();
+    let mut site = Site::start(&lab);
+    // What is written by way of one is there by way of every other as soon as it is acknowledged.
+    for node in 0..3 {
+        let (status, made) =
+            site.admin(node).send("POST", "/api/pool", &json!({"name": format!("by-{node}")}));
+        assert_eq!(status, 201, "{made}");
+        for other in 0..3 {
+            assert_eq!(
+                site.admin(other).get(&format!("/api/pool?name=by-{node}")).1["count"],
+                1,
+                "{node} {other}"
+            );
+        }
+    }
+    // A session that is begun at one goes on at another.
+    let jar = lab.folder().join("jar");
+    let login = json!({"username": "admin", "password": site.password});
+    let first = site.nobody(0).with(&["--cookie-jar", &jar.display().to_string()]);
+    assert_eq!(first.send("POST", "/login", &login).0, 200);
+    let cookies = std::fs::read_to_string(&jar).expect("cookies");
+    let session =
+        cookies.split_whitespace().skip_while(|word| *word != "sessionid").nth(1).expect("a session");
+    for node in 0..3 {
+        let client = site.nobody(node).with(&["--header", &format!("Cookie: sessionid={session}")]);
+        assert_eq!(client.get("/api/pool").0, 200, "{node}");
+    }
+    assert_eq!(site.nobody(0).with(&["--header", "x-forebay-client: 192.0.2.9"]).get("/api/pool").0, 401);
+    // A member of etcd that dies is started anew, and meanwhile the others do.
+    let leader = site.leader(&[0, 1, 2]);
+    let member = site.nodes[leader].member().expect("a member");
+    let killed = std::process::Command::new("kill").args(["-9", &member.to_string()]).status();
+    assert!(killed.expect("kill").success());
+    eventually("a write without that member", secs(10), || {
+        let name = json!({"name": format!("without-{member}")});
+        matches!(site.admin(leader).send("POST", "/api/pool", &name).0, 201 | 409)
+    });
+    eventually("another member in its place", secs(10), || {
+        site.nodes[leader].said().contains("CLUSTER_ETCD_ENDED")
+            && site.nodes[leader].member().is_some_and(|now| now != member)
+    });
+    // Killed under writes: another one leads, and has everything that was acknowledged.
+    let leader = site.leader(&[0, 1, 2]);
+    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = write(site.admin(others[0]), "k", Arc::clone(&stop));
+    let written = |admin: &Curl, least: u64| {
+        let count = admin.get("/api/pool?page_size=1").1["count"].as_u64();
+        count.is_some_and(|count| count >= least)
+    };
+    let through = site.admin(others[1]);
+    eventually("writes go on", secs(10), || written(&through, 20));
+    site.nodes[leader].process.kill();
+    let killed = Instant::now();
+    let next = site.leader(&others);
+    let led = killed.elapsed();
+    let held = through.get("/api/pool?page_size=1").1["count"].as_u64().unwrap_or(0);
+    eventually("writes go on with another leader", secs(10), || written(&through, held + 10));
+    stop.store(true, Ordering::Relaxed);
+    let (good, longest) = writer.join().expect("a writer");
+    assert!(led < secs(10), "a new leader after {led:?}");
+    let missing = |site: &Site, node: usize| {
+        let held = names(&site.admin(node));
+        good.iter().filter(|name| !held.contains(*name)).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&site, next), [""; 0], "acknowledged and lost");
+    println!("{} acknowledged writes; a new leader after {led:?}; no write for {longest:?}", good.len());
+    // It comes back, and follows.
+    site.again(&lab, leader);
+    site.all_answer();
+    assert_eq!(site.leader(&[0, 1, 2]), next);
+    // Who is ended in order hands over at once.
+    let began = Instant::now();
+    assert!(site.nodes[next].process.end(secs(10)).success());
+    let rest: Vec<usize> = (0..3).filter(|node| *node != next).collect();
+    site.leader(&rest);
+    println!("handed over within {:?}", began.elapsed());
+    // All of them are killed, and everything is there.
+    for node in &rest {
+        site.nodes[*node].process.kill();
+    }
+    for node in 0..3 {
+        site.again(&lab, node);
+    }
+    site.all_answer();
+    for node in 0..3 {
+        assert_eq!(missing(&site, node), [""; 0], "acknowledged and lost");
+    }
+}
+
+//= test CLUSTER-KEY-01
+#[test]
+fn a_node_without_the_key_that_all_share_says_what_to_do() {
+    let lab = Lab::new();
+    for (arguments, said) in [
+        (
+            ["--store=etcd", "--nodes=a=127.0.0.1,b=127.0.0.2,c=127.0.0.3", "--node=a"],
+            "copy it to the folder of every one",
+        ),
+        (["--store=etcd", "--nodes=a=127.0.0.1,b=127.0.0.2", "--node=a"], "1, 3, 5 or 7"),
+        (["--store=etcd", "--nodes=a=127.0.0.1", "--node=b"], "none of those in --nodes"),
+        (["--store=embedded", "--nodes=a=127.0.0.1", "--node=a"], "say --store etcd"),
+    ] {
+        let mut command = std::process::Command::new(bin::path("forebay-controller"));
+        let out = command
+            .arg("--data-dir")
+            .arg(lab.folder().join("empty"))
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(!out.status.success() && text.contains(said), "{arguments:?}: {text}");
+    }
+}
+
+//= test CLUSTER-LEADER-02
+#[test]
+fn a_leader_that_stood_still_answers_nothing_that_is_over() {
+    let lab = Lab::new();
+    let mut site = Site::start(&lab);
+    let leader = site.leader(&[0, 1, 2]);
+    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    let (status, made) = site.admin(leader).send("POST", "/api/pool", &json!({"name": "before"}));
+    assert_eq!(status, 201, "{made}");
+    let path = format!("/api/pool/{}", made["uuid"].as_str().expect("a uuid"));
+    site.nodes[leader].process.signal(19);
+    site.leader(&others);
+    let changed = site.admin(others[0]).send("PATCH", &path, &json!({"replace": {"name": "after"}}));
+    assert_eq!(changed.0, 200, "{}", changed.1);
+    // Asked while it stands still, it answers first thing when it goes on.
+    let old = site.admin(leader);
+    let asked = {
+        let path = path.clone();
+        std::thread::spawn(move || (0..20).map(|_| old.get(&path)).collect::<Vec<_>>())
+    };
+    site.nodes[leader].process.signal(18);
+    for (status, said) in asked.join().expect("answers") {
+        assert!(status == 503 || (status == 200 && said["name"] == "after"), "{status} {said}");
+    }
+    site.all_answer();
+    assert_eq!(site.admin(leader).get(&path).1["name"], "after");
+}
+
+//= test CLUSTER-ETCD-01
+#[test]
+fn an_etcd_that_is_there_already_is_shared_by_two_controllers_and_others() {
+    let lab = Lab::new();
+    let [clients, peers] = lab.addresses::<2>();
+    let mut command = std::process::Command::new(bin::foreign("etcd", "etcd-server"));
+    command.arg(format!("--data-dir={}", lab.folder().join("outside").display()));
+    for (name, at) in [("client", clients), ("peer", peers)] {
+        command.arg(format!("--listen-{name}-urls=http://{at}"));
+    }
+    command.arg(format!("--advertise-client-urls=http://{clients}"));
+    command.arg(format!("--initial-advertise-peer-urls=http://{peers}"));
+    command.arg(format!("--initial-cluster=default=http://{peers}"));
+    let _etcd = Process::start("etcd", command, lab.folder());
+    let start = |name: &str| {
+        let data = lab.folder().join(name);
+        std::fs::create_dir_all(&data).expect("a folder");
+        std::fs::write(data.join("store.key"), [7; 32]).expect("room");
+        let [api, controllers] = lab.addresses::<2>();
+        let mut command = std::process::Command::new(bin::path("forebay-controller"));
+        command.arg("--data-dir").arg(&data).arg("--listen").arg(api.to_string());
+        command.arg("--listen-controllers").arg(controllers.to_string());
+        command.args(["--store", "etcd", "--etcd-prefix", "/here/", "--etcd-endpoints"]);
+        command.arg(format!("http://{clients}"));
+        (Process::start(name, command, lab.folder()), Curl::at(api))
+    };
+    let (_one, one) = start("one");
+    eventually("it leads", secs(20), || one.get("/api/cluster/status").0 == 200);
+    let said = std::fs::read_to_string(lab.folder().join("one.log")).expect("its output");
+    let password = said.lines().find_map(|line| line.strip_prefix("password: ")?.split(' ').next());
+    let admin = ["--user", &format!("admin:{}", password.expect("its first password"))];
+    let (_two, two) = start("two");
+    eventually("it follows", secs(20), || two.get("/api/cluster/status").0 == 200);
+    assert_eq!(two.with(&admin).send("POST", "/api/pool", &json!({"name": "shared"})).0, 201);
+    assert_eq!(one.with(&admin).get("/api/pool?name=shared").1["count"], 1);
+}
