@@ -135,7 +135,7 @@ fn a_patch_of_the_most_entries_takes_no_longer_for_their_number() {
         addresses.map(|addr| json!({"ip": {"addr": addr, "type": "V4"}, "port": 80})).collect()
     };
     let made = pool(json!({"name": "p", "servers": servers(0)})).expect("good");
-    let begin = std::time::Instant::now();
+    let begin = busy();
     let both: Vec<Value> = servers(0).into_iter().chain(servers(2500)).collect();
     let full = patched(&made, json!({"add": {"servers": both}})).expect("as many as there may be");
     assert_eq!(full["servers"].as_array().map(Vec::len), Some(5000));
@@ -143,7 +143,15 @@ fn a_patch_of_the_most_entries_takes_no_longer_for_their_number() {
     assert_eq!(again.expect("the same ones")["servers"].as_array().map(Vec::len), Some(5000));
     let less = patched(&full, json!({"delete": {"servers": servers(0)}})).expect("good");
     assert_eq!(less["servers"].as_array().map(Vec::len), Some(2500));
-    assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{:?}", begin.elapsed());
+    let took = busy() - begin;
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+}
+
+/// The processor time of this thread: what else the machine does is not in it.
+fn busy() -> std::time::Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
+    let first = told.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok());
+    std::time::Duration::from_nanos(first.expect("a number"))
 }
 
 #[test]

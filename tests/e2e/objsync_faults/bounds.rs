@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use forebay_e2e::lively::Over;
 use forebay_e2e::wait::{eventually, eventually_some, secs};
 use forebay_e2e::{Engine, skip, system};
 use serde_json::json;
 
-use crate::full::{bind, options};
+use crate::common::{bind, options};
 use crate::group::{Group, entries};
-use crate::looks::Over;
 use crate::machines::verified;
 
 fn refused(engine: &Engine, reason: &str) -> u32 {

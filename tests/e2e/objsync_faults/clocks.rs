@@ -4,9 +4,9 @@ use forebay_e2e::clock::{Clock, Moves};
 use forebay_e2e::wait::{eventually, ms, secs};
 use forebay_e2e::{Options, long_or};
 
+use crate::common::wait_until_gone;
 use crate::group::{Group, entries, ready, synced};
 use crate::machines::verified;
-use crate::processes::wait_until_gone;
 
 const ENGINES: usize = 3;
 /// New clients of each engine after each jump.

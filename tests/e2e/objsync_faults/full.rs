@@ -1,35 +1,17 @@
 //! What is full: one engine's table, and the disk of its snapshot.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Command;
 
 use forebay_e2e::wait::{eventually, secs};
 use forebay_e2e::{Engine, Options, bin, long_or};
-use serde_json::json;
 
+use crate::common::{bind, options, wait_until_gone};
 use crate::group::{Group, entries, ready, synced};
 use crate::machines::verified;
-use crate::processes::wait_until_gone;
 
 /// Clients of the tests, who come before the table fills.
 const CLIENTS: u32 = 20;
-
-/// An engine with this setting, for tests.
-pub fn options(engine: &str) -> Options {
-    Options { engine: engine.to_owned(), arguments: vec!["--allow-faults".to_owned()], ..Options::default() }
-}
-
-/// Binds clients whom nobody else has, `first` and those that follow.
-pub fn bind(engine: &Engine, first: u32, count: u32) {
-    let ip = |n: u32| IpAddr::V4(Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + first + n));
-    let all: Vec<IpAddr> = (0..count).map(ip).collect();
-    for some in all.chunks(500) {
-        let deed = json!({ "command": "objsync_debug", "pool": "ip", "deed": { "write": some } });
-        let answer = engine.admin(&deed);
-        assert_eq!(answer["data"]["bound"], some.len(), "{answer}");
-    }
-}
 
 /// The exit code of a comparison with all members.
 fn compared(engine: &Engine) -> Option<i32> {

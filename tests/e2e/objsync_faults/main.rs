@@ -5,13 +5,13 @@ mod acks;
 mod bounds;
 mod cable;
 mod clocks;
+mod common;
 mod full;
 #[path = "../objsync/group.rs"]
 mod group;
 mod impostor;
 mod kills;
 mod links;
-mod looks;
 mod machines;
 mod memory;
 mod port;

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_core::table::GroupMillis;
+use forebay_e2e::lively::Over;
 use forebay_e2e::wait::{eventually, ms, secs};
 use forebay_e2e::{Engine, system};
 use forebay_objsync::wire::{Frame, Head, Step, Sums};
 
 use crate::cable::Cable;
-use crate::full::{bind, options};
+use crate::common::{bind, options};
 use crate::group::{Group, entries, ready, synced};
 use crate::impostor::{Impostor, hello, now_ms, proof, table_by_address};
-use crate::looks::Over;
 use crate::machines::verified;
 use crate::port::connected;
 

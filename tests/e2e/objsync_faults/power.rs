@@ -9,8 +9,8 @@ use forebay_e2e::{Engine, Options, long_or};
 
 use crate::acks::{Told, WAIT, clients};
 use crate::cable::Cable;
+use crate::common::wait_until_gone;
 use crate::group::{Group, ready, synced};
-use crate::processes::wait_until_gone;
 
 /// From one engine to the other: an acknowledgement comes after twice as long, half of what is waited for it.
 const DELAY: Duration = ms(5);

@@ -1,21 +1,13 @@
 //! Engines that are killed, and engines that start anew one after another.
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use forebay_e2e::wait::{eventually, secs};
 use forebay_e2e::{Engine, long, long_or};
 
+use crate::common::wait_until_gone;
 use crate::group::{Group, entries, ready, synced};
 use crate::machines::verified;
-
-/// Waits until nobody listens for an engine that was killed.
-pub fn wait_until_gone(group: &Group, slot: usize) {
-    // The kernel takes back a ring's sockets some time after the process is gone.
-    eventually("the old one's sockets are gone", secs(20), || {
-        TcpStream::connect(group.vips[slot][0]).is_err()
-    });
-}
 
 /// Starts an engine anew in a slot whose engine is gone.
 fn anew(group: &Group, slot: usize) -> Engine {

