@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
 use forebay_e2e::wait::{ms, secs};
-use forebay_e2e::{Client, Hosts, Lab, Origin, Request, Wire, origin, wire};
+use forebay_e2e::{
+    Client, Hosts, Lab, Origin, Process, Request, Wire, eventually, eventually_some, origin, wire,
+};
 
 #[test]
 fn a_demo_server_answers_and_dies_with_its_guard() {
@@ -21,6 +23,22 @@ fn a_demo_server_answers_and_dies_with_its_guard() {
     let address = demo.address;
     drop(demo);
     assert!(Client::new(address).get("/").is_err());
+}
+
+#[test]
+fn a_program_that_is_brief_goes_at_once_with_all_that_it_started() {
+    let lab = Lab::new();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' TERM; sleep 600 & echo $!; wait"]);
+    let process = Process::start("stubborn", command, lab.folder()).brief();
+    let child = eventually_some("its child runs", secs(10), || process.printed().trim().parse::<u32>().ok());
+    // What is gone and was not waited for yet has no memory and no words.
+    let runs = || std::fs::read(format!("/proc/{child}/cmdline")).is_ok_and(|words| !words.is_empty());
+    assert!(runs());
+    let began = Instant::now();
+    drop(process);
+    assert!(began.elapsed() < secs(4), "it was not asked first: {:?}", began.elapsed());
+    eventually("its child is gone", secs(10), || !runs());
 }
 
 #[test]
