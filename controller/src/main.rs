@@ -136,8 +136,9 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     if let Some(settings) = arguments.several.settings(folder, arguments.listen, arguments.listen_engines)? {
         return cluster::run(settings, stop).await;
     }
+    // The key first: a store without one has lost it, however far a first start came.
+    let seal = Seal::of_store(&folder.join(backup::STORE), &folder.join(backup::KEY))?;
     let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
-    let seal = Seal::open(&folder.join(backup::KEY))?;
     let tls = server::certificate(folder, arguments.listen)?;
     let begun = start::begin(store, seal).await?;
     let listener = tokio::net::TcpListener::bind(arguments.listen)

@@ -22,6 +22,23 @@ pub struct Seal {
 }
 
 impl Seal {
+    /// The key of a store, from `file`; made where there is no store yet.
+    ///
+    /// # Errors
+    /// The store is there and its key is not; or the key cannot be read or made, or is none.
+    //= CTL-KEY-01
+    pub fn of_store(store: &Path, file: &Path) -> Result<Self, String> {
+        if store.exists() && !file.exists() {
+            return Err(format!(
+                "{} is gone: without it no secret of {} opens, and no password; put it back from where it was moved, \
+                 or move the store away as well and read a backup (forebay-controller restore FILE), or begin empty",
+                file.display(),
+                store.display()
+            ));
+        }
+        Self::open(file)
+    }
+
     /// The key in `file`, which is made if it is not there.
     ///
     /// # Errors
@@ -93,6 +110,19 @@ impl Seal {
 mod tests {
     use super::*;
     use crate::store::suite::Folder;
+
+    //= test CTL-KEY-01
+    #[test]
+    fn a_store_without_its_key_gets_no_other_one() {
+        let folder = Folder::new("no-key");
+        let (store, file) = (folder.0.join("store.redb"), folder.0.join("store.key"));
+        Seal::of_store(&store, &file).expect("made for a first start");
+        std::fs::write(&store, "a store").expect("room");
+        Seal::of_store(&store, &file).expect("it is there");
+        std::fs::remove_file(&file).expect("it is there");
+        let text = Seal::of_store(&store, &file).err().expect("gone");
+        assert!(text.contains("put it back") && text.contains("restore FILE") && !file.exists(), "{text}");
+    }
 
     //= test API-SECRET-01
     #[test]

@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::api;
 use crate::backup::CERTIFICATE;
-use crate::files::write_private;
+use crate::files::{keep_names, write_private};
 use crate::hex::sha256;
 
 /// Connections at once: each holds some 40 KiB, and up to a request's content.
@@ -106,6 +106,7 @@ pub fn certificate(folder: &Path, at: SocketAddr) -> Result<Arc<ServerConfig>, S
         let made = rcgen::generate_simple_self_signed(names).map_err(|error| error.to_string())?;
         write_private(&key_file, made.signing_key.serialize_pem().as_bytes())
             .and_then(|()| std::fs::write(&cert_file, made.cert.pem()))
+            .and_then(|()| keep_names(&cert_file))
             .map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     let chain: Result<Vec<_>, _> =

@@ -34,11 +34,12 @@ pub struct Begun<S> {
 pub async fn begin<S: Store + Clone + 'static>(store: S, seal: Seal) -> Result<Begun<S>, String> {
     let accounts = Accounts::new()?;
     let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
+    // Before anything is sealed: by another key than the store's this refuses.
+    let authority = Authority::open(&store, objects.seal()).await.map_err(|refusal| refusal.to_string())?;
     let seeds = seeds::all()?;
     objects.seed(seeds.into_iter()).await.map_err(|denied| format!("built-in objects: {denied:?}"))?;
     let first = objects.first().await.map_err(|denied| format!("the user admin: {denied:?}"))?;
     let placement = Placement::open(&store).await.map_err(|refusal| refusal.to_string())?;
-    let authority = Authority::open(&store, objects.seal()).await.map_err(|refusal| refusal.to_string())?;
     let members = Members::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let for_engines = authority.server()?;
     let (engines, began) = (Engines::default(), Instant::now());

@@ -10,7 +10,7 @@ use std::io::{BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::files::create_private;
+use crate::files::{create_private, rename, write_private};
 use crate::store::{Embedded, KEY_BYTES_MAX, Pages, STEP_BYTES_MAX, STEP_MAX, Step, Store, VALUE_BYTES_MAX};
 pub(crate) use seal::key_of as key;
 use seal::{Opening, Sealing};
@@ -44,13 +44,20 @@ pub struct Counted {
 /// As a text that says what to do.
 //= CTL-BACKUP-01
 pub async fn write(store: &Embedded, folder: &Path, to: &Path, passphrase: &str) -> Result<Counted, String> {
-    let unfinished = to.with_extension("unfinished");
+    let mut unfinished = to.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
     let failed = |error: std::io::Error| format!("{}: {error}", unfinished.display());
     if to.exists() {
         return Err(format!("{} is there already, and a backup overwrites nothing", to.display()));
     }
-    // What an earlier one left behind when it was killed.
-    let _ = fs::remove_file(&unfinished);
+    // What an earlier one left behind when it was killed; nothing else goes.
+    if unfinished.exists() {
+        if !seal::is_ours(&unfinished).map_err(failed)? {
+            return Err(format!("{} is in the way and is no backup: move it away", unfinished.display()));
+        }
+        fs::remove_file(&unfinished).map_err(failed)?;
+    }
     let file = create_private(&unfinished).map_err(failed)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut out = Sealing::begin(BufWriter::new(file), passphrase, now)?;
@@ -76,7 +83,7 @@ pub async fn write(store: &Embedded, folder: &Path, to: &Path, passphrase: &str)
         out.record(END, &[], &counted.entries.to_be_bytes()).map_err(failed)?;
         let file = out.end().map_err(failed)?.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
-        fs::rename(&unfinished, to).map_err(failed)?;
+        rename(&unfinished, to).map_err(failed)?;
         Ok(counted)
     };
     let done = written.await;
@@ -109,16 +116,59 @@ pub async fn read(from: &Path, folder: &Path, passphrase: &str) -> Result<Counte
             return Err(text);
         }
     };
-    for (name, content) in files {
-        let beside = folder.join(format!("{name}.restored"));
-        let _ = fs::remove_file(&beside);
-        let put = crate::files::write_private(&beside, &content)
-            .and_then(|()| fs::rename(&beside, folder.join(&name)));
-        put.map_err(|error| format!("{}: {error}", beside.display()))?;
+    if let Err(text) = put(folder, &files) {
+        let _ = fs::remove_file(&new);
+        return Err(text);
     }
     // Last: a Controller begins with this file or with none.
-    fs::rename(&new, &store).map_err(|error| format!("{}: {error}", store.display()))?;
+    rename(&new, &store).map_err(|error| format!("{}: {error}", store.display()))?;
     Ok(counted)
+}
+
+/// Puts the files of a backup beside its store. What is there and is another one is not lost: the key of another store is
+/// all that opens that store, so it has to be moved with it; certificates are set aside.
+fn put(folder: &Path, files: &Files) -> Result<(), String> {
+    let mut others = Vec::new();
+    for (name, content) in files {
+        let there = folder.join(name);
+        match fs::read(&there) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => others.push((there, content)),
+            Err(error) => return Err(format!("{}: {error}", there.display())),
+            Ok(held) if held == *content => {}
+            Ok(_) if name == KEY => {
+                return Err(format!(
+                    "{} is there, and it is not the key of this backup: the store that was moved away opens with no \
+                     other; move it to where that store is, and restore again",
+                    there.display()
+                ));
+            }
+            Ok(_) => {
+                let aside = folder.join(format!("{name}.before"));
+                if aside.exists() {
+                    return Err(format!(
+                        "{} would be set aside, and {} is there already: move that one away",
+                        there.display(),
+                        aside.display()
+                    ));
+                }
+                others.push((there, content));
+            }
+        }
+    }
+    for (there, content) in others {
+        let named = |end: &str| {
+            let mut name = there.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        let (beside, aside) = (named(".restored"), named(".before"));
+        let _ = fs::remove_file(&beside);
+        let done = write_private(&beside, content)
+            .and_then(|()| if there.exists() { rename(&there, &aside) } else { Ok(()) })
+            .and_then(|()| rename(&beside, &there));
+        done.map_err(|error| format!("{}: {error}", there.display()))?;
+    }
+    Ok(())
 }
 
 type Files = Vec<(String, Vec<u8>)>;
@@ -146,7 +196,10 @@ async fn into(from: &Path, new: &Path, passphrase: &str) -> Result<(Counted, Fil
                 bytes += more;
                 step = step.write(name, Some(content));
             }
-            FILE if name == KEY || CERTIFICATE.contains(&name.as_str()) => {
+            // Each once: what a restore holds in memory has a bound.
+            FILE if (name == KEY || CERTIFICATE.contains(&name.as_str()))
+                && !files.iter().any(|(held, _)| *held == name) =>
+            {
                 counted.files += 1;
                 files.push((name, content));
             }

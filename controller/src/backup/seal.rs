@@ -47,6 +47,16 @@ fn key(passphrase: &str, salt: &[u8], kib: u32, rounds: u32) -> Result<LessSafeK
     UnboundKey::new(&AES_256_GCM, &bytes).map(LessSafeKey::new).map_err(|_| "no key".to_owned())
 }
 
+/// Says whether a file is a backup by how it begins, or has nothing in it yet.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_ours(file: &std::path::Path) -> io::Result<bool> {
+    let mut front = Vec::new();
+    std::fs::File::open(file)?.take(FRONT.len() as u64).read_to_end(&mut front)?;
+    Ok(FRONT.as_bytes().starts_with(&front))
+}
+
 /// The key that a passphrase makes by the parameters of this version.
 pub fn key_of(passphrase: &str, salt: &[u8]) -> Result<[u8; 32], String> {
     bytes_of(passphrase, salt, KIB, ROUNDS)

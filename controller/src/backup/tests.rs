@@ -89,3 +89,75 @@ async fn a_backup_that_is_damaged_cut_or_of_a_newer_version_is_refused_and_leave
 
 /// A piece as it stands in the file.
 const PIECE_SEALED: usize = 64 * 1024 + 16;
+
+//= test CTL-BACKUP-02
+#[tokio::test]
+async fn a_restore_destroys_neither_the_key_of_another_store_nor_a_certificate() {
+    let (from, to) = (Folder::new("key-from"), Folder::new("key-to"));
+    let file = from.0.join("backup");
+    let store = filled(&from.0).await;
+    fs::write(from.0.join(CERTIFICATE[0]), "of the backup").expect("room");
+    write(&store, &from.0, &file, WORDS).await.expect("written");
+    let all = |folder: &Path| -> std::collections::BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+        entries
+            .map(|entry| {
+                (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).expect("it"))
+            })
+            .collect()
+    };
+    // The store was moved away, as people are told to, and its key was not.
+    fs::write(to.0.join(KEY), [9; 32]).expect("room");
+    let before = all(&to.0);
+    let refusal = read(&file, &to.0, WORDS).await.expect_err("the key of another store");
+    assert!(refusal.contains("not the key of this backup") && refusal.contains("move it"), "{refusal}");
+    assert_eq!(all(&to.0), before, "nothing has changed");
+    // Its own key is no hindrance; another certificate is set aside, and that once.
+    fs::write(to.0.join(KEY), [7; 32]).expect("room");
+    fs::write(to.0.join(CERTIFICATE[0]), "newer").expect("room");
+    read(&file, &to.0, WORDS).await.expect("it fits");
+    let after = all(&to.0);
+    assert_eq!(after["api.crt"], b"of the backup");
+    assert_eq!(after["api.crt.before"], b"newer");
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["api.crt", "api.crt.before", KEY, STORE]);
+    fs::remove_file(to.0.join(STORE)).expect("it is there");
+    read(&file, &to.0, WORDS).await.expect("the same once more");
+    fs::remove_file(to.0.join(STORE)).expect("it is there");
+    fs::write(to.0.join(CERTIFICATE[0]), "newer still").expect("room");
+    let refusal = read(&file, &to.0, WORDS).await.expect_err("two to set aside");
+    assert!(refusal.contains("api.crt.before is there already"), "{refusal}");
+    assert!(!to.0.join(STORE).exists() && !to.0.join("restored.redb").exists());
+}
+
+//= test CTL-BACKUP-01
+#[tokio::test]
+async fn a_backup_takes_nothing_away_that_is_none() {
+    let folder = Folder::new("unfinished");
+    let store = filled(&folder.0).await;
+    let (file, other) = (folder.0.join("x.backup"), folder.0.join("x.unfinished"));
+    fs::write(&other, "somebody's").expect("room");
+    let rest = folder.0.join("x.backup.unfinished");
+    fs::write(&rest, "somebody's too").expect("room");
+    let refusal = write(&store, &folder.0, &file, WORDS).await.expect_err("it is in the way");
+    assert!(refusal.contains("no backup: move it away"), "{refusal}");
+    assert_eq!(fs::read(&rest).expect("it"), b"somebody's too");
+    fs::write(&rest, "FOREBAY-BACKUP {and then it was killed").expect("room");
+    write(&store, &folder.0, &file, WORDS).await.expect("written");
+    assert!(!rest.exists());
+    assert_eq!(fs::read(&other).expect("it"), b"somebody's");
+}
+
+//= test CTL-BACKUP-02
+#[tokio::test]
+async fn a_backup_with_a_file_twice_is_refused() {
+    let (from, to) = (Folder::new("twice-from"), Folder::new("twice-to"));
+    let file = from.0.join("backup");
+    let mut out = Sealing::begin(fs::File::create(&file).expect("room"), WORDS, 0).expect("begun");
+    for _ in 0..2 {
+        out.record(FILE, KEY.as_bytes(), &[7; 32]).expect("room");
+    }
+    out.record(END, &[], &0_u64.to_be_bytes()).expect("room");
+    out.end().expect("room");
+    let refusal = read(&file, &to.0, WORDS).await.expect_err("twice");
+    assert!(refusal.contains("does not know"), "{refusal}");
+}

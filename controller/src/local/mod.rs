@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::backup;
+use crate::channel::Authority;
 use crate::objects::{Denied, Objects};
 use crate::sealed::Seal;
 use crate::store::{Embedded, Refusal, Store};
@@ -75,7 +76,9 @@ pub async fn reset_password(folder: &Path, user: &str) -> Result<String, String>
         Some(said) => said,
         None => {
             let store = open(folder)?;
-            let seal = Seal::open(&folder.join(backup::KEY))?;
+            let seal = Seal::of_store(&folder.join(backup::STORE), &folder.join(backup::KEY))?;
+            // What another key sealed does not open, and a password that it seals would lock everybody out.
+            Authority::open(&store, &seal).await.map_err(|refusal| refusal.to_string())?;
             let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
             grant(&objects, &store, folder, &wish).await?
         }

@@ -67,6 +67,10 @@ impl Embedded {
             Failure::Refused(refusal) => refusal,
             Failure::Library(error) => damaged(&error.to_string()),
         })?;
+        if is_new {
+            crate::files::keep_names(file)
+                .map_err(|error| Refusal::Unavailable(format!("{}: {error}", file.display())))?;
+        }
         Ok(store)
     }
 

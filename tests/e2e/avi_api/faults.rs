@@ -87,6 +87,39 @@ fn no_secret_stands_in_the_store_or_in_the_log_and_masks_keep_it() {
     assert!(!controller.said(&lab).contains("very private"));
 }
 
+//= test CTL-KEY-01
+#[test]
+fn a_controller_whose_key_is_gone_or_is_another_one_refuses_and_changes_nothing() {
+    let lab = Lab::new();
+    let mut controller = Controller::start(&lab);
+    controller.process.kill();
+    let (store, key) = (controller.data.join("store.redb"), controller.data.join("store.key"));
+    let own = std::fs::read(&key).expect("a key");
+    let refuses = |arguments: &[&str], word: &str| {
+        let out = std::process::Command::new(forebay_e2e::bin::path("forebay-controller"))
+            .arg("--data-dir")
+            .arg(&controller.data)
+            .args(arguments)
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
+        assert!(!out.status.success() && said.contains(word) && !said.contains("password:"), "{said}");
+    };
+    let (serve, reset) = (["--listen", "127.0.0.1:0"], ["password", "reset", "--local"]);
+    std::fs::remove_file(&key).expect("it is there");
+    for arguments in [&serve[..], &reset] {
+        refuses(arguments, "store.key is gone");
+        assert!(!key.exists() && store.exists());
+    }
+    std::fs::write(&key, [1; 32]).expect("room");
+    for arguments in [&serve[..], &reset] {
+        refuses(arguments, "store.key is not the one that sealed it");
+    }
+    std::fs::write(&key, own).expect("room");
+    controller.again(&lab);
+    assert_eq!(controller.admin().get("/api/pool").0, 200, "the password is what it was");
+}
+
 //= test API-STORE-02
 #[test]
 fn a_damaged_store_is_not_used_and_says_how_to_go_on() {
