@@ -227,6 +227,16 @@ impl Tenant {
             .any(|grant| grant.access(kind.permission) >= Access::Read && grant.covers(labels))
     }
 
+    /// Says whether there is anything that this user could hear of.
+    pub fn hears_of_anything(&self) -> bool {
+        let reads = |grant: &Grant| grant.all().any(|(_, access)| access >= Access::Read);
+        self.rights.is_super
+            || match self.is_all {
+                true => self.rights.all_grants().any(reads),
+                false => self.rights.grants(&self.uuid).any(reads),
+            }
+    }
+
     /// Says whether some role goes so far for a resource, whatever its labels.
     ///
     /// # Errors

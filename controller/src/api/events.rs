@@ -2,24 +2,34 @@
 
 use forebay_model::kind;
 use serde_json::{Value, json as value};
+use tokio::sync::Semaphore;
 
 use super::App;
 use super::answer::{Answer, bad, json};
 use super::request::Asked;
 use super::session::Who;
+use crate::events::{self, Wanted};
 use crate::objects::{Denied, Query, Tenant};
 use crate::store::Store;
 
-/// The most events of one answer: what scripts ask for.
-const PAGE_MAX: usize = 10_000;
+/// The most events of one answer, some 16 MB where each has all that an event can have. Who asks for more gets so many, and the
+/// address of the next page.
+const PAGE_MAX: usize = 1000;
+/// Answers that are being made; others wait.
+const AT_ONCE: usize = 2;
 /// Events of one answer, where the client says nothing.
 const PAGE: usize = 100;
 /// The most filters of one request.
 const FILTERS_MAX: usize = 16;
 
+static TURN: Semaphore = Semaphore::const_new(AT_ONCE);
+
 /// The newest first.
 //= API-AUDIT-03
 pub async fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<Answer, Answer> {
+    if !who.tenant.hears_of_anything() {
+        return Err(bad(403, "no role of yours reads anything that events could be about"));
+    }
     let query = Query::new(&asked.query);
     if query.get("type").is_some_and(|sort| sort != "2") {
         return Err(bad(400, "type: there are events only, which are type=2"));
@@ -41,20 +51,27 @@ pub async fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<An
     let between = between(&query)?;
     let wanted =
         |event: &Value| is_told(&who.tenant, event) && filters.iter().all(|filter| filter.fits(event));
-    let failed = |refusal| Answer::from(Denied::Store(refusal));
-    let mut found = app.objects.events(between, &wanted).await.map_err(failed)?;
+    let _turn = TURN.acquire().await.map_err(|_| bad(503, "the Controller stops"))?;
+    let [writes, sessions] = app.objects.events();
+    let begin = (page - 1).saturating_mul(size);
     //= EVENT-LIST-01
-    app.placement.events.read(&app.store, between, &wanted, &mut found).await.map_err(failed)?;
-    found.sort_by_key(|event| std::cmp::Reverse(event["report_timestamp"].as_u64()));
-    if query.get("orderby") == Some("report_timestamp") {
-        found.reverse();
-    }
-    let count = found.len();
-    let begin = (page - 1).saturating_mul(size).min(count);
-    let end = begin.saturating_add(size).min(count);
+    let (count, found) = events::page(
+        &[writes, sessions, &app.placement.events],
+        &app.store,
+        &Wanted {
+            between,
+            is_oldest_first: query.get("orderby") == Some("report_timestamp"),
+            fits: &wanted,
+            skip: begin,
+            most: size,
+        },
+    )
+    .await
+    .map_err(|refusal| Answer::from(Denied::Store(refusal)))?;
+    let end = begin.saturating_add(size);
     let now = app.objects.now();
     let results: Vec<Value> = found
-        .drain(begin..end)
+        .into_iter()
         .map(|mut event| {
             let tenant = event["tenant"].as_str().unwrap_or_default();
             let name = now.get("tenant", tenant).map_or(tenant, |held| &held.name).to_owned();

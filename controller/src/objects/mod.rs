@@ -96,8 +96,8 @@ impl<S: Store> Objects<S> {
                 }
             }
         }
-        let audit = Ring::open(&store, "audit/", AUDIT_MAX).await?;
-        let sessions = Ring::open(&store, "session/", SESSIONS_TOLD_MAX).await?;
+        let audit = Ring::open(&store, "audit/", AUDIT_MAX, events::of_user).await?;
+        let sessions = Ring::open(&store, "session/", SESSIONS_TOLD_MAX, events::of_user).await?;
         let (changed, _) = tokio::sync::watch::channel(catalogue.changed());
         Ok(Objects {
             store,
@@ -141,20 +141,9 @@ impl<S: Store> Objects<S> {
         self.sessions.commit(&self.store, Step::default(), event).await.map(drop)
     }
 
-    /// The events between two moments that `wanted` takes, the newest first.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn events(
-        &self,
-        between: (u64, u64),
-        wanted: &(dyn Fn(&Value) -> bool + Sync),
-    ) -> Result<Vec<Value>, Refusal> {
-        let mut found = Vec::new();
-        self.audit.read(&self.store, between, wanted, &mut found).await?;
-        self.sessions.read(&self.store, between, wanted, &mut found).await?;
-        found.sort_by_key(|event| std::cmp::Reverse(event["report_timestamp"].as_u64()));
-        Ok(found)
+    /// What was written, and who came in.
+    pub fn events(&self) -> [&Ring; 2] {
+        [&self.audit, &self.sessions]
     }
 
     /// An object with its secrets open, for whoever carries it out; what does not open is left out.

@@ -15,7 +15,7 @@ use super::state::{Phase, Unit};
 use super::wishes::Refused;
 use super::world::{Reader, Settings, World};
 use crate::engines::{Engine, HEARTBEAT, MISSED_MAX};
-use crate::events::Ring;
+use crate::events::{Ring, of_tenant};
 use crate::objects::Catalogue;
 use crate::store::{Pages, Refusal, Revision, STEP_MAX, Step, Store};
 
@@ -131,7 +131,7 @@ impl Placement {
             reader: Mutex::new((Reader::default(), u64::MAX, Arc::default())),
             written: tokio::sync::Mutex::new(written),
             told: watch::Sender::new(0),
-            events: Ring::open(store, EVENTS, EVENTS_MAX).await?,
+            events: Ring::open(store, EVENTS, EVENTS_MAX, of_tenant).await?,
         })
     }
 

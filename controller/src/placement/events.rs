@@ -75,10 +75,9 @@ pub async fn keep(ring: &Ring, store: &impl Store, events: &[Event], at: u64) ->
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
-    use super::super::tests::NoEvents;
+    use super::super::tests::{NoEvents, found};
     use super::*;
+    use crate::events::of_tenant;
     use crate::store::Embedded;
     use crate::store::suite::Folder;
 
@@ -99,12 +98,9 @@ mod tests {
     async fn the_newest_events_are_kept_and_outlive_the_process() {
         let folder = Folder::new("events");
         let store = Embedded::open(&folder.0.join("store")).expect("a store");
-        let open = || Ring::open(&store, PREFIX, EVENTS_MAX);
+        let open = || Ring::open(&store, PREFIX, EVENTS_MAX, of_tenant);
         let find = async |ring: &Ring, uuid: &str| {
-            let mut found = Vec::new();
-            let fits = |event: &Value| uuid.is_empty() || event["obj_uuid"] == uuid;
-            ring.read(&store, (0, u64::MAX), &fits, &mut found).await.expect("readable");
-            (found.len(), found)
+            found(ring, &store, &|event| uuid.is_empty() || event["obj_uuid"] == uuid).await
         };
         let events = open().await.expect("empty");
         let all: Vec<Event> = (0..EVENTS_MAX + 20).map(event).collect();

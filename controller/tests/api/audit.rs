@@ -77,4 +77,10 @@ async fn every_write_is_told_with_what_it_changed() {
     assert_eq!(said.status, 200);
     assert!(said.text.contains("hidden-pool") && !said.text.contains("USER_LOGIN"), "{}", said.text.len());
     assert!(!said.text.contains("SSLKEYANDCERTIFICATE"), "a kind that the role does not read");
+    // A role that reads nothing hears of nothing.
+    let role = site.make(&admin, "/api/role", json!({"name": "nothing"})).await;
+    site.user(&admin, "nora", json!([{"role_ref": role["url"], "tenant_ref": "/api/tenant/admin"}])).await;
+    let nora = site.login("nora", "password-nora").await;
+    let said = site.ask(&nora, "GET", logs, &NONE).await;
+    assert_eq!(said.status, 403, "{}", said.text);
 }
