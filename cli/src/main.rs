@@ -33,7 +33,8 @@ fn main() -> ExitCode {
         Typed::Command(cli) => command(*cli, started),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("forebay: {error:#}");
+        // What a Controller says of an object has the object's name in it, and anybody may have made that.
+        eprintln!("forebay: {}", show::printable(&format!("{error:#}")));
         //= CLI-ERROR-01
         let code = error.downcast_ref::<Failure>().map_or_else(|| up::exit_code(&error), Failure::code);
         ExitCode::from(code)

@@ -128,7 +128,7 @@ impl Accounts {
                 .is_ok_and(|hash| hasher().verify_password(password.as_bytes(), &hash).is_ok())
         });
         if fits.await.unwrap_or(false) && is_somebody {
-            self.attempts.right(source, name);
+            self.attempts.right(source, name, Instant::now());
             return Ok(());
         }
         let times = self.attempts.wrong(source, name, Instant::now());

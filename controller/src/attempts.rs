@@ -1,7 +1,9 @@
 //! Wrong passwords: who tries many waits, and nobody else does.
 //!
-//! What is counted belongs to a name and an address together, so that a stranger keeps nobody out. Beside it each address
-//! has a count over all names, and each name one over all addresses: who has many addresses gets one try from each.
+//! What is counted belongs to a name and an address together, so that a stranger elsewhere keeps nobody out. Beside it each
+//! address has a count over all names, and each name one over all addresses: who has many addresses gets one try from each.
+//! Who shares an address with a stranger (behind one proxy or one translated address) is kept out by the count of the
+//! address, unless that name has come in from there before.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,6 +23,8 @@ const OF_NAME_MAX: u32 = 100;
 const LOCKED: Duration = Duration::from_secs(60);
 /// The same for the count of a name over all addresses.
 const ATTACK: Duration = Duration::from_secs(600);
+/// How long it is remembered that a name came in from an address.
+const KNOWN: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Counts of each sort; the eldest go first.
 const WATCHED_MAX: usize = 10_000;
 
@@ -51,6 +55,8 @@ struct Counts {
     pairs: Table<(Source, String)>,
     sources: Table<Source>,
     names: Table<String>,
+    /// Who came in from where.
+    known: Table<(Source, String)>,
 }
 
 #[derive(Debug)]
@@ -101,8 +107,9 @@ impl Attempts {
             0..OF_NAME_MAX => WRONG_MAX,
             _ => WRONG_MAX_UNDER_ATTACK,
         };
+        let is_known = counts.known.count(&(from, name.to_owned()), now, KNOWN) > 0;
         counts.pairs.count(&(from, name.to_owned()), now, LOCKED) < most
-            && counts.sources.count(&from, now, LOCKED) < OF_SOURCE_MAX
+            && (is_known || counts.sources.count(&from, now, LOCKED) < OF_SOURCE_MAX)
     }
 
     /// Counts a wrong password, and says how many in a row that makes for the name from there.
@@ -115,9 +122,12 @@ impl Attempts {
         counts.pairs.add((from, name.to_owned()), now)
     }
 
-    /// Forgets the wrong ones of a name from there.
-    pub fn right(&self, from: Source, name: &str) {
-        self.counts().pairs.0.remove(&(from, name.to_owned()));
+    /// Forgets the wrong ones of a name from there, and remembers that it came in from there.
+    pub fn right(&self, from: Source, name: &str, now: Instant) {
+        let mut counts = self.counts();
+        let pair = (from, name.to_owned());
+        counts.pairs.0.remove(&pair);
+        counts.known.add(pair, now);
     }
 }
 
@@ -147,7 +157,7 @@ mod tests {
         assert!(!attempts.may_try(stranger, "admin", now + LOCKED / 2));
         assert!(attempts.may_try(stranger, "admin", now + LOCKED));
         attempts.wrong(admin, "admin", now);
-        attempts.right(admin, "admin");
+        attempts.right(admin, "admin", now);
         for _ in 0..4 {
             attempts.wrong(admin, "admin", now);
         }
@@ -171,6 +181,16 @@ mod tests {
             (0..200).map(|host| tries(&attempts, source(&format!("198.51.100.{host}")), "admin")).sum();
         assert_eq!(all, 20 * 5 + 180, "a name that is tried from everywhere has one try from each address");
         assert!(attempts.may_try(source("203.0.113.1"), "admin", now), "and still has that one");
+        // Behind one address with the stranger: who came in from there does so again, and has no more tries than before.
+        let attempts = Attempts::default();
+        attempts.right(source("192.0.2.1"), "admin", now);
+        for user in 0..30 {
+            tries(&attempts, source("192.0.2.1"), &format!("u{user}"));
+        }
+        assert!(!attempts.may_try(source("192.0.2.1"), "ann", now));
+        assert!(attempts.may_try(source("192.0.2.1"), "admin", now));
+        assert_eq!(tries(&attempts, source("192.0.2.1"), "admin"), 5);
+        assert!(!attempts.may_try(source("192.0.2.1"), "admin", now));
         assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:2"), "one network is one source");
         assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
         assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));

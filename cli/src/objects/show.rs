@@ -34,7 +34,7 @@ pub fn objects(kind: &'static Kind, all: &[Object], output: Output, is_list: boo
     match output {
         Output::Json => as_value().to_string() + "\n",
         Output::Yaml => super::yaml::write(&as_value()),
-        Output::Name => all.iter().map(|object| name(object) + "\n").collect(),
+        Output::Name => all.iter().map(|object| on_one_line(&name(object)) + "\n").collect(),
         Output::Text if is_list => list(kind, all),
         Output::Text => all.iter().map(|object| fields(&Value::Object(object.clone()))).collect(),
     }
@@ -82,7 +82,7 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (at, cell) in row.iter().enumerate() {
-            line.push_str(&printable(cell));
+            line.push_str(&on_one_line(cell));
             let pad = widths[at].saturating_sub(cell.chars().count()) + 2;
             line.extend(std::iter::repeat_n(' ', pad));
         }
@@ -95,6 +95,11 @@ pub fn columns(rows: &[Vec<String>]) -> String {
 /// Without what a terminal would act on.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same, and without the end of a line: what stands in a row must not look like another one.
+fn on_one_line(text: &str) -> String {
+    printable(text).replace('\n', "\u{fffd}")
 }
 
 /// `| Field | Value |`: nested fields stand indented, entries of lists are counted from 1.
@@ -199,5 +204,13 @@ mod tests {
     fn what_a_terminal_would_act_on_is_not_printed() {
         assert_eq!(printable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
         assert!(!fields(&json!({"name": "\u{1b}]0;x\u{7}"})).contains('\u{1b}'));
+        let pool = forebay_model::kind("pool").expect("a kind");
+        let object = json!({"name": "a\u{1b}[2J\nb"}).as_object().cloned().expect("an object");
+        for output in [Output::Name, Output::Text] {
+            let said = objects(pool, &[object.clone()], output, true);
+            assert!(!said.contains('\u{1b}'), "{said:?}");
+            let lines = if output == Output::Name { 1 } else { 2 };
+            assert_eq!(said.lines().count(), lines, "one line for each: {said:?}");
+        }
     }
 }

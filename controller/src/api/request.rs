@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, Method, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, Request};
 use forebay_model::reference::unescaped;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -60,7 +60,14 @@ pub async fn read(request: Request<Body>) -> Result<Asked, Answer> {
         }
         Err(_) => return Err(bad(408, "the content did not come in time")),
     };
-    Ok(Asked { method: head.method, steps, query, headers: head.headers, content, from })
+    let mut headers = head.headers;
+    // HTTP/2 has the host here and in no field; a target that names one goes before the field by HTTP/1.1.
+    //= API-HOST-01
+    let host = head.uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
+        headers.insert(HOST, host);
+    }
+    Ok(Asked { method: head.method, steps, query, headers, content, from })
 }
 
 /// The content, if it is not too long. Of what is too long some more is read and forgotten: many a client sends all that
@@ -120,11 +127,12 @@ fn is_host(text: &str) -> bool {
 /// For how many hours something is to be good; clients send the number as a text as well. `None`: nothing is said.
 pub fn hours(said: &serde_json::Map<String, Value>) -> Result<Option<u64>, Answer> {
     match said.get("hours") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(hours)) => Ok(hours.as_u64()),
-        Some(Value::String(hours)) => Ok(hours.parse().ok()),
-        Some(_) => Err(bad(400, "hours: put a whole number there")),
+        None | Some(Value::Null) => Some(None),
+        Some(Value::Number(hours)) => hours.as_u64().map(Some),
+        Some(Value::String(hours)) => hours.parse().ok().map(Some),
+        Some(_) => None,
     }
+    .ok_or_else(|| bad(400, "hours: put a whole number there"))
 }
 
 /// The items of a query or a form, unescaped; `None` if there are too many, or one is no text.

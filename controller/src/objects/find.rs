@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use forebay_model::kind::Scope;
 use forebay_model::reference::Reference;
-use forebay_model::{Kind, kind};
+use forebay_model::{Kind, kind, shape};
 use serde_json::Value;
 
 use super::catalogue::{Catalogue, Held, Id};
@@ -202,7 +202,11 @@ impl<'q> Fits<'q> {
         if self.equal.is_empty() && self.label.0.is_none() && self.search.is_none() {
             return true;
         }
-        let object = held.object();
+        let mut object = held.object();
+        if self.search.is_some() {
+            // Who could look for parts of what is sealed would find it out, piece by piece.
+            shape::mask(held.kind, &mut object);
+        }
         self.equal.iter().all(|(name, value)| object.get(*name) == Some(value))
             && self.label.0.is_none_or(|key| has_label(object.get("markers"), key, self.label.1))
             && self.search.as_ref().is_none_or(|(field, text, exact)| match field {

@@ -1,13 +1,15 @@
 //! Users as they come in: by which name, and with what.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use forebay_model::{Object, Problem, shape};
+use forebay_model::{Kind, Object, Problem, shape};
 use serde_json::{Value, json};
 
 use super::catalogue::{Catalogue, Held};
-use super::{ADMIN, Denied, Objects, Tenant};
+use super::{ADMIN, Denied, Objects, Tenant, find};
+use crate::access::entries;
 use crate::accounts;
 use crate::store::{Refusal, Store};
 
@@ -94,6 +96,27 @@ pub(super) fn is_free(now: &Catalogue, held: &Held) -> Result<(), Denied> {
         true => Err(Denied::Taken(format!("User with this username already exists: {name}"))),
         false => Ok(()),
     }
+}
+
+/// The tenants for which a user is given roles, by the places in which the roles stand: as who the user is written by.
+pub(super) fn tenants_of_access(
+    now: &Catalogue,
+    kind: &Kind,
+    object: &Object,
+    tenant: &Tenant,
+) -> BTreeMap<String, Tenant> {
+    if kind.path != "user" {
+        return BTreeMap::new();
+    }
+    entries(object, "access")
+        .enumerate()
+        .filter_map(|(at, entry)| {
+            let text = entry.get("tenant_ref").and_then(Value::as_str)?;
+            let of = find::target(now, text, "tenant", tenant, "")?;
+            let of = Tenant { uuid: of.uuid.clone(), is_all: false, rights: Arc::clone(&tenant.rights) };
+            Some((format!("access[{at}].role_ref"), of))
+        })
+        .collect()
 }
 
 /// Puts the hash in the place of a password that was sent. Clients cannot read it, so who leaves it out keeps it.

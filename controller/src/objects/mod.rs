@@ -406,17 +406,20 @@ impl<S: Store> Objects<S> {
             _ => false,
         };
         let mut problems = Vec::new();
-        shape::references(kind, object, &mut |path, target, text| match find::target(
-            &now, text, target, tenant, &cloud,
-        ) {
-            _ if *text == itself || stood(target, text) => {}
-            Some(found) => *text = format!("/api/{target}/{}", found.uuid),
-            None => problems.push(Problem {
-                line: None,
-                path: path.to_owned(),
-                reason: format!("{} object not found!", kind_name(target)),
-                fix: format!("make the {target} first, or name one that there is"),
-            }),
+        let places = login::tenants_of_access(&now, kind, object, tenant);
+        shape::references(kind, object, &mut |path, target, text| {
+            // A role is one of the tenant that it is given for, or one that everybody knows.
+            let of_place = || find::target(&now, text, target, places.get(path)?, "");
+            match find::target(&now, text, target, tenant, &cloud).or_else(of_place) {
+                _ if *text == itself || stood(target, text) => {}
+                Some(found) => *text = format!("/api/{target}/{}", found.uuid),
+                None => problems.push(Problem {
+                    line: None,
+                    path: path.to_owned(),
+                    reason: format!("{} object not found!", kind_name(target)),
+                    fix: format!("make the {target} first, or name one that there is"),
+                }),
+            }
         });
         if problems.is_empty() { Ok(()) } else { Err(Denied::Wrong(problems)) }
     }

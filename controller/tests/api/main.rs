@@ -3,5 +3,6 @@
 mod accounts;
 mod audit;
 mod configuration;
+mod front;
 mod roles;
 mod site;

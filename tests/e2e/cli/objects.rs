@@ -55,6 +55,9 @@ fn objects_are_made_looked_at_changed_and_deleted_by_name() {
         user.run(&[kind, "delete", name]).says(0, "deleted");
     }
     user.run(&["pool", "delete", "web"]).says(3, "no pool named");
+    let named = user.run(&["pool", "get", "\u{1b}[2Jx"]);
+    named.says(3, "no pool named").says(3, "[2Jx");
+    assert!(!named.err.contains('\u{1b}'), "a terminal acts on it: {:?}", named.err);
 }
 
 //= test CLI-PORTS-01
