@@ -21,6 +21,8 @@ pub struct Field {
     pub is_read_only: bool,
     /// Taken, kept sealed, and never given out.
     pub is_secret: bool,
+    /// The flag beside it that makes it a secret where it is on.
+    pub secret_if: Option<&'static str>,
     /// The unit of a number, as in `s` or `min`; empty: none.
     pub unit: &'static str,
 }
@@ -88,6 +90,7 @@ impl Field {
             is_required: false,
             is_read_only: false,
             is_secret: false,
+            secret_if: None,
             unit: "",
         }
     }
@@ -111,6 +114,19 @@ impl Field {
     pub const fn secret(mut self) -> Self {
         self.is_secret = true;
         self
+    }
+
+    /// See [`Field::secret_if`].
+    #[must_use]
+    pub const fn secret_if(mut self, flag: &'static str) -> Self {
+        self.secret_if = Some(flag);
+        self
+    }
+
+    /// Says whether it is a secret in this object.
+    pub fn is_secret_in(&self, object: &serde_json::Map<String, serde_json::Value>) -> bool {
+        let is_on = |flag| object.get(flag).and_then(serde_json::Value::as_bool) == Some(true);
+        self.is_secret || self.secret_if.is_some_and(is_on)
     }
 
     /// With this unit.

@@ -3,7 +3,7 @@
 use forebay_snapshot::Problem;
 use serde_json::{Map, Value};
 
-use crate::field::{Default, Field, List, Message, TEXT, Type};
+use crate::field::{Default, Field, Message, TEXT, Type};
 use crate::field::{count, keyed, list, long_text, message, refers, text};
 use crate::schema;
 
@@ -94,15 +94,5 @@ pub(crate) fn default_value(default: Default) -> Value {
         Default::Int(number) => Value::from(number),
         Default::Text(text) => Value::from(text),
         Default::Message => Value::Object(Map::new()),
-    }
-}
-
-/// Says whether two entries of a list are the same one for a patch: each field of the key is equal, or all that they hold.
-pub(crate) fn same_entry(list: &List, a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) if !list.key.is_empty() => {
-            list.key.iter().all(|name| a.get(*name) == b.get(*name))
-        }
-        _ => a == b,
     }
 }

@@ -43,7 +43,7 @@ fn fits(list: &List, entries: &[Value]) -> Result<(), Refusal> {
 
 /// What two entries have in common exactly if they are the same one for a patch: the fields of the list's key, or all that
 /// they hold. JSON on one line: its lines keep apart what stands in them.
-fn key(list: &List, entry: &Value) -> String {
+pub(crate) fn key(list: &List, entry: &Value) -> String {
     match entry {
         Value::Object(fields) if !list.key.is_empty() => {
             let mut key = String::from("key");

@@ -1,9 +1,14 @@
 //! What a client sees of an object, and what of it leads to others.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use forebay_snapshot::Problem;
 use serde_json::Value;
 
-use crate::field::{Default, Field, Type};
-use crate::kind::{Kind, Object, default_value, same_entry};
+use crate::check::PROBLEMS_MAX;
+use crate::field::{Default, Field, List, Type};
+use crate::kind::{Kind, Object, default_value};
+use crate::merge;
 
 /// What stands in the place of a secret.
 pub const MASK: &str = "<sensitive>";
@@ -44,8 +49,9 @@ fn secret<F: Iterator<Item = &'static Field>>(
     with: &mut dyn FnMut(&'static str, &mut Value),
 ) {
     for field in fields() {
+        let is_secret = field.is_secret_in(object);
         let Some(value) = object.get_mut(field.name) else { continue };
-        if field.is_secret {
+        if is_secret {
             with(field.name, value);
         } else {
             within(&field.holds, value, &mut |message, held| secret(&|| message.iter(), held, with));
@@ -54,58 +60,130 @@ fn secret<F: Iterator<Item = &'static Field>>(
 }
 
 /// Puts the secrets of `old` where `new` has [`MASK`], as in what a client got, changed and sent back. A mask that stands
-/// for nothing is taken out.
+/// for nothing is taken out, and told.
 //= API-FIELD-03
-pub fn keep_secrets(kind: &'static Kind, new: &mut Object, old: &Object) {
-    kept(&|| kind.all_fields(), new, old);
+pub fn keep_secrets(kind: &'static Kind, new: &mut Object, old: &Object) -> Vec<Problem> {
+    let mut keeper = Keeper { path: String::new(), problems: Vec::new() };
+    keeper.fields(&|| kind.all_fields(), new, old);
+    keeper.problems
 }
 
-fn kept<F: Iterator<Item = &'static Field>>(fields: &dyn Fn() -> F, new: &mut Object, old: &Object) {
-    for field in fields() {
-        let Some(value) = new.get_mut(field.name) else { continue };
-        let before = old.get(field.name);
-        if field.is_secret {
-            if *value == MASK {
-                match before {
-                    Some(before) => *value = before.clone(),
-                    None => {
-                        new.remove(field.name);
-                    }
-                }
-            }
-            continue;
+/// Puts secrets back.
+struct Keeper {
+    /// Where it is, as in `key[2]`.
+    path: String,
+    problems: Vec<Problem>,
+}
+
+impl Keeper {
+    fn below(&mut self, step: &str, with: impl FnOnce(&mut Self)) {
+        let here = self.path.len();
+        if here > 0 && !step.starts_with('[') {
+            self.path.push('.');
         }
-        match (&field.holds, value) {
-            (Type::Message(message), Value::Object(value)) => {
-                let none = Object::new();
-                kept(&|| message.fields.iter(), value, before.and_then(Value::as_object).unwrap_or(&none));
-            }
-            (Type::List(list), Value::Array(entries)) => {
-                let Type::Message(message) = list.of else { continue };
-                let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                for (at, entry) in entries.iter_mut().enumerate() {
-                    // Without a key it is the entry at the same place; with one, that place goes first, as nothing keeps a
-                    // list from having two of a key.
-                    let here = before.get(at);
-                    let same = match list.key {
-                        [] => here,
-                        _ => here
-                            .filter(|here| same_entry(list, here, entry))
-                            .or_else(|| before.iter().find(|before| same_entry(list, before, entry))),
-                    };
-                    let none = Object::new();
-                    if let Value::Object(entry) = entry {
-                        kept(
-                            &|| message.fields.iter(),
-                            entry,
-                            same.and_then(Value::as_object).unwrap_or(&none),
-                        );
-                    }
-                }
-            }
-            _ => {}
+        self.path.push_str(step);
+        with(self);
+        self.path.truncate(here);
+    }
+
+    fn lost(&mut self) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem {
+                line: None,
+                path: self.path.clone(),
+                reason: format!("{MASK} stands for no secret that is there"),
+                fix: "send the secret itself: what it belongs to is new, or is called otherwise than before"
+                    .to_owned(),
+            });
         }
     }
+
+    fn fields<F: Iterator<Item = &'static Field>>(
+        &mut self,
+        fields: &dyn Fn() -> F,
+        new: &mut Object,
+        old: &Object,
+    ) {
+        let none = Object::new();
+        for field in fields() {
+            let is_secret = field.is_secret_in(new);
+            let Some(value) = new.get_mut(field.name) else { continue };
+            let before = old.get(field.name);
+            if is_secret || field.secret_if.is_some() {
+                if *value == MASK {
+                    // Who makes it no secret any more has to say it: masks show nothing.
+                    match before.filter(|_| is_secret) {
+                        Some(before) => *value = before.clone(),
+                        None => {
+                            new.remove(field.name);
+                            self.below(field.name, Self::lost);
+                        }
+                    }
+                }
+                continue;
+            }
+            self.below(field.name, |keeper| match (&field.holds, value) {
+                (Type::Message(message), Value::Object(value)) => {
+                    let before = before.and_then(Value::as_object).unwrap_or(&none);
+                    keeper.fields(&|| message.fields.iter(), value, before);
+                }
+                (Type::List(list), Value::Array(entries)) => {
+                    let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+                    keeper.list(list, entries, before);
+                }
+                _ => {}
+            });
+        }
+    }
+
+    /// The place of each entry before: by the list's key; without one it is the entry that is equal but for its secrets, or,
+    /// where there are as many as before, the one at the same place.
+    fn list(&mut self, list: &'static List, entries: &mut [Value], before: &[Value]) {
+        let Type::Message(message) = list.of else { return };
+        if !has_secrets(message.fields) {
+            return;
+        }
+        let masked = |entry: &Value| {
+            let mut entry = entry.clone();
+            if let (true, Value::Object(fields)) = (list.key.is_empty(), &mut entry) {
+                secret(&|| message.fields.iter(), fields, &mut |_, value| *value = Value::from(MASK));
+            }
+            merge::key(list, &entry)
+        };
+        let mut places: BTreeMap<String, VecDeque<usize>> = BTreeMap::new();
+        for (at, entry) in before.iter().enumerate() {
+            places.entry(masked(entry)).or_default().push_back(at);
+        }
+        let is_as_long = entries.len() == before.len();
+        let none = Object::new();
+        for (at, entry) in entries.iter_mut().enumerate() {
+            // Nothing keeps a list from having two of a key: they are taken in their order.
+            let place = places.get_mut(&masked(entry)).and_then(|places| match places.len() {
+                1 => places.front().copied(),
+                _ => places.pop_front(),
+            });
+            let place = place.or_else(|| (list.key.is_empty() && is_as_long).then_some(at));
+            let old = place.and_then(|place| before.get(place)?.as_object()).unwrap_or(&none);
+            if let Value::Object(entry) = entry {
+                self.below(&format!("[{at}]"), |keeper| {
+                    keeper.fields(&|| message.fields.iter(), entry, old);
+                });
+            }
+        }
+    }
+}
+
+/// Says whether anything in such a message may be a secret.
+fn has_secrets(fields: &'static [Field]) -> bool {
+    fields.iter().any(|field| {
+        let mut holds = &field.holds;
+        while let Type::List(list) = holds {
+            holds = list.of;
+        }
+        field.is_secret
+            || field.secret_if.is_some()
+            || matches!(holds, Type::Message(message) if has_secrets(message.fields))
+    })
 }
 
 /// Calls `with` with the place of each reference, as in `servers[2].nw_ref`, the kind that it refers to, and its text,

@@ -193,6 +193,94 @@ fn a_secret_is_masked_and_kept_when_the_mask_comes_back() {
     assert!(object.get("key").is_none(), "a mask that stands for nothing is no secret");
 }
 
+/// What an object is after its mask was sent back in this form, and the places where a mask stood for nothing.
+fn kept(path: &str, old: &Value, change: impl FnOnce(&mut Value)) -> (Value, Vec<String>) {
+    let kind = kind(path).expect("a kind");
+    let old = check(kind, &object(old.clone())).expect("it is right");
+    let mut shown = old.clone();
+    shape::mask(kind, &mut shown);
+    let mut sent = Value::Object(shown);
+    change(&mut sent);
+    let mut new = check(kind, &object(sent)).expect("it is right");
+    let lost = shape::keep_secrets(kind, &mut new, &old);
+    assert!(!Value::Object(new.clone()).to_string().contains(shape::MASK), "no mask is left: {new:?}");
+    (Value::Object(new), lost.into_iter().map(|problem| problem.path).collect())
+}
+
+//= test API-FIELD-03
+#[test]
+fn a_secret_stays_with_its_entry_and_is_not_lost_without_a_word() {
+    let key = |name: &str| json!({"name": name, "aes_key": format!("of {name}")});
+    let cookies = json!({
+        "name": "p", "persistence_type": "PERSISTENCE_TYPE_HTTP_COOKIE",
+        "http_cookie_persistence_profile": {"key": [key("a"), key("b"), key("c")]},
+    });
+    const AT: &str = "/http_cookie_persistence_profile/key";
+    let path = "applicationpersistenceprofile";
+    let entries = |whole: &mut Value, with: &dyn Fn(&mut Vec<Value>)| {
+        with(whole.pointer_mut(AT).and_then(Value::as_array_mut).expect("a list"));
+    };
+    let with = |change: &dyn Fn(&mut Vec<Value>)| kept(path, &cookies, |sent| entries(sent, change));
+    let (new, lost) = with(&|keys| keys.rotate_left(1));
+    assert_eq!((&new.pointer(AT), lost.len()), (&Some(&json!([key("b"), key("c"), key("a")])), 0));
+    let (new, lost) = with(&|keys| drop(keys.remove(0)));
+    assert_eq!((&new.pointer(AT), lost.len()), (&Some(&json!([key("b"), key("c")])), 0));
+    let (new, lost) = with(&|keys| keys[1]["name"] = json!("renamed"));
+    assert_eq!(new.pointer(AT), Some(&json!([key("a"), {"name": "renamed"}, key("c")])));
+    assert_eq!(lost, ["http_cookie_persistence_profile.key[1].aes_key"]);
+    let (new, lost) = with(&|keys| keys[1] = key("renamed"));
+    assert_eq!((&new.pointer(&format!("{AT}/1")), lost.len()), (&Some(&key("renamed")), 0));
+}
+
+//= test API-FIELD-03
+#[test]
+fn a_parameter_is_a_secret_where_it_is_marked_as_one() {
+    let path = "certificatemanagementprofile";
+    let one = |name: &str, is_sensitive: bool| json!({"name": name, "value": format!("of {name}"), "is_sensitive": is_sensitive, "is_dynamic": false});
+    let old = json!({"name": "acme", "run_script_ref": "/api/alertscriptconfig/?name=acme",
+                     "script_params": [one("user", false), one("password", true)]});
+    let mut shown = object(old.clone());
+    shape::mask(kind(path).expect("a kind"), &mut shown);
+    assert_eq!(shown["script_params"][0]["value"], "of user");
+    assert_eq!(shown["script_params"][1]["value"], "<sensitive>");
+    let (new, lost) = kept(path, &old, |sent| {
+        sent["script_params"].as_array_mut().expect("a list").reverse();
+    });
+    assert_eq!(new["script_params"], json!([one("password", true), one("user", false)]));
+    assert!(lost.is_empty());
+    // The mark goes with the value that it hid.
+    let (new, lost) = kept(path, &old, |sent| sent["script_params"][1]["is_sensitive"] = json!(false));
+    assert!(new["script_params"][1].get("value").is_none(), "{new}");
+    assert_eq!(lost, ["script_params[1].value"]);
+    let (new, lost) = kept(path, &old, |sent| sent["script_params"][1] = one("password", false));
+    assert_eq!((&new["script_params"][1], lost.len()), (&one("password", false), 0));
+}
+
+//= test API-PATCH-02
+#[test]
+fn secrets_are_put_back_in_a_time_that_goes_with_the_number_of_entries() {
+    let kind = kind("pool").expect("a kind");
+    let servers = |order: &mut dyn Iterator<Item = u32>| {
+        let servers: Vec<Value> = order
+            .map(|n| json!({"ip": {"addr": format!("10.0.{}.{}", n / 250, n % 250), "type": "V4"}, "port": 80}))
+            .collect();
+        check(kind, &object(json!({"name": "p", "servers": servers}))).expect("a pool")
+    };
+    let (old, reversed) = (servers(&mut (0..5000)), servers(&mut (0..5000).rev()));
+    // The best of several: what else the machine does is not looked at.
+    let best = |new: &Object| {
+        let took = |_| {
+            let mut new = new.clone();
+            let began = std::time::Instant::now();
+            shape::keep_secrets(kind, &mut new, &old);
+            began.elapsed()
+        };
+        (0..5).map(took).min().expect("some")
+    };
+    let (same, turned) = (best(&old), best(&reversed));
+    assert!(turned < same * 20 + std::time::Duration::from_millis(20), "{same:?} and {turned:?}");
+}
+
 /// Any JSON, with the words of a pool now and then.
 fn anything() -> impl Strategy<Value = Value> {
     let word = prop_oneof![

@@ -150,7 +150,10 @@ impl<S: Store> Objects<S> {
     pub fn opened(&self, held: &Held) -> Object {
         let mut object = held.object();
         shape::secrets(held.kind, &mut object, &mut |field, value| {
-            *value = self.seal.unseal(&held.uuid, field, value).unwrap_or(Value::Null);
+            // A field that was no secret in an earlier version is not sealed before its next write.
+            if value.is_object() {
+                *value = self.seal.unseal(&held.uuid, field, value).unwrap_or(Value::Null);
+            }
         });
         object
     }
@@ -312,9 +315,15 @@ impl<S: Store> Objects<S> {
         if kind.path == "user" {
             login::take_password(&mut object, before).await?;
         }
+        let lost = shape::keep_secrets(kind, &mut object, &before.map(Held::object).unwrap_or_default());
+        // What is made may come from elsewhere, where its secrets stay; what there is must not lose one without a word.
+        if before.is_some() && !lost.is_empty() {
+            return Err(Denied::Wrong(lost));
+        }
         let mut failed = None;
         shape::secrets(kind, &mut object, &mut |field, value| {
-            if value != shape::MASK {
+            // Those that were kept are sealed.
+            if !value.is_object() {
                 match self.seal.seal(uuid, field, value) {
                     Ok(sealed) => *value = sealed,
                     Err(text) => failed = Some(text),
@@ -324,7 +333,6 @@ impl<S: Store> Objects<S> {
         if let Some(text) = failed {
             return Err(Denied::Store(Refusal::Unavailable(text.to_owned())));
         }
-        shape::keep_secrets(kind, &mut object, &before.map(Held::object).unwrap_or_default());
         let last = before.and_then(|before| before.object().get("_last_modified")?.as_str()?.parse().ok());
         object.insert("_last_modified".to_owned(), Value::from(moment_after(last.unwrap_or(0)).to_string()));
         let bytes = serde_json::to_vec(&object).map_err(|error| Denied::Bad(error.to_string()))?;

@@ -68,7 +68,7 @@ pub static CUSTOM_PARAMS: Message = Message {
         flag("is_dynamic").or_false(),
         flag("is_sensitive").or_false(),
         text("name").required(),
-        long_text("value", 64 * 1024),
+        long_text("value", 64 * 1024).secret_if("is_sensitive"),
     ],
 };
 
