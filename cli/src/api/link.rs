@@ -28,6 +28,8 @@ pub struct Answer {
     pub content: Value,
     /// The cookies that it sets.
     pub cookies: Vec<(String, String)>,
+    /// It says that what was asked for was tried, and not done.
+    pub is_tried: bool,
 }
 
 /// A connection to a Controller.
@@ -163,6 +165,7 @@ impl Link {
             .filter_map(|line| line.split(';').next()?.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        let is_tried = head.all("x-forebay-dry-run").any(|value| value == "true");
         let mut bytes = Vec::new();
         if status != 204 {
             let mut came = 0;
@@ -177,7 +180,7 @@ impl Link {
             }
         }
         let content = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Ok(Answer { status, content, cookies })
+        Ok(Answer { status, content, cookies, is_tried })
     }
 }
 

@@ -85,6 +85,27 @@ impl Api {
     /// # Errors
     /// What the Controller says, with the exit code that stands for it.
     pub fn ask(&mut self, method: &str, path: &str, content: Option<&Value>) -> Result<Value, Failure> {
+        self.answer(method, path, content).map(|answer| answer.content)
+    }
+
+    /// Has the Controller judge a write, all of it, and not do it: what it would answer.
+    ///
+    /// # Errors
+    /// What the Controller says of the write; it knows no dry runs.
+    //= CLI-DRY-01
+    pub fn try_out(&mut self, method: &str, path: &str, content: Option<&Value>) -> Result<Value, Failure> {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let answer = self.answer(method, &format!("{path}{mark}dry_run=true"), content)?;
+        match answer.is_tried {
+            true => Ok(answer.content),
+            false => Err(Failure::new(
+                Kind::Failed,
+                format!("{method} {path}: this Controller knows no dry runs, and has done it"),
+            )),
+        }
+    }
+
+    fn answer(&mut self, method: &str, path: &str, content: Option<&Value>) -> Result<Answer, Failure> {
         let headers = [
             ("Cookie", self.cookies.as_str()),
             ("X-CSRFToken", self.csrf.as_str()),
@@ -93,7 +114,7 @@ impl Api {
         ];
         let answer = self.link.ask(method, path, &headers, content)?;
         match answer.status {
-            200..=299 => Ok(answer.content),
+            200..=299 => Ok(answer),
             _ => Err(refused(&answer, path)),
         }
     }

@@ -1,16 +1,17 @@
 //! Files of many objects: `apply`, `diff`, `export`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use forebay_model::kind::Scope;
-use forebay_model::{Kind, Object, builtin, kinds};
+use forebay_model::{Kind, Object, builtin, kinds, shape};
 use serde_json::{Map, Value};
 
 use super::order::Wanted;
-use super::plain::plain;
+use super::plain::{name_in, plain};
 use super::verbs::{path, print};
-use super::{differences, file, kinds as names, ports, wait, yaml};
+use super::{differences, file, kinds as names, ports, show, wait, yaml};
 use crate::api::{Api, Failure, failure};
 use crate::args::Output;
 
@@ -33,6 +34,8 @@ pub fn apply(
     wait: Option<Duration>,
 ) -> Result<ExitCode, Failure> {
     let (mut made, mut changed, mut same) = (0, 0, 0);
+    // What a dry run does not make.
+    let mut missing = BTreeSet::new();
     for wanted in file::read(files)? {
         let at_place = |failure: Failure| Failure {
             what: format!("{}: {} {}: {}", wanted.place, wanted.kind.path, wanted.name, failure.what),
@@ -48,18 +51,31 @@ pub fn apply(
         if what.is_empty() {
             continue;
         }
-        if !dry_run {
-            let sent = match &plan {
-                Plan::Change(before, _) => {
-                    // Who was faster than we has it refused.
-                    for field in ["_last_modified", "uuid"] {
-                        object.extend(before.get(field).map(|value| (field.to_owned(), value.clone())));
-                    }
-                    api.ask("PUT", &path(wanted.kind, before), Some(&Value::Object(object)))
+        let (method, at) = match &plan {
+            Plan::Change(before, _) => {
+                // Who was faster than we has it refused.
+                for field in ["_last_modified", "uuid"] {
+                    object.extend(before.get(field).map(|value| (field.to_owned(), value.clone())));
                 }
-                _ => api.ask("POST", &format!("/api/{}", wanted.kind.path), Some(&Value::Object(object))),
-            };
-            let sent = sent.map_err(at_place)?;
+                ("PUT", path(wanted.kind, before))
+            }
+            _ => ("POST", format!("/api/{}", wanted.kind.path)),
+        };
+        if dry_run {
+            match first_missing(&wanted, &missing) {
+                Some(target) => eprintln!(
+                    "{}: {} {}: not judged by the Controller, as {target} is not there yet",
+                    wanted.place,
+                    wanted.kind.path,
+                    show::printable(&wanted.name)
+                ),
+                None => drop(api.try_out(method, &at, Some(&Value::Object(object))).map_err(at_place)?),
+            }
+            if matches!(plan, Plan::Make) {
+                missing.insert((wanted.kind.path, wanted.name.clone()));
+            }
+        } else {
+            let sent = api.ask(method, &at, Some(&Value::Object(object))).map_err(at_place)?;
             if let (Value::Object(after), Plan::Change(before, _)) = (&sent, &plan) {
                 eprint!("{}", ports::to_open(api, wanted.kind, Some(before), after)?);
             }
@@ -76,6 +92,18 @@ pub fn apply(
     }
     eprintln!("{made} created, {changed} changed, {same} as they were");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What an object refers to of what would have to be made before it.
+fn first_missing(wanted: &Wanted, missing: &BTreeSet<(&'static str, String)>) -> Option<String> {
+    let mut found = None;
+    shape::references(wanted.kind, &mut wanted.object.clone(), &mut |_, kind, text| {
+        let name = name_in(kind, text).filter(|name| missing.contains(&(kind, name.clone())));
+        if let Some(name) = name {
+            found = Some(format!("{kind} {}", show::printable(&name)));
+        }
+    });
+    found
 }
 
 /// Says what `apply` would change; exit code 8 if that is anything.

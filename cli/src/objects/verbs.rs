@@ -101,25 +101,22 @@ fn create(api: &mut Api, kind: &'static Kind, asked: &Asked, output: Output) -> 
         change::apply(kind, &mut object, typed)?;
     }
     checked(kind, &object)?;
-    if asked.dry_run {
-        if api.named(kind, name)?.is_some() {
-            return Err(Failure::new(
-                failure::Kind::Conflict,
-                format!("{} {name} is there already", kind.path),
-            )
-            .next(format!("forebay {} set {name} FIELD=VALUE", kind.path)));
-        }
-        for line in differences::lines(&Value::Object(Object::new()), &Value::Object(object)) {
-            print(&format!("{line}\n"));
-        }
-        return Ok(());
-    }
-    let made =
-        api.ask("POST", &format!("/api/{}?include_name=true", kind.path), Some(&Value::Object(object)));
+    let object = Value::Object(object);
+    let at = format!("/api/{}?include_name=true", kind.path);
+    let made = match asked.dry_run {
+        true => api.try_out("POST", &at, Some(&object)),
+        false => api.ask("POST", &at, Some(&object)),
+    };
     let made = made.map_err(|failure| match failure.kind {
         failure::Kind::Conflict => failure.next(format!("forebay {} set {name} FIELD=VALUE", kind.path)),
         _ => failure,
     })?;
+    if asked.dry_run {
+        for line in differences::lines(&Value::Object(Object::new()), &object) {
+            print(&format!("{line}\n"));
+        }
+        return Ok(());
+    }
     told(kind, made, output, "created");
     wait::until_up(api, kind, name, asked.wait)
 }
@@ -136,18 +133,21 @@ fn set(api: &mut Api, kind: &'static Kind, asked: &Asked, output: Output) -> Res
         change::apply(kind, &mut after, typed)?;
     }
     checked(kind, &after)?;
+    // It carries `_last_modified`: who was faster than we has it refused.
+    let at = format!("{}?include_name=true", path(kind, &before));
     if asked.dry_run {
-        let (mut before, mut after) = (before, after);
+        let mut before = before;
         plain(kind, &mut before);
-        plain(kind, &mut after);
-        for line in differences::lines(&Value::Object(before), &Value::Object(after)) {
+        let mut after = api.try_out("PUT", &at, Some(&Value::Object(after)))?;
+        if let Value::Object(after) = &mut after {
+            plain(kind, after);
+        }
+        for line in differences::lines(&Value::Object(before), &after) {
             print(&format!("{line}\n"));
         }
         return Ok(());
     }
-    // It carries `_last_modified`: who was faster than we has it refused.
-    let path = path(kind, &before);
-    let made = api.ask("PUT", &format!("{path}?include_name=true"), Some(&Value::Object(after)))?;
+    let made = api.ask("PUT", &at, Some(&Value::Object(after)))?;
     if let Value::Object(after) = &made {
         eprint!("{}", ports::to_open(api, kind, Some(&before), after)?);
     }
@@ -163,6 +163,7 @@ fn delete(api: &mut Api, kind: &'static Kind, asked: &Asked) -> Result<(), Failu
     for name in &asked.words {
         let object = api.one(kind, name)?;
         if asked.dry_run {
+            api.try_out("DELETE", &path(kind, &object), None)?;
             print(&format!("{} {name} would be deleted\n", kind.path));
             continue;
         }

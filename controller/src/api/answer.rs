@@ -52,6 +52,16 @@ impl Answer {
         self
     }
 
+    /// As one of something that was tried only.
+    //= API-DRY-01
+    pub fn tried(mut self, is_so: bool) -> Self {
+        if is_so {
+            self.fields
+                .push((HeaderName::from_static("x-forebay-dry-run"), HeaderValue::from_static("true")));
+        }
+        self
+    }
+
     /// With a warning of fields that were accepted and do nothing yet, and of what keeps a service off all engines, if there
     /// is any.
     //= API-WARN-01

@@ -6,7 +6,8 @@ use axum::http::Method;
 use forebay_model::{Kind, kind};
 
 use super::App;
-use super::answer::Answer;
+use super::answer::{Answer, bad};
+use super::request::Asked;
 use super::session::Who;
 use crate::access::Access;
 use crate::store::Store;
@@ -63,6 +64,17 @@ pub fn pass<S: Store>(app: &App<S>, who: &Who, method: &Method, steps: &[&str]) 
             }
             Ok(who.tenant.demand(kind.permission, access)?)
         }
+    }
+}
+
+/// Objects can be tried, and nothing else: who asks for it elsewhere must not have it done.
+//= API-DRY-01
+pub fn is_tried(asked: &Asked, steps: &[&str]) -> Result<(), Answer> {
+    let is_read = matches!(asked.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let is_object = matches!(steps, ["api", path] | ["api", path, _] if kind(path).is_some());
+    match is_read || is_object || !asked.is_dry_run()? {
+        true => Ok(()),
+        false => Err(bad(400, "dry_run: only writes of objects can be tried; nothing was done")),
     }
 }
 

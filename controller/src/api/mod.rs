@@ -78,6 +78,7 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
     let wanted = asked.header(forebay_model::version::HEADER);
     forebay_model::version::Version::asked(wanted).map_err(|problem| bad(400, &problem.to_string()))?;
     gate::pass(app, &who, &asked.method, &steps)?;
+    gate::is_tried(asked, &steps)?;
     match (&asked.method, &steps[..]) {
         (&Method::POST, ["logout"]) => Ok(session::logout(app, asked)),
         (&Method::GET, ["api", "initial-data"]) => Ok(json(200, &serde_json::json!({"version": version()}))),

@@ -1,16 +1,18 @@
 //! The objects' own paths: `/api/<type>` and `/api/<type>/<uuid>`.
 
+use std::sync::Arc;
+
 use axum::http::Method;
-use forebay_model::compile::{Engine, Input, Placed, compile};
+use forebay_model::compile::{Engine, Input, Lookup, Placed, compile};
 use forebay_model::kind::Scope;
-use forebay_model::{Kind, Problem, kind};
+use forebay_model::{Kind, Object, Problem, kind};
 use serde_json::{Value, json as value};
 
 use super::App;
 use super::answer::{Answer, bad, empty, json};
 use super::request::Asked;
 use super::session::Who;
-use crate::objects::{Held, Look, Query, shown};
+use crate::objects::{Change, Held, Look, Objects, Query, shown};
 use crate::store::Store;
 
 /// `/api/<type>`.
@@ -42,10 +44,10 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
             if let Some(uuid) = asked.header("slug") {
                 sent.insert("uuid".to_owned(), Value::from(uuid));
             }
-            let held = app.objects.create(kind, &sent, &who.tenant).await?;
-            told(who, "created", &held);
+            let (held, is_tried) = done(app, asked, who, kind, Change::Create(&sent)).await?;
             let (idle, problems) = judged(app, &held);
-            Ok(json(201, &Value::Object(shown(&app.objects.now(), &held, &look))).warned(idle, &problems))
+            let answer = json(201, &Value::Object(shown(&app.objects.now(), &held, &look)));
+            Ok(answer.warned(idle, &problems).tried(is_tried))
         }
         _ => Err(not_allowed(asked)),
     }
@@ -61,21 +63,13 @@ async fn single<S: Store>(
 ) -> Result<Answer, Answer> {
     let found = app.objects.now().all(kind.path).next().cloned();
     let held = found.ok_or_else(|| bad(404, &format!("{} object not found!", kind.name)))?;
-    let held = match asked.method {
-        Method::GET => held,
-        Method::PUT => {
-            let held = app.objects.replace(kind, &held.uuid, &asked.object()?, &who.tenant).await?;
-            told(who, "replaced", &held);
-            held
-        }
-        Method::PATCH => {
-            let held = app.objects.patch(kind, &held.uuid, &asked.object()?, &who.tenant).await?;
-            told(who, "patched", &held);
-            held
-        }
+    let (held, is_tried) = match asked.method {
+        Method::GET => (held, false),
+        Method::PUT => done(app, asked, who, kind, Change::Replace(&held.uuid, &asked.object()?)).await?,
+        Method::PATCH => done(app, asked, who, kind, Change::Patch(&held.uuid, &asked.object()?)).await?,
         _ => return Err(not_allowed(asked)),
     };
-    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, look))))
+    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, look))).tried(is_tried))
 }
 
 /// `/api/<type>/<uuid>`.
@@ -88,28 +82,68 @@ pub async fn one<S: Store>(
 ) -> Result<Answer, Answer> {
     let kind = known(path)?;
     let look = Look::of(&Query::new(&asked.query), asked.base(), &who.tenant);
-    let held = match asked.method {
-        Method::GET => app.objects.get(kind, uuid, &who.tenant)?,
-        Method::PUT => {
-            let held = app.objects.replace(kind, uuid, &asked.object()?, &who.tenant).await?;
-            told(who, "replaced", &held);
-            held
-        }
-        Method::PATCH => {
-            let held = app.objects.patch(kind, uuid, &asked.object()?, &who.tenant).await?;
-            told(who, "patched", &held);
-            held
-        }
+    let (held, is_tried) = match asked.method {
+        Method::GET => (app.objects.get(kind, uuid, &who.tenant)?, false),
+        Method::PUT => done(app, asked, who, kind, Change::Replace(uuid, &asked.object()?)).await?,
+        Method::PATCH => done(app, asked, who, kind, Change::Patch(uuid, &asked.object()?)).await?,
         Method::DELETE => {
-            app.objects.delete(kind, uuid, &who.tenant).await?;
-            tracing::info!(event = "CONTROLLER_OBJECT", user = who.user, kind = kind.path, uuid, "deleted");
-            return Ok(empty(204));
+            let (_, is_tried) = done(app, asked, who, kind, Change::Delete(uuid)).await?;
+            return Ok(empty(204).tried(is_tried));
         }
         _ => return Err(not_allowed(asked)),
     };
     let (idle, problems) =
         if asked.method == Method::GET { (Vec::new(), Vec::new()) } else { judged(app, &held) };
-    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, &look))).warned(idle, &problems))
+    let answer = json(200, &Value::Object(shown(&app.objects.now(), &held, &look)));
+    Ok(answer.warned(idle, &problems).tried(is_tried))
+}
+
+/// Makes a change, or tries it where that is asked for: then nothing is written and nothing is told. Says which of both.
+//= API-DRY-01
+async fn done<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    who: &Who,
+    kind: &'static Kind,
+    change: Change<'_>,
+) -> Result<(Arc<Held>, bool), Answer> {
+    if asked.is_dry_run()? {
+        return Ok((app.objects.try_change(kind, change, &who.tenant).await?, true));
+    }
+    let held = app.objects.change(kind, change, &who.tenant).await?;
+    let what = match change {
+        Change::Create(_) => "created",
+        Change::Replace(..) => "replaced",
+        Change::Patch(..) => "patched",
+        Change::Delete(_) => "deleted",
+    };
+    tracing::info!(
+        event = "CONTROLLER_OBJECT",
+        user = who.user,
+        kind = held.kind.path,
+        uuid = held.uuid,
+        "{what}"
+    );
+    Ok((held, false))
+}
+
+/// All objects, with one as it is or would be.
+struct With<'a, S> {
+    objects: &'a Objects<S>,
+    held: &'a Held,
+}
+
+impl<S: Store> Lookup for With<'_, S> {
+    fn get(&self, kind: &str, uuid: &str) -> Option<Object> {
+        if kind == self.held.kind.path && uuid == self.held.uuid {
+            return Some(self.objects.carried(self.held));
+        }
+        Lookup::get(self.objects, kind, uuid)
+    }
+
+    fn named(&self, kind: &str, name: &str) -> Option<(String, Object)> {
+        Lookup::named(self.objects, kind, name)
+    }
 }
 
 /// The fields of an object that were set and do nothing yet; and of a service what keeps it off all engines.
@@ -119,7 +153,7 @@ fn judged<S: Store>(app: &App<S>, held: &Held) -> (Vec<String>, Vec<Problem>) {
         return (idle, Vec::new());
     }
     let input = Input {
-        objects: &app.objects,
+        objects: &With { objects: &app.objects, held },
         engine: Engine::default(),
         services: vec![Placed { service: held.uuid.clone(), ..Placed::default() }],
         ticket_keys: Vec::new(),
@@ -129,16 +163,6 @@ fn judged<S: Store>(app: &App<S>, held: &Held) -> (Vec<String>, Vec<Problem>) {
         Err(problems) => problems,
     };
     (idle, problems)
-}
-
-fn told(who: &Who, what: &str, held: &Held) {
-    tracing::info!(
-        event = "CONTROLLER_OBJECT",
-        user = who.user,
-        kind = held.kind.path,
-        uuid = held.uuid,
-        "{what}"
-    );
 }
 
 fn known(path: &str) -> Result<&'static Kind, Answer> {

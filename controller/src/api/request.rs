@@ -111,6 +111,15 @@ impl Asked {
         }
     }
 
+    /// Says whether what is asked for is to be tried only.
+    pub fn is_dry_run(&self) -> Result<bool, Answer> {
+        match self.query.iter().rev().find(|(name, _)| name == "dry_run").map(|(_, value)| value.as_str()) {
+            None | Some("false" | "False" | "0") => Ok(false),
+            Some("" | "true" | "True" | "1") => Ok(true),
+            Some(_) => Err(bad(400, "dry_run: put true or false there")),
+        }
+    }
+
     /// The front of the addresses in answers: that by which the client reached us.
     pub fn base(&self) -> String {
         let host = self.header(HOST.as_str()).filter(|host| is_host(host)).unwrap_or("localhost");

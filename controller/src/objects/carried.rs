@@ -28,7 +28,8 @@ impl<S: Store> Objects<S> {
             .collect()
     }
 
-    fn carried(&self, held: &Held) -> Object {
+    /// The object as engines carry it out.
+    pub fn carried(&self, held: &Held) -> Object {
         let mut object = self.opened(held);
         //= COMPILE-COOKIE-01
         if object.get("persistence_type").and_then(Value::as_str) == Some("PERSISTENCE_TYPE_HTTP_COOKIE") {

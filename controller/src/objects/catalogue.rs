@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::store::Revision;
 
 /// An object as it is kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Held {
     /// Its kind.
     pub kind: &'static Kind,

@@ -2,6 +2,7 @@
 
 mod carried;
 mod catalogue;
+mod change;
 mod find;
 mod login;
 mod show;
@@ -16,6 +17,8 @@ use serde_json::Value;
 
 pub use crate::access::{ADMIN, Tenant};
 pub use catalogue::{Catalogue, Held, Id, key, realm};
+pub use change::Change;
+use change::Ready;
 pub use find::{Found, Query};
 pub use login::Login;
 pub use show::{Look, shown};
@@ -167,18 +170,8 @@ impl<S: Store> Objects<S> {
         found.ok_or(Denied::Missing(kind))
     }
 
-    /// Makes an object.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn create(
-        &self,
-        kind: &'static Kind,
-        sent: &Object,
-        tenant: &Tenant,
-    ) -> Result<Arc<Held>, Denied> {
+    async fn created(&self, kind: &'static Kind, sent: &Object, tenant: &Tenant) -> Result<Ready, Denied> {
         let object = check(kind, sent)?;
-        let _turn = self.writing.lock().await;
         if self.now().len() >= OBJECTS_MAX {
             return Err(Denied::Bad(format!("there are {OBJECTS_MAX} objects, and no more can be kept")));
         }
@@ -194,19 +187,14 @@ impl<S: Store> Objects<S> {
         self.write(kind, &uuid, object, tenant, None).await
     }
 
-    /// Puts a whole object in the place of what it was.
-    ///
-    /// # Errors
-    /// Why not.
     //= API-STALE-01
-    pub async fn replace(
+    async fn replaced(
         &self,
         kind: &'static Kind,
         uuid: &str,
         sent: &Object,
         tenant: &Tenant,
-    ) -> Result<Arc<Held>, Denied> {
-        let _turn = self.writing.lock().await;
+    ) -> Result<Ready, Denied> {
         let before = self.get(kind, uuid, tenant)?;
         let old = before.object();
         if let Some(seen) = sent.get("_last_modified").and_then(Value::as_str)
@@ -218,18 +206,13 @@ impl<S: Store> Objects<S> {
         self.write(kind, uuid, object, tenant, Some(&before)).await
     }
 
-    /// Changes parts of an object.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn patch(
+    async fn patched(
         &self,
         kind: &'static Kind,
         uuid: &str,
         change: &Object,
         tenant: &Tenant,
-    ) -> Result<Arc<Held>, Denied> {
-        let _turn = self.writing.lock().await;
+    ) -> Result<Ready, Denied> {
         let before = self.get(kind, uuid, tenant)?;
         // What is sealed is no text that a table allows; the mask is, and has it come back.
         let mut old = before.object();
@@ -239,13 +222,8 @@ impl<S: Store> Objects<S> {
         self.write(kind, uuid, object, tenant, Some(&before)).await
     }
 
-    /// Takes an object away.
-    ///
-    /// # Errors
-    /// Why not.
     //= API-DELETE-01
-    pub async fn delete(&self, kind: &'static Kind, uuid: &str, tenant: &Tenant) -> Result<(), Denied> {
-        let _turn = self.writing.lock().await;
+    fn deleted(&self, kind: &'static Kind, uuid: &str, tenant: &Tenant) -> Result<Ready, Denied> {
         let held = self.get(kind, uuid, tenant)?;
         tenant.demand_write(Some(&held), None)?;
         access::may_grant(&self.now(), tenant, Some(&held), None)?;
@@ -261,9 +239,7 @@ impl<S: Store> Objects<S> {
             .write(held.key(), None)
             .write(name_key(&held), None);
         let event = events::written(kind, uuid, &tenant.rights, Some(&held.object()), None);
-        self.audit.commit(&self.store, step, event).await.map_err(|refusal| refused(kind, refusal))?;
-        self.change(|catalogue| catalogue.remove(&held.id()));
-        Ok(())
+        Ok(Ready { held: Held::clone(&held), is_gone: true, step, event })
     }
 
     /// Says whether nothing refers to an object. Who refers to it is told as far as the user sees it.
@@ -291,7 +267,7 @@ impl<S: Store> Objects<S> {
         &self.seal
     }
 
-    fn change(&self, with: impl FnOnce(&mut Catalogue)) {
+    fn alter(&self, with: impl FnOnce(&mut Catalogue)) {
         let changed = {
             let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
             with(&mut catalogue);
@@ -300,7 +276,7 @@ impl<S: Store> Objects<S> {
         self.changed.send_replace(changed);
     }
 
-    /// Resolves the references of a checked object and writes it.
+    /// Resolves the references of a checked object and has it ready to be written.
     async fn write(
         &self,
         kind: &'static Kind,
@@ -308,7 +284,7 @@ impl<S: Store> Objects<S> {
         mut object: Object,
         tenant: &Tenant,
         before: Option<&Held>,
-    ) -> Result<Arc<Held>, Denied> {
+    ) -> Result<Ready, Denied> {
         self.belong(kind, &mut object, tenant, before)?;
         self.resolve(kind, uuid, &mut object, tenant, before)?;
         object.insert("uuid".to_owned(), Value::from(uuid));
@@ -336,7 +312,7 @@ impl<S: Store> Objects<S> {
         let last = before.and_then(|before| before.object().get("_last_modified")?.as_str()?.parse().ok());
         object.insert("_last_modified".to_owned(), Value::from(moment_after(last.unwrap_or(0)).to_string()));
         let bytes = serde_json::to_vec(&object).map_err(|error| Denied::Bad(error.to_string()))?;
-        let Some(mut held) = Held::read(&key(kind, uuid), bytes, 0) else {
+        let Some(held) = Held::read(&key(kind, uuid), bytes, 0) else {
             return Err(Denied::Bad(format!("{} is no object", kind.name)));
         };
         // What it was is changed, and what it will be is made: both have to be allowed.
@@ -358,11 +334,7 @@ impl<S: Store> Objects<S> {
         }
         let event =
             events::written(kind, uuid, &tenant.rights, before.map(Held::object).as_ref(), Some(&object));
-        held.revision =
-            self.audit.commit(&self.store, step, event).await.map_err(|refusal| refused(kind, refusal))?;
-        let id = held.id();
-        self.change(|catalogue| catalogue.put(held));
-        self.now().get(id.kind, &id.uuid).cloned().ok_or(Denied::Missing(kind))
+        Ok(Ready { held, is_gone: false, step, event })
     }
 
     /// Says whose it is, where the object does not.

@@ -70,7 +70,7 @@ impl Step {
 
     /// Says what of it no store would take.
     //= API-STORE-03
-    fn check(&self) -> Result<(), Refusal> {
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
         if self.demands.len().max(self.writes.len()) > STEP_MAX {
             return Err(Refusal::TooLarge(format!("a step of more than {STEP_MAX} writes")));
         }

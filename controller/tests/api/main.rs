@@ -6,3 +6,4 @@ mod configuration;
 mod front;
 mod roles;
 mod site;
+mod tried;

@@ -47,6 +47,8 @@ pub struct Said {
     pub json: Value,
     pub text: String,
     pub cookies: Vec<String>,
+    pub warnings: Vec<String>,
+    pub is_tried: bool,
 }
 
 impl Site {
@@ -80,11 +82,16 @@ impl Site {
     pub async fn raw(&self, request: Request<Body>) -> Said {
         let response = api::serve(self.app.clone(), request).await;
         let status = response.status().as_u16();
-        let cookies = response.headers().get_all("set-cookie").iter();
-        let cookies = cookies.filter_map(|line| line.to_str().ok().map(str::to_owned)).collect();
+        let fields = |name: &str| -> Vec<String> {
+            let fields = response.headers().get_all(name).iter();
+            fields.filter_map(|line| line.to_str().ok().map(str::to_owned)).collect()
+        };
+        let (cookies, warnings) = (fields("set-cookie"), fields("x-forebay-warning"));
+        let is_tried = fields("x-forebay-dry-run") == ["true"];
         let bytes = response.into_body().collect().await.expect("content").to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Said { status, json: serde_json::from_str(&text).unwrap_or(Value::Null), text, cookies }
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Said { status, json, text, cookies, warnings, is_tried }
     }
 
     pub async fn login_from(&self, from: &str, user: &str, password: &str) -> Said {

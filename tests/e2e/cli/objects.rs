@@ -7,6 +7,7 @@ use crate::User;
 //= test CLI-ERROR-01
 //= test CLI-SET-01
 //= test CLI-VALUE-01
+//= test CLI-DRY-01
 #[test]
 fn objects_are_made_looked_at_changed_and_deleted_by_name() {
     let user = User::at_home();
@@ -27,6 +28,15 @@ fn objects_are_made_looked_at_changed_and_deleted_by_name() {
     user.run(&["vs", "create", "web", "services=80", "pool_ref=web", "vsvip_ref=web"]).says(0, "created");
     user.run(&["vs", "create", "other", "services=80", "pool_ref=none"]).says(2, "Pool object not found!");
     user.run(&["pool", "delete", "web"]).says(4, "referred by");
+    // A dry run is judged by the Controller: what it would refuse is refused, and nothing is done.
+    user.run(&["pool", "create", "web", "--dry-run"])
+        .says(4, "already exists")
+        .says(4, "forebay pool set web");
+    user.run(&["vs", "create", "other", "services=80", "pool_ref=none", "--dry-run"])
+        .says(2, "Pool object not found!");
+    user.run(&["pool", "delete", "web", "--dry-run"]).says(4, "referred by");
+    user.run(&["vs", "delete", "web", "--dry-run"]).says(0, "would be deleted");
+    user.run(&["vs", "get", "web", "-o", "name"]).says(0, "web");
 
     user.run(&["pool", "set", "web", "servers+=10.0.0.3:80", "servers[0].ratio=5", "default_server_port=0"])
         .says(2, "default_server_port: 0 is not allowed");
