@@ -111,13 +111,18 @@ impl Asked {
         }
     }
 
-    /// Says whether what is asked for is to be tried only.
+    /// Says whether what is asked for is to be tried only. What could be meant so is never taken for no.
     pub fn is_dry_run(&self) -> Result<bool, Answer> {
-        match self.query.iter().rev().find(|(name, _)| name == "dry_run").map(|(_, value)| value.as_str()) {
-            None | Some("false" | "False" | "0") => Ok(false),
-            Some("" | "true" | "True" | "1") => Ok(true),
-            Some(_) => Err(bad(400, "dry_run: put true or false there")),
+        let letters = |name: &str| name.to_lowercase().replace(['-', '_', '.'], "");
+        let mut is_so = false;
+        for (name, value) in self.query.iter().filter(|(name, _)| letters(name) == "dryrun") {
+            match (name.as_str(), value.as_str()) {
+                ("dry_run", "false" | "False" | "0") => {}
+                ("dry_run", "" | "true" | "True" | "1") => is_so = true,
+                _ => return Err(bad(400, "dry_run: write dry_run=true or dry_run=false; nothing was done")),
+            }
         }
+        Ok(is_so)
     }
 
     /// The front of the addresses in answers: that by which the client reached us.

@@ -92,6 +92,19 @@ async fn a_write_that_is_tried_is_judged_whole_and_changes_nothing() {
     assert_eq!((made.status, made.is_tried), (201, false), "{}", made.text);
     assert_eq!(tried.warnings.len(), made.warnings.len(), "{:?} {:?}", tried.warnings, made.warnings);
     assert!(!made.warnings.is_empty());
+    // What could be meant so is never made.
+    let before = all(&site, &admin).await;
+    for (query, wanted) in [
+        ("dry_run=true&dry_run=false", 201),
+        ("dry_run=false&dry_run", 201),
+        ("dryRun=true", 400),
+        ("Dry-Run=all", 400),
+        ("dry_run=yes", 400),
+    ] {
+        let said = site.ask(&admin, "POST", &format!("/api/pool?{query}"), &json!({"name": "maybe"})).await;
+        assert_eq!(said.status, wanted, "{query}: {}", said.text);
+        assert_eq!(all(&site, &admin).await, before, "{query}");
+    }
     // Elsewhere it is refused, and nothing is done.
     let before = all(&site, &admin).await;
     let below = at(&made.json, "virtualservice") + "/retryplacement";
