@@ -99,6 +99,7 @@ pub(super) fn is_free(now: &Catalogue, held: &Held) -> Result<(), Denied> {
 }
 
 /// The tenants for which a user is given roles, by the places in which the roles stand: as who the user is written by.
+//= API-ROLE-06
 pub(super) fn tenants_of_access(
     now: &Catalogue,
     kind: &Kind,

@@ -74,12 +74,25 @@ pub async fn keep(ring: &Ring, store: &impl Store, events: &[Event], at: u64) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::{NoEvents, found};
+pub(super) mod tests {
+    use serde_json::Value;
+
+    use super::super::tests::NoEvents;
     use super::*;
-    use crate::events::of_tenant;
+    use crate::events::{Wanted, of_tenant, page};
     use crate::store::Embedded;
     use crate::store::suite::Folder;
+
+    /// How many events of a ring fit, and these, the newest first.
+    pub async fn found(
+        ring: &Ring,
+        store: &Embedded,
+        fits: &(dyn Fn(&Value) -> bool + Sync),
+    ) -> (usize, Vec<Value>) {
+        let wanted =
+            Wanted { between: (0, u64::MAX), is_oldest_first: false, fits, skip: 0, most: usize::MAX };
+        page(&[ring], store, &wanted).await.expect("readable")
+    }
 
     fn event(number: usize) -> Event {
         Event {

@@ -6,7 +6,6 @@ use forebay_core::place::{Admin, EngineState};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::events::{Ring, Wanted, page};
 use crate::objects::{Catalogue, Held};
 use crate::store::suite::Folder;
 use crate::store::{Change, Embedded, Given, Listed, Refusal, Revision, Step, Store, Stored};
@@ -516,7 +515,8 @@ async fn placements_outlive_the_process_and_a_start_moves_nothing() {
     let (units, on) = step(&first, &lab).await;
     assert_eq!((units.len(), on), (200, 200));
     assert!(follows.has_changed().expect("it lives"));
-    let (_, page) = found(&first.events, &store, &|event| event["event_id"] == "VS_ADD_SE").await;
+    let (_, page) =
+        super::events::tests::found(&first.events, &store, &|event| event["event_id"] == "VS_ADD_SE").await;
     assert_eq!(page[0]["obj_type"], "VIRTUALSERVICE");
     lab.units = units.clone();
     lab.obey();
@@ -550,16 +550,6 @@ async fn placements_outlive_the_process_and_a_start_moves_nothing() {
         expected.extend((key == "vip-7").then(|| "se-1".to_owned()));
         assert_eq!(engines(&after[key]), expected, "{key}");
     }
-}
-
-/// How many events of a ring fit, and these, the newest first.
-pub async fn found(
-    ring: &Ring,
-    store: &Embedded,
-    fits: &(dyn Fn(&Value) -> bool + Sync),
-) -> (usize, Vec<Value>) {
-    let wanted = Wanted { between: (0, u64::MAX), is_oldest_first: false, fits, skip: 0, most: usize::MAX };
-    page(&[ring], store, &wanted).await.expect("readable")
 }
 
 /// A store whose disk has no room for events.
