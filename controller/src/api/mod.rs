@@ -30,7 +30,7 @@ use crate::placement::Placement;
 use crate::store::Store;
 use answer::{Answer, bad, json};
 use request::{Asked, read};
-pub use request::{CONTENT_BYTES_MAX, Peer};
+pub use request::{CONTENT_BYTES_MAX, Peer, host_of};
 
 /// All that answers need.
 pub struct App<S> {

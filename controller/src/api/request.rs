@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, HeaderValue, Method, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use forebay_model::reference::unescaped;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -61,13 +61,17 @@ pub async fn read(request: Request<Body>) -> Result<Asked, Answer> {
         Err(_) => return Err(bad(408, "the content did not come in time")),
     };
     let mut headers = head.headers;
-    // HTTP/2 has the host here and in no field; a target that names one goes before the field by HTTP/1.1.
-    //= API-HOST-01
-    let host = head.uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
-    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
+    if let Some(host) = host_of(&head.uri) {
         headers.insert(HOST, host);
     }
     Ok(Asked { method: head.method, steps, query, headers, content, from })
+}
+
+/// The host that a target names: HTTP/2 has it there and in no field, and by HTTP/1.1 it goes before the field.
+//= API-HOST-01
+pub fn host_of(uri: &Uri) -> Option<HeaderValue> {
+    let host = uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+    host.and_then(|host| HeaderValue::from_str(host).ok())
 }
 
 /// The content, if it is not too long. Of what is too long some more is read and forgotten: many a client sends all that

@@ -80,6 +80,9 @@ impl Front {
     /// Answers another Controller, on behalf of a client of it. It is passed on once, and no further.
     pub async fn controller(&self, mut request: Request) -> Response<Body> {
         let from = request.headers_mut().remove(CLIENT);
+        // Its target is this Controller; the client's host is in the field.
+        let target = std::mem::take(request.uri_mut()).into_parts();
+        *request.uri_mut() = target.path_and_query.map(Uri::from).unwrap_or_default();
         if let Some(from) = from.and_then(|from| from.to_str().ok()?.parse::<IpAddr>().ok()) {
             request.extensions_mut().insert(Peer(from));
         }
@@ -91,16 +94,16 @@ impl Front {
 
     async fn pass_on(&self, at: SocketAddr, mut request: Request) -> Result<Response<Body>, String> {
         let from = request.extensions().get::<Peer>().map(|peer| peer.0.to_string());
+        let host = api::host_of(request.uri());
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        let authority = parts.authority.take().map(|authority| authority.to_string());
         let headers = request.headers_mut();
         // HTTP/2 to the leader, by whatever version the client came: what concerns one connection ends here.
         let hop = [CONNECTION, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
         for name in hop {
             headers.remove(name);
         }
-        if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(&authority).ok()) {
-            headers.entry(HOST).or_insert(host);
+        if let Some(host) = host {
+            headers.insert(HOST, host);
         }
         if let Some(from) = from.and_then(|from| HeaderValue::from_str(&from).ok()) {
             headers.insert(CLIENT, from);

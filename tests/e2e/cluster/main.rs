@@ -69,6 +69,9 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
         let (status, made) =
             site.admin(node).send("POST", "/api/pool", &json!({"name": format!("by-{node}")}));
         assert_eq!(status, 201, "{made}");
+        // Whoever leads, addresses are those by which the client came.
+        let base = format!("https://{}/api/", site.nodes[node].api);
+        assert!(made["url"].as_str().is_some_and(|url| url.starts_with(&base)), "{made}");
         for other in 0..3 {
             assert_eq!(
                 site.admin(other).get(&format!("/api/pool?name=by-{node}")).1["count"],
