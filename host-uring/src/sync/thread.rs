@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use forebay_core::hash;
 use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
-use forebay_objsync::{Bounds, Engine, Event, PeerFigures, Settings as EngineSettings};
+use forebay_objsync::{Bounds, Engine, Event, Input, PeerFigures, Settings as EngineSettings};
 use forebay_objsync_tokio::{
     Command, Differences, Driver, Handle, Host, PeerStatus, Settings, Table, Verified, View, cannot_listen,
     open_ports,
@@ -326,6 +326,40 @@ impl Sync {
     /// What was made of the group's secret at the start.
     pub fn proof(&self) -> u64 {
         self.proof
+    }
+
+    /// Compares with every other member as at the start: there are tables here that there were not. Returns when that has
+    /// begun; [`Sync::is_synced`] tells when it is done.
+    ///
+    /// # Errors
+    /// Object sync has ended.
+    pub async fn renew(&self) -> Result<(), String> {
+        let (begun, has_begun) = oneshot::channel();
+        let work = move |engine: &mut Engine, here: &mut Here, now| {
+            let out = engine.handle(Input::Renewed, &mut here.tables, now);
+            // Who asked may have gone.
+            let _ = begun.send(());
+            out
+        };
+        self.handle.commands.send(Command::Work(Box::new(work))).await.map_err(|_| gone())?;
+        has_begun.await.map_err(|_| gone())
+    }
+
+    /// Says whether all that every member had when the comparison began is here, of those that are connected.
+    ///
+    /// # Errors
+    /// Object sync has ended.
+    pub async fn is_synced(&self) -> Result<bool, String> {
+        let slots: Vec<EngineSlot> = self.view().status().peers.iter().map(|peer| peer.slot).collect();
+        let (answer, answered) = oneshot::channel();
+        let work = move |engine: &mut Engine, _: &mut Here, _| {
+            let is_behind =
+                |slot: &EngineSlot| engine.peer(*slot).is_some_and(|peer| peer.connected && !peer.synced);
+            let _ = answer.send(!slots.iter().any(is_behind));
+            Vec::new()
+        };
+        self.handle.commands.send(Command::Work(Box::new(work))).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())
     }
 
     /// The tables are those of another configuration now.

@@ -214,6 +214,16 @@ impl Engine {
                     self.look(slot, true, now);
                 }
             }
+            //= SYNC-RENEW-01
+            Input::Renewed => {
+                for slot in (0..64)
+                    .filter_map(EngineSlot::new)
+                    .filter(|slot| self.is_member(*slot))
+                    .collect::<Vec<_>>()
+                {
+                    self.again(slot, now);
+                }
+            }
             Input::Leave => {
                 self.leave(shards, now);
                 return core::mem::take(&mut self.out);

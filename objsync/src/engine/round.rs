@@ -126,6 +126,7 @@ impl Engine {
             }
             let range = first.wrapping_add(round.next) % RANGES;
             let step = Step { round: round.number, fresh: round.fresh, range };
+            let round_begins = round.next == 0;
             round.next += 1;
             let pause = Micros(compare_ms * 1_000 / u64::from(RANGES));
             round.due = if round.quick { now } else { now.after(pause) };
@@ -134,7 +135,9 @@ impl Engine {
             let tables = self.tables_with(with, shards);
             let mut frames = 0;
             let mut own = Vec::new();
-            for tables in tables.chunks(TABLES_A_FRAME) {
+            // Where there is no table yet one frame says that: the peer is to know that it was compared.
+            let nothing = (tables.is_empty() && round_begins).then_some(&tables[..]);
+            for tables in tables.chunks(TABLES_A_FRAME).chain(nothing) {
                 let cells = self.summing(with, &step, now).sums(shards, range, tables, now);
                 own.extend((0..).zip(tables).map(|(place, table)| (table.name, cells.of(place).collect())));
                 let sums = (0..).zip(tables).map(|(place, table)| Sums {

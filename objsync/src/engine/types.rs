@@ -67,6 +67,9 @@ pub enum Input<'a> {
     Changed(TableId, KeyBytes, Option<u64>),
     /// Compare with every peer now; [`Output::Verified`] tells of each.
     Verify,
+    /// There are tables here that there were not: compare with every peer as at the start, entries that were written a moment
+    /// ago included, which others told before they could be taken. [`PeerFigures::synced`] tells when that is done.
+    Renewed,
     /// This engine stops: whoever speaks protocol 2 is told that nothing is open here any more.
     Leave,
     /// [`Engine::wake`](super::Engine::wake) has come.

@@ -31,7 +31,8 @@ pub struct Tables {
     pub catalog: Catalog,
     geometry: Geometry,
     partitions: Vec<Partition>,
-    shared: Vec<Shared>,
+    /// The tables that are shared.
+    pub shared: Vec<Shared>,
     /// Values that are no servers.
     pub values: Values,
 }

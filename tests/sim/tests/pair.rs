@@ -22,6 +22,44 @@ fn a_key_that_changes_often_is_told_once_and_as_it_is_then() {
     assert_eq!(b.nodes[&0].engine.figures().told, 2, "once to each");
 }
 
+//= test SYNC-RENEW-01
+#[test]
+fn an_engine_that_gets_a_table_late_gets_what_was_written_a_moment_before() {
+    for (late, other) in [(0, 1), (1, 0)] {
+        let mut b = Bench::connected(2);
+        let tables = std::mem::take(&mut b.nodes.get_mut(&late).expect("it is there").tables.shared);
+        b.bind(other, 1, 3);
+        b.changed(other, 1, None);
+        b.pass(SECOND);
+        b.nodes.get_mut(&late).expect("it is there").tables.shared = tables;
+        assert_eq!(b.server(late, 1), None, "it was told before there was a place for it");
+        b.input(late, Input::Renewed);
+        b.pass(SECOND / 5);
+        assert!(b.is_synced(0, 1) && b.is_synced(1, 0));
+        assert_eq!(b.server(late, 1), Some(3));
+    }
+}
+
+//= test SYNC-JOIN-01
+#[test]
+fn engines_without_tables_are_compared_and_one_that_has_some_joins_them() {
+    let mut b = Bench::new(2, Bounds::default());
+    let tables = std::mem::take(&mut b.nodes.get_mut(&0).expect("it is there").tables.shared);
+    b.nodes.get_mut(&1).expect("it is there").tables.shared.clear();
+    b.connect_all();
+    b.pass(SECOND);
+    assert!((0..2).all(|n| b.nodes[&n].engine.joined()), "nobody waits for what nobody has");
+    assert!(b.is_synced(0, 1) && b.is_synced(1, 0));
+    // A service comes to both.
+    for n in 0..2 {
+        b.nodes.get_mut(&n).expect("it is there").tables.shared.clone_from(&tables);
+    }
+    b.bind(0, 1, 3);
+    b.changed(0, 1, None);
+    b.pass(SECOND);
+    assert_eq!(b.server(1, 1), Some(3));
+}
+
 //= test SYNC-DIRTY-01
 #[test]
 fn what_is_too_much_for_a_peer_that_does_not_answer_is_found_by_comparing() {
