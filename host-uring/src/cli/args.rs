@@ -195,6 +195,10 @@ pub struct Led {
     /// What the engine wants to be called, if it is new; absent: as its machine.
     #[arg(long, value_name = "NAME", requires = "controller")]
     pub name: Option<String>,
+    /// Other engines of this machine serve the same addresses, and the kernel shares clients out among them.
+    //= CHAN-SHARE-01
+    #[arg(long, requires = "controller")]
+    pub share_addresses: bool,
     /// Speak only these versions of the protocol, as in 2-3; for tests.
     #[arg(long, value_name = "MIN-MAX", hide = true, requires = "controller", value_parser = versions)]
     pub channel_protocol: Option<(u32, u32)>,

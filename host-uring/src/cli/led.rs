@@ -15,7 +15,14 @@ use super::{Failure, engine, exit, paths, process_log, read, told};
 
 /// Runs an engine by its file, or by what a Controller says.
 pub fn run(config: Option<&Path>, led: Led, start: Start) -> ExitCode {
-    let Led { controller: Some(controller), state: Some(state), token_file, name, channel_protocol } = led
+    let Led {
+        controller: Some(controller),
+        state: Some(state),
+        token_file,
+        name,
+        share_addresses,
+        channel_protocol,
+    } = led
     else {
         // The arguments demand one of the two.
         let usage = ExitCode::from(exit::USAGE);
@@ -27,6 +34,7 @@ pub fn run(config: Option<&Path>, led: Led, start: Start) -> ExitCode {
     };
     let mut settings = Settings::new(controller, state, local);
     settings.name = name.unwrap_or_else(host_name);
+    settings.shares_addresses = share_addresses;
     settings.protocol = channel_protocol.unwrap_or(settings.protocol);
     // The first one that is set counts, and there is something to tell before the document is there.
     process_log(&log);
@@ -99,9 +107,14 @@ fn prepared(settings: &Settings, token: Option<&Path>) -> anyhow::Result<()> {
     use anyhow::Context;
     settings.folder.make()?;
     channel::join(settings, token)?;
-    let kept = channel::first(settings)?;
-    let text = channel::document(&kept, settings).map_err(anyhow::Error::msg)?;
+    // What is wrong with a document is said of the one that would be there.
     let path = settings.folder.document();
+    let judge = |text: &str| match super::judged(&path, text) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    };
+    let kept = channel::first(settings, &judge)?;
+    let text = channel::document(&kept, settings).map_err(anyhow::Error::msg)?;
     let written = settings.folder.write(&path, text.as_bytes());
     written.with_context(|| format!("--state: {} cannot be written", path.display()))
 }

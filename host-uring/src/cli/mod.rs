@@ -58,7 +58,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Servers { pool, ask } => ask::show(&ask, &Request::Servers { pool }, show::servers),
         Command::Top { interval_s, ask } => top::run(&ask, interval_s),
         Command::Persistence { client, cookie, server, pool, limit, ask } => {
-            let filter = Filter { client, cookie, server, pool, limit: Some(limit) };
+            let filter = Filter { client, cookie, server, pool, limit: Some(limit), ..Filter::default() };
             ask::show(&ask, &Request::Persistence(filter), show::persistence)
         }
         Command::Explain { url, service, method, headers, client, ask } => {

@@ -275,7 +275,7 @@ impl Tree {
             .collect();
         let mut listeners = Vec::new();
         let mut services = Vec::new();
-        for vs in virtual_service.into_iter().filter(|vs| vs.enabled) {
+        for vs in virtual_service {
             let resolve = |pool: Option<&str>, group: Option<&str>| {
                 let pool = pool.and_then(|name| by_name.get(name)).map(|i| Target::Pool(*i));
                 let group = group.and_then(|name| groups.iter().position(|g| g.name == name));
@@ -295,11 +295,9 @@ impl Tree {
             let tls = secure::wanted(&vs, &certificate, &tls_profile, &pki_profile, &ticket_key, http.http2);
             let service = ServiceIndex(services.len());
             let transport = Transport::of(vs.protocol);
-            listeners.extend(vs.listen.iter().map(|address| Listener {
-                address: *address,
-                transport,
-                service,
-            }));
+            //= RELOAD-STANDBY-01
+            let at = vs.listen.iter().filter(|_| vs.enabled);
+            listeners.extend(at.map(|address| Listener { address: *address, transport, service }));
             let rules = Arc::new(vs.policy(&string_group, &address_group));
             let policy = compile(&rules, &by_name, &groups);
             let pools_of = |target: Target| match target {

@@ -26,6 +26,8 @@ pub struct Filter {
     pub server: Option<String>,
     /// The pool's name.
     pub pool: Option<String>,
+    /// The virtual service's name.
+    pub service: Option<String>,
     /// Entries to list; the rest is counted.
     pub limit: Option<usize>,
 }
@@ -282,6 +284,7 @@ struct Wanted<'f> {
     key: Option<String>,
     kind: Option<&'static str>,
     pool: Option<&'f str>,
+    service: Option<&'f str>,
     server: Option<forebay_snapshot::ServerAddress>,
 }
 
@@ -311,7 +314,8 @@ impl<'f> Wanted<'f> {
         let server = filter.server.as_deref().map(str::parse).transpose().map_err(|_| {
             Refused::new(Code::Usage, "the server is no address", "write it like 192.0.2.1 or 192.0.2.1:80")
         })?;
-        Ok(Self { key, kind, pool: filter.pool.as_deref(), server })
+        let (pool, service) = (filter.pool.as_deref(), filter.service.as_deref());
+        Ok(Self { key, kind, pool, service, server })
     }
 
     fn takes(&self, entry: &TableEntry) -> bool {
@@ -321,6 +325,7 @@ impl<'f> Wanted<'f> {
         self.key.as_ref().is_none_or(|key| entry.key == *key)
             && self.kind.is_none_or(|kind| entry.kind == kind)
             && self.pool.is_none_or(|pool| entry.pool == pool)
+            && self.service.is_none_or(|service| entry.virtual_service == service)
             && self.server.as_ref().is_none_or(server)
     }
 }

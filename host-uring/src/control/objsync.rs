@@ -3,6 +3,7 @@
 //! There is no hub here: `hubuuid` is the engine that answers, `hubVersions` how often it has changed each table, and
 //! `subStats` up to which of those changes each other member is known to be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -43,9 +44,15 @@ pub(super) async fn show(state: &State, what: What, filter: &Filter) -> Result<V
     {
         return Err(no_such("pool", name, tree.pools.iter().map(|pool| pool.name.as_str())));
     }
+    if let Some(name) = &filter.service
+        && !tree.services.iter().any(|service| service.name == *name)
+    {
+        let names = tree.services.iter().map(|service| service.name.as_str());
+        return Err(no_such("virtual service", name, names));
+    }
     match what {
-        What::Keyvalsummary => Ok(keyval_summary(state).await),
-        What::Keyvalsummaryobjsync => keyval_progress(state).await,
+        What::Keyvalsummary => Ok(keyval_summary(state, filter).await),
+        What::Keyvalsummaryobjsync => keyval_progress(state, filter).await,
         What::PoolInternal => pool_internal(state, filter).await,
         What::PoolObjsync => pool_progress(state, filter).await,
         What::ServiceengineObjsync => members(state),
@@ -127,21 +134,56 @@ fn process() -> u32 {
     std::process::id()
 }
 
+/// The tables that a filter takes.
+fn wanted(state: &State, tree: &Tree, filter: &Filter) -> Vec<SharedTable> {
+    let is_wanted = |table: &SharedTable| {
+        filter.pool.as_ref().is_none_or(|name| tree.pool(table.pool).name == *name)
+            && filter.service.as_ref().is_none_or(|name| tree.service(table.service).name == *name)
+    };
+    state.running().store.shared_tables().into_iter().filter(is_wanted).collect()
+}
+
+/// How many entries a service has, by the kind of table.
+async fn entries_of(tables: &dyn tables::Tables, service: &str) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    for partition in 0..tables.partitions() {
+        tables.entries(partition, &mut |entry| {
+            if entry.virtual_service == service {
+                *counts.entry(entry.kind).or_default() += 1;
+            }
+        });
+        tokio::task::yield_now().await;
+    }
+    counts
+}
+
 /// Entries by the kind of table.
-async fn keyval_summary(state: &State) -> Value {
+async fn keyval_summary(state: &State, filter: &Filter) -> Value {
     let tree = state.tree();
-    let tables = state.running().store.shared_tables();
-    let clients = tables::clients(state.tables().as_ref()).await;
+    let tables = wanted(state, &tree, filter);
+    // Clients are counted by pool, which services may share.
+    let of_service = match &filter.service {
+        Some(service) => Some(entries_of(state.tables().as_ref(), service).await),
+        None => None,
+    };
+    let clients = match of_service {
+        None => tables::clients(state.tables().as_ref()).await,
+        Some(_) => tables::Clients::new(),
+    };
     let kinds: std::collections::BTreeSet<&str> = tables.iter().map(|table| table.kind).collect();
     let rows: Vec<Value> = kinds
         .into_iter()
         .map(|kind| {
             let of_kind: Vec<_> = tables.iter().filter(|table| table.kind == kind).collect();
-            let entries: u64 = clients
+            let by_pool: u64 = clients
                 .iter()
                 .filter(|((pool, _), _)| of_kind.iter().any(|table| table.pool == *pool))
                 .map(|(_, count)| count)
                 .sum();
+            let entries = match &of_service {
+                Some(counts) => counts.get(kind).copied().unwrap_or(0),
+                None => by_pool,
+            };
             json!({
                 "se_uuid": tree.engine.name,
                 "proc_id": process(),
@@ -155,9 +197,9 @@ async fn keyval_summary(state: &State) -> Value {
 }
 
 /// How far members are, by the kind of table.
-async fn keyval_progress(state: &State) -> Result<Value, Refused> {
+async fn keyval_progress(state: &State, filter: &Filter) -> Result<Value, Refused> {
     let reached = shared(state)?.reached().await.map_err(ended)?;
-    let tables = state.running().store.shared_tables();
+    let tables = wanted(state, &state.tree(), filter);
     let kinds: std::collections::BTreeSet<&str> = tables.iter().map(|table| table.kind).collect();
     let versions = |of: &dyn Fn(&SharedTable) -> u64| -> Vec<Value> {
         let sum = |kind: &str| tables.iter().filter(|table| table.kind == kind).map(of).sum::<u64>();
@@ -170,13 +212,7 @@ async fn keyval_progress(state: &State) -> Result<Value, Refused> {
 async fn pool_progress(state: &State, filter: &Filter) -> Result<Value, Refused> {
     let reached = shared(state)?.reached().await.map_err(ended)?;
     let tree = state.tree();
-    let tables: Vec<SharedTable> = state
-        .running()
-        .store
-        .shared_tables()
-        .into_iter()
-        .filter(|table| filter.pool.as_ref().is_none_or(|name| tree.pool(table.pool).name == *name))
-        .collect();
+    let tables = wanted(state, &tree, filter);
     let versions = |of: &dyn Fn(&SharedTable) -> u64| -> Vec<Value> {
         let row =
             |table: &SharedTable| json!({ "pooluuid": tree.pool(table.pool).name, "version": of(table) });

@@ -5,6 +5,7 @@
 //! without a Controller, and each configuration that comes is loaded as a file is that has changed.
 
 mod answering;
+mod completing;
 mod document;
 mod enroll;
 mod folder;
@@ -25,6 +26,7 @@ pub use folder::{Folder, Kept};
 
 use super::State;
 use super::admin::Hall;
+use completing::Completing;
 use link::Trouble;
 
 /// Wait before the Controller is called again: the first time, and at most. Half of it is random, so that engines that lost it
@@ -54,6 +56,8 @@ pub struct Settings {
     pub sync_address: Option<IpAddr>,
     /// The port for that, if it is another one than the group's.
     pub sync_port: Option<u16>,
+    /// Other engines of this machine listen on the same addresses.
+    pub shares_addresses: bool,
 }
 
 impl Settings {
@@ -67,6 +71,7 @@ impl Settings {
             sync_port: local.sync_port(),
             local,
             protocol: PROTOCOL,
+            shares_addresses: false,
         }
     }
 }
@@ -82,24 +87,51 @@ pub fn join(settings: &Settings, token: Option<&std::path::Path>) -> anyhow::Res
     runtime()?.block_on(enroll::join(settings, token))
 }
 
-/// The configuration that the folder has; the first one is waited for.
+/// Says what is wrong with a document, in words.
+pub type Judge<'j> = &'j dyn Fn(&str) -> Vec<String>;
+
+/// The configuration that the folder has; the first one is waited for, and so is a better one where nothing can start by the
+/// one that is there.
 ///
 /// # Errors
 /// The folder cannot be read or written.
 //= CHAN-START-01
-pub fn first(settings: &Settings) -> anyhow::Result<Kept> {
-    if let Some(kept) = settings.folder.kept()? {
-        return Ok(kept);
-    }
+//= CHAN-START-03
+pub fn first(settings: &Settings, judge: Judge<'_>) -> anyhow::Result<Kept> {
+    let kept = settings.folder.kept()?;
+    let kept = match kept.map(|kept| (problems(&kept, settings, judge), kept)) {
+        Some((problems, kept)) if problems.is_empty() => return Ok(kept),
+        Some((problems, kept)) => {
+            unfit(&problems);
+            kept
+        }
+        None => Kept::default(),
+    };
     runtime()?.block_on(async {
         let mut calls = Calling::new(settings);
         loop {
-            match stream::first(settings).await {
+            match stream::first(settings, &kept, judge).await {
                 Ok(kept) => return Ok(kept),
                 Err(trouble) => calls.wait(&trouble).await,
             }
         }
     })
+}
+
+/// Why nothing can start by a configuration; empty: it can.
+fn problems(kept: &Kept, settings: &Settings, judge: Judge<'_>) -> Vec<String> {
+    match document(kept, settings) {
+        Ok(text) => judge(&text),
+        Err(problem) => vec![problem],
+    }
+}
+
+fn unfit(problems: &[String]) {
+    tracing::error!(
+        event = "CONFIG_UNFIT",
+        problems = problems.join("; "),
+        "nothing can start by what the Controller says: the engine waits until it says something else"
+    );
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -129,9 +161,10 @@ pub(super) fn start(settings: Option<&Arc<Settings>>, state: &Arc<State>, hall: 
 
 async fn keep(settings: &Settings, hall: &Arc<Hall>) {
     let mut calls = Calling::new(settings);
+    let mut completing = Completing::new(&hall.state);
     loop {
         let began = Instant::now();
-        let trouble = stream::hang(settings, hall).await;
+        let trouble = stream::hang(settings, hall, &mut completing).await;
         if began.elapsed() >= STOOD {
             calls.stood();
         }

@@ -41,15 +41,15 @@ impl Reporting {
         }
     }
 
-    /// What is to be reported now: nothing, where nothing that matters has changed and the last report is not old enough.
+    /// What is to be reported now (`is_complete`: tables that a configuration has brought are): nothing, where nothing that matters has changed and the last report is not old enough.
     //= CHAN-REPORT-01
     //= CHAN-HEART-01
-    pub fn due(&mut self, state: &State) -> Vec<Report> {
+    pub fn due(&mut self, state: &State, is_complete: bool) -> Vec<Report> {
         let now = Instant::now();
         let is_old = self.last.is_none_or(|last| now.duration_since(last) >= self.every);
         let tree = state.tree();
         let (services, servers) = (services(&tree, state), servers(&tree));
-        let (peers, has_tables) = (peers(state), state.has_joined());
+        let (peers, has_tables) = (peers(state), state.has_joined() && is_complete);
         let is_whole = self.last.is_none();
         let mut report = Report { whole: is_whole, has_tables, peers: peers.clone(), ..Report::default() };
         let differs = |before: Option<&Service>, after: &Service| match before {

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_wire::limits::PATIENCE;
-use forebay_wire::proto::{Applied, FromEngine, Hello, Part, ToEngine, Welcome, from_engine, to_engine};
+use forebay_wire::proto::{
+    Applied, FromEngine, Hello, Part, Report, ToEngine, Welcome, from_engine, to_engine,
+};
 use forebay_wire::{Collector, Sections, Whole, change, digest};
 use tokio::sync::mpsc;
 use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
+use super::completing::Completing;
 use super::document::{Own, made, own};
 use super::link::{Link, Trouble};
 use super::reporting::Reporting;
@@ -44,6 +47,7 @@ async fn open(settings: &Settings, kept: &Kept) -> Result<Stream, Trouble> {
         machine: Some(machine::look()),
         sync_address: settings.sync_address.map(machine::bytes).unwrap_or_default(),
         sync_port: settings.sync_port.unwrap_or(0).into(),
+        shares_addresses: settings.shares_addresses,
     };
     let (send, sent) = mpsc::channel(WAITING_MAX);
     // The queue is new and empty.
@@ -62,17 +66,44 @@ fn said(said: from_engine::Said) -> FromEngine {
     FromEngine { said: Some(said) }
 }
 
-/// Waits for the first configuration, which the engine then starts with.
+/// Waits for the first configuration by which the engine can start: one that it cannot is refused as any other is. `unfit`:
+/// what it has kept, by which nothing can start.
 //= CHAN-START-01
-pub async fn first(settings: &Settings) -> Result<Kept, Trouble> {
+//= CHAN-START-03
+pub async fn first(settings: &Settings, unfit: &Kept, judge: super::Judge<'_>) -> Result<Kept, Trouble> {
     let mut stream = open(settings, &Kept::default()).await?;
+    let heartbeat = Duration::from_millis(stream.welcome.heartbeat_ms.clamp(100, 60_000).into());
+    let mut beats = tokio::time::interval(heartbeat);
     let mut collector = Collector::default();
-    while let Some(message) = stream.came.message().await? {
+    let mut told = super::problems(unfit, settings, judge);
+    loop {
+        let message = tokio::select! {
+            message = stream.came.message() => message?,
+            _ = beats.tick() => {
+                tell(&stream.send, from_engine::Said::Report(Report::default())).await?;
+                continue;
+            }
+        };
+        let Some(message) = message else { break };
         let Some(to_engine::Said::Part(part)) = message.said else { continue };
         let Some(whole) = taken(&mut collector, part)? else { continue };
-        let kept = fits(&Kept::default(), whole)
-            .map_err(|_| Trouble::Lost("the configuration came in part".to_owned()))?;
-        // What is wrong with it is said by the start.
+        let version = whole.version;
+        let kept = fits(&Kept::default(), whole);
+        let Ok(kept) = kept else {
+            let answer = Applied { version, needs_all: true, ..Applied::default() };
+            tell(&stream.send, from_engine::Said::Applied(answer)).await?;
+            continue;
+        };
+        let problems = super::problems(&kept, settings, judge);
+        if !problems.is_empty() {
+            if problems != told {
+                super::unfit(&problems);
+                told.clone_from(&problems);
+            }
+            let answer = Applied { version, problems, ..Applied::default() };
+            tell(&stream.send, from_engine::Said::Applied(answer)).await?;
+            continue;
+        }
         settings.folder.keep(&kept).map_err(|error| Trouble::Lost(format!("it cannot be kept: {error}")))?;
         return Ok(kept);
     }
@@ -103,14 +134,14 @@ fn fits(kept: &Kept, whole: Whole) -> Result<Kept, NeedsAll> {
 }
 
 /// Hangs on the Controller until that ends, and gives why.
-pub async fn hang(settings: &Settings, hall: &Arc<Hall>) -> Trouble {
-    match talk(settings, hall).await {
+pub async fn hang(settings: &Settings, hall: &Arc<Hall>, completing: &mut Completing) -> Trouble {
+    match talk(settings, hall, completing).await {
         Ok(()) => Trouble::Lost("the Controller has ended the connection".to_owned()),
         Err(trouble) => trouble,
     }
 }
 
-async fn talk(settings: &Settings, hall: &Arc<Hall>) -> Result<(), Trouble> {
+async fn talk(settings: &Settings, hall: &Arc<Hall>, completing: &mut Completing) -> Result<(), Trouble> {
     let kept = settings.folder.kept().map_err(|error| Trouble::Lost(format!("{error:#}")))?;
     let mut here =
         Here { settings, hall, kept: kept.unwrap_or_default(), runs: own(&settings.folder.document()) };
@@ -135,6 +166,9 @@ async fn talk(settings: &Settings, hall: &Arc<Hall>) -> Result<(), Trouble> {
                 Some(Some(to_engine::Said::Part(part))) => {
                     if let Some(whole) = taken(&mut collector, part)? {
                         let applied = here.apply(whole).await;
+                        completing.look(&hall.state);
+                        // What it has now is told at once.
+                        looks.reset_immediately();
                         tell(&stream.send, from_engine::Said::Applied(applied)).await?;
                     }
                 }
@@ -148,7 +182,7 @@ async fn talk(settings: &Settings, hall: &Arc<Hall>) -> Result<(), Trouble> {
                 Some(None) => {}
             },
             _ = looks.tick() => {
-                for report in reporting.due(&hall.state) {
+                for report in reporting.due(&hall.state, completing.is_complete()) {
                     tell(&stream.send, from_engine::Said::Report(report)).await?;
                 }
             }
