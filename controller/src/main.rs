@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use forebay_controller::sealed::Seal;
@@ -24,9 +25,14 @@ struct Arguments {
     /// Where the API listens.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9443")]
     listen: SocketAddr,
-    /// Where engines are let in, 0.0.0.0:8443 by custom; absent: nowhere.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen_engines: Option<SocketAddr>,
+    /// Where engines are let in: TLS, by certificates and tokens of this Controller's own.
+    //= CHAN-LISTEN-01
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8443")]
+    listen_engines: SocketAddr,
+    /// How often engines report, in seconds; the place of one that missed six is taken by others.
+    //= CHAN-HEART-01
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=60))]
+    engine_heartbeat: u16,
     #[command(flatten)]
     several: several::Several,
     /// What to do instead of serving.
@@ -133,27 +139,24 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    if let Some(settings) = arguments.several.settings(folder, arguments.listen, arguments.listen_engines)? {
+    let heartbeat = Duration::from_secs(arguments.engine_heartbeat.into());
+    let engines = (arguments.listen_engines, heartbeat);
+    if let Some(settings) = arguments.several.settings(folder, arguments.listen, engines)? {
         return cluster::run(settings, stop).await;
     }
     // The key first: a store without one has lost it, however far a first start came.
     let seal = Seal::of_store(&folder.join(backup::STORE), &folder.join(backup::KEY))?;
     let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
     let tls = server::certificate(folder, arguments.listen)?;
-    let begun = start::begin(store, seal).await?;
+    let begun = start::begin(store, seal, heartbeat).await?;
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;
     let at = listener.local_addr().map_err(|error| error.to_string())?;
-    let door_at = match arguments.listen_engines {
-        Some(wanted) => Some(begun.open_door(wanted).await?),
-        None => None,
-    };
+    let door_at = begun.open_door(arguments.listen_engines).await?;
     println!("API: https://{at}");
     println!("certificate: {}", server::fingerprint(folder)?);
-    if let Some(at) = door_at {
-        println!("engines: {at}");
-    }
+    println!("engines: {door_at}");
     if let Some(password) = &begun.first {
         println!("user: admin");
         println!("password: {password} (shown this once)");

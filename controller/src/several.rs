@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use forebay_controller::cluster::{Files, Node, Settings, Whose};
@@ -65,7 +66,7 @@ impl Several {
         &self,
         folder: &Path,
         listen: SocketAddr,
-        listen_engines: Option<SocketAddr>,
+        (listen_engines, heartbeat): (SocketAddr, Duration),
     ) -> Result<Option<Settings>, String> {
         let is_more = !self.etcd_endpoints.is_empty() || !self.nodes.is_empty();
         match (self.store, is_more) {
@@ -117,6 +118,7 @@ impl Several {
             folder: folder.to_owned(),
             listen,
             listen_engines,
+            heartbeat,
             listen_controllers,
             prefix: self.etcd_prefix.clone(),
             etcd,

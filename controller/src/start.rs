@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -27,11 +27,15 @@ pub struct Begun<S> {
     for_engines: Arc<ServerConfig>,
 }
 
-/// Reads everything, makes what is missing, and begins to place services.
+/// Reads everything, makes what is missing, and begins to place services. Engines are to report every `heartbeat`.
 ///
 /// # Errors
 /// As a text that says what to do.
-pub async fn begin<S: Store + Clone + 'static>(store: S, seal: Seal) -> Result<Begun<S>, String> {
+pub async fn begin<S: Store + Clone + 'static>(
+    store: S,
+    seal: Seal,
+    heartbeat: Duration,
+) -> Result<Begun<S>, String> {
     let accounts = Accounts::new()?;
     let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
     // Before anything is sealed: by another key than the store's this refuses.
@@ -42,7 +46,7 @@ pub async fn begin<S: Store + Clone + 'static>(store: S, seal: Seal) -> Result<B
     let placement = Placement::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let members = Members::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let for_engines = authority.server()?;
-    let (engines, began) = (Engines::default(), Instant::now());
+    let (engines, began) = (Engines::heard_every(heartbeat), Instant::now());
     let app = Arc::new(App { store, objects, accounts, engines, placement, began, members, authority });
     tokio::spawn(channel::keep_known(Arc::clone(&app)));
     tokio::spawn(placement::drive(Arc::clone(&app)));

@@ -6,7 +6,7 @@ use forebay_model::kind;
 use super::answer::{Answer, bad, json};
 use super::request::Asked;
 use super::session::Who;
-use super::{App, runtime, scale};
+use super::{App, runtime, scale, tables};
 use crate::store::Store;
 
 /// Answers for a path below an object.
@@ -24,6 +24,11 @@ pub async fn object<S: Store>(
         && let Some(answer) = scale::act(app, asked, who, &held, what).await
     {
         return answer;
+    }
+    if asked.method == Method::GET
+        && let Some(told) = tables::of_tables(app, asked, &held, (path, rest)).await
+    {
+        return told.map(|told| json(200, &told));
     }
     let shown = match (path, rest) {
         ("virtualservice", ["runtime"]) => runtime::of_service(app, asked, &held, &app.seen()),

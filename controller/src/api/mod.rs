@@ -15,6 +15,7 @@ mod scale;
 #[cfg(test)]
 mod scale_tests;
 mod session;
+mod tables;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +32,7 @@ use crate::store::Store;
 use answer::{Answer, bad, json};
 use request::{Asked, read};
 pub use request::{CONTENT_BYTES_MAX, Peer, host_of};
+pub(crate) use runtime::clock;
 
 /// All that answers need.
 pub struct App<S> {

@@ -1,5 +1,6 @@
 //! How things are now: virtual services, pools, engines and their groups.
 
+use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::place::{EngineState, Ha};
@@ -108,6 +109,8 @@ struct Look<'a> {
     unit: Option<&'a Unit>,
     seen: &'a [Seen],
     is_legacy: bool,
+    /// Engines that cannot do it, and why.
+    left_out: BTreeMap<String, Vec<String>>,
 }
 
 impl Look<'_> {
@@ -123,6 +126,9 @@ impl Look<'_> {
         let name = &engine.name;
         if !engine.problems.is_empty() {
             return ("OPER_DOWN", format!("{name}: {}", engine.problems.join("; ")));
+        }
+        if let Some(why) = self.left_out.get(&member.engine) {
+            return ("OPER_DOWN", format!("{name} cannot do it: {}", why.join("; ")));
         }
         match (member.phase, engine.services.get(self.vs)) {
             (Phase::Leaving { .. }, _) => ("OPER_DISABLING", format!("{name} is being left")),
@@ -181,6 +187,17 @@ fn doing(unit: &Unit, action: Action) -> bool {
     unit.work.as_ref().is_some_and(|work| work.action == action)
 }
 
+/// The engines of a virtual service that cannot do it, and why.
+//= CHAN-LEFT-01
+fn left_out<S: Store>(app: &App<S>, unit: Option<&Unit>, vs: &str) -> BTreeMap<String, Vec<String>> {
+    let members = unit.map_or(&[][..], |unit| &unit.members);
+    let why = |member: &Member| {
+        let why = app.engines.get(&member.engine)?.left_out.get(vs)?.clone();
+        Some((member.engine.clone(), why))
+    };
+    members.iter().filter_map(why).collect()
+}
+
 /// How a virtual service is: `/runtime`.
 //= SCALE-API-02
 pub fn of_service<S: Store>(app: &App<S>, asked: &Asked, held: &Held, seen: &[Seen]) -> Value {
@@ -193,6 +210,7 @@ pub fn of_service<S: Store>(app: &App<S>, asked: &Asked, held: &Held, seen: &[Se
         unit: found.map(|(unit, _)| unit),
         seen,
         is_legacy: found.is_some_and(|(_, settings)| matches!(settings.group.ha, Ha::Legacy { .. })),
+        left_out: left_out(app, found.map(|(unit, _)| unit), &held.uuid),
     };
     let whole = look.whole();
     let none = Unit::default();

@@ -8,17 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use forebay_model::Object;
-use forebay_model::compile::{Engine as Described, Identity, Input, Lookup, Member, Placed, compile};
+use forebay_model::compile::{
+    Engine as Described, Identity, Input, Lookup, Member, Placed, TicketKey, compile,
+};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{Compiled, Wanted};
-use crate::api::App;
+use crate::api::{App, clock};
 use crate::engines::{Engine, group_name};
 use crate::objects::Objects;
 use crate::store::Store;
+
+/// How often it is looked whether keys of session tickets are others by now.
+const KEYS_LOOK: Duration = Duration::from_secs(60);
 
 /// A service that an engine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,7 @@ struct Made {
     read: BTreeSet<(String, String)>,
     described: Described,
     services: Vec<Has>,
+    tickets: Vec<TicketKey>,
     outcome: Compiled,
     left_out: BTreeMap<String, Vec<String>>,
 }
@@ -62,6 +69,7 @@ impl<S: Store + 'static> Maker<S> {
                     changed = objects.changed() => changed,
                     changed = engines.changed() => changed,
                     changed = services.changed() => changed,
+                    () = tokio::time::sleep(KEYS_LOOK) => Ok(()),
                 };
                 let Some(maker) = weak.upgrade().filter(|_| changed.is_ok()) else { return };
                 maker.told.send_modify(|told| *told += 1);
@@ -89,7 +97,7 @@ impl<S: Store + 'static> Maker<S> {
                 secret_file: "group.secret".to_owned(),
             },
             redis_address: None,
-            shares_listeners: false,
+            shares_listeners: engine.shares_addresses,
         }
     }
 
@@ -106,8 +114,12 @@ impl<S: Store + 'static> Maker<S> {
         has.collect()
     }
 
-    fn is_as_before(&self, made: &Made, described: &Described, services: &[Has]) -> bool {
-        if made.described != *described || made.services != services {
+    fn is_as_before(
+        &self,
+        made: &Made,
+        (described, services, tickets): (&Described, &[Has], &[TicketKey]),
+    ) -> bool {
+        if made.described != *described || made.services != services || made.tickets != tickets {
             return false;
         }
         let now = self.app.objects.now();
@@ -126,9 +138,10 @@ impl<S: Store + 'static> Maker<S> {
             return Err(vec!["there is no such engine".to_owned()]);
         };
         let (described, services) = (self.described(&engine), self.services(uuid));
+        let tickets = self.app.objects.ticket_keys(&engine.group, clock() / 1000);
         let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = all.get_mut(uuid)
-            && self.is_as_before(made, &described, &services)
+            && self.is_as_before(made, (&described, &services, &tickets))
         {
             made.seen = made.seen.max(self.app.objects.now().changed());
             return made.outcome.clone();
@@ -145,7 +158,7 @@ impl<S: Store + 'static> Maker<S> {
             objects: &reads,
             engine: described.clone(),
             services: placed.collect(),
-            ticket_keys: Vec::new(),
+            ticket_keys: tickets.clone(),
         };
         let in_words = |problems: Vec<forebay_model::Problem>| -> Vec<String> {
             problems.iter().map(ToString::to_string).collect()
@@ -167,23 +180,23 @@ impl<S: Store + 'static> Maker<S> {
             read: reads.read.into_inner(),
             described,
             services,
+            tickets,
             outcome: outcome.clone(),
             left_out,
         };
         all.insert(uuid.to_owned(), made);
         outcome
     }
-
-    /// Services that an engine cannot have, by uuid, and why.
-    pub fn left_out(&self, uuid: &str) -> BTreeMap<String, Vec<String>> {
-        let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(uuid).map(|made| made.left_out.clone()).unwrap_or_default()
-    }
 }
 
 impl<S: Store + 'static> Wanted for Maker<S> {
     fn of<'a>(&'a self, engine: &'a str) -> Pin<Box<dyn Future<Output = Compiled> + Send + 'a>> {
         Box::pin(async move { self.make(engine) })
+    }
+
+    fn left_out(&self, engine: &str) -> BTreeMap<String, Vec<String>> {
+        let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(engine).map(|made| made.left_out.clone()).unwrap_or_default()
     }
 
     fn follow(&self) -> watch::Receiver<u64> {
@@ -202,8 +215,7 @@ struct Reads<'o, S> {
 impl<S: Store> Lookup for Reads<'_, S> {
     fn get(&self, kind: &str, uuid: &str) -> Option<Object> {
         self.read.borrow_mut().insert((kind.to_owned(), uuid.to_owned()));
-        let held = self.objects.now().get(kind, uuid).cloned();
-        let mut object = held.map(|held| self.objects.opened(&held))?;
+        let mut object = Lookup::get(self.objects, kind, uuid)?;
         if kind == "virtualservice" && self.closed.contains(uuid) {
             object.insert("enabled".to_owned(), Value::from(false));
         }
@@ -212,14 +224,6 @@ impl<S: Store> Lookup for Reads<'_, S> {
 
     fn named(&self, kind: &str, name: &str) -> Option<(String, Object)> {
         self.read.borrow_mut().insert((kind.to_owned(), String::new()));
-        let now = self.objects.now();
-        let is_single =
-            forebay_model::kind(kind).is_some_and(|kind| kind.scope == forebay_model::kind::Scope::Single);
-        let held = match is_single {
-            true => now.all(kind).next().cloned(),
-            false => now.named(kind, name).find(|held| held.tenant == crate::objects::ADMIN).cloned(),
-        };
-        drop(now);
-        held.map(|held| (held.uuid.clone(), self.objects.opened(&held)))
+        Lookup::named(self.objects, kind, name)
     }
 }

@@ -11,6 +11,7 @@ mod session;
 mod tokens;
 mod told;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -54,6 +55,12 @@ pub type Compiled = Result<Arc<Sections>, Vec<String>>;
 pub trait Wanted: Send + Sync + 'static {
     /// What this engine is to work by now. The same `Arc` as before where nothing has changed.
     fn of<'a>(&'a self, engine: &'a str) -> Pin<Box<dyn Future<Output = Compiled> + Send + 'a>>;
+
+    /// The services that this engine has and cannot do, by their uuids, and why.
+    fn left_out(&self, engine: &str) -> BTreeMap<String, Vec<String>> {
+        let _ = engine;
+        BTreeMap::new()
+    }
 
     /// Tells that some engine may be to work by something else.
     fn follow(&self) -> watch::Receiver<u64>;

@@ -15,7 +15,7 @@ use tonic::{Status, Streaming};
 
 use super::pushing::{Outcome, Pushing};
 use super::{Channel, told};
-use crate::engines::{HEARTBEAT, MISSED_MAX, QUESTIONS_MAX, Question};
+use crate::engines::{MISSED_MAX, QUESTIONS_MAX, Question};
 use crate::store::Store;
 
 /// A stream that stands.
@@ -61,8 +61,9 @@ pub fn begin<S: Store + 'static>(
     let number = channel.app.engines.attach(&uuid, ask, now);
     let number =
         number.ok_or_else(|| Status::permission_denied("this engine was deleted from the Controller"))?;
+    let heartbeat = channel.app.engines.heartbeat();
     let welcome =
-        Welcome { protocol, heartbeat_ms: u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX) };
+        Welcome { protocol, heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX) };
     // The queue is new and empty.
     let _ = send.try_send(Ok(said(to_engine::Said::Welcome(welcome))));
     let pushing = Pushing::new(hello.version, &hello.digest);
@@ -78,6 +79,7 @@ fn note<S: Store>(channel: &Channel<S>, uuid: &str, number: u64, from: IpAddr, h
     channel.app.engines.note(uuid, number, |engine| {
         engine.address = Some(told::address(&hello.sync_address).unwrap_or(from));
         engine.sync_port = port;
+        engine.shares_addresses = hello.shares_addresses;
         engine.software = hello.software.chars().take(64).collect();
         engine.applied = hello.version;
         // What came before is not known any more, until it says so.
@@ -102,7 +104,7 @@ impl<S: Store + 'static> Session<S> {
     }
 
     async fn talk(&mut self, from: &mut Streaming<FromEngine>) -> String {
-        let silence = HEARTBEAT * MISSED_MAX;
+        let silence = self.channel.app.engines.heartbeat() * MISSED_MAX;
         let send = self.send.clone();
         let mut heard = tokio::time::Instant::now();
         loop {
@@ -162,10 +164,16 @@ impl<S: Store + 'static> Session<S> {
     async fn aim(&mut self) {
         match self.channel.wanted.of(&self.uuid).await {
             Ok(sections) => {
-                let was_unmade =
-                    self.channel.app.engines.get(&self.uuid).is_some_and(|engine| !engine.unmade.is_empty());
-                if was_unmade {
-                    self.note(|engine| engine.unmade.clear());
+                //= CHAN-LEFT-01
+                let left_out = self.channel.wanted.left_out(&self.uuid);
+                let is_news = |engine: &crate::engines::Engine| {
+                    !engine.unmade.is_empty() || engine.left_out != left_out
+                };
+                if self.channel.app.engines.get(&self.uuid).is_some_and(|engine| is_news(&engine)) {
+                    self.note(|engine| {
+                        engine.unmade.clear();
+                        engine.left_out = left_out;
+                    });
                 }
                 self.pushing.aim(&sections);
             }

@@ -39,7 +39,9 @@ pub struct Settings {
     /// Where the API listens.
     pub listen: SocketAddr,
     /// Where engines are let in while this node leads.
-    pub listen_engines: Option<SocketAddr>,
+    pub listen_engines: SocketAddr,
+    /// Engines are to report this often.
+    pub heartbeat: Duration,
     /// Where other Controllers call.
     pub listen_controllers: SocketAddr,
     /// What our keys in etcd begin with.
@@ -291,10 +293,8 @@ async fn lead(node: &NodeNow) -> Result<(), String> {
 async fn serve(node: &NodeNow, store: &Etcd, client: &Client) -> Result<(), String> {
     let settings = &node.settings;
     let seal = Seal::open(&settings.folder.join(backup::KEY))?;
-    let begun = start::begin(store.clone(), seal).await?;
-    if let Some(wanted) = settings.listen_engines {
-        println!("engines: {}", begun.open_door(wanted).await?);
-    }
+    let begun = start::begin(store.clone(), seal, settings.heartbeat).await?;
+    println!("engines: {}", begun.open_door(settings.listen_engines).await?);
     begun.open_socket(settings.folder.clone());
     if let Some(password) = &begun.first {
         println!("user: admin");

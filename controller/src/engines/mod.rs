@@ -30,10 +30,17 @@ pub struct Question {
 }
 
 /// The engines.
-#[derive(Default)]
 pub struct Engines {
     known: RwLock<BTreeMap<String, Known>>,
     told: watch::Sender<u64>,
+    /// They report this often.
+    heartbeat: Duration,
+}
+
+impl Default for Engines {
+    fn default() -> Self {
+        Engines::heard_every(HEARTBEAT)
+    }
 }
 
 struct Known {
@@ -48,6 +55,16 @@ struct Stream {
 }
 
 impl Engines {
+    /// None yet; they are to report this often.
+    pub fn heard_every(heartbeat: Duration) -> Self {
+        Engines { known: RwLock::default(), told: watch::Sender::default(), heartbeat }
+    }
+
+    /// How often they are to report.
+    pub fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
+
     /// All of them, in the order of their uuids.
     pub fn all(&self) -> Vec<Arc<Engine>> {
         self.read(|known| known.values().map(|known| Arc::clone(&known.engine)).collect())
@@ -82,9 +99,10 @@ impl Engines {
             }
             let mut is_new = !gone.is_empty();
             for held in objects.all(KIND) {
-                let entry = known
-                    .entry(held.uuid.clone())
-                    .or_insert_with(|| Known { engine: Arc::new(Engine::default()), stream: None });
+                let entry = known.entry(held.uuid.clone()).or_insert_with(|| {
+                    let engine = Engine { patience: self.heartbeat * MISSED_MAX, ..Engine::default() };
+                    Known { engine: Arc::new(engine), stream: None }
+                });
                 let told = described(held, members, &entry.engine);
                 if told != *entry.engine {
                     entry.engine = Arc::new(told);

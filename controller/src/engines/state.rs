@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// An engine sends a report this often.
+/// An engine sends a report this often, unless the Controller was started with another time.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// After so many that did not come it counts as gone.
 pub const MISSED_MAX: u32 = 6;
@@ -36,6 +36,10 @@ pub struct Engine {
     pub since: Option<Instant>,
     /// When it last said anything.
     pub heard: Option<Instant>,
+    /// It counts as gone when nothing was heard of it for longer than this.
+    pub patience: Duration,
+    /// Other engines of its machine listen on the addresses of its services, as it says.
+    pub shares_addresses: bool,
     /// The version of its software.
     pub software: String,
     /// The configuration that was sent to it last; 0: none yet.
@@ -127,8 +131,7 @@ impl Engine {
     /// It is there: it has a stream open, or was heard of lately enough.
     //= CHAN-HEART-01
     pub fn is_up(&self, now: Instant) -> bool {
-        let patience = HEARTBEAT * MISSED_MAX;
-        self.heard.is_some_and(|heard| now.saturating_duration_since(heard) <= patience)
+        self.heard.is_some_and(|heard| now.saturating_duration_since(heard) <= self.patience)
     }
 
     /// It works by the last configuration that was sent to it.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use forebay_core::place::{Admin, EngineState};
 use forebay_core::policy::Prefix;
@@ -14,7 +14,7 @@ use super::planning::{Seen, Told, of};
 use super::state::{Phase, Unit};
 use super::wishes::Refused;
 use super::world::{Reader, Settings, World};
-use crate::engines::{Engine, HEARTBEAT, MISSED_MAX};
+use crate::engines::Engine;
 use crate::events::{Ring, of_tenant};
 use crate::objects::Catalogue;
 use crate::store::{Pages, Refusal, Revision, STEP_MAX, Step, Store};
@@ -271,9 +271,6 @@ fn services(world: &World) -> BTreeSet<(&str, &str)> {
         .collect()
 }
 
-/// How long an engine may be silent before others take its place.
-const PATIENCE: Duration = Duration::from_secs(HEARTBEAT.as_secs() * MISSED_MAX as u64);
-
 /// An engine as placement sees it. `began` is when this Controller started: an engine has its time from then on to come back.
 /// `uuid_of` gives the uuid of the virtual service that an engine tells of by a name.
 //= PLACE-LOST-01
@@ -281,7 +278,7 @@ pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str
     let is_known = engine.slot.is_some();
     let state = if engine.is_connected && engine.is_up(now) {
         EngineState::Up
-    } else if engine.is_up(now) || is_known && now.saturating_duration_since(began) <= PATIENCE {
+    } else if engine.is_up(now) || is_known && now.saturating_duration_since(began) <= engine.patience {
         EngineState::Silent
     } else {
         EngineState::Lost

@@ -1,10 +1,11 @@
 //! Who becomes a member, and who does not.
 
-use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Controller, Lab};
+use std::net::TcpStream;
+use std::process::Command;
 
-use crate::led::{Led, Options};
-use crate::scene::{member, seen, token};
+use forebay_e2e::led::{Led, Options, member, seen, token};
+use forebay_e2e::wait::{eventually, secs};
+use forebay_e2e::{Controller, Lab, Network, Process, bin};
 
 //= test CHAN-ENROLL-01
 //= test CHAN-TOKEN-02
@@ -26,6 +27,19 @@ fn an_engine_joins_by_a_token_which_is_good_once_and_leaves_with_its_object() {
     assert_eq!(controller.admin().ask("DELETE", &format!("/api/serviceengine/{uuid}"), None).0, 204);
     first.says("CONTROLLER_REFUSES");
     assert!(first.process.ended().is_none(), "it serves on");
+}
+
+//= test CHAN-LISTEN-01
+#[test]
+fn engines_are_let_in_at_the_port_that_they_expect() {
+    // Others of this machine may use it.
+    let Some(_network) = Network::own() else { return };
+    let lab = Lab::new();
+    let mut command = Command::new(bin::path("forebay-controller"));
+    command.args(["--data-dir", "data", "--listen", &lab.address().to_string()]);
+    let controller = Process::start("controller", command, lab.folder());
+    eventually("it listens", secs(20), || TcpStream::connect((lab.ip(), 8443)).is_ok());
+    assert!(controller.printed().contains("engines: 0.0.0.0:8443"), "{}", controller.printed());
 }
 
 //= test CHAN-TLS-02

@@ -1,12 +1,10 @@
 //! Engines and Controllers that start without the other one.
 
 use forebay_e2e::client::Client;
+use forebay_e2e::led::{Options, member, seen};
 use forebay_e2e::wait::{eventually, secs};
 use forebay_e2e::{Controller, Lab, Origin};
 use serde_json::json;
-
-use crate::led::Options;
-use crate::scene::{member, seen};
 
 //= test CHAN-START-01
 //= test CHAN-START-02
@@ -74,4 +72,25 @@ fn a_service_made_by_the_api_serves_and_goes_on_when_its_controller_is_killed_an
     eventually("all is as it was", secs(20), || seen(&controller, &uuid)["configuration"]["current"] == true);
     assert_eq!(engine.said("CONFIG_LOADED"), loaded, "nothing was loaded for that");
     assert!(serves());
+}
+
+//= test CHAN-START-03
+#[test]
+fn an_engine_that_moved_cannot_start_by_what_it_kept_and_waits_for_what_fits() {
+    let lab = Lab::new();
+    let mut controller = Controller::start(&lab);
+    let mut engine = member(&lab, &controller, &Options::default());
+    let uuid = engine.uuid();
+    assert!(engine.process.end(secs(10)).success());
+    controller.process.kill();
+    engine.moves(lab.address());
+    engine.again(&lab, controller.engines, &Options::default());
+    engine.says("CONFIG_UNFIT");
+    assert!(engine.process.ended().is_none(), "it waits");
+    controller.again(&lab);
+    eventually("it has what fits", secs(20), || {
+        let seen = seen(&controller, &uuid);
+        seen["up"] == true && seen["configuration"]["current"] == true
+    });
+    engine.says("SE_UP");
 }

@@ -22,6 +22,8 @@ pub struct Controller {
     pub password: String,
     /// Where it keeps everything.
     pub data: PathBuf,
+    /// Further arguments of its program.
+    arguments: Vec<String>,
 }
 
 impl Controller {
@@ -30,11 +32,21 @@ impl Controller {
     /// # Panics
     /// If it does not.
     pub fn start(lab: &Lab) -> Self {
+        Self::start_with(lab, &[])
+    }
+
+    /// As [`Controller::start`], with further arguments.
+    ///
+    /// # Panics
+    /// As [`Controller::start`].
+    pub fn start_with(lab: &Lab, arguments: &[&str]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let data = lab.folder().join("controller");
         let address = lab.address();
         let engines = lab.address();
-        let (process, log) = Self::spawn(lab, &data, address, engines);
-        let mut controller = Controller { process, address, engines, password: String::new(), data };
+        let (process, log) = Self::spawn(lab, &data, address, engines, &arguments);
+        let mut controller =
+            Controller { process, address, engines, password: String::new(), data, arguments };
         controller.comes_up();
         let said = std::fs::read_to_string(log).expect("its output");
         let line = said
@@ -50,7 +62,7 @@ impl Controller {
     /// # Panics
     /// If it does not come up.
     pub fn again(&mut self, lab: &Lab) {
-        self.process = Self::spawn(lab, &self.data, self.address, self.engines).0;
+        self.process = Self::spawn(lab, &self.data, self.address, self.engines, &self.arguments).0;
         self.comes_up();
     }
 
@@ -59,11 +71,12 @@ impl Controller {
         data: &std::path::Path,
         address: SocketAddr,
         engines: SocketAddr,
+        arguments: &[String],
     ) -> (Process, PathBuf) {
         let name = format!("controller-{}", address.port());
         let mut command = Command::new(bin::path("forebay-controller"));
         command.arg("--data-dir").arg(data).arg("--listen").arg(address.to_string());
-        command.arg("--listen-engines").arg(engines.to_string());
+        command.arg("--listen-engines").arg(engines.to_string()).args(arguments);
         (Process::start(&name, command, lab.folder()).brief(), lab.folder().join(format!("{name}.log")))
     }
 

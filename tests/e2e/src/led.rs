@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use forebay_e2e::process::Process;
-use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Lab, bin};
+use serde_json::{Value, json};
+
+use crate::process::Process;
+use crate::wait::{eventually, secs};
+use crate::{Controller, Lab, bin};
 
 /// How it is started.
 #[derive(Clone, Default)]
@@ -32,6 +34,9 @@ pub struct Led {
 
 impl Led {
     /// Starts one that becomes a member by this token.
+    ///
+    /// # Panics
+    /// If it cannot be started.
     pub fn start(lab: &Lab, controller: SocketAddr, token: &str, options: &Options) -> Self {
         let (metrics, sync) = (lab.address(), lab.address());
         let name = format!("led-{}", metrics.port());
@@ -44,13 +49,47 @@ impl Led {
         Led { process, state, metrics, name, sync }
     }
 
+    /// Starts one that is to be a member of the group for all, by a token of its own.
+    ///
+    /// # Panics
+    /// If the Controller makes no token.
+    pub fn new(lab: &Lab, controller: &Controller, options: &Options) -> Self {
+        Led::start(lab, controller.engines, &token(controller), options)
+    }
+
     /// Starts another process over what this one has left behind; it has no token.
     pub fn again(&mut self, lab: &Lab, controller: SocketAddr, options: &Options) {
         let addresses = (self.metrics, self.sync);
         self.process = spawn(lab, &self.name, controller, &self.state, addresses, options);
     }
 
+    /// Others of its group reach it at another address from its next start on.
+    pub fn moves(&mut self, to: SocketAddr) {
+        self.sync = to;
+    }
+
+    /// Waits until it is a member and works by the configuration that it should have.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn joins(&mut self, controller: &Controller) {
+        self.says("SE_ENROLLED");
+        let uuid = self.uuid();
+        eventually("the engine is up and has its configuration", secs(20), || {
+            let seen = seen(controller, &uuid);
+            seen["up"] == true && seen["configuration"]["current"] == true
+        });
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Waits until its log has this.
+    ///
+    /// # Panics
+    /// If it does not come.
     #[track_caller]
     pub fn says(&mut self, text: &str) {
         eventually(&format!("the engine says {text}"), secs(20), || self.process.printed().contains(text));
@@ -62,6 +101,9 @@ impl Led {
     }
 
     /// Its uuid, as its certificate names it.
+    ///
+    /// # Panics
+    /// If it has not said it.
     pub fn uuid(&self) -> String {
         let printed = self.process.printed();
         let (_, rest) = printed.split_once("engine=\"").expect("it said who it is");
@@ -92,4 +134,29 @@ fn spawn(
     command.args(["run", "--config"]).arg(own).arg("--controller").arg(controller.to_string());
     command.arg("--state").arg(state).args(["--name", name]).args(&options.arguments);
     Process::start(name, command, lab.folder())
+}
+
+/// A token for an engine of the group for all.
+///
+/// # Panics
+/// If there is none.
+pub fn token(controller: &Controller) -> String {
+    let (status, made) = controller.admin().send("POST", "/api/se-token", &json!({}));
+    assert_eq!(status, 201, "{made}");
+    made["token"].as_str().expect("a text").to_owned()
+}
+
+/// An engine that is a member and has its configuration.
+///
+/// # Panics
+/// If it does not become one.
+pub fn member(lab: &Lab, controller: &Controller, options: &Options) -> Led {
+    let mut engine = Led::new(lab, controller, options);
+    engine.joins(controller);
+    engine
+}
+
+/// How it stands with an engine.
+pub fn seen(controller: &Controller, uuid: &str) -> Value {
+    controller.admin().get(&format!("/api/serviceengine/{uuid}/channel")).1
 }
