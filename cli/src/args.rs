@@ -44,7 +44,7 @@ pub enum Output {
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Run two service engines that share their tables, with servers behind them, on loopback, until Ctrl-C
+    /// Run a Controller and two service engines with servers behind them, on loopback, until Ctrl-C
     Up(Up),
     /// Run one demo HTTP server
     DemoServer(DemoServer),
@@ -78,6 +78,14 @@ pub enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Let one more service engine serve a virtual service
+    Scaleout(Scale),
+    /// Let one service engine less serve a virtual service: its clients have time to end
+    Scalein(Scale),
+    /// Let another service engine serve a virtual service in the place of one
+    Migrate(Scale),
+    /// Make another service engine, of those that serve a virtual service, its primary
+    Switchover(Scale),
     /// The Avi shell: configure, show, delete; reads commands from standard input if that is no terminal
     Shell,
     /// List the kinds of objects: `forebay KIND list|get|create|set|delete|fields`
@@ -97,9 +105,12 @@ pub struct Up {
     /// A server to put behind the service engines, instead of the demo servers; repeatable
     #[arg(long = "server", value_name = "HOST:PORT")]
     pub servers: Vec<String>,
-    /// Send a load through them, stop one demo server and one engine in the middle, report, and end
+    /// Send a load through them, scale out and stop one demo server and one engine in the middle, report, and end
     #[arg(long)]
     pub once: bool,
+    /// Without a Controller: both engines serve from the start, by files in the data folder
+    #[arg(long)]
+    pub files: bool,
     /// Data folder: one that is empty, not there yet, or of an earlier run; the default is the first free one below the
     /// user's state folder
     #[arg(long, value_name = "DIR")]
@@ -119,6 +130,28 @@ pub struct Up {
     /// The service engines' program; the default is `forebay-se` beside this program
     #[arg(long, value_name = "FILE")]
     pub engine: Option<PathBuf>,
+    /// The Controller's program; the default is `forebay-controller` beside this program
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    pub controller_program: Option<PathBuf>,
+}
+
+/// What is asked of the engines of a virtual service.
+#[derive(Args)]
+pub struct Scale {
+    /// The virtual service
+    pub name: String,
+    /// The engine that is to serve it; the best one without
+    #[arg(long, value_name = "ENGINE")]
+    pub to: Option<String>,
+    /// The engine that is to leave it; the last one (of a migration: the primary) without
+    #[arg(long, value_name = "ENGINE")]
+    pub from: Option<String>,
+    /// Which of its addresses
+    #[arg(long, value_name = "ID", default_value = "1")]
+    pub vip_id: String,
+    /// Wait until it is done, and say each state on the way
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = time)]
+    pub wait: Option<Duration>,
 }
 
 /// Options of `forebay demo-server`.

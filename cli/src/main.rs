@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use api::Failure;
 use args::{Cli, Command, Common, Output, Typed};
-use objects::{many, show, verbs};
+use objects::{many, scale, show, verbs};
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -57,6 +57,10 @@ fn command(cli: Cli, started: Instant) -> anyhow::Result<ExitCode> {
         }
         Command::Diff { files } => Ok(with(&common, |api| many::diff(api, &files))?),
         Command::Export { kinds, all } => Ok(with(&common, |api| many::export(api, &kinds, all, output))?),
+        Command::Scaleout(asked) => scaled(&common, "scaleout", &asked),
+        Command::Scalein(asked) => scaled(&common, "scalein", &asked),
+        Command::Migrate(asked) => scaled(&common, "migrate", &asked),
+        Command::Switchover(asked) => scaled(&common, "switchover", &asked),
         Command::Shell => Ok(with(&common, shell::run)?),
         Command::Kinds => {
             verbs::print(&kinds());
@@ -71,6 +75,10 @@ fn command(cli: Cli, started: Instant) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn scaled(common: &Common, action: &str, asked: &args::Scale) -> anyhow::Result<ExitCode> {
+    Ok(with(common, |api| scale::run(api, action, asked).map(|()| ExitCode::SUCCESS))?)
 }
 
 /// Does something within a session.

@@ -8,6 +8,7 @@ pub mod many;
 pub mod order;
 pub mod plain;
 pub mod ports;
+pub mod scale;
 pub mod show;
 pub mod verbs;
 pub mod wait;

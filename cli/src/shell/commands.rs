@@ -8,7 +8,7 @@ use super::{Next, Shell};
 use crate::api::{Failure, Kind, escaped, usage};
 use crate::args::Output;
 use crate::objects::verbs::{checked, path};
-use crate::objects::{kinds, ports, show};
+use crate::objects::{kinds, ports, scale, show};
 
 /// The first words of lines, outside of modes.
 pub const COMMANDS: &[&str] = &[
@@ -220,9 +220,9 @@ impl Shell<'_> {
         };
         let object = self.api.one(kind, name)?;
         let mut address = format!("{}/{below}?", path(kind, &object));
-        for filter in
-            filters.split(|word| *word == "filter").skip(usize::from(filters.first() == Some(&"filter")))
-        {
+        // What stands before the first `filter` is nothing.
+        let stray = filters.first().is_some_and(|word| *word != "filter");
+        for filter in filters.split(|word| *word == "filter").skip(usize::from(!stray)) {
             let [field, value] = filter else {
                 return Err(usage("filters are written: filter FIELD VALUE"));
             };
@@ -268,8 +268,8 @@ impl Shell<'_> {
             match pair {
                 ["vip_id", id] => content["vip_id"] = json!(id),
                 [place @ ("to_se" | "from_se"), engine] => {
-                    let engine = self.api.one(kinds::find("serviceengine")?, engine)?;
-                    content[format!("{place}_ref")] = engine.get("url").cloned().unwrap_or(Value::Null);
+                    let end = place.strip_suffix("_se").unwrap_or(place);
+                    content[scale::field(action, end)] = scale::reference(self.api, engine)?;
                 }
                 [flag @ ("to_new_se" | "scalein_primary" | "admin_up" | "admin_down")] => {
                     content[*flag] = json!(true)

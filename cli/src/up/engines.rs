@@ -108,7 +108,7 @@ pub fn missing(seat: &Seat) -> Option<String> {
 
 /// Makes a certificate for HTTPS, if there is none that stays good for a while: a browser has to be told only once to
 /// trust it.
-fn make_certificate(program: &Path, data: &Path, notes: &mut Vec<String>) -> Result<()> {
+pub fn make_certificate(program: &Path, data: &Path, notes: &mut Vec<String>) -> Result<()> {
     let (chain, key) = (data.join(CHAIN_FILE), data.join(KEY_FILE));
     if key.is_file() && is_good(program, &chain) {
         return Ok(());

@@ -5,6 +5,11 @@ use serde_json::json;
 use super::Running;
 use super::config::{CHAIN_FILE, Stick};
 
+/// This program, as it was started.
+fn own_program() -> String {
+    std::env::current_exe().map_or_else(|_| "forebay".to_owned(), |path| path.display().to_string())
+}
+
 /// For people: addresses, lines to try, what to stop, in few lines.
 pub fn text(running: &Running) -> String {
     use std::fmt::Write;
@@ -24,6 +29,14 @@ pub fn text(running: &Running) -> String {
     }
     let secure = format!("https://{}", running.plan.secure);
     line(format!("  {:<8} {:<24} {}", "https", secure, "the cookie; HTTP/2, with a certificate of its own"));
+    if let Some(controller) = &running.controller {
+        line(format!(
+            "\n  Controller https://{}  user admin, password {}  (kill {})",
+            controller.at,
+            controller.password,
+            controller.process.pid()
+        ));
+    }
     line("\nTry:".into());
     for s in &running.plan.services {
         line(match s.stick {
@@ -32,6 +45,16 @@ pub fn text(running: &Running) -> String {
             Stick::Session => format!("  curl -b {folder}/app -c {folder}/app http://{}/login", s.address),
             Stick::None => format!("  curl http://{}/ ; curl http://{}/", s.address, s.address),
         });
+    }
+    if let Some(controller) = &running.controller {
+        let own = own_program();
+        line(format!("  {own} login {} --fingerprint {}", controller.at, controller.fingerprint));
+        line(format!("  {own} vs list"));
+        line(format!(
+            "  {own} scaleout {} --wait   # both engines serve then",
+            running.plan.services[0].name
+        ));
+        line(format!("  {own} shell"));
     }
     line(format!("  curl --cacert {folder}/{CHAIN_FILE} https://{}/", running.plan.secure));
     let first = &running.engines[0];
@@ -92,8 +115,19 @@ pub fn json(running: &Running) -> serde_json::Value {
             })
         })
         .collect();
+    let controller = running.controller.as_ref().map(|controller| {
+        json!({
+            "url": format!("https://{}", controller.at),
+            "user": "admin",
+            "password": controller.password,
+            "fingerprint": controller.fingerprint,
+            "pid": controller.process.pid(),
+            "engines": controller.door.to_string(),
+        })
+    });
     json!({
         "ready": true,
+        "controller": controller,
         "data": running.folder.path(),
         "engines": engines,
         "workers": running.plan.workers,

@@ -1,7 +1,8 @@
-//! `forebay up`: two service engines that share their tables, with servers behind them, on loopback, in one command.
+//! `forebay up`: a Controller and two service engines that share their tables, with servers behind them, on loopback, in
+//! one command.
 //!
-//! The order: claim a data folder, start servers, choose ports, write the configurations, start the
-//! service engines, wait until they answer. Then either a live view until Ctrl-C, or the load of
+//! The order: claim a data folder, start servers, choose ports, start the Controller and the engines that join it, make
+//! the services by its API, wait until they answer. With `--files` there is no Controller, and the engines work by files. Then either a live view until Ctrl-C, or the load of
 //! `--once` and its report.
 
 mod client;
@@ -10,6 +11,7 @@ mod engines;
 mod folder;
 mod from_log;
 mod greeting;
+mod led;
 mod metrics;
 mod once;
 mod ports;
@@ -19,7 +21,7 @@ mod view;
 
 use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::args::{Output, Up};
 use crate::sys;
 use client::Client;
-use config::{Plan, Service, Stick};
+use config::{Plan, Seat, Service, Stick};
 use engines::Engine;
 use folder::DataFolder;
 use ports::Ports;
@@ -65,6 +67,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// All that runs.
 pub struct Running {
     engines: Vec<Engine>,
+    /// Who leads them; `None`: they work by files.
+    controller: Option<led::Controller>,
     demo: Children,
     plan: Plan,
     folder: DataFolder,
@@ -77,8 +81,17 @@ pub struct Running {
 }
 
 impl Running {
-    /// Fails, with the end of its log, if an engine has ended.
+    /// What metrics call a service.
+    fn label<'s>(&'s self, service: &'s Service) -> &'s str {
+        let controller = self.controller.as_ref();
+        controller.and_then(|controller| controller.label(service.name)).unwrap_or(service.name)
+    }
+
+    /// Fails, with the end of its log, if the Controller or an engine has ended.
     fn check(&mut self) -> Result<()> {
+        if let Some(controller) = &mut self.controller {
+            controller.process.check()?;
+        }
         self.engines.iter_mut().try_for_each(|engine| engine.process.check())
     }
 }
@@ -90,6 +103,7 @@ impl Drop for Running {
             engine.process.ask_to_end();
         }
         self.engines.clear();
+        self.controller = None;
         for (_, server) in &mut self.demo {
             server.ask_to_end();
         }
@@ -128,7 +142,7 @@ pub fn run(options: &Up, output: Output, started: Instant) -> Result<ExitCode> {
 }
 
 fn start(options: &Up, started: Instant) -> Result<Running> {
-    let program = engine_program(options)?;
+    let program = program(options.engine.as_deref(), "forebay-se", "forebay-host-uring", "--engine")?;
     let folder = DataFolder::claim(options.data.as_deref())?;
     let mut ports = Ports::default();
     let (servers, demo) = servers(options, &folder, &mut ports)?;
@@ -148,10 +162,22 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
         workers: options.workers,
         cookie_key: new_key()?,
     };
-    let engines = engines::start(&program, folder.path(), &plan, &mut ports.notes)?;
+    let data = folder.path();
+    let (engines, controller) = if options.files {
+        (engines::start(&program, data, &plan, &mut ports.notes)?, None)
+    } else {
+        let own = options.controller_program.as_deref();
+        let own = self::program(own, "forebay-controller", "forebay-controller", "--controller-program")?;
+        engines::make_certificate(&program, data, &mut ports.notes)?;
+        let mut controller = led::Controller::start(&own, data, &mut ports)?;
+        let engines = led::engines(&program, data, &controller, &plan.seats, plan.workers)?;
+        led::make(&mut controller, &plan, data)?;
+        (engines, Some(controller))
+    };
     let notes = std::mem::take(&mut ports.notes);
     let first_byte = Duration::ZERO;
-    let mut running = Running { engines, demo, plan, folder, program, first_byte, notes, _ports: ports };
+    let mut running =
+        Running { engines, controller, demo, plan, folder, program, first_byte, notes, _ports: ports };
     wait_until_it_answers(&mut running, started)?;
     Ok(running)
 }
@@ -164,15 +190,16 @@ fn new_key() -> Result<String> {
     Ok(crate::base64::encode(&key))
 }
 
-fn engine_program(options: &Up) -> Result<PathBuf> {
-    if let Some(named) = &options.engine {
-        return named.canonicalize().with_context(|| format!("no service engine at {}", named.display()));
+/// The program that an option names, or the one beside this one.
+fn program(named: Option<&Path>, name: &str, package: &str, option: &str) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return named.canonicalize().with_context(|| format!("no {name} at {}", named.display()));
     }
     let own = std::env::current_exe().context("own path")?;
-    let beside = own.with_file_name("forebay-se");
+    let beside = own.with_file_name(name);
     if !beside.is_file() {
         bail!(
-            "no service engine at {}: build it with `cargo build -p forebay-host-uring`, or name it with --engine",
+            "no {name} at {}: build it with `cargo build -p {package}`, or name it with {option}",
             beside.display()
         );
     }
@@ -281,7 +308,7 @@ fn wait_for_servers(running: &mut Running, give_up: Instant) -> Result<()> {
     let patience = Instant::now() + OWN_WAIT;
     let mut said = false;
     loop {
-        let missing = missing_servers(&running.plan);
+        let missing = missing_servers(&running.plan, running.controller.is_some());
         if missing.is_empty() {
             return Ok(());
         }
@@ -310,17 +337,21 @@ fn wait_for_servers(running: &mut Running, give_up: Instant) -> Result<()> {
     }
 }
 
-/// The servers that are not up in every pool of every engine.
-fn missing_servers(plan: &Plan) -> Vec<String> {
+/// The servers that are not up in every pool of every engine; where a Controller leads, of those that have the services.
+fn missing_servers(plan: &Plan, is_led: bool) -> Vec<String> {
     // An engine that cannot be asked yet knows of no server.
     let pages: Vec<Vec<metrics::Row>> =
         plan.seats.iter().map(|seat| metrics::read(seat.metrics).unwrap_or_default()).collect();
+    let is_asked = |rows: &&Vec<metrics::Row>| !is_led || led::has_services(rows);
+    let pages: Vec<&Vec<metrics::Row>> = pages.iter().filter(is_asked).collect();
     let up_in = |rows: &[metrics::Row], address: SocketAddr| {
         let label = address.to_string();
         let of_server = |r: &&metrics::Row| r.name == "forebay_server_up" && r.label("server") == label;
         rows.iter().filter(of_server).filter(|r| r.value > 0.0).count()
     };
-    let is_down = |address: SocketAddr| pages.iter().any(|rows| up_in(rows, address) < plan.services.len());
+    let is_down = |address: SocketAddr| {
+        pages.is_empty() || pages.iter().any(|rows| up_in(rows, address) < plan.services.len())
+    };
     let down = plan.servers.iter().filter(|(_, address)| is_down(*address));
     down.map(|(name, _)| name.clone()).collect()
 }

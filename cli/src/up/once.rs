@@ -1,7 +1,7 @@
 //! The load of `up --once`, and its report.
 //!
-//! After a third of the requests a demo server is killed, after two thirds an engine: each client has its entry in the
-//! tables of both by then.
+//! After a tenth of the requests the services are scaled out to the second engine, after a third a demo server is killed,
+//! after two thirds an engine, the primary: each client has its entry in the tables of both by then.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -26,6 +26,9 @@ const THREADS: usize = 16;
 const REQUESTS_PER_CONNECTION: u32 = 4;
 /// Pause between looks at how far the load is.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Pause of a client between two requests while the services are scaled out: that takes seconds, and there is to be load
+/// before, meanwhile and after.
+const PACE: Duration = Duration::from_millis(200);
 /// Pause between looks at the system's list of sockets, which is long after so many connections.
 const LOOK_AT_SOCKETS_EVERY: Duration = Duration::from_millis(10);
 /// How long the system may take to close the sockets of an engine that was killed.
@@ -52,7 +55,7 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
             joined.into_iter().flat_map(|h| h.expect("the load does not panic")).collect();
         (steered, histories)
     });
-    let Stops { server: stopped, engine: mut killed, mut workers_used } = steered?;
+    let Stops { server: stopped, engine: mut killed, mut workers_used, scaled } = steered?;
     let seconds = began.elapsed().as_secs_f64();
     if sys::stop_asked() {
         bail!("stopped before the load was done");
@@ -79,6 +82,7 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
         workers_used,
         server_stopped: stopped.is_some(),
         engine_killed: killed.is_some(),
+        scaled_out: scaled.is_some() || running.controller.is_none(),
         servers_are_ours: ours,
     };
     let ok = figures.good();
@@ -91,6 +95,7 @@ pub fn run(options: &Up, running: &mut Running) -> Result<ExitCode> {
         "error_examples": verdict.error_examples,
         "sticky_violations": verdict.sticky_violations,
         "moved_after_stop": verdict.moved_after_stop,
+        "scaled_out_to": scaled,
         "stopped": stopped.as_ref().map(|s| s.server.as_str()),
         "killed": killed.as_ref().map(|k| k.engine.as_str()),
         "spread": verdict.spread,
@@ -127,6 +132,8 @@ struct Progress {
     done: AtomicU64,
     /// Whether all that is to be stopped has been: each client's last request waits for it.
     stopped: AtomicBool,
+    /// Whether the services are being scaled out: clients take their time meanwhile.
+    scaling: AtomicBool,
 }
 
 /// What was stopped.
@@ -136,6 +143,8 @@ struct Stops {
     engine: Option<Killed>,
     /// Workers of that engine that had answered requests.
     workers_used: usize,
+    /// The engine that the services were scaled out to.
+    scaled: Option<String>,
 }
 
 /// Stops a demo server and an engine, if they are ours, when the load is so far, and watches over the rest until it is
@@ -149,9 +158,16 @@ fn steer(
 ) -> Result<Stops> {
     let mut stops = Stops::default();
     let ours = !running.demo.is_empty();
-    let listening_before = listening(&running.plan)?;
+    let is_led = running.controller.is_some();
+    progress.scaling.store(is_led, Ordering::Relaxed);
+    let mut listening_before = listening(&running.plan)?;
     while !is_through() {
         let done = progress.done.load(Ordering::Relaxed);
+        if is_led && stops.scaled.is_none() && done >= all / 10 {
+            stops.scaled = Some(scale_out(running)?);
+            progress.scaling.store(false, Ordering::Relaxed);
+            listening_before = listening(&running.plan)?;
+        }
         if ours && stops.server.is_none() && done >= all / 3 {
             stops.server = stop_one(running, began)?;
         }
@@ -162,13 +178,23 @@ fn steer(
         if ours && stops.engine.is_none() && done >= all / 3 * 2 {
             stops.engine = Some(kill_an_engine(running, began, listening_before)?);
         }
-        if !ours || stops.engine.is_some() {
+        if !ours && (stops.scaled.is_some() || !is_led) || stops.engine.is_some() {
             progress.stopped.store(true, Ordering::Relaxed);
         }
         running.check()?;
         std::thread::sleep(LOOK_EVERY);
     }
     Ok(stops)
+}
+
+/// Has the services served by the second engine too; the one that is their primary comes last among the engines, which is
+/// the one that is killed.
+fn scale_out(running: &mut Running) -> Result<String> {
+    let controller = running.controller.as_ref().context("there is a Controller")?;
+    let primary = controller.primary()?;
+    let to = controller.scale_out()?;
+    running.engines.sort_by_key(|engine| engine.seat.name() == primary);
+    Ok(to)
 }
 
 /// What decides about the exit code.
@@ -180,6 +206,7 @@ struct Figures {
     workers_used: usize,
     server_stopped: bool,
     engine_killed: bool,
+    scaled_out: bool,
     servers_are_ours: bool,
 }
 
@@ -188,6 +215,7 @@ impl Figures {
     /// there are two, and a server of ours and an engine were stopped.
     fn good(self) -> bool {
         self.errors == 0
+            && self.scaled_out
             && self.sticky_violations == 0
             && self.workers_used >= self.workers.min(2)
             && ((self.server_stopped && self.engine_killed) || !self.servers_are_ours)
@@ -231,6 +259,9 @@ fn drive(
     for n in 0..requests {
         while n + 1 == requests && !progress.stopped.load(Ordering::Relaxed) && !sys::stop_asked() {
             std::thread::sleep(LOOK_EVERY);
+        }
+        if n > 1 && progress.scaling.load(Ordering::Relaxed) {
+            std::thread::sleep(PACE);
         }
         for (client, history) in &mut clients {
             if sys::stop_asked() {
@@ -339,6 +370,7 @@ mod tests {
             workers_used: 2,
             server_stopped: true,
             engine_killed: true,
+            scaled_out: true,
             servers_are_ours: true,
         };
         assert!(good.good());
@@ -347,6 +379,7 @@ mod tests {
         assert!(!Figures { workers_used: 1, ..good }.good(), "one of several workers answered everything");
         assert!(!Figures { server_stopped: false, ..good }.good(), "no server was stopped");
         assert!(!Figures { engine_killed: false, ..good }.good(), "no engine was killed");
+        assert!(!Figures { scaled_out: false, ..good }.good(), "it was not scaled out");
         assert!(Figures { workers: 1, workers_used: 1, ..good }.good(), "there is but one");
         assert!(!Figures { workers: 1, workers_used: 0, ..good }.good());
         let theirs = Figures { server_stopped: false, engine_killed: false, servers_are_ours: false, ..good };

@@ -44,6 +44,24 @@ impl Process {
         Ok(line.trim_end().to_owned())
     }
 
+    /// The lines of a piped standard output up to the one that begins so.
+    pub fn lines_until(&mut self, last: &str) -> Result<Vec<String>> {
+        let out = self.child.stdout.take().context("standard output is not piped")?;
+        let mut out = BufReader::new(out);
+        let mut lines: Vec<String> = Vec::new();
+        while lines.last().is_none_or(|line| !line.starts_with(last)) {
+            let mut line = String::new();
+            out.read_line(&mut line)?;
+            if line.is_empty() {
+                bail!("{} ended at once: {}", self.name, self.last_words());
+            }
+            lines.push(line.trim_end().to_owned());
+        }
+        // It may say more, and nobody is to be told that nobody listens.
+        self.child.stdout = Some(out.into_inner());
+        Ok(lines)
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -96,7 +96,10 @@ impl View {
             let sum = |name: &str, class: &str| {
                 let of_name =
                     counted.iter().flatten().filter(|r| r.name == name && r.label("class") == class);
-                of_name.filter(|r| r.label("virtual_service") == service.name).map(|r| r.value).sum::<f64>()
+                of_name
+                    .filter(|r| r.label("virtual_service") == running.label(service))
+                    .map(|r| r.value)
+                    .sum::<f64>()
             };
             let total = sum("forebay_requests_total", "");
             let failed = sum("forebay_responses_total", "5xx");

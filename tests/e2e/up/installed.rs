@@ -1,4 +1,4 @@
-//! `forebay up` where only the two programs are: no repository, no build.
+//! `forebay up` where only the three programs are: no repository, no build.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Lab, Process, bin, eventually_some};
 
-/// A user's home with the two programs in a `bin` folder.
+/// A user's home with the three programs in a `bin` folder.
 struct Home {
     lab: Lab,
     state: PathBuf,
@@ -19,7 +19,7 @@ impl Home {
         for name in ["bin", "work", "home"] {
             std::fs::create_dir(lab.folder().join(name)).unwrap();
         }
-        for program in ["forebay", "forebay-se"] {
+        for program in ["forebay", "forebay-se", "forebay-controller"] {
             std::fs::copy(bin::path(program), lab.folder().join("bin").join(program)).unwrap();
         }
         Self { lab, state }
@@ -46,6 +46,7 @@ fn installed_programs_run_anywhere_and_need_no_repository() {
     assert!(done.status.success(), "{said}");
     let report: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!((report["errors"].as_u64(), report["sticky_violations"].as_u64()), (Some(0), Some(0)));
+    assert!(report["scaled_out_to"].as_str().is_some_and(|engine| engine.starts_with("se-")), "{report}");
 
     let mut up = Process::start("up", home.forebay(&["up", "--port", &port]), home.lab.folder());
     let text = eventually_some("it greets", secs(20), || {

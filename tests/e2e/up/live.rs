@@ -13,7 +13,7 @@ const MODES: [(&str, &str); 3] =
 
 fn start(lab: &Lab, height: u16, width: u16) -> Terminal {
     let mut command = Command::new(bin::path("forebay"));
-    command.args(["up", "--port", "28080", "--data"]).arg(lab.folder().join("up"));
+    command.args(["up", "--files", "--port", "28080", "--data"]).arg(lab.folder().join("up"));
     Terminal::start(command, height, width)
 }
 

@@ -1,6 +1,7 @@
 //! `forebay up` and the other commands of the command line.
 
 mod installed;
+mod led;
 mod live;
 mod once;
 mod readme;

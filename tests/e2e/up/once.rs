@@ -17,7 +17,7 @@ fn port(lab: &Lab) -> u16 {
 
 fn once(lab: &Lab, port: u16, arguments: &[&str]) -> (Value, Output) {
     let done = Command::new(bin::path("forebay"))
-        .args(["up", "--once", "--port", &port.to_string(), "--data"])
+        .args(["up", "--files", "--once", "--port", &port.to_string(), "--data"])
         .arg(lab.folder().join("data"))
         .args(arguments)
         .stdin(Stdio::null())
@@ -218,7 +218,7 @@ fn a_second_run_in_the_same_folder_judges_its_own_requests_only() {
 /// Runs `up --once` where it is to fail before any load; returns what it says and its exit code.
 fn refused(lab: &Lab, arguments: &[&str]) -> (String, Option<i32>) {
     let done = Command::new(bin::path("forebay"))
-        .args(["up", "--once", "--port", &port(lab).to_string(), "--data"])
+        .args(["up", "--files", "--once", "--port", &port(lab).to_string(), "--data"])
         .arg(lab.folder().join("data"))
         .args(arguments)
         .output()

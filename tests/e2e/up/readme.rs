@@ -111,6 +111,7 @@ fn every_command_of_the_readme_works_as_it_stands() {
     let Some(network) = Network::own() else { return };
     let mut desk = Desk::new();
     let mut windows = Vec::new();
+    let mut greeting = String::new();
     let mut seen = Vec::new();
     for (command, comment) in commands(&desk.root) {
         let short = command.split(' ').filter(|w| !w.starts_with('-')).take(3).collect::<Vec<_>>().join(" ");
@@ -121,6 +122,26 @@ fn every_command_of_the_readme_works_as_it_stands() {
                     assert!(text.contains(address), "the README counts on {address}: {text}");
                 }
                 windows.push(up);
+                greeting = text;
+            }
+            // A person types yes and the password.
+            "target/gate/forebay login 127.0.0.1:9443" => {
+                let behind = |word: &str| {
+                    let mut words = greeting.split_whitespace().skip_while(|held| *held != word).skip(1);
+                    words.next().expect("up has said it").to_owned()
+                };
+                let (password, fingerprint) = (behind("password"), behind("--fingerprint"));
+                let input = format!("echo '{password}' | {command} --password-stdin");
+                desk.run(&format!("{input} --fingerprint {fingerprint}"));
+            }
+            "target/gate/forebay vs list" => assert!(desk.run(&command).contains("cookie"), "{command}"),
+            "target/gate/forebay scaleout cookie" => {
+                desk.run(&command);
+            }
+            "target/gate/forebay shell" => {
+                for words in comment.split(": ").nth(1).expect("what to type").split(", ") {
+                    desk.run(&format!("echo {words} | {command}"));
+                }
             }
             "cargo xtask up" => {
                 let there = ["10.0.0.11", "10.0.0.12"];
@@ -186,12 +207,12 @@ fn every_command_of_the_readme_works_as_it_stands() {
             "cargo build gate" => {
                 let words: Vec<&str> = command.split_whitespace().collect();
                 let packages = words.windows(2).filter(|pair| pair[0] == "-p").map(|pair| pair[1]);
-                assert_eq!(packages.clone().count(), 2, "{command}");
+                assert_eq!(packages.clone().count(), 3, "{command}");
                 for package in packages {
                     desk.run(&format!("cargo pkgid --package {package}"));
                 }
                 desk.run(&command);
-                for program in ["forebay", "forebay-se"] {
+                for program in ["forebay", "forebay-se", "forebay-controller"] {
                     let said = desk.run(&format!("~/.local/bin/{program} --version"));
                     assert!(said.starts_with(program), "{said}");
                 }

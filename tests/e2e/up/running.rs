@@ -8,12 +8,20 @@ use forebay_e2e::wait::secs;
 use forebay_e2e::{Client, Lab, Process, bin, eventually, eventually_some};
 use serde_json::Value;
 
-/// Starts `up` and waits for what it says when it is ready. Each test has its own `port`, below those that the system
+/// Starts `up` without a Controller and waits for what it says when it is ready. Each test has its own `port`, below those that the system
 /// gives to connections: what one test frees must not be taken by another that runs beside it.
 pub fn start(lab: &Lab, name: &str, port: u16) -> (Process, Value) {
+    start_with(lab, name, port, &["--files"])
+}
+
+/// As [`start`], with these arguments.
+pub fn start_with(lab: &Lab, name: &str, port: u16, arguments: &[&str]) -> (Process, Value) {
     let mut command = Command::new(bin::path("forebay"));
     let port = port.to_string();
-    command.args(["up", "--output", "json", "--port", &port, "--data"]).arg(lab.folder().join(name));
+    command
+        .args(["up", "--output", "json", "--port", &port, "--data"])
+        .arg(lab.folder().join(name))
+        .args(arguments);
     let process = Process::start(name, command, lab.folder());
     let ready = eventually_some("it says that it is ready", secs(20), || {
         process.printed().lines().find_map(|l| serde_json::from_str::<Value>(l).ok())
@@ -21,19 +29,22 @@ pub fn start(lab: &Lab, name: &str, port: u16) -> (Process, Value) {
     (process, ready)
 }
 
-fn pids(ready: &Value) -> Vec<u64> {
+/// The ids of all processes.
+pub fn pids(ready: &Value) -> Vec<u64> {
     let all = ["engines", "servers"].map(|kind| ready[kind].as_array().unwrap());
-    all.into_iter().flatten().map(|one| one["pid"].as_u64().unwrap()).collect()
+    let led = ready["controller"]["pid"].as_u64();
+    all.into_iter().flatten().map(|one| one["pid"].as_u64().unwrap()).chain(led).collect()
 }
 
 /// Whether a process with this id and one of our names is there.
-fn lives(pid: u64) -> bool {
+pub fn lives(pid: u64) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     name.starts_with("forebay") && !state.contains(") Z ")
 }
 
-fn address(url: &Value) -> SocketAddr {
+/// The address in a URL.
+pub fn address(url: &Value) -> SocketAddr {
     url.as_str().unwrap().trim_start_matches("http://").parse().unwrap()
 }
 
@@ -87,7 +98,7 @@ fn a_second_one_works_beside_the_first_and_a_used_folder_is_refused() {
     assert_ne!(one["services"][0]["url"], two["services"][0]["url"]);
     assert!(two["notes"].to_string().contains("is taken"), "{two}");
     let again = Command::new(bin::path("forebay"))
-        .args(["up", "--data"])
+        .args(["up", "--files", "--data"])
         .arg(lab.folder().join("one"))
         .output()
         .unwrap();
@@ -105,7 +116,7 @@ fn a_folder_with_keys_of_somebody_else_is_refused_and_nothing_in_it_changes() {
         std::fs::write(folder.join(file), format!("their {file}")).unwrap();
     }
     let done = Command::new(bin::path("forebay"))
-        .args(["up", "--once", "--clients", "8", "--port", "28780", "--data"])
+        .args(["up", "--files", "--once", "--clients", "8", "--port", "28780", "--data"])
         .arg(&folder)
         .output()
         .unwrap();
@@ -122,7 +133,7 @@ fn a_folder_with_keys_of_somebody_else_is_refused_and_nothing_in_it_changes() {
 fn the_greeting_names_addresses_lines_to_try_and_the_folder_in_few_lines() {
     let lab = Lab::new();
     let mut command = Command::new(bin::path("forebay"));
-    command.args(["up", "--port", "28480", "--data"]).arg(lab.folder().join("up"));
+    command.args(["up", "--files", "--port", "28480", "--data"]).arg(lab.folder().join("up"));
     let process = Process::start("up", command, lab.folder());
     let text = eventually_some("it greets", secs(20), || {
         Some(process.printed()).filter(|t| t.contains("Ctrl-C stops all of it"))

@@ -22,8 +22,14 @@ pub struct Up {
 }
 
 /// What is run, and nothing else; cargo shows its progress.
-const BUILD: &[&str] =
-    &["build", "--profile=gate", "--package=forebay", "--package=forebay-host-uring", "--bins"];
+const BUILD: &[&str] = &[
+    "build",
+    "--profile=gate",
+    "--package=forebay",
+    "--package=forebay-host-uring",
+    "--package=forebay-controller",
+    "--bins",
+];
 
 /// What a first build takes on two quiet cores; measured, see `docs/performance.md`, "The gate".
 const FIRST_BUILD_MINUTES: u32 = 3;
@@ -54,7 +60,7 @@ fn words_before_build(built_before: bool) -> String {
     } else {
         format!("about {minutes} minutes on two cores the first time, seconds later")
     };
-    format!("xtask: building forebay and forebay-se: {takes}")
+    format!("xtask: building forebay, forebay-se and forebay-controller: {takes}")
 }
 
 /// Whether to install what is missing, and what the program gets; after `--` everything is the program's.
@@ -97,7 +103,7 @@ mod tests {
             programs.extend(bins.map(|t| t["name"].as_str().unwrap()));
         }
         programs.sort_unstable();
-        assert_eq!(programs, ["forebay", "forebay-se"], "what is built is what is run");
+        assert_eq!(programs, ["forebay", "forebay-controller", "forebay-se"], "what is built is what is run");
         assert!(!BUILD.contains(&"--workspace") && !BUILD.contains(&"--quiet"));
 
         for built_before in [false, true] {
