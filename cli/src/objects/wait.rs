@@ -16,6 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// It took longer; the Controller has no state of it.
+//= CLI-WAIT-01
 pub fn until_up(
     api: &mut Api,
     kind: &'static Kind,

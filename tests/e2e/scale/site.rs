@@ -16,6 +16,8 @@ pub const LEAVE_S: u64 = 3;
 pub struct Site {
     pub controller: Controller,
     pub engines: Vec<Led>,
+    /// Their uuids.
+    pub uuids: Vec<String>,
     pub servers: Vec<Demo>,
     /// Where the service listens.
     pub at: SocketAddr,
@@ -36,8 +38,17 @@ impl Site {
         let servers = lab.demos(["a", "b", "c"]).into();
         let at = lab.address();
         engines.iter_mut().for_each(|engine| engine.joins(&controller));
-        let mut site =
-            Site { controller, engines, servers, at, service: String::new(), pool: String::new(), lab };
+        let uuids = engines.iter().map(Led::uuid).collect();
+        let mut site = Site {
+            controller,
+            engines,
+            uuids,
+            servers,
+            at,
+            service: String::new(),
+            pool: String::new(),
+            lab,
+        };
         site.group(&json!({"vs_scalein_timeout": LEAVE_S}));
         site.make_service();
         site
@@ -132,7 +143,7 @@ impl Site {
     }
 
     fn place(&self, uuid: &str) -> usize {
-        self.engines.iter().position(|engine| engine.uuid() == uuid).expect("it is one of ours")
+        self.uuids.iter().position(|own| own == uuid).expect("it is one of ours")
     }
 
     /// Waits until exactly these serve it, the primary first.

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use forebay_e2e::led::Options;
 use forebay_e2e::lively::{echoes, websocket_from};
 use forebay_e2e::wait::{eventually, secs};
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use crate::views;
 const CLIENTS: u32 = 12;
 
 fn engine(site: &Site, at: usize) -> Value {
-    json!(format!("/api/serviceengine/{}", site.engines[at].uuid()))
+    json!(format!("/api/serviceengine/{}", site.uuids[at]))
 }
 
 //= test SCALE-OUT-01
@@ -23,7 +22,6 @@ fn engine(site: &Site, at: usize) -> Value {
 //= test SCALE-MIGRATE-01
 //= test SCALE-SWITCH-01
 //= test PLACE-LOST-01
-//= test PLACE-DISABLE-01
 //= test CHAN-SHARE-01
 //= test CHAN-TABLES-01
 //= test RELOAD-STANDBY-01
@@ -40,8 +38,7 @@ fn a_service_is_scaled_moved_and_healed_and_only_requests_on_the_killed_engine_f
         clients.go_on();
         scale_out_and_in(&site, &clients);
         move_about(&site, &clients);
-        let excused = lose_one(&mut site, &clients);
-        drain(&mut site, &clients, excused);
+        lose_one(&mut site, &clients);
         leave_out(&site);
         drop(over);
     });
@@ -58,7 +55,7 @@ fn scale_out_and_in(site: &Site, clients: &Clients) {
     clients.are_well(None);
     views::are_told(site, [first, second], CLIENTS);
 
-    site.ask("switchover", json!({"se_uuid": site.engines[second].uuid()}));
+    site.ask("switchover", json!({"se_uuid": site.uuids[second]}));
     site.serve(&[second, first]);
     clients.go_on();
     clients.are_well(None);
@@ -105,7 +102,7 @@ fn move_about(site: &Site, clients: &Clients) {
 }
 
 /// An engine of two dies, and the third one takes its place.
-fn lose_one(site: &mut Site, clients: &Clients) -> (Instant, Instant) {
+fn lose_one(site: &mut Site, clients: &Clients) {
     let [first] = site.serving()[..] else { panic!("one engine has it") };
     let [second, third] = others(first);
     site.ask("scaleout", json!({"to_se_ref": engine(site, second)}));
@@ -124,26 +121,6 @@ fn lose_one(site: &mut Site, clients: &Clients) -> (Instant, Instant) {
     clients.are_well(Some(excused));
     let events = site.events();
     assert!(events.iter().any(|event| event == "VS_REMOVED_SE"), "{events:?}");
-    excused
-}
-
-/// One of two is disabled: the one that was killed is back and takes its place.
-fn drain(site: &mut Site, clients: &Clients, excused: (Instant, Instant)) {
-    let serving = site.serving();
-    let [left, stays] = serving[..] else { panic!("two engines have it") };
-    let back = 3 - left - stays;
-    let options = Options { arguments: vec!["--share-addresses".to_owned()], ..Options::default() };
-    let (lab, engines) = (&site.lab, site.controller.engines);
-    site.engines[back].again(lab, engines, &options);
-    site.change(
-        &format!("serviceengine/{}", site.engines[left].uuid()),
-        &json!({"enable_state": "SE_STATE_DISABLED"}),
-    );
-    site.serve(&[stays, back]);
-    site.answers(back);
-    site.equal(&[stays, back]);
-    clients.go_on();
-    clients.are_well(Some(excused));
 }
 
 /// How many sockets listen where the service does: each engine has one worker.

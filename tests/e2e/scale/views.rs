@@ -17,7 +17,7 @@ fn rows(site: &Site, path: &str) -> Vec<Value> {
 //= test VIEW-TABLES-01
 //= test CHAN-ASK-01
 pub fn are_told(site: &Site, engines: [usize; 2], clients: u32) {
-    let uuids: BTreeSet<String> = engines.iter().map(|at| site.engines[*at].uuid()).collect();
+    let uuids: BTreeSet<String> = engines.iter().map(|at| site.uuids[*at].clone()).collect();
     let told_by = |rows: &[Value]| -> BTreeSet<String> {
         rows.iter().filter_map(|row| row["se_uuid"].as_str().map(str::to_owned)).collect()
     };

@@ -33,6 +33,8 @@ fn an_engine_that_gets_a_table_late_gets_what_was_written_a_moment_before() {
         b.pass(SECOND);
         b.nodes.get_mut(&late).expect("it is there").tables.shared = tables;
         assert_eq!(b.server(late, 1), None, "it was told before there was a place for it");
+        // As a driver does that hears of another engine's tables.
+        b.nodes.get_mut(&other).expect("it is there").engine.offer_again(slot(late));
         b.input(late, Input::Renewed);
         b.pass(SECOND / 5);
         assert!(b.is_synced(0, 1) && b.is_synced(1, 0));
