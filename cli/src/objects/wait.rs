@@ -29,6 +29,7 @@ pub fn until_up(
     }
     let object = api.one(kind, name)?;
     let is_on = object.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+    let wanted = if is_on { "OPER_UP" } else { "OPER_DISABLED" };
     let path = format!("{}/runtime", path(kind, &object));
     let until = Instant::now() + wait;
     let mut last = String::new();
@@ -41,7 +42,8 @@ pub fn until_up(
             eprintln!("{name}: {said} {}", super::show::printable(&reason));
             last.clone_from(&said);
         }
-        if said == "OPER_UP" || !is_on && said == "OPER_DISABLED" {
+        // What it was before may be told a moment longer.
+        if said == wanted {
             return Ok(());
         }
         if Instant::now() >= until {
