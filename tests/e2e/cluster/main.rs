@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use forebay_e2e::controller::Curl;
 use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Lab, Process, bin};
+use forebay_e2e::{Hosts, Lab, Process, bin};
 use serde_json::json;
 use site::Site;
 
@@ -92,7 +92,17 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
         let client = site.nobody(node).with(&["--header", &format!("Cookie: sessionid={session}")]);
         assert_eq!(client.get("/api/pool").0, 200, "{node}");
     }
-    assert_eq!(site.nobody(0).with(&["--header", "x-forebay-client: 192.0.2.9"]).get("/api/pool").0, 401);
+    // Whoever it came to, it came from where the client is, whatever that one says.
+    for node in 0..3 {
+        let client =
+            site.admin(node).with(&["--interface", "127.9.9.9", "--header", "x-forebay-client: 192.0.2.9"]);
+        assert_eq!(client.send("POST", "/api/pool", &json!({"name": format!("from-{node}")})).0, 201);
+        let (status, events) = site.admin(node).get("/api/analytics/logs?type=2&page_size=1000");
+        let events = events["results"].as_array().unwrap_or_else(|| panic!("{status} {events}"));
+        let event =
+            events.iter().find(|event| event["obj_name"] == format!("from-{node}")).expect("its event");
+        assert_eq!(event["event_details"]["config_create_details"]["client"], "127.9.9.9", "{event}");
+    }
     // A member of etcd that dies is started anew, and meanwhile the others do.
     let leader = site.leader(&[0, 1, 2]);
     let member = site.nodes[leader].member().expect("a member");
@@ -153,6 +163,57 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     for node in 0..3 {
         assert_eq!(missing(&site, node), [""; 0], "acknowledged and lost");
     }
+}
+
+//= test CLUSTER-LEADER-01
+//= test CLUSTER-LEADER-02
+#[test]
+fn a_leader_that_is_cut_off_is_followed_by_another_and_nothing_that_was_acknowledged_goes() {
+    let lab = Lab::new();
+    let Some(hosts) = Hosts::new(3) else { return };
+    let mut site = Site::start_on(&lab, &hosts);
+    let leader = site.leader(&[0, 1, 2]);
+    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers = [
+        write(site.admin(leader), "at-the-leader", Arc::clone(&stop)),
+        write(site.admin(others[0]), "elsewhere", Arc::clone(&stop)),
+    ];
+    let through = site.admin(others[1]);
+    let count = || through.get("/api/pool?page_size=1").1["count"].as_u64();
+    eventually("writes go on", secs(10), || count().is_some_and(|count| count >= 20));
+    let cut_off = u8::try_from(leader).expect("one of three");
+    let links: Vec<(u8, u8)> =
+        others.iter().filter_map(|other| Some((cut_off, u8::try_from(*other).ok()?))).collect();
+    for (from, to) in &links {
+        hosts.cut(*from, *to);
+        hosts.cut(*to, *from);
+    }
+    let cut = Instant::now();
+    let next = site.leader(&others);
+    let led = cut.elapsed();
+    assert!(led < secs(10), "a new leader after {led:?}");
+    // Whom nobody follows any more says so, to who reads as well.
+    assert_eq!(site.admin(leader).get("/api/pool").0, 503);
+    let held = count().expect("an answer");
+    eventually("writes go on with another leader", secs(10), || {
+        count().is_some_and(|count| count >= held + 10)
+    });
+    for (from, to) in &links {
+        hosts.heal(*from, *to);
+        hosts.heal(*to, *from);
+    }
+    site.all_answer();
+    stop.store(true, Ordering::Relaxed);
+    let [at_the_leader, elsewhere] = writers.map(|writer| writer.join().expect("a writer"));
+    let longest = elsewhere.1;
+    let good: Vec<String> = [at_the_leader.0, elsewhere.0].concat();
+    for node in [next, leader] {
+        let held = names(&site.admin(node));
+        let lost: Vec<_> = good.iter().filter(|name| !held.contains(*name)).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    }
+    println!("{} acknowledged writes; a new leader after {led:?}; no write for {longest:?}", good.len());
 }
 
 //= test CLUSTER-KEY-01

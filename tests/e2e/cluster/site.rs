@@ -8,7 +8,7 @@ use std::process::Command;
 use forebay_e2e::controller::Curl;
 use forebay_e2e::process::Process;
 use forebay_e2e::wait::{eventually, eventually_some, secs};
-use forebay_e2e::{Lab, bin};
+use forebay_e2e::{Hosts, Lab, bin};
 
 pub struct Site {
     pub nodes: Vec<Node>,
@@ -27,10 +27,23 @@ pub struct Node {
 impl Site {
     /// Starts three that share a key, and waits until each answers.
     pub fn start(lab: &Lab) -> Self {
-        bin::foreign("etcd", "etcd-server");
         let [_, number, high, low] = lab.ip().octets();
         let address = |node: u8| Ipv4Addr::new(127, 251 + node, high, low);
-        let first_port = 21_000 + 10 * u16::from(number);
+        Self::start_at(lab, address, 21_000 + 10 * u16::from(number), |_, start| start())
+    }
+
+    /// Starts three on machines of their own.
+    pub fn start_on(lab: &Lab, hosts: &Hosts) -> Self {
+        Self::start_at(lab, |node| hosts.address(node), 21_000, |node, start| hosts.at(node, start))
+    }
+
+    fn start_at(
+        lab: &Lab,
+        address: impl Fn(u8) -> Ipv4Addr,
+        first_port: u16,
+        there: impl Fn(u8, &dyn Fn() -> Process) -> Process,
+    ) -> Self {
+        bin::foreign("etcd", "etcd-server");
         let all: Vec<String> = (0..3).map(|node| format!("n{node}={}", address(node))).collect();
         let mut key = [0; 32];
         std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key)).expect("a key");
@@ -52,7 +65,7 @@ impl Site {
                     format!("--etcd-ports={},{}", first_port + 2, first_port + 3),
                 ];
                 let log = lab.folder().join(format!("n{node}.log"));
-                let process = spawn(lab, node.into(), &arguments);
+                let process = there(node, &|| spawn(lab, node.into(), &arguments));
                 Node { process, api, log, before: String::new(), arguments }
             })
             .collect();
