@@ -11,6 +11,8 @@ pub(super) const TERM_SECONDS: i64 = 5;
 const TERM: Duration = Duration::from_secs(TERM_SECONDS.unsigned_abs());
 /// It is renewed so often.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// One that was not renewed is tried again after this: the next member may answer.
+const RETRY: Duration = Duration::from_millis(100);
 /// Who has no answer within this asks the next member: two of these and a pause are less than a term.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
@@ -24,7 +26,8 @@ impl Good {
         Good(Arc::new(Mutex::new(asked + TERM)))
     }
 
-    fn until(&self) -> Instant {
+    /// That moment.
+    pub(super) fn until(&self) -> Instant {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -41,9 +44,11 @@ impl Good {
 /// Renews a lease until it is lost, and says why.
 //= CLUSTER-LEADER-02
 pub(super) async fn keep(client: Client, lease: i64, good: Good, lost: watch::Sender<Option<String>>) {
+    let mut pause = RENEW_EVERY;
     let why = loop {
         let good_until = good.until();
-        tokio::time::sleep_until(good_until.min(Instant::now() + RENEW_EVERY).into()).await;
+        tokio::time::sleep_until(good_until.min(Instant::now() + pause).into()).await;
+        pause = RENEW_EVERY;
         let now = Instant::now();
         if now >= good_until {
             break "its lease was not renewed in time: etcd did not answer".to_owned();
@@ -54,6 +59,7 @@ pub(super) async fn keep(client: Client, lease: i64, good: Good, lost: watch::Se
             Ok(true) => good.renewed(now),
             Ok(false) => break "its lease is over: etcd did not hear of it in time".to_owned(),
             Err(failure) => {
+                pause = RETRY;
                 tracing::warn!(
                     event = "CLUSTER_LEASE_LATE", %failure,
                     left_ms = good_until.saturating_duration_since(Instant::now()).as_millis(),

@@ -34,6 +34,15 @@ fn write(key: &str, value: &str) -> Step {
     Step::default().write(key, Some(value.as_bytes().to_vec()))
 }
 
+/// Waits until the lease was renewed once more.
+async fn renewed(store: &Etcd) {
+    let (before, deadline) = (store.inner.good.until(), Instant::now() + Duration::from_secs(10));
+    while store.inner.good.until() == before {
+        assert!(Instant::now() < deadline, "the lease is not renewed");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 /// How often a key was written.
 async fn written(store: &Etcd, key: &str) -> i64 {
     let leading = &store.inner.leading;
@@ -94,6 +103,7 @@ async fn a_leader_that_etcd_does_not_hear_gives_up_before_another_one_may_lead()
     let relay = Relay::start(member.port()).await;
     let cut_off = lead(&[relay.endpoint()]).await;
     cut_off.commit(write("a", "1")).await.expect("it leads");
+    renewed(&cut_off).await;
     relay.mute();
     let waiting = async {
         let store = lead(&[member.endpoint()]).await;
@@ -122,6 +132,7 @@ async fn a_step_whose_answer_is_lost_is_done_once() {
     let done = store.commit(write("a", "1").demand("b", None)).await.expect("found again");
     assert_eq!(written(&store, "a").await, 2);
     assert_eq!(store.get("a").await.expect("readable").expect("there").revision, done);
+    renewed(&store).await;
     // Asked for, held back on the way, asked for anew; and then the first one arrives as well.
     relay.hold();
     let done = store.commit(write("a", "2")).await.expect("done by the second request");
