@@ -67,6 +67,11 @@ impl Pushing {
         Pushing { has: None, has_version: version, version, flight: None, refused: None, told }
     }
 
+    /// What the engine works by, if that is known.
+    pub fn works_by(&self) -> Option<&Arc<Sections>> {
+        self.has.as_ref().map(|has| &has.sections)
+    }
+
     /// Nothing is on its way.
     pub fn is_idle(&self) -> bool {
         self.flight.is_none()

@@ -82,6 +82,7 @@ fn note<S: Store>(channel: &Channel<S>, uuid: &str, number: u64, from: IpAddr, h
         engine.shares_addresses = hello.shares_addresses;
         engine.software = hello.software.chars().take(64).collect();
         engine.applied = hello.version;
+        engine.configured = Some(Arc::default());
         // What came before is not known any more, until it says so.
         engine.sent = hello.version;
         engine.problems.clear();
@@ -176,6 +177,7 @@ impl<S: Store + 'static> Session<S> {
                     });
                 }
                 self.pushing.aim(&sections);
+                self.note_what_it_works_by();
             }
             //= CHAN-CONFIG-03
             Err(problems) => {
@@ -187,6 +189,16 @@ impl<S: Store + 'static> Session<S> {
                 );
                 self.note(|engine| engine.unmade = told::problems(problems));
             }
+        }
+    }
+
+    fn note_what_it_works_by(&self) {
+        let Some(by) = self.pushing.works_by() else { return };
+        let engine = self.channel.app.engines.get(&self.uuid);
+        let known = engine.as_ref().and_then(|engine| engine.configured.as_ref());
+        if known.is_none_or(|known| !Arc::ptr_eq(known, by)) {
+            let by = Arc::clone(by);
+            self.note(|engine| engine.configured = Some(by));
         }
     }
 
@@ -220,6 +232,7 @@ impl<S: Store + 'static> Session<S> {
                     version,
                     "an engine works by its configuration"
                 );
+                self.note_what_it_works_by();
                 self.note(|engine| {
                     engine.heard = Some(Instant::now());
                     engine.applied = version;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use forebay_wire::Sections;
 
 /// An engine sends a report this often, unless the Controller was started with another time.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -46,6 +49,8 @@ pub struct Engine {
     pub sent: u64,
     /// The configuration that it works by; 0: none yet.
     pub applied: u64,
+    /// What it works by, as far as it was compared since its stream was opened; `None`: it has had no stream.
+    pub configured: Option<Arc<Sections>>,
     /// Why it does not work by what was sent last.
     pub problems: Vec<String>,
     /// Why no configuration can be made for it.
@@ -132,6 +137,13 @@ impl Engine {
     //= CHAN-HEART-01
     pub fn is_up(&self, now: Instant) -> bool {
         self.heard.is_some_and(|heard| now.saturating_duration_since(heard) <= self.patience)
+    }
+
+    /// It may tell of this service of its configuration: what it kept of another one does not count.
+    //= PLACE-TOLD-01
+    pub fn is_to_have(&self, service: &str) -> bool {
+        let key = format!("virtual_service/{service}");
+        self.configured.as_ref().is_none_or(|sections| sections.contains_key(&key))
     }
 
     /// It works by the last configuration that was sent to it.

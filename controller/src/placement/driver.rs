@@ -296,7 +296,7 @@ pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str
     let prefix = |(ip, bits): &(std::net::IpAddr, u8)| format!("{ip}/{bits}").parse::<Prefix>().ok();
     // One of several kinds of ports is several services of the engine's document.
     let mut services: BTreeMap<String, Told> = BTreeMap::new();
-    for (name, told) in &engine.services {
+    for (name, told) in engine.services.iter().filter(|(name, _)| engine.is_to_have(name)) {
         let part = Told { is_listening: told.is_listening, is_up: told.is_up, connections: told.connections };
         let sum = services.entry(uuid_of(name).to_owned()).or_insert(Told { connections: 0, ..part });
         sum.is_listening &= part.is_listening;

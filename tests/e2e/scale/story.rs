@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use forebay_e2e::led::Options;
 use forebay_e2e::lively::{echoes, websocket_from};
 use forebay_e2e::wait::{eventually, secs};
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ fn engine(site: &Site, at: usize) -> Value {
 //= test SCALE-MIGRATE-01
 //= test SCALE-SWITCH-01
 //= test PLACE-LOST-01
+//= test PLACE-DISABLE-01
+//= test PLACE-TOLD-01
 //= test CHAN-SHARE-01
 //= test CHAN-TABLES-01
 //= test RELOAD-STANDBY-01
@@ -38,7 +41,8 @@ fn a_service_is_scaled_moved_and_healed_and_only_requests_on_the_killed_engine_f
         clients.go_on();
         scale_out_and_in(&site, &clients);
         move_about(&site, &clients);
-        lose_one(&mut site, &clients);
+        let excused = lose_one(&mut site, &clients);
+        drain(&mut site, &clients, excused);
         leave_out(&site);
         drop(over);
     });
@@ -102,7 +106,7 @@ fn move_about(site: &Site, clients: &Clients) {
 }
 
 /// An engine of two dies, and the third one takes its place.
-fn lose_one(site: &mut Site, clients: &Clients) {
+fn lose_one(site: &mut Site, clients: &Clients) -> (Instant, Instant) {
     let [first] = site.serving()[..] else { panic!("one engine has it") };
     let [second, third] = others(first);
     site.ask("scaleout", json!({"to_se_ref": engine(site, second)}));
@@ -121,6 +125,26 @@ fn lose_one(site: &mut Site, clients: &Clients) {
     clients.are_well(Some(excused));
     let events = site.events();
     assert!(events.iter().any(|event| event == "VS_REMOVED_SE"), "{events:?}");
+    excused
+}
+
+/// One of two is disabled: the one that was killed is back and takes its place.
+fn drain(site: &mut Site, clients: &Clients, excused: (Instant, Instant)) {
+    let serving = site.serving();
+    let [left, stays] = serving[..] else { panic!("two engines have it") };
+    let back = 3 - left - stays;
+    let options = Options { arguments: vec!["--share-addresses".to_owned()], ..Options::default() };
+    let (lab, engines) = (&site.lab, site.controller.engines);
+    site.engines[back].again(lab, engines, &options);
+    site.change(
+        &format!("serviceengine/{}", site.uuids[left]),
+        &json!({"enable_state": "SE_STATE_DISABLED"}),
+    );
+    site.serve(&[stays, back]);
+    site.answers(back);
+    site.equal(&[stays, back]);
+    clients.go_on();
+    clients.are_well(Some(excused));
 }
 
 /// How many sockets listen where the service does: each engine has one worker.

@@ -167,8 +167,10 @@ async fn talk(settings: &Settings, hall: &Arc<Hall>, completing: &mut Completing
                     if let Some(whole) = taken(&mut collector, part)? {
                         let applied = here.apply(whole).await;
                         completing.look(&hall.state);
-                        // What it has now is told at once.
-                        looks.reset_immediately();
+                        // What it has now is told before it counts.
+                        for report in reporting.due(&hall.state, completing.is_complete()) {
+                            tell(&stream.send, from_engine::Said::Report(report)).await?;
+                        }
                         tell(&stream.send, from_engine::Said::Applied(applied)).await?;
                     }
                 }
