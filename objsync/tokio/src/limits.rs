@@ -5,9 +5,15 @@ use std::time::Duration;
 /// How long connecting and the handshake may take: a member in the same site needs milliseconds.
 pub const HANDSHAKE: Duration = Duration::from_secs(3);
 
-/// How long is waited for a connection before it is asked for anew: where the first word is lost the system says it again after
-/// a second only. A member in the same site answers within a few milliseconds.
-pub const CONNECT: Duration = Duration::from_millis(500);
+/// How long is waited for a connection; what is left of [`HANDSHAKE`] is for the handshake.
+pub const CONNECT: Duration = Duration::from_secs(2);
+
+/// Pause between two first words of one call: where one is lost the system says it again after a second only, then after two,
+/// while a link may be whole again from one moment to the next. A member in the same site answers within a few milliseconds.
+pub const CALL_AGAIN: Duration = Duration::from_millis(100);
+
+/// First words of one call that wait for an answer: a member that is half a second away is heard.
+pub const CALLS_AT_ONCE: usize = 5;
 
 /// How long is waited for a socket that another process is giving up: it has been told to.
 pub const GIVEN_UP: Duration = Duration::from_secs(1);
