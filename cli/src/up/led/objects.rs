@@ -33,6 +33,8 @@ pub fn make(controller: &mut Controller, plan: &Plan, data: &Path) -> Result<()>
     }
     let entry = json!({"port": plan.secure.port(), "enable_ssl": true, "enable_http2": true});
     let mut secure = virtual_service("https", plan.services[0].name, entry);
+    create(&mut api, "applicationprofile", &told_of_tls())?;
+    secure["application_profile_ref"] = named("applicationprofile", SHARED).into();
     secure["ssl_key_and_certificate_refs"] = json!([named("sslkeyandcertificate", SHARED)]);
     create(&mut api, "virtualservice", &secure)?;
     api.close();
@@ -62,6 +64,15 @@ fn monitor(demo: bool) -> Value {
         monitor["type"] = "HEALTH_MONITOR_TCP".into();
     }
     monitor
+}
+
+/// Servers hear by which protocol a client came.
+fn told_of_tls() -> Value {
+    json!({
+        "name": SHARED,
+        "type": "APPLICATION_PROFILE_TYPE_HTTP",
+        "http_profile": {"x_forwarded_proto_enabled": true},
+    })
 }
 
 fn pool(service: &Service, plan: &Plan) -> Value {
@@ -129,6 +140,7 @@ mod tests {
                 cookie_key: String::new(),
             };
             check("healthmonitor", &monitor(demo));
+            check("applicationprofile", &told_of_tls());
             for service in &services {
                 check("pool", &pool(service, &plan));
                 check("virtualservice", &virtual_service(service.name, service.name, json!({"port": 80})));
