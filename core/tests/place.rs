@@ -369,6 +369,10 @@ fn each_engine_that_does_not_qualify_has_its_reason() {
     let other = Service { current: vec![EngineId(7)], ..service(2) };
     let wants = Service { current: vec![EngineId(9)], ..service(1) };
     let services = [wants.clone(), other];
+    let heavy = [Service { weight: 12, ..service(1) }];
+    let judged = candidates(&Group { services_max: 10, ..group.clone() }, &[engine(1)], &heavy, ServiceId(1));
+    let why = judged[0].fit.expect_err("none can have so many");
+    assert!(why.to_string().contains("12 virtual services share these addresses"), "{why}");
     let judged = candidates(&group, &engines, &services, ServiceId(1));
     let found: Vec<_> = judged.iter().map(|c| (c.engine.0, c.fit)).collect();
     let address = "10.0.0.9".parse().expect("an address");

@@ -97,6 +97,13 @@ fn of_two_services_that_want_one_address_one_is_left_out_and_says_why() {
     assert!(!compiled.sections.contains_key("virtual_service/virtualservice-2"));
     let problems = &compiled.left_out["virtualservice-2"];
     assert!(problems[0].path.contains("virtualservice-2") && problems[0].reason.contains("192.0.2.10:80"));
+    // A uuid is chosen by who makes the service: that it comes first in their order says nothing.
+    let mut input = world.input(&["virtualservice-1", "virtualservice-2"]);
+    (input.services[0].since, input.services[1].since) = (9, 8);
+    let younger = compile(&input).expect("it compiles").left_out;
+    assert!(younger.keys().eq(["virtualservice-1"]), "{younger:?}");
+    let why = younger["virtualservice-1"][0].to_string();
+    assert!(why.contains("192.0.2.10:80") && !why.contains("virtualservice-2"), "{why}");
     // What is gone from the engine, or never was, is another's business.
     let alone = world.compiled(&["virtualservice-2", "virtualservice-none"]);
     assert!(alone.left_out.keys().eq(["virtualservice-none"]), "{:?}", alone.left_out);

@@ -1,6 +1,7 @@
 //! How things are now: virtual services, pools, engines and their groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::place::{EngineState, Ha};
@@ -9,7 +10,7 @@ use serde_json::{Value, json as value};
 
 use super::App;
 use super::request::Asked;
-use crate::engines::Engine;
+use crate::engines::{Engine, Server};
 use crate::objects::{Held, Id};
 use crate::placement::{Action, Inputs, Member, Phase, Seen, Status, Unit, Wanted, seen};
 use crate::store::{Refusal, Store};
@@ -348,21 +349,34 @@ struct Servers {
     up: usize,
 }
 
+/// What connected engines say of the servers of a pool, by address. Each of them keeps its servers in the order of their
+/// pools, so only those of this one are looked at.
+fn told_of<'e>(engines: &'e [Arc<Engine>], pool: &str) -> HashMap<&'e str, Vec<&'e Server>> {
+    let mut found: HashMap<&str, Vec<&Server>> = HashMap::new();
+    // A pool that is used in several ways is several ones of the engine's document: `pool-1` and `pool-1/tcp`, and the
+    // character behind `/` is `0`.
+    let range = |from: String, to: String| (from, String::new())..(to, String::new());
+    let (own, parts) = (format!("{pool}\0"), format!("{pool}0"));
+    for engine in engines.iter().filter(|engine| engine.is_connected) {
+        let whole = engine.servers.range(range(pool.to_owned(), own.clone()));
+        let parts = engine.servers.range(range(format!("{pool}/"), parts.clone()));
+        for ((_, server), told) in whole.chain(parts) {
+            found.entry(server).or_default().push(told);
+        }
+    }
+    found
+}
+
 fn servers<S: Store>(app: &App<S>, held: &Held, object: &Object) -> Servers {
     let port = object.get("default_server_port").and_then(Value::as_u64).unwrap_or(80);
     let engines = app.engines.all();
-    let engines: Vec<_> = engines.iter().filter(|engine| engine.is_connected).collect();
+    let told_of = told_of(&engines, &held.uuid);
     let mut found = Servers { all: Vec::new(), enabled: 0, up: 0 };
     for server in object.get("servers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         let ip = server["ip"]["addr"].as_str().unwrap_or_default();
         let port = server["port"].as_u64().filter(|port| *port > 0).unwrap_or(port);
         let at = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
-        let told: Vec<_> = engines
-            .iter()
-            .flat_map(|engine| &engine.servers)
-            .filter(|((pool, server), _)| compile::uuid_of(pool) == held.uuid && *server == at)
-            .map(|(_, told)| told)
-            .collect();
+        let told = told_of.get(at.as_str()).map_or(&[][..], Vec::as_slice);
         let is_enabled = server["enabled"] != false;
         let is_up = told.iter().any(|told| told.state == "up");
         found.enabled += usize::from(is_enabled);
@@ -448,13 +462,7 @@ pub fn of_engine<S: Store>(app: &App<S>, held: &Held, seen: &[Seen]) -> Value {
 pub fn of_group<S: Store>(app: &App<S>, held: &Held, seen: &[Seen]) -> Value {
     let known = app.placement.known();
     let own = || seen.iter().filter(|seen| seen.group == held.uuid);
-    let services: usize = known
-        .world
-        .wanted
-        .values()
-        .filter(|wanted| wanted.group == held.uuid)
-        .map(|wanted| wanted.services.len())
-        .sum();
+    let services: usize = known.world.of_group(&held.uuid).map(|(_, wanted)| wanted.services.len()).sum();
     let wanted = known
         .world
         .groups
@@ -476,7 +484,47 @@ pub fn on_engine<S: Store>(app: &App<S>, uuid: &str) -> Vec<Id> {
 
 #[cfg(test)]
 mod tests {
-    use super::time;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::{time, told_of};
+    use crate::engines::{Engine, Server};
+
+    //= test SCALE-API-02
+    #[test]
+    fn of_the_servers_that_engines_tell_of_only_a_pools_own_are_looked_at() {
+        let told = |state: &str| Server { state: state.to_owned(), ..Server::default() };
+        let engine = |number: usize| {
+            let pools = ["pool-1", "pool-1-x", "pool-1/tcp", "pool-1/tcp/h2", "pool-10", "pool-2", "pool-0"];
+            let servers = pools.iter().flat_map(|pool| {
+                (0..100).map(move |at| ((pool.to_string(), format!("10.0.0.{at}:80")), *pool))
+            });
+            let servers: BTreeMap<_, _> = servers.map(|(key, pool)| (key, told(pool))).collect();
+            Arc::new(Engine { is_connected: number != 3, servers, ..Engine::default() })
+        };
+        let engines: Vec<_> = (0..4).map(engine).collect();
+        let found = told_of(&engines, "pool-1");
+        assert_eq!(found.len(), 100);
+        for told in found.values() {
+            let mut states: Vec<&str> = told.iter().map(|told| told.state.as_str()).collect();
+            states.sort_unstable();
+            // Three engines, three uses of the pool: what is looked at is what is told of it, and nothing else.
+            assert_eq!(
+                states,
+                [
+                    "pool-1",
+                    "pool-1",
+                    "pool-1",
+                    "pool-1/tcp",
+                    "pool-1/tcp",
+                    "pool-1/tcp",
+                    "pool-1/tcp/h2",
+                    "pool-1/tcp/h2",
+                    "pool-1/tcp/h2"
+                ]
+            );
+        }
+    }
 
     #[test]
     fn a_moment_is_told_as_its_date() {

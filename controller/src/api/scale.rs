@@ -186,7 +186,7 @@ fn candidates<S: Store>(app: &App<S>, asked: &Asked, held: &Held) -> Value {
     let found = known.world.of.get(&held.uuid).and_then(|key| {
         let (wanted, settings) = of(&known.world, key)?;
         let inputs = Inputs::new(&wanted.group, settings, &known.world, &known.units, &seen);
-        let judged = inputs.judge(key);
+        let judged = inputs.judge().of(key);
         let why = reasons(&judged, settings);
         let all: Vec<Value> = judged
             .iter()

@@ -34,6 +34,8 @@ struct Has {
     accepts: bool,
     /// On how many engines it is.
     engines: u32,
+    /// Since when it has been placed.
+    since: u64,
 }
 
 /// What was made for one engine, and what it was made of.
@@ -109,6 +111,7 @@ impl<S: Store + 'static> Maker<S> {
                 service: assigned.vs,
                 accepts: assigned.accepts,
                 engines: u32::try_from(engines).unwrap_or(1).max(1),
+                since: assigned.since,
             }
         });
         has.collect()
@@ -153,6 +156,7 @@ impl<S: Store + 'static> Maker<S> {
             service: has.service.clone(),
             vips: Vec::new(),
             engines: has.engines,
+            since: has.since,
         });
         let input = Input {
             objects: &reads,

@@ -3,6 +3,7 @@
 //! An object is kept as the bytes that the store has of it: as a tree of values it would take several times as much.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use forebay_model::kind::Scope;
@@ -10,6 +11,7 @@ use forebay_model::reference::Reference;
 use forebay_model::{Kind, Object, kind, shape};
 use serde_json::Value;
 
+use super::claim::Claim;
 use crate::store::Revision;
 
 /// An object as it is kept.
@@ -29,6 +31,8 @@ pub struct Held {
     pub bytes: Vec<u8>,
     /// What it refers to.
     pub refers: Vec<Id>,
+    /// The addresses and ports that it takes.
+    pub claim: Option<Box<Claim>>,
     /// The step that wrote it.
     pub revision: Revision,
 }
@@ -62,6 +66,7 @@ impl Held {
             name: text("name"),
             tenant: behind("tenant_ref"),
             cloud: behind("cloud_ref"),
+            claim: Claim::of(kind, &object),
             refers: refers.into_iter().collect(),
             bytes,
             revision,
@@ -121,6 +126,8 @@ const CHANGES_MAX: usize = 4096;
 pub struct Catalogue {
     shelves: BTreeMap<&'static str, Shelf>,
     referrers: HashMap<Id, BTreeSet<Id>>,
+    /// Who has an address.
+    addresses: HashMap<IpAddr, BTreeSet<Id>>,
     count: usize,
     /// The last changes, the newest at the end.
     changes: VecDeque<Id>,
@@ -135,6 +142,9 @@ impl Catalogue {
         self.note(held.id());
         for target in &held.refers {
             self.referrers.entry(target.clone()).or_default().insert(held.id());
+        }
+        for address in held.claim.iter().flat_map(|claim| claim.addresses()) {
+            self.addresses.entry(*address).or_default().insert(held.id());
         }
         let held = Arc::new(held);
         let shelf = self.shelves.entry(held.kind.path).or_default();
@@ -182,6 +192,14 @@ impl Catalogue {
                 }
             }
         }
+        for address in held.claim.iter().flat_map(|claim| claim.addresses()) {
+            if let Some(holders) = self.addresses.get_mut(address) {
+                holders.remove(id);
+                if holders.is_empty() {
+                    self.addresses.remove(address);
+                }
+            }
+        }
     }
 
     /// How many objects there are.
@@ -214,6 +232,11 @@ impl Catalogue {
             .flat_map(move |shelf| shelf.by_name.range(from.clone()..))
             .map(|(_, held)| held)
             .take_while(move |held| held.name == name)
+    }
+
+    /// The objects that have this address themselves.
+    pub fn at(&self, address: &IpAddr) -> impl Iterator<Item = &Id> {
+        self.addresses.get(address).into_iter().flatten()
     }
 
     /// The objects that refer to this one, itself left out, in the order of their kinds.

@@ -3,6 +3,7 @@
 mod carried;
 mod catalogue;
 mod change;
+mod claim;
 mod find;
 mod login;
 mod show;
@@ -19,6 +20,8 @@ pub use crate::access::{ADMIN, Tenant};
 pub use catalogue::{Catalogue, Held, Id, key, realm};
 pub use change::Change;
 use change::Ready;
+pub use claim::Claim;
+pub(crate) use claim::default_group;
 pub use find::{Found, Query};
 pub use login::Login;
 pub use show::{Look, shown};
@@ -319,6 +322,7 @@ impl<S: Store> Objects<S> {
         tenant.demand_write(before, Some(&held))?;
         access::may_grant(&self.now(), tenant, before, Some(&held))?;
         self.is_free(&held)?;
+        claim::is_free(&self.now(), tenant, before, &held)?;
         let mut step = Step::default()
             .demand(held.key(), before.map(|before| before.revision))
             .write(held.key(), Some(held.bytes.clone()));

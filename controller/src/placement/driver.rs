@@ -1,7 +1,7 @@
 //! The placements of this Controller: where they are kept, and who is told of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use forebay_core::place::{Admin, EngineState};
@@ -30,6 +30,8 @@ pub struct Assigned {
     pub accepts: bool,
     /// It is the service's primary.
     pub is_primary: bool,
+    /// Since when it has been placed, milliseconds since 1970.
+    pub since: u64,
 }
 
 /// What people can ask for. Engines are named by their uuids.
@@ -68,9 +70,28 @@ pub struct Known {
     pub units: BTreeMap<String, Unit>,
     /// What the objects said.
     pub world: Arc<World>,
+    /// Which placements an engine has, and where it stands in each; made when somebody asks first.
+    by_engine: OnceLock<HashMap<String, Vec<(String, usize)>>>,
 }
 
 impl Known {
+    /// These placements of these objects.
+    pub fn new(units: BTreeMap<String, Unit>, world: Arc<World>) -> Self {
+        Known { units, world, by_engine: OnceLock::new() }
+    }
+
+    fn by_engine(&self) -> &HashMap<String, Vec<(String, usize)>> {
+        self.by_engine.get_or_init(|| {
+            let mut all: HashMap<String, Vec<(String, usize)>> = HashMap::new();
+            for (key, unit) in &self.units {
+                for (at, member) in unit.members.iter().enumerate() {
+                    all.entry(member.engine.clone()).or_default().push((key.clone(), at));
+                }
+            }
+            all
+        })
+    }
+
     /// The placement of a virtual service, with its group's settings.
     pub fn of(&self, vs: &str) -> Option<(&Unit, &Settings)> {
         let key = self.world.of.get(vs)?;
@@ -80,13 +101,14 @@ impl Known {
     /// What an engine has, in the order of the virtual services' uuids; those that follow a parent are with it.
     pub fn on(&self, engine: &str) -> Vec<Assigned> {
         let mut all = Vec::new();
-        for (key, unit) in &self.units {
-            let Some(at) = unit.members.iter().position(|member| member.engine == engine) else { continue };
+        for (key, at) in self.by_engine().get(engine).into_iter().flatten() {
+            let (Some(unit), at) = (self.units.get(key), *at) else { continue };
             let Some((wanted, settings)) = of(&self.world, key) else { continue };
             all.extend(wanted.services.iter().map(|vs| Assigned {
                 vs: vs.uuid.clone(),
                 accepts: accepts(unit, settings, at),
                 is_primary: at == 0,
+                since: unit.since.get(&vs.uuid).copied().unwrap_or(0),
             }));
         }
         all.sort();
@@ -174,7 +196,7 @@ impl Placement {
         let mut machine = Machine::new(&mut units, &world, seen, now);
         machine.step();
         let events = machine.events;
-        self.keep(store, &mut written, Known { units, world }, &events, now).await
+        self.keep(store, &mut written, Known::new(units, world), &events, now).await
     }
 
     /// Does what a person asks for; an error of the first kind is for that person.
@@ -204,7 +226,7 @@ impl Placement {
         }
         let events = machine.events;
         let world = known.world.clone();
-        self.keep(store, &mut written, Known { units, world }, &events, now).await?;
+        self.keep(store, &mut written, Known::new(units, world), &events, now).await?;
         Ok(Ok(()))
     }
 
@@ -243,8 +265,11 @@ impl Placement {
                 };
             }
         }
-        let is_new = !changes.is_empty() || services(&before.world) != services(&next.world);
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        let is_same = Arc::ptr_eq(&before.world, &next.world);
+        let is_new = !changes.is_empty() || !is_same && services(&before.world) != services(&next.world);
+        if !changes.is_empty() || !is_same {
+            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        }
         if is_new {
             self.told.send_modify(|told| *told += 1);
         }

@@ -1,6 +1,7 @@
 //! What becomes of placements as time goes on and engines come and go. Pure: the moment is an argument.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{Cell, OnceCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use forebay_core::place::{EngineState, Ha};
 
@@ -8,6 +9,10 @@ use super::events::Event;
 use super::planning::{Inputs, Place, Seen, of, reasons};
 use super::state::{Action, Member, Phase, Status, Unit};
 use super::world::{Settings, Wanted, World};
+
+/// Services of a group that find no engine and are told why of each engine: a line for each of 64 engines, and of 10,000
+/// services, would be written anew whenever an engine's load changes. The others are told how many engines have which reason.
+const EXPLAINED_MAX: usize = 100;
 
 /// All placements, and what they are made of.
 #[derive(Debug)]
@@ -22,12 +27,16 @@ pub struct Machine<'m> {
     pub now: u64,
     /// What happened.
     pub events: Vec<Event>,
+    /// How often all services of a group were looked at to say which engines could take one.
+    pub judged: usize,
+    by_uuid: HashMap<&'m str, &'m Seen>,
 }
 
 impl<'m> Machine<'m> {
     /// With nothing that has happened yet.
     pub fn new(units: &'m mut BTreeMap<String, Unit>, world: &'m World, seen: &'m [Seen], now: u64) -> Self {
-        Machine { units, world, seen, now, events: Vec::new() }
+        let by_uuid = seen.iter().map(|seen| (seen.uuid.as_str(), seen)).collect();
+        Machine { units, world, seen, now, events: Vec::new(), judged: 0, by_uuid }
     }
 
     /// Does what is to be done now. Done again at once, it finds nothing to do.
@@ -49,7 +58,7 @@ impl<'m> Machine<'m> {
     }
 
     pub(super) fn engine(&self, uuid: &str) -> Option<&'m Seen> {
-        self.seen.iter().find(|seen| seen.uuid == uuid)
+        self.by_uuid.get(uuid).copied()
     }
 
     pub(super) fn name(&self, uuid: &str) -> String {
@@ -146,8 +155,9 @@ impl<'m> Machine<'m> {
 
     fn place(&mut self, group: &str, settings: &Settings) {
         //= PLACE-SCALE-02
-        for (_, unit) in self.units.iter_mut().filter(|(key, _)| in_group(self.world, key, group)) {
-            let least = settings.group.scale_min;
+        let least = settings.group.scale_min;
+        for (key, _) in self.world.of_group(group) {
+            let Some(unit) = self.units.get_mut(key) else { continue };
             if unit.least > least {
                 unit.factor += i32::from(unit.least) - i32::from(least);
             }
@@ -155,13 +165,29 @@ impl<'m> Machine<'m> {
         }
         let inputs = Inputs::new(group, settings, self.world, self.units, self.seen);
         let (places, _) = inputs.plan();
+        // Made once, and only if somebody is short.
+        let judge = OnceCell::new();
+        let judged = Cell::new(0);
+        let mut explained = 0;
         for (key, place) in places {
-            let short = match usize::from(place.wanted) > place.engines.len() {
-                true => reasons(&inputs.judge(key), settings),
-                false => Vec::new(),
-            };
+            let mut short = Vec::new();
+            if usize::from(place.wanted) > place.engines.len() {
+                let judge = judge.get_or_init(|| {
+                    judged.set(1);
+                    inputs.judge()
+                });
+                explained += 1;
+                short = match explained {
+                    ..=EXPLAINED_MAX => reasons(&judge.of(key), settings),
+                    _ => judge.counted(key),
+                };
+                if short.is_empty() {
+                    short = reasons(&[], settings);
+                }
+            }
             self.settle(key, settings, &place, short);
         }
+        self.judged += judged.get();
     }
 
     /// Brings a placement to where it is to be.
@@ -170,6 +196,14 @@ impl<'m> Machine<'m> {
         let least = settings.group.scale_min;
         let unit = self.units.entry(key.to_owned()).or_insert_with(|| Unit { least, ..Unit::default() });
         unit.wanted = place.wanted;
+        if let Some(wanted) = self.world.wanted.get(key) {
+            // Those that an older version has placed are as old as their placement.
+            let since = if unit.since.is_empty() && unit.first > 0 { unit.first } else { now };
+            unit.since.retain(|uuid, _| wanted.services.iter().any(|vs| vs.uuid == *uuid));
+            for vs in &wanted.services {
+                unit.since.entry(vs.uuid.clone()).or_insert(since);
+            }
+        }
         // Tables can be had only of those that have some.
         let is_first = !unit.members.iter().any(|member| member.phase != Phase::Configuring);
         let mut come = Vec::new();
@@ -268,9 +302,10 @@ impl<'m> Machine<'m> {
                 next.changed = self.now;
             }
         }
-        let (now, seen) = (self.now, self.seen);
+        let (now, by_uuid) = (self.now, &self.by_uuid);
         let before = next.members.len();
-        next.members.retain(|member| !has_left(member, wanted, seen, now));
+        next.members
+            .retain(|member| !has_left(member, wanted, by_uuid.get(member.engine.as_str()).copied(), now));
         if next.members.len() != before {
             next.changed = now;
         }
@@ -405,16 +440,12 @@ pub fn accepts(unit: &Unit, settings: &Settings, at: usize) -> bool {
 
 /// Says whether an engine that was left has nothing of the service any more, or has had its time.
 //= SCALE-IN-01
-fn has_left(member: &Member, wanted: &Wanted, seen: &[Seen], now: u64) -> bool {
+fn has_left(member: &Member, wanted: &Wanted, seen: Option<&Seen>, now: u64) -> bool {
     let Phase::Leaving { until } = member.phase else { return false };
-    let Some(engine) = seen.iter().find(|seen| seen.uuid == member.engine) else { return true };
+    let Some(engine) = seen else { return true };
     let is_drained = |told: &super::planning::Told| !told.is_listening && told.connections == 0;
     let of_it = || wanted.services.iter().filter_map(|vs| engine.services.get(&vs.uuid));
     engine.state == EngineState::Lost
         || now >= until
         || engine.state == EngineState::Up && of_it().all(is_drained) && of_it().next().is_some()
-}
-
-fn in_group(world: &World, key: &str, group: &str) -> bool {
-    world.wanted.get(key).is_some_and(|wanted| wanted.group == group)
 }

@@ -19,7 +19,7 @@ pub use drive::drive;
 pub use driver::{Assigned, Known, Placement, Wish, seen};
 pub use events::{EVENTS_MAX, Event};
 pub use machine::{Machine, accepts};
-pub use planning::{Inputs, Place, Seen, Told, of, reasons};
+pub use planning::{Inputs, Judge, Place, Seen, Told, of, reasons};
 pub use state::{Action, Member, Phase, Status, Unit, Work};
 pub use wishes::Refused;
 pub use world::{Reader, Settings, Vs, Wanted, World};

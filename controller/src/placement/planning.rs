@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::place::{
-    Admin, Candidate, Engine, EngineId, EngineState, Placed, Service, ServiceId, candidates, plan,
+    self, Admin, Candidate, Engine, EngineId, EngineState, Placed, Service, ServiceId, Unfit, plan,
 };
 use forebay_core::policy::Prefix;
 
@@ -93,7 +93,7 @@ impl<'i> Inputs<'i> {
         let none = Unit::default();
         let mut keys = Vec::new();
         let mut services = Vec::new();
-        for (key, wanted) in world.wanted.iter().filter(|(_, wanted)| wanted.group == group) {
+        for (key, wanted) in world.of_group(group) {
             let unit = units.get(key).unwrap_or(&none);
             if unit.members.is_empty() && !wanted.services.iter().any(|vs| vs.is_enabled) {
                 continue;
@@ -136,11 +136,10 @@ impl<'i> Inputs<'i> {
         (plan.services.into_iter().filter_map(place).collect(), plan.engines_wanted)
     }
 
-    /// What was found of each engine for a service, best first.
-    pub fn judge(&self, key: &str) -> Vec<(&'i Seen, Candidate)> {
-        let Some(at) = self.keys.iter().position(|held| *held == key) else { return Vec::new() };
-        let found = candidates(&self.settings.group, &self.engines, &self.services, self.services[at].id);
-        found.into_iter().filter_map(|found| Some((self.of(found.engine)?, found))).collect()
+    /// Who says which engines could take which service.
+    pub fn judge<'j>(&'j self) -> Judge<'j, 'i> {
+        let found = place::Judge::new(&self.settings.group, &self.engines, &self.services);
+        Judge { inputs: self, found }
     }
 
     fn of(&self, id: EngineId) -> Option<&'i Seen> {
@@ -149,6 +148,45 @@ impl<'i> Inputs<'i> {
 
     fn uuid(&self, id: EngineId) -> Option<String> {
         self.of(id).map(|seen| seen.uuid.clone())
+    }
+}
+
+/// Says which engines could take a service: one for all services of a group.
+pub struct Judge<'j, 'i> {
+    inputs: &'j Inputs<'i>,
+    found: place::Judge<'j>,
+}
+
+impl<'i> Judge<'_, 'i> {
+    fn service(&self, key: &str) -> Option<&Service> {
+        let at = self.inputs.keys.binary_search(&key).ok()?;
+        self.inputs.services.get(at)
+    }
+
+    /// What was found of each engine for a service, best first.
+    pub fn of(&self, key: &str) -> Vec<(&'i Seen, Candidate)> {
+        let found = self.service(key).map(|service| self.found.of(service)).unwrap_or_default();
+        found.into_iter().filter_map(|found| Some((self.inputs.of(found.engine)?, found))).collect()
+    }
+
+    /// Why a service has no further engine, in few words: how many engines have which reason.
+    pub fn counted(&self, key: &str) -> Vec<String> {
+        let Some(service) = self.service(key) else { return Vec::new() };
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for found in self.found.each(service) {
+            let why = match found.fit {
+                Ok(_) | Err(Unfit::HasIt) => continue,
+                Err(Unfit::Lost | Unfit::Silent) => "are not connected",
+                Err(Unfit::Disabled | Unfit::NothingNew) => "are disabled",
+                Err(Unfit::Unreached(_)) => "have no way to its addresses",
+                Err(Unfit::Full { .. }) => "have as many as max_vs_per_se allows",
+                Err(Unfit::TooMany { .. }) => "may not have as many as share its addresses (max_vs_per_se)",
+                Err(Unfit::Leaving) => "are being left by it",
+                Err(Unfit::Spare) => "are neither the active nor the standby one",
+            };
+            *counts.entry(why).or_default() += 1;
+        }
+        counts.into_iter().map(|(why, count)| format!("engines that {why}: {count}")).collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is kept of a placement: which engines have a service, and how far each has come.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// How far an engine has come with a service.
@@ -127,6 +129,9 @@ pub struct Unit {
     pub is_whole: bool,
     /// Why it has fewer engines than it should have; empty: it has them.
     pub short: Vec<String>,
+    /// Since when each of its virtual services has been placed, by uuid, milliseconds since 1970.
+    #[serde(default)]
+    pub since: BTreeMap<String, u64>,
     /// When its first engine was chosen, milliseconds since 1970; 0: never.
     pub first: u64,
     /// When any of this changed last, milliseconds since 1970.

@@ -103,7 +103,7 @@ impl Lab {
     /// Engines that are there do what they have been told.
     fn obey(&mut self) {
         let world = self.world();
-        let known = Known { units: self.units.clone(), world: world.into() };
+        let known = Known::new(self.units.clone(), world.into());
         for seen in self.seen.iter_mut().filter(|seen| seen.state == EngineState::Up) {
             let before = std::mem::take(&mut seen.services);
             for assigned in known.on(&seen.uuid) {

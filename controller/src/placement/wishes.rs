@@ -39,7 +39,7 @@ impl Machine<'_> {
     fn comer(&self, key: &str, settings: &Settings, to: Option<&str>) -> Result<String, Refused> {
         let group = &self.world.wanted.get(key).map(|wanted| wanted.group.clone()).unwrap_or_default();
         let inputs = Inputs::new(group, settings, self.world, self.units, self.seen);
-        let judged = inputs.judge(key);
+        let judged = inputs.judge().of(key);
         let found = match to {
             Some(uuid) => judged.iter().find(|(seen, _)| seen.uuid == uuid),
             None => judged.first(),

@@ -10,13 +10,11 @@ use forebay_core::place::{Group, Ha, Spread, Vip};
 use forebay_core::policy::Prefix;
 use serde_json::Value;
 
-use crate::objects::{Catalogue, Held};
+use crate::objects::{Catalogue, Held, default_group};
 use crate::store::Revision;
 
 /// Servers of a service that count where an engine is chosen: those after them stand in the same networks.
 const SERVERS_MAX: usize = 32;
-/// The group of services that name none.
-const DEFAULT_GROUP: &str = "Default-Group";
 
 /// A virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +70,8 @@ pub struct World {
     pub wanted: BTreeMap<String, Wanted>,
     /// Groups by their uuids.
     pub groups: BTreeMap<String, Arc<Settings>>,
+    /// The keys of `wanted` by the uuids of their groups, in their order.
+    pub by_group: BTreeMap<String, Vec<String>>,
     /// Under which key of `wanted` a virtual service is, children included.
     pub of: HashMap<String, String>,
 }
@@ -104,6 +104,14 @@ struct Addresses {
     ids: Vec<String>,
 }
 
+impl World {
+    /// What is placed on the engines of a group, in the order of the keys.
+    pub fn of_group(&self, group: &str) -> impl Iterator<Item = (&String, &Wanted)> {
+        let keys = self.by_group.get(group).into_iter().flatten();
+        keys.filter_map(|key| self.wanted.get_key_value(key))
+    }
+}
+
 impl Reader {
     /// Reads the objects.
     pub fn read(&mut self, now: &Catalogue) -> World {
@@ -133,7 +141,10 @@ impl Reader {
             let key = service.vsvip.clone().unwrap_or_else(|| held.uuid.clone());
             world.of.insert(held.uuid.clone(), key.clone());
             let wanted = world.wanted.entry(key).or_default();
-            if wanted.services.is_empty() {
+            // What is off says nothing of where the others are.
+            let is_first = wanted.services.is_empty()
+                || service.vs.is_enabled && !wanted.services.iter().any(|vs| vs.is_enabled);
+            if is_first {
                 wanted.group = service.group.clone().unwrap_or_else(|| default_group(now, &held.cloud));
                 wanted.vips.clone_from(&addresses.vips);
                 wanted.vip_ids.clone_from(&addresses.ids);
@@ -150,6 +161,9 @@ impl Reader {
             if let Some(key) = world.of.get(&parent).cloned() {
                 world.of.insert(child, key);
             }
+        }
+        for (key, wanted) in &world.wanted {
+            world.by_group.entry(wanted.group.clone()).or_default().push(key.clone());
         }
         self.forget(now);
         world
@@ -173,12 +187,6 @@ fn keep<T>(kept: &mut Kept<T>, held: &Held, read: impl FnOnce(&Held) -> T) -> Ar
     let value = Arc::new(read(held));
     kept.insert(held.uuid.clone(), (held.revision, Arc::clone(&value)));
     value
-}
-
-fn default_group(now: &Catalogue, cloud: &str) -> String {
-    let of_cloud = now.named("serviceenginegroup", DEFAULT_GROUP).find(|group| group.cloud == cloud);
-    let any = of_cloud.or_else(|| now.named("serviceenginegroup", DEFAULT_GROUP).next());
-    any.map(|group| group.uuid.clone()).unwrap_or_default()
 }
 
 fn behind(value: Option<&Value>) -> Option<String> {

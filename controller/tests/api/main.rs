@@ -1,9 +1,11 @@
 //! The API over a real store, within the test's process: who may do what, and what is told of it.
 
 mod accounts;
+mod addresses;
 mod audit;
 mod configuration;
 mod front;
+mod many;
 mod roles;
 mod site;
 mod tried;

@@ -40,6 +40,13 @@ pub enum Unfit {
         /// How many it may have.
         most: u32,
     },
+    /// The service counts as more virtual services than any engine may have.
+    TooMany {
+        /// As how many it counts.
+        weight: u32,
+        /// How many an engine may have.
+        most: u32,
+    },
     /// The service is on it.
     HasIt,
     /// The service is being taken away from it.
@@ -65,6 +72,10 @@ impl fmt::Display for Unfit {
             Unfit::Full { has, most } => {
                 write!(f, "it has {has} virtual services, and max_vs_per_se of its group is {most}")
             }
+            Unfit::TooMany { weight, most } => write!(
+                f,
+                "{weight} virtual services share these addresses, and max_vs_per_se of its group is {most}: raise it, or give some of them other addresses"
+            ),
             Unfit::HasIt => f.write_str("the virtual service is on it"),
             Unfit::Leaving => f.write_str("the virtual service is being taken away from it"),
             Unfit::Spare => f.write_str("its group has an active and a standby engine, and it is neither"),
@@ -89,28 +100,51 @@ pub fn candidates(
     services: &[Service],
     service: ServiceId,
 ) -> Vec<Candidate> {
-    let Some(service) = services.iter().find(|held| held.id == service) else { return Vec::new() };
-    let held = Loads::new(engines, services);
-    let pair = match group.ha {
-        Ha::Legacy { .. } => Some(pair(engines, services.iter())),
-        _ => None,
-    };
-    let mut all: Vec<_> = engines
-        .iter()
-        .enumerate()
-        .map(|(at, engine)| {
-            let spare = pair.as_ref().is_some_and(|pair| !pair.contains(&engine.id));
+    let held = services.iter().find(|held| held.id == service);
+    held.map_or_else(Vec::new, |service| Judge::new(group, engines, services).of(service))
+}
+
+/// What is the same for all services of a group that ask which engines could take them: it is made once for all of them.
+pub struct Judge<'j> {
+    group: &'j Group,
+    engines: &'j [Engine],
+    held: Loads,
+    pair: Option<Vec<EngineId>>,
+}
+
+impl<'j> Judge<'j> {
+    /// Of a group, its engines, and its services as they are now.
+    pub fn new(group: &'j Group, engines: &'j [Engine], services: &[Service]) -> Self {
+        let pair = match group.ha {
+            Ha::Legacy { .. } => Some(pair(engines, services.iter())),
+            _ => None,
+        };
+        Judge { group, engines, held: Loads::new(engines, services), pair }
+    }
+
+    /// What is said of each engine for a service, in the order of the engines.
+    pub fn each(&self, service: &Service) -> impl Iterator<Item = Candidate> {
+        self.engines.iter().enumerate().map(|(at, engine)| {
+            let spare = self.pair.as_ref().is_some_and(|pair| !pair.contains(&engine.id));
             let fit = if spare && can_take(engine, service).is_ok() {
                 Err(Unfit::Spare)
             } else {
-                new_on(group, engine, held.load[at], service)
+                new_on(self.group, engine, self.held.load[at], service)
             };
-            let rank = fit.ok().map(|reach| held.rank(group, engine, service, &service.current, reach));
-            (fit.is_err(), rank, Candidate { engine: engine.id, fit })
+            Candidate { engine: engine.id, fit }
         })
-        .collect();
-    all.sort_by_key(|(unfit, rank, candidate)| (*unfit, *rank, candidate.engine));
-    all.into_iter().map(|(_, _, candidate)| candidate).collect()
+    }
+
+    /// The same, best first; those that could not take it stand behind, by number.
+    pub fn of(&self, service: &Service) -> Vec<Candidate> {
+        let ranked = self.each(service).zip(self.engines).map(|(found, engine)| {
+            let rank = |reach| self.held.rank(self.group, engine, service, &service.current, reach);
+            (found.fit.is_err(), found.fit.ok().map(rank), found)
+        });
+        let mut all: Vec<_> = ranked.collect();
+        all.sort_by_key(|(unfit, rank, candidate)| (*unfit, *rank, candidate.engine));
+        all.into_iter().map(|(_, _, candidate)| candidate).collect()
+    }
 }
 
 /// Whether a service may go on where it is.
@@ -144,6 +178,9 @@ fn new_on(group: &Group, engine: &Engine, load: u64, service: &Service) -> Resul
         return Err(Unfit::HasIt);
     }
     let reach = can_take(engine, service)?;
+    if service.weight > group.services_max {
+        return Err(Unfit::TooMany { weight: service.weight, most: group.services_max });
+    }
     if load + u64::from(service.weight) > u64::from(group.services_max) {
         return Err(Unfit::Full { has: load, most: group.services_max });
     }

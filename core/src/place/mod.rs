@@ -12,7 +12,7 @@ mod plan;
 mod room;
 mod types;
 
-pub use fit::{Candidate, Reach, Unfit, candidates};
+pub use fit::{Candidate, Judge, Reach, Unfit, candidates};
 pub use plan::plan;
 pub use types::{
     Admin, Engine, EngineId, EngineState, Group, Ha, Placed, Plan, Service, ServiceId, Spread, Vip,

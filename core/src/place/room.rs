@@ -22,6 +22,12 @@ pub(super) struct Room<'p> {
     fresh: Vec<Vec<usize>>,
     /// The engines that could carry a service, once that was looked up.
     could: Vec<Option<Vec<(usize, Reach)>>>,
+    /// For each engine the least weight for which no room could be made there: none can be made later either, for engines
+    /// only fill up, so nobody looks there again.
+    closed: Vec<u64>,
+    /// How often it was looked whether a service could go elsewhere: what a plan costs.
+    #[cfg(test)]
+    looks: u64,
 }
 
 /// Who would come to an engine, and from where it would come; `None`: it is the one that needs a place.
@@ -42,7 +48,19 @@ impl<'p> Room<'p> {
         }
         let fresh = alloc::vec![Vec::new(); engines.len()];
         let could = alloc::vec![None; services.len()];
-        Room { group, engines, services, loads, has, fresh, could }
+        let closed = alloc::vec![u64::MAX; engines.len()];
+        Room {
+            group,
+            engines,
+            services,
+            loads,
+            has,
+            fresh,
+            could,
+            closed,
+            #[cfg(test)]
+            looks: 0,
+        }
     }
 
     pub fn has(&self, service: usize) -> &[EngineId] {
@@ -65,9 +83,7 @@ impl<'p> Room<'p> {
             self.put(service, *at);
             return true;
         }
-        // Where everything is full nothing can be shifted.
-        let most = u64::from(self.group.services_max);
-        self.loads.load.iter().any(|load| *load < most) && self.shift(service)
+        self.shift(service)
     }
 
     fn weight(&self, service: usize) -> u64 {
@@ -104,7 +120,7 @@ impl<'p> Room<'p> {
         let mut came: Vec<Option<Step>> = alloc::vec![None; self.engines.len()];
         let mut next = VecDeque::new();
         for (at, _) in self.could(service) {
-            if !self.has[service].contains(&self.engines[at].id) {
+            if !self.has[service].contains(&self.engines[at].id) && self.weight(service) < self.closed[at] {
                 came[at] = Some((service, None));
                 next.push_back(at);
             }
@@ -121,11 +137,23 @@ impl<'p> Room<'p> {
                     continue;
                 }
                 for (to, _) in self.could(other) {
-                    if came[to].is_none() && !self.has[other].contains(&self.engines[to].id) {
+                    #[cfg(test)]
+                    {
+                        self.looks += 1;
+                    }
+                    if came[to].is_none()
+                        && self.weight(other) < self.closed[to]
+                        && !self.has[other].contains(&self.engines[to].id)
+                    {
                         came[to] = Some((other, Some(at)));
                         next.push_back(to);
                     }
                 }
+            }
+        }
+        for (at, came) in came.iter().enumerate() {
+            if let Some((comer, _)) = came {
+                self.closed[at] = self.closed[at].min(self.weight(*comer));
             }
         }
         false
@@ -150,5 +178,62 @@ impl<'p> Room<'p> {
             self.fresh[at].push(mover);
             at = from;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::super::types::{Admin, EngineState, Ha, ServiceId, Spread, Vip};
+    use super::*;
+
+    /// Services of which far more than there is room for, and engines of two kinds: one that all of them could have is
+    /// full, another one has room that nobody may use.
+    fn looks(count: u32) -> u64 {
+        let group = Group {
+            ha: Ha::Shared { buffer: 0 },
+            spread: Spread::Packed,
+            services_max: 10,
+            scale_min: 1,
+            scale_max: 4,
+            engines_min: 1,
+            engines_max: 64,
+            differing_hosts: false,
+        };
+        let engine = |id: u32| Engine {
+            id: EngineId(id),
+            state: EngineState::Up,
+            admin: if id == 0 { Admin::Disabled } else { Admin::Enabled },
+            host: None,
+            interfaces: vec!["10.0.0.0/8".parse().expect("a network")],
+            routes: Vec::new(),
+        };
+        let service = |id: u32| Service {
+            id: ServiceId(id),
+            weight: 1,
+            vips: vec![Vip { address: "10.0.0.9".parse().expect("an address"), networks: Vec::new() }],
+            servers: Vec::new(),
+            factor: 0,
+            current: Vec::new(),
+            leaving: Vec::new(),
+            named: None,
+            second: false,
+        };
+        let engines: Vec<Engine> = (0..9).map(engine).collect();
+        let services: Vec<Service> = (0..count).map(service).collect();
+        let services: Vec<&Service> = services.iter().collect();
+        let mut room = Room::new(&group, &engines, &services, vec![Vec::new(); services.len()]);
+        let placed = (0..services.len()).filter(|at| room.take(*at)).count();
+        assert_eq!(placed, 80, "eight engines have ten each");
+        room.looks
+    }
+
+    //= test PLACE-ROOM-01
+    #[test]
+    fn services_without_room_cost_one_search_and_not_one_each() {
+        let few = looks(100);
+        assert!(few > 0, "room was looked for");
+        assert_eq!(looks(1000), few);
     }
 }

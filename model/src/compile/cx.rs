@@ -1,12 +1,15 @@
 //! What is being compiled: objects that were read, parts that were made, and what was found wrong on the way.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
 
 use super::Input;
 use super::place::Held;
 use super::pool::{PoolKey, Use};
 use super::table::Part;
-use crate::kind::kind;
+use crate::kind::{Object, kind};
 use crate::{Problem, check};
 
 /// A part of the document.
@@ -22,7 +25,12 @@ pub(super) struct Section {
     pub warnings: Vec<Problem>,
     /// Its clients get session tickets.
     pub has_tickets: bool,
+    /// Where it listens.
+    pub listens: Vec<Listen>,
 }
+
+/// An address that is listened on, and whether for datagrams.
+pub(super) type Listen = (SocketAddr, bool);
 
 /// All that is made so far.
 pub(super) struct Cx<'a> {
@@ -31,7 +39,13 @@ pub(super) struct Cx<'a> {
     pub made: BTreeMap<String, Section>,
     /// Pools that services and groups named, with what they are used for; they are made last.
     pub pools: BTreeMap<PoolKey, Use>,
+    read: RefCell<Read>,
+    named: RefCell<Read>,
 }
+
+/// Objects that were looked for, by their kind and by uuid or name: what many services stand on is read once.
+//= COMPILE-COST-01
+type Read = BTreeMap<(&'static str, String), Option<(String, Rc<Object>)>>;
 
 /// One part that is being made.
 pub(super) struct Making {
@@ -41,6 +55,7 @@ pub(super) struct Making {
     pub problems: Vec<Problem>,
     pub warnings: Vec<Problem>,
     pub has_tickets: bool,
+    pub listens: Vec<Listen>,
 }
 
 impl Making {
@@ -52,6 +67,7 @@ impl Making {
             problems: Vec::new(),
             warnings: Vec::new(),
             has_tickets: false,
+            listens: Vec::new(),
         }
     }
 
@@ -73,13 +89,19 @@ impl Making {
 
 impl<'a> Cx<'a> {
     pub fn new(input: &'a Input<'a>) -> Self {
-        Cx { input, made: BTreeMap::new(), pools: BTreeMap::new() }
+        let (made, pools) = (BTreeMap::new(), BTreeMap::new());
+        Cx { input, made, pools, read: RefCell::default(), named: RefCell::default() }
     }
 
     /// The object of this kind and uuid.
     pub fn get(&self, path: &str, uuid: &str) -> Option<Held> {
-        let object = self.input.objects.get(path, uuid)?;
-        Some(Held { kind: kind(path)?, uuid: uuid.to_owned(), object })
+        let kind = kind(path)?;
+        let mut read = self.read.borrow_mut();
+        let object = read.entry((kind.path, uuid.to_owned())).or_insert_with(|| {
+            let object = self.input.objects.get(path, uuid)?;
+            Some((uuid.to_owned(), Rc::new(object)))
+        });
+        object.as_ref().map(|(uuid, object)| Held { kind, uuid: uuid.clone(), object: Rc::clone(object) })
     }
 
     /// The object that a reference names; what leads nowhere is a problem of who refers to it.
@@ -106,13 +128,17 @@ impl<'a> Cx<'a> {
     /// The object that a system has from its first start under this name, as it is now, or as it was then.
     pub fn built_in(&self, path: &str, name: &str) -> Option<Held> {
         let kind = kind(path)?;
-        if let Some((uuid, object)) = self.input.objects.named(path, name) {
-            return Some(Held { kind, uuid, object });
-        }
-        let made =
-            crate::builtin::objects().into_iter().find(|one| one.kind == path && one.name() == name)?;
-        let object = check(kind, made.document.as_object()?).ok()?;
-        Some(Held { kind, uuid: format!("{path}-{name}"), object })
+        let mut named = self.named.borrow_mut();
+        let found = named.entry((kind.path, name.to_owned())).or_insert_with(|| {
+            if let Some((uuid, object)) = self.input.objects.named(path, name) {
+                return Some((uuid, Rc::new(object)));
+            }
+            let made = crate::builtin::objects();
+            let made = made.into_iter().find(|one| one.kind == path && one.name() == name)?;
+            let object = check(kind, made.document.as_object()?).ok()?;
+            Some((format!("{path}-{name}"), Rc::new(object)))
+        });
+        found.as_ref().map(|(uuid, object)| Held { kind, uuid: uuid.clone(), object: Rc::clone(object) })
     }
 
     /// Says whether a part is there already, or is being made.
@@ -128,7 +154,7 @@ impl<'a> Cx<'a> {
 
     /// Keeps a part that is this text.
     pub fn done_as(&mut self, making: Making, text: String) {
-        let Making { key, label, needs, problems, warnings, has_tickets } = making;
-        self.made.insert(key, Section { text, label, needs, problems, warnings, has_tickets });
+        let Making { key, label, needs, problems, warnings, has_tickets, listens } = making;
+        self.made.insert(key, Section { text, label, needs, problems, warnings, has_tickets, listens });
     }
 }

@@ -124,6 +124,8 @@ pub struct Placed {
     pub vips: Vec<String>,
     /// On how many engines it is, this one included: bounds for the service as a whole are shared out. 0 counts as 1.
     pub engines: u32,
+    /// Since when it is placed, milliseconds since 1970: of two that want one address the elder one has it.
+    pub since: u64,
 }
 
 /// A key of session tickets.

@@ -1,5 +1,7 @@
 //! Where an object stands in the words of problems.
 
+use std::rc::Rc;
+
 use crate::Problem;
 use crate::kind::{Kind, Object};
 
@@ -9,7 +11,7 @@ use super::view::View;
 pub(super) struct Held {
     pub kind: &'static Kind,
     pub uuid: String,
-    pub object: Object,
+    pub object: Rc<Object>,
 }
 
 impl Held {
@@ -19,7 +21,7 @@ impl Held {
 
     /// The same once more.
     pub fn again(&self) -> Held {
-        Held { kind: self.kind, uuid: self.uuid.clone(), object: self.object.clone() }
+        Held { kind: self.kind, uuid: self.uuid.clone(), object: Rc::clone(&self.object) }
     }
 
     /// What its user calls it, as in `pool "web"`.

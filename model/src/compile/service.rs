@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use toml::Value;
-
 use super::cx::{Cx, Making};
 use super::place::Held;
 use super::pool::{self, PoolKey, Speaks};
@@ -59,11 +57,12 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
         let mut making = Making::new(format!("virtual_service/{}", listener.name), &held);
         making.warnings.append(&mut shared);
         keys.insert(making.key.clone());
-        let listen = listener.ports.iter().flat_map(|port| {
-            addresses.iter().map(|ip| SocketAddr::new(*ip, *port).to_string()).collect::<Vec<_>>()
-        });
+        let is_udp = listener.speaks == Speaks::Udp;
+        let at =
+            |port: &u16| addresses.iter().map(|ip| (SocketAddr::new(*ip, *port), is_udp)).collect::<Vec<_>>();
+        making.listens = listener.ports.iter().flat_map(at).collect();
         let mut part = Part::named(&listener.name);
-        part.set("listen", Value::Array(listen.map(Value::from).collect()));
+        part.set_list("listen", making.listens.iter().map(|(at, _)| at.to_string()));
         part.set("enabled", held.view().is_on("enabled") && held.view().is_on("traffic_enabled"));
         part.set("protocol", listener.speaks.word());
         part.set_if("shared_listener", cx.input.engine.shares_listeners);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cx::Cx;
+use super::cx::{Cx, Listen};
 use super::{Compiled, Input, document, engine, pool, service};
 use crate::Problem;
 
@@ -35,10 +35,18 @@ pub(super) fn compile(input: &Input<'_>) -> Result<Compiled, Vec<Problem>> {
             out.left_out.insert((*uuid).clone(), problems);
         }
     }
+    let mut elders: Vec<(u64, &String)> = input
+        .services
+        .iter()
+        .filter_map(|placed| Some((placed.since, *reached.get_key_value(&placed.service)?.0)))
+        .collect();
+    elders.sort_unstable();
     // Each turn leaves out one service at least, or is the last one.
     for _ in 0..=reached.len() {
+        let crowded = crowded(&cx, &elders, &reached, &out.left_out);
         let mut kept: BTreeSet<&String> = BTreeSet::new();
-        for (_, keys) in reached.iter().filter(|(uuid, _)| !out.left_out.contains_key(**uuid)) {
+        let is_in = |uuid: &String| !out.left_out.contains_key(uuid) && !crowded.contains_key(uuid);
+        for (_, keys) in reached.iter().filter(|(uuid, _)| is_in(uuid)) {
             kept.extend(keys);
         }
         out.sections = base.clone();
@@ -54,6 +62,7 @@ pub(super) fn compile(input: &Input<'_>) -> Result<Compiled, Vec<Problem>> {
                 // A profile that several parts are made of says it once.
                 out.warnings.sort();
                 out.warnings.dedup();
+                out.left_out.extend(crowded);
                 return Ok(out);
             }
             Err(problems) => problems,
@@ -72,7 +81,7 @@ pub(super) fn compile(input: &Input<'_>) -> Result<Compiled, Vec<Problem>> {
                 },
                 ..problem
             };
-            // All that need it: of two that want one address, the one that stands behind the other is told.
+            // All that need it.
             for (uuid, _) in reached.iter().filter(|(_, keys)| keys.contains(key)) {
                 is_known = true;
                 let problems = out.left_out.entry((*uuid).clone()).or_default();
@@ -90,6 +99,39 @@ pub(super) fn compile(input: &Input<'_>) -> Result<Compiled, Vec<Problem>> {
         Ok(_) => Ok(out),
         Err(problems) => Err(problems),
     }
+}
+
+/// Services that want an address which an elder one has, and what is said of it. Whose it is may not be theirs to know.
+fn crowded(
+    cx: &Cx<'_>,
+    elders: &[(u64, &String)],
+    reached: &BTreeMap<&String, BTreeSet<String>>,
+    left_out: &BTreeMap<String, Vec<Problem>>,
+) -> BTreeMap<String, Vec<Problem>> {
+    let mut taken: BTreeMap<Listen, &String> = BTreeMap::new();
+    let mut crowded: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
+    for (_, uuid) in elders.iter().filter(|(_, uuid)| !left_out.contains_key(*uuid)) {
+        let sections = || reached[uuid].iter().filter_map(|key| cx.made.get(key));
+        let found = sections().find_map(|section| {
+            let has = |listen: &&Listen| taken.get(listen).is_some_and(|owner| owner != uuid);
+            section.listens.iter().find(has).map(|(at, _)| (at, &section.label))
+        });
+        match found {
+            Some((at, label)) => {
+                let problem = Problem {
+                    line: None,
+                    path: format!("{label}: services"),
+                    reason: format!("{at} is another virtual service's, which was placed before it"),
+                    fix: "give it an address and a port that nobody has".to_owned(),
+                };
+                crowded.insert((*uuid).clone(), vec![problem]);
+            }
+            None => {
+                taken.extend(sections().flat_map(|section| &section.listens).map(|listen| (*listen, *uuid)))
+            }
+        }
+    }
+    crowded
 }
 
 /// The parts that these need, themselves among them.

@@ -12,7 +12,7 @@ use super::rule::{addresses, entries, number, once, problem, text as read};
 use super::vsparts::{
     ANALYTICS_POLICY, CONTENT_REWRITE, JWT_CONFIG, LDAP_CONFIG, OAUTH_CONFIG, SAML_CONFIG, SIDEBAND, VH_MATCH,
 };
-use super::vsvip::{VIP, vips_differ};
+use super::vsvip::{VIP, vips_are_hosts, vips_differ};
 use crate::Problem;
 use crate::field::{Message, TEXT, Type};
 use crate::field::{count, flag, int, keyed, list, long_text, message, one_of, refers, text};
@@ -91,6 +91,7 @@ static VIRTUAL_SERVICE: Kind = Kind {
         names_stand_in_one_place,
         policies_have_their_turn,
         vips_differ,
+        vips_are_hosts,
         addresses,
     ],
     fields: &[

@@ -1,5 +1,7 @@
 //! The addresses of virtual services.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::common::{DISCOVERED_NETWORK, IP_ADDR, IP_ADDR_PREFIX, IP_ADDR_RANGE, KEY_VALUE_TUPLE, U32};
 use super::dns::DNS_INFO;
 use super::rule::{addresses, entries, is_on, once, problem};
@@ -80,7 +82,7 @@ static VS_VIP: Kind = Kind {
     permission: "PERMISSION_VIRTUALSERVICE",
     scope: Scope::Cloud,
     dropped: &[],
-    rules: &[vips_differ, vips_have_addresses, addresses],
+    rules: &[vips_differ, vips_have_addresses, vips_are_hosts, addresses],
     fields: &[
         text("name").required(),
         refers("cloud_ref", "cloud"),
@@ -101,6 +103,24 @@ static VS_VIP: Kind = Kind {
 /// The addresses of one service have names that differ.
 pub(super) fn vips_differ(object: &Object, problems: &mut Vec<Problem>) {
     once(object, "", "vip", "vip_id", problems);
+}
+
+/// An address of a service is that of one host: nobody gets all addresses of an engine by naming none.
+//= PLACE-ADDRESS-01
+pub(super) fn vips_are_hosts(object: &Object, problems: &mut Vec<Problem>) {
+    for (at, vip) in entries(object, "vip") {
+        for name in ["ip_address", "ip6_address"] {
+            let Some(text) = vip.get(name).and_then(|held| held.get("addr")?.as_str()) else { continue };
+            let Ok(ip) = text.parse::<IpAddr>().map(|ip| ip.to_canonical()) else { continue };
+            if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+                problems.push(problem(
+                    format!("vip[{at}].{name}.addr"),
+                    format!("{ip} is no address of a host"),
+                    "put an address that clients can connect to",
+                ));
+            }
+        }
+    }
 }
 
 fn vips_have_addresses(object: &Object, problems: &mut Vec<Problem>) {

@@ -49,7 +49,7 @@ impl World {
 
     /// What such an engine's document follows from.
     pub fn input(&self, services: &[&str]) -> Input<'_> {
-        let placed = |uuid: &&str| Placed { service: (*uuid).to_owned(), vips: Vec::new(), engines: 2 };
+        let placed = |uuid: &&str| Placed { service: (*uuid).to_owned(), engines: 2, ..Placed::default() };
         let member =
             |slot, address: &str| Member { slot, address: address.parse().expect("an address"), port: None };
         Input {

@@ -1,0 +1,133 @@
+//! Addresses and ports: one tenant has an address, one virtual service a port of it.
+
+use crate::site::{Client, Site};
+use serde_json::{Value, json};
+
+fn vip(address: &str) -> Value {
+    let kind = if address.contains(':') { "V6" } else { "V4" };
+    let name = if kind == "V6" { "ip6_address" } else { "ip_address" };
+    json!([{"vip_id": "1", name: {"addr": address, "type": kind}}])
+}
+
+/// What is said to a write that is refused: its text.
+async fn refused(site: &Site, client: &Client, method: &str, path: &str, content: Value) -> String {
+    let said = site.ask(client, method, path, &content).await;
+    assert_eq!(said.status, 400, "{method} {path} {content}: {}", said.text);
+    said.json["error"].as_str().expect("a text").to_owned()
+}
+
+async fn changed(site: &Site, client: &Client, path: &str, content: Value) {
+    let said = site.ask(client, "PATCH", path, &content).await;
+    assert_eq!(said.status, 200, "{path} {content}: {}", said.text);
+}
+
+//= test PLACE-ADDRESS-01
+#[tokio::test]
+async fn an_address_belongs_to_one_tenant_and_a_port_of_it_to_one_service() {
+    let site = Site::new("addresses").await;
+    let admin = site.admin().await;
+    for name in ["red", "blue"] {
+        site.make(&admin, "/api/tenant", json!({"name": name, "uuid": format!("tenant-{name}")})).await;
+    }
+    let of = |name: &str| Client { tenant: Some(name.to_owned()), ..admin.clone() };
+    let (red, blue) = (of("red"), of("blue"));
+    site.make(&red, "/api/vsvip", json!({"uuid": "vip-red", "name": "hidden-vip", "vip": vip("10.9.9.9")}))
+        .await;
+    let web = json!({"uuid": "vs-red", "name": "hidden-web", "vsvip_ref": "/api/vsvip/vip-red",
+        "services": [{"port": 80, "port_range_end": 90}]});
+    site.make(&red, "/api/virtualservice", web).await;
+    // Whatever uuid another tenant chooses, and however it writes the address.
+    for address in ["10.9.9.9", "::ffff:10.9.9.9"] {
+        let own = json!({"uuid": "0", "name": "v", "vip": vip(address)});
+        let inline = json!({"uuid": "0", "name": "s", "services": [{"port": 8080}], "vip": vip(address)});
+        for (path, content) in [("/api/vsvip", own), ("/api/virtualservice", inline)] {
+            let why = refused(&site, &blue, "POST", path, content).await;
+            assert!(
+                why.contains("10.9.9.9 is an address of another tenant") && !why.contains("hidden"),
+                "{why}"
+            );
+        }
+    }
+    site.make(&blue, "/api/vsvip", json!({"uuid": "vip-blue", "name": "v", "vip": vip("10.9.9.10")})).await;
+    let moved = json!({"replace": {"vip": vip("10.9.9.9")}});
+    refused(&site, &blue, "PATCH", "/api/vsvip/vip-blue", moved.clone()).await;
+    // In another VRF it is another address.
+    site.make(&blue, "/api/vrfcontext", json!({"uuid": "vrf-blue", "name": "of-blue"})).await;
+    let elsewhere =
+        json!({"name": "there", "vip": vip("10.9.9.9"), "vrf_context_ref": "/api/vrfcontext/vrf-blue"});
+    site.make(&blue, "/api/vsvip", elsewhere).await;
+    // Nobody has all of them.
+    for address in ["0.0.0.0", "::", "224.0.0.1", "255.255.255.255"] {
+        let all = json!({"name": "all", "vip": vip(address)});
+        let why = refused(&site, &blue, "POST", "/api/vsvip", all).await;
+        assert!(why.contains("no address of a host"), "{why}");
+    }
+
+    // Within the tenant each port is one service's: of the same VsVip, of another one, of addresses of the service's own.
+    let second = |ports: Value, with: Value| {
+        let mut service = json!({"name": "second", "services": ports});
+        for (name, value) in with.as_object().expect("an object") {
+            service[name] = value.clone();
+        }
+        service
+    };
+    site.make(&red, "/api/vsvip", json!({"uuid": "vip-same", "name": "same", "vip": vip("10.9.9.9")})).await;
+    for with in [
+        json!({"vsvip_ref": "/api/vsvip/vip-red"}),
+        json!({"vsvip_ref": "/api/vsvip/vip-same"}),
+        json!({"vip": vip("10.9.9.9")}),
+    ] {
+        for ports in [json!([{"port": 90}]), json!([{"port": 1, "port_range_end": 1000}])] {
+            let why = refused(&site, &red, "POST", "/api/virtualservice", second(ports, with.clone())).await;
+            assert!(why.contains("in use by VirtualService hidden-web"), "{why}");
+        }
+    }
+    let datagrams = json!({"vsvip_ref": "/api/vsvip/vip-red", "network_profile_ref": "/api/networkprofile?name=System-UDP-Fast-Path",
+        "application_profile_ref": "/api/applicationprofile?name=System-L4-Application"});
+    let datagrams = site.make(&red, "/api/virtualservice", second(json!([{"port": 80}]), datagrams)).await;
+    let beside = json!({"name": "beside", "vsvip_ref": "/api/vsvip/vip-red", "services": [{"port": 91}]});
+    let beside = site.make(&red, "/api/virtualservice", beside).await;
+    let path = format!("/api/virtualservice/{}", beside["uuid"].as_str().expect("a uuid"));
+    refused(&site, &red, "PATCH", &path, json!({"replace": {"services": [{"port": 85}]}})).await;
+    changed(&site, &red, &path, json!({"replace": {"services": [{"port": 92}], "enabled": false}})).await;
+    // A VsVip that goes where another one is takes its services along.
+    let far = json!({"uuid": "vip-far", "name": "far", "vip": vip("10.9.9.30")});
+    site.make(&red, "/api/vsvip", far).await;
+    let there = json!({"name": "there", "vsvip_ref": "/api/vsvip/vip-far", "services": [{"port": 92}]});
+    site.make(&red, "/api/virtualservice", there).await;
+    let why = refused(&site, &red, "PATCH", "/api/vsvip/vip-far", moved.clone()).await;
+    assert!(why.contains("port 92"), "{why}");
+    // What is gone is free.
+    for uuid in [&beside["uuid"], &datagrams["uuid"]] {
+        let path = format!("/api/virtualservice/{}", uuid.as_str().expect("a uuid"));
+        assert_eq!(site.ask(&red, "DELETE", &path, &Value::Null).await.status, 204);
+    }
+    changed(&site, &red, "/api/vsvip/vip-far", moved).await;
+}
+
+//= test PLACE-GROUP-01
+#[tokio::test]
+async fn services_that_share_addresses_name_one_group_of_engines() {
+    let site = Site::new("one-group").await;
+    let admin = site.admin().await;
+    let group = site.make(&admin, "/api/serviceenginegroup", json!({"name": "other"})).await;
+    site.make(&admin, "/api/vsvip", json!({"uuid": "vip-1", "name": "v", "vip": vip("10.9.9.9")})).await;
+    for port in [80, 81] {
+        let service = json!({"uuid": format!("vs-{port}"), "name": format!("vs-{port}"),
+            "vsvip_ref": "/api/vsvip/vip-1", "services": [{"port": port}]});
+        site.make(&admin, "/api/virtualservice", service).await;
+    }
+    let other = json!({"replace": {"se_group_ref": group["url"]}});
+    let why = refused(&site, &admin, "PATCH", "/api/virtualservice/vs-81", other.clone()).await;
+    assert!(why.contains("VirtualService vs-80 has the same addresses"), "{why}");
+    let standard = json!({"replace": {"se_group_ref": "/api/serviceenginegroup?name=Default-Group"}});
+    changed(&site, &admin, "/api/virtualservice/vs-81", standard).await;
+    // Both move: one after the other, while they are off.
+    let off = json!({"replace": {"enabled": false}});
+    changed(&site, &admin, "/api/virtualservice/vs-80", off).await;
+    changed(&site, &admin, "/api/virtualservice/vs-81", other.clone()).await;
+    let on = json!({"replace": {"enabled": true}});
+    refused(&site, &admin, "PATCH", "/api/virtualservice/vs-80", on.clone()).await;
+    changed(&site, &admin, "/api/virtualservice/vs-80", other).await;
+    changed(&site, &admin, "/api/virtualservice/vs-80", on).await;
+}
