@@ -77,10 +77,12 @@ fn one<S: Store>(
             entry["pools"] = value!(references(refers("pool")));
             entry["poolgroups"] = value!(references(refers("poolgroup")));
             entry["runtime"] = of_service(app, asked, held, seen);
+            entry["health_score"] = health(app, now, &pools(now, held), &entry["runtime"]);
         }
         "pool" => {
             entry["virtualservices"] = value!(references(users(now, held)));
             entry["runtime"] = of_pool(app, held);
+            entry["health_score"] = health(app, now, &BTreeSet::from([held.id()]), &entry["runtime"]);
         }
         "serviceengine" => {
             let has: BTreeSet<Id> = on_engine(app, &held.uuid).into_iter().collect();
@@ -95,6 +97,30 @@ fn one<S: Store>(
         }
     }
     entry
+}
+
+/// The pools that a virtual service leads to, by itself or by a pool group.
+fn pools(now: &Catalogue, held: &Held) -> BTreeSet<Id> {
+    let groups = held.refers.iter().filter(|id| id.kind == "poolgroup");
+    let members = groups.filter_map(|id| now.get(id.kind, &id.uuid)).flat_map(|group| &group.refers);
+    held.refers.iter().chain(members).filter(|id| id.kind == "pool").cloned().collect()
+}
+
+/// How well something is, 0 to 100: what is up has the share of its servers that are, what is not up has nothing. How fast
+/// it answers does not count yet, and nothing is taken off for what is unusual.
+//= SCALE-HEALTH-01
+fn health<S: Store>(app: &App<S>, now: &Catalogue, pools: &BTreeSet<Id>, runtime: &Value) -> Value {
+    let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or(0);
+    let (mut enabled, mut up) = (0, 0);
+    for held in pools.iter().filter_map(|id| now.get(id.kind, &id.uuid)) {
+        let pool = of_pool(app, held);
+        enabled += number(&pool, "num_servers_enabled");
+        up += number(&pool, "num_servers_up");
+    }
+    let is_up = runtime["oper_status"]["state"] == "OPER_UP";
+    let score = (up * 100).checked_div(enabled).unwrap_or(100);
+    let score = if is_up { score } else { 0 };
+    value!({"health_score": score, "performance_score": score, "resources_penalty": 0, "anomaly_penalty": 0, "security_penalty": 0})
 }
 
 /// The virtual services that lead to a pool, by themselves or by a pool group.

@@ -12,7 +12,7 @@ use super::App;
 use super::answer::{Answer, bad, empty, json};
 use super::request::Asked;
 use super::session::Who;
-use crate::objects::{Change, Held, Look, Objects, Query, shown};
+use crate::objects::{Catalogue, Change, Held, Look, Objects, Query, shown};
 use crate::store::Store;
 
 /// `/api/<type>`.
@@ -152,17 +152,44 @@ fn judged<S: Store>(app: &App<S>, held: &Held) -> (Vec<String>, Vec<Problem>) {
     if held.kind.path != "virtualservice" {
         return (idle, Vec::new());
     }
+    let placed = family(&app.objects.now(), held);
     let input = Input {
         objects: &With { objects: &app.objects, held },
         engine: Engine::default(),
-        services: vec![Placed { service: held.uuid.clone(), ..Placed::default() }],
+        services: vec![placed],
         ticket_keys: Vec::new(),
     };
     let problems = match compile(&input) {
-        Ok(compiled) => compiled.left_out.into_values().flatten().collect(),
+        Ok(compiled) => {
+            let own = compiled.left_out.into_iter().filter(|(uuid, _)| *uuid == held.uuid || !is_child(held));
+            own.flat_map(|(_, problems)| problems).collect()
+        }
         Err(problems) => problems,
     };
     (idle, problems)
+}
+
+fn is_child(held: &Held) -> bool {
+    held.object().get("type").and_then(Value::as_str) == Some("VS_TYPE_VH_CHILD")
+}
+
+/// A service as an engine has it: with the children that follow it, or with the parent that it follows.
+fn family(now: &Catalogue, held: &Held) -> Placed {
+    let services = |of: &Held| {
+        let id = of.id();
+        let by = now.referrers(&id).filter(|by| by.kind.path == "virtualservice");
+        by.map(|by| by.uuid.clone()).collect::<Vec<String>>()
+    };
+    let parent = held.refers.iter().filter(|_| is_child(held)).find(|id| id.kind == "virtualservice");
+    match parent.and_then(|id| now.get(id.kind, &id.uuid)) {
+        Some(parent) => {
+            // It may be one that is tried, and not among them.
+            let mut children = services(parent);
+            children.push(held.uuid.clone());
+            Placed { service: parent.uuid.clone(), children, ..Placed::default() }
+        }
+        None => Placed { service: held.uuid.clone(), children: services(held), ..Placed::default() },
+    }
 }
 
 fn known(path: &str) -> Result<&'static Kind, Answer> {

@@ -106,6 +106,8 @@ fn time(at: u64) -> String {
 /// What is known of one virtual service.
 struct Look<'a> {
     vs: &'a str,
+    /// The service whose listeners serve it: itself, or its parent.
+    server: &'a str,
     wanted: Option<&'a Wanted>,
     unit: Option<&'a Unit>,
     seen: &'a [Seen],
@@ -131,7 +133,7 @@ impl Look<'_> {
         if let Some(why) = self.left_out.get(&member.engine) {
             return ("OPER_DOWN", format!("{name} cannot do it: {}", why.join("; ")));
         }
-        match (member.phase, engine.services.get(self.vs)) {
+        match (member.phase, engine.services.get(self.server)) {
             (Phase::Leaving { .. }, _) => ("OPER_DISABLING", format!("{name} is being left")),
             (Phase::Serving, Some(told)) if told.is_up => ("OPER_UP", String::new()),
             (Phase::Serving, Some(_)) => ("OPER_DOWN", format!("{name}: no server of it can be used")),
@@ -207,6 +209,7 @@ pub fn of_service<S: Store>(app: &App<S>, asked: &Asked, held: &Held, seen: &[Se
     let found = known.of(&held.uuid);
     let look = Look {
         vs: &held.uuid,
+        server: known.world.parents.get(&held.uuid).unwrap_or(&held.uuid),
         wanted: key.and_then(|key| known.world.wanted.get(key)),
         unit: found.map(|(unit, _)| unit),
         seen,

@@ -103,6 +103,7 @@ impl Lab {
 //= test SCALE-API-01
 //= test SCALE-API-02
 //= test SCALE-API-03
+//= test SCALE-HEALTH-01
 //= test EVENT-LIST-01
 #[tokio::test]
 async fn clients_see_how_a_service_is_placed_scale_it_and_read_what_happened() {
@@ -203,6 +204,11 @@ async fn clients_see_how_a_service_is_placed_scale_it_and_read_what_happened() {
         (&json!(1), &json!("OPER_UP"))
     );
     assert_eq!(entry["config"]["vip"][0]["ip_address"]["addr"], "10.0.0.9");
+    assert_eq!(entry["health_score"]["health_score"], 50, "one of two servers is up: {entry}");
+    lab.settle(false).await;
+    let down = lab.get("/api/virtualservice-inventory").await["results"][0].clone();
+    assert_eq!(down["health_score"]["health_score"], 0, "{down}");
+    lab.settle(true).await;
     assert_eq!(entry["pools"], json!([format!("https://controller.test/api/pool/{pool}#web-pool")]));
     for (kind, field) in [
         ("pool", "virtualservices"),

@@ -36,6 +36,8 @@ struct Has {
     engines: u32,
     /// Since when it has been placed.
     since: u64,
+    /// The services that follow it.
+    children: Vec<String>,
 }
 
 /// What was made for one engine, and what it was made of.
@@ -108,6 +110,7 @@ impl<S: Store + 'static> Maker<S> {
         let has = known.on(engine).into_iter().map(|assigned| {
             let engines = known.of(&assigned.vs).map_or(1, |(unit, _)| unit.staying().count());
             Has {
+                children: known.world.children.get(&assigned.vs).cloned().unwrap_or_default(),
                 service: assigned.vs,
                 accepts: assigned.accepts,
                 engines: u32::try_from(engines).unwrap_or(1).max(1),
@@ -157,6 +160,7 @@ impl<S: Store + 'static> Maker<S> {
             vips: Vec::new(),
             engines: has.engines,
             since: has.since,
+            children: has.children.clone(),
         });
         let input = Input {
             objects: &reads,

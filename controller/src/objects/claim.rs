@@ -28,6 +28,9 @@ pub struct Claim {
     vsvip: Option<String>,
     group: Option<String>,
     is_enabled: bool,
+    /// The parent of a child, and the hosts by which it is chosen.
+    parent: Option<String>,
+    hosts: BTreeSet<String>,
     is_child: bool,
 }
 
@@ -62,6 +65,11 @@ impl Claim {
         let is_child = is_service && object.get("type").and_then(Value::as_str) == Some("VS_TYPE_VH_CHILD");
         let mut claim = Claim { vsvip, is_child, ..Claim::default() };
         claim.vrf = behind(object.get("vrf_context_ref")).unwrap_or_default();
+        if is_child {
+            claim.parent = behind(object.get("vh_parent_vs_ref"));
+            let hosts = entries(object, "vh_domain_name").iter().filter_map(Value::as_str);
+            claim.hosts = hosts.map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
+        }
         // Children are reached by their parents' addresses.
         if !is_child && claim.vsvip.is_none() {
             let vips = entries(object, "vip").iter();
@@ -122,6 +130,7 @@ pub(super) fn is_free(
         return Ok(());
     }
     let mut look = Look { now, held, datagrams: HashMap::new() };
+    look.hosts(claim, tenant)?;
     look.addresses(claim, had)?;
     look.ports(claim, tenant)?;
     look.group(claim, had, tenant)
@@ -147,6 +156,20 @@ impl<'l> Look<'l> {
     fn services(&self, vsvip: &Id) -> Vec<&'l Held> {
         let by = self.now.referrers(vsvip).filter(|by| by.kind.path == "virtualservice");
         by.filter(|by| by.claim.as_ref().is_some_and(|claim| !claim.is_child)).map(|by| &**by).collect()
+    }
+
+    /// A host is one child's of its parent.
+    fn hosts(&self, claim: &Claim, tenant: &Tenant) -> Result<(), Denied> {
+        let Some(uuid) = &claim.parent else { return Ok(()) };
+        let id = Id { kind: "virtualservice", uuid: uuid.clone() };
+        for other in self.now.referrers(&id).filter(|other| other.uuid != self.held.uuid) {
+            let taken = other.claim.as_ref().and_then(|other| other.hosts.intersection(&claim.hosts).next());
+            if let Some(host) = taken {
+                let reason = format!("{host} is chosen by {} already", name(other, tenant));
+                return Err(wrong("vh_domain_name", reason, "give each name to one child"));
+            }
+        }
+        Ok(())
     }
 
     fn addresses(&self, claim: &Claim, had: Option<&Claim>) -> Result<(), Denied> {

@@ -289,11 +289,12 @@ impl Placement {
     }
 }
 
-/// Which virtual services there are, by placement.
+/// Which virtual services there are, by placement or, if they follow one, by parent.
 fn services(world: &World) -> BTreeSet<(&str, &str)> {
     let all = world.wanted.iter();
-    all.flat_map(|(key, wanted)| wanted.services.iter().map(move |vs| (key.as_str(), vs.uuid.as_str())))
-        .collect()
+    let all =
+        all.flat_map(|(key, wanted)| wanted.services.iter().map(move |vs| (key.as_str(), vs.uuid.as_str())));
+    all.chain(world.parents.iter().map(|(child, parent)| (parent.as_str(), child.as_str()))).collect()
 }
 
 /// An engine as placement sees it. `began` is when this Controller started: an engine has its time from then on to come back.

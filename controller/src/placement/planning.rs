@@ -175,7 +175,8 @@ impl<'i> Judge<'_, 'i> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for found in self.found.each(service) {
             let why = match found.fit {
-                Ok(_) | Err(Unfit::HasIt) => continue,
+                Ok(_) => continue,
+                Err(Unfit::HasIt) => "have it already",
                 Err(Unfit::Lost | Unfit::Silent) => "are not connected",
                 Err(Unfit::Disabled | Unfit::NothingNew) => "are disabled",
                 Err(Unfit::Unreached(_)) => "have no way to its addresses",

@@ -74,6 +74,10 @@ pub struct World {
     pub by_group: BTreeMap<String, Vec<String>>,
     /// Under which key of `wanted` a virtual service is, children included.
     pub of: HashMap<String, String>,
+    /// The children of each parent, by the parents' uuids.
+    pub children: HashMap<String, Vec<String>>,
+    /// The parent of each child.
+    pub parents: HashMap<String, String>,
 }
 
 /// What was read before.
@@ -159,7 +163,9 @@ impl Reader {
         }
         for (child, parent) in children {
             if let Some(key) = world.of.get(&parent).cloned() {
-                world.of.insert(child, key);
+                world.of.insert(child.clone(), key);
+                world.children.entry(parent.clone()).or_default().push(child.clone());
+                world.parents.insert(child, parent);
             }
         }
         for (key, wanted) in &world.wanted {

@@ -105,6 +105,25 @@ async fn an_address_belongs_to_one_tenant_and_a_port_of_it_to_one_service() {
     changed(&site, &red, "/api/vsvip/vip-far", moved).await;
 }
 
+//= test PLACE-ADDRESS-01
+#[tokio::test]
+async fn a_host_is_one_childs_of_its_parent() {
+    let site = Site::new("children").await;
+    let admin = site.admin().await;
+    for name in ["one", "two"] {
+        let parent = json!({"uuid": format!("parent-{name}"), "name": name, "type": "VS_TYPE_VH_PARENT"});
+        site.make(&admin, "/api/virtualservice", parent).await;
+    }
+    let child = |uuid: &str, parent: &str, host: &str| {
+        json!({"uuid": uuid, "name": uuid, "type": "VS_TYPE_VH_CHILD", "vh_domain_name": [host],
+            "vh_parent_vs_ref": format!("/api/virtualservice/parent-{parent}")})
+    };
+    site.make(&admin, "/api/virtualservice", child("shop", "one", "shop.example")).await;
+    let why = refused(&site, &admin, "POST", "/api/virtualservice", child("0", "one", "Shop.Example.")).await;
+    assert!(why.contains("shop.example is chosen by VirtualService shop already"), "{why}");
+    site.make(&admin, "/api/virtualservice", child("0", "two", "shop.example")).await;
+}
+
 //= test PLACE-GROUP-01
 #[tokio::test]
 async fn services_that_share_addresses_name_one_group_of_engines() {

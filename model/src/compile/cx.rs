@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::Input;
+use super::hosting::{Shut, Traces};
 use super::place::Held;
 use super::pool::{PoolKey, Use};
 use super::table::Part;
@@ -39,6 +40,10 @@ pub(super) struct Cx<'a> {
     pub made: BTreeMap<String, Section>,
     /// Pools that services and groups named, with what they are used for; they are made last.
     pub pools: BTreeMap<PoolKey, Use>,
+    /// Children that are not carried out, as far as that is known from the start.
+    pub shut: &'a Shut,
+    /// What children have made, by uuid.
+    pub children: BTreeMap<String, Traces>,
     read: RefCell<Read>,
     named: RefCell<Read>,
 }
@@ -88,9 +93,10 @@ impl Making {
 }
 
 impl<'a> Cx<'a> {
-    pub fn new(input: &'a Input<'a>) -> Self {
+    pub fn new(input: &'a Input<'a>, shut: &'a Shut) -> Self {
         let (made, pools) = (BTreeMap::new(), BTreeMap::new());
-        Cx { input, made, pools, read: RefCell::default(), named: RefCell::default() }
+        let (read, named) = (RefCell::default(), RefCell::default());
+        Cx { input, made, pools, shut, children: BTreeMap::new(), read, named }
     }
 
     /// The object of this kind and uuid.

@@ -163,7 +163,13 @@ fn values(cx: &Cx<'_>, making: &mut Making, held: &Held, path: &str, by: View<'_
 }
 
 /// A condition on the path or the query.
-fn compared(cx: &Cx<'_>, making: &mut Making, held: &Held, path: &str, by: View<'_>) -> Option<Part> {
+pub(super) fn compared(
+    cx: &Cx<'_>,
+    making: &mut Making,
+    held: &Held,
+    path: &str,
+    by: View<'_>,
+) -> Option<Part> {
     let criteria = by.text("match_criteria");
     match criteria {
         "QUERY_MATCH_EXISTS" => return Some(text(by, "glob", false, vec!["?*".to_owned()])),

@@ -14,6 +14,7 @@
 mod actions;
 mod cx;
 mod engine;
+mod hosting;
 mod http;
 mod l4;
 mod matching;
@@ -126,6 +127,8 @@ pub struct Placed {
     pub engines: u32,
     /// Since when it is placed, milliseconds since 1970: of two that want one address the elder one has it.
     pub since: u64,
+    /// The uuids of the children that it is the parent of.
+    pub children: Vec<String>,
 }
 
 /// A key of session tickets.

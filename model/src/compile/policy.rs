@@ -38,15 +38,9 @@ pub(super) struct Scope<'l> {
     pub engines: u32,
 }
 
-/// Makes the rules of a service.
+/// The rules of a service, or of a child.
 //= COMPILE-RULES-01
-pub(super) fn of_service(
-    cx: &mut Cx<'_>,
-    making: &mut Making,
-    held: &Held,
-    scope: &Scope<'_>,
-    part: &mut Part,
-) {
+pub(super) fn rules(cx: &mut Cx<'_>, making: &mut Making, held: &Held, scope: &Scope<'_>) -> Vec<Value> {
     let view = held.view();
     for name in GUARDS.iter().filter(|name| view.has(name)) {
         let reason = "no engine can do it, and without it clients would come in that it keeps out";
@@ -63,7 +57,7 @@ pub(super) fn of_service(
                 making.wrong(held, name, reason, "leave it out, or serve HTTP");
             }
         }
-        return;
+        return Vec::new();
     }
     if view.entries("l4_policies").next().is_some() {
         making.wrong(held, "l4_policies", "no engine judges connections yet", "use http_policies");
@@ -90,11 +84,11 @@ pub(super) fn of_service(
             rules.extend(of_set(cx, making, (*index, set), kind, scope));
         }
     }
-    part.set_list("rules", rules);
+    rules
 }
 
 /// A rule's name: it stands once in a service, and says where to look.
-fn named(place: &str, name: &str) -> String {
+pub(super) fn named(place: &str, name: &str) -> String {
     let plain = name.chars().filter(|char| !char.is_control());
     format!("{place} ").chars().chain(plain).take(NAME_CHARS_MAX).collect::<String>().trim().to_owned()
 }

@@ -8,7 +8,7 @@ use super::place::Held;
 use super::pool::{self, PoolKey, Speaks};
 use super::table::Part;
 use super::view::View;
-use super::{Placed, http, l4, policy, tls};
+use super::{Placed, hosting, http, l4, policy, tls};
 use crate::Problem;
 
 /// The most ports of one range: more addresses than an engine listens on for one service are found further on.
@@ -40,12 +40,28 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
         }]);
     };
     let mut making = Making::new(format!("virtual_service/{}", held.uuid), &held);
-    if held.view().text("type") != "VS_TYPE_NORMAL" {
-        let fix = "give each service addresses and ports of its own, as VS_TYPE_NORMAL";
-        making.wrong(&held, "type", "no engine can do services that share the ports of a parent yet", fix);
+    if held.view().text("type") == "VS_TYPE_VH_CHILD" {
+        let reason = "a child is served at the addresses of its parent, and its parent is not placed";
+        making.wrong(
+            &held,
+            "vh_parent_vs_ref",
+            reason,
+            "name a parent that is on, of type VS_TYPE_VH_PARENT",
+        );
     }
     let addresses = addresses(cx, &mut making, &held, placed);
     let listeners = listeners(cx, &mut making, &held);
+    let children = match held.view().text("type") {
+        "VS_TYPE_VH_PARENT" => hosting::children(cx, &held, placed),
+        _ => Vec::new(),
+    };
+    if let Some(other) = listeners.iter().find(|listener| listener.speaks != Speaks::Http)
+        && !children.is_empty()
+    {
+        let reason =
+            format!("children are told apart by requests, and its ports speak {}", other.speaks.word());
+        making.wrong(&held, "services", reason, "use an application profile of HTTP");
+    }
     if !making.problems.is_empty() {
         return Err(making.problems);
     }
@@ -66,7 +82,8 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
         part.set("enabled", held.view().is_on("enabled") && held.view().is_on("traffic_enabled"));
         part.set("protocol", listener.speaks.word());
         part.set_if("shared_listener", cx.input.engine.shares_listeners);
-        let sessions = listener.is_secured && tls::of_service(cx, &mut making, &held, listener, &mut part);
+        let sessions =
+            listener.is_secured && tls::of_service(cx, &mut making, &held, (listener, &children), &mut part);
         making.has_tickets = sessions;
         let answer_ms = target(cx, &mut making, &held, listener, sessions, placed.engines.max(1), &mut part);
         if listener.speaks == Speaks::Http {
@@ -80,7 +97,11 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
             part.set(key, listener.name.as_str());
         }
         let scope = policy::Scope { listener, sessions, engines: placed.engines.max(1) };
-        policy::of_service(cx, &mut making, &held, &scope, &mut part);
+        let mut rules = policy::rules(cx, &mut making, &held, &scope);
+        if !children.is_empty() {
+            rules = hosting::rules(cx, &mut making, &held, (&children, &scope), rules);
+        }
+        part.set_list("rules", rules);
         cx.done(making, part);
     }
     Ok(keys)

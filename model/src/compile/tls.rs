@@ -2,6 +2,7 @@
 //! as files of its own, which the engine keeps.
 
 use super::cx::{Cx, Making};
+use super::hosting::{self, Child};
 use super::place::Held;
 use super::pool::Speaks;
 use super::service::Listener;
@@ -32,7 +33,7 @@ pub(super) fn of_service(
     cx: &mut Cx<'_>,
     making: &mut Making,
     held: &Held,
-    listener: &Listener,
+    (listener, children): (&Listener, &[Child]),
     part: &mut Part,
 ) -> bool {
     let view = held.view();
@@ -54,6 +55,12 @@ pub(super) fn of_service(
                 "its clients speak TLS, and it has no certificate",
                 "name one",
             ),
+        }
+    }
+    // The engine shows the one that fits the name that a client asks for.
+    for pair in hosting::certificates(cx, children) {
+        if !names.contains(&pair.uuid) {
+            names.extend(certificate(cx, making, &pair));
         }
     }
     part.set_list("certificates", names);

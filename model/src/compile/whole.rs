@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cx::{Cx, Listen};
+use super::hosting::Shut;
 use super::{Compiled, Input, document, engine, pool, service};
 use crate::Problem;
 
@@ -12,9 +13,25 @@ const VERSION: &str = "/version";
 /// See [`super::compile`].
 //= COMPILE-WHOLE-01
 pub(super) fn compile(input: &Input<'_>) -> Result<Compiled, Vec<Problem>> {
+    let mut shut = Shut::new();
+    loop {
+        let mut more = Shut::new();
+        let mut out = once(input, &shut, &mut more)?;
+        let known = shut.len();
+        shut.extend(more);
+        // Each turn finds a child at least that cannot be carried out, or is the last one; few need a second.
+        if shut.len() == known {
+            out.left_out.append(&mut shut);
+            return Ok(out);
+        }
+    }
+}
+
+/// The document without these children; others that cannot be carried out come to `more`.
+fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec<Problem>> {
     let mut base = BTreeMap::from([(VERSION.to_owned(), "version = 1\n\n".to_owned())]);
     base.extend(engine::sections(input)?);
-    let mut cx = Cx::new(input);
+    let mut cx = Cx::new(input, shut);
     // What each service is made of, by its uuid.
     let mut roots: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut out = Compiled::default();
@@ -27,6 +44,16 @@ pub(super) fn compile(input: &Input<'_>) -> Result<Compiled, Vec<Problem>> {
         }
     }
     pool::all(&mut cx);
+    for (uuid, traces) in cx.children.iter().filter(|(uuid, _)| !shut.contains_key(*uuid)) {
+        let mut problems = traces.problems.clone();
+        problems.extend(problems_of(&cx, &reach(&cx, &traces.needs)));
+        if !problems.is_empty() {
+            more.insert(uuid.clone(), problems);
+        }
+    }
+    if !more.is_empty() {
+        return Ok(out);
+    }
     let reached: BTreeMap<&String, BTreeSet<String>> =
         roots.iter().map(|(uuid, keys)| (uuid, reach(&cx, keys))).collect();
     for (uuid, keys) in &reached {

@@ -13,7 +13,8 @@ pub fn page() -> String {
          kind of object that engines carry out: the fields that change an engine's document, with the keys that follow from them\n\
          ([configuration.md](configuration.md)); those that the Controller acts on, or people; those that no engine can do and that\n\
          keep a service off all engines, because without them clients would come in; and those that are accepted and do nothing yet:\n\
-         who sets one of these to another value than its default is told in the header `X-Forebay-Warning`.\n",
+         who sets one of these to another value than its default is told in the header `X-Forebay-Warning`. What a field with `*`\n\
+         does is seen with traffic through an engine: `model/src/fields/seen.txt`, which `tests/e2e/compiled` writes.\n",
     );
     for kind in kinds() {
         let _ = write!(page, "\n## {}\n\n", kind.path);
@@ -33,7 +34,8 @@ pub fn page() -> String {
             page.push_str("| field | becomes |\n|---|---|\n");
             for (path, keys) in rows {
                 let keys: Vec<String> = keys.split(", ").map(|key| format!("`{key}`")).collect();
-                let _ = writeln!(page, "| `{path}` | {} |", keys.join(", "));
+                let mark = if is_seen(kind.path, &path) { " *" } else { "" };
+                let _ = writeln!(page, "| `{path}`{mark} | {} |", keys.join(", "));
             }
             page.push('\n');
         }
@@ -51,6 +53,13 @@ pub fn page() -> String {
         page.push('\n');
     }
     page
+}
+
+/// Fields whose effect is seen with traffic, a kind and a path in each line.
+const SEEN: &str = include_str!("seen.txt");
+
+fn is_seen(kind: &str, path: &str) -> bool {
+    SEEN.lines().any(|line| line.split_once(' ') == Some((kind, path)))
 }
 
 /// The path as far as all that is within it does the same.

@@ -49,7 +49,19 @@ impl World {
 
     /// What such an engine's document follows from.
     pub fn input(&self, services: &[&str]) -> Input<'_> {
-        let placed = |uuid: &&str| Placed { service: (*uuid).to_owned(), engines: 2, ..Placed::default() };
+        let children = |parent: &str| {
+            let at = format!("/api/virtualservice/{parent}");
+            let all = self.0.iter().filter(|((kind, _), _)| kind == "virtualservice");
+            let own =
+                all.filter(|(_, object)| object.get("vh_parent_vs_ref").and_then(Value::as_str) == Some(&at));
+            own.map(|((_, uuid), _)| uuid.clone()).collect()
+        };
+        let placed = |uuid: &&str| Placed {
+            service: (*uuid).to_owned(),
+            engines: 2,
+            children: children(uuid),
+            ..Placed::default()
+        };
         let member =
             |slot, address: &str| Member { slot, address: address.parse().expect("an address"), port: None };
         Input {

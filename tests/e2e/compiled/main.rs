@@ -1,7 +1,11 @@
 //! What users make of objects, seen with traffic: objects are compiled, and an engine runs what comes of it.
 
-use std::collections::BTreeMap;
+mod matches;
+mod more;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use forebay_e2e::{Client, Engine, Lab, Options, Origin, Request, pki};
 use forebay_model::compile::{Input, Lookup, Placed, compile, document};
@@ -44,9 +48,22 @@ impl World {
 
     /// What an engine is to do that has all services; what it says of itself is its own.
     fn document(&self) -> String {
-        let services = self.0.keys().filter(|(kind, _)| kind == "virtualservice");
-        let services =
-            services.map(|(_, uuid)| Placed { service: uuid.clone(), ..Placed::default() }).collect();
+        let text = |object: &Object, name: &str| {
+            object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let all = || self.0.iter().filter(|((kind, _), _)| kind == "virtualservice");
+        let follows = |parent: &str| {
+            let at = format!("/api/virtualservice/{parent}");
+            let own = all().filter(|(_, object)| text(object, "vh_parent_vs_ref") == at);
+            own.map(|((_, uuid), _)| uuid.clone()).collect()
+        };
+        let services = all().filter(|(_, object)| text(object, "type") != "VS_TYPE_VH_CHILD");
+        let placed = |((_, uuid), _): (&(String, String), &Object)| Placed {
+            service: uuid.clone(),
+            children: follows(uuid),
+            ..Placed::default()
+        };
+        let services = services.map(placed).collect();
         let input = Input { objects: self, engine: Default::default(), services, ticket_keys: Vec::new() };
         let mut compiled = compile(&input).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert!(compiled.left_out.is_empty(), "{:?}", compiled.left_out);
@@ -73,13 +90,16 @@ struct Scene {
     doors: BTreeMap<&'static str, SocketAddr>,
     folder: std::path::PathBuf,
     // Last: what lives in it goes first.
-    _lab: Lab,
+    lab: Lab,
 }
 
 fn scene() -> Scene {
     let lab = Lab::new();
     let origins = ["one", "two"].map(|name| {
-        Origin::answering(lab.address(), move |_| {
+        Origin::answering(lab.address(), move |head| {
+            if name == "one" && head.starts_with("GET /tired ") {
+                return Some(b"HTTP/1.1 599 Tired\r\nContent-Length: 0\r\n\r\n".to_vec());
+            }
             let body = format!("from {name}\n");
             let head = format!("HTTP/1.1 200 OK\r\nServer: {name}\r\nContent-Length: {}\r\n\r\n", body.len());
             Some((head + &body).into_bytes())
@@ -170,9 +190,11 @@ fn scene() -> Scene {
             "http_response_policy": {"rules": [rule(1, json!({"hdr_action": [
                 {"action": "HTTP_REMOVE_HDR", "hdr": {"name": "Server"}}]}))]}}},
     });
+    more::add(&origins, &mut objects);
+    let further = matches::add(&lab, &mut objects).into_iter().chain(more::services());
     let mut doors = BTreeMap::new();
     let mut services = serde_json::Map::new();
-    for (name, more) in [
+    let first = [
         ("plain", json!({"pool_ref": "/api/pool/pool-plain"})),
         ("off", json!({"pool_ref": "/api/pool/pool-off"})),
         ("empty", json!({"pool_ref": "/api/pool/pool-empty"})),
@@ -219,7 +241,8 @@ fn scene() -> Scene {
             "application_profile_ref": "/api/applicationprofile/applicationprofile-secure",
             "ssl_key_and_certificate_refs": ["/api/sslkeyandcertificate/sslkeyandcertificate-1"]}),
         ),
-    ] {
+    ];
+    for (name, more) in first.into_iter().chain(further) {
         let door = lab.address();
         let mut service = json!({"vsvip_ref": "/api/vsvip/vsvip-1", "services": [{"port": door.port()}]});
         service.as_object_mut().expect("a service").extend(more.as_object().expect("fields").clone());
@@ -232,9 +255,12 @@ fn scene() -> Scene {
         services.insert(format!("virtualservice-{name}"), service);
         doors.insert(name, door);
     }
+    services.extend(
+        more::children().into_iter().map(|(name, child)| (format!("virtualservice-hosted-{name}"), child)),
+    );
     objects["virtualservice"] = Value::Object(services);
     let engine = lab.engine_with(&World::of(&objects).document(), Options::default());
-    Scene { folder: lab.folder().to_owned(), _engine: engine, origins, doors, _lab: lab }
+    Scene { folder: lab.folder().to_owned(), _engine: engine, origins, doors, lab }
 }
 
 impl Scene {
@@ -327,9 +353,9 @@ const FIELDS: &[(&str, &str, Seen)] = &[
         assert_eq!(answer.field("server"), None, "a response policy took it out");
     }),
     ("networksecuritypolicy", "rules[].action", |s| {
-        let friend = s._lab.client_ip(1);
+        let friend = s.lab.client_ip(1);
         assert_eq!(s.client("doors").from(friend).get("/").expect("an answer").text(), "from one\n");
-        assert!(s.client("doors").from(s._lab.client_ip(2)).get_once("/").is_err());
+        assert!(s.client("doors").from(s.lab.client_ip(2)).get_once("/").is_err());
     }),
     ("pool", "lb_algo_rr_per_se", |s| {
         let mut seen: Vec<String> = (0..4).map(|_| s.text("turns", "/")).collect();
@@ -390,8 +416,26 @@ const FIELDS: &[(&str, &str, Seen)] = &[
 #[test]
 fn what_fields_of_objects_do_is_seen_with_traffic() {
     let scene = scene();
-    for (kind, path, seen) in FIELDS {
-        assert!(matches!(effect(kind, path), Effect::Engine(_)), "{kind}.{path}");
-        seen(&scene);
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (kind, path, seen) in FIELDS.iter().chain(more::FIELDS) {
+        assert!(shown.insert(format!("{kind} {path}\n")), "{kind}.{path} is there twice");
+        // All that is wrong is told at once.
+        if catch_unwind(AssertUnwindSafe(|| seen(&scene))).is_err() {
+            wrong.push(format!("{kind}.{path}"));
+        }
     }
+    wrong.extend(matches::seen(&scene));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    shown.extend(matches::fields(&scene).into_iter().map(|path| format!("httppolicyset {path}\n")));
+    for line in &shown {
+        let (kind, path) = line.trim_end().split_once(' ').expect("a kind and a path");
+        assert!(matches!(effect(kind, path), Effect::Engine(_)), "{kind}.{path}");
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../model/src/fields/seen.txt");
+    let text: String = shown.into_iter().collect();
+    if std::env::var_os("FOREBAY_BLESS").is_some() {
+        std::fs::write(file, &text).expect("the list is written");
+    }
+    assert!(std::fs::read_to_string(file).expect("the list") == text, "{file}: FOREBAY_BLESS=1 writes it");
 }

@@ -206,7 +206,10 @@ impl Client {
 
     fn text(&self, request: &Request) -> Vec<u8> {
         let method = if request.method.is_empty() { "GET" } else { &request.method };
-        let mut text = format!("{method} {} HTTP/1.1\r\nHost: {}\r\n", request.target, self.to);
+        let mut text = format!("{method} {} HTTP/1.1\r\n", request.target);
+        if !request.fields.iter().any(|field| field.starts_with("Host: ")) {
+            text += &format!("Host: {}\r\n", self.to);
+        }
         if let Some(jar) = self.jar.as_ref().filter(|j| !j.is_empty()) {
             let pairs: Vec<String> = jar.iter().map(|(n, v)| format!("{n}={v}")).collect();
             text += &format!("Cookie: {}\r\n", pairs.join("; "));
