@@ -19,7 +19,7 @@ const DEFAULT_GROUP: &str = "Default-Group";
 const DEFAULT_VRF: &str = "global";
 
 /// What a VsVip or a virtual service takes.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     addresses: BTreeSet<IpAddr>,
     vrf: String,
@@ -35,7 +35,7 @@ pub struct Claim {
 }
 
 /// Ports of a service, the last one included, and the network profile that says what they carry.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Ports {
     first: u64,
     last: u64,
