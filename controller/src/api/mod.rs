@@ -55,12 +55,17 @@ pub struct App<S> {
 }
 
 /// Answers one request.
-pub async fn serve<S: Store>(app: Arc<App<S>>, request: Request<Body>) -> Response<Body> {
+pub async fn serve<S: Store + 'static>(app: Arc<App<S>>, request: Request<Body>) -> Response<Body> {
     let asked = match read(request).await {
         Ok(asked) => asked,
         Err(answer) => return answer.finish(),
     };
-    route(&app, &asked).await.unwrap_or_else(|answer| answer).finish()
+    // In a task of its own: what was begun is carried through when its client goes away in the middle. Else what the store has
+    // taken by then would be missing in memory.
+    //= API-WRITE-01
+    let done =
+        tokio::spawn(async move { route(&app, &asked).await.unwrap_or_else(|answer| answer).finish() });
+    done.await.unwrap_or_else(|_| bad(500, "the Controller made a mistake: see its log").finish())
 }
 
 async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> {

@@ -5,6 +5,7 @@ mod addresses;
 mod audit;
 mod configuration;
 mod front;
+mod gone;
 mod many;
 mod roles;
 mod site;
