@@ -96,6 +96,8 @@ impl Plan {
         set("initial-cluster-state", "new");
         set("auto-compaction-mode", "revision");
         set("auto-compaction-retention", &HISTORY.to_string());
+        // A node that was cut off and comes back asks before it makes everybody vote anew: the leader stays.
+        set("pre-vote", "true");
         set("logger", "zap");
         set("log-level", "error");
         let shown = |file: &Path| file.display().to_string();

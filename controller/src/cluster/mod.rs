@@ -258,7 +258,9 @@ async fn term(node: &Arc<NodeNow>, place: &Arc<Semaphore>) -> Result<(), String>
     let node = Arc::clone(node);
     let (done, ended) = oneshot::channel();
     let thread = std::thread::Builder::new().name("leading".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // Timers and sockets are looked at between any two tasks: each engine's configuration takes its time to make, and the lease
+        // must not wait for all of them.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build();
         let said = match runtime {
             Ok(runtime) => {
                 let said = runtime.block_on(lead(&node));

@@ -68,15 +68,6 @@ impl Relay {
         self.all(Way::Held);
     }
 
-    /// What waited arrives.
-    pub async fn release(&self) {
-        self.all(Way::Open);
-        // What was held is written before anybody else's turn, and etcd takes requests as they come.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Nothing passes any more.
     pub fn mute(&self) {
         self.is_mute.send_replace(true);
