@@ -54,6 +54,23 @@ fn entries<'o>(object: &'o Object, name: &str) -> &'o [Value] {
     object.get(name).and_then(Value::as_array).map_or(&[][..], Vec::as_slice)
 }
 
+/// A host without regard to its case, and to the dot at its end.
+fn own(host: &str) -> String {
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// What an entry of `vh_matches` takes of its host: all of it, or requests by these conditions.
+fn matched(entry: &Value) -> Vec<String> {
+    let host = own(entry["host"].as_str().unwrap_or_default());
+    let by = |name: &str| entry[name].as_array().cloned().unwrap_or_default();
+    let rules = by("rules").into_iter().map(|rule| rule["matches"].clone());
+    let conditions: Vec<Value> = by("path").into_iter().chain(rules).collect();
+    match conditions.as_slice() {
+        [] => vec![host],
+        some => some.iter().map(|by| format!("{host} by {by}")).collect(),
+    }
+}
+
 impl Claim {
     /// That of an object; `None`: it is of a kind that takes none.
     pub(super) fn of(kind: &Kind, object: &Object) -> Option<Box<Self>> {
@@ -67,8 +84,9 @@ impl Claim {
         claim.vrf = behind(object.get("vrf_context_ref")).unwrap_or_default();
         if is_child {
             claim.parent = behind(object.get("vh_parent_vs_ref"));
-            let hosts = entries(object, "vh_domain_name").iter().filter_map(Value::as_str);
-            claim.hosts = hosts.map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
+            let hosts = entries(object, "vh_domain_name").iter().filter_map(Value::as_str).map(own);
+            let matches = entries(object, "vh_matches").iter().flat_map(matched);
+            claim.hosts = hosts.chain(matches).collect();
         }
         // Children are reached by their parents' addresses.
         if !is_child && claim.vsvip.is_none() {

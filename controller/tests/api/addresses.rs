@@ -122,6 +122,20 @@ async fn a_host_is_one_childs_of_its_parent() {
     let why = refused(&site, &admin, "POST", "/api/virtualservice", child("0", "one", "Shop.Example.")).await;
     assert!(why.contains("shop.example is chosen by VirtualService shop already"), "{why}");
     site.make(&admin, "/api/virtualservice", child("0", "two", "shop.example")).await;
+    // The other way to name one; of a host several may have paths, each its own.
+    let by = |uuid: &str, host: &str, path: Option<&str>| {
+        let mut entry = json!({"host": host});
+        if let Some(path) = path {
+            entry["path"] = json!([{"match_criteria": "BEGINS_WITH", "match_str": [path]}]);
+        }
+        json!({"uuid": uuid, "name": uuid, "type": "VS_TYPE_VH_CHILD", "vh_type": "VS_TYPE_VH_ENHANCED", "vh_matches": [entry],
+            "vh_parent_vs_ref": "/api/virtualservice/parent-one"})
+    };
+    let why = refused(&site, &admin, "POST", "/api/virtualservice", by("1", "SHOP.example", None)).await;
+    assert!(why.contains("shop.example is chosen by VirtualService shop already"), "{why}");
+    site.make(&admin, "/api/virtualservice", by("cart", "shop.example", Some("/cart"))).await;
+    site.make(&admin, "/api/virtualservice", by("help", "shop.example", Some("/help"))).await;
+    refused(&site, &admin, "POST", "/api/virtualservice", by("2", "shop.example", Some("/cart"))).await;
 }
 
 //= test PLACE-GROUP-01

@@ -15,7 +15,7 @@ use super::policy::{self, Scope};
 use super::pool::{self, PoolKey};
 use super::service::Listener;
 use super::table::Part;
-use super::{Placed, l4, matching};
+use super::{Placed, l4, matching, tls};
 use crate::Problem;
 
 /// Fields of a match that say more of a request than its path.
@@ -86,6 +86,11 @@ fn on_hosts<'h>(hosts: impl Iterator<Item = &'h str>, is_not: bool) -> Value {
 impl Child {
     fn hosts(&self) -> impl Iterator<Item = &str> {
         self.claims.iter().map(|claim| claim.host.as_str())
+    }
+
+    /// Those of which it has all requests.
+    fn whole_hosts(&self) -> impl Iterator<Item = &str> {
+        self.claims.iter().filter(|claim| claim.path.is_none()).map(|claim| claim.host.as_str())
     }
 
     fn has(&self, host: &str) -> bool {
@@ -338,7 +343,8 @@ pub(super) fn rules(
         }
     }
     ways.sort_by_key(|(rank, _)| *rank);
-    let hosts: Vec<&str> = here.iter().flat_map(|child| child.hosts()).collect();
+    // Of a host of which a child has some paths the rest is the parent's, and under its rules.
+    let hosts: Vec<&str> = here.iter().flat_map(|child| child.whole_hosts()).collect();
     let mut all: Vec<Value> = rules.into_iter().chain(ways.into_iter().map(|(_, rule)| rule)).collect();
     for mut rule in own {
         let kept = rule.as_table_mut().and_then(|rule| held_off(rule, hosts.iter().copied()));
@@ -370,6 +376,19 @@ fn of_child(
             let reason = "a child speaks as its parent does";
             from.idle(held, name, reason, "set it in the parent");
         }
+    }
+    //= COMPILE-GUARD-01
+    if let Some(uuid) = held.view().refers("application_profile_ref").filter(|uuid| !is_parents(scope, uuid))
+        && let Some(profile) = cx.follow(from, held, "application_profile_ref", "applicationprofile", &uuid)
+        && tls::asks(&profile)
+    {
+        let reason = "it asks clients for certificates, and a child speaks as its parent does";
+        from.wrong(
+            held,
+            "application_profile_ref",
+            reason,
+            "let the parent ask, or make it a service of its own",
+        );
     }
     let made = policy::rules(cx, from, held, scope);
     let others = here.iter().filter(|other| other.held.uuid != held.uuid);

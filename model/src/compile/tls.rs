@@ -135,6 +135,18 @@ fn profile(cx: &mut Cx<'_>, from: &mut Making, held: &Held, early: bool) -> (Str
     (name, seconds > 0)
 }
 
+/// Whether a profile asks clients for certificates.
+pub(super) fn asks(profile: &Held) -> bool {
+    let view = profile.view();
+    ["http_profile", "tcp_app_profile"].iter().any(|part| {
+        let mode = view.part(part);
+        matches!(
+            mode.text("ssl_client_certificate_mode"),
+            "SSL_CLIENT_CERTIFICATE_REQUEST" | "SSL_CLIENT_CERTIFICATE_REQUIRE"
+        )
+    })
+}
+
 /// Whether clients show certificates, and who judges them; says whether they are asked.
 fn clients(cx: &mut Cx<'_>, from: &mut Making, listener: &Listener, part: &mut Part) -> bool {
     let application = &listener.application;
