@@ -9,7 +9,7 @@ use forebay_objsync::wire::Frame;
 use forebay_objsync::{Rule, wire};
 
 use crate::ledger::{Place, rank};
-use crate::node::{EPOCH_MS, Node, TABLES};
+use crate::node::{EPOCH_MS, Node, Snapshot, TABLES};
 use crate::plan::SECOND;
 use crate::world::{Violation, World, slot};
 
@@ -93,14 +93,15 @@ pub fn now(world: &mut World) -> Result<(), Violation> {
 
 /// What an engine begins with from disk has not become younger by that: while the process was away nobody used it.
 //= SYNC-SIM-01
-pub fn begins(world: &World, slot: u8) -> Result<(), Violation> {
+pub fn begins(world: &World, slot: u8, snapshot: &Snapshot) -> Result<(), Violation> {
     let node = &world.nodes[&slot];
+    let away = (world.at - snapshot.at) / 1_000;
+    let held = snapshot.ages();
     for (place, view) in node.tables.all(node.now(world.at)) {
-        let used = world.ledger.last_use(place);
-        if !view.record.tombstone && (world.at - used) / 1_000 > view.record.age_ms + LATE / 1_000 {
+        let idle = held.get(&place).map_or(0, |age| age + away);
+        if !view.record.tombstone && idle > view.record.age_ms + LATE / 1_000 {
             let ip = place.1.to_ip();
-            let idle = (world.at - used) / SECOND;
-            let what = format!("{slot} begins with {ip}, unused for {idle} s, as {}", short(&view.record));
+            let what = format!("{slot} begins with {ip}, unused for {idle} ms, as {}", short(&view.record));
             return Err(violation(world, what));
         }
     }

@@ -145,6 +145,13 @@ pub struct Snapshot {
     entries: Vec<(usize, KeyBytes, u64, Record)>,
 }
 
+impl Snapshot {
+    /// For how long each key had not been used then, in milliseconds.
+    pub fn ages(&self) -> BTreeMap<Place, u64> {
+        self.entries.iter().map(|(table, key, _, record)| ((*table, *key), record.age_ms)).collect()
+    }
+}
+
 /// A process.
 pub struct Node {
     /// Its place.

@@ -269,11 +269,11 @@ impl World {
         // Who starts has nothing open.
         let awaited: Vec<EngineSlot> = self.slots.awaited().map(|(cleared, _)| cleared).collect();
         awaited.into_iter().for_each(|cleared| self.slots.confirmed(node.slot, cleared));
+        self.nodes.insert(slot, node);
         if let Some(snapshot) = snapshot {
             self.ledger.inherits(boot, snapshot.boot);
+            self.broken = self.broken.take().or(check::begins(self, slot, snapshot).err());
         }
-        self.nodes.insert(slot, node);
-        self.broken = self.broken.take().or(check::begins(self, slot).err());
         self.woken.remove(&slot);
         self.later(self.at, What::Wake { node: slot, boot });
         let first = self.at + self.rng.below(10 * SECOND);
