@@ -207,7 +207,7 @@ mod tests {
         let pool = forebay_model::kind("pool").expect("a kind");
         let object = json!({"name": "a\u{1b}[2J\nb"}).as_object().cloned().expect("an object");
         for output in [Output::Name, Output::Text] {
-            let said = objects(pool, &[object.clone()], output, true);
+            let said = objects(pool, std::slice::from_ref(&object), output, true);
             assert!(!said.contains('\u{1b}'), "{said:?}");
             let lines = if output == Output::Name { 1 } else { 2 };
             assert_eq!(said.lines().count(), lines, "one line for each: {said:?}");

@@ -22,7 +22,7 @@ First steps: forebay-se check --config se.toml; forebay-se run --config se.toml;
 pub enum Command {
     /// Run an engine until it is told to stop (SIGTERM or Ctrl-C: requests under way end first)
     Run {
-        /// The configuration; with --controller: what the engine says for itself, [engine] alone.
+        /// The configuration; with --controller: what the engine says for itself, `[engine]` alone.
         #[arg(long, value_name = "FILE", required_unless_present = "controller")]
         config: Option<PathBuf>,
         #[command(flatten)]

@@ -161,10 +161,13 @@ fn measure(records: u64, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A condition: field, how, and with what it is compared.
+type Condition = (&'static str, Op, &'static str);
+
 fn searches(report: &Report, when: &str, store: &Store) -> anyhow::Result<()> {
     let second = Duration::from_millis(800);
     let hour = now() - 3_600_000_000;
-    let cases: [(&str, Vec<(&str, Op, &str)>, Micros); 5] = [
+    let cases: [(&str, Vec<Condition>, Micros); 5] = [
         (
             "typical",
             vec![

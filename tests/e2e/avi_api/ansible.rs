@@ -53,7 +53,7 @@ fn variants(holds: &'static Type) -> Option<(Value, Value)> {
                     other.insert(field.name.to_owned(), second);
                 }
             }
-            (!one.is_empty()).then(|| (Value::Object(one), Value::Object(other)))
+            (!one.is_empty()).then_some((Value::Object(one), Value::Object(other)))
         }
     }
 }

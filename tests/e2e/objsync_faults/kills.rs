@@ -20,6 +20,9 @@ const VISITORS: u64 = 3;
 const CLIENTS_MAX: u32 = 3_000;
 /// New clients at a time.
 const BATCH: u32 = 10;
+/// How long one other engine has had a client's entry before the client goes to any: that one has it is what is acknowledged; the
+/// others are told as well, or by it when the one that bound the client is killed, which takes a full machine a while.
+const TOLD: Duration = secs(2);
 
 /// An engine and whether it is one to be asked: odd while it is being killed or is not back.
 struct Seat {
@@ -49,8 +52,8 @@ impl Dice {
 struct Scene {
     group: Group,
     seats: Vec<Seat>,
-    /// Clients whose entries another engine has than the one that bound them, and their servers.
-    acknowledged: RwLock<Vec<(u32, String)>>,
+    /// Clients whose entries another engine has than the one that bound them, their servers, and since when.
+    acknowledged: RwLock<Vec<(u32, String, Instant)>>,
     over: AtomicBool,
     visits: AtomicU32,
     cut: AtomicU32,
@@ -81,8 +84,11 @@ impl Scene {
         self.over.load(Ordering::SeqCst)
     }
 
-    fn known(&self) -> Vec<(u32, String)> {
-        self.acknowledged.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Those that another engine has had for so long.
+    fn known(&self, told: Duration) -> Vec<(u32, String)> {
+        let all = self.acknowledged.read().unwrap_or_else(PoisonError::into_inner);
+        let settled = all.iter().take_while(|(.., since)| since.elapsed() >= told);
+        settled.map(|(client, server, _)| (*client, server.clone())).collect()
     }
 
     fn is_wrong(&self, what: String) {
@@ -149,7 +155,7 @@ impl Scene {
                 match (server, place) {
                     (Some(server), Some(_)) if seen == place => {
                         let mut known = self.acknowledged.write().unwrap_or_else(PoisonError::into_inner);
-                        known.push((client, server));
+                        known.push((client, server, Instant::now()));
                     }
                     (Some(server), Some(_)) if seen.is_some() => {
                         self.is_wrong(format!(
@@ -166,7 +172,7 @@ impl Scene {
     fn visit(&self, seed: u64) {
         let mut dice = Dice(seed);
         while !self.is_over() {
-            let known = self.known();
+            let known = self.known(TOLD);
             std::thread::yield_now();
             for _ in 0..50.min(known.len()) {
                 let (client, home) = &known[dice.below(known.len())];
@@ -223,7 +229,7 @@ fn whichever_of_eight_engines_is_killed_under_traffic_acknowledged_clients_keep_
         }
         scene.over.store(true, Ordering::SeqCst);
     });
-    let known = scene.known();
+    let known = scene.known(Duration::ZERO);
     let count = |number: &AtomicU32| number.load(Ordering::Relaxed);
     println!(
         "{kills} kills in {:.0} s, {} clients acknowledged and {} not, {} visits, {} cut",
