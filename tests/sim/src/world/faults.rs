@@ -29,8 +29,9 @@ impl World {
         let Some(name) = self.names.remove(&a) else { return };
         self.slots.take_out(name);
         self.crash(a, false);
-        if let Some((_, snapshot)) = self.down.get_mut(&a) {
-            *snapshot = None;
+        // What an earlier process left on disk is gone with the machine.
+        if let Some(left) = self.down.get_mut(&a).and_then(|(_, snapshot)| snapshot.take()) {
+            self.ledger.died(left.boot, left.at);
         }
         self.tell_members();
         // No engine had a name as high as that.
