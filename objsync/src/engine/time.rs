@@ -70,6 +70,12 @@ impl Engine {
             let clocks = self.clocks(now);
             let median = middle_of(&clocks).unwrap_or(to.0);
             self.clock.settle(GroupMillis(median), now);
+            // What that one has written would not be taken: it is heard again, and compared with, once it agrees.
+            //= SYNC-TIME-02
+            if to.0 > median.saturating_add(AHEAD_MAX_MS) {
+                self.out.push(Output::Event(Event::Ahead(from, to.0 - median)));
+                return Err(Why::Clock);
+            }
             return Ok(());
         }
         let ours = self.clock.read(now).0;

@@ -202,6 +202,31 @@ fn a_comparison_with_the_last_of_all_numbers_is_one_like_others() {
     assert!(!b.said.iter().any(|(_, out)| matches!(out, Output::Close(..))), "{:?}", b.said);
 }
 
+/// What that one writes would not be taken: the two must not take one another for equal meanwhile.
+//= test SYNC-TIME-02
+//= test SYNC-READER-02
+#[test]
+fn who_only_reads_ends_the_connection_with_one_that_is_hours_ahead_until_that_agrees() {
+    let mut b = Bench::new(0, Bounds::default());
+    b.readers = 0b100;
+    for (n, wall) in [(0, DAY_MS / 12), (1, 0), (2, 0)] {
+        b.wall_off = wall;
+        b.start(n, 2, Bounds::default());
+    }
+    b.pass(31 * SECOND);
+    b.bind(0, 7, 3);
+    b.open(0, 7);
+    b.connect(1, 2);
+    b.connect(0, 2);
+    b.pass(SECOND);
+    assert!(b.said.contains(&(2, Output::Close(slot(0), Why::Clock))), "{:?}", b.said);
+    assert!(!b.is_synced(2, 0) && b.is_synced(2, 1));
+    b.connect(0, 1);
+    b.again(5);
+    assert!(b.heard(0).iter().any(|e| matches!(e, Event::WentBack(_))), "{:?}", b.said);
+    assert_eq!(b.view(2, 7).map(|view| view.record.open), Some(1));
+}
+
 //= test SYNC-TIME-02
 #[test]
 fn who_is_a_day_behind_most_follows_them() {
