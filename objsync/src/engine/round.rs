@@ -60,6 +60,7 @@ impl Engine {
             idle_at: self.time_with(with, now).filter(|_| step.fresh),
             round: step.round,
             recent: &self.recent,
+            held: self.hold.tombstones,
             values_at: self.value_time(with, now),
         }
     }

@@ -222,6 +222,8 @@ pub(super) struct Summing<'a> {
     /// The number of the comparison: short hashes are others in each.
     pub round: u32,
     pub recent: &'a Recent,
+    /// Removals do not age here, because somebody may not know of them.
+    pub held: bool,
     /// The group's time, by which values have ended or not.
     pub values_at: GroupMillis,
 }
@@ -294,8 +296,10 @@ impl Summing<'_> {
                 return None;
             }
             let term = self.term(catalog, hash, view)?;
-            // A life that ended leaves a removal on each engine at a moment of its own; one with connections did not end.
-            let young = view.record.tombstone && view.record.open == 0 && view.record.age_ms < NEAR_END_MS;
+            // A life that ended leaves a removal on each engine at a moment of its own; one with connections did not end, and
+            // one that does not age would never be judged.
+            let left = view.record.tombstone && view.record.open == 0 && !self.held;
+            let young = left && view.record.age_ms < NEAR_END_MS;
             let (order, value_short) = shorts(place, hash, term, salt);
             Some(Row {
                 order,

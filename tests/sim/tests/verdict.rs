@@ -181,3 +181,27 @@ fn how_far_a_peer_is_behind_is_known() {
     b.pass(100 * MS);
     assert_eq!((behind(&b), b.nodes[&0].engine.reached(slot(1), table)), ((0, None), 3));
 }
+
+/// While somebody is away no removal ages: by its age alone it would be one of a moment ago all the time.
+//= test SYNC-SETTLED-01
+#[test]
+fn a_removal_that_one_engine_lacks_is_found_while_a_third_one_is_away() {
+    for on in [0, 1] {
+        let mut b = Bench::connected(3);
+        b.bind(0, 1, 3);
+        b.pass(SECOND);
+        b.cut_off(2);
+        b.pass(6 * SECOND);
+        // It gets lost where it was made.
+        let node = b.nodes.get_mut(&on).unwrap();
+        let now = node.now(b.at);
+        let group = node.engine.group_time(now);
+        let (partition, catalog, key) = node.tables.at(0, key(1));
+        partition.remove(catalog, &key, now, group).unwrap();
+        for _ in 0..3 {
+            b.pass(9 * SECOND);
+            b.sweep();
+        }
+        assert!((0..2).all(|n| b.view(n, 1).is_some_and(|view| view.record.tombstone)), "made on {on}");
+    }
+}
