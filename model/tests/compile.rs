@@ -5,10 +5,12 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use forebay_model::Problem;
 use forebay_model::compile::{Compiled, TicketKey, compile, uuid_of};
 use serde_json::{Value, json};
 use world::World;
@@ -18,7 +20,9 @@ const CASES: usize = 15;
 
 fn told(compiled: &Compiled) -> String {
     let mut text = String::new();
-    for (what, problems) in [("does nothing", &compiled.warnings)]
+    let idle: BTreeSet<Problem> = compiled.warnings.values().flatten().cloned().collect();
+    let idle: Vec<Problem> = idle.into_iter().collect();
+    for (what, problems) in [("does nothing", &idle)]
         .into_iter()
         .chain(compiled.left_out.iter().map(|(uuid, problems)| (uuid.as_str(), problems)))
     {

@@ -34,6 +34,9 @@ pub mod sni;
 mod suggest;
 pub mod tls;
 
+/// Bounds of what the document's parts become.
+pub use forebay_core::limits as core_limits;
+
 pub use engine::Engine;
 pub use health::HealthMonitor;
 pub use inline::{InlineFile, inline_name, settle_inline};

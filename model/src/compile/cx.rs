@@ -28,6 +28,8 @@ pub(super) struct Section {
     pub has_tickets: bool,
     /// Where it listens.
     pub listens: Vec<Listen>,
+    /// Of its first rules, whose each is: a child's uuid, or nobody's else.
+    pub owners: Vec<Option<String>>,
 }
 
 /// An address that is listened on, and whether for datagrams.
@@ -61,6 +63,7 @@ pub(super) struct Making {
     pub warnings: Vec<Problem>,
     pub has_tickets: bool,
     pub listens: Vec<Listen>,
+    pub owners: Vec<Option<String>>,
 }
 
 impl Making {
@@ -73,6 +76,7 @@ impl Making {
             warnings: Vec::new(),
             has_tickets: false,
             listens: Vec::new(),
+            owners: Vec::new(),
         }
     }
 
@@ -160,7 +164,8 @@ impl<'a> Cx<'a> {
 
     /// Keeps a part that is this text.
     pub fn done_as(&mut self, making: Making, text: String) {
-        let Making { key, label, needs, problems, warnings, has_tickets, listens } = making;
-        self.made.insert(key, Section { text, label, needs, problems, warnings, has_tickets, listens });
+        let Making { key, label, needs, problems, warnings, has_tickets, listens, owners } = making;
+        let made = Section { text, label, needs, problems, warnings, has_tickets, listens, owners };
+        self.made.insert(key, made);
     }
 }

@@ -127,7 +127,7 @@ pub struct Placed {
     pub engines: u32,
     /// Since when it is placed, milliseconds since 1970: of two that want one address the elder one has it.
     pub since: u64,
-    /// The uuids of the children that it is the parent of.
+    /// The uuids of the children that it is the parent of, the eldest first: where there is room for some, they have it.
     pub children: Vec<String>,
 }
 
@@ -151,8 +151,9 @@ impl fmt::Debug for TicketKey {
 pub struct Compiled {
     /// The text of each part, by `<what>/<name>`. They hold keys: whoever keeps or sends them keeps them secret.
     pub sections: BTreeMap<String, String>,
-    /// What was asked for and does nothing, in the words of the user's own objects.
-    pub warnings: Vec<Problem>,
+    /// What was asked for and does nothing, by the uuid of the service that it was asked for, in the words of the user's own
+    /// objects. Of a parent it says what stands in its children's pools as well.
+    pub warnings: BTreeMap<String, Vec<Problem>>,
     /// Services that are not in the document, by uuid, and why.
     pub left_out: BTreeMap<String, Vec<Problem>>,
 }

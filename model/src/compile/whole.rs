@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cx::{Cx, Listen};
-use super::hosting::Shut;
+use super::hosting::{Closed, Shut};
 use super::{Compiled, Input, document, engine, pool, service};
 use crate::Problem;
 
@@ -17,11 +17,16 @@ pub(super) fn compile(input: &Input<'_>) -> Result<Compiled, Vec<Problem>> {
     loop {
         let mut more = Shut::new();
         let mut out = once(input, &shut, &mut more)?;
-        let known = shut.len();
-        shut.extend(more);
-        // Each turn finds a child at least that cannot be carried out, or is the last one; few need a second.
-        if shut.len() == known {
-            out.left_out.append(&mut shut);
+        // Each turn finds a child at least that cannot be carried out, or of which there is less than was thought, or is the
+        // last one; few need a second.
+        let is_last = more.is_empty();
+        for (uuid, new) in more {
+            let closed = shut.entry(uuid).or_default();
+            closed.problems.extend(new.problems);
+            closed.has_no_paths |= new.has_no_paths;
+        }
+        if is_last {
+            out.left_out.extend(shut.into_iter().map(|(uuid, closed)| (uuid, closed.problems)));
             return Ok(out);
         }
     }
@@ -48,7 +53,7 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
         let mut problems = traces.problems.clone();
         problems.extend(problems_of(&cx, &reach(&cx, &traces.needs)));
         if !problems.is_empty() {
-            more.insert(uuid.clone(), problems);
+            more.insert(uuid.clone(), Closed { problems, has_no_paths: false });
         }
     }
     if !more.is_empty() {
@@ -84,11 +89,14 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
         }
         let problems = match forebay_snapshot::check(&document(&out.sections)) {
             Ok(_) => {
-                let warned = cx.made.iter().filter(|(key, _)| kept.contains(key));
-                out.warnings = warned.flat_map(|(_, section)| section.warnings.iter().cloned()).collect();
-                // A profile that several parts are made of says it once.
-                out.warnings.sort();
-                out.warnings.dedup();
+                let own = reached.iter().filter(|(uuid, _)| is_in(uuid));
+                out.warnings =
+                    own.map(|(uuid, keys)| ((*uuid).clone(), warnings_of(&cx, keys, &[]))).collect();
+                for (uuid, traces) in cx.children.iter().filter(|(uuid, _)| !shut.contains_key(*uuid)) {
+                    let needs = reach(&cx, &traces.needs);
+                    out.warnings.insert(uuid.clone(), warnings_of(&cx, &needs, &traces.warnings));
+                }
+                out.warnings.retain(|_, warnings| !warnings.is_empty());
                 out.left_out.extend(crowded);
                 return Ok(out);
             }
@@ -108,6 +116,9 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
                 },
                 ..problem
             };
+            if accuse(&cx, (key, rest), &said, more) {
+                continue;
+            }
             // All that need it.
             for (uuid, _) in reached.iter().filter(|(_, keys)| keys.contains(key)) {
                 is_known = true;
@@ -116,6 +127,9 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
                     problems.push(said.clone());
                 }
             }
+        }
+        if !more.is_empty() {
+            return Ok(out);
         }
         if !is_known {
             break;
@@ -126,6 +140,30 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
         Ok(_) => Ok(out),
         Err(problems) => Err(problems),
     }
+}
+
+/// Gives a problem of the document to the children whose part it is, unless they are shut for the same already.
+fn accuse(cx: &Cx<'_>, (key, rest): (&str, &str), said: &Problem, more: &mut Shut) -> bool {
+    let rule = rest.strip_prefix("rules[").and_then(|rest| rest.split_once(']'));
+    let rule = rule.and_then(|(at, _)| at.parse::<usize>().ok());
+    let owner = rule.and_then(|at| cx.made.get(key)?.owners.get(at)?.clone());
+    let owners: Vec<String> = match owner {
+        Some(owner) if cx.shut.get(&owner).is_none_or(|closed| !closed.has_no_paths) => vec![owner],
+        Some(_) => Vec::new(),
+        None => {
+            let open = cx.children.iter().filter(|(uuid, _)| !cx.shut.contains_key(*uuid));
+            let needs = open.filter(|(_, traces)| reach(cx, &traces.needs).contains(key));
+            needs.map(|(uuid, _)| uuid.clone()).collect()
+        }
+    };
+    for uuid in &owners {
+        let closed = more.entry(uuid.clone()).or_default();
+        closed.has_no_paths |= rule.is_some();
+        if !closed.problems.contains(said) {
+            closed.problems.push(said.clone());
+        }
+    }
+    !owners.is_empty()
 }
 
 /// Services that want an address which an elder one has, and what is said of it. Whose it is may not be theirs to know.
@@ -178,6 +216,16 @@ fn reach(cx: &Cx<'_>, roots: &BTreeSet<String>) -> BTreeSet<String> {
 fn problems_of(cx: &Cx<'_>, keys: &BTreeSet<String>) -> Vec<Problem> {
     let sections = keys.iter().filter_map(|key| cx.made.get(key));
     sections.flat_map(|section| section.problems.iter().cloned()).collect()
+}
+
+/// What these parts do not do, and what else is said; a profile that several parts are made of says it once.
+fn warnings_of(cx: &Cx<'_>, keys: &BTreeSet<String>, others: &[Problem]) -> Vec<Problem> {
+    let sections = keys.iter().filter_map(|key| cx.made.get(key));
+    let mut all: Vec<Problem> =
+        sections.flat_map(|section| &section.warnings).chain(others).cloned().collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// The part that a place of the document is in, and the place within it: `pool[1].server[0]` is in the second pool.
