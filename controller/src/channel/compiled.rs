@@ -36,7 +36,7 @@ struct Has {
     engines: u32,
     /// Since when it has been placed.
     since: u64,
-    /// The services that follow it.
+    /// The services that follow it, the eldest first.
     children: Vec<String>,
 }
 
@@ -110,7 +110,7 @@ impl<S: Store + 'static> Maker<S> {
         let has = known.on(engine).into_iter().map(|assigned| {
             let engines = known.of(&assigned.vs).map_or(1, |(unit, _)| unit.staying().count());
             Has {
-                children: known.world.children.get(&assigned.vs).cloned().unwrap_or_default(),
+                children: known.children(&assigned.vs),
                 service: assigned.vs,
                 accepts: assigned.accepts,
                 engines: u32::try_from(engines).unwrap_or(1).max(1),

@@ -170,6 +170,16 @@ impl Engines {
         is_ours
     }
 
+    /// An engine has said that nothing is open there any more of the services with these names; its next report may know better.
+    pub fn emptied(&self, uuid: &str, is: impl Fn(&str) -> bool) {
+        self.write(|known| {
+            let Some(known) = known.get_mut(uuid) else { return false };
+            let services = &mut Arc::make_mut(&mut known.engine).services;
+            services.iter_mut().filter(|(name, _)| is(name)).for_each(|(_, service)| service.connections = 0);
+            true
+        });
+    }
+
     /// Asks an engine, as its admin socket is asked, and gives what it answers.
     ///
     /// # Errors

@@ -98,6 +98,16 @@ impl Known {
         Some((self.units.get(key)?, of(&self.world, key)?.1))
     }
 
+    /// The children of a virtual service, the eldest first.
+    pub fn children(&self, vs: &str) -> Vec<String> {
+        let mut children = self.world.children.get(vs).cloned().unwrap_or_default();
+        let since = self.of(vs).map(|(unit, _)| &unit.since);
+        children.sort_by_cached_key(|uuid| {
+            (since.and_then(|since| since.get(uuid)).copied().unwrap_or(u64::MAX), uuid.clone())
+        });
+        children
+    }
+
     /// What an engine has, in the order of the virtual services' uuids; those that follow a parent are with it.
     pub fn on(&self, engine: &str) -> Vec<Assigned> {
         let mut all = Vec::new();
@@ -273,11 +283,15 @@ impl Placement {
         if is_new {
             self.told.send_modify(|told| *told += 1);
         }
-        // It is done: who asked for it, and the engines, must not hear otherwise because of a line in a list.
+        self.tell(store, events, now).await;
+        Ok(())
+    }
+
+    /// Tells what happened. It is done: who asked for it, and the engines, must not hear otherwise because of a line in a list.
+    pub(super) async fn tell<S: Store>(&self, store: &S, events: &[Event], now: u64) {
         if let Err(refusal) = keep(&self.events, store, events, now).await {
             tracing::warn!(event = "CONTROLLER_EVENT_LOST", %refusal, "events of a placement are not kept");
         }
-        Ok(())
     }
 
     /// Says whether time alone may change something: then a step is due soon.
@@ -342,5 +356,6 @@ pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str
         problems: engine.problems.clone(),
         has_tables: engine.has_tables,
         services,
+        left_out: engine.left_out.keys().cloned().collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! What happened, told to people and programs: a bounded list in the store.
 
 use forebay_model::Object;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::events::{Ring, WRITES_MAX};
 use crate::store::{Refusal, STEP_MAX, Step, Store};
@@ -26,6 +26,8 @@ pub struct Event {
     pub tenant: String,
     /// What happened, in a sentence.
     pub text: String,
+    /// The part of `event_details` that has more of it, and its fields.
+    pub details: Option<(&'static str, Value)>,
     /// Other objects that have to do with it, by their uuids.
     pub related: Vec<String>,
 }
@@ -33,7 +35,7 @@ pub struct Event {
 impl Event {
     /// As the API shows it.
     fn shown(&self) -> Object {
-        let shown = json!({
+        let mut shown = json!({
             "event_id": self.id,
             "obj_type": self.kind.to_uppercase(),
             "obj_uuid": self.uuid,
@@ -45,6 +47,9 @@ impl Event {
             "context": "EVENT_CONTEXT_SYSTEM",
             "internal": "EVENT_EXTERNAL",
         });
+        if let Some((name, details)) = &self.details {
+            shown["event_details"] = json!({*name: details});
+        }
         shown.as_object().cloned().unwrap_or_default()
     }
 }
@@ -75,8 +80,6 @@ pub async fn keep(ring: &Ring, store: &impl Store, events: &[Event], at: u64) ->
 
 #[cfg(test)]
 pub(super) mod tests {
-    use serde_json::Value;
-
     use super::super::tests::NoEvents;
     use super::*;
     use crate::events::{Wanted, of_tenant, page};
@@ -102,6 +105,7 @@ pub(super) mod tests {
             name: "a".to_owned(),
             tenant: "admin".to_owned(),
             text: "it has an engine more".to_owned(),
+            details: None,
             related: Vec::new(),
         }
     }

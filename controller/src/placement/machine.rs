@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use forebay_core::place::{EngineState, Ha};
 
 use super::events::Event;
+use super::leaving::CLOSING_MS;
 use super::planning::{Inputs, Place, Seen, of, reasons};
 use super::state::{Action, Member, Phase, Status, Unit};
-use super::world::{Settings, Wanted, World};
+use super::world::{Settings, Vs, Wanted, World};
 
 /// Services of a group that find no engine and are told why of each engine: a line for each of 64 engines, and of 10,000
 /// services, would be written anew whenever an engine's load changes. The others are told how many engines have which reason.
@@ -80,6 +81,7 @@ impl<'m> Machine<'m> {
                 name: vs.name.clone(),
                 tenant: vs.tenant.clone(),
                 text: format!("{}: {text}", vs.name),
+                details: None,
                 related: Some(engine)
                     .filter(|uuid| !uuid.is_empty())
                     .map(str::to_owned)
@@ -199,9 +201,12 @@ impl<'m> Machine<'m> {
         if let Some(wanted) = self.world.wanted.get(key) {
             // Those that an older version has placed are as old as their placement.
             let since = if unit.since.is_empty() && unit.first > 0 { unit.first } else { now };
-            unit.since.retain(|uuid, _| wanted.services.iter().any(|vs| vs.uuid == *uuid));
-            for vs in &wanted.services {
-                unit.since.entry(vs.uuid.clone()).or_insert(since);
+            let children = |vs: &Vs| self.world.children.get(&vs.uuid).into_iter().flatten();
+            let all: BTreeSet<&String> =
+                wanted.services.iter().flat_map(|vs| std::iter::once(&vs.uuid).chain(children(vs))).collect();
+            unit.since.retain(|uuid, _| all.contains(uuid));
+            for uuid in all {
+                unit.since.entry(uuid.clone()).or_insert(since);
             }
         }
         // Tables can be had only of those that have some.
@@ -292,10 +297,15 @@ impl<'m> Machine<'m> {
         let Some(unit) = self.units.get(key) else { return };
         let mut next = unit.clone();
         let mut told = Vec::new();
+        //= SCALE-ALONE-01
+        let lets_in = |member: &Member| {
+            matches!(member.phase, Phase::Opening | Phase::Serving) && self.is_there(&member.engine)
+        };
+        let is_alone = !next.members.iter().any(lets_in);
         for at in 0..next.members.len() {
             let member = next.members[at].clone();
-            let accepts = accepts(&next, settings, at);
-            let phase = self.phase(wanted, settings, &member, accepts, &mut told);
+            let how = How { accepts: accepts(&next, settings, at), is_alone };
+            let phase = self.phase(wanted, settings, &member, how, &mut told);
             if phase != member.phase {
                 next.members[at].phase = phase;
                 next.members[at].since = self.now;
@@ -323,16 +333,18 @@ impl<'m> Machine<'m> {
         wanted: &Wanted,
         settings: &Settings,
         member: &Member,
-        accepts: bool,
+        how: How,
         told: &mut Vec<(&'static str, String, String)>,
     ) -> Phase {
         let Some(seen) = self.engine(&member.engine).filter(|seen| seen.state == EngineState::Up) else {
             return member.phase;
         };
         let enabled = || wanted.services.iter().filter(|vs| vs.is_enabled);
-        let has_it = enabled().all(|vs| seen.services.contains_key(&vs.uuid));
+        //= SCALE-LEFT-OUT-01
+        let has_it = enabled().all(|vs| seen.is_done_with(&vs.uuid));
         let waits = self.now.saturating_sub(member.since);
         match member.phase {
+            Phase::Configuring | Phase::Completing if how.is_alone => Phase::Opening,
             Phase::Configuring if has_it => Phase::Completing,
             //= SCALE-OUT-01
             Phase::Completing if seen.has_tables => Phase::Opening,
@@ -346,9 +358,12 @@ impl<'m> Machine<'m> {
                 Phase::Opening
             }
             Phase::Opening if has_it => {
-                let listens = |uuid: &String| seen.services.get(uuid).is_some_and(|told| told.is_listening);
+                let listens = |uuid: &String| match seen.services.get(uuid) {
+                    Some(told) => told.is_listening,
+                    None => seen.left_out.contains(uuid),
+                };
                 let is_open = enabled().filter(|vs| vs.is_open).all(|vs| listens(&vs.uuid));
-                if accepts && !is_open {
+                if how.accepts && !is_open {
                     return member.phase;
                 }
                 told.push(("SE_SCALEOUT_READY", member.engine.clone(), format!("{} serves it", seen.name)));
@@ -431,6 +446,15 @@ impl<'m> Machine<'m> {
     }
 }
 
+/// How a member stands among the others.
+#[derive(Clone, Copy)]
+struct How {
+    /// It lets clients in.
+    accepts: bool,
+    /// None of them does, nor is about to: who waits for their tables would wait for ever.
+    is_alone: bool,
+}
+
 /// Says whether a member lets clients in.
 pub fn accepts(unit: &Unit, settings: &Settings, at: usize) -> bool {
     let is_legacy = matches!(settings.group.ha, Ha::Legacy { .. });
@@ -445,7 +469,9 @@ fn has_left(member: &Member, wanted: &Wanted, seen: Option<&Seen>, now: u64) -> 
     let Some(engine) = seen else { return true };
     let is_drained = |told: &super::planning::Told| !told.is_listening && told.connections == 0;
     let of_it = || wanted.services.iter().filter_map(|vs| engine.services.get(&vs.uuid));
+    let is_empty = of_it().all(|told| told.connections == 0);
     engine.state == EngineState::Lost
-        || now >= until
+        || now >= until && (is_empty || engine.state != EngineState::Up)
+        || now >= until + CLOSING_MS
         || engine.state == EngineState::Up && of_it().all(is_drained) && of_it().next().is_some()
 }

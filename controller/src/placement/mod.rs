@@ -7,6 +7,9 @@
 mod drive;
 mod driver;
 mod events;
+mod leaving;
+#[cfg(test)]
+mod left_out_tests;
 mod machine;
 mod planning;
 mod state;

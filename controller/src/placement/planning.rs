@@ -48,6 +48,15 @@ pub struct Seen {
     pub has_tables: bool,
     /// What it has, by the uuids of virtual services.
     pub services: BTreeMap<String, Told>,
+    /// The virtual services that it is not told of, because they cannot be carried out.
+    pub left_out: BTreeSet<String>,
+}
+
+impl Seen {
+    /// It will not tell more of a virtual service than it has: it has it, or nobody can.
+    pub fn is_done_with(&self, uuid: &str) -> bool {
+        self.services.contains_key(uuid) || self.left_out.contains(uuid)
+    }
 }
 
 /// A group, its engines and services, numbered for the core.

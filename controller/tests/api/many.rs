@@ -1,7 +1,7 @@
 //! What a look costs where there are many services. Steps are counted; `FOREBAY_LONG` prints the time of the figures that
 //! the product is made for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use forebay_controller::objects::{Catalogue, Held};
@@ -51,6 +51,7 @@ fn engines(count: usize) -> Vec<Seen> {
         problems: Vec::new(),
         has_tables: true,
         services: BTreeMap::new(),
+        left_out: BTreeSet::new(),
     };
     (0..count).map(engine).collect()
 }

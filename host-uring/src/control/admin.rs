@@ -16,6 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::explain::{self, Question};
+use super::leaving;
 use super::mailbox::Message;
 use super::objsync::{self, What};
 use super::overrides::{self, Asker, Want};
@@ -64,6 +65,11 @@ pub enum Request {
         server: String,
         /// What is wanted of it.
         want: Want,
+    },
+    /// Ends what is under way for clients of a virtual service that lets nobody in any more.
+    Close {
+        /// The service; its parts (`web/tls`) with it.
+        service: String,
     },
     /// Makes a worker panic or stand still; refused unless the engine was started for tests.
     Fault {
@@ -250,6 +256,7 @@ pub(super) async fn answer(line: &[u8], hall: &Hall, asker: Asker) -> Value {
         Request::Upgrade {} => successor::start(state, hall.program.as_ref()).await,
         Request::Reload {} => hall.reloader.load("a command").await,
         Request::Server { server, want } => overrides::set(state, &hall.orders, &server, want, asker),
+        Request::Close { service } => leaving::close(state, &hall.orders, &service).await,
         Request::Fault { worker, stall_ms } => fault(hall, worker, stall_ms).await,
         Request::ObjsyncDebug { deed: Deed::Panic, .. } => match for_tests(hall) {
             Ok(()) => objsync::fail(state).await,

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
+use forebay_core::id::VsId;
+
 use super::Running;
 use super::seat::SeatListener;
 use crate::limits::MAILBOX_MESSAGES_MAX;
@@ -39,12 +41,25 @@ pub enum Message {
     },
     /// Accept nothing more for now, on no socket, and count one up when that is so. What is served goes on.
     StopAccept(Arc<AtomicUsize>),
+    /// End what is under way for the clients of some virtual services.
+    CutServices(Arc<Cuts>),
     /// Look at [`ShutdownFlag`](super::ShutdownFlag).
     Shutdown,
     /// Panic at once: `forebay-se fault`, refused unless the engine was started with `--allow-faults`.
     Panic,
     /// Stand still for this many milliseconds: likewise.
     Sleep(u64),
+}
+
+/// Virtual services that have left, and what became of their clients.
+#[derive(Debug, Default)]
+pub struct Cuts {
+    /// These services.
+    pub services: Vec<VsId>,
+    /// How many connections, requests and flows were cut.
+    pub cut: AtomicUsize,
+    /// How many workers have done it.
+    pub done: AtomicUsize,
 }
 
 /// The control thread's end.

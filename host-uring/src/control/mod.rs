@@ -15,6 +15,7 @@ mod full;
 pub mod handover;
 mod html;
 mod identity;
+mod leaving;
 pub mod lock;
 pub mod mailbox;
 pub mod names;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::closing;
-use super::mailbox::{Mailbox, Message, mailbox};
+use super::mailbox::{Cuts, Mailbox, Message, mailbox};
 use super::sockets::{Place, begin, duplicate};
 use super::stand_in::{Change, Peer, StandIns};
 use super::{Running, SeatListener, ShutdownStage, State, WorkerSeat};
@@ -84,6 +84,8 @@ pub enum Order {
     /// Accept nothing for now, and count up each worker that does not; gives how many there are, or nothing if one has no
     /// room for the message.
     Pause(Arc<AtomicUsize>, oneshot::Sender<Option<usize>>),
+    /// End what is under way for clients of some services; gives how many workers will say that they have done it.
+    CutServices(Arc<Cuts>, oneshot::Sender<usize>),
     /// Accept, again or at last.
     Accept,
     /// Listen and accept: the tables are complete.
@@ -189,6 +191,12 @@ impl Supervisor {
             }
             Order::Pause(done, to) => {
                 let _ = to.send(self.pause(&done));
+            }
+            Order::CutServices(cuts, to) => {
+                let boxes = self.seats.iter().filter_map(|seat| seat.mailbox.as_ref());
+                let told =
+                    boxes.filter(|to| to.send(Message::CutServices(Arc::clone(&cuts))).is_ok()).count();
+                let _ = to.send(told);
             }
             Order::Accept => self.accept(),
             Order::Begin => self.begin(),

@@ -26,13 +26,11 @@ use super::tunnel::{Carried, End, Tunnel};
 use super::view::{View, client_of};
 use super::wait::{Patience, beside};
 use super::work::{Head, Work};
+use crate::metrics::ServerMetrics;
 use crate::rt::{Now, Rt, Stream};
 use crate::upstream::ServerConn;
 use crate::upstream::h2::Link;
-use crate::worker::{Generation, Route, Service, TimeOuts};
-
-/// What the log says of what was cut.
-const GRACE_OVER: &str = "cut: the grace of its disabled or failed server is over";
+use crate::worker::{Generation, Route, Service, TimeOuts, Why};
 
 /// What becomes of the client's connection after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -541,6 +539,7 @@ async fn received_all<R: Rt>(
                 got: &|bytes| leg.got(bytes),
             };
             let ended = busy.ticket.unless_cut(pin!(tunnel.carry(Some(first_up), Some(first_down)))).await;
+            let why = busy.ticket.why();
             leg.settle_load();
             work.trace.rx_bytes += carried.up.get();
             work.trace.tx_bytes += carried.down.get();
@@ -548,24 +547,33 @@ async fn received_all<R: Rt>(
                 Some(End::Idle) => worker.metrics.timeouts.upgraded_idle.inc(),
                 Some(_) => {}
                 None => {
-                    leg.counts.cuts.inc();
-                    work.trace.ended(GRACE_OVER);
+                    count_cut(leg.counts, why);
+                    work.trace.ended(why.text());
                 }
             }
             Ended { outcome: Outcome::Close, consumed, leftover }
         }
         //= SE-CUT-01
         Received::Withdrawn => {
-            leg.counts.cuts.inc();
-            if !leg.progress.said.get() {
+            let why = busy.ticket.why();
+            count_cut(leg.counts, why);
+            // Who came for a service that has left is not taken elsewhere: its time is over.
+            if !leg.progress.said.get() && why == Why::Server {
                 let (status, kind) = (503, retry::Failure::Closed);
-                let failure = Failure { status, kind, reused: false, why: GRACE_OVER };
+                let failure = Failure { status, kind, reused: false, why: why.text() };
                 return Talk::Failed(Failed { retry: leg.retry(&failure), failure });
             }
-            work.trace.ended(GRACE_OVER);
+            work.trace.ended(why.text());
             Ended { outcome: Outcome::Reset, consumed, leftover }
         }
         Received::ClientGone | Received::Cut => Ended { outcome: Outcome::Close, consumed, leftover },
     };
     Talk::Ended(ended)
+}
+
+/// Counts what was cut with its server.
+fn count_cut(counts: &ServerMetrics, why: Why) {
+    if why == Why::Server {
+        counts.cuts.inc();
+    }
 }

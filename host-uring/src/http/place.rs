@@ -32,7 +32,7 @@ impl<'w> Busy<'w> {
         take_place(route, server).then(|| Busy {
             route,
             server,
-            ticket: worker.underway.enter(slot, plan.number),
+            ticket: worker.underway.enter(slot, plan.number, route.service_id()),
         })
     }
 }

@@ -26,7 +26,7 @@ use crate::limits::is_shortage;
 use crate::rt::{Now, Rt, Stream};
 use crate::tls::Securable;
 use crate::upstream::{For, ServerConn, Unready, ready};
-use crate::worker::{Generation, Route, Service, TimeOuts, Worker};
+use crate::worker::{Generation, Route, Service, TimeOuts, Why, Worker};
 
 /// A client's connection.
 pub struct Connection<R: Rt> {
@@ -443,10 +443,13 @@ async fn carry<R: Rt>(connection: &Connection<R>, served: Served<'_, R>, first: 
             End::ServerFailed
         }
         //= L4-CUT-01
-        None => {
-            metrics.cuts.inc();
-            End::Cut
-        }
+        None => match busy.ticket.why() {
+            Why::Service => End::Gone,
+            Why::Server => {
+                metrics.cuts.inc();
+                End::Cut
+            }
+        },
     };
     let rtt_us = connection.stream.rtt_us().unwrap_or(0);
     {

@@ -49,6 +49,10 @@ fn act(worker: &Worker<Sockets>, entrances: &Entrances, message: Message) {
             entrances.pause();
             done.fetch_add(1, Ordering::AcqRel);
         }
+        Message::CutServices(cuts) => {
+            cuts.cut.fetch_add(worker.underway.cut_services(&cuts.services), Ordering::AcqRel);
+            cuts.done.fetch_add(1, Ordering::AcqRel);
+        }
         // How far the stop has come is read with every tick; the next answer says already that it is the last.
         Message::Shutdown => worker.begin_to_drain(),
         Message::Panic => panic!("a fault was asked for: the worker panics"),

@@ -34,7 +34,7 @@ pub use receipts::Receipt;
 pub use route::{Route, RouteServer};
 pub use service::{Service, TimeOuts};
 pub use state::Worker;
-pub use underway::{Ticket, Underway};
+pub use underway::{Ticket, Underway, Why};
 
 /// How a worker runs, for the log.
 #[derive(Debug)]

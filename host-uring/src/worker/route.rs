@@ -92,6 +92,11 @@ pub struct RouteServer {
 }
 
 impl Route {
+    /// The service, by the same number in all configurations.
+    pub fn service_id(&self) -> VsId {
+        self.service_id
+    }
+
     pub(super) fn new(
         tree: &Tree,
         store: &Store,

@@ -2,17 +2,20 @@
 
 use std::time::Instant;
 
+use forebay_e2e::Wire;
 use forebay_e2e::led::Options;
 use forebay_e2e::lively::{echoes, websocket_from};
 use forebay_e2e::wait::{eventually, secs};
 use serde_json::{Value, json};
 
 use crate::clients::Clients;
-use crate::site::Site;
+use crate::site::{LEAVE_S, Site};
 use crate::views;
 
 /// Clients that ask all the while, each with an address of its own.
 const CLIENTS: u32 = 12;
+/// Bytes of a download.
+const DOWNLOAD: usize = 16 << 20;
 
 fn engine(site: &Site, at: usize) -> Value {
     json!(format!("/api/serviceengine/{}", site.uuids[at]))
@@ -20,6 +23,8 @@ fn engine(site: &Site, at: usize) -> Value {
 
 //= test SCALE-OUT-01
 //= test SCALE-IN-01
+//= test SCALE-IN-02
+//= test SE-CUT-03
 //= test SCALE-MIGRATE-01
 //= test SCALE-SWITCH-01
 //= test PLACE-LOST-01
@@ -39,11 +44,11 @@ fn a_service_is_scaled_moved_and_healed_and_only_requests_on_the_killed_engine_f
             scope.spawn(move || clients.ask(from, at));
         }
         clients.go_on();
+        leave_out(&site);
         scale_out_and_in(&site, &clients);
         move_about(&site, &clients);
         let excused = lose_one(&mut site, &clients);
         drain(&mut site, &clients, excused);
-        leave_out(&site);
         drop(over);
     });
 }
@@ -70,15 +75,33 @@ fn scale_out_and_in(site: &Site, clients: &Clients) {
         flows.push(websocket_from(site.lab.client_ip(n), site.at).0);
     }
     assert!(site.answered(first) > before);
+    let mut short: Vec<Wire> = (120..128).map(|n| download(site, n)).collect();
+    let long: Vec<Wire> = (130..142).map(|n| download(site, n)).collect();
+    let asked = Instant::now();
     site.ask("scalein", json!({"from_se_ref": engine(site, first)}));
     eventually("it is being left", secs(10), || {
         let runtime = site.runtime();
         runtime["vip_summary"][0]["scale_status"]["state"] == "SCALEIN_AWAITING_SE_PRE_RELEASE"
     });
     assert!(flows.iter_mut().all(echoes), "what is open goes on");
+    assert!(short.iter_mut().all(|one| one.exactly(DOWNLOAD).is_ok()), "and ends well within its time");
     site.done("SCALEIN_SUCCESS");
+    assert!(asked.elapsed() >= secs(LEAVE_S), "clients have their time");
     site.serve(&[second]);
-    assert!(flows.iter_mut().all(echoes), "nobody is cut who is still there when the time is over");
+    // Who is still there when it is over is cut, and counted; nobody is at the other engine.
+    let cut = flows.iter_mut().map(echoes).filter(|echoes| !echoes).count();
+    let broken = long.into_iter().map(|mut one| one.exactly(DOWNLOAD)).filter(Result::is_err).count();
+    assert!((1..16).contains(&cut) && (1..12).contains(&broken), "{cut} and {broken} were cut");
+    let told = site.get(&format!(
+        "analytics/logs?type=2&page_size=10&filter=eq(event_id,SE_VS_DEL_FLOWS_DISRUPTED)&filter=eq(obj_uuid,{})",
+        site.service
+    ));
+    let details = &told["results"][0]["event_details"]["se_vs_del_flows_disrupted"];
+    assert_eq!(details["num_vs_flows_disrupted"], cut + broken, "{told}");
+    assert_eq!(
+        (&details["deleted_vs_name"], &details["reporting_se_name"]),
+        (&json!("web"), &json!(site.engines[first].name()))
+    );
     let seen = site.answered(first);
     clients.go_on();
     assert!((site.answered(first) - seen).abs() < 0.5, "nobody asks it any more");
@@ -89,6 +112,16 @@ fn scale_out_and_in(site: &Site, clients: &Clients) {
     {
         assert!(events.iter().any(|event| event == id), "{id}: {events:?}");
     }
+}
+
+/// A download that has begun, of which nothing but the head was read: more than fits between server and client.
+fn download(site: &Site, client: u32) -> Wire {
+    let mut wire = Wire::connect_from(site.lab.client_ip(client), site.at).expect("it listens");
+    wire.patience(secs(20));
+    wire.send(format!("GET /bytes?n={DOWNLOAD} HTTP/1.1\r\nHost: x\r\n\r\n")).expect("sent");
+    let head = wire.head().expect("an answer");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    wire
 }
 
 fn others(than: usize) -> [usize; 2] {
@@ -159,8 +192,9 @@ fn listening(site: &Site) -> usize {
     table.lines().filter(is_ours).count()
 }
 
-/// A service that no engine can do says why, and nothing happens to the others.
+/// A service that no engine can do says why, and nothing happens to the others, nor later to the one that shares its address.
 //= test CHAN-LEFT-01
+//= test SCALE-LEFT-OUT-01
 fn leave_out(site: &Site) {
     let key = json!([{"name": "k", "aes_key": "too short"}]);
     let cookie = json!({"cookie_name": "C", "key": key});
@@ -168,10 +202,8 @@ fn leave_out(site: &Site) {
     site.make("applicationpersistenceprofile", &profile);
     let by = "/api/applicationpersistenceprofile?name=odd";
     site.make("pool", &json!({"name": "odd", "application_persistence_profile_ref": by}));
-    let vip = json!([{"vip_id": "1", "ip_address": {"addr": site.at.ip().to_string(), "type": "V4"}}]);
-    site.make("vsvip", &json!({"name": "odd", "vip": vip}));
     let service = json!({
-        "name": "odd", "vsvip_ref": "/api/vsvip?name=odd", "pool_ref": "/api/pool?name=odd",
+        "name": "odd", "vsvip_ref": "/api/vsvip?name=web", "pool_ref": "/api/pool?name=odd",
         "services": [{"port": 9}],
     });
     let uuid = site.make("virtualservice", &service);

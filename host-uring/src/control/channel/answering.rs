@@ -51,6 +51,7 @@ async fn answered(hall: &Hall, request: &str) -> Value {
             | Request::Show { .. }
             | Request::ObjsyncVerify {}
             | Request::Server { .. }
+            | Request::Close { .. }
     ) {
         return refused(
             Code::NotAllowed,

@@ -24,7 +24,7 @@ use crate::limits::is_shortage;
 use crate::metrics::{ServerMetrics, ServiceMetrics};
 use crate::rt::datagram::Datagrams;
 use crate::rt::{Now, Rt, Sockets};
-use crate::worker::{Generation, Route, Ticket, TimeOuts, Underway, Worker};
+use crate::worker::{Generation, Route, Ticket, TimeOuts, Underway, Why, Worker};
 
 /// A flow; counted and logged when it is dropped.
 pub(super) struct Flow {
@@ -185,7 +185,7 @@ impl Flow {
             route: at,
             server,
             servers_tried,
-            ticket: worker.underway.enter_shared(target.slot, plan.number),
+            ticket: worker.underway.enter_shared(target.slot, plan.number, route.service_id()),
             socket,
             begin: now,
             moved: Cell::new(now),
@@ -272,8 +272,13 @@ impl Flow {
             Some(end) => self.end.set(Some(end)),
             //= L4-CUT-01
             None if self.lives() => {
-                self.server_counts().cuts.inc();
-                self.end.set(Some(End::Cut));
+                self.end.set(Some(match self.ticket.why() {
+                    Why::Service => End::Gone,
+                    Why::Server => {
+                        self.server_counts().cuts.inc();
+                        End::Cut
+                    }
+                }));
             }
             None => {}
         }
