@@ -30,6 +30,8 @@ pub struct Answer {
     pub cookies: Vec<(String, String)>,
     /// It says that what was asked for was tried, and not done.
     pub is_tried: bool,
+    /// What it says of something that was done all the same.
+    pub warnings: Vec<String>,
 }
 
 /// A connection to a Controller.
@@ -166,6 +168,7 @@ impl Link {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let is_tried = head.all("x-forebay-dry-run").any(|value| value == "true");
+        let warnings = head.all("x-forebay-warning").map(str::to_owned).collect();
         let mut bytes = Vec::new();
         if status != 204 {
             let mut came = 0;
@@ -180,7 +183,7 @@ impl Link {
             }
         }
         let content = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Ok(Answer { status, content, cookies, is_tried })
+        Ok(Answer { status, content, cookies, is_tried, warnings })
     }
 }
 

@@ -113,6 +113,10 @@ impl Api {
             ("X-Avi-Tenant", self.tenant.as_str()),
         ];
         let answer = self.link.ask(method, path, &headers, content)?;
+        //= CLI-WARN-01
+        for warning in &answer.warnings {
+            eprintln!("warning: {}", crate::objects::show::printable(warning));
+        }
         match answer.status {
             200..=299 => Ok(answer),
             _ => Err(refused(&answer, path)),

@@ -50,7 +50,16 @@ fn with(api: &mut Api, kind: &'static Kind, asked: &Asked, output: Output) -> Re
         Verb::Get => {
             for name in names(kind, asked)? {
                 let object = api.one(kind, name)?;
+                let runtime = format!("{}/runtime", path(kind, &object));
                 print(&show::objects(kind, &[object], output, false));
+                //= CLI-WARN-01
+                if kind.path == "virtualservice" && output == Output::Text {
+                    let told = api.get(&runtime)?;
+                    for warning in told["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str)
+                    {
+                        eprintln!("warning: {}", show::printable(warning));
+                    }
+                }
             }
             Ok(())
         }

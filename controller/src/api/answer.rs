@@ -20,6 +20,22 @@ pub struct Answer {
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// What there is to say of an object that is taken as it stands.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Fields that were set and do nothing yet.
+    pub fields: Vec<String>,
+    /// What keeps a service off all engines.
+    pub problems: Vec<Problem>,
+    /// What engines do not do of a service that they have.
+    pub idle: Vec<Problem>,
+}
+
+/// As they are told to people.
+pub fn in_words(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(Problem::to_string).collect()
+}
+
 /// With this content.
 pub fn json(status: u16, content: &Value) -> Answer {
     Answer { status, content: Some(content.clone()), fields: Vec::new() }
@@ -62,15 +78,14 @@ impl Answer {
         self
     }
 
-    /// With a warning of fields that were accepted and do nothing yet, and of what keeps a service off all engines, if there
-    /// is any.
+    /// With what is to be said of a write, if there is anything.
     //= API-WARN-01
     //= API-WARN-02
-    pub fn warned(mut self, paths: Vec<String>, problems: &[Problem]) -> Self {
-        let told: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    pub fn warned(mut self, judged: &Judged) -> Self {
         let texts = [
-            listed("accepted, and nothing acts on it yet: ", ", ", &paths),
-            listed("no engine can carry it out: ", " | ", &told),
+            listed("accepted, and nothing acts on it yet: ", ", ", &judged.fields),
+            listed("no engine can carry it out: ", " | ", &in_words(&judged.problems)),
+            listed("engines do without: ", " | ", &in_words(&judged.idle)),
         ];
         for text in texts.into_iter().filter(|text| !text.is_empty()) {
             // Names may have any letters, and a header has those of ASCII.
@@ -165,8 +180,9 @@ mod tests {
     //= test API-WARN-02
     #[test]
     fn a_warning_has_room_for_some_and_counts_the_others() {
-        let told = |paths: Vec<String>, problems: &[Problem]| -> Vec<String> {
-            let answer = empty(200).warned(paths, problems).finish();
+        let told = |fields: Vec<String>, problems: &[Problem]| -> Vec<String> {
+            let judged = Judged { fields, problems: problems.to_vec(), idle: Vec::new() };
+            let answer = empty(200).warned(&judged).finish();
             let fields = answer.headers().get_all("x-forebay-warning");
             fields.iter().map(|value| value.to_str().expect("plain text").to_owned()).collect()
         };

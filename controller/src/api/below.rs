@@ -2,11 +2,12 @@
 
 use axum::http::Method;
 use forebay_model::kind;
+use serde_json::Value;
 
-use super::answer::{Answer, bad, json};
+use super::answer::{Answer, bad, in_words, json};
 use super::request::Asked;
 use super::session::Who;
-use super::{App, runtime, scale, tables};
+use super::{App, objects, runtime, scale, tables};
 use crate::store::Store;
 
 /// Answers for a path below an object.
@@ -31,7 +32,15 @@ pub async fn object<S: Store>(
         return told.map(|told| json(200, &told));
     }
     let shown = match (path, rest) {
-        ("virtualservice", ["runtime"]) => runtime::of_service(app, asked, &held, &app.seen()),
+        ("virtualservice", ["runtime"]) => {
+            let mut shown = runtime::of_service(app, asked, &held, &app.seen());
+            //= API-WARN-03
+            let idle = in_words(&objects::judged(app, &held).idle);
+            if !idle.is_empty() {
+                shown["warnings"] = Value::from(idle);
+            }
+            shown
+        }
         ("virtualservice", ["runtime", "detail" | "internal"]) => {
             runtime::detail_of_service(app, asked, &held)
         }

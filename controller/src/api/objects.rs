@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::http::Method;
 use forebay_model::compile::{Engine, Input, Lookup, Placed, compile};
 use forebay_model::kind::Scope;
-use forebay_model::{Kind, Object, Problem, kind};
+use forebay_model::{Kind, Object, kind};
 use serde_json::{Value, json as value};
 
 use super::App;
-use super::answer::{Answer, bad, empty, json};
+use super::answer::{Answer, Judged, bad, empty, json};
 use super::request::Asked;
 use super::session::Who;
-use crate::objects::{Catalogue, Change, Held, Look, Objects, Query, shown};
+use crate::objects::{Change, Held, Look, Objects, Query, shown};
 use crate::store::Store;
 
 /// `/api/<type>`.
@@ -45,9 +45,8 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
                 sent.insert("uuid".to_owned(), Value::from(uuid));
             }
             let (held, is_tried) = done(app, asked, who, kind, Change::Create(&sent)).await?;
-            let (idle, problems) = judged(app, &held);
             let answer = json(201, &Value::Object(shown(&app.objects.now(), &held, &look)));
-            Ok(answer.warned(idle, &problems).tried(is_tried))
+            Ok(answer.warned(&judged(app, &held)).tried(is_tried))
         }
         _ => Err(not_allowed(asked)),
     }
@@ -92,10 +91,9 @@ pub async fn one<S: Store>(
         }
         _ => return Err(not_allowed(asked)),
     };
-    let (idle, problems) =
-        if asked.method == Method::GET { (Vec::new(), Vec::new()) } else { judged(app, &held) };
+    let judged = if asked.method == Method::GET { Judged::default() } else { judged(app, &held) };
     let answer = json(200, &Value::Object(shown(&app.objects.now(), &held, &look)));
-    Ok(answer.warned(idle, &problems).tried(is_tried))
+    Ok(answer.warned(&judged).tried(is_tried))
 }
 
 /// Makes a change, or tries it where that is asked for: then nothing is written and nothing is told. Says which of both.
@@ -146,27 +144,34 @@ impl<S: Store> Lookup for With<'_, S> {
     }
 }
 
-/// The fields of an object that were set and do nothing yet; and of a service what keeps it off all engines.
-fn judged<S: Store>(app: &App<S>, held: &Held) -> (Vec<String>, Vec<Problem>) {
-    let idle = forebay_model::fields::without_effect(held.kind.path, &held.object());
+/// What there is to say of an object: fields that do nothing, and of a service what engines make of it.
+pub fn judged<S: Store>(app: &App<S>, held: &Held) -> Judged {
+    let mut judged = Judged {
+        fields: forebay_model::fields::without_effect(held.kind.path, &held.object()),
+        ..Judged::default()
+    };
     if held.kind.path != "virtualservice" {
-        return (idle, Vec::new());
+        return judged;
     }
-    let placed = family(&app.objects.now(), held);
+    let placed = family(app, held);
+    let parent = placed.service.clone();
     let input = Input {
         objects: &With { objects: &app.objects, held },
         engine: Engine::default(),
         services: vec![placed],
         ticket_keys: Vec::new(),
     };
-    let problems = match compile(&input) {
-        Ok(compiled) => {
-            let own = compiled.left_out.into_iter().filter(|(uuid, _)| *uuid == held.uuid || !is_child(held));
-            own.flat_map(|(_, problems)| problems).collect()
+    match compile(&input) {
+        Ok(mut compiled) => {
+            // Of its brothers a child is told nothing.
+            let is_told = |uuid: &String| [&held.uuid, &parent].contains(&uuid) || !is_child(held);
+            let own = compiled.left_out.into_iter().filter(|(uuid, _)| is_told(uuid));
+            judged.problems = own.flat_map(|(_, problems)| problems).collect();
+            judged.idle = compiled.warnings.remove(&held.uuid).unwrap_or_default();
         }
-        Err(problems) => problems,
-    };
-    (idle, problems)
+        Err(problems) => judged.problems = problems,
+    }
+    judged
 }
 
 fn is_child(held: &Held) -> bool {
@@ -174,11 +179,16 @@ fn is_child(held: &Held) -> bool {
 }
 
 /// A service as an engine has it: with the children that follow it, or with the parent that it follows.
-fn family(now: &Catalogue, held: &Held) -> Placed {
+fn family<S: Store>(app: &App<S>, held: &Held) -> Placed {
+    let (now, known) = (app.objects.now(), app.placement.known());
     let services = |of: &Held| {
         let id = of.id();
-        let by = now.referrers(&id).filter(|by| by.kind.path == "virtualservice");
-        by.map(|by| by.uuid.clone()).collect::<Vec<String>>()
+        let mut all = known.children(&of.uuid);
+        // Those that were not looked at yet are the youngest.
+        let by = now.referrers(&id).filter(|by| by.kind.path == "virtualservice" && !all.contains(&by.uuid));
+        let new: Vec<String> = by.map(|by| by.uuid.clone()).collect();
+        all.extend(new);
+        all
     };
     let parent = held.refers.iter().filter(|_| is_child(held)).find(|id| id.kind == "virtualservice");
     match parent.and_then(|id| now.get(id.kind, &id.uuid)) {

@@ -1,6 +1,6 @@
 //! Addresses and ports: what an object takes of them, and that nobody takes what another one has.
 //!
-//! An address belongs to one tenant within its VRF, and a port of it to one virtual service: who came first has it. What was
+//! An address belongs to one tenant within its cloud (engines know no VRFs yet), and a port of it to one virtual service: who came first has it. What was
 //! so before, by an older version, may stay and be written again; what an engine does about it stands in the compiler.
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,14 +15,13 @@ use crate::access::Tenant;
 
 /// The group of engines of services that name none.
 const DEFAULT_GROUP: &str = "Default-Group";
-/// The VRF of addresses that name none.
-const DEFAULT_VRF: &str = "global";
+/// Services that one engine may have where their group does not say.
+const SERVICES_MAX: u64 = 10;
 
 /// What a VsVip or a virtual service takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     addresses: BTreeSet<IpAddr>,
-    vrf: String,
     ports: Vec<Ports>,
     /// Where its addresses stand, if not in itself.
     vsvip: Option<String>,
@@ -81,7 +80,6 @@ impl Claim {
         let vsvip = behind(object.get("vsvip_ref"));
         let is_child = is_service && object.get("type").and_then(Value::as_str) == Some("VS_TYPE_VH_CHILD");
         let mut claim = Claim { vsvip, is_child, ..Claim::default() };
-        claim.vrf = behind(object.get("vrf_context_ref")).unwrap_or_default();
         if is_child {
             claim.parent = behind(object.get("vh_parent_vs_ref"));
             let hosts = entries(object, "vh_domain_name").iter().filter_map(Value::as_str).map(own);
@@ -143,7 +141,9 @@ pub(super) fn is_free(
     held: &Held,
 ) -> Result<(), Denied> {
     let Some(claim) = &held.claim else { return Ok(()) };
-    let had = before.filter(|before| before.cloud == held.cloud).and_then(|before| before.claim.as_deref());
+    let had = before
+        .filter(|before| (&before.cloud, &before.tenant) == (&held.cloud, &held.tenant))
+        .and_then(|before| before.claim.as_deref());
     if had.is_some_and(|had| had == &**claim) {
         return Ok(());
     }
@@ -151,23 +151,18 @@ pub(super) fn is_free(
     look.hosts(claim, tenant)?;
     look.addresses(claim, had)?;
     look.ports(claim, tenant)?;
+    look.room(claim, had)?;
     look.group(claim, had, tenant)
 }
 
 impl<'l> Look<'l> {
-    /// The network of an object's addresses: the same address in another one is another address.
-    fn network(&self, held: &'l Held) -> (&'l str, &'l str) {
-        let vrf = held.claim.as_ref().map_or("", |claim| claim.vrf.as_str());
-        let is_default = self.now.get("vrfcontext", vrf).is_none_or(|vrf| vrf.name == DEFAULT_VRF);
-        (&held.cloud, if is_default { "" } else { vrf })
-    }
-
-    /// Who has these addresses in the network of `of`, that one left out.
+    /// Who has these addresses in the cloud of `of`, that one left out. An engine has one network, whatever VRFs are named: the
+    /// same address in another one would be listened on beside it.
     fn holders(&self, addresses: &BTreeSet<IpAddr>, of: &'l Held) -> Vec<&'l Held> {
         let ids: BTreeSet<&Id> = addresses.iter().flat_map(|address| self.now.at(address)).collect();
         let others = ids.into_iter().filter_map(|id| self.now.get(id.kind, &id.uuid));
         let others = others.filter(|other| other.id() != of.id()).map(|other| &**other);
-        others.filter(|other| self.network(other) == self.network(of)).collect()
+        others.filter(|other| other.cloud == of.cloud).collect()
     }
 
     /// The services at the addresses of a VsVip.
@@ -191,15 +186,15 @@ impl<'l> Look<'l> {
     }
 
     fn addresses(&self, claim: &Claim, had: Option<&Claim>) -> Result<(), Denied> {
-        let had = had.filter(|had| had.vrf == claim.vrf).map(|had| &had.addresses);
+        let had = had.map(|had| &had.addresses);
         let new = claim.addresses.iter().filter(|address| had.is_none_or(|had| !had.contains(*address)));
         for address in new {
             let holders = self.holders(&BTreeSet::from([*address]), self.held);
             if holders.iter().any(|other| other.tenant != self.held.tenant) {
                 return Err(wrong(
                     "vip",
-                    format!("{address} is an address of another tenant in this VRF"),
-                    "give it an address of your own, or another vrf_context_ref",
+                    format!("{address} is an address of another tenant in this cloud"),
+                    "give it an address of your own: engines know no VRFs yet",
                 ));
             }
         }
@@ -268,6 +263,36 @@ impl<'l> Look<'l> {
         let is_udp = kind.is_some_and(|kind| kind.starts_with("PROTOCOL_TYPE_UDP"));
         self.datagrams.insert(profile.to_owned(), is_udp);
         is_udp
+    }
+
+    /// Services that share addresses fit on one engine together.
+    //= PLACE-GROUP-02
+    fn room(&self, claim: &Claim, had: Option<&Claim>) -> Result<(), Denied> {
+        let is_as_before = had.is_some_and(|had| (&had.vsvip, &had.group) == (&claim.vsvip, &claim.group));
+        let Some(vsvip) = claim.vsvip.as_ref().filter(|_| !claim.is_child && !is_as_before) else {
+            return Ok(());
+        };
+        if self.held.kind.path != "virtualservice" {
+            return Ok(());
+        }
+        let standard = default_group(self.now, &self.held.cloud);
+        let group = self.now.get("serviceenginegroup", claim.group.as_ref().unwrap_or(&standard));
+        let object = group.map(|group| group.object()).unwrap_or_default();
+        let most = object.get("max_vs_per_se").and_then(Value::as_u64).unwrap_or(SERVICES_MAX);
+        let id = Id { kind: "vsvip", uuid: vsvip.clone() };
+        let others = self.services(&id).into_iter().filter(|other| other.uuid != self.held.uuid).count();
+        if u64::try_from(others).is_ok_and(|others| others < most) {
+            return Ok(());
+        }
+        let name = group.map_or("that it names", |group| group.name.as_str());
+        Err(wrong(
+            "vsvip_ref",
+            format!(
+                "{others} virtual services have these addresses, and are on the same engines: max_vs_per_se of the group \
+                 {name} is {most}"
+            ),
+            "give it addresses of its own, or raise max_vs_per_se",
+        ))
     }
 
     /// Services that share addresses are on the same engines.

@@ -51,11 +51,12 @@ async fn an_address_belongs_to_one_tenant_and_a_port_of_it_to_one_service() {
     site.make(&blue, "/api/vsvip", json!({"uuid": "vip-blue", "name": "v", "vip": vip("10.9.9.10")})).await;
     let moved = json!({"replace": {"vip": vip("10.9.9.9")}});
     refused(&site, &blue, "PATCH", "/api/vsvip/vip-blue", moved.clone()).await;
-    // In another VRF it is another address.
+    // Engines know no VRFs: another one is no other network.
     site.make(&blue, "/api/vrfcontext", json!({"uuid": "vrf-blue", "name": "of-blue"})).await;
     let elsewhere =
         json!({"name": "there", "vip": vip("10.9.9.9"), "vrf_context_ref": "/api/vrfcontext/vrf-blue"});
-    site.make(&blue, "/api/vsvip", elsewhere).await;
+    let why = refused(&site, &blue, "POST", "/api/vsvip", elsewhere).await;
+    assert!(why.contains("engines know no VRFs yet"), "{why}");
     // Nobody has all of them.
     for address in ["0.0.0.0", "::", "224.0.0.1", "255.255.255.255"] {
         let all = json!({"name": "all", "vip": vip(address)});
@@ -163,4 +164,40 @@ async fn services_that_share_addresses_name_one_group_of_engines() {
     refused(&site, &admin, "PATCH", "/api/virtualservice/vs-80", on.clone()).await;
     changed(&site, &admin, "/api/virtualservice/vs-80", other).await;
     changed(&site, &admin, "/api/virtualservice/vs-80", on).await;
+}
+
+//= test PLACE-GROUP-02
+#[tokio::test]
+async fn no_more_services_share_addresses_than_an_engine_may_have() {
+    let site = Site::new("room").await;
+    let admin = site.admin().await;
+    site.make(&admin, "/api/vsvip", json!({"uuid": "vip-1", "name": "v", "vip": vip("10.9.9.9")})).await;
+    let service = |port: usize| {
+        json!({"uuid": format!("vs-{port}"), "name": format!("vs-{port}"), "vsvip_ref": "/api/vsvip/vip-1",
+            "services": [{"port": port}]})
+    };
+    for port in 1..=10 {
+        site.make(&admin, "/api/virtualservice", service(port)).await;
+    }
+    let why = refused(&site, &admin, "POST", "/api/virtualservice", service(11)).await;
+    assert!(
+        why.contains("10 virtual services have these addresses") && why.contains("Default-Group is 10"),
+        "{why}"
+    );
+    // Who is there may be written again, and a child is none of them.
+    changed(&site, &admin, "/api/virtualservice/vs-1", json!({"replace": {"type": "VS_TYPE_VH_PARENT"}}))
+        .await;
+    let child = json!({"name": "child", "type": "VS_TYPE_VH_CHILD", "vh_domain_name": ["a.example"],
+        "vh_parent_vs_ref": "/api/virtualservice/vs-1"});
+    site.make(&admin, "/api/virtualservice", child).await;
+    let groups = site.ask(&admin, "GET", "/api/serviceenginegroup?name=Default-Group", &Value::Null).await;
+    let group = groups.json["results"][0]["uuid"].as_str().expect("a group").to_owned();
+    changed(
+        &site,
+        &admin,
+        &format!("/api/serviceenginegroup/{group}"),
+        json!({"replace": {"max_vs_per_se": 11}}),
+    )
+    .await;
+    site.make(&admin, "/api/virtualservice", service(11)).await;
 }

@@ -143,6 +143,7 @@ fn who_tries_passwords_waits_and_a_good_one_does_not_help_meanwhile() {
 
 //= test API-WARN-01
 //= test API-WARN-02
+//= test API-WARN-03
 #[test]
 fn what_does_nothing_and_what_no_engine_can_do_is_told_beside_the_answer() {
     let lab = Lab::new();
@@ -177,4 +178,18 @@ fn what_does_nothing_and_what_no_engine_can_do_is_told_beside_the_answer() {
     let path = format!("/api/virtualservice/{}", list["results"][0]["uuid"].as_str().expect("a uuid"));
     assert!(told("PUT", &path, &service(json!({"services": [{"port": 80}]}))).is_empty());
     assert!(told("GET", &path, &Value::Null).is_empty());
+    let (_, runtime) = admin.get(&format!("{path}/runtime"));
+    assert!(runtime["warnings"].is_null(), "{runtime}");
+    // What engines do without is said as long as it is so.
+    assert!(told("POST", "/api/pool", &json!({"name": "waits", "request_queue_enabled": true})).is_empty());
+    let waits = json!({"services": [{"port": 80}], "pool_ref": "/api/pool?name=waits"});
+    let without = told("PUT", &path, &service(waits));
+    assert_eq!(without.len(), 1, "{without:?}");
+    assert!(
+        without[0].starts_with("engines do without: pool \"waits\": request_queue_enabled:"),
+        "{without:?}"
+    );
+    let (_, runtime) = admin.get(&format!("{path}/runtime"));
+    let said = runtime["warnings"][0].as_str().unwrap_or_default();
+    assert!(said.starts_with("pool \"waits\": request_queue_enabled:"), "{runtime}");
 }

@@ -8,6 +8,7 @@ use crate::User;
 //= test CLI-SET-01
 //= test CLI-VALUE-01
 //= test CLI-DRY-01
+//= test CLI-WARN-01
 #[test]
 fn objects_are_made_looked_at_changed_and_deleted_by_name() {
     let user = User::at_home();
@@ -26,6 +27,13 @@ fn objects_are_made_looked_at_changed_and_deleted_by_name() {
     ])
     .says(0, "created");
     user.run(&["vs", "create", "web", "services=80", "pool_ref=web", "vsvip_ref=web"]).says(0, "created");
+    let idle = r#"warning: engines do without: pool "web": request_queue_enabled:"#;
+    user.run(&["pool", "set", "web", "request_queue_enabled=on"]).says(0, "changed");
+    user.run(&["vs", "set", "web", "enabled=off"]).says(0, idle);
+    user.run(&["vs", "get", "web"]).says(0, r#"warning: pool "web": request_queue_enabled:"#);
+    user.run(&["pool", "set", "web", "request_queue_enabled-"]).says(0, "changed");
+    let quiet = user.run(&["vs", "set", "web", "enabled=on"]);
+    assert!(quiet.code == 0 && !quiet.err.contains("warning"), "{}", quiet.err);
     user.run(&["vs", "create", "other", "services=80", "pool_ref=none"]).says(2, "Pool object not found!");
     user.run(&["pool", "delete", "web"]).says(4, "referred by");
     // A dry run is judged by the Controller: what it would refuse is refused, and nothing is done.
