@@ -69,7 +69,8 @@ fn an_engine_that_waits_for_others_opens_when_none_of_them_is_left() {
         assert!(lab.on(0).iter().any(is_open), "{:?}", lab.on(0));
         lab.now += SECOND;
         lab.settle();
-        assert_eq!(lab.serving(0), ["se-1"]);
+        // The other one may come back to its place; the primary is this one.
+        assert_eq!(lab.serving(0)[0], "se-1");
     }
 }
 
