@@ -4,11 +4,13 @@
 
 pub mod access;
 pub mod accounts;
+pub mod alerts;
 pub mod api;
 mod attempts;
 pub mod backup;
 pub mod channel;
 pub mod cluster;
+pub mod counted;
 pub mod engines;
 pub mod events;
 mod files;

@@ -149,6 +149,7 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
     let tls = server::certificate(folder, arguments.listen)?;
     let begun = start::begin(store, seal, heartbeat).await?;
+    begun.keep_metrics(folder)?;
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;

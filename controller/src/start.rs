@@ -1,7 +1,7 @@
 //! What a Controller begins with, over whichever store.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,10 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use crate::accounts::Accounts;
+use crate::alerts::{self, Alerts};
 use crate::api::App;
 use crate::channel::{self, Authority, Channel, Maker};
+use crate::counted::Counted;
 use crate::engines::{Engines, Members};
 use crate::objects::Objects;
 use crate::placement::{self, Placement};
@@ -47,13 +49,35 @@ pub async fn begin<S: Store + Clone + 'static>(
     let members = Members::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let for_engines = authority.server()?;
     let (engines, began) = (Engines::heard_every(heartbeat), Instant::now());
-    let app = Arc::new(App { store, objects, accounts, engines, placement, began, members, authority });
+    let alerts = Alerts::open(&store).await.map_err(|refusal| refusal.to_string())?;
+    let app = Arc::new(App {
+        store,
+        objects,
+        accounts,
+        engines,
+        placement,
+        began,
+        members,
+        authority,
+        counted: Counted::default(),
+        alerts,
+    });
     tokio::spawn(channel::keep_known(Arc::clone(&app)));
     tokio::spawn(placement::drive(Arc::clone(&app)));
+    tokio::spawn(alerts::drive(Arc::clone(&app)));
     Ok(Begun { app, first, for_engines })
 }
 
 impl<S: Store + 'static> Begun<S> {
+    /// Keeps what engines count, in a folder of the Controller's own.
+    ///
+    /// # Errors
+    /// It cannot be made or written.
+    pub fn keep_metrics(&self, folder: &Path) -> Result<(), String> {
+        let kept = self.app.counted.keep(&folder.join("metrics"));
+        kept.map_err(|failure| format!("metrics: {failure}; make room, or name another folder by --data-dir"))
+    }
+
     /// Lets engines in at this address, and says where that is.
     ///
     /// # Errors

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use forebay_controller::accounts::Accounts;
+use forebay_controller::alerts::Alerts;
 use forebay_controller::api::App;
 use forebay_controller::channel::{
     Authority, Channel, Compiled, Grant, Maker, Wanted, keep_known, make_token, serve,
 };
+use forebay_controller::counted::Counted;
 use forebay_controller::engines::{Engine, Engines, Members};
 use forebay_controller::objects::Objects;
 use forebay_controller::placement::{self, Placement};
@@ -107,6 +109,8 @@ async fn place_where(name: &str, is_made: bool) -> Place {
         began: Instant::now(),
         members,
         authority,
+        counted: Counted::default(),
+        alerts: Alerts::default(),
     });
     tokio::spawn(keep_known(Arc::clone(&app)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

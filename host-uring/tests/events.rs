@@ -46,7 +46,13 @@ fn in_the_list(page: &str) -> Events {
 fn every_event_of_the_code_is_in_the_specification_with_its_level_and_no_other() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut code = Events::new();
-    for sources in ["src", "../objsync/tokio/src", "../controller/src", "../controller/logs/src"] {
+    for sources in [
+        "src",
+        "../objsync/tokio/src",
+        "../controller/src",
+        "../controller/logs/src",
+        "../controller/metrics/src",
+    ] {
         in_code(&here.join(sources), &mut code);
     }
     assert!(code.len() > 15, "the sources are read: {code:?}");

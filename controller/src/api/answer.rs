@@ -17,6 +17,8 @@ const WARNED_BYTES_MAX: usize = 2048;
 pub struct Answer {
     status: u16,
     content: Option<Value>,
+    /// Content that is no JSON, and of which type it is.
+    page: Option<(String, &'static str)>,
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -38,12 +40,17 @@ pub fn in_words(problems: &[Problem]) -> Vec<String> {
 
 /// With this content.
 pub fn json(status: u16, content: &Value) -> Answer {
-    Answer { status, content: Some(content.clone()), fields: Vec::new() }
+    Answer { status, content: Some(content.clone()), page: None, fields: Vec::new() }
 }
 
 /// With nothing in it.
 pub fn empty(status: u16) -> Answer {
-    Answer { status, content: None, fields: Vec::new() }
+    Answer { status, content: None, page: None, fields: Vec::new() }
+}
+
+/// With a text of this type.
+pub fn text(status: u16, page: String, of: &'static str) -> Answer {
+    Answer { status, content: None, page: Some((page, of)), fields: Vec::new() }
 }
 
 /// A refusal.
@@ -100,13 +107,17 @@ impl Answer {
 
     /// As it goes out.
     pub fn finish(self) -> Response<Body> {
-        let body = self.content.map_or_else(Body::empty, |content| Body::from(content.to_string()));
+        let (body, of) = match (self.page, self.content) {
+            (Some((page, of)), _) => (Body::from(page), of),
+            (None, Some(content)) => (Body::from(content.to_string()), "application/json"),
+            (None, None) => (Body::empty(), "application/json"),
+        };
         let mut response = Response::new(body);
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let fields = response.headers_mut();
         if self.status != 204 {
-            fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static(of));
         }
         if self.status == 401 {
             fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"forebay\""));

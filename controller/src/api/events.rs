@@ -129,7 +129,7 @@ fn between(query: &Query<'_>) -> Result<(u64, u64), Answer> {
 }
 
 /// Reads `2026-01-31T23:59:59`, with a fraction and `Z` or without, as UTC.
-fn micros(text: &str) -> Option<u64> {
+pub fn micros(text: &str) -> Option<u64> {
     let text = text.strip_suffix('Z').or(text.strip_suffix("+00:00")).unwrap_or(text);
     let (date, time) = text.split_once('T')?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<u64>().ok());

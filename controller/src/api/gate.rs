@@ -32,7 +32,10 @@ pub fn need(steps: &[&str]) -> Need {
         | ["api", "initial-data" | "openapi.json" | "useraccount" | "user-token"]
         | ["api", "cluster", "version"]
         | ["api", "user-token", _]
-        | ["api", "analytics", "logs"] => Need::Nothing,
+        | ["api", "alert"]
+        | ["api", "alert", _]
+        | ["api", "analytics", "logs" | "metric_id"]
+        | ["api", "analytics", "metrics" | "healthscore" | "prometheus-metrics", ..] => Need::Nothing,
         ["api", path, rest @ ..] => {
             let known = |path: &str| kind(path).map(|kind| kind.path);
             match known(path).or_else(|| known(path.strip_suffix("-inventory")?)) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json as value};
 
 use super::App;
 use super::answer::{Answer, bad, json};
+use super::health::{self, Minute};
 use super::request::Asked;
 use super::runtime::{of_engine, of_group, of_pool, of_service, on_engine};
 use super::session::Who;
@@ -17,26 +18,73 @@ use crate::store::Store;
 
 /// The kinds that have one.
 const KINDS: [&str; 4] = ["virtualservice", "pool", "serviceengine", "serviceenginegroup"];
+/// The metrics that entries have.
+pub const METRICS: [(&str, forebay_metrics::Kind, &[&str]); 3] = [
+    (
+        "virtualservice",
+        forebay_metrics::Kind::Service,
+        &[
+            "l4_client.avg_bandwidth",
+            "l4_client.avg_complete_conns",
+            "l4_client.max_open_conns",
+            "l7_client.avg_complete_responses",
+        ],
+    ),
+    (
+        "pool",
+        forebay_metrics::Kind::Pool,
+        &["l4_server.avg_bandwidth", "l4_server.avg_complete_conns", "l7_server.avg_complete_responses"],
+    ),
+    (
+        "serviceengine",
+        forebay_metrics::Kind::Engine,
+        &["se_if.avg_bandwidth", "se_stats.avg_cpu_usage", "se_stats.avg_connections"],
+    ),
+];
 
 /// Answers where `path` is that of an inventory.
 //= SCALE-API-03
-pub fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -> Option<Result<Answer, Answer>> {
+pub async fn all<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    who: &Who,
+    path: &str,
+) -> Option<Result<Answer, Answer>> {
     let path = path.strip_suffix("-inventory").filter(|path| KINDS.contains(path))?;
     let kind = kind(path)?;
     Some(match asked.method {
-        Method::GET => list(app, asked, who, kind),
+        Method::GET => list(app, asked, who, kind).await,
         _ => Err(bad(405, &format!("Method '{}' not allowed", asked.method))),
     })
 }
 
-fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who, kind: &'static Kind) -> Result<Answer, Answer> {
+async fn list<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    who: &Who,
+    kind: &'static Kind,
+) -> Result<Answer, Answer> {
     let query = Query::new(&asked.query);
     let look = Look::of(&query, asked.base(), &who.tenant);
     let seen = app.seen();
+    let (found, keys) = {
+        let now = app.objects.now();
+        let found = query.find(&now, kind, &who.tenant)?;
+        let keys = found.page.iter().flat_map(|held| health::keys(app, &now, held)).collect();
+        (found, keys)
+    };
+    let minute = Minute::read(app, keys).await;
+    let alerts = app.alerts.all();
     let now = app.objects.now();
-    let found = query.find(&now, kind, &who.tenant)?;
-    let results: Vec<Value> =
-        found.page.iter().map(|held| one(app, asked, &now, held, &look, &seen)).collect();
+    let results: Vec<Value> = found
+        .page
+        .iter()
+        .map(|held| {
+            let mut entry = one(app, asked, &now, held, &look, &seen, &minute);
+            entry["alert"] = super::alerts::counted(&alerts, &held.uuid);
+            entry
+        })
+        .collect();
     let mut list = value!({"count": found.count, "results": results});
     if let Some(page) = found.next {
         list["next"] = Value::from(super::objects::next(asked, &format!("{}-inventory", kind.path), page));
@@ -51,6 +99,7 @@ fn one<S: Store>(
     held: &Held,
     look: &Look,
     seen: &[Seen],
+    minute: &Minute,
 ) -> Value {
     let config = shown(now, held, look);
     // What the reader may not see is not there, whatever leads to it.
@@ -76,51 +125,43 @@ fn one<S: Store>(
             }
             entry["pools"] = value!(references(refers("pool")));
             entry["poolgroups"] = value!(references(refers("poolgroup")));
-            entry["runtime"] = of_service(app, asked, held, seen);
-            entry["health_score"] = health(app, now, &pools(now, held), &entry["runtime"]);
         }
         "pool" => {
             entry["virtualservices"] = value!(references(users(now, held)));
-            entry["runtime"] = of_pool(app, held);
-            entry["health_score"] = health(app, now, &BTreeSet::from([held.id()]), &entry["runtime"]);
         }
         "serviceengine" => {
             let has: BTreeSet<Id> = on_engine(app, &held.uuid).into_iter().collect();
             entry["virtualservices"] = value!(references(has));
-            entry["runtime"] = of_engine(app, held, seen);
         }
         _ => {
             let id = held.id();
             let engines = now.referrers(&id).filter(|by| by.kind.path == "serviceengine").map(|by| by.id());
             entry["serviceengines"] = value!(references(engines.collect()));
-            entry["runtime"] = of_group(app, held, seen);
         }
+    }
+    entry["runtime"] = runtime_of(app, asked, held, seen);
+    if let Some((_, of, metrics)) = METRICS.iter().find(|(path, ..)| *path == held.kind.path) {
+        entry["health_score"] = health::score(app, now, held, &entry["runtime"], minute).shown();
+        entry["metrics"] = minute.metrics(&forebay_metrics::Key::new(*of, &held.uuid), metrics);
     }
     entry
 }
 
+/// How an object of a kind that has an inventory is.
+pub fn runtime_of<S: Store>(app: &App<S>, asked: &Asked, held: &Held, seen: &[Seen]) -> Value {
+    match held.kind.path {
+        "virtualservice" => of_service(app, asked, held, seen),
+        "pool" => of_pool(app, held),
+        "serviceengine" => of_engine(app, held, seen),
+        _ => of_group(app, held, seen),
+    }
+}
+
 /// The pools that a virtual service leads to, by itself or by a pool group.
-fn pools(now: &Catalogue, held: &Held) -> BTreeSet<Id> {
+pub fn pools(now: &Catalogue, held: &Held) -> BTreeSet<Id> {
     let groups = held.refers.iter().filter(|id| id.kind == "poolgroup");
     let members = groups.filter_map(|id| now.get(id.kind, &id.uuid)).flat_map(|group| &group.refers);
     held.refers.iter().chain(members).filter(|id| id.kind == "pool").cloned().collect()
-}
-
-/// How well something is, 0 to 100: what is up has the share of its servers that are, what is not up has nothing. How fast
-/// it answers does not count yet, and nothing is taken off for what is unusual.
-//= SCALE-HEALTH-01
-fn health<S: Store>(app: &App<S>, now: &Catalogue, pools: &BTreeSet<Id>, runtime: &Value) -> Value {
-    let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or(0);
-    let (mut enabled, mut up) = (0, 0);
-    for held in pools.iter().filter_map(|id| now.get(id.kind, &id.uuid)) {
-        let pool = of_pool(app, held);
-        enabled += number(&pool, "num_servers_enabled");
-        up += number(&pool, "num_servers_up");
-    }
-    let is_up = runtime["oper_status"]["state"] == "OPER_UP";
-    let score = (up * 100).checked_div(enabled).unwrap_or(100);
-    let score = if is_up { score } else { 0 };
-    value!({"health_score": score, "performance_score": score, "resources_penalty": 0, "anomaly_penalty": 0, "security_penalty": 0})
 }
 
 /// The virtual services that lead to a pool, by themselves or by a pool group.

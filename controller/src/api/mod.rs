@@ -1,14 +1,18 @@
 //! The API: what a request asks for, and what it gets.
 
 mod account;
+mod alerts;
 mod answer;
 mod below;
 mod configuration;
 mod engines;
 mod events;
 mod gate;
+mod health;
 mod inventory;
+mod metrics;
 mod objects;
+mod prometheus;
 mod request;
 mod runtime;
 mod scale;
@@ -24,12 +28,15 @@ use axum::body::Body;
 use axum::http::{Method, Request, Response};
 
 use crate::accounts::Accounts;
+use crate::alerts::Alerts;
 use crate::channel::Authority;
+use crate::counted::Counted;
 use crate::engines::{Engines, Members};
 use crate::objects::Objects;
 use crate::placement::Placement;
 use crate::store::Store;
 use answer::{Answer, bad, json};
+pub(crate) use metrics::told_until;
 use request::{Asked, read};
 pub use request::{CONTENT_BYTES_MAX, Peer, host_of};
 pub(crate) use runtime::clock;
@@ -52,6 +59,10 @@ pub struct App<S> {
     pub members: Members,
     /// Who signs their certificates.
     pub authority: Authority,
+    /// What they count.
+    pub counted: Counted,
+    /// What was to be told of when it happens.
+    pub alerts: Alerts,
 }
 
 /// Answers one request.
@@ -97,13 +108,22 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
         (_, ["api", "configuration", "import"]) => configuration::import(app, asked, &who).await,
         (_, ["api", "useraccount"]) => account::own(app, asked, &who).await,
         (&Method::GET, ["api", "analytics", "logs"]) => events::list(app, asked, &who).await,
+        (_, ["api", "analytics", "metrics" | "metric_id", ..]) => {
+            metrics::answer(app, asked, &who, &steps[2..]).await
+        }
+        (_, ["api", "analytics", "healthscore", rest @ ..]) => health::answer(app, asked, &who, rest).await,
+        (_, ["api", "analytics", "prometheus-metrics", path]) => {
+            prometheus::answer(app, asked, &who, path).await
+        }
+        (_, ["api", "alert"]) => alerts::answer(app, asked, &who, None).await,
+        (_, ["api", "alert", uuid]) => alerts::answer(app, asked, &who, Some(uuid)).await,
         (_, ["api", "se-token"]) => engines::tokens(app, asked, &who, None).await,
         (_, ["api", "se-token", uuid]) => engines::tokens(app, asked, &who, Some(uuid)).await,
         (&Method::GET, ["api", "serviceengine", uuid, "channel"]) => engines::channel(app, &who, uuid),
         (&Method::GET, ["api", "serviceengine", uuid, "objsync"]) => {
             engines::objsync(app, asked, &who, uuid).await
         }
-        (_, ["api", path]) => match inventory::all(app, asked, &who, path) {
+        (_, ["api", path]) => match inventory::all(app, asked, &who, path).await {
             Some(answer) => answer,
             None => objects::all(app, asked, &who, path).await,
         },

@@ -88,7 +88,7 @@ pub fn scale_status<S: Store>(app: &App<S>, unit: &Unit, status: &Status) -> Val
 }
 
 /// `2026-11-22 11:02:03`, in UTC.
-fn time(at: u64) -> String {
+pub fn time(at: u64) -> String {
     let (days, second) = (at / 86_400_000, at / 1000 % 86_400);
     // Days since the first of March of the year 0: leap days are at the ends of its years then.
     let days = days + 719_468;

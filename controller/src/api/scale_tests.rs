@@ -39,7 +39,10 @@ impl Lab {
         let engines = Engines::default();
         let authority = Authority::open(&store, objects.seal()).await.expect("made");
         let (members, began) = (Members::default(), Instant::now());
-        let app = App { store, objects, accounts, engines, placement, began, members, authority };
+        let counted = crate::counted::Counted::default();
+        let alerts = crate::alerts::Alerts::default();
+        let app =
+            App { store, objects, accounts, engines, placement, began, members, authority, counted, alerts };
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("admin:{password}"));
         Lab { app: Arc::new(app), basic, engines: Vec::new(), _folder: folder }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use forebay_wire::proto::{
-    Answer, Applied, FromEngine, Hello, Question as Asked, ToEngine, Welcome, from_engine, to_engine,
+    Answer, Applied, FromEngine, Hello, Question as Asked, Sampling, ToEngine, Welcome, from_engine,
+    to_engine,
 };
 use forebay_wire::{PROTOCOL, agreed};
 use serde_json::Value;
@@ -15,6 +16,7 @@ use tonic::{Status, Streaming};
 
 use super::pushing::{Outcome, Pushing};
 use super::{Channel, told};
+use crate::counted::Upto;
 use crate::engines::{MISSED_MAX, QUESTIONS_MAX, Question};
 use crate::store::Store;
 
@@ -30,6 +32,8 @@ pub struct Session<S> {
     asked: u64,
     pushing: Pushing,
     wanted: watch::Receiver<u64>,
+    /// What of its samples lies on the disk, and who hears of it.
+    upto: (watch::Sender<Upto>, watch::Receiver<Upto>),
 }
 
 /// Looks at what an engine says first, and answers it.
@@ -66,12 +70,28 @@ pub fn begin<S: Store + 'static>(
         Welcome { protocol, heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX) };
     // The queue is new and empty.
     let _ = send.try_send(Ok(said(to_engine::Said::Welcome(welcome))));
+    //= MET-SEND-04
+    if channel.app.counted.series().is_some() {
+        let _ = send.try_send(Ok(said(to_engine::Said::Sampling(sampling((0, 0))))));
+    }
     let pushing = Pushing::new(hello.version, &hello.digest);
     tracing::info!(event = "ENGINE_CONNECTED", engine = uuid, %from, software = hello.software, version = hello.version, "an engine is there");
     note(&channel, &uuid, number, from, hello);
     let mut wanted = channel.wanted.follow();
     wanted.mark_changed();
-    Ok(Session { channel, uuid, number, send, questions, open: BTreeMap::new(), asked: 0, pushing, wanted })
+    let upto = watch::channel((0, 0));
+    Ok(Session {
+        channel,
+        uuid,
+        number,
+        send,
+        questions,
+        open: BTreeMap::new(),
+        asked: 0,
+        pushing,
+        wanted,
+        upto,
+    })
 }
 
 fn note<S: Store>(channel: &Channel<S>, uuid: &str, number: u64, from: IpAddr, hello: Hello) {
@@ -88,6 +108,11 @@ fn note<S: Store>(channel: &Channel<S>, uuid: &str, number: u64, from: IpAddr, h
         engine.problems.clear();
         engine.machine = hello.machine.map(told::machine).unwrap_or_default();
     });
+}
+
+/// What an engine need not keep any more, with the clock by which its stretches end.
+fn sampling((process, number): Upto) -> Sampling {
+    Sampling { process, number, now_ms: crate::api::clock() }
 }
 
 fn said(said: to_engine::Said) -> ToEngine {
@@ -151,6 +176,12 @@ impl<S: Store + 'static> Session<S> {
                     }
                     None => return "another stream of this engine took its place, or it was deleted".to_owned(),
                 },
+                Ok(()) = self.upto.1.changed() => {
+                    let upto = *self.upto.1.borrow_and_update();
+                    if self.send.send(Ok(said(to_engine::Said::Sampling(sampling(upto))))).await.is_err() {
+                        return "the connection ended".to_owned();
+                    }
+                }
                 () = tokio::time::sleep_until(heard + silence) => {
                     return format!("nothing was heard for {} s", silence.as_secs());
                 }
@@ -214,6 +245,10 @@ impl<S: Store + 'static> Session<S> {
             }),
             Some(from_engine::Said::Applied(applied)) => return self.applied(applied),
             Some(from_engine::Said::Answer(answer)) => self.answer(answer),
+            Some(from_engine::Said::Sample(sample)) => {
+                let app = &self.channel.app;
+                app.counted.take(&app.objects.now(), &self.uuid, sample, &self.upto.0);
+            }
             Some(from_engine::Said::Hello(_)) => return Err("the engine said Hello twice".to_owned()),
             // A newer engine says something that this version does not know.
             None => self.note(|engine| engine.heard = Some(Instant::now())),

@@ -296,6 +296,7 @@ async fn serve(node: &NodeNow, store: &Etcd, client: &Client) -> Result<(), Stri
     let settings = &node.settings;
     let seal = Seal::open(&settings.folder.join(backup::KEY))?;
     let begun = start::begin(store.clone(), seal, settings.heartbeat).await?;
+    begun.keep_metrics(&settings.folder)?;
     println!("engines: {}", begun.open_door(settings.listen_engines).await?);
     begun.open_socket(settings.folder.clone());
     if let Some(password) = &begun.first {

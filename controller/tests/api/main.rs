@@ -2,11 +2,13 @@
 
 mod accounts;
 mod addresses;
+mod alerts;
 mod audit;
 mod configuration;
 mod front;
 mod gone;
 mod many;
+mod metrics;
 mod roles;
 mod site;
 mod tried;

@@ -7,8 +7,10 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::http::{Method, Request};
 use forebay_controller::accounts::Accounts;
+use forebay_controller::alerts::Alerts;
 use forebay_controller::api::{self, App, Peer};
 use forebay_controller::channel::Authority;
+use forebay_controller::counted::Counted;
 use forebay_controller::engines::{Engines, Members};
 use forebay_controller::objects::Objects;
 use forebay_controller::placement::Placement;
@@ -73,6 +75,8 @@ impl Site {
                 began: Instant::now(),
                 members: Members::default(),
                 authority,
+                counted: Counted::default(),
+                alerts: Alerts::default(),
             }),
             password,
             folder,

@@ -237,9 +237,10 @@ async fn control(
         let (state, orders) = (Arc::clone(state), orders.clone());
         Giver::new(state, orders, Arc::clone(&reloader), Arc::clone(&standing), say.clone())
     };
+    let metering = channel::Metering::new();
     let open = |doors: Doors| {
         say_start(state);
-        channel::start(start.controller.as_ref(), state, || Hall {
+        channel::start(start.controller.as_ref(), &metering, state, || Hall {
             state: Arc::clone(state),
             reloader: Arc::clone(&reloader),
             orders: orders.clone(),
@@ -356,6 +357,7 @@ async fn control(
         }
     }
     let ended = end(state, &orders, supervisor, &mut stop, standing.is_given().then_some(&*before)).await;
+    metering.farewell(state).await;
     standing.finish();
     let until = Instant::now() + Duration::from_secs(HANDOVER_END_S);
     while (!standing.is_told() || state.is_waited_for()) && Instant::now() < until {

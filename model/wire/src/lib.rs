@@ -10,6 +10,7 @@ pub mod call;
 pub mod limits;
 mod parts;
 mod sections;
+pub mod tally;
 mod token;
 
 /// The messages and the service, as `proto/engine.proto` says.

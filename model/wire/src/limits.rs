@@ -35,3 +35,12 @@ pub const ALIVE: Duration = Duration::from_secs(10);
 pub const PROBLEMS_MAX: usize = 100;
 /// See [`PROBLEMS_MAX`].
 pub const PROBLEM_BYTES_MAX: usize = 1_000;
+
+/// A stretch of time for which an engine tells what it has counted, in milliseconds.
+pub const STRETCH_MS: u64 = 5_000;
+
+/// Tallies of one sample: some two hundred bytes each, four hundred at worst.
+pub const TALLIES_MAX: usize = 2_000;
+
+/// Samples that an engine has sent and of which it has not heard: the Controller writes them together.
+pub const SAMPLES_OPEN: usize = 16;

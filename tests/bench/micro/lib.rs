@@ -10,6 +10,7 @@ pub mod h2;
 pub mod host;
 pub mod logs;
 pub mod memory;
+pub mod metrics;
 pub mod random;
 pub mod repeated;
 pub mod table;

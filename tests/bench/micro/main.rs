@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use forebay_bench::host::{self, HostAllocator};
-use forebay_bench::{decision, h2, logs, table};
+use forebay_bench::{decision, h2, logs, metrics, table};
 use std::process::Command;
 
 #[global_allocator]
@@ -14,6 +14,7 @@ const USAGE: &str =
        micro hash [--steps N] [--rounds N]
        micro h2 [--rounds N]
        micro logs [--records N] [--folder F]
+       micro metrics [--services N] [--slots N] [--folder F]
 JSON lines on standard output, the same for people on standard error.";
 
 fn main() -> anyhow::Result<()> {
@@ -26,6 +27,11 @@ fn main() -> anyhow::Result<()> {
         Some("logs") => {
             let folder = value(&args, "--folder").map_or_else(std::env::temp_dir, Into::into);
             logs::run(number(&args, "--records", 10_000_000)?, &folder)
+        }
+        Some("metrics") => {
+            let folder = value(&args, "--folder").map_or_else(std::env::temp_dir, Into::into);
+            let (services, slots) = (number(&args, "--services", 10_000)?, number(&args, "--slots", 70)?);
+            metrics::run(services, slots, &folder)
         }
         _ => {
             eprintln!("{USAGE}");

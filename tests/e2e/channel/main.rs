@@ -1,4 +1,5 @@
 //! Engines that are led by a Controller, each a process of its own.
 
 mod member;
+mod metrics;
 mod start;

@@ -11,8 +11,10 @@ mod enroll;
 mod folder;
 mod link;
 mod machine;
+mod metering;
 mod reporting;
 mod stream;
+mod tallies;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use forebay_wire::PROTOCOL;
 
 pub use document::Local;
 pub use folder::{Folder, Kept};
+pub use metering::Metering;
 
 use super::State;
 use super::admin::Hall;
@@ -148,23 +151,30 @@ pub fn document(kept: &Kept, settings: &Settings) -> Result<String, String> {
 }
 
 /// Hangs on the Controller from now on, until another process serves in this one's place.
-pub(super) fn start(settings: Option<&Arc<Settings>>, state: &Arc<State>, hall: impl FnOnce() -> Hall) {
+pub(super) fn start(
+    settings: Option<&Arc<Settings>>,
+    metering: &Arc<Metering>,
+    state: &Arc<State>,
+    hall: impl FnOnce() -> Hall,
+) {
     let Some(settings) = settings.cloned() else { return };
-    let (state, hall) = (Arc::clone(state), Arc::new(hall()));
+    let (state, hall, metering) = (Arc::clone(state), Arc::new(hall()), Arc::clone(metering));
     tokio::spawn(async move {
         tokio::select! {
-            () = keep(&settings, &hall) => {}
-            _ = state.until_given() => {}
+            () = keep(&settings, &hall, &metering) => {}
+            () = metering.run(&state) => {}
+            // What it counts from here on while it drains is not told any more.
+            () = async { state.until_given().await; metering.farewell(&state).await } => {}
         }
     });
 }
 
-async fn keep(settings: &Settings, hall: &Arc<Hall>) {
+async fn keep(settings: &Settings, hall: &Arc<Hall>, metering: &Metering) {
     let mut calls = Calling::new(settings);
     let mut completing = Completing::new(&hall.state);
     loop {
         let began = Instant::now();
-        let trouble = stream::hang(settings, hall, &mut completing).await;
+        let trouble = stream::hang(settings, hall, metering, &mut completing).await;
         if began.elapsed() >= STOOD {
             calls.stood();
         }

@@ -15,6 +15,7 @@ use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use super::completing::Completing;
 use super::document::{Own, made, own};
 use super::link::{Link, Trouble};
+use super::metering::Metering;
 use super::reporting::Reporting;
 use super::{Kept, Settings, answering, enroll, machine};
 use crate::control::admin::Hall;
@@ -134,14 +135,26 @@ fn fits(kept: &Kept, whole: Whole) -> Result<Kept, NeedsAll> {
 }
 
 /// Hangs on the Controller until that ends, and gives why.
-pub async fn hang(settings: &Settings, hall: &Arc<Hall>, completing: &mut Completing) -> Trouble {
-    match talk(settings, hall, completing).await {
+pub async fn hang(
+    settings: &Settings,
+    hall: &Arc<Hall>,
+    metering: &Metering,
+    completing: &mut Completing,
+) -> Trouble {
+    let done = talk(settings, hall, metering, completing).await;
+    metering.begin();
+    match done {
         Ok(()) => Trouble::Lost("the Controller has ended the connection".to_owned()),
         Err(trouble) => trouble,
     }
 }
 
-async fn talk(settings: &Settings, hall: &Arc<Hall>, completing: &mut Completing) -> Result<(), Trouble> {
+async fn talk(
+    settings: &Settings,
+    hall: &Arc<Hall>,
+    metering: &Metering,
+    completing: &mut Completing,
+) -> Result<(), Trouble> {
     let kept = settings.folder.kept().map_err(|error| Trouble::Lost(format!("{error:#}")))?;
     let mut here =
         Here { settings, hall, kept: kept.unwrap_or_default(), runs: own(&settings.folder.document()) };
@@ -157,6 +170,7 @@ async fn talk(settings: &Settings, hall: &Arc<Hall>, completing: &mut Completing
     let mut looks = tokio::time::interval(LOOK.min(heartbeat));
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut collector = Collector::default();
+    let mut cut = metering.follow();
     // It ends with the stream.
     let _link = &stream.link;
     loop {
@@ -180,9 +194,14 @@ async fn talk(settings: &Settings, hall: &Arc<Hall>, completing: &mut Completing
                 Some(Some(to_engine::Said::Welcome(_))) => {
                     return Err(Trouble::Lost("the Controller said Welcome twice".to_owned()));
                 }
+                Some(Some(to_engine::Said::Sampling(sampling))) => {
+                    metering.heard(&sampling);
+                    sample(metering, &stream.send).await?;
+                }
                 // A newer Controller says something that this version does not know.
                 Some(None) => {}
             },
+            Ok(()) = cut.changed() => sample(metering, &stream.send).await?,
             _ = looks.tick() => {
                 for report in reporting.due(&hall.state, completing.is_complete()) {
                     tell(&stream.send, from_engine::Said::Report(report)).await?;
@@ -190,6 +209,14 @@ async fn talk(settings: &Settings, hall: &Arc<Hall>, completing: &mut Completing
             }
         }
     }
+}
+
+/// Sends what was counted, as far as the Controller takes more.
+async fn sample(metering: &Metering, send: &mpsc::Sender<FromEngine>) -> Result<(), Trouble> {
+    while let Some(sample) = metering.next() {
+        tell(send, from_engine::Said::Sample(sample)).await?;
+    }
+    Ok(())
 }
 
 async fn tell(send: &mpsc::Sender<FromEngine>, what: from_engine::Said) -> Result<(), Trouble> {

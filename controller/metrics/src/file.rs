@@ -1,0 +1,323 @@
+//! The file: its tables, and what is done with them in one step.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forebay_wire::limits::STRETCH_MS;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use crate::{Failure, Key, Kind, Millis, STEPS, Tally};
+
+/// Bytes of a page.
+const PAGE: u64 = 4_096;
+
+/// Things that have series: ten thousand services with a hundred thousand servers, and as many that are gone.
+const THINGS_MAX: usize = 400_000;
+
+/// Bytes of a name.
+const NAME_MAX: usize = 512;
+
+/// A window is rolled up so long after its end: what comes later is added to it by itself.
+const GRACE: Millis = 15_000;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS thing (id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL, server TEXT NOT NULL,
+  UNIQUE (kind, name, server));
+CREATE TABLE IF NOT EXISTS holds (thing INTEGER, engine INTEGER, since INTEGER NOT NULL, PRIMARY KEY (thing, engine)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS slot0 (slot INTEGER, thing INTEGER, engine INTEGER, tally BLOB NOT NULL, PRIMARY KEY (slot, thing, engine)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS slot1 (slot INTEGER, thing INTEGER, engine INTEGER, tally BLOB NOT NULL, PRIMARY KEY (slot, thing, engine)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS slot2 (slot INTEGER, thing INTEGER, engine INTEGER, tally BLOB NOT NULL, PRIMARY KEY (slot, thing, engine)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS slot3 (slot INTEGER, thing INTEGER, engine INTEGER, tally BLOB NOT NULL, PRIMARY KEY (slot, thing, engine)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sampled (engine INTEGER, process INTEGER, number INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (engine, process)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rolled (level INTEGER PRIMARY KEY, slot INTEGER NOT NULL);
+";
+
+/// The file of a folder.
+pub fn place(folder: &Path) -> PathBuf {
+    folder.join("metrics.db")
+}
+
+/// As SQLite has numbers.
+pub fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Opens the file for who reads.
+pub fn reader(folder: &Path) -> Result<Connection, Failure> {
+    let path = place(folder);
+    let failed = |error| Failure::File(path.clone(), error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(&path, flags).map_err(failed)?;
+    db.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+    db.execute_batch("PRAGMA cache_size = -2000").map_err(failed)?;
+    Ok(db)
+}
+
+/// Who writes.
+pub struct File {
+    db: Connection,
+    things: HashMap<Key, i64>,
+    /// Those of the step under way, which are gone with it.
+    fresh: Vec<Key>,
+    /// What is held by whom since when, as it stands in the file.
+    holds: HashMap<(i64, i64), ()>,
+    fresh_holds: Vec<(i64, i64)>,
+    /// Of each level the first slot that is not rolled up yet.
+    rolled: [u64; STEPS.len()],
+}
+
+/// What became of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It is in the file now.
+    Written,
+    /// It was before.
+    Known,
+    /// One before it is missing, which comes again.
+    TooSoon,
+}
+
+/// A sample with when it came.
+pub struct Came<'s> {
+    /// Which engine tells it.
+    pub engine: &'s str,
+    /// Its process, its number, and the lowest number that it still has.
+    pub process: u64,
+    /// See `process`.
+    pub number: u64,
+    /// See `process`.
+    pub oldest: u64,
+    /// When the stretch ended.
+    pub end: Millis,
+    /// How long it was.
+    pub length: Millis,
+}
+
+impl File {
+    /// Opens or makes the file; it grows to `bytes_max` at most.
+    pub fn open(folder: &Path, bytes_max: u64) -> rusqlite::Result<File> {
+        let db = Connection::open(place(folder))?;
+        db.busy_timeout(Duration::from_secs(5))?;
+        // What is acknowledged outlives a crash of the machine.
+        db.execute_batch(
+            "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16000;",
+        )?;
+        db.pragma_update(None, "max_page_count", signed(bytes_max / PAGE))?;
+        db.execute_batch(SCHEMA)?;
+        let mut things = HashMap::new();
+        {
+            let mut all = db.prepare("SELECT id, kind, name, server FROM thing")?;
+            let mut rows = all.query([])?;
+            while let Some(row) = rows.next()? {
+                let of = match row.get::<_, i64>(1)? {
+                    0 => Kind::Engine,
+                    1 => Kind::Service,
+                    2 => Kind::Pool,
+                    _ => Kind::Server,
+                };
+                things.insert(Key { of, uuid: row.get(2)?, server: row.get(3)? }, row.get(0)?);
+            }
+        }
+        let mut holds = HashMap::new();
+        {
+            let mut all = db.prepare("SELECT thing, engine FROM holds")?;
+            let mut rows = all.query([])?;
+            while let Some(row) = rows.next()? {
+                holds.insert((row.get(0)?, row.get(1)?), ());
+            }
+        }
+        let mut rolled = [0; STEPS.len()];
+        for (level, slot) in rolled.iter_mut().enumerate() {
+            let row =
+                db.query_row("SELECT slot FROM rolled WHERE level = ?", [signed(level as u64)], |row| {
+                    row.get::<_, i64>(0)
+                });
+            *slot = row.optional()?.unwrap_or(0).unsigned_abs();
+        }
+        Ok(File { db, things, fresh: Vec::new(), holds, fresh_holds: Vec::new(), rolled })
+    }
+
+    /// Does several things, all or none.
+    pub fn step<T>(&mut self, what: impl FnOnce(&mut Self) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let (before, done) = (self.rolled, what(self));
+        let done = done.and_then(|done| self.db.execute_batch("COMMIT").map(|()| done));
+        if done.is_err() {
+            // It may have been rolled back by the failure itself.
+            let _ = self.db.execute_batch("ROLLBACK");
+            self.rolled = before;
+            for key in std::mem::take(&mut self.fresh) {
+                self.things.remove(&key);
+            }
+            for pair in std::mem::take(&mut self.fresh_holds) {
+                self.holds.remove(&pair);
+            }
+        }
+        self.fresh.clear();
+        self.fresh_holds.clear();
+        done
+    }
+
+    /// The number of a thing; `None`: there are too many, or it has no name that is one.
+    fn thing(&mut self, key: &Key) -> rusqlite::Result<Option<i64>> {
+        if let Some(id) = self.things.get(key) {
+            return Ok(Some(*id));
+        }
+        if self.things.len() >= THINGS_MAX || key.uuid.len() > NAME_MAX || key.server.len() > NAME_MAX {
+            return Ok(None);
+        }
+        let kind = key.of as i64;
+        let new = "INSERT INTO thing (kind, name, server) VALUES (?, ?, ?)";
+        self.db.prepare_cached(new)?.execute(params![kind, key.uuid, key.server])?;
+        let id = self.db.last_insert_rowid();
+        self.things.insert(key.clone(), id);
+        self.fresh.push(key.clone());
+        Ok(Some(id))
+    }
+
+    /// Takes a sample, once.
+    //= MET-ONCE-01
+    pub fn take(&mut self, came: &Came<'_>, tallies: &[(Key, Tally)]) -> rusqlite::Result<Done> {
+        let Some(engine) = self.thing(&Key::new(Kind::Engine, came.engine))? else { return Ok(Done::Known) };
+        let process = came.process.cast_signed();
+        let find = "SELECT number FROM sampled WHERE engine = ? AND process = ?";
+        let last =
+            self.db.prepare_cached(find)?.query_row(params![engine, process], |row| row.get::<_, i64>(0));
+        let last = last.optional()?.map_or(0, i64::unsigned_abs);
+        if came.number <= last {
+            return Ok(Done::Known);
+        }
+        if came.number != last + 1 && came.number != came.oldest {
+            return Ok(Done::TooSoon);
+        }
+        // The middle of the stretch says which slot it is: where it ends differs by how long it was under way. One that covers
+        // more than a slot was added up while nobody listened, and counts where it ended.
+        let half = came.length.min(STRETCH_MS) / 2;
+        let slot = came.end.saturating_sub(half) / STEPS[0].0;
+        for (key, tally) in tallies {
+            let Some(thing) = self.thing(key)? else { continue };
+            if !self.holds.contains_key(&(thing, engine)) {
+                let new = "INSERT INTO holds VALUES (?, ?, ?)";
+                self.db.prepare_cached(new)?.execute(params![thing, engine, signed(slot * STEPS[0].0)])?;
+                self.holds.insert((thing, engine), ());
+                self.fresh_holds.push((thing, engine));
+            }
+            self.put(slot * STEPS[0].0, thing, engine, tally)?;
+        }
+        let told = "INSERT OR REPLACE INTO sampled VALUES (?, ?, ?, ?)";
+        let row = params![engine, process, signed(came.number), signed(came.end)];
+        self.db.prepare_cached(told)?.execute(row)?;
+        Ok(Done::Written)
+    }
+
+    /// Adds to the slot of a moment, and to the longer ones that were made of it already.
+    //= MET-ROLL-01
+    fn put(&self, at: Millis, thing: i64, engine: i64, tally: &Tally) -> rusqlite::Result<()> {
+        for (level, (step, _)) in STEPS.iter().enumerate() {
+            if level == 0 || at / step < self.rolled[level] {
+                self.merge(level, at / step, thing, engine, tally)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&self, level: usize, slot: u64, thing: i64, engine: i64, tally: &Tally) -> rusqlite::Result<()> {
+        let find = format!("SELECT tally FROM slot{level} WHERE slot = ? AND thing = ? AND engine = ?");
+        let there = self
+            .db
+            .prepare_cached(&find)?
+            .query_row(params![signed(slot), thing, engine], |row| row.get::<_, Vec<u8>>(0));
+        let there: Option<Vec<u8>> = there.optional()?;
+        let mut all = there.and_then(|bytes| Tally::unpack(&bytes)).unwrap_or_default();
+        all.then(tally);
+        let new = format!("INSERT OR REPLACE INTO slot{level} VALUES (?, ?, ?, ?)");
+        self.db.prepare_cached(&new)?.execute(params![signed(slot), thing, engine, all.pack()])?;
+        Ok(())
+    }
+
+    /// Makes the next longer slot whose time is over, of any length; `false`: there is none.
+    //= MET-ROLL-01
+    pub fn roll(&mut self, now: Millis) -> rusqlite::Result<bool> {
+        for level in 1..STEPS.len() {
+            let (step, _) = STEPS[level];
+            let over = now.saturating_sub(GRACE) / step;
+            if self.rolled[level] >= over {
+                continue;
+            }
+            // Where nothing was counted there is nothing to do.
+            let ratio = step / STEPS[level - 1].0;
+            let first = format!("SELECT min(slot) FROM slot{} WHERE slot >= ?", level - 1);
+            let from = signed(self.rolled[level].saturating_mul(ratio));
+            let first: Option<i64> = self.db.query_row(&first, [from], |row| row.get(0))?;
+            let first = first.map_or(over, |slot| slot.unsigned_abs() / ratio);
+            let slot = self.rolled[level].max(first);
+            self.step(|file| {
+                if slot < over {
+                    file.roll_one(level, slot, ratio)?;
+                }
+                let next = (slot + 1).min(over);
+                file.rolled[level] = next;
+                let told = "INSERT OR REPLACE INTO rolled VALUES (?, ?)";
+                file.db.execute(told, params![signed(level as u64), signed(next)])
+            })?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn roll_one(&self, level: usize, slot: u64, ratio: u64) -> rusqlite::Result<()> {
+        let mut sums: HashMap<(i64, i64), Tally> = HashMap::new();
+        let all = format!("SELECT thing, engine, tally FROM slot{} WHERE slot >= ? AND slot < ?", level - 1);
+        let mut all = self.db.prepare_cached(&all)?;
+        let mut rows = all.query(params![signed(slot * ratio), signed((slot + 1) * ratio)])?;
+        while let Some(row) = rows.next()? {
+            if let Some(tally) = Tally::unpack(row.get_ref(2)?.as_blob().unwrap_or_default()) {
+                sums.entry((row.get(0)?, row.get(1)?)).or_default().then(&tally);
+            }
+        }
+        let new = format!("INSERT OR REPLACE INTO slot{level} VALUES (?, ?, ?, ?)");
+        let mut new = self.db.prepare_cached(&new)?;
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_unstable_by_key(|(place, _)| *place);
+        for ((thing, engine), tally) in sums {
+            new.execute(params![signed(slot), thing, engine, tally.pack()])?;
+        }
+        Ok(())
+    }
+
+    /// Lets go what is too old.
+    //= MET-KEEP-01
+    pub fn tidy(&mut self, now: Millis) -> rusqlite::Result<()> {
+        self.step(|file| {
+            for (level, (step, keep)) in STEPS.iter().enumerate() {
+                // Not before the longer slots are made of it.
+                let oldest = now.saturating_sub(*keep) / step;
+                let bound = STEPS.get(level + 1).map_or(oldest, |(longer, _)| {
+                    oldest.min(file.rolled[level + 1].saturating_mul(longer / step))
+                });
+                file.db.execute(&format!("DELETE FROM slot{level} WHERE slot < ?"), [signed(bound)])?;
+            }
+            // Processes that ended long ago send nothing again.
+            let ended = now.saturating_sub(86_400_000);
+            file.db.execute("DELETE FROM sampled WHERE at < ?", [signed(ended)]).map(drop)
+        })
+    }
+
+    /// Makes room in a file that is full: the oldest quarter of the shortest slots goes that there are enough of.
+    //= MET-KEEP-02
+    pub fn shrink(&mut self) -> rusqlite::Result<bool> {
+        for level in 0..STEPS.len() {
+            let ends = format!("SELECT min(slot), max(slot) FROM slot{level}");
+            let ends: (Option<i64>, Option<i64>) =
+                self.db.query_row(&ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let (Some(first), Some(last)) = ends else { continue };
+            if last - first >= 8 {
+                let bound = first + (last - first) / 4;
+                self.db.execute(&format!("DELETE FROM slot{level} WHERE slot < ?"), [bound])?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,386 @@
+//! Alerts: what alert configurations ask for has happened.
+
+mod rule;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use forebay_metrics::{Key, Kind, Range};
+use serde_json::{Value, json};
+
+use crate::api::{App, clock, told_until};
+use crate::events::{self, Wanted};
+use crate::objects::Catalogue;
+use crate::store::{Pages, Refusal, Step, Store};
+use rule::{Asks, Rule, When};
+
+/// Alerts that are kept: the eldest go first. A kilobyte each.
+pub const ALERTS_MAX: usize = 1_000;
+/// Where the store has them.
+const PREFIX: &str = "alert/";
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Events of one look; what is more comes with the next one.
+const EVENTS_MAX: usize = 1_000;
+/// Alerts of one look: who asks for every event gets some of them.
+const RAISED_MAX: usize = 50;
+/// Moments that are remembered for a rule that counts, and pairs of a rule and an object of which something is.
+const REMEMBERED_MAX: usize = 65_536;
+
+/// A moment in microseconds since 1970: no two alerts have the same.
+type Moment = u64;
+
+/// Alerts, and what has to be known to raise the next ones.
+#[derive(Default)]
+pub struct Alerts(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    held: BTreeMap<Moment, Arc<Value>>,
+    /// Up to which moment events were looked at.
+    seen: Moment,
+    /// When the last alert was raised, by rule and object, in seconds.
+    raised: HashMap<(String, String), u64>,
+    /// When it was as a rule asks for, in seconds.
+    often: HashMap<(String, String), VecDeque<u64>>,
+    /// Whether it was so at the last look.
+    was: HashMap<(String, String), bool>,
+}
+
+/// Something that a rule asked for.
+struct Found {
+    uuid: String,
+    name: String,
+    kind: String,
+    tenant: String,
+    labels: Value,
+    why: String,
+}
+
+impl Alerts {
+    /// Those that the store has.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn open(store: &impl Store) -> Result<Self, Refusal> {
+        let mut state = State { seen: clock() * 1_000, ..State::default() };
+        let mut pages = Pages::of(store, PREFIX);
+        while let Some(page) = pages.next().await? {
+            for (key, stored) in page {
+                let moment = key.strip_prefix(PREFIX).and_then(|moment| moment.parse::<Moment>().ok());
+                let alert: Option<Value> = serde_json::from_slice(&stored.value).ok();
+                if let Some((moment, alert)) = moment.zip(alert) {
+                    let text = |name: &str| alert[name].as_str().unwrap_or_default().to_owned();
+                    state.raised.insert((text("alert_config"), text("obj_uuid")), moment / 1_000_000);
+                    state.held.insert(moment, Arc::new(alert));
+                }
+            }
+        }
+        Ok(Alerts(Mutex::new(state)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What a panic leaves half done is looked at again.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them, the newest first.
+    pub fn all(&self) -> Vec<Arc<Value>> {
+        self.lock().held.values().rev().cloned().collect()
+    }
+
+    /// Takes one away; `false`: there is none of this uuid.
+    ///
+    /// # Errors
+    /// Those of the store: then it stays.
+    pub async fn remove(&self, store: &impl Store, uuid: &str) -> Result<bool, Refusal> {
+        let found =
+            self.lock().held.iter().find(|(_, alert)| alert["uuid"] == uuid).map(|(moment, _)| *moment);
+        let Some(moment) = found else { return Ok(false) };
+        store.commit(Step::default().write(key(moment), None)).await?;
+        self.lock().held.remove(&moment);
+        Ok(true)
+    }
+}
+
+fn key(moment: Moment) -> String {
+    format!("{PREFIX}{moment:020}")
+}
+
+/// Looks for ever.
+pub async fn drive<S: Store + 'static>(app: Arc<App<S>>) {
+    loop {
+        if let Err(refusal) = look(&app, clock() / 1_000).await {
+            tracing::warn!(event = "CONTROLLER_ALERTS_FAILED", %refusal, "alerts are not kept: what was found is found again");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Looks once: `now` is in seconds since 1970.
+///
+/// # Errors
+/// Those of the store.
+//= ALERT-RAISE-01
+//= ALERT-EXPIRE-01
+pub async fn look<S: Store>(app: &App<S>, now: u64) -> Result<(), Refusal> {
+    expire(app, now).await?;
+    let rules: Vec<Rule> = {
+        let objects = app.objects.now();
+        objects.all("alertconfig").filter_map(|held| Rule::read(held)).collect()
+    };
+    let seen = app.alerts.lock().seen;
+    let [writes, sessions] = app.objects.events();
+    let is_asked = |event: &Value| rules.iter().any(|rule| rule.fits(event));
+    let wanted = Wanted {
+        between: (seen + 1, Moment::MAX),
+        is_oldest_first: true,
+        fits: &is_asked,
+        skip: 0,
+        most: EVENTS_MAX,
+    };
+    let all = [writes, sessions, &app.placement.events];
+    let (count, happened) = events::page(&all, &app.store, &wanted).await?;
+    let values = values(app, &rules).await;
+    let mut found = Vec::new();
+    for event in &happened {
+        for rule in rules.iter().filter(|rule| rule.fits(event)) {
+            found.push((rule, of_event(event)));
+        }
+    }
+    for rule in &rules {
+        let objects = app.objects.now();
+        found.extend(of_metrics(app, &objects, rule, &values).into_iter().map(|found| (rule, found)));
+    }
+    let raised: Vec<Value> = {
+        let objects = app.objects.now();
+        let state = &mut *app.alerts.lock();
+        let due = found.into_iter().filter(|(rule, found)| state.is_due(rule, found, now));
+        let due: Vec<_> = due.take(RAISED_MAX).collect();
+        due.into_iter().map(|(rule, found)| made(&objects, rule, &found, now)).collect()
+    };
+    for alert in raised {
+        keep(app, alert).await?;
+    }
+    let last = happened.last().and_then(|event| event["report_timestamp"].as_u64());
+    // Those that nobody asks for are passed over as well, unless there was more than one look takes.
+    let end = if count > happened.len() { last } else { Some(clock() * 1_000).max(last) };
+    let state = &mut *app.alerts.lock();
+    state.seen = state.seen.max(end.unwrap_or(0));
+    Ok(())
+}
+
+/// Takes away what is over.
+async fn expire<S: Store>(app: &App<S>, now: u64) -> Result<(), Refusal> {
+    let over: Vec<String> = {
+        let state = app.alerts.lock();
+        let is_over = |alert: &&Arc<Value>| alert["expiry_time"].as_u64().is_some_and(|end| end <= now);
+        state
+            .held
+            .values()
+            .filter(is_over)
+            .filter_map(|alert| Some(alert["uuid"].as_str()?.to_owned()))
+            .collect()
+    };
+    for uuid in over {
+        app.alerts.remove(&app.store, &uuid).await?;
+    }
+    Ok(())
+}
+
+async fn keep<S: Store>(app: &App<S>, mut alert: Value) -> Result<(), Refusal> {
+    let (moment, eldest) = {
+        let state = app.alerts.lock();
+        let last = state.held.keys().next_back().copied().unwrap_or(0);
+        let eldest = state.held.keys().next().copied().filter(|_| state.held.len() >= ALERTS_MAX);
+        ((clock() * 1_000).max(last + 1), eldest)
+    };
+    alert["uuid"] = Value::from(format!("alert-{moment:020}"));
+    alert["timestamp"] = Value::from(moment);
+    let mut step = Step::default().write(key(moment), Some(alert.to_string().into_bytes()));
+    if let Some(eldest) = eldest {
+        step = step.write(key(eldest), None);
+    }
+    app.store.commit(step).await?;
+    let text = |name: &str| alert[name].as_str().unwrap_or_default().to_owned();
+    tracing::warn!(
+        event = "CONTROLLER_ALERT",
+        name = text("name"),
+        object = text("obj_uuid"),
+        level = text("level"),
+        "{}",
+        text("description")
+    );
+    let state = &mut *app.alerts.lock();
+    if let Some(eldest) = eldest {
+        state.held.remove(&eldest);
+    }
+    state.held.insert(moment, Arc::new(alert));
+    Ok(())
+}
+
+impl State {
+    /// Whether an alert is to be raised for what was found.
+    //= ALERT-THROTTLE-01
+    fn is_due(&mut self, rule: &Rule, found: &Found, now: u64) -> bool {
+        let pair = (rule.uuid.clone(), found.uuid.clone());
+        for known in [self.raised.len(), self.often.len()] {
+            if known >= REMEMBERED_MAX {
+                self.raised.retain(|_, at| now.saturating_sub(*at) < 86_400);
+                self.often.clear();
+            }
+        }
+        if let When::Often(times, within) = rule.when {
+            let moments = self.often.entry(pair.clone()).or_default();
+            moments.push_back(now);
+            while moments.front().is_some_and(|at| now.saturating_sub(*at) >= within)
+                || moments.len() > REMEMBERED_MAX
+            {
+                moments.pop_front();
+            }
+            if (moments.len() as u64) < times {
+                return false;
+            }
+            moments.clear();
+        }
+        let is_quiet = self.raised.get(&pair).is_some_and(|at| now.saturating_sub(*at) < rule.throttle);
+        if !is_quiet {
+            self.raised.insert(pair, now);
+        }
+        !is_quiet
+    }
+}
+
+fn of_event(event: &Value) -> Found {
+    let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+    Found {
+        uuid: text("obj_uuid"),
+        name: text("obj_name"),
+        kind: text("obj_type").to_lowercase(),
+        tenant: text("tenant"),
+        labels: event["labels"].clone(),
+        why: format!("{}: {}", text("event_id"), text("event_description")),
+    }
+}
+
+const KINDS: [(&str, Kind); 3] =
+    [("virtualservice", Kind::Service), ("pool", Kind::Pool), ("serviceengine", Kind::Engine)];
+
+/// The objects that a rule on metrics is about.
+fn objects_of<'c>(
+    objects: &'c Catalogue,
+    rule: &Rule,
+) -> Vec<(&'static str, Kind, &'c Arc<crate::objects::Held>)> {
+    let mut all = Vec::new();
+    for (path, of) in KINDS {
+        if rule.kind.as_deref().is_some_and(|kind| kind != path) {
+            continue;
+        }
+        let is_meant = |held: &&Arc<crate::objects::Held>| {
+            rule.object.as_deref().is_none_or(|uuid| uuid == held.uuid)
+                && (rule.tenant == crate::access::ADMIN || rule.tenant == held.tenant)
+        };
+        all.extend(objects.all(path).filter(is_meant).map(|held| (path, of, held)));
+    }
+    all
+}
+
+/// Values of all metrics that rules ask for, by metric, seconds and object.
+type Values = HashMap<(&'static str, u64, Key), f64>;
+
+async fn values<S: Store>(app: &App<S>, rules: &[Rule]) -> Values {
+    let mut asked: BTreeMap<u64, Vec<(&'static forebay_metrics::Metric, Key)>> = BTreeMap::new();
+    {
+        let objects = app.objects.now();
+        for rule in rules {
+            let Asks::Metrics(conditions) = &rule.asks else { continue };
+            for (_, of, held) in objects_of(&objects, rule) {
+                for condition in conditions {
+                    if let Some(key) = condition.key(of, &held.uuid) {
+                        asked.entry(condition.seconds).or_default().push((condition.metric, key));
+                    }
+                }
+            }
+        }
+    }
+    let Some(series) = app.counted.series().map(Arc::clone) else { return Values::new() };
+    let read = tokio::task::spawn_blocking(move || {
+        let mut all = Values::new();
+        for (seconds, pairs) in asked {
+            let slots = seconds.div_ceil(5);
+            let range = Range::of(0, 0, told_until(), slots);
+            let keys: Vec<Key> = pairs.iter().map(|(_, key)| key.clone()).collect();
+            for ((metric, key), tally) in pairs.into_iter().zip(series.totals(&keys, range)?) {
+                if let Some(value) = tally.and_then(|tally| metric.value(&tally, slots * 5_000, 500)) {
+                    all.insert((metric.id, seconds, key), value);
+                }
+            }
+        }
+        Ok::<_, forebay_metrics::Failure>(all)
+    });
+    match read.await {
+        Ok(Ok(all)) => all,
+        Ok(Err(failure)) => {
+            tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
+            Values::new()
+        }
+        Err(_) => Values::new(),
+    }
+}
+
+/// The objects of which the metrics are as a rule asks for.
+fn of_metrics<S: Store>(app: &App<S>, objects: &Catalogue, rule: &Rule, values: &Values) -> Vec<Found> {
+    let Asks::Metrics(conditions) = &rule.asks else { return Vec::new() };
+    let mut all = Vec::new();
+    for (path, of, held) in objects_of(objects, rule) {
+        let value = |condition: &rule::OfMetric| {
+            let key = condition.key(of, &held.uuid)?;
+            values.get(&(condition.metric.id, condition.seconds, key)).copied()
+        };
+        let is_so = rule.holds(
+            conditions.iter().map(|condition| value(condition).is_some_and(|value| condition.is_so(value))),
+        );
+        let pair = (rule.uuid.clone(), held.uuid.clone());
+        let was = match is_so {
+            true => app.alerts.lock().was.insert(pair, true).is_some(),
+            false => app.alerts.lock().was.remove(&pair).is_some(),
+        };
+        if !is_so || (rule.when == When::Crossed && was) {
+            continue;
+        }
+        let told = conditions.iter().filter_map(|condition| Some((condition.metric.id, value(condition)?)));
+        let told: Vec<String> = told.map(|(id, value)| format!("{id} is {value:.3}")).collect();
+        all.push(Found {
+            uuid: held.uuid.clone(),
+            name: held.name.clone(),
+            kind: path.to_owned(),
+            tenant: held.tenant.clone(),
+            labels: json!(crate::access::labels(&held.object())),
+            why: told.join(", "),
+        });
+    }
+    all
+}
+
+fn made(objects: &Catalogue, rule: &Rule, found: &Found, now: u64) -> Value {
+    let actions = rule.actions.as_deref().and_then(|uuid| objects.get("actiongroupconfig", uuid));
+    let level = actions.and_then(|held| Some(held.object().get("level")?.as_str()?.to_owned()));
+    let summary = if rule.summary.is_empty() { &rule.name } else { &rule.summary };
+    json!({
+        "name": rule.name,
+        "alert_config": rule.uuid,
+        "alert_config_ref": format!("/api/alertconfig/{}", rule.uuid),
+        "obj_uuid": found.uuid,
+        "obj_name": found.name,
+        "obj_type": found.kind.to_uppercase(),
+        "tenant": found.tenant,
+        "labels": found.labels,
+        "level": level.unwrap_or_else(|| "ALERT_LOW".to_owned()),
+        "state": "ALERT_STATE_ON",
+        "summary": summary,
+        "description": format!("{summary}: {} {}: {}", found.kind, found.name, found.why),
+        "reason": found.why,
+        "expiry_time": now.saturating_add(rule.expiry),
+    })
+}

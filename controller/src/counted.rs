@@ -1,0 +1,86 @@
+//! What engines count, on its way to the series.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use forebay_metrics::{Failure, Keep, Key, Kind, Offer, Store as Series, Tally};
+use forebay_model::compile::uuid_of;
+use forebay_wire::limits::TALLIES_MAX;
+use forebay_wire::proto::{Counted as Of, Sample};
+use tokio::sync::watch;
+
+use crate::objects::Catalogue;
+
+/// Bytes of the file of series: a year of 10,000 services with 100,000 servers of which a third does something at any time.
+const BYTES_MAX: u64 = 8 << 30;
+
+/// Where series are, once they are kept.
+#[derive(Default)]
+pub struct Counted(OnceLock<Arc<Series>>);
+
+/// The process of an engine, and the sample of it up to which all are kept.
+pub type Upto = (u64, u64);
+
+fn clock() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Counted {
+    /// Keeps series in this folder from now on.
+    ///
+    /// # Errors
+    /// It cannot be made or written.
+    pub fn keep(&self, folder: &Path) -> Result<(), Failure> {
+        let series = Series::open(folder, Keep { bytes_max: BYTES_MAX, clock: Arc::new(clock) })?;
+        // Who comes second has the first one's.
+        let _ = self.0.set(Arc::new(series));
+        Ok(())
+    }
+
+    /// The series, where they are kept.
+    pub fn series(&self) -> Option<&Arc<Series>> {
+        self.0.get()
+    }
+
+    /// Takes a sample of an engine; `upto` is told when it lies on the disk. What no object stands behind is left out.
+    pub fn take(&self, now: &Catalogue, engine: &str, sample: Sample, upto: &watch::Sender<Upto>) {
+        let Some(series) = self.series() else { return };
+        let mut tallies: BTreeMap<Key, Tally> = BTreeMap::new();
+        for told in sample.tallies.into_iter().take(TALLIES_MAX) {
+            let uuid = uuid_of(&told.name);
+            let key = match told.of() {
+                Of::Engine => Key::new(Kind::Engine, engine),
+                Of::Service if now.get("virtualservice", uuid).is_some() => Key::new(Kind::Service, uuid),
+                Of::Pool if now.get("pool", uuid).is_some() => Key::new(Kind::Pool, uuid),
+                Of::Server if now.get("pool", uuid).is_some() => Key::server(uuid, &told.server),
+                Of::Service | Of::Pool | Of::Server => continue,
+            };
+            // A pool that is used in several ways is several ones to the engine.
+            tallies.entry(key).or_default().beside(&Tally::told(told));
+        }
+        let (process, upto) = (sample.process, upto.clone());
+        let offer = Offer {
+            engine: engine.to_owned(),
+            process,
+            number: sample.number,
+            oldest: sample.oldest,
+            age: sample.age_ms,
+            length: sample.length_ms,
+            tallies: tallies.into_iter().collect(),
+            done: Box::new(move |number| {
+                upto.send_if_modified(|(of, last)| {
+                    let is_news = *of != process || *last < number;
+                    if is_news {
+                        (*of, *last) = (process, number);
+                    }
+                    is_news
+                });
+            }),
+        };
+        // What finds no place comes again.
+        let _ = series.offer(offer);
+    }
+}

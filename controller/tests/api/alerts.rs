@@ -1,0 +1,135 @@
+//! Alerts, by a clock that the test moves.
+
+use forebay_controller::alerts::{Alerts, look};
+use serde_json::{Value, json};
+
+use crate::metrics::{Stand, stand};
+use crate::site::{Client, Site};
+
+const NONE: Value = Value::Null;
+
+async fn alerts(site: &Site, who: &Client, rest: &str) -> Vec<Value> {
+    let said = site.ask(who, "GET", &format!("/api/alert{rest}"), &NONE).await;
+    assert_eq!(said.status, 200, "{}", said.text);
+    said.json["results"].as_array().expect("a list").clone()
+}
+
+fn on_events(name: &str, more: Value) -> Value {
+    let mut config = json!({
+        "name": name,
+        "source": "EVENT_LOGS",
+        "category": "REALTIME",
+        "throttle": 100,
+        "expiry_time": 1_000,
+        "alert_rule": {"sys_event_rule": [{"event_id": "CONFIG_UPDATE"}]},
+    });
+    config.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    config
+}
+
+//= test ALERT-RAISE-01
+//= test ALERT-THROTTLE-01
+//= test ALERT-EXPIRE-01
+//= test ALERT-API-01
+#[tokio::test]
+async fn alerts_are_raised_once_shown_and_over() {
+    let site = Site::new("alerts").await;
+    let admin = site.admin().await;
+    let actions = json!({"name": "high", "level": "ALERT_HIGH", "external_only": false});
+    let actions = site.make(&admin, "/api/actiongroupconfig", actions).await;
+    let about =
+        json!({"object_type": "POOL", "action_group_ref": actions["url"], "summary": "a pool changed"});
+    site.make(&admin, "/api/alertconfig", on_events("changed", about)).await;
+    let off = site.make(&admin, "/api/alertconfig", on_events("off", json!({"enabled": false}))).await;
+    let often =
+        json!({"category": "ROLLINGWINDOW", "threshold": 3, "rolling_window": 60, "object_type": "POOL"});
+    site.make(&admin, "/api/alertconfig", on_events("often", often)).await;
+    let pool = site.make(&admin, "/api/pool", json!({"name": "p"})).await;
+    let other = site.make(&admin, "/api/pool", json!({"name": "q"})).await;
+    let uuid = |object: &Value| object["uuid"].as_str().expect("a uuid").to_owned();
+    look(&site.app, 1_000).await.expect("written");
+    assert!(alerts(&site, &admin, "").await.is_empty(), "nothing was changed yet");
+    let mut port = 1_000;
+    let mut change = async |object: &Value| {
+        port += 1;
+        let at = format!("/api/pool/{}", uuid(object));
+        let said = site.ask(&admin, "PATCH", &at, &json!({"replace": {"default_server_port": port}})).await;
+        assert_eq!(said.status, 200, "{}", said.text);
+    };
+    change(&pool).await;
+    look(&site.app, 1_010).await.expect("written");
+    look(&site.app, 1_011).await.expect("written");
+    let found = alerts(&site, &admin, "").await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let alert = &found[0];
+    assert_eq!((&alert["name"], &alert["level"]), (&json!("changed"), &json!("ALERT_HIGH")), "{alert}");
+    assert_eq!((&alert["obj_uuid"], &alert["obj_type"]), (&pool["uuid"], &json!("POOL")), "{alert}");
+    assert!(alert["description"].as_str().is_some_and(|text| text.contains("CONFIG_UPDATE")), "{alert}");
+    assert!(alert.get("labels").is_none(), "{alert}");
+    // The same object again within the time, and another one.
+    change(&pool).await;
+    change(&other).await;
+    look(&site.app, 1_050).await.expect("written");
+    assert_eq!(alerts(&site, &admin, "?name=changed").await.len(), 2);
+    assert_eq!(alerts(&site, &admin, &format!("?obj_uuid={}", uuid(&other))).await.len(), 1);
+    assert!(alerts(&site, &admin, "?name=often").await.is_empty());
+    change(&pool).await;
+    look(&site.app, 1_060).await.expect("written");
+    assert_eq!(alerts(&site, &admin, "?name=often").await.len(), 1, "three times within a minute");
+    change(&pool).await;
+    look(&site.app, 1_110).await.expect("written");
+    assert_eq!(alerts(&site, &admin, "?name=changed").await.len(), 3, "a hundred seconds later");
+    let inventory = site.ask(&admin, "GET", "/api/pool-inventory?name=p", &NONE).await.json;
+    assert_eq!(
+        inventory["results"][0]["alert"],
+        json!({"low": 1, "medium": 0, "high": 2, "level": "ALERT_HIGH"})
+    );
+    // They outlive the process.
+    let again = Alerts::open(&site.app.store).await.expect("readable");
+    assert_eq!(again.all(), site.app.alerts.all());
+    let first = alerts(&site, &admin, "?page_size=1").await.remove(0);
+    let at = format!("/api/alert/{}", uuid(&first));
+    assert_eq!(site.ask(&admin, "GET", &at, &NONE).await.status, 200);
+    assert_eq!(site.ask(&admin, "DELETE", &at, &NONE).await.status, 204);
+    assert_eq!(site.ask(&admin, "GET", &at, &NONE).await.status, 404);
+    look(&site.app, 2_055).await.expect("written");
+    assert_eq!(alerts(&site, &admin, "").await.len(), 1, "the others are over");
+    assert_eq!(off["enabled"], false);
+    // Who hears nothing of pools hears nothing of their alerts.
+    site.make(&admin, "/api/tenant", json!({"name": "other"})).await;
+    let access = json!([{"tenant_ref": "/api/tenant?name=other", "role_ref": "/api/role?name=Tenant-Admin"}]);
+    site.user(&admin, "olga", access).await;
+    let mut olga = site.login("olga", "password-olga").await;
+    olga.tenant = Some("other".to_owned());
+    assert!(alerts(&site, &olga, "").await.is_empty());
+}
+
+//= test ALERT-RAISE-01
+#[tokio::test]
+async fn metrics_beyond_a_threshold_raise_alerts() {
+    let Stand { site, admin, vs, .. } = stand("alerts-metrics").await;
+    let config = |name: &str, category: &str, threshold: u64| {
+        json!({
+            "name": name, "source": "METRICS", "category": category, "object_type": "VIRTUALSERVICE", "throttle": 0,
+            "alert_rule": {"metrics_rule": [{
+                "metric_id": "l7_client.sum_total_responses", "duration": 60,
+                "metric_threshold": {"comparator": "ALERT_OP_GT", "threshold": threshold},
+            }]},
+        })
+    };
+    for (name, category, threshold) in
+        [("many", "REALTIME", 164), ("more", "REALTIME", 165), ("crossed", "WATERMARK", 100)]
+    {
+        site.make(&admin, "/api/alertconfig", config(name, category, threshold)).await;
+    }
+    look(&site.app, 1_000).await.expect("written");
+    look(&site.app, 1_005).await.expect("written");
+    let found = alerts(&site, &admin, "").await;
+    let count = |name: &str| found.iter().filter(|alert| alert["name"] == name).count();
+    assert_eq!((count("many"), count("more"), count("crossed")), (2, 0, 1), "{found:?}");
+    assert!(
+        found.iter().all(|alert| alert["obj_uuid"] == vs.as_str() && alert["level"] == "ALERT_LOW"),
+        "{found:?}"
+    );
+    assert!(found[0]["reason"].as_str().is_some_and(|why| why.contains("is 165.000")), "{found:?}");
+}

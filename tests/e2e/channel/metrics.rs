@@ -1,0 +1,108 @@
+//! What engines count, as the Controller shows it.
+
+use std::cell::Cell;
+
+use forebay_e2e::client::Client;
+use forebay_e2e::led::{Options, member, seen};
+use forebay_e2e::wait::{eventually, secs};
+use forebay_e2e::{Controller, Lab, Origin};
+use serde_json::{Value, json};
+
+/// The sum of a series' points.
+fn sum(controller: &Controller, path: &str, metric: &str) -> f64 {
+    let path = format!("/api/analytics/metrics/{path}?metric_id={metric}&step=300&limit=3");
+    let (status, said) = controller.admin().get(&path);
+    assert_eq!(status, 200, "{said}");
+    said["series"][0]["header"]["statistics"]["sum"].as_f64().expect("a number")
+}
+
+//= test MET-SEND-01
+//= test MET-SEND-03
+//= test MET-SEND-04
+//= test MET-ONCE-01
+//= test MET-API-01
+//= test MET-NOW-01
+#[test]
+fn each_request_is_counted_once_over_new_starts_of_the_controller_and_of_the_engine() {
+    let lab = Lab::new();
+    let mut controller = Controller::start(&lab);
+    let mut engine = member(&lab, &controller, &Options::default());
+    let uuid = engine.uuid();
+    let server = lab.address();
+    let _origin = Origin::fixed(server, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let vip = lab.address();
+    let make = |path: &str, object: Value| {
+        let (status, made) = controller.admin().send("POST", &format!("/api/{path}"), &object);
+        assert_eq!(status, 201, "{made}");
+        made["uuid"].as_str().expect("a uuid").to_owned()
+    };
+    let ip = |of: std::net::SocketAddr| json!({"addr": of.ip().to_string(), "type": "V4"});
+    let pool = make("pool", json!({"name": "p", "servers": [{"ip": ip(server), "port": server.port()}]}));
+    let addresses = make("vsvip", json!({"name": "v", "vip": [{"vip_id": "1", "ip_address": ip(vip)}]}));
+    let service = json!({
+        "name": "s",
+        "vsvip_ref": format!("/api/vsvip/{addresses}"),
+        "pool_ref": format!("/api/pool/{pool}"),
+        "services": [{"port": vip.port()}],
+    });
+    let vs = make("virtualservice", service);
+    // All answers, and those that came from the server.
+    let (answered, served) = (Cell::new(0.0), Cell::new(0.0));
+    let get = || {
+        let answer = Client::new(vip).get_once("/").ok().map(|answer| answer.status == 200);
+        answered.set(answered.get() + f64::from(u8::from(answer.is_some())));
+        served.set(served.get() + f64::from(u8::from(answer == Some(true))));
+        answer == Some(true)
+    };
+    let some = |count: usize| (0..count).for_each(|_| assert!(get(), "it serves"));
+    eventually("the service serves", secs(20), get);
+    some(50);
+    let path = format!("virtualservice/{vs}");
+    let told = |controller: &Controller| {
+        eventually("the sum of the series is what was answered", secs(20), || {
+            let sum = sum(controller, &path, "l7_client.sum_total_responses");
+            assert!(sum <= answered.get(), "{sum} of {}", answered.get());
+            (sum - answered.get()).abs() < 0.5
+        });
+    };
+    told(&controller);
+    // What was told and not acknowledged, and what is counted while nobody listens.
+    some(30);
+    controller.process.kill();
+    engine.says("CONTROLLER_LOST");
+    some(20);
+    controller.again(&lab);
+    told(&controller);
+    // The last ones before a stop, and those of another process.
+    some(10);
+    assert!(engine.process.end(secs(10)).success());
+    told(&controller);
+    engine.again(&lab, controller.engines, &Options::default());
+    eventually("the service serves again", secs(20), get);
+    eventually("the engine is there", secs(20), || seen(&controller, &uuid)["up"] == true);
+    some(5);
+    assert!(engine.process.end(secs(10)).success());
+    told(&controller);
+    let request = |id: &str, of: &str, more: Value| {
+        let mut request = json!({"id": id, "entity_uuid": of, "step": 300, "limit": 3});
+        request.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        request
+    };
+    let requests = json!({"metric_requests": [
+        request("pool", &pool, json!({"metric_id": "l7_server.sum_total_responses"})),
+        request("server", &pool, json!({"metric_id": "l7_server.sum_total_responses", "server": server.to_string()})),
+        request("of engine", &vs, json!({"metric_id": "l7_server.sum_total_responses", "serviceengine_uuid": uuid})),
+        request("engine", &uuid, json!({"metric_id": "se_stats.max_open_conns,se_stats.avg_mem_usage"})),
+        request("latency", &vs, json!({"metric_id": "l7_client.p99_client_txn_latency,l7_client.apdexr"})),
+    ]});
+    let (status, said) = controller.admin().send("POST", "/api/analytics/metrics/collection", &requests);
+    assert_eq!(status, 200, "{said}");
+    let of = |id: &str, nth: usize, what: &str| {
+        said["series"][id][nth]["header"]["statistics"][what].as_f64().expect("a number")
+    };
+    for id in ["pool", "server", "of engine"] {
+        assert!((of(id, 0, "sum") - served.get()).abs() < 0.5, "{id}: {said}");
+    }
+    assert!(of("engine", 1, "max") > 0.0, "{said}");
+    assert!(of("latency", 0, "max") > 0.0 && of("latency", 1, "mean") > 0.5, "{said}");
+}
