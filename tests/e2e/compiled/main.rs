@@ -2,6 +2,7 @@
 
 mod matches;
 mod more;
+mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -87,6 +88,8 @@ impl Lookup for World {
 struct Scene {
     _engine: Engine,
     origins: [Origin; 2],
+    /// Those of pools that are probed.
+    watched: [Origin; 2],
     doors: BTreeMap<&'static str, SocketAddr>,
     folder: std::path::PathBuf,
     // Last: what lives in it goes first.
@@ -95,16 +98,20 @@ struct Scene {
 
 fn scene() -> Scene {
     let lab = Lab::new();
-    let origins = ["one", "two"].map(|name| {
+    let answering = |name: &'static str| {
         Origin::answering(lab.address(), move |head| {
-            if name == "one" && head.starts_with("GET /tired ") {
+            let is_tired =
+                ["GET /tired ", "POST /tired ", "GET /exact "].iter().any(|begin| head.starts_with(begin));
+            if name == "one" && is_tired {
                 return Some(b"HTTP/1.1 599 Tired\r\nContent-Length: 0\r\n\r\n".to_vec());
             }
             let body = format!("from {name}\n");
             let head = format!("HTTP/1.1 200 OK\r\nServer: {name}\r\nContent-Length: {}\r\n\r\n", body.len());
             Some((head + &body).into_bytes())
         })
-    });
+    };
+    let origins = ["one", "two"].map(answering);
+    let watched = [Origin::answering(lab.address(), |head| Some(tired(head))), answering("two")];
     pki::self_signed(lab.folder(), "shop.test");
     let pem = |name: &str| std::fs::read_to_string(lab.folder().join(name)).expect("it was made");
     let at = |address: SocketAddr| json!({"addr": address.ip().to_string(), "type": "V4"});
@@ -191,7 +198,9 @@ fn scene() -> Scene {
                 {"action": "HTTP_REMOVE_HDR", "hdr": {"name": "Server"}}]}))]}}},
     });
     more::add(&origins, &mut objects);
-    let further = matches::add(&lab, &mut objects).into_iter().chain(more::services());
+    servers::add(&origins, &watched, &mut objects);
+    let further =
+        matches::add(&lab, &mut objects).into_iter().chain(more::services()).chain(servers::services());
     let mut doors = BTreeMap::new();
     let mut services = serde_json::Map::new();
     let first = [
@@ -242,10 +251,15 @@ fn scene() -> Scene {
             "ssl_key_and_certificate_refs": ["/api/sslkeyandcertificate/sslkeyandcertificate-1"]}),
         ),
     ];
-    for (name, more) in first.into_iter().chain(further) {
+    let newest = json!({"pool_ref": "/api/pool/pool-plain", "ssl_profile_ref": "/api/sslprofile/sslprofile-newest",
+        "ssl_key_and_certificate_refs": ["/api/sslkeyandcertificate/sslkeyandcertificate-1"]});
+    for (name, more) in first.into_iter().chain(further).chain([("newest", newest)]) {
         let door = lab.address();
         let mut service = json!({"vsvip_ref": "/api/vsvip/vsvip-1", "services": [{"port": door.port()}]});
         service.as_object_mut().expect("a service").extend(more.as_object().expect("fields").clone());
+        if name == "newest" {
+            service["services"] = json!([{"port": door.port(), "enable_ssl": true}]);
+        }
         if name == "secure" {
             let secured = lab.address();
             service["services"] =
@@ -260,7 +274,14 @@ fn scene() -> Scene {
     );
     objects["virtualservice"] = Value::Object(services);
     let engine = lab.engine_with(&World::of(&objects).document(), Options::default());
-    Scene { folder: lab.folder().to_owned(), _engine: engine, origins, doors, lab }
+    Scene { folder: lab.folder().to_owned(), _engine: engine, origins, watched, doors, lab }
+}
+
+/// What a server answers that is not well.
+fn tired(head: &str) -> Vec<u8> {
+    let body = if head.starts_with("GET / ") { "from one\n" } else { "" };
+    let status = if body.is_empty() { "599 Tired" } else { "200 OK" };
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 impl Scene {
@@ -418,7 +439,7 @@ fn what_fields_of_objects_do_is_seen_with_traffic() {
     let scene = scene();
     let mut shown: BTreeSet<String> = BTreeSet::new();
     let mut wrong = Vec::new();
-    for (kind, path, seen) in FIELDS.iter().chain(more::FIELDS) {
+    for (kind, path, seen) in FIELDS.iter().chain(more::FIELDS).chain(servers::FIELDS) {
         assert!(shown.insert(format!("{kind} {path}\n")), "{kind}.{path} is there twice");
         // All that is wrong is told at once.
         if catch_unwind(AssertUnwindSafe(|| seen(&scene))).is_err() {
