@@ -61,10 +61,17 @@ impl Partition {
         buckets: Range<u32>,
         now: Now,
     ) -> impl Iterator<Item = EntryView> + 'a {
+        let tick = Tick::at(now);
+        self.taken(buckets).filter_map(move |at| self.view(catalog, at, tick))
+    }
+
+    /// The slots of some buckets, but for those of buckets with nothing in them: each costs one look.
+    fn taken(&self, buckets: Range<u32>) -> impl Iterator<Item = At> {
         let end = buckets.end.min(self.store.buckets());
-        let (slots, tick) = (KEYS_PER_BUCKET as u32, Tick::at(now));
-        (buckets.start.min(end) * slots..end * slots)
-            .filter_map(move |n| self.view(catalog, At::of_number(n), tick))
+        let slots = KEYS_PER_BUCKET as u32;
+        (buckets.start.min(end)..end)
+            .filter(|bucket| self.store.any(*bucket))
+            .flat_map(move |bucket| (0..slots).map(move |place| At { bucket, place }))
     }
 
     /// The same of what an engine wrote from a stamp on: whatever else there is costs a look at its version.
@@ -76,18 +83,14 @@ impl Partition {
         from: u64,
         now: Now,
     ) -> impl Iterator<Item = EntryView> + 'a {
-        let end = buckets.end.min(self.store.buckets());
-        let (slots, tick) = (KEYS_PER_BUCKET as u32, Tick::at(now));
+        let tick = Tick::at(now);
         let is_wanted = move |at: &At| {
             self.store.is(*at, Flag::Used) && {
                 let version = self.store.version(*at);
                 version.origin == by && version.stamp >= from
             }
         };
-        (buckets.start.min(end) * slots..end * slots)
-            .map(At::of_number)
-            .filter(is_wanted)
-            .filter_map(move |at| self.view(catalog, at, tick))
+        self.taken(buckets).filter(is_wanted).filter_map(move |at| self.view(catalog, at, tick))
     }
 
     /// The entry or tombstone of one key.
