@@ -108,6 +108,10 @@ pub const OWED_BYTES: usize = 16 << 20;
 /// Bytes of such notes from which further questions of comparisons wait until some of it was taken.
 pub const OWED_WAIT_BYTES: usize = 2 << 20;
 
+/// What is read of a comparison before changes are looked for again: buckets, an entry counts for eight of them; never less than
+/// a partition. About 100 microseconds.
+pub const SLICE: usize = 8_192;
+
 /// Buckets of a partition (three entries each) that are read under one lock: about 100 microseconds.
 pub const BUCKETS_A_LOCK: u32 = 512;
 

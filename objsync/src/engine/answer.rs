@@ -194,6 +194,7 @@ impl Session {
             fresh,
             quick,
             next: 0,
+            begun: None,
             under_way: BTreeMap::new(),
             found: BTreeMap::new(),
             ended: false,

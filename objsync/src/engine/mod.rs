@@ -7,6 +7,7 @@ mod members;
 mod peer;
 mod resume;
 mod round;
+mod slices;
 mod sums;
 mod time;
 mod trust;
@@ -387,18 +388,30 @@ impl Engine {
             session.todo.push_back(bytes.to_vec());
             return;
         }
-        self.compare_frame(from, frame, shards, now);
+        if !self.compare_frame(from, frame, shards, now)
+            && let Some(session) = self.session(from)
+        {
+            session.go_on_with(bytes);
+        }
     }
 
-    fn compare_frame<S: Shards>(&mut self, from: EngineSlot, frame: Frame<'_>, shards: &mut S, now: Now) {
+    /// `false`: it was begun, and is to be gone on with.
+    fn compare_frame<S: Shards>(
+        &mut self,
+        from: EngineSlot,
+        frame: Frame<'_>,
+        shards: &mut S,
+        now: Now,
+    ) -> bool {
         self.bulk = true;
         match frame {
-            Frame::Sums(_, step, sums) => self.compare(from, step, &sums, shards, now),
+            Frame::Sums(_, step, sums) => return self.compare(from, step, &sums, shards, now),
             Frame::Cells(_, step, cells) => self.state(from, step, &cells, shards, now),
             Frame::Lists(_, step, lists) => self.listed(from, step, &lists, shards, now),
             Frame::Want(_, step, lists, judged) => self.wanted(from, step, &lists, &judged, shards),
             _ => {}
         }
+        true
     }
 
     /// Frames of comparisons that waited for time to be spent on them.
@@ -412,8 +425,13 @@ impl Engine {
             let Some(bytes) = session.todo.pop_front() else { return };
             session.todo_bytes -= bytes.len();
             // It was read when it came.
-            if let Ok(frame) = Frame::decode(&bytes) {
-                self.compare_frame(with, frame, shards, now);
+            if let Ok(frame) = Frame::decode(&bytes)
+                && !self.compare_frame(with, frame, shards, now)
+            {
+                if let Some(session) = self.session(with) {
+                    session.go_on_with(&bytes);
+                }
+                return;
             }
         }
     }

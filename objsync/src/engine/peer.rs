@@ -7,6 +7,7 @@ use core::ops::RangeInclusive;
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
 use forebay_core::units::{Micros, Now};
 
+use super::slices::{Begun, Partial};
 use super::sums::{Row, first_cell, part_of};
 use super::{Bounds, Engine, Output, Verdict, Why};
 use crate::limits::{ACK_MS, BATCH_MS, BATCHES_AT_ONCE, OWED_WAIT_BYTES, RANGES, TICKETS_MAX, WINDOW_BYTES};
@@ -110,6 +111,8 @@ pub(super) struct Session {
     /// Frames of comparisons that wait for time to be spent on them, and their bytes.
     pub todo: VecDeque<Vec<u8>>,
     pub todo_bytes: usize,
+    /// Sums of which a part has been computed, of the comparison that this engine leads or of the one that the peer leads.
+    pub partial: Option<Partial>,
     /// Cells that differed in the last comparison that is through; by range, when one found none.
     pub differing: u32,
     pub proven: [Option<Now>; RANGES as usize],
@@ -211,6 +214,8 @@ pub(super) struct Round {
     pub quick: bool,
     /// How many ranges were begun.
     pub next: u8,
+    /// The next one, of which some sums have been sent or computed.
+    pub begun: Option<Begun>,
     /// Those of them that are not through.
     pub under_way: BTreeMap<u8, UnderWay>,
     /// What differed, by table.
@@ -320,6 +325,7 @@ impl Session {
             replies: Replies::default(),
             todo: VecDeque::new(),
             todo_bytes: 0,
+            partial: None,
             differing: 0,
             proven: [None; RANGES as usize],
             verdict: None,

@@ -14,8 +14,9 @@ use super::Engine;
 use super::listing::{self, Lister};
 use super::live::shared;
 use super::peer::{Peer, Reply, Round, Session, Theirs, UnderWay};
+use super::slices::Begun;
 use super::sums::{CELLS, CellSet, Row, Summing, differing, first_cell, off_wire, on_wire};
-use crate::limits::{ANSWER_MAX, BUCKETS_TOLD, CELLS_PER_GROUP, RANGES, RANGES_AHEAD, TABLES_A_FRAME};
+use crate::limits::{ANSWER_MAX, BUCKETS_TOLD, CELLS_PER_GROUP, RANGES, RANGES_AHEAD};
 use crate::shards::{Shards, Shared};
 use crate::wire::{Cells, Found, Frame, Listing, Step, Sums};
 
@@ -53,7 +54,7 @@ impl Engine {
         Some((session, &mut self.out))
     }
 
-    fn summing(&self, with: EngineSlot, step: &Step, now: Now) -> Summing<'_> {
+    pub(super) fn summing(&self, with: EngineSlot, step: &Step, now: Now) -> Summing<'_> {
         Summing {
             keys: &self.keys,
             mask: 1 << self.settings.me.get() | 1 << with.get(),
@@ -128,33 +129,33 @@ impl Engine {
             let range = first.wrapping_add(round.next) % RANGES;
             let step = Step { round: round.number, fresh: round.fresh, range };
             let round_begins = round.next == 0;
+            let (begun, quick) = (round.begun.take(), round.quick);
+            self.bulk = true;
+            if begun.is_none() {
+                self.flush_now(with, shards, now);
+            }
+            let tables = self.tables_with(with, shards);
+            let mut begun = begun.unwrap_or_else(|| Begun::new(tables.clone(), now));
+            if !begun.is_of(&tables) {
+                // Other tables than a moment ago: answers to what was sent of them are none of the next comparison.
+                let Some(session) = self.session(with) else { return };
+                session.begin(step.fresh, quick, now);
+                continue;
+            }
+            // Of a range without tables nothing is said, but of the first one.
+            let is_through =
+                tables.is_empty() && !round_begins || self.send_sums(with, step, &mut begun, shards, now);
+            let Some(session) = self.session(with) else { return };
+            let Some(round) = &mut session.round else { return };
+            if !is_through {
+                round.begun = Some(begun);
+                return;
+            }
             round.next += 1;
             let pause = Micros(compare_ms * 1_000 / u64::from(RANGES));
             round.due = if round.quick { now } else { now.after(pause) };
-            self.bulk = true;
-            self.flush_now(with, shards, now);
-            let tables = self.tables_with(with, shards);
-            let mut frames = 0;
-            let mut own = Vec::new();
-            // Where there is no table yet one frame says that: the peer is to know that it was compared.
-            let nothing = (tables.is_empty() && round_begins).then_some(&tables[..]);
-            for tables in tables.chunks(TABLES_A_FRAME).chain(nothing) {
-                let cells = self.summing(with, &step, now).sums(shards, range, tables, now);
-                own.extend((0..).zip(tables).map(|(place, table)| (table.name, cells.of(place).collect())));
-                let sums = (0..).zip(tables).map(|(place, table)| Sums {
-                    table: table.name,
-                    groups: on_wire(cells.groups_of(place)),
-                });
-                let sums = sums.collect();
-                let clock = self.told_clock(now);
-                let Some((session, out)) = self.session_of(with) else { return };
-                session.send(with, clock, now, out, |head| Frame::Sums(head, step, sums));
-                frames += 1;
-            }
-            let Some(session) = self.session(with) else { return };
-            let Some(round) = &mut session.round else { return };
-            let (judged, rows) = (false, Vec::new());
-            round.under_way.insert(range, UnderWay { frames, began: now, judged, sums: own, rows });
+            let Begun { began, frames, own: sums, .. } = begun;
+            round.under_way.insert(range, UnderWay { frames, began, judged: false, sums, rows: Vec::new() });
             session.range_done(range);
         }
     }
@@ -184,7 +185,7 @@ impl Engine {
         }
     }
 
-    /// A peer's sums of a range: which of its cells differ?
+    /// A peer's sums of a range: which of its cells differ? `false`: that is not known yet; it is asked again.
     pub(super) fn compare<S: Shards>(
         &mut self,
         from: EngineSlot,
@@ -192,12 +193,12 @@ impl Engine {
         sums: &[Sums],
         shards: &mut S,
         now: Now,
-    ) {
+    ) -> bool {
         if from > self.settings.me {
-            return;
+            return true;
         }
         self.flush_now(from, shards, now);
-        let Some(session) = self.session(from) else { return };
+        let Some(session) = self.session(from) else { return true };
         if session.theirs.as_ref().is_none_or(|theirs| theirs.number != step.round) {
             let found = Vec::new();
             session.theirs =
@@ -207,7 +208,9 @@ impl Engine {
             }
         }
         let tables: Vec<Shared> = sums.iter().filter_map(|s| shared(shards, s.table)).collect();
-        let ours = self.summing(from, &step, now).sums(shards, step.range, &tables, now);
+        let Some((ours, began)) = self.sums_of(from, &step, &tables, shards, now) else { return false };
+        // What has changed since it was read is on its way before the answer is.
+        self.flush_now(from, shards, now);
         let mut answer = Vec::new();
         for (place, table) in (0..).zip(&tables) {
             let Some(theirs) = sums.iter().find(|sums| sums.table == table.name) else { continue };
@@ -223,11 +226,12 @@ impl Engine {
             });
         }
         let clock = self.told_clock(now);
-        let Some((session, out)) = self.session_of(from) else { return };
+        let Some((session, out)) = self.session_of(from) else { return true };
         if answer.is_empty() {
-            session.prove(step.range, now);
+            session.prove(step.range, began);
         }
         session.send(from, clock, now, out, |head| Frame::Cells(head, step, answer));
+        true
     }
 
     /// The sums of a peer's cells: this engine says what it has in those that differ.

@@ -16,7 +16,8 @@ use crate::limits::{AGE_MS, BUCKETS_A_LOCK, CELLS_PER_GROUP, NEAR_END_MS, RECENT
 use crate::shards::{Shards, Shared};
 use crate::wire::Sum;
 
-const RANGE_BITS: u32 = 6;
+/// Of a hash, by which its range is known.
+pub(super) const RANGE_BITS: u32 = 6;
 pub(super) const CELL_BITS: u32 = 16;
 /// Cells of one range.
 pub(super) const CELLS: usize = 1 << (CELL_BITS - RANGE_BITS);
@@ -252,10 +253,17 @@ impl Summing<'_> {
         Some(self.keys.term(hash, words))
     }
 
-    /// The sums of the cells of a range, in the order of place of table and cell.
-    pub(super) fn sums<S: Shards>(&self, shards: &mut S, range: u8, tables: &[Shared], now: Now) -> Cells {
+    /// Adds the entries of a part of a range to its cells; gives how many there are.
+    pub(super) fn add<S: Shards>(
+        &self,
+        cells: &mut Cells,
+        shards: &mut S,
+        part: RangeInclusive<u64>,
+        tables: &[Shared],
+        now: Now,
+    ) -> usize {
         let places = Places::of(tables);
-        let mut cells = Cells(vec![None; tables.len()]);
+        let mut entries = 0;
         let make = |catalog: &Catalog, hash: u64, view: &EntryView| {
             let place = places.of_table(view.table)?;
             if is_near(view) {
@@ -264,17 +272,29 @@ impl Summing<'_> {
             let term = self.term(catalog, hash, view)?;
             Some((place, cell_of(hash), [term as u64, (term >> 64) as u64]))
         };
-        walk_parts(shards, range_part(range), now, make, |terms| {
+        walk_parts(shards, part, now, make, |terms| {
+            entries += terms.len();
             for (place, cell, [low, high]) in terms.drain(..) {
                 cells.add(place, cell, u128::from(high) << 64 | u128::from(low));
             }
         });
+        entries
+    }
+
+    /// Adds the values of a range.
+    pub(super) fn add_values<S: Shards>(
+        &self,
+        cells: &mut Cells,
+        shards: &mut S,
+        range: u8,
+        tables: &[Shared],
+    ) {
+        let places = Places::of(tables);
         if tables.iter().any(|table| table.rule.is_value()) {
             for value in compared(self.keys, shards, range_part(range), &places, self.values_at) {
                 cells.add(value.place, cell_of(value.hash), value.term);
             }
         }
-        cells
     }
 
     /// The entries of some cells of a range, in the order of place of table, cell and short hash.
@@ -396,9 +416,15 @@ fn in_order(rows: Vec<Row>, tables: usize) -> Vec<Row> {
 }
 
 /// Sums of cells, by the places of their tables; of tables with entries.
+#[derive(Debug)]
 pub(super) struct Cells(Vec<Option<Box<[u128; CELLS]>>>);
 
 impl Cells {
+    /// Nothing yet, of so many tables.
+    pub(super) fn of_tables(tables: usize) -> Self {
+        Self(vec![None; tables])
+    }
+
     fn add(&mut self, place: u16, cell: u16, term: u128) {
         let Some(cells) = self.0.get_mut(usize::from(place)) else { return };
         let cells = cells.get_or_insert_with(|| Box::new([0; CELLS]));

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
 
-use crate::limits::{DIRTY_MAX, OWED_BYTES, WINDOW_BYTES};
+use crate::limits::{DIRTY_MAX, OWED_BYTES, SLICE, WINDOW_BYTES};
 use crate::wire::Bad;
 
 /// How much may wait for one peer.
@@ -17,11 +17,13 @@ pub struct Bounds {
     pub window: usize,
     /// Bytes that note what is to be sent to it because it asked, at least 1; [`crate::limits::OWED_BYTES`].
     pub owed: usize,
+    /// What of a comparison is read at once; [`crate::limits::SLICE`].
+    pub slice: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { dirty: DIRTY_MAX, window: WINDOW_BYTES, owed: OWED_BYTES }
+        Self { dirty: DIRTY_MAX, window: WINDOW_BYTES, owed: OWED_BYTES, slice: SLICE }
     }
 }
 

@@ -75,8 +75,8 @@ pub const TOLD: Duration = Duration::from_secs(10);
 pub const GATHER: Duration = Duration::from_millis(1);
 
 /// Steps without anything to say that follow one another at once, at most; then the timer is waited for. A partition of which a
-/// peer lacks nothing is such a step.
-pub const IN_VAIN_MAX: u32 = 64;
+/// peer lacks nothing is such a step, and so is a slice of a comparison: ten million entries have some hundred of them a range.
+pub const IN_VAIN_MAX: u32 = 1_024;
 
 /// How long the last words of an engine that stops may take to leave: a member that stands still keeps nobody.
 pub const LEAVE: Duration = Duration::from_millis(100);

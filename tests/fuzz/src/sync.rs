@@ -116,7 +116,7 @@ impl World {
             readers: 0,
             wall: WALL,
             floor: GroupMillis(0),
-            bounds: Bounds { dirty: 64, window: 64 << 10, ..Bounds::default() },
+            bounds: Bounds { dirty: 64, window: 64 << 10, slice: 1, ..Bounds::default() },
         };
         let mut tables = Tables::new(1_000, slot(1), NOW);
         tables.catalog.server(SERVER);

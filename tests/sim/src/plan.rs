@@ -50,6 +50,8 @@ pub struct Plan {
     pub end: u64,
     /// Bounds of queues: keys, bytes.
     pub bounds: (usize, usize),
+    /// Whether comparisons read as little at once as they can.
+    pub slices: bool,
     /// Of a hundred frames so many come twice.
     pub twice: u64,
     /// Entries for which each engine has room.
@@ -93,6 +95,7 @@ impl Plan {
         if rng.percent(50) {
             plan.values = rng.between(50, 1_000) * 1_000;
         }
+        plan.slices = rng.percent(30);
         plan
     }
 
@@ -117,6 +120,7 @@ impl Plan {
                 0 => (rng.between(2, 8) as usize, rng.between(100, 1_000) as usize),
                 _ => (10_000, 1 << 16),
             },
+            slices: false,
             twice: rng.below(3) * 5,
             entries: if rng.percent(2) { 20_000 } else { 120 },
             wall_off: if rng.percent(50) { 600_000 } else { 1_000 },
@@ -148,6 +152,7 @@ impl Plan {
             every: SECOND / 2 / u64::from(engines),
             end: 20 * SECOND,
             bounds: (10_000, 1 << 16),
+            slices: false,
             twice: 0,
             entries: 1_000,
             wall_off: 600_000,

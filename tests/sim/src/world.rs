@@ -6,7 +6,7 @@ mod faults;
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::table::{EngineSlot, KeyBytes};
-use forebay_objsync::limits::PROTOCOL;
+use forebay_objsync::limits::{PROTOCOL, SLICE};
 use forebay_objsync::slots::Slots;
 use forebay_objsync::{Bounds, Event, Input, Output, wire};
 
@@ -252,6 +252,7 @@ impl World {
         let off = *self.walls.entry(slot).or_insert(off);
         let speaks = if self.plan.old >> slot & 1 == 1 && !again { PROTOCOL - 1 } else { PROTOCOL };
         let (dirty, window) = self.plan.bounds;
+        let slice = if self.plan.slices { 1 } else { SLICE };
         let start = Start {
             slot: EngineSlot::new(slot).expect("below 64"),
             boot: self.boots,
@@ -260,7 +261,7 @@ impl World {
             readers: if self.plan.reader { 1 << self.plan.engines } else { 0 },
             mono: self.rng.between(1, 1_000) * 1_000 * SECOND,
             wall_off: off,
-            bounds: Bounds { dirty, window, ..Bounds::default() },
+            bounds: Bounds { dirty, window, slice, ..Bounds::default() },
             speaks,
         };
         self.say(|| format!("engine {slot} starts, wall clock off by {off} ms"));
