@@ -86,6 +86,8 @@ pub enum Command {
     Migrate(Scale),
     /// Make another service engine, of those that serve a virtual service, its primary
     Switchover(Scale),
+    /// Show requests and connections of a virtual service, as its engines have told of them
+    Logs(Logs),
     /// The Avi shell: configure, show, delete; reads commands from standard input if that is no terminal
     Shell,
     /// List the kinds of objects: `forebay KIND list|get|create|set|delete|fields`
@@ -152,6 +154,31 @@ pub struct Scale {
     /// Wait until it is done, and say each state on the way
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = time)]
     pub wait: Option<Duration>,
+}
+
+/// Which requests and connections.
+#[derive(Args)]
+pub struct Logs {
+    /// The virtual service
+    pub name: String,
+    /// A condition: FIELD=VALUE, or != > >= < <= ~ (contains) ^ (begins with); repeatable, all of them hold
+    #[arg(short, long = "filter", value_name = "CONDITION")]
+    pub filters: Vec<String>,
+    /// Only those that deserve a look: errors, resets, moved clients
+    #[arg(long)]
+    pub significant: bool,
+    /// How far back
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    pub since: Duration,
+    /// How many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub count: u32,
+    /// Go on with those that come, until Ctrl-C
+    #[arg(long, conflicts_with = "top")]
+    pub follow: bool,
+    /// The most frequent values of a field instead
+    #[arg(long, value_name = "FIELD")]
+    pub top: Option<String>,
 }
 
 /// Options of `forebay demo-server`.
@@ -245,11 +272,12 @@ fn time(text: &str) -> Result<Duration, String> {
     let factor = match unit {
         "" | "s" => 1,
         "m" => 60,
+        "h" => 3_600,
         _ => 0,
     };
     match number.parse::<u64>() {
         Ok(number @ 1..=86_400) if factor > 0 => Ok(Duration::from_secs(number * factor)),
-        _ => Err("write a time as 30s or 2m".to_owned()),
+        _ => Err("write a time as 30s, 2m or 1h".to_owned()),
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use api::Failure;
 use args::{Cli, Command, Common, Output, Typed};
-use objects::{many, scale, show, verbs};
+use objects::{logs, many, scale, show, verbs};
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -61,6 +61,9 @@ fn command(cli: Cli, started: Instant) -> anyhow::Result<ExitCode> {
         Command::Scalein(asked) => scaled(&common, "scalein", &asked),
         Command::Migrate(asked) => scaled(&common, "migrate", &asked),
         Command::Switchover(asked) => scaled(&common, "switchover", &asked),
+        Command::Logs(asked) => {
+            Ok(with(&common, |api| logs::run(api, &asked, output).map(|()| ExitCode::SUCCESS))?)
+        }
         Command::Shell => Ok(with(&common, shell::run)?),
         Command::Kinds => {
             verbs::print(&kinds());

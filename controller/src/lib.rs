@@ -16,6 +16,7 @@ pub mod events;
 mod files;
 mod hex;
 pub mod local;
+pub mod logs;
 pub mod objects;
 pub mod placement;
 pub mod sealed;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
-use forebay_controller::{api, backup, cluster, local, server, start};
+use forebay_controller::{api, backup, cluster, local, logs, server, start};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The Controller: keeps the objects and serves the API by which they are managed.
@@ -33,6 +33,13 @@ struct Arguments {
     //= CHAN-HEART-01
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=60))]
     engine_heartbeat: u16,
+    /// For how many hours requests and connections are kept that engines tell of.
+    //= LOG-KEEP-03
+    #[arg(long, value_name = "HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8784))]
+    logs_hours: u32,
+    /// How many MiB they may take; the oldest hour goes first.
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..))]
+    logs_mib: u32,
     #[command(flatten)]
     several: several::Several,
     /// What to do instead of serving.
@@ -141,14 +148,19 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     };
     let heartbeat = Duration::from_secs(arguments.engine_heartbeat.into());
     let engines = (arguments.listen_engines, heartbeat);
-    if let Some(settings) = arguments.several.settings(folder, arguments.listen, engines)? {
+    let logs = logs::Settings {
+        folder: folder.join(logs::FOLDER),
+        hours: arguments.logs_hours,
+        bytes: u64::from(arguments.logs_mib) << 20,
+    };
+    if let Some(settings) = arguments.several.settings(folder, arguments.listen, engines, &logs)? {
         return cluster::run(settings, stop).await;
     }
     // The key first: a store without one has lost it, however far a first start came.
     let seal = Seal::of_store(&folder.join(backup::STORE), &folder.join(backup::KEY))?;
     let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
     let tls = server::certificate(folder, arguments.listen)?;
-    let begun = start::begin(store, seal, heartbeat).await?;
+    let begun = start::begin(store, seal, heartbeat, &logs).await?;
     begun.keep_metrics(folder)?;
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use forebay_controller::cluster::{Files, Node, Settings, Whose};
+use forebay_controller::logs;
 
 /// Where other Controllers call, by custom.
 const PORT: u16 = 9444;
@@ -67,6 +68,7 @@ impl Several {
         folder: &Path,
         listen: SocketAddr,
         (listen_engines, heartbeat): (SocketAddr, Duration),
+        logs: &logs::Settings,
     ) -> Result<Option<Settings>, String> {
         let is_more = !self.etcd_endpoints.is_empty() || !self.nodes.is_empty();
         match (self.store, is_more) {
@@ -119,6 +121,7 @@ impl Several {
             listen,
             listen_engines,
             heartbeat,
+            logs: logs.clone(),
             listen_controllers,
             prefix: self.etcd_prefix.clone(),
             etcd,

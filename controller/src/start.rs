@@ -18,7 +18,7 @@ use crate::objects::Objects;
 use crate::placement::{self, Placement};
 use crate::sealed::Seal;
 use crate::store::Store;
-use crate::{local, seeds};
+use crate::{local, logs, seeds};
 
 /// A Controller that has read all that its store has.
 pub struct Begun<S> {
@@ -29,7 +29,8 @@ pub struct Begun<S> {
     for_engines: Arc<ServerConfig>,
 }
 
-/// Reads everything, makes what is missing, and begins to place services. Engines are to report every `heartbeat`.
+/// Reads everything, makes what is missing, and begins to place services. Engines are to report every `heartbeat`;
+/// what they tell of requests is kept as `logs` says.
 ///
 /// # Errors
 /// As a text that says what to do.
@@ -37,6 +38,7 @@ pub async fn begin<S: Store + Clone + 'static>(
     store: S,
     seal: Seal,
     heartbeat: Duration,
+    logs: &logs::Settings,
 ) -> Result<Begun<S>, String> {
     let accounts = Accounts::new()?;
     let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
@@ -48,6 +50,7 @@ pub async fn begin<S: Store + Clone + 'static>(
     let placement = Placement::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let members = Members::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let for_engines = authority.server()?;
+    let logs = Some(logs::open(logs)?);
     let (engines, began) = (Engines::heard_every(heartbeat), Instant::now());
     let alerts = Alerts::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let app = Arc::new(App {
@@ -61,6 +64,7 @@ pub async fn begin<S: Store + Clone + 'static>(
         authority,
         counted: Counted::default(),
         alerts,
+        logs,
     });
     tokio::spawn(channel::keep_known(Arc::clone(&app)));
     tokio::spawn(placement::drive(Arc::clone(&app)));

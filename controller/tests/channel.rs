@@ -18,8 +18,8 @@ use forebay_controller::engines::{Engine, Engines, Members};
 use forebay_controller::objects::Objects;
 use forebay_controller::placement::{self, Placement};
 use forebay_controller::sealed::Seal;
-use forebay_controller::seeds;
 use forebay_controller::store::Embedded;
+use forebay_controller::{logs, seeds};
 use forebay_wire::call::{Calls, open};
 use forebay_wire::proto::channel_client::ChannelClient;
 use forebay_wire::proto::{
@@ -99,6 +99,8 @@ async fn place_where(name: &str, is_made: bool) -> Place {
     let members = Members::open(&store).await.expect("none");
     let placement = Placement::open(&store).await.expect("none");
     let tls = authority.server().expect("a certificate");
+    let logs = logs::Settings { folder: folder.join(logs::FOLDER), hours: 24, bytes: 1 << 30 };
+    let logs = Some(logs::open(&logs).expect("a folder"));
     let accounts = Accounts::new().expect("accounts");
     let app = Arc::new(App {
         store,
@@ -109,6 +111,7 @@ async fn place_where(name: &str, is_made: bool) -> Place {
         began: Instant::now(),
         members,
         authority,
+        logs,
         counted: Counted::default(),
         alerts: Alerts::default(),
     });

@@ -4,6 +4,7 @@ pub mod change;
 pub mod differences;
 pub mod file;
 pub mod kinds;
+pub mod logs;
 pub mod many;
 pub mod order;
 pub mod plain;

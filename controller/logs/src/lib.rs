@@ -15,9 +15,9 @@ mod store;
 mod top;
 
 pub use filter::{Filter, Op};
-pub use record::{Kind, Record};
+pub use record::{Kind, Record, moment, stamp};
 pub use search::{Found, Position, Search};
-pub use store::{Counts, Refused, Settings, Store};
+pub use store::{Admit, BATCH_BYTES_MAX, Batch, Counts, Done, Refused, Settings, Store};
 pub use top::{Top, TopOf};
 
 /// Microseconds since 1970 in UTC.

@@ -91,6 +91,15 @@ fn ip(fields: &mut Map<String, Value>, name: &str) -> Option<[u8; 16]> {
     Some(address(ip))
 }
 
+/// The fields of a line.
+pub(crate) fn fields_of(line: &[u8]) -> Result<Map<String, Value>, &'static str> {
+    match serde_json::from_slice(line) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err("it is no object"),
+        Err(_) => Err("it is no JSON"),
+    }
+}
+
 impl Record {
     /// Reads one line.
     ///
@@ -98,8 +107,15 @@ impl Record {
     ///
     /// Why it is none: no object, no time, or no service.
     pub fn read(line: &[u8]) -> Result<Record, &'static str> {
-        let value = serde_json::from_slice(line).map_err(|_| "it is no JSON")?;
-        let Value::Object(mut fields) = value else { return Err("it is no object") };
+        Record::of(fields_of(line)?)
+    }
+
+    /// Makes one of its fields.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none: no time, or no service.
+    pub fn of(mut fields: Map<String, Value>) -> Result<Record, &'static str> {
         let at = text(&mut fields, "report_timestamp");
         let at = at.and_then(|at| moment(&at)).ok_or("it has no report_timestamp")?;
         let service = text(&mut fields, "virtualservice").ok_or("it has no virtualservice")?;

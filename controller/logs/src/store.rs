@@ -2,20 +2,25 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::{Map, Value};
+
 use crate::hour::{self, Writer};
-use crate::record::Record;
+use crate::record::{Record, fields_of};
 use crate::retention;
 use crate::search::{self, Found, Search};
 use crate::top::{self, Top};
 use crate::{Failure, HOUR, Micros};
 
-/// Batches that wait for the writer: with 1 MiB each less than half a second of 20,000 records.
-const WAITING_MAX: usize = 16;
+/// Batches that wait for the writer.
+const WAITING_MAX: usize = 256;
+
+/// Bytes of those: less than half a second of 20,000 records.
+const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of a batch that is taken.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -77,8 +82,37 @@ pub enum Refused {
     TooLong,
 }
 
+/// Says whether a record is let in, and may set right what it says.
+pub type Admit = Box<dyn FnMut(&mut Map<String, Value>) -> bool + Send>;
+
+/// Is told that records are written (or refused, or that there is no room for them), or that they could not be.
+pub type Done = Box<dyn FnOnce(bool) + Send>;
+
+/// Records that are offered.
+#[derive(Default)]
+pub struct Batch {
+    /// A line each.
+    pub lines: Vec<u8>,
+    /// Which of them are let in; `None`: all.
+    pub admit: Option<Admit>,
+    /// Who wants to hear what became of them.
+    pub done: Option<Done>,
+}
+
+impl From<Vec<u8>> for Batch {
+    fn from(lines: Vec<u8>) -> Self {
+        Batch { lines, ..Batch::default() }
+    }
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a batch of {} bytes", self.lines.len())
+    }
+}
+
 enum Order {
-    Lines(Vec<u8>),
+    Lines(Batch),
     /// Answers when all that was offered before is written.
     Flush(SyncSender<()>),
     End,
@@ -88,6 +122,8 @@ enum Order {
 pub struct Store {
     folder: PathBuf,
     orders: SyncSender<Order>,
+    /// Bytes that wait for the writer.
+    waiting: Arc<AtomicUsize>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
 }
@@ -109,11 +145,12 @@ impl Store {
         std::fs::create_dir_all(folder).map_err(failed)?;
         hour::list(folder)?;
         let (orders, taken) = mpsc::sync_channel(WAITING_MAX);
-        let counters = Arc::new(Counters::default());
+        let (counters, waiting) = (Arc::new(Counters::default()), Arc::new(AtomicUsize::new(0)));
         let writing = Writing {
             folder: folder.into(),
             settings,
             counters: counters.clone(),
+            waiting: waiting.clone(),
             open: None,
             next_look: Instant::now(),
             batches: TEND_BATCHES,
@@ -123,7 +160,7 @@ impl Store {
             .name("logs".into())
             .spawn(move || writing.run(&taken))
             .map_err(failed)?;
-        Ok(Store { folder: folder.into(), orders, counters, thread: Some(thread) })
+        Ok(Store { folder: folder.into(), orders, waiting, counters, thread: Some(thread) })
     }
 
     //= LOG-KEEP-02
@@ -133,18 +170,34 @@ impl Store {
     ///
     /// Says why none of them was taken.
     pub fn offer(&self, lines: Vec<u8>) -> Result<(), Refused> {
-        if lines.len() > BATCH_BYTES_MAX {
-            return Err(Refused::TooLong);
+        self.try_offer(lines.into()).map_err(|(refused, batch)| {
+            self.counters.lost_busy.fetch_add(split(&batch.lines).count() as u64, Ordering::Relaxed);
+            refused
+        })
+    }
+
+    //= LOG-KEEP-05
+    /// The same for whoever keeps records until they are written: nothing is lost that is not taken, and nothing is counted.
+    ///
+    /// # Errors
+    ///
+    /// Says why none of them was taken, and gives them back.
+    pub fn try_offer(&self, batch: Batch) -> Result<(), (Refused, Batch)> {
+        let bytes = batch.lines.len();
+        if bytes > BATCH_BYTES_MAX {
+            return Err((Refused::TooLong, batch));
         }
-        match self.orders.try_send(Order::Lines(lines)) {
+        if self.waiting.fetch_add(bytes, Ordering::AcqRel) + bytes > WAITING_BYTES_MAX {
+            self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+            return Err((Refused::Busy, batch));
+        }
+        match self.orders.try_send(Order::Lines(batch)) {
             Ok(()) => Ok(()),
-            Err(
-                TrySendError::Full(Order::Lines(lines)) | TrySendError::Disconnected(Order::Lines(lines)),
-            ) => {
-                self.counters.lost_busy.fetch_add(split(&lines).count() as u64, Ordering::Relaxed);
-                Err(Refused::Busy)
+            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => {
+                self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+                let Order::Lines(batch) = order else { return Err((Refused::Busy, Batch::default())) };
+                Err((Refused::Busy, batch))
             }
-            Err(_) => Err(Refused::Busy),
         }
     }
 
@@ -174,6 +227,12 @@ impl Store {
         top::top(&search::hours(&self.folder)?, what, field)
     }
 
+    /// The first moment of the eldest hour that is kept; `None`: there is none.
+    #[must_use]
+    pub fn eldest(&self) -> Option<Micros> {
+        hour::list(&self.folder).ok()?.first().map(|(begin, _)| *begin)
+    }
+
     /// What became of records since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -187,8 +246,14 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        // Whoever was told of records that are written may have been the last to know this store.
+        if thread.thread().id() == std::thread::current().id() {
+            let _ = self.orders.try_send(Order::End);
+            return;
+        }
         let _ = self.orders.send(Order::End);
-        self.thread.take().map(JoinHandle::join);
+        let _ = thread.join();
     }
 }
 
@@ -201,6 +266,7 @@ struct Writing {
     folder: PathBuf,
     settings: Settings,
     counters: Arc<Counters>,
+    waiting: Arc<AtomicUsize>,
     open: Option<Writer>,
     next_look: Instant,
     /// Batches until the next look, if it does not come by time.
@@ -214,7 +280,14 @@ impl Writing {
         loop {
             self.tend();
             match orders.recv_timeout(TEND_EVERY) {
-                Ok(Order::Lines(lines)) => self.take(&lines),
+                Ok(Order::Lines(batch)) => {
+                    let Batch { lines, admit, done } = batch;
+                    let is_written = self.take(&lines, admit);
+                    self.waiting.fetch_sub(lines.len(), Ordering::AcqRel);
+                    if let Some(done) = done {
+                        done(is_written);
+                    }
+                }
                 Ok(Order::Flush(done)) => drop(done.send(())),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -222,13 +295,21 @@ impl Writing {
         }
     }
 
-    fn take(&mut self, lines: &[u8]) {
+    /// Says whether all that are let in are written, as far as there is room.
+    fn take(&mut self, lines: &[u8], mut admit: Option<Admit>) -> bool {
         self.batches = self.batches.saturating_sub(1);
         let now = now();
         let eldest = hour::begin(now) - Micros::from(self.settings.hours_max) * HOUR;
         let (mut records, mut refused) = (Vec::new(), 0);
+        let mut read = |line: &[u8]| {
+            let mut fields = fields_of(line)?;
+            match admit.as_mut().is_none_or(|admit| admit(&mut fields)) {
+                true => Record::of(fields),
+                false => Err("it is not let in"),
+            }
+        };
         for line in split(lines) {
-            match Record::read(line) {
+            match read(line) {
                 Ok(record) if record.at >= eldest + HOUR && record.at <= now + AHEAD_MAX => {
                     records.push(record)
                 }
@@ -238,17 +319,21 @@ impl Writing {
         self.counters.refused.fetch_add(refused, Ordering::Relaxed);
         if self.is_full {
             self.counters.lost_full.fetch_add(records.len() as u64, Ordering::Relaxed);
-            return;
+            return true;
         }
         // By hours, in the order in which they came.
         records.sort_by_key(|record| hour::begin(record.at));
+        let mut is_written = true;
         for hour in records.chunk_by(|a, b| hour::begin(a.at) == hour::begin(b.at)) {
-            hour.chunks(TRANSACTION_MAX).for_each(|records| self.write(records));
+            for records in hour.chunks(TRANSACTION_MAX) {
+                is_written &= self.write(records);
+            }
         }
+        is_written
     }
 
-    fn write(&mut self, records: &[Record]) {
-        let Some(first) = records.first() else { return };
+    fn write(&mut self, records: &[Record]) -> bool {
+        let Some(first) = records.first() else { return true };
         let begin = hour::begin(first.at);
         let done = self.hour(begin).and_then(|writer| writer.write(records));
         let count = records.len() as u64;
@@ -256,6 +341,7 @@ impl Writing {
             Ok(refused) => {
                 self.counters.refused.fetch_add(refused, Ordering::Relaxed);
                 self.counters.written.fetch_add(count - refused, Ordering::Relaxed);
+                true
             }
             Err(failure) => {
                 self.counters.lost_failed.fetch_add(count, Ordering::Relaxed);
@@ -265,6 +351,7 @@ impl Writing {
                 if let Failure::File(path, error) = &failure {
                     set_aside(path, error);
                 }
+                false
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use forebay_logs::{Filter, Found, Kind, Micros, Op, Refused, Search, Settings, Store};
+use forebay_logs::{Batch, Filter, Found, Kind, Micros, Op, Refused, Search, Settings, Store};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -246,6 +246,61 @@ fn the_oldest_hours_go_and_what_is_too_old_or_ahead_is_refused() {
     assert!(counts.written > 0 && counts.lost_full > 0, "{counts:?}");
     assert_eq!(counts.written + counts.lost_full, offered as u64);
     assert_eq!(store.search(&asked(vec![], 100)).unwrap().records.len() as u64, counts.written);
+}
+
+//= test LOG-KEEP-05
+#[test]
+fn who_keeps_records_until_they_are_written_hears_of_it_and_has_back_what_is_not_taken() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, ROOMY).unwrap();
+    let at = now();
+    let batch = |count: usize| {
+        let (say, heard) = std::sync::mpsc::channel();
+        let batch = Batch {
+            lines: lines((0..count).map(|nth| record(at, nth))),
+            admit: Some(Box::new(|fields| fields["response_code"] != 503)),
+            done: Some(Box::new(move |is_written| say.send(is_written).unwrap())),
+        };
+        (batch, heard)
+    };
+    let (first, heard) = batch(1_000);
+    store.try_offer(first).unwrap();
+    assert_eq!(heard.recv_timeout(Duration::from_secs(20)), Ok(true));
+    assert_eq!((store.counts().written, store.counts().refused), (990, 10));
+    // What is not taken comes back as it was, is not counted, and nobody hears of it.
+    let mut back = Vec::new();
+    for _ in 0..100 {
+        let (next, heard) = batch(1_000);
+        let length = next.lines.len();
+        if let Err((refused, batch)) = store.try_offer(next) {
+            assert_eq!((refused, batch.lines.len()), (Refused::Busy, length));
+            back.push((batch, heard));
+        }
+    }
+    assert!(!back.is_empty(), "a hundred batches at once are more than wait");
+    store.flush();
+    let counts = store.counts();
+    assert_eq!((counts.lost_busy, counts.written), (0, 990 * (101 - back.len() as u64)));
+    let (batch, heard) = back.pop().unwrap();
+    assert!(heard.try_recv().is_err());
+    store.try_offer(batch).unwrap();
+    assert_eq!(heard.recv_timeout(Duration::from_secs(20)), Ok(true));
+}
+
+//= test LOG-KEEP-05
+#[test]
+fn what_cannot_be_written_is_said() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, ROOMY).unwrap();
+    let at = now() - HOUR;
+    // No file can be made there.
+    std::fs::create_dir(folder.0.join(format!("hour-{:08}.db", at / HOUR))).unwrap();
+    let (say, heard) = std::sync::mpsc::channel();
+    let done = Some(Box::new(move |is_written| say.send(is_written).unwrap()) as forebay_logs::Done);
+    let batch = Batch { lines: lines((0..10).map(|nth| record(at, nth))), admit: None, done };
+    store.try_offer(batch).unwrap();
+    assert_eq!(heard.recv_timeout(Duration::from_secs(20)), Ok(false));
+    assert_eq!((store.counts().lost_failed, store.counts().written), (10, 0));
 }
 
 //= test LOG-KEEP-02

@@ -107,7 +107,7 @@ fn is_told(tenant: &Tenant, event: &Value) -> bool {
 }
 
 /// The moments that are asked for, microseconds since 1970: `start` and `end`, or so many seconds of `duration` before the end.
-fn between(query: &Query<'_>) -> Result<(u64, u64), Answer> {
+pub(super) fn between(query: &Query<'_>) -> Result<(u64, u64), Answer> {
     let moment = |name: &str| match query.get(name).filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => match micros(text) {

@@ -10,6 +10,7 @@ mod events;
 mod gate;
 mod health;
 mod inventory;
+mod logs;
 mod metrics;
 mod objects;
 mod prometheus;
@@ -59,6 +60,8 @@ pub struct App<S> {
     pub members: Members,
     /// Who signs their certificates.
     pub authority: Authority,
+    /// What they tell of requests and connections; `None`: nobody keeps it.
+    pub logs: Option<Arc<forebay_logs::Store>>,
     /// What they count.
     pub counted: Counted,
     /// What was to be told of when it happens.
@@ -107,7 +110,7 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
         (_, ["api", "configuration", "export"]) => configuration::export(app, asked, &who).await,
         (_, ["api", "configuration", "import"]) => configuration::import(app, asked, &who).await,
         (_, ["api", "useraccount"]) => account::own(app, asked, &who).await,
-        (&Method::GET, ["api", "analytics", "logs"]) => events::list(app, asked, &who).await,
+        (&Method::GET, ["api", "analytics", "logs"]) => logs::list(app, asked, &who).await,
         (_, ["api", "analytics", "metrics" | "metric_id", ..]) => {
             metrics::answer(app, asked, &who, &steps[2..]).await
         }

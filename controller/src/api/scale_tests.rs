@@ -41,8 +41,20 @@ impl Lab {
         let (members, began) = (Members::default(), Instant::now());
         let counted = crate::counted::Counted::default();
         let alerts = crate::alerts::Alerts::default();
-        let app =
-            App { store, objects, accounts, engines, placement, began, members, authority, counted, alerts };
+        let logs = None;
+        let app = App {
+            store,
+            objects,
+            accounts,
+            engines,
+            placement,
+            began,
+            members,
+            authority,
+            counted,
+            alerts,
+            logs,
+        };
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("admin:{password}"));
         Lab { app: Arc::new(app), basic, engines: Vec::new(), _folder: folder }
     }

@@ -6,6 +6,7 @@ mod authority;
 mod compiled;
 mod enroll;
 mod known;
+mod logging;
 mod pushing;
 mod session;
 mod tokens;

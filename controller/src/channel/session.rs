@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Status, Streaming};
 
+use super::logging::Logging;
 use super::pushing::{Outcome, Pushing};
 use super::{Channel, told};
 use crate::counted::Upto;
@@ -32,6 +33,7 @@ pub struct Session<S> {
     asked: u64,
     pushing: Pushing,
     wanted: watch::Receiver<u64>,
+    logs: Logging,
     /// What of its samples lies on the disk, and who hears of it.
     upto: (watch::Sender<Upto>, watch::Receiver<Upto>),
 }
@@ -66,8 +68,11 @@ pub fn begin<S: Store + 'static>(
     let number =
         number.ok_or_else(|| Status::permission_denied("this engine was deleted from the Controller"))?;
     let heartbeat = channel.app.engines.heartbeat();
-    let welcome =
-        Welcome { protocol, heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX) };
+    let welcome = Welcome {
+        protocol,
+        heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
+        takes_logs: channel.app.logs.is_some(),
+    };
     // The queue is new and empty.
     let _ = send.try_send(Ok(said(to_engine::Said::Welcome(welcome))));
     //= MET-SEND-04
@@ -90,6 +95,7 @@ pub fn begin<S: Store + 'static>(
         asked: 0,
         pushing,
         wanted,
+        logs: Logging::default(),
         upto,
     })
 }
@@ -176,6 +182,11 @@ impl<S: Store + 'static> Session<S> {
                     }
                     None => return "another stream of this engine took its place, or it was deleted".to_owned(),
                 },
+                taken = self.logs.taken() => {
+                    if send.send(Ok(said(to_engine::Said::LogsTaken(taken)))).await.is_err() {
+                        return "the connection ended".to_owned();
+                    }
+                }
                 Ok(()) = self.upto.1.changed() => {
                     let upto = *self.upto.1.borrow_and_update();
                     if self.send.send(Ok(said(to_engine::Said::Sampling(sampling(upto))))).await.is_err() {
@@ -248,6 +259,10 @@ impl<S: Store + 'static> Session<S> {
             Some(from_engine::Said::Sample(sample)) => {
                 let app = &self.channel.app;
                 app.counted.take(&app.objects.now(), &self.uuid, sample, &self.upto.0);
+            }
+            Some(from_engine::Said::Logs(logs)) => {
+                self.note(|engine| engine.heard = Some(Instant::now()));
+                return self.logs.take(&self.channel.app, &self.uuid, &logs);
             }
             Some(from_engine::Said::Hello(_)) => return Err("the engine said Hello twice".to_owned()),
             // A newer engine says something that this version does not know.

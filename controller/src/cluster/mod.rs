@@ -22,7 +22,7 @@ use crate::backup;
 use crate::sealed::Seal;
 use crate::start;
 use crate::store::{Etcd, Leading};
-use crate::{files, server};
+use crate::{files, logs, server};
 
 /// Between two looks who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -42,6 +42,8 @@ pub struct Settings {
     pub listen_engines: SocketAddr,
     /// Engines are to report this often.
     pub heartbeat: Duration,
+    /// How much is kept of what engines tell of requests, on the node that leads.
+    pub logs: logs::Settings,
     /// Where other Controllers call.
     pub listen_controllers: SocketAddr,
     /// What our keys in etcd begin with.
@@ -295,7 +297,7 @@ async fn lead(node: &NodeNow) -> Result<(), String> {
 async fn serve(node: &NodeNow, store: &Etcd, client: &Client) -> Result<(), String> {
     let settings = &node.settings;
     let seal = Seal::open(&settings.folder.join(backup::KEY))?;
-    let begun = start::begin(store.clone(), seal, settings.heartbeat).await?;
+    let begun = start::begin(store.clone(), seal, settings.heartbeat, &settings.logs).await?;
     begun.keep_metrics(&settings.folder)?;
     println!("engines: {}", begun.open_door(settings.listen_engines).await?);
     begun.open_socket(settings.folder.clone());

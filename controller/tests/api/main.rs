@@ -7,6 +7,7 @@ mod audit;
 mod configuration;
 mod front;
 mod gone;
+mod logs;
 mod many;
 mod metrics;
 mod roles;

@@ -16,7 +16,7 @@ use forebay_controller::objects::Objects;
 use forebay_controller::placement::Placement;
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
-use forebay_controller::{backup, seeds};
+use forebay_controller::{backup, logs, seeds};
 use forebay_model::{Object, example, kind, kinds};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -65,6 +65,8 @@ impl Site {
         let accounts = Accounts::new().expect("random numbers");
         let placement = Placement::open(&store).await.expect("empty");
         let authority = Authority::open(&store, objects.seal()).await.expect("made");
+        let logs = logs::Settings { folder: folder.join(logs::FOLDER), hours: 24, bytes: 1 << 30 };
+        let logs = Some(logs::open(&logs).expect("a folder"));
         Site {
             app: Arc::new(App {
                 store,
@@ -75,6 +77,7 @@ impl Site {
                 began: Instant::now(),
                 members: Members::default(),
                 authority,
+                logs,
                 counted: Counted::default(),
                 alerts: Alerts::default(),
             }),

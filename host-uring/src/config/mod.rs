@@ -20,7 +20,7 @@ use forebay_core::id::{Endpoint, GroupId, PoolId, ServerId, VsId};
 use forebay_core::policy::{Action, Names, Policy, PolicyConfig};
 use forebay_core::units::Now;
 use forebay_snapshot::profile::{TcpProfile, UdpProfile};
-use forebay_snapshot::service::ProxyProtocol;
+use forebay_snapshot::service::{ClientLogs, ProxyProtocol};
 use forebay_snapshot::tls::ClientCertificateHeaders;
 use forebay_snapshot::{
     CookieKey, Engine, HealthMonitor, HttpProfile, Objsync, Persistence, Protocol, Snapshot,
@@ -132,6 +132,8 @@ pub struct Service {
     pub identity: ClientCertificateHeaders,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+    /// Which of its requests and connections the Controller is told of.
+    pub client_logs: ClientLogs,
     /// Time-outs, limits, header habits.
     pub http: HttpProfile,
     /// Time-outs of a TCP service.
@@ -332,6 +334,7 @@ impl Tree {
                 tls: tls.map(Secure::wants),
                 sni,
                 proxy_protocol: vs.proxy_protocol,
+                client_logs: vs.client_logs,
                 http,
                 tcp,
                 udp,

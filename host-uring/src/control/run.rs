@@ -145,8 +145,8 @@ pub fn run(
     }
     let log = open_log(&tree)?.map(Arc::new);
     let metrics = (0..workers).map(|_| Arc::default()).collect();
-    let state =
-        Arc::new(State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log, names));
+    let state = State::new(Running { number: 1, tree, store: made.store }, metrics, sizes, log, names);
+    let state = Arc::new(if start.controller.is_some() { state.that_tells() } else { state });
     state.set_protocol_max(start.objsync_protocol_max);
     let open = Opened { seats, web, manager, heir, shared };
     let result = runtime.block_on(control(&state, start, snapshot, made.body, open));

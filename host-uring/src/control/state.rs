@@ -14,7 +14,7 @@ use crate::config::{HealthState, Tree};
 use crate::control::Tables;
 use crate::limits::READY_PATIENCE_MS;
 use crate::limits::sizes::Sizes;
-use crate::log::{LogCounts, Writer};
+use crate::log::{LogCounts, Telling, Writer};
 use crate::metrics::page::{Supervised, TableView, View};
 use crate::metrics::{Process, WorkerMetrics};
 use crate::sync::redis::Redis;
@@ -39,6 +39,8 @@ pub struct State {
     pub shutdown: Arc<ShutdownFlag>,
     /// The access log's writer; `None`: the log is off.
     pub log: Option<Arc<Writer>>,
+    /// What the Controller is told of requests; `None`: the engine is led by none.
+    pub telling: Option<Arc<Telling>>,
     supervised: Mutex<Vec<Supervised>>,
     started: Instant,
     started_unix_s: u64,
@@ -88,6 +90,7 @@ impl State {
             workers,
             sizes,
             log,
+            telling: None,
             started: Instant::now(),
             started_unix_s: now,
             ready: AtomicBool::new(false),
@@ -98,6 +101,13 @@ impl State {
             waits: AtomicUsize::new(0),
             upgrading: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// With a Controller that is told of requests.
+    #[must_use]
+    pub fn that_tells(mut self) -> Self {
+        self.telling = Some(Arc::default());
+        self
     }
 
     /// The configuration, with what was made for it.
@@ -281,6 +291,7 @@ impl State {
             workers: &self.workers,
             supervised: &supervised,
             log: self.log_counts(),
+            told: self.telling.as_ref().map(|telling| telling.counts()),
             process: Process::read(),
             uptime_ms: self.uptime_ms(),
             connections_max: self.sizes.connections_max,

@@ -17,7 +17,7 @@ use super::mailbox::{Cuts, Mailbox, Message, mailbox};
 use super::sockets::{Place, begin, duplicate};
 use super::stand_in::{Change, Peer, StandIns};
 use super::{Running, SeatListener, ShutdownStage, State, WorkerSeat};
-use crate::limits::{LEAVE_ACCEPT_MS, RESTART_DELAY_MS, STOP_ACCEPT_MS, SUPERVISOR_LOOK_MS};
+use crate::limits::{LEAVE_ACCEPT_MS, RESTART_DELAY_MS, STOP_ACCEPT_MS, SUPERVISOR_LOOK_MS, TOLD_RING_BYTES};
 use crate::log;
 
 /// What a worker's thread runs.
@@ -530,7 +530,10 @@ impl Supervisor {
         let state = &self.state;
         let (mail, receiver) = mailbox()?;
         let ring_bytes = state.tree().engine.access_log.ring_kib as usize * 1_024;
-        let (sink, drain) = log::ring(ring_bytes, state.log.is_some());
+        let (mut sink, drain) = log::ring(ring_bytes, state.log.is_some());
+        if let Some(telling) = &state.telling {
+            telling.add(sink.also_tell(TOLD_RING_BYTES));
+        }
         let seat = WorkerSeat {
             index: worker,
             running: Arc::clone(&self.running),

@@ -133,8 +133,11 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
     }
     metrics.duration.observe_us(now.0.saturating_sub(trace.begin.0));
 
+    let words = words(trace);
     let mut log = worker.log.borrow_mut();
-    if !log.enabled() {
+    let service = plan.tree.service(client.service.get());
+    let is_wanted = service.client_logs.all || !words.as_slice().is_empty();
+    if !log.takes(is_wanted) {
         return;
     }
     let route: Option<&Route> = trace.route.map(|at| &plan.routes[at]);
@@ -142,15 +145,6 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         (Some(route), Some(at)) => route.servers.get(at).map(|server| server.address),
         _ => None,
     };
-    let mut words = trace.words;
-    match trace.status {
-        0 => words.add("the client got no answer"),
-        500.. => words.add("the client got a 5xx"),
-        _ => {}
-    }
-    if trace.reason.as_ref().is_some_and(moved) {
-        words.add("a persistent client was moved to another server");
-    }
     let (bytes, request) = (head.bytes.filled(), &head.request);
     let known = request.len > 0;
     let session = client.stream.session();
@@ -163,39 +157,56 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
         }
         _ => &[],
     };
-    log.push(&AccessRecord {
-        at_unix_us: worker.unix_us(trace.begin),
-        service_engine: &plan.tree.engine.name,
-        worker: worker.index,
-        request_id: worker.request_id(),
-        virtual_service: &plan.tree.service(client.service.get()).name,
-        pool: route.map(|route| plan.pool_of(route)),
-        client: client.shown(),
-        client_dest: client.local,
-        server,
-        server_src: trace.server_src,
-        method: if known { request.method_bytes(bytes) } else { b"" },
-        host: request.authority.map_or(b"", |authority| authority.whole.of(bytes)),
-        uri_path: if known { request.path(bytes) } else { b"" },
-        uri_query: request.query(bytes).unwrap_or(b""),
-        user_agent: request.fields.get(bytes, Known::UserAgent).unwrap_or(b""),
-        http_version: request.version.number(),
-        tls: session.and_then(Session::agreed),
-        server_name,
-        identity: session.and_then(Session::identity),
-        request_length: trace.rx_bytes,
-        response_length: trace.tx_bytes,
-        response_code: trace.status,
-        server_response_code: trace.server_status,
-        timing: trace.timing(u64::from(client.rtt_us.get()), now),
-        servers_tried: trace.servers_tried,
-        server_connection_reused: trace.reused,
-        persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
-        rule: trace.rule.and_then(|at| plan.tree.service(client.service.get()).policy.name_of(at)),
-        reason: trace.reason.as_ref(),
-        request_state: if trace.state.is_empty() { "complete" } else { trace.state },
-        significance: words.as_slice(),
-    });
+    log.push(
+        &AccessRecord {
+            at_unix_us: worker.unix_us(trace.begin),
+            service_engine: &plan.tree.engine.name,
+            worker: worker.index,
+            request_id: worker.request_id(),
+            virtual_service: &service.name,
+            pool: route.map(|route| plan.pool_of(route)),
+            client: client.shown(),
+            client_dest: client.local,
+            server,
+            server_src: trace.server_src,
+            method: if known { request.method_bytes(bytes) } else { b"" },
+            host: request.authority.map_or(b"", |authority| authority.whole.of(bytes)),
+            uri_path: if known { request.path(bytes) } else { b"" },
+            uri_query: request.query(bytes).unwrap_or(b""),
+            user_agent: request.fields.get(bytes, Known::UserAgent).unwrap_or(b""),
+            http_version: request.version.number(),
+            tls: session.and_then(Session::agreed),
+            server_name,
+            identity: session.and_then(Session::identity),
+            request_length: trace.rx_bytes,
+            response_length: trace.tx_bytes,
+            response_code: trace.status,
+            server_response_code: trace.server_status,
+            timing: trace.timing(u64::from(client.rtt_us.get()), now),
+            servers_tried: trace.servers_tried,
+            server_connection_reused: trace.reused,
+            persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
+            rule: trace.rule.and_then(|at| service.policy.name_of(at)),
+            reason: trace.reason.as_ref(),
+            request_state: if trace.state.is_empty() { "complete" } else { trace.state },
+            significance: words.as_slice(),
+        },
+        is_wanted,
+    );
+}
+
+/// Why the record deserves a look.
+fn words(trace: &Trace) -> Words {
+    let mut words = trace.words;
+    match trace.status {
+        0 => words.add("the client got no answer"),
+        500.. => words.add("the client got a 5xx"),
+        _ => {}
+    }
+    if trace.reason.as_ref().is_some_and(moved) {
+        words.add("a persistent client was moved to another server");
+    }
+    words
 }
 
 /// Whether a client that was bound to a server got another one: its own was down, or is no longer in the pool.

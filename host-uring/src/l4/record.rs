@@ -189,7 +189,9 @@ pub fn finish<R: Rt>(
     metrics.duration.observe_us(now.0.saturating_sub(trace.begin.0));
     let mut log = worker.log.borrow_mut();
     // Whoever looks every second whether the port is open would fill the log.
-    if !log.enabled() || end == End::Unbegun {
+    let service = plan.tree.service(service);
+    let is_wanted = service.client_logs.all || !end.is_ordinary();
+    if !log.takes(is_wanted) || end == End::Unbegun {
         return;
     }
     let route = trace.route.map(|at| &plan.routes[at]);
@@ -197,33 +199,35 @@ pub fn finish<R: Rt>(
         (Some(route), Some(at)) => route.servers.get(at).map(|server| server.address),
         _ => None,
     };
-    let service = plan.tree.service(service);
-    log.push(&ConnectionRecord {
-        at_unix_us: worker.unix_us(trace.begin),
-        service_engine: &plan.tree.engine.name,
-        worker: worker.index,
-        log_id: worker.request_id(),
-        virtual_service: &service.name,
-        protocol: service.protocol.word(),
-        pool: route.map(|route| plan.pool_of(route)),
-        client: ends.client,
-        client_dest: ends.local,
-        name: trace.name.as_deref(),
-        server,
-        server_src: trace.server_src,
-        servers_tried: trace.servers_tried,
-        persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
-        client_rtt_us: trace.client_rtt_us.into(),
-        server_rtt_us: trace.server_rtt_us.into(),
-        queue_us: trace.queue_us,
-        connect_us: trace.connect_us,
-        total_us: now.0.saturating_sub(trace.begin.0),
-        rx_bytes: trace.rx_bytes,
-        tx_bytes: trace.tx_bytes,
-        state: trace.refused.unwrap_or(end.text()),
-        significant: !end.is_ordinary(),
-        reason: trace.reason.as_ref(),
-    });
+    log.push(
+        &ConnectionRecord {
+            at_unix_us: worker.unix_us(trace.begin),
+            service_engine: &plan.tree.engine.name,
+            worker: worker.index,
+            log_id: worker.request_id(),
+            virtual_service: &service.name,
+            protocol: service.protocol.word(),
+            pool: route.map(|route| plan.pool_of(route)),
+            client: ends.client,
+            client_dest: ends.local,
+            name: trace.name.as_deref(),
+            server,
+            server_src: trace.server_src,
+            servers_tried: trace.servers_tried,
+            persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
+            client_rtt_us: trace.client_rtt_us.into(),
+            server_rtt_us: trace.server_rtt_us.into(),
+            queue_us: trace.queue_us,
+            connect_us: trace.connect_us,
+            total_us: now.0.saturating_sub(trace.begin.0),
+            rx_bytes: trace.rx_bytes,
+            tx_bytes: trace.tx_bytes,
+            state: trace.refused.unwrap_or(end.text()),
+            significant: !end.is_ordinary(),
+            reason: trace.reason.as_ref(),
+        },
+        is_wanted,
+    );
 }
 
 #[cfg(test)]

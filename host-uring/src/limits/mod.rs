@@ -108,6 +108,18 @@ pub const LOG_POLL_MS: u64 = 20;
 pub const LOG_WRITE_BYTES: usize = 256 << 10;
 /// Seconds between two complaints about the log, so that a full disk does not fill another one.
 pub const LOG_COMPLAINT_S: u64 = 60;
+/// Bytes that each worker may have waiting for the control thread, of records that the Controller is told of.
+pub const TOLD_RING_BYTES: usize = 1 << 20;
+/// Milliseconds between two looks at those rings.
+pub const TOLD_LOOK_MS: u64 = 50;
+/// Bytes of one look, over all workers: 20 MB/s, some 28,000 records a second, which take the control thread a tenth of a core.
+pub const TOLD_LOOK_BYTES: usize = 1 << 20;
+/// Milliseconds until records are sent that do not fill a message.
+pub const TOLD_BATCH_MS: u64 = 500;
+/// Bytes of packed records that wait for the Controller: a minute of a thousand records a second.
+pub const TOLD_KEPT_BYTES_MAX: usize = 8 << 20;
+/// Milliseconds until a Controller that could not take records is sent some again.
+pub const TOLD_REFUSED_MS: u64 = 1_000;
 /// Milliseconds between two attempts to open a log that cannot be written.
 pub const LOG_RETRY_MS: u64 = 1_000;
 /// Clients of the metrics address at the same time; a further one takes the place of one that holds it for nothing.

@@ -37,6 +37,8 @@ pub struct Sink {
     ring: Arc<Ring>,
     line: Vec<u8>,
     enabled: bool,
+    /// What the Controller is told, where there is one.
+    told: Option<Arc<Ring>>,
 }
 
 /// The writer's end.
@@ -51,19 +53,23 @@ pub struct Drain {
 /// A disabled sink (`enabled` false: the log is off) takes records and does nothing with them.
 pub fn ring(bytes: usize, enabled: bool) -> (Sink, Drain) {
     let bytes = if enabled { bytes.max(2 * LOG_LINE_BYTES_MAX).next_power_of_two() } else { 1 };
-    let ring = Arc::new(Ring {
-        bytes: std::iter::repeat_with(UnsafeCell::default).take(bytes).collect(),
-        head: AtomicU64::new(0),
-        base: AtomicU64::new(0),
-        tail: AtomicU64::new(0),
-        dropped: AtomicU64::new(0),
-        written: AtomicU64::new(0),
-    });
+    let ring = Arc::new(Ring::new(bytes));
     let line = Vec::with_capacity(if enabled { LOG_LINE_BYTES_MAX } else { 0 });
-    (Sink { ring: Arc::clone(&ring), line, enabled }, Drain { ring, lines: 0 })
+    (Sink { ring: Arc::clone(&ring), line, enabled, told: None }, Drain { ring, lines: 0 })
 }
 
 impl Ring {
+    fn new(bytes: usize) -> Self {
+        Ring {
+            bytes: std::iter::repeat_with(UnsafeCell::default).take(bytes).collect(),
+            head: AtomicU64::new(0),
+            base: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        }
+    }
+
     /// The run of `len` bytes from `position` on, if the first byte's is `base`: to the end of the ring, and from its start on.
     fn run(&self, base: u64, position: u64, len: usize) -> (&[UnsafeCell<u8>], &[UnsafeCell<u8>]) {
         // A power of two long, so the mask is exact.
@@ -74,53 +80,74 @@ impl Ring {
 }
 
 impl Sink {
-    /// Whether records go anywhere; a worker may skip filling one if not.
-    pub fn enabled(&self) -> bool {
-        self.enabled
+    /// Lets the Controller be told of records as well, by a ring of its own of about `bytes` bytes.
+    pub fn also_tell(&mut self, bytes: usize) -> Drain {
+        let ring = Arc::new(Ring::new(bytes.max(2 * LOG_LINE_BYTES_MAX).next_power_of_two()));
+        self.line.reserve(LOG_LINE_BYTES_MAX);
+        self.told = Some(Arc::clone(&ring));
+        Drain { ring, lines: 0 }
     }
 
-    /// Writes one record, or drops and counts it if the ring is full. Never waits.
+    /// Whether a record goes anywhere; a worker may skip filling one if not. `is_wanted`: the Controller wants it, if there is one.
+    pub fn takes(&self, is_wanted: bool) -> bool {
+        self.enabled || (is_wanted && self.told.is_some())
+    }
+
+    /// Writes one record, or drops and counts it if the ring is full. Never waits. `is_wanted`: the Controller wants it, if there
+    /// is one.
     //= OBS-LOG-01
-    pub fn push(&mut self, record: &impl Line) {
-        if !self.enabled {
+    //= OBS-CLIENT-01
+    pub fn push(&mut self, record: &impl Line, is_wanted: bool) {
+        if !self.takes(is_wanted) {
             return;
         }
         self.line.clear();
         record.write_json(&mut self.line);
-        self.push_line();
+        self.push_line(is_wanted);
     }
 
     #[cfg(test)]
     pub(super) fn push_bytes(&mut self, line: &[u8]) {
         self.line.clear();
         self.line.extend_from_slice(line);
-        self.push_line();
+        self.push_line(true);
     }
 
-    fn push_line(&mut self) {
-        let ring = &*self.ring;
-        let head = ring.head.load(Ordering::Relaxed);
+    fn push_line(&mut self, is_wanted: bool) {
+        if self.enabled {
+            self.ring.push(&self.line);
+        }
+        if let Some(told) = self.told.as_ref().filter(|_| is_wanted) {
+            told.push(&self.line);
+        }
+    }
+}
+
+impl Ring {
+    /// Writes one line. Only the one sink that has the ring calls this, which has it by `&mut`.
+    fn push(&self, line: &[u8]) {
+        let head = self.head.load(Ordering::Relaxed);
         let (lines, at) = (head >> POSITION_BITS, head & POSITIONS);
-        let waiting = (at.wrapping_sub(ring.tail.load(Ordering::Acquire)) & POSITIONS) as usize;
-        if self.line.len() > (ring.bytes.len() - waiting).min(LOG_LINE_BYTES_MAX) {
-            ring.dropped.store(ring.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let waiting = (at.wrapping_sub(self.tail.load(Ordering::Acquire)) & POSITIONS) as usize;
+        if line.len() > (self.bytes.len() - waiting).min(LOG_LINE_BYTES_MAX) {
+            self.dropped.store(self.dropped.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             return;
         }
         // From the front again whenever all has been read: only as much of the ring is ever touched as waits at once,
         // and that stays in the processor's cache. The writer sees it before any byte of the new turn, by `head`.
         if waiting == 0 {
-            ring.base.store(at, Ordering::Relaxed);
+            self.base.store(at, Ordering::Relaxed);
         }
-        let (first, second) = ring.run(ring.base.load(Ordering::Relaxed), at, self.line.len());
-        let (begin, rest) = self.line.split_at(first.len());
+        let (first, second) = self.run(self.base.load(Ordering::Relaxed), at, line.len());
+        let (begin, rest) = line.split_at(first.len());
         for (to, from) in [(first, begin), (second, rest)] {
             // SAFETY: both are as long; the cells are free (looked at above), so the writer does not read them before
             // `head` is stored, and nobody else has this end.
             unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr() as *mut u8, from.len()) };
         }
-        ring.written.store(ring.written.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        let at = at.wrapping_add(self.line.len() as u64) & POSITIONS;
-        ring.head.store(((lines + 1) & LINES) << POSITION_BITS | at, Ordering::Release);
+        self.written.store(self.written.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let at = at.wrapping_add(line.len() as u64) & POSITIONS;
+        self.head.store(((lines + 1) & LINES) << POSITION_BITS | at, Ordering::Release);
     }
 }
 

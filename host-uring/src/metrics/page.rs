@@ -18,7 +18,7 @@ use crate::config::{HealthState, Pool, Server, Service, Tree};
 use crate::l4::introduce::Refused;
 use crate::l4::record::End;
 use crate::l4::udp::Dropped;
-use crate::log::LogCounts;
+use crate::log::{LogCounts, ToldCounts};
 use crate::sync::redis::MirrorStatus;
 
 /// All that a page shows.
@@ -31,6 +31,8 @@ pub struct View<'a> {
     pub supervised: &'a [Supervised],
     /// What became of the access log's lines.
     pub log: LogCounts,
+    /// What became of records for the Controller; `None`: there is none.
+    pub told: Option<ToldCounts>,
     /// The process.
     pub process: Process,
     /// Milliseconds since the start.
@@ -140,6 +142,14 @@ fn process(page: &mut Page, view: &View<'_>) {
         [("written", view.log.written), ("dropped", view.log.dropped), ("lost", view.log.lost)]
     {
         page.sample(&[("result", result)], count);
+    }
+    if let Some(ToldCounts { told, dropped, throttled, lost }) = view.told {
+        page.family("forebay_client_log_records", Kind::Counter, "", "Records of requests and connections for the Controller: told, dropped (a worker's ring was full), throttled (beyond what their service lets through) or lost (the oldest, while the Controller was away or slow).");
+        for (result, count) in
+            [("told", told), ("dropped", dropped), ("throttled", throttled), ("lost", lost)]
+        {
+            page.sample(&[("result", result)], count);
+        }
     }
     reload(page, &view.reload);
     super::takeover::write(page, &view.takeover);

@@ -19,6 +19,7 @@ pub fn reference() -> String {
     part("[[virtual_service]]", service::VirtualService::docs());
     part("virtual_service.sni_routes", sni::SniRoute::docs());
     part("virtual_service.proxy_protocol", service::ProxyProtocol::docs());
+    part("virtual_service.client_logs", service::ClientLogs::docs());
     part("virtual_service.client_certificate", tls::ClientCertificate::docs());
     part("virtual_service.client_certificate.headers", tls::ClientCertificateHeaders::docs());
     part("[[pool]]", pool::Pool::docs());

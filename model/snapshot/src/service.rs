@@ -40,6 +40,8 @@ section! {
         client_certificate: ClientCertificate = ClientCertificate::default();
         /// Connections begin with a header of the PROXY protocol that names the client.
         proxy_protocol: ProxyProtocol = ProxyProtocol::default();
+        /// Which of its requests and connections the engine's Controller is told of.
+        client_logs: ClientLogs = ClientLogs::default();
         /// Redirects each request that no rule ends to `https` on port 443 of the same host, by status 308, which keeps its method. Avi: the same name.
         http_to_https: bool = false;
         /// Rules that are asked for each request, in order.
@@ -49,6 +51,18 @@ section! {
         escaped_slashes: EscapedSlashes = EscapedSlashes::Refuse;
         /// Whether it accepts connections.
         enabled: bool = true;
+    }
+
+    /// Which requests and connections an engine tells its Controller of; without one they are told nobody.
+    pub struct ClientLogs {
+        /// Of all, and not only of significant ones.
+        all: bool = false;
+        /// Minutes that `all` counts, from when the engine is told of it; 0: for ever.
+        minutes: u32 = 30;
+        /// Significant ones of a second at most; 0: no bound.
+        significant_per_s: u32 = 10;
+        /// Others of a second at most; 0: no bound.
+        others_per_s: u32 = 10;
     }
 
     /// Connections that begin with a header of the PROXY protocol, version 1 or 2.

@@ -82,6 +82,10 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
         part.set("enabled", held.view().is_on("enabled") && held.view().is_on("traffic_enabled"));
         part.set("protocol", listener.speaks.word());
         part.set_if("shared_listener", cx.input.engine.shares_listeners);
+        let client_logs = client_logs(held.view());
+        if !client_logs.is_empty() {
+            part.set("client_logs", client_logs);
+        }
         let sessions =
             listener.is_secured && tls::of_service(cx, &mut making, &held, (listener, &children), &mut part);
         making.has_tickets = sessions;
@@ -105,6 +109,22 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
         cx.done(making, part);
     }
     Ok(keys)
+}
+
+/// Of which requests and connections the engine tells; what is as it is by default is not said.
+//= COMPILE-LOGS-01
+fn client_logs(service: View<'_>) -> Part {
+    let policy = service.part("analytics_policy");
+    let all = policy.part("full_client_logs");
+    let mut part = Part::default();
+    let differs = |value: Option<i64>, standard: i64| value.filter(|value| *value != standard);
+    part.set_some("significant_per_s", differs(policy.int("significant_log_throttle"), 10));
+    if all.is_on("enabled") {
+        part.set("all", true);
+        part.set_some("minutes", differs(all.int("duration"), 30));
+        part.set_some("others_per_s", differs(all.int("throttle"), 10));
+    }
+    part
 }
 
 /// The addresses that the engine has of the service.

@@ -72,6 +72,10 @@ macro_rules! matched {
 }
 
 static VIRTUALSERVICE: Rows = &[
+    ("analytics_policy.full_client_logs.enabled", Engine("virtual_service.client_logs")),
+    ("analytics_policy.full_client_logs.duration", Engine("virtual_service.client_logs")),
+    ("analytics_policy.full_client_logs.throttle", Engine("virtual_service.client_logs")),
+    ("analytics_policy.significant_log_throttle", Engine("virtual_service.client_logs")),
     ("name", PEOPLE),
     ("cloud_ref", PLACING),
     ("vrf_context_ref", PLACING),

@@ -8,6 +8,7 @@
 
 pub mod call;
 pub mod limits;
+pub mod lines;
 mod parts;
 mod sections;
 pub mod tally;

@@ -36,6 +36,12 @@ pub const PROBLEMS_MAX: usize = 100;
 /// See [`PROBLEMS_MAX`].
 pub const PROBLEM_BYTES_MAX: usize = 1_000;
 
+/// Bytes of the records of one message before they are compressed: a hundred records, or one of the longest with room to spare.
+pub const LOG_BATCH_BYTES: usize = 64 << 10;
+
+/// Messages of records that are on their way before one of them is answered: 100 ms apart they carry 40 batches a second.
+pub const LOGS_AHEAD_MAX: usize = 4;
+
 /// A stretch of time for which an engine tells what it has counted, in milliseconds.
 pub const STRETCH_MS: u64 = 5_000;
 

@@ -2,6 +2,7 @@
 
 mod enter;
 mod files;
+mod logs;
 mod objects;
 mod shell;
 

@@ -19,7 +19,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("objsync/tokio", &["core", "objsync"]),
     ("model", &["model/snapshot"]),
     ("controller/logs", &[]),
-    ("controller", &["controller/etcd", "controller/metrics", "core", "model", "model/wire"]),
+    (
+        "controller",
+        &["controller/etcd", "controller/logs", "controller/metrics", "core", "model", "model/wire"],
+    ),
     ("controller/metrics", &["model/wire"]),
     ("controller/etcd", &[]),
     ("model/snapshot", &["core"]),

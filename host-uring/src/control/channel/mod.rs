@@ -29,6 +29,7 @@ pub use metering::Metering;
 
 use super::State;
 use super::admin::Hall;
+use crate::limits::TOLD_LOOK_MS;
 use completing::Completing;
 use link::Trouble;
 
@@ -158,6 +159,13 @@ pub(super) fn start(
     hall: impl FnOnce() -> Hall,
 ) {
     let Some(settings) = settings.cloned() else { return };
+    let gathering = Arc::clone(state);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = gather(&gathering) => {}
+            _ = gathering.until_given() => {}
+        }
+    });
     let (state, hall, metering) = (Arc::clone(state), Arc::new(hall()), Arc::clone(metering));
     tokio::spawn(async move {
         tokio::select! {
@@ -167,6 +175,17 @@ pub(super) fn start(
             () = async { state.until_given().await; metering.farewell(&state).await } => {}
         }
     });
+}
+
+/// Takes what the workers write for the Controller, whether it is there or not.
+async fn gather(state: &State) {
+    let Some(telling) = &state.telling else { return };
+    let mut looks = tokio::time::interval(Duration::from_millis(TOLD_LOOK_MS));
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        telling.gather(&state.tree(), Instant::now());
+    }
 }
 
 async fn keep(settings: &Settings, hall: &Arc<Hall>, metering: &Metering) {

@@ -1,11 +1,11 @@
 //! The stream on which the engine hangs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_wire::limits::PATIENCE;
 use forebay_wire::proto::{
-    Applied, FromEngine, Hello, Part, Report, ToEngine, Welcome, from_engine, to_engine,
+    Applied, FromEngine, Hello, Logs, Part, Report, ToEngine, Welcome, from_engine, to_engine,
 };
 use forebay_wire::{Collector, Sections, Whole, change, digest};
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use super::metering::Metering;
 use super::reporting::Reporting;
 use super::{Kept, Settings, answering, enroll, machine};
 use crate::control::admin::Hall;
+use crate::log::Telling;
 
 /// Messages that wait to be sent.
 const WAITING_MAX: usize = 64;
@@ -170,6 +171,10 @@ async fn talk(
     let mut looks = tokio::time::interval(LOOK.min(heartbeat));
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut collector = Collector::default();
+    let telling = hall.state.telling.as_deref().filter(|_| stream.welcome.takes_logs);
+    if let Some(telling) = telling {
+        telling.begin();
+    }
     let mut cut = metering.follow();
     // It ends with the stream.
     let _link = &stream.link;
@@ -191,6 +196,11 @@ async fn talk(
                 Some(Some(to_engine::Said::Question(question))) => {
                     answering::answer(Arc::clone(hall), question, stream.send.clone());
                 }
+                Some(Some(to_engine::Said::LogsTaken(taken))) => {
+                    if let Some(telling) = telling {
+                        telling.answered(taken.number, !taken.again, Instant::now());
+                    }
+                }
                 Some(Some(to_engine::Said::Welcome(_))) => {
                     return Err(Trouble::Lost("the Controller said Welcome twice".to_owned()));
                 }
@@ -201,6 +211,7 @@ async fn talk(
                 // A newer Controller says something that this version does not know.
                 Some(None) => {}
             },
+            logs = next(telling) => tell(&stream.send, from_engine::Said::Logs(logs)).await?,
             Ok(()) = cut.changed() => sample(metering, &stream.send).await?,
             _ = looks.tick() => {
                 for report in reporting.due(&hall.state, completing.is_complete()) {
@@ -217,6 +228,14 @@ async fn sample(metering: &Metering, send: &mpsc::Sender<FromEngine>) -> Result<
         tell(send, from_engine::Said::Sample(sample)).await?;
     }
     Ok(())
+}
+
+/// Records for a Controller that takes them.
+async fn next(telling: Option<&Telling>) -> Logs {
+    match telling {
+        Some(telling) => telling.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn tell(send: &mpsc::Sender<FromEngine>, what: from_engine::Said) -> Result<(), Trouble> {
