@@ -1,7 +1,8 @@
 //! What engines tell of requests and connections: kept in a folder beside the store, found by `/api/analytics/logs`.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_logs::{Admit, Store as Kept};
 use serde_json::{Map, Value};
@@ -21,7 +22,14 @@ pub struct Settings {
     pub hours: u32,
     /// Bytes of all.
     pub bytes: u64,
+    /// Where hours that are over are put as files of Parquet; `None`: nowhere.
+    pub export: Option<PathBuf>,
 }
+
+/// Hours that are over are looked for this often.
+const EXPORT_EVERY: Duration = Duration::from_secs(60);
+/// The store may end meanwhile: that is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Opens the folder.
 ///
@@ -30,8 +38,46 @@ pub struct Settings {
 pub fn open(settings: &Settings) -> Result<Arc<Kept>, String> {
     crate::files::make_private(&settings.folder)?;
     let kept = forebay_logs::Settings { hours_max: settings.hours, bytes_max: settings.bytes };
-    let opened = Kept::open(&settings.folder, kept);
-    opened.map(Arc::new).map_err(|failure| format!("{failure}; logs of requests are kept there"))
+    let opened = Kept::open(&settings.folder, kept).map(Arc::new);
+    let opened = opened.map_err(|failure| format!("{failure}; logs of requests are kept there"))?;
+    if let Some(to) = settings.export.clone() {
+        std::fs::create_dir_all(&to)
+            .map_err(|error| format!("--logs-export {}: {error}; name another folder", to.display()))?;
+        let (store, from) = (Arc::downgrade(&opened), settings.folder.clone());
+        let thread = std::thread::Builder::new().name("logs-export".to_owned());
+        thread
+            .spawn(move || keep_exporting(&store, &from, &to))
+            .map_err(|error| format!("no thread: {error}"))?;
+    }
+    Ok(opened)
+}
+
+/// Exports hours that are over, beside what is written and searched, until the store is gone.
+//= LOG-EXPORT-01
+fn keep_exporting(store: &Weak<Kept>, from: &Path, to: &Path) {
+    let (mut due, mut told) = (Instant::now(), String::new());
+    while store.strong_count() > 0 {
+        if Instant::now() >= due {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+            match forebay_logs::export(from, to, now) {
+                Ok(made) => {
+                    for file in made {
+                        tracing::info!(event = "CONTROLLER_LOG_EXPORTED", file = %file.display(), "an hour of logs is exported");
+                    }
+                    told.clear();
+                }
+                Err(failure) if failure.to_string() != told => {
+                    told = failure.to_string();
+                    tracing::error!(event = "CONTROLLER_LOG_UNEXPORTED", %failure, "an hour of logs is not exported: it is tried again");
+                }
+                Err(_) => {}
+            }
+            due = Instant::now() + EXPORT_EVERY;
+        }
+        // Sleep: hours pass.
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// Looks at each record of an engine before it is written: it is about a service that there is, and says of the engine what the

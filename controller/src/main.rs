@@ -40,6 +40,9 @@ struct Arguments {
     /// How many MiB they may take; the oldest hour goes first.
     #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..))]
     logs_mib: u32,
+    /// Put each hour of them that is over there as a file of Parquet, which stays until somebody takes it away.
+    #[arg(long, value_name = "FOLDER")]
+    logs_export: Option<PathBuf>,
     #[command(flatten)]
     several: several::Several,
     /// What to do instead of serving.
@@ -152,6 +155,7 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
         folder: folder.join(logs::FOLDER),
         hours: arguments.logs_hours,
         bytes: u64::from(arguments.logs_mib) << 20,
+        export: arguments.logs_export.clone(),
     };
     if let Some(settings) = arguments.several.settings(folder, arguments.listen, engines, &logs)? {
         return cluster::run(settings, stop).await;

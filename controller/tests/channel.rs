@@ -99,7 +99,7 @@ async fn place_where(name: &str, is_made: bool) -> Place {
     let members = Members::open(&store).await.expect("none");
     let placement = Placement::open(&store).await.expect("none");
     let tls = authority.server().expect("a certificate");
-    let logs = logs::Settings { folder: folder.join(logs::FOLDER), hours: 24, bytes: 1 << 30 };
+    let logs = logs::Settings { folder: folder.join(logs::FOLDER), hours: 24, bytes: 1 << 30, export: None };
     let logs = Some(logs::open(&logs).expect("a folder"));
     let accounts = Accounts::new().expect("accounts");
     let app = Arc::new(App {

@@ -6,14 +6,17 @@
 
 #![forbid(unsafe_code)]
 
+mod export;
 mod filter;
 mod hour;
+mod parquet;
 mod record;
 mod retention;
 mod search;
 mod store;
 mod top;
 
+pub use export::over as export;
 pub use filter::{Filter, Op};
 pub use record::{Kind, Record, moment, stamp};
 pub use search::{Found, Position, Search};

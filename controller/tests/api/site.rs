@@ -65,7 +65,8 @@ impl Site {
         let accounts = Accounts::new().expect("random numbers");
         let placement = Placement::open(&store).await.expect("empty");
         let authority = Authority::open(&store, objects.seal()).await.expect("made");
-        let logs = logs::Settings { folder: folder.join(logs::FOLDER), hours: 24, bytes: 1 << 30 };
+        let logs =
+            logs::Settings { folder: folder.join(logs::FOLDER), hours: 24, bytes: 1 << 30, export: None };
         let logs = Some(logs::open(&logs).expect("a folder"));
         Site {
             app: Arc::new(App {

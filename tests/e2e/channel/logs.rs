@@ -155,7 +155,7 @@ fn a_controller_that_stands_still_or_is_killed_costs_no_request_and_no_record() 
     let mut wanted = BTreeSet::from(["/ready".to_owned()]);
     let mut some = |what: &str| {
         let mut slowest = 0;
-        for nth in 0..200 {
+        for nth in 0..150 {
             let (path, began) = (format!("/{what}/{nth}"), Instant::now());
             assert_eq!(ask(at, &path), 200, "{path}");
             slowest = slowest.max(began.elapsed().as_millis());
@@ -181,7 +181,7 @@ fn a_controller_that_stands_still_or_is_killed_costs_no_request_and_no_record() 
         let page = Page::read(site.engine.metrics).expect("metrics");
         page.sum("forebay_client_log_records_total", &[("result", result)])
     };
-    eventually("all are answered for", secs(10), || told("told") >= 1_001.0);
+    eventually("all are answered for", secs(10), || told("told") >= 751.0);
     for result in ["lost", "dropped", "throttled"] {
         assert_eq!(told(result), 0.0, "{result}");
     }
