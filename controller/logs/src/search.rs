@@ -170,11 +170,11 @@ pub(crate) fn search(hours: &[(Micros, PathBuf)], search: &Search) -> Result<Fou
         let (db, words, packs) = reader.parts();
         let mut rows = db.prepare(&format!("SELECT {ROW} {conditions} ORDER BY id DESC"))?;
         let mut rows = rows.query(rusqlite::params_from_iter(bound))?;
-        let had = records.len();
-        while let Some(row) = rows.next()? {
+        // A slice counts when it is through: one that time cuts off, here or in SQLite, is looked through again from its end.
+        let mut found = Vec::new();
+        let step = loop {
+            let Some(row) = rows.next()? else { break Step::On };
             if Instant::now() >= slice.until {
-                // The slice is looked through again from its end.
-                records.truncate(had);
                 return Err(rusqlite::Error::SqliteFailure(
                     rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT),
                     None,
@@ -186,14 +186,15 @@ pub(crate) fn search(hours: &[(Micros, PathBuf)], search: &Search) -> Result<Fou
             }
             let record = record.shown();
             if slice.plan.rest.iter().all(|filter| filter.is_met(&record)) {
-                records.push(record);
-                if records.len() == limit {
+                found.push(record);
+                if records.len() + found.len() == limit {
                     let nth = id & ((1 << NTH_BITS) - 1);
-                    return Ok(Step::Enough(Position { at: slice.begin + (id >> NTH_BITS), nth }));
+                    break Step::Enough(Position { at: slice.begin + (id >> NTH_BITS), nth });
                 }
             }
-        }
-        Ok(Step::On)
+        };
+        records.append(&mut found);
+        Ok(step)
     })?;
     Ok(Found { records, next, damaged })
 }
