@@ -291,7 +291,7 @@ impl State {
             workers: &self.workers,
             supervised: &supervised,
             log: self.log_counts(),
-            told: self.telling.as_ref().map(|telling| telling.counts()),
+            told: self.telling.as_ref().map(|telling| telling.counts()).unwrap_or_default(),
             process: Process::read(),
             uptime_ms: self.uptime_ms(),
             connections_max: self.sizes.connections_max,

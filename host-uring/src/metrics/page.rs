@@ -31,8 +31,8 @@ pub struct View<'a> {
     pub supervised: &'a [Supervised],
     /// What became of the access log's lines.
     pub log: LogCounts,
-    /// What became of records for the Controller; `None`: there is none.
-    pub told: Option<ToldCounts>,
+    /// What became of records for the Controller.
+    pub told: ToldCounts,
     /// The process.
     pub process: Process,
     /// Milliseconds since the start.
@@ -143,13 +143,10 @@ fn process(page: &mut Page, view: &View<'_>) {
     {
         page.sample(&[("result", result)], count);
     }
-    if let Some(ToldCounts { told, dropped, throttled, lost }) = view.told {
-        page.family("forebay_client_log_records", Kind::Counter, "", "Records of requests and connections for the Controller: told, dropped (a worker's ring was full), throttled (beyond what their service lets through) or lost (the oldest, while the Controller was away or slow).");
-        for (result, count) in
-            [("told", told), ("dropped", dropped), ("throttled", throttled), ("lost", lost)]
-        {
-            page.sample(&[("result", result)], count);
-        }
+    let ToldCounts { told, dropped, throttled, lost } = view.told;
+    page.family("forebay_client_log_records", Kind::Counter, "", "Records of requests and connections for the Controller: told, dropped (a worker's ring was full), throttled (beyond what their service lets through) or lost (the oldest, while the Controller was away or slow).");
+    for (result, count) in [("told", told), ("dropped", dropped), ("throttled", throttled), ("lost", lost)] {
+        page.sample(&[("result", result)], count);
     }
     reload(page, &view.reload);
     super::takeover::write(page, &view.takeover);
