@@ -146,6 +146,10 @@ pub const HOLD_MS: u64 = 30_000;
 /// Milliseconds after which an engine that starts serves although it did not hear of every member.
 pub const JOIN_MS: u64 = 10_000;
 
+/// Milliseconds after which an engine that starts and hears nobody who serves asks those that only read: who serves and is
+/// there has been heard by then.
+pub const GIVE_MS: u64 = 2_000;
+
 /// Milliseconds after which it serves although the tables of those it heard of are not complete.
 pub const JOIN_LATEST_MS: u64 = 30_000;
 

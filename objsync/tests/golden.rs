@@ -114,6 +114,9 @@ fn the_bytes_of_what_needs_no_protocol_of_its_own_stay_as_they_are() {
     assert_eq!(untaken.since(), 1);
     let bytes = "1c0000000f87a0f1c2b13409040b0101";
     assert_eq!(hex(vec![("untaken", untaken)]), format!("untaken: {bytes}{}\n", "07".repeat(16)));
+    let give = Frame::Give(HEAD);
+    assert_eq!(give.since(), 3, "there is nobody to ask before");
+    assert_eq!(hex(vec![("give", give)]), "give: 090000001187a0f1c2b1340904\n");
 }
 
 fn values() -> Vec<Held> {

@@ -277,7 +277,7 @@ impl Engine {
                 self.tell_untaken(from, pack.table, false, untaken, now);
             }
             self.tell_untaken(from, pack.table, true, unknown, now);
-            if self.only_reads() {
+            if self.says_nothing(from) {
                 continue;
             }
             // A comparison is not through before what it brought up is answered.
@@ -313,7 +313,7 @@ impl Engine {
         let key = shards.catalog().key(table.id, theirs.key);
         let partition = shards.geometry().route(&key);
         let geometry = shards.geometry();
-        let how = if !live && self.only_reads() {
+        let how = if !live && self.follows(from) {
             How::Follow
         } else if !live && self.distrusts(shards, table.id, key.hash()) {
             How::Reload

@@ -150,6 +150,8 @@ impl Engine {
         session.greeted = true;
         //= SYNC-WIRE-05
         session.protocol = hello.protocol.min(newest);
+        session.served = hello.clock.0 != 0;
+        session.serves = session.served;
         (peer.boot, peer.lost) = (Some(hello.boot), None);
         //= SYNC-SLOT-01
         if new {

@@ -1,6 +1,7 @@
 //! The engine: what it is told, what it wants done, and what it does of itself.
 
 mod answer;
+mod give;
 mod listing;
 mod live;
 mod members;
@@ -23,11 +24,12 @@ use forebay_core::units::{Micros, Now};
 
 use crate::group::GroupClock;
 use crate::limits::{
-    BURST_US, DEAD_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN, ROUND_MS,
+    BURST_US, DEAD_MS, GIVE_MS, HOLD_MS, JOIN_LATEST_MS, JOIN_MS, KEEP_MS, PROTOCOL, PROTOCOL_MIN, ROUND_MS,
     SILENCE_MS, WAITING_BYTES,
 };
 use crate::shards::Shards;
 use crate::wire::{Bad, Frame};
+use give::Given;
 pub use live::{Applied, How, apply, statement};
 use peer::{Peer, Round, Session, Sum};
 use sums::{Keys, Recent};
@@ -68,6 +70,7 @@ pub struct Engine {
     /// When time was looked at last.
     looked: Now,
     joined: bool,
+    given: Given,
     hold: Hold,
     figures: Figures,
     out: Vec<Output>,
@@ -94,6 +97,7 @@ impl Engine {
             distrusted: BTreeMap::new(),
             looked: now,
             joined: false,
+            given: Given::default(),
             hold: Hold::default(),
             figures: Figures::default(),
             out: Vec::new(),
@@ -242,11 +246,10 @@ impl Engine {
         let mut sooner = |at: Now| wake = wake.min(at);
         sooner(self.trust_at());
         if !self.joined {
-            // Whichever of the two moments has passed is nothing to wake up for.
-            sooner(after(
-                self.started,
-                if self.looked < after(self.started, JOIN_MS) { JOIN_MS } else { JOIN_LATEST_MS },
-            ));
+            // Whichever of the moments has passed is nothing to wake up for.
+            let moments = [GIVE_MS, JOIN_MS].map(|ms| after(self.started, ms));
+            let next = moments.into_iter().find(|at| self.looked < *at);
+            sooner(next.unwrap_or_else(|| after(self.started, JOIN_LATEST_MS)));
         }
         for peer in self.peers.values() {
             if let Some(lost) = peer.lost {
@@ -323,6 +326,7 @@ impl Engine {
         let Some(session) = self.peers.get_mut(&from.get()).and_then(|p| p.session.as_mut()) else {
             return Ok(());
         };
+        session.serves |= head.clock.0 != 0;
         //= SYNC-ORDER-01
         if head.number != 0 {
             if head.number <= session.heard {
@@ -333,15 +337,24 @@ impl Engine {
                 return Err(Why::Nonsense);
             }
         }
-        //= SYNC-READER-01
         if self.reads(from) && matches!(frame, Frame::Changes(..) | Frame::Repair(..) | Frame::Values(..)) {
-            return Err(Why::Nonsense);
+            let lacked = matches!(frame, Frame::Repair(..) | Frame::Values(_, false, _));
+            let takes =
+                self.takes_from_reader(from, head.clock, now).filter(|_| lacked).ok_or(Why::Nonsense)?;
+            if !takes && let Some(session) = self.session(from) {
+                session.applied(head.number, false);
+                return Ok(());
+            }
         }
         let are_changes = matches!(frame, Frame::Changes(..) | Frame::Values(_, true, _));
         match frame {
             Frame::Hello(_) | Frame::Ack(_) => return Ok(()),
             Frame::Untaken(_, table, unknown, keys) => {
                 self.untaken(from, table, unknown, keys, shards, now);
+                return Ok(());
+            }
+            Frame::Give(_) => {
+                self.asked_to_give(from);
                 return Ok(());
             }
             //= SYNC-LEAVE-01
@@ -480,7 +493,9 @@ impl Engine {
         let members = self.peers.values().filter(|peer| !self.reads(peer.slot));
         let of_those_heard = members.filter_map(|p| p.session.as_ref()).all(|s| s.synced);
         let long = waited >= Micros::from_millis(JOIN_MS) && of_those_heard;
-        if complete || long || waited >= Micros::from_millis(JOIN_LATEST_MS) {
+        let latest = waited >= Micros::from_millis(JOIN_LATEST_MS);
+        let is_given = latest || !self.waits_to_be_given(complete, waited, now);
+        if (complete || long) && is_given || latest {
             self.joined = true;
             self.settle_time(shards, now);
             self.out.push(Output::Event(Event::Joined { complete }));

@@ -119,6 +119,12 @@ pub(super) struct Session {
     pub verdict: Option<Verdict>,
     /// The number of a comparison that was asked for.
     pub asked: Option<u32>,
+    /// The peer knows the group's time: it serves. And whether it did when it came.
+    pub serves: bool,
+    /// See `serves`.
+    pub served: bool,
+    /// One of the two only reads, and was asked by the other for what it has.
+    pub gives: bool,
 }
 
 /// A frame that is not acknowledged.
@@ -330,6 +336,9 @@ impl Session {
             proven: [None; RANGES as usize],
             verdict: None,
             asked: None,
+            serves: false,
+            served: false,
+            gives: false,
         }
     }
 

@@ -274,7 +274,7 @@ impl Engine {
         let tables: Vec<Shared> = cells.iter().filter_map(|c| shared(shards, c.table)).collect();
         let mut listed = CellSet::of(tables.len());
         let mut replies = Vec::new();
-        let only_reads = self.only_reads();
+        let says_nothing = self.says_nothing(from);
         for (place, table) in (0..).zip(&tables) {
             let Some(theirs) = cells.iter().find(|cells| cells.table == table.name) else { continue };
             let Some(round) = self.session(from).and_then(|s| s.round.as_mut()) else { return };
@@ -286,7 +286,7 @@ impl Engine {
                 own.into_iter().flat_map(|(_, own)| own).copied().filter(|(n, _)| inside(n)).collect();
             let differ = differing(&own, &sums).into_iter().filter(|n| usize::from(*n) < CELLS && inside(n));
             // In a first comparison what the other has nothing of is told without asking.
-            if step.fresh && sums.is_empty() && !only_reads {
+            if step.fresh && sums.is_empty() && !says_nothing {
                 let differ: Vec<u16> = differ.collect();
                 differ.iter().for_each(|cell| round.found(table.name, step.range, *cell));
                 replies.extend(Reply::parts(table.id, step.range, &differ));
@@ -347,7 +347,7 @@ impl Engine {
         }
         self.suspect(shards, step.range, &tables, &listed, now);
         let rows = self.summing(from, &step, now).rows(shards, step.range, &tables, &listed, now);
-        let only_reads = self.only_reads();
+        let says_nothing = self.says_nothing(from);
         let mut lister = Lister::default();
         let mut judged: Vec<(u64, Vec<u16>)> = Vec::new();
         let mut replies = Vec::new();
@@ -390,7 +390,7 @@ impl Engine {
         let Some((session, out)) = self.session_of(from) else { return };
         // Who only reads tells nobody anything.
         //= SYNC-READER-01
-        if !only_reads {
+        if !says_nothing {
             session.replies.extend(replies);
         }
         let wanted = lister.frames().next().unwrap_or_default();
@@ -406,7 +406,7 @@ impl Engine {
         judged: &[(u64, Vec<u16>)],
         shards: &S,
     ) {
-        let only_reads = self.only_reads();
+        let says_nothing = self.says_nothing(from);
         let Some(session) = self.session(from) else { return };
         let Some(round) = session.round.as_mut().filter(|round| round.number == step.round) else { return };
         let Some(under_way) = round.under_way.get(&step.range) else { return };
@@ -431,7 +431,7 @@ impl Engine {
                     }
                 }
             }
-            if !only_reads {
+            if !says_nothing {
                 let keys = keys.chunks(ANSWER_MAX).map(|keys| Reply::Keys(table.id, keys.to_vec()));
                 session.replies.extend(keys);
             }

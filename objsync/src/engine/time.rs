@@ -190,7 +190,8 @@ impl Engine {
         let median = middle_of(&clocks);
         let floor = self.clock.read(now).0;
         let wall = self.settings.wall.0.saturating_add(now.since(self.started).0 / 1_000);
-        let time = median.map_or(wall.max(floor), |median| {
+        let alone = wall.max(floor).max(self.given_time(wall, now).unwrap_or(0));
+        let time = median.map_or(alone, |median| {
             if floor > median.saturating_add(AHEAD_MAX_MS) { median } else { median.max(floor) }
         });
         // There is room above it for an engine to run: no healthy one tells a clock that is none.

@@ -69,7 +69,8 @@ impl Engine {
         shards: &mut S,
         now: Now,
     ) -> Result<(), Why> {
-        let only_reads = self.only_reads();
+        let (only_reads, follows) = (self.only_reads(), self.follows(from));
+        let says_nothing = self.says_nothing(from);
         let group = self.value_time(from, now);
         for Held { table: name, items } in all {
             let Some(table) = shared(shards, name).filter(|table| table.rule.is_value()) else {
@@ -91,7 +92,7 @@ impl Engine {
                 self.latest_taken = self.latest_taken.max(item.made());
                 let taken = shards.with_values(|values, catalog| {
                     let key = catalog.key(table.id, bytes);
-                    let follows = only_reads && !live;
+                    let follows = follows && !live;
                     let became = if follows {
                         values.follow(&key, bytes, &item, group)
                     } else {
@@ -111,8 +112,8 @@ impl Engine {
                 if live {
                     self.recent.touch(hash);
                 }
-                match became.answer && !only_reads {
-                    true if live => self.tell(from, (table.id, bytes), now),
+                match became.answer && !says_nothing {
+                    true if live && !only_reads => self.tell(from, (table.id, bytes), now),
                     true => answers.push(bytes),
                     false => {}
                 }

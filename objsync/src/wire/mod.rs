@@ -156,6 +156,9 @@ pub enum Frame<'a> {
     Untaken(Head, u64, bool, Vec<KeyBytes>),
     /// Values that are no servers, from protocol 3 on; `true`: the sender has changed them, else the receiver lacks them.
     Values(Head, bool, Vec<Held>),
+    /// The sender joins and hears nobody who serves: one that only reads may give it what it has. It has no number, and who does
+    /// not know it skips it.
+    Give(Head),
 }
 
 /// What a frame is, as the byte of type says.
@@ -176,6 +179,7 @@ mod kind {
     pub const LEAVE: u8 = 14;
     pub const UNTAKEN: u8 = 15;
     pub const VALUES: u8 = 16;
+    pub const GIVE: u8 = 17;
 }
 
 /// Why a frame is not understood.
@@ -263,6 +267,7 @@ impl<'a> Frame<'a> {
                 from(body).map(|(head, table, unknown, keys)| Self::Untaken(head, table, unknown, keys))
             }
             kind::VALUES => from(body).map(|(head, live, held)| Self::Values(head, live, held)),
+            kind::GIVE => from(body).map(Self::Give),
             unknown => return Err(Bad::Unknown(unknown)),
         };
         read.filter(Self::is_sound).ok_or(Bad::Body(*kind))
@@ -306,6 +311,7 @@ impl<'a> Frame<'a> {
             Self::Look(head) => whole(kind::LOOK, head),
             Self::Leave(head) => whole(kind::LEAVE, head),
             Self::Values(head, live, held) => whole(kind::VALUES, &(head, live, held)),
+            Self::Give(head) => whole(kind::GIVE, head),
             Self::Untaken(head, table, unknown, keys) => whole(kind::UNTAKEN, &(head, table, unknown, keys)),
         }
     }
@@ -313,7 +319,7 @@ impl<'a> Frame<'a> {
     /// The first protocol that has such a frame.
     pub fn since(&self) -> u16 {
         match self {
-            Self::Values(..) => 3,
+            Self::Values(..) | Self::Give(_) => 3,
             Self::Leave(_) => 2,
             _ => 1,
         }
@@ -335,6 +341,7 @@ impl<'a> Frame<'a> {
             | Self::Want(head, ..)
             | Self::Look(head)
             | Self::Leave(head)
+            | Self::Give(head)
             | Self::Values(head, ..)
             | Self::Untaken(head, ..) => Some(head),
         }

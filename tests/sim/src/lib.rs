@@ -6,6 +6,7 @@
 
 mod bulk;
 mod check;
+mod given;
 mod ledger;
 mod net;
 mod node;

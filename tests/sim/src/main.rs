@@ -11,14 +11,19 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse::<u64>().ok();
     match words[..] {
-        [seed] if number(seed).is_some() => one(number(seed).unwrap_or(0), None),
+        [seed] if number(seed).is_some() => one(number(seed).unwrap_or(0), Plan::of, None),
         [seed, client] if number(seed).is_some() && client.parse::<IpAddr>().is_ok() => {
-            one(number(seed).unwrap_or(0), client.parse().ok().map(KeyBytes::of_ip))
+            one(number(seed).unwrap_or(0), Plan::of, client.parse().ok().map(KeyBytes::of_ip))
         }
         ["--from", from, "--count", count] => match (number(from), number(count)) {
-            (Some(from), Some(count)) => many(from, count),
+            (Some(from), Some(count)) => many(from, count, Plan::of),
             _ => usage(),
         },
+        ["--lost", "--from", from, "--count", count] => match (number(from), number(count)) {
+            (Some(from), Some(count)) => many(from, count, Plan::lost),
+            _ => usage(),
+        },
+        ["--lost", seed] if number(seed).is_some() => one(number(seed).unwrap_or(0), Plan::lost, None),
         ["--cost"] => cost(),
         ["--bulk", entries] if entries.parse::<u32>().is_ok() => bulk(entries.parse().unwrap_or(0)),
         _ => usage(),
@@ -65,13 +70,15 @@ fn bulk(entries: u32) -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: sim SEED [CLIENT] | sim --from SEED --count N | sim --cost | sim --bulk ENTRIES");
+    eprintln!(
+        "usage: sim SEED [CLIENT] | sim --from SEED --count N | sim --lost SEED | sim --lost --from SEED --count N | sim --cost | sim --bulk ENTRIES"
+    );
     ExitCode::from(2)
 }
 
-fn one(seed: u64, watched: Option<KeyBytes>) -> ExitCode {
-    println!("{:#?}", Plan::of(seed));
-    match World::run_plan(Plan::of(seed), seed, true, watched) {
+fn one(seed: u64, plan: fn(u64) -> Plan, watched: Option<KeyBytes>) -> ExitCode {
+    println!("{:#?}", plan(seed));
+    match World::run_plan(plan(seed), seed, true, watched) {
         Ok(summary) => {
             println!("{summary:?}");
             ExitCode::SUCCESS
@@ -83,13 +90,13 @@ fn one(seed: u64, watched: Option<KeyBytes>) -> ExitCode {
     }
 }
 
-fn many(from: u64, count: u64) -> ExitCode {
+fn many(from: u64, count: u64, plan: fn(u64) -> Plan) -> ExitCode {
     let (mut broken, mut overlapping, mut acknowledged) = (0, 0, 0);
     for seed in from..from.saturating_add(count) {
         if seed > from && (seed - from).is_multiple_of(500) {
             println!("{} seeds, {broken} broke a promise so far", seed - from);
         }
-        let run = World::run(seed, false);
+        let run = World::run_plan(plan(seed), seed, false, None);
         match run {
             Ok(summary) => {
                 overlapping += u64::from(summary.overlapping >= 3);

@@ -64,6 +64,8 @@ pub struct Plan {
     pub values: u64,
     /// Whether there is an engine besides that only reads.
     pub reader: bool,
+    /// Whether all engines end at once, and must have back what the one that only reads had then.
+    pub lost: bool,
     /// What goes wrong.
     pub faults: Vec<Planned>,
 }
@@ -127,6 +129,7 @@ impl Plan {
             old: 0,
             values: 0,
             reader: false,
+            lost: false,
             faults: Vec::new(),
         };
         for _ in 0..count {
@@ -138,6 +141,24 @@ impl Plan {
         }
         if rng.percent(50) {
             plan.old = rng.below(1 << engines);
+        }
+        plan
+    }
+
+    /// A run in which all engines end within three seconds, most with nothing left, and come back to one that only reads.
+    pub fn lost(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 5 << 60);
+        let mut plan = Self { old: 0, reader: true, lost: true, ..Self::before(seed) };
+        plan.engines = plan.engines.min(4);
+        let at = plan.end / 3 + rng.below(plan.end / 3);
+        let ends = |engine| Planned {
+            fault: Fault::Crash(engine, rng.percent(30)),
+            from: at + rng.below(3 * SECOND),
+            until: (at + rng.between(4, 25) * SECOND).min(plan.end),
+        };
+        plan.faults = (0..plan.engines).map(ends).collect();
+        if rng.percent(50) {
+            plan.values = rng.between(50, 1_000) * 1_000;
         }
         plan
     }
@@ -159,6 +180,7 @@ impl Plan {
             old: 0,
             values: 0,
             reader: false,
+            lost: false,
             faults: vec![parted],
         }
     }

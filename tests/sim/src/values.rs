@@ -94,7 +94,8 @@ fn all_of(node: &Node, group: GroupMillis) -> BTreeMap<(usize, KeyBytes), Item> 
     all.filter_map(|(_, id, key, item)| Some(((table(id), key), alive(item)?))).collect()
 }
 
-fn share_of(item: Option<&Item>, share: &Share) -> u64 {
+/// How much of a share is counted.
+pub fn share_of(item: Option<&Item>, share: &Share) -> u64 {
     let Some(Item::Counts(shares)) = item else { return 0 };
     shares.iter().find(|s| (s.origin, s.began) == (share.origin, share.began)).map_or(0, |s| s.n)
 }

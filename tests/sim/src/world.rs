@@ -11,6 +11,7 @@ use forebay_objsync::slots::Slots;
 use forebay_objsync::{Bounds, Event, Input, Output, wire};
 
 use crate::check;
+use crate::given::Left;
 use crate::ledger::{Ledger, Place};
 use crate::net::{Net, pair};
 use crate::node::{Node, Snapshot, Start};
@@ -117,6 +118,8 @@ pub struct World {
     pub values: ValueLedger,
     /// Frames that say or ask what differs, by pair.
     pub mending: BTreeMap<(u8, u8), u64>,
+    /// What the one that only reads had when the last engine ended.
+    pub left: Option<Left>,
     /// Who has which slot, as the one who gives them knows.
     slots: Slots,
     names: BTreeMap<u8, u64>,
@@ -159,6 +162,7 @@ impl World {
         let mut world = Self {
             values: ValueLedger::default(),
             mending: BTreeMap::new(),
+            left: None,
             slots: Slots::new(plan.engines),
             names: BTreeMap::new(),
             rng: Rng::new(seed.wrapping_mul(31) ^ 0xc0de),
@@ -389,6 +393,12 @@ impl World {
                         && let Some(node) = self.nodes.get_mut(&on)
                     {
                         node.group = node.engine.group_time(now);
+                        let slot = node.slot.get();
+                        if let Event::Joined { .. } = event {
+                            let lacks = self.left.as_ref().and_then(|left| left.lacking(self, slot));
+                            self.broken = self.broken.take().or(lacks);
+                        }
+                        let Some(node) = self.nodes.get(&on) else { return };
                         if let Event::WentBack(_) = event {
                             self.ledger.went_back(node.group);
                             self.values.went_back(node.boot, node.group);

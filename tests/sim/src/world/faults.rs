@@ -4,6 +4,7 @@ use forebay_objsync::Input;
 
 use super::{Violation, What, World, note_open};
 use crate::check;
+use crate::given::Left;
 use crate::ledger::Place;
 use crate::net::pair;
 use crate::plan::{Fault, SECOND};
@@ -146,6 +147,9 @@ impl World {
         }
         if !keeps {
             self.ledger.died(node.boot, self.at);
+        }
+        if self.plan.lost {
+            self.left = Left::of(self);
         }
         self.deferred.remove(&a);
         for b in 0..self.plan.processes() {
