@@ -14,7 +14,7 @@ mod lenient;
 mod outcome;
 #[path = "../../../proto/http/tests/relay/mod.rs"]
 mod relay;
-mod sync;
+pub mod sync;
 mod targets;
 
 /// A fuzz target.

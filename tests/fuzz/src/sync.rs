@@ -1,8 +1,10 @@
 //! What a member of a group sends, as one that is broken or hostile would.
 
+use std::collections::BTreeMap;
+
 use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, Write};
 use forebay_core::units::{Micros, Now};
-use forebay_objsync::limits::CLOCK_MAX;
+use forebay_objsync::limits::{CLOCK_MAX, JOIN_LATEST_MS, PROTOCOL, PROTOCOL_MIN, PROTOCOL_READERS};
 use forebay_objsync::wire::{Frame, Hello, split};
 use forebay_objsync::{Bounds, Engine, Input, Output, Settings};
 use forebay_sim::Tables;
@@ -30,13 +32,47 @@ pub fn frames(input: &[u8]) {
 /// Bytes of a member that has introduced itself: the engine reads or refuses them, answers within bounds, and goes on
 /// serving its own table and its other peer.
 pub fn member(input: &[u8]) {
+    converse(input, |_| {});
+}
+
+/// How many frames of each type an engine takes of an input of [`member`]: neither skipped nor taken for repeated, and read to
+/// their end.
+pub fn taken(input: &[u8]) -> BTreeMap<u8, usize> {
+    let mut kinds = BTreeMap::new();
+    converse(input, |kind| *kinds.entry(kind).or_default() += 1);
+    kinds
+}
+
+/// What the first byte says: whether the member leads, which protocol it speaks, whether it only reads; and whether the engine
+/// serves already, so that it knows the group's time.
+struct Which {
+    leads: bool,
+    protocol: u16,
+    reads: bool,
+    serves: bool,
+}
+
+impl Which {
+    fn of(byte: u8) -> Self {
+        let protocol = PROTOCOL.saturating_sub(u16::from(byte >> 1 & 3)).max(PROTOCOL_MIN);
+        let reads = byte & 8 != 0 && protocol >= PROTOCOL_READERS;
+        Self { leads: byte & 1 == 0, protocol, reads, serves: byte & 16 != 0 }
+    }
+}
+
+fn converse(input: &[u8], mut each: impl FnMut(u8)) {
     let Some((which, input)) = input.split_first() else { return };
+    let Which { leads, protocol, reads, serves } = Which::of(*which);
     // Who has the lower slot leads comparisons: both sides of them.
-    let (enemy, friend) = if which & 1 == 0 { (slot(0), slot(2)) } else { (slot(2), slot(0)) };
-    let mut world = World::new();
-    for peer in [enemy, friend] {
+    let (enemy, friend) = if leads { (slot(0), slot(2)) } else { (slot(2), slot(0)) };
+    let mut world = World::new(if reads { 1 << enemy.get() } else { 0 });
+    if serves {
+        world.now = world.now.after(Micros::from_millis(JOIN_LATEST_MS));
+        world.give(Input::Tick);
+    }
+    for (peer, protocol, features) in [(enemy, protocol, u64::from(reads)), (friend, PROTOCOL_MIN, 0)] {
         world.give(Input::Up(peer));
-        world.frame(peer, &hello(peer));
+        world.frame(peer, &hello(peer, protocol, features));
     }
     let key = KeyBytes::of_ip([192, 0, 2, 1].into());
     world.write(key);
@@ -46,11 +82,16 @@ pub fn member(input: &[u8]) {
     let mut frames = 0;
     // A length that cannot be ends the connection, as it would for the reader of a socket.
     while let Ok(Some((frame, taken))) = split(rest) {
+        let passed = |world: &World| world.engine.figures().skipped + world.engine.figures().repeated;
+        let before = passed(&world);
         let (bytes, closed) = world.told(enemy, frame);
         answered += bytes;
         frames += 1;
         if closed {
             break;
+        }
+        if passed(&world) == before {
+            frame.first().into_iter().for_each(|kind| each(*kind));
         }
         rest = &rest[taken..];
         world.now = world.now.after(Micros::from_millis(1));
@@ -92,10 +133,10 @@ fn slot(n: u8) -> EngineSlot {
     EngineSlot::new(n).expect("a slot")
 }
 
-fn hello(from: EngineSlot) -> Vec<u8> {
+fn hello(from: EngineSlot, protocol: u16, features: u64) -> Vec<u8> {
     let (boot, clock) = (u64::from(from.get()) + 10, GroupMillis(WALL.0 + 1));
-    Frame::Hello(Hello { protocol: 1, protocol_min: 1, features: 0, slot: from, boot, group: GROUP, clock })
-        .encode()
+    let protocol_min = PROTOCOL_MIN;
+    Frame::Hello(Hello { protocol, protocol_min, features, slot: from, boot, group: GROUP, clock }).encode()
 }
 
 /// One engine, slot 1, with a small table.
@@ -106,14 +147,14 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(readers: u64) -> Self {
         let settings = Settings {
             me: slot(1),
             boot: 1,
             group: GROUP,
             sums: Hasher::new(*b"sums are secret!"),
-            members: 0b111,
-            readers: 0,
+            members: 0b111 & !readers,
+            readers,
             wall: WALL,
             floor: GroupMillis(0),
             bounds: Bounds { dirty: 64, window: 64 << 10, slice: 1, ..Bounds::default() },
