@@ -70,6 +70,23 @@ def pools(api):
     case("gone", gone, 404)
 
 
+def metrics(api):
+    pool = api.post("pool", data={"name": "counted"}).json()
+    path = "analytics/metrics/pool/%s" % pool["uuid"]
+    ids = "l4_server.avg_bandwidth,l7_server.avg_complete_responses"
+    seen = api.get(path, params={"metric_id": ids, "step": 5, "limit": 12}).json()
+    case("series", [series["header"]["name"] for series in seen["series"]], ids.split(","))
+    case("points that nobody told of", [point["is_null"] for point in seen["series"][0]["data"]], [True] * 12)
+    wanted = [{"id": "a", "entity_uuid": pool["uuid"], "metric_id": ids, "step": 300, "limit": 1, "pad_missing_data": False}]
+    many = api.post("analytics/metrics/collection", data={"metric_requests": wanted}).json()
+    case("a collection", [series["data"] for series in many["series"]["a"]], [[], []])
+    odd = refused(lambda: api.get(path, params={"metric_id": "l4_server.avg_bandwith"}))
+    case("a metric that there is not", (odd[0], "l4_server.avg_bandwidth" in odd[1]), (400, True))
+    score = api.get("analytics/healthscore/pool/%s" % pool["uuid"]).json()["series"][0]["data"][0]
+    case("a score", sorted(name for name in score if name.endswith("_score")), ["performance_score"])
+    api.delete("pool/%s" % pool["uuid"])
+
+
 def pages(api):
     for number in range(60):
         api.post("pool", data={"name": "page-%02d" % number})
@@ -161,6 +178,7 @@ def main():
     api = ApiSession.get_session(host, "admin", password, port=port, api_version="30.2.1", verify=False)
     built_in(api)
     pools(api)
+    metrics(api)
     pages(api)
     lives(api, kinds)
     sessions(at, password)
