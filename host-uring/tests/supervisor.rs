@@ -31,7 +31,10 @@ fn body(seat: &WorkerSeat) {
                 Message::StopAcceptFor { worker } => helped.retain(|(other, _)| *other != worker),
                 // Nobody upgrades it.
                 Message::StopAccept(_) => {}
-                Message::PoolsChanged | Message::Configure { .. } | Message::Shutdown => {}
+                Message::PoolsChanged
+                | Message::Configure { .. }
+                | Message::CutServices(_)
+                | Message::Shutdown => {}
             }
         }
         if seat.shutdown.stage() != ShutdownStage::Running {
