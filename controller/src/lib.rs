@@ -17,6 +17,7 @@ mod files;
 mod hex;
 pub mod local;
 pub mod logs;
+pub mod notify;
 pub mod objects;
 pub mod placement;
 pub mod sealed;

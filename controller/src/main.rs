@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
-use forebay_controller::{api, backup, cluster, local, logs, server, start};
+use forebay_controller::{api, backup, cluster, local, logs, notify, server, start};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The Controller: keeps the objects and serves the API by which they are managed.
@@ -63,6 +63,13 @@ enum Command {
     Backup(Sealed),
     /// Read a backup into a folder that has no store.
     Restore(Sealed),
+    /// Print a shell's completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff).
+    Man,
 }
 
 #[derive(Subcommand)]
@@ -129,6 +136,14 @@ async fn local(folder: &Path, command: &Command) -> Result<(), String> {
             let counted = backup::read(file, folder, &passphrase).await?;
             println!("{}: {} entries and {} files", folder.display(), counted.entries, counted.files);
         }
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(*shell, &mut command, "forebay-controller", &mut std::io::stdout());
+        }
+        Command::Man => {
+            let page = clap_mangen::Man::new(Arguments::command());
+            page.render(&mut std::io::stdout()).map_err(|error| error.to_string())?;
+        }
     }
     Ok(())
 }
@@ -181,5 +196,11 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     begun.open_socket(folder.clone());
     let app = begun.app;
     let answer = move |request| api::serve(Arc::clone(&app), request);
+    // Who connects from now on waits in the socket's queue at worst.
+    notify::ready();
+    let stop = async move {
+        stop.await;
+        notify::stopping();
+    };
     server::serve(answer, listener, tls, stop).await.map_err(|error| error.to_string())
 }

@@ -22,7 +22,7 @@ use crate::backup;
 use crate::sealed::Seal;
 use crate::start;
 use crate::store::{Etcd, Leading};
-use crate::{files, logs, server};
+use crate::{files, logs, notify, server};
 
 /// Between two looks who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -145,6 +145,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     println!("API: https://{at}");
     println!("certificate: {}", server::fingerprint(folder)?);
     println!("controllers: {inside}");
+    notify::ready();
     let node = Arc::new(NodeNow { settings, reach, front, stopping });
     // One term at a time, and none when we are gone.
     let place = Arc::new(Semaphore::new(1));
@@ -152,6 +153,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         () = stop => {}
         () = terms(&node, &place) => {}
     }
+    notify::stopping();
     stopped.send_replace(true);
     // Who leads resigns, so that another one may at once.
     let _ = tokio::time::timeout(RESIGN, place.acquire()).await;

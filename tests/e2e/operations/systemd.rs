@@ -24,6 +24,7 @@ mkdir /run/lab
 mount --bind "$LAB" /run/lab
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /var/log
+mount -t tmpfs tmpfs /var/lib
 umount -l /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 echo 'forebay:x:987:987::/nonexistent:/usr/sbin/nologin' >> /etc/passwd

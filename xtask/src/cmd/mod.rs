@@ -6,6 +6,7 @@ mod deps;
 mod fmt;
 mod fuzz;
 mod licences;
+mod package;
 mod planted;
 mod setup;
 mod spec;
@@ -45,8 +46,10 @@ pub enum Command {
     Planted(planted::Planted),
     /// Check the pure crates for wasm32 and build the core component
     Wasm(wasm::Wasm),
-    /// Measure: load against haproxy and nginx, or the core's own figures
+    /// Measure: load against haproxy and nginx, a Controller, or the core's own figures
     Bench(bench::Bench),
+    /// Build packages for Debian and Ubuntu
+    Package(package::Pack),
     /// Run fuzz targets for a while
     Fuzz(fuzz::Fuzz),
 }
@@ -66,6 +69,7 @@ impl Command {
             Command::Planted(c) => c.run(),
             Command::Wasm(c) => c.run(),
             Command::Bench(c) => c.run(),
+            Command::Package(c) => c.run(),
             Command::Fuzz(c) => c.run(),
         }
     }

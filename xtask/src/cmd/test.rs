@@ -9,7 +9,7 @@ use crate::tool::process;
 
 /// Run everything that gates a change
 ///
-/// All stages run even if an early one fails. On two quiet cores this takes about 8 minutes, more from
+/// All stages run even if an early one fails. On two quiet cores this takes about 30 minutes, more from
 /// nothing; the last line sums up the tests.
 #[derive(Args)]
 pub struct Test {
