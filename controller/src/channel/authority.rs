@@ -22,6 +22,7 @@ use crate::store::{Refusal, Step, Store};
 
 /// Where the store has it.
 const KEY: &str = "authority";
+//= CHAN-CLOCK-01
 /// Certificates are good from so long ago on: clocks differ.
 const EARLIER: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);

@@ -1,5 +1,6 @@
 //! Engines that are led by a Controller, each a process of its own.
 
+mod clocks;
 mod export;
 mod logs;
 mod member;

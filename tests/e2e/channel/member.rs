@@ -73,3 +73,20 @@ fn an_engine_that_speaks_another_protocol_is_told_who_is_to_be_upgraded() {
     engine.says("upgrade the Controller");
     assert!(engine.process.ended().is_none(), "it serves on");
 }
+
+//= test CHAN-VERSION-01
+#[test]
+fn an_engine_that_knows_a_later_protocol_as_well_is_led_by_the_one_that_both_know() {
+    let lab = Lab::new();
+    let controller = Controller::start(&lab);
+    let mut engine = member(&lab, &controller, &Options::default());
+    let uuid = engine.uuid();
+    assert!(engine.process.end(secs(10)).success());
+    // As in an upgrade that begins with the engines.
+    let arguments = vec!["--channel-protocol".to_owned(), "1-2".to_owned()];
+    engine.again(&lab, controller.engines, &Options { arguments, ..Options::default() });
+    eventually("it is led", secs(20), || {
+        let seen = seen(&controller, &uuid);
+        seen["up"] == true && seen["configuration"]["current"] == true
+    });
+}

@@ -24,6 +24,8 @@ pub struct Controller {
     pub data: PathBuf,
     /// Further arguments of its program.
     arguments: Vec<String>,
+    /// What its environment has beside from its next start on, as a clock of its own.
+    pub env: Vec<(String, String)>,
 }
 
 impl Controller {
@@ -44,9 +46,16 @@ impl Controller {
         let data = lab.folder().join("controller");
         let address = lab.address();
         let engines = lab.address();
-        let (process, log) = Self::spawn(lab, &data, address, engines, &arguments);
-        let mut controller =
-            Controller { process, address, engines, password: String::new(), data, arguments };
+        let (process, log) = Self::spawn(lab, &data, (address, engines), &arguments, &[]);
+        let mut controller = Controller {
+            process,
+            address,
+            engines,
+            password: String::new(),
+            data,
+            arguments,
+            env: Vec::new(),
+        };
         controller.comes_up();
         let said = std::fs::read_to_string(log).expect("its output");
         let line = said
@@ -62,21 +71,22 @@ impl Controller {
     /// # Panics
     /// If it does not come up.
     pub fn again(&mut self, lab: &Lab) {
-        self.process = Self::spawn(lab, &self.data, self.address, self.engines, &self.arguments).0;
+        let at = (self.address, self.engines);
+        self.process = Self::spawn(lab, &self.data, at, &self.arguments, &self.env).0;
         self.comes_up();
     }
 
     fn spawn(
         lab: &Lab,
         data: &std::path::Path,
-        address: SocketAddr,
-        engines: SocketAddr,
+        (address, engines): (SocketAddr, SocketAddr),
         arguments: &[String],
+        env: &[(String, String)],
     ) -> (Process, PathBuf) {
         let name = format!("controller-{}", address.port());
         let mut command = Command::new(bin::path("forebay-controller"));
         command.arg("--data-dir").arg(data).arg("--listen").arg(address.to_string());
-        command.arg("--listen-engines").arg(engines.to_string()).args(arguments);
+        command.arg("--listen-engines").arg(engines.to_string()).args(arguments).envs(env.iter().cloned());
         (Process::start(&name, command, lab.folder()).brief(), lab.folder().join(format!("{name}.log")))
     }
 

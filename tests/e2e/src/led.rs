@@ -17,6 +17,8 @@ pub struct Options {
     pub own: String,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// What its environment has beside, as a clock of its own.
+    pub env: Vec<(String, String)>,
 }
 
 /// An engine with its folder.
@@ -133,6 +135,7 @@ fn spawn(
     let mut command = Command::new(program);
     command.args(["run", "--config"]).arg(own).arg("--controller").arg(controller.to_string());
     command.arg("--state").arg(state).args(["--name", name]).args(&options.arguments);
+    command.envs(options.env.iter().cloned());
     Process::start(name, command, lab.folder())
 }
 
