@@ -7,13 +7,15 @@ use super::setup;
 use crate::tool::workspace::Workspace;
 use crate::tool::{process, tree};
 
-/// Measure: load against haproxy and nginx, engines that share tables against haproxy, or the core's own figures
+/// Measure: load against haproxy and nginx, engines that share tables against haproxy, a Controller, or the core's own figures
 ///
 /// `load` builds forebay-se as it is shipped (profile dist, about 5 minutes the first time), then runs it
 /// and Debian's haproxy and nginx in turn on one core each: needs root, an otherwise idle machine, and
 /// about five minutes, or one with `--quick`. `objsync` measures how soon engines know of one another's entries, and what
 /// that costs, beside haproxy's peers, in about twenty minutes, or one with `--quick`. `micro` measures the table, the
-/// decisions, and (`micro -- logs`) the store of request logs. What follows `--` goes to the program that measures.
+/// decisions, and (`micro -- logs`) the store of request logs. `controller` fills a Controller with 10,000 services of ten
+/// servers by its API, hangs 64 simulated engines on it and compares what it takes with the bars: some ten minutes, or
+/// one with `-- --services 500`. What follows `--` goes to the program that measures.
 #[derive(Args)]
 pub struct Bench {
     /// What to measure
@@ -28,6 +30,7 @@ pub struct Bench {
 enum What {
     Load,
     Objsync,
+    Controller,
     Micro,
 }
 
@@ -40,21 +43,29 @@ impl Bench {
         let good = match self.what {
             What::Load => self.harness(LOAD)?,
             What::Objsync => self.harness(OBJSYNC)?,
-            What::Micro => {
+            What::Controller => {
                 eprintln!(
-                    "xtask: building the figures program as shipped (profile dist, about a minute once)"
+                    "xtask: building forebay-controller as it is shipped (profile dist, about 5 minutes once)"
                 );
-                let mut run = process::cargo(&[
-                    "run",
+                process::run(&mut process::cargo(&[
+                    "build",
                     "--profile=dist",
-                    "--package=forebay-bench",
-                    "--bin=micro",
-                    "--",
-                ]);
-                process::succeeds(run.args(&self.args))?
+                    "--package=forebay-controller",
+                    "--bins",
+                ]))?;
+                self.program("controller-figures")?
             }
+            What::Micro => self.program("micro")?,
         };
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Runs a program of ours that measures.
+    fn program(&self, name: &str) -> Result<bool> {
+        eprintln!("xtask: building {name} as it is shipped (profile dist, about a minute once)");
+        let bin = format!("--bin={name}");
+        let mut run = process::cargo(&["run", "--profile=dist", "--package=forebay-bench", &bin, "--"]);
+        process::succeeds(run.args(&self.args))
     }
 
     /// Runs a program that measures engines as they are shipped.
