@@ -143,6 +143,7 @@ impl Engine {
             waiting: session.dirty.len(),
             in_flight: session.in_flight_bytes,
             owed: session.replies.bytes,
+            asked: session.todo_bytes,
             behind: session.dirty.len() + session.in_flight_entries,
             behind_since: session.behind_since(),
             differing: session.differing_so_far(),
@@ -401,9 +402,12 @@ impl Engine {
             session.todo.push_back(bytes.to_vec());
             return;
         }
-        if !self.compare_frame(from, frame, shards, now)
-            && let Some(session) = self.session(from)
-        {
+        let mut is_done = self.compare_frame(from, frame, shards, now);
+        // Where no more can wait it is read to its end.
+        while !is_done && self.session(from).is_some_and(|session| session.todo_bytes >= WAITING_BYTES) {
+            is_done = Frame::decode(bytes).is_ok_and(|frame| self.compare_frame(from, frame, shards, now));
+        }
+        if !is_done && let Some(session) = self.session(from) {
             session.go_on_with(bytes);
         }
     }

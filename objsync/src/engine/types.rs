@@ -190,6 +190,8 @@ pub struct PeerFigures {
     pub in_flight: usize,
     /// Bytes that note what it asked for and was not sent yet.
     pub owed: usize,
+    /// Bytes of its questions that wait for time to be spent on them.
+    pub asked: usize,
     /// Changes that are not acknowledged, those that wait included.
     pub behind: usize,
     /// Since when the oldest of them waits.

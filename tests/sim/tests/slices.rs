@@ -4,7 +4,8 @@ mod bench;
 
 use bench::{Bench, MS, SECOND};
 use forebay_core::table::WriteKind;
-use forebay_objsync::wire::{Frame, split};
+use forebay_objsync::limits::{PROTOCOL, WAITING_BYTES};
+use forebay_objsync::wire::{Frame, Head, Hello, Step, Sums, split};
 use forebay_objsync::{Bounds, Input, Output};
 use forebay_sim::slot;
 
@@ -94,4 +95,27 @@ fn what_differs_is_found_in_whichever_slice_it_is_and_what_is_equal_is_called_so
     b.pass(3 * SECOND);
     assert!(verified(&b) && differing(&b) >= 90, "{}", differing(&b));
     assert!((2_000..2_100).all(|n| b.server(1, n) == Some(4)));
+}
+
+//= test SYNC-SLICE-01
+#[test]
+fn who_asks_faster_than_slices_are_read_costs_no_memory_without_end() {
+    let mut b = bench();
+    b.cut(0, 1);
+    b.input(1, Input::Up(slot(0)));
+    let clock = b.nodes[&1].engine.group_time(b.nodes[&1].now(b.at));
+    let hello =
+        Hello { protocol: PROTOCOL, protocol_min: 1, features: 0, slot: slot(0), boot: 9, group: 77, clock };
+    b.input(1, Input::Frame(slot(0), &Frame::Hello(hello).encode()[4..]));
+    let groups: Vec<_> = (0..64).map(|group| (group, [1; 16])).collect();
+    let mut most = 0;
+    for number in 1..8_000u64 {
+        let step = Step { round: number as u32, fresh: false, range: (number % 64) as u8 };
+        let sums = vec![Sums { table: 11, groups: groups.clone() }];
+        let frame = Frame::Sums(Head { clock, number, ack: 0 }, step, sums).encode();
+        b.input(1, Input::Frame(slot(0), &frame[4..]));
+        b.under_way.clear();
+        most = most.max(b.nodes[&1].engine.peer(slot(0)).expect("it is there").asked);
+    }
+    assert!(most > WAITING_BYTES && most < WAITING_BYTES + 4_096, "{most}");
 }
