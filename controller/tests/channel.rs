@@ -361,6 +361,33 @@ async fn an_engine_that_comes_back_is_sent_nothing_if_it_has_it_and_all_of_a_pus
     assert_eq!(engine.sections, long);
 }
 
+//= test CHAN-MADE-02
+#[tokio::test]
+async fn what_cannot_be_made_is_told_once() {
+    let place = place_where("unmade", true).await;
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        // Both call from one address, and say nothing of another: no two members of a group can have the same.
+        let engine = Simulated::join(&place).await;
+        streams.push(engine.attach(PROTOCOL).await.expect("it comes in"));
+    }
+    // The first one has something under way, from when it was alone.
+    until("it is said", || place.app.engines.all().iter().any(|engine| !engine.unmade.is_empty())).await;
+    let mut told = place.app.engines.follow();
+    // Sleep: that nothing is told is the subject. Engines report each 10 s.
+    let quiet = async {
+        loop {
+            told.mark_unchanged();
+            if tokio::time::timeout(Duration::from_millis(500), told.changed()).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), quiet)
+        .await
+        .expect("nobody is told of the same again and again");
+}
+
 //= test CHAN-CONFIG-03
 #[tokio::test]
 async fn what_an_engine_refuses_is_shown_and_not_sent_again() {

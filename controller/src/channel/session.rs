@@ -223,13 +223,18 @@ impl<S: Store + 'static> Session<S> {
             }
             //= CHAN-CONFIG-03
             Err(problems) => {
-                tracing::warn!(
-                    event = "ENGINE_CONFIG_UNMADE",
-                    engine = self.uuid,
-                    problems = problems.join("; "),
-                    "no configuration can be made for an engine: it goes on with what it has"
-                );
-                self.note(|engine| engine.unmade = told::problems(problems));
+                let unmade = told::problems(problems);
+                // What is noted is told to all who follow the engines, who look again: the same once more is no news.
+                let known = self.channel.app.engines.get(&self.uuid);
+                if known.is_some_and(|known| known.unmade != unmade) {
+                    tracing::warn!(
+                        event = "ENGINE_CONFIG_UNMADE",
+                        engine = self.uuid,
+                        problems = unmade.join("; "),
+                        "no configuration can be made for an engine: it goes on with what it has"
+                    );
+                    self.note(|engine| engine.unmade = unmade);
+                }
             }
         }
     }
