@@ -38,6 +38,29 @@ fn a_service_that_no_engine_can_carry_out_holds_up_none_that_shares_its_address(
     assert_eq!(lab.on(0), [("se-0".to_owned(), Phase::Serving)]);
 }
 
+//= test SCALE-LEFT-OUT-01
+#[test]
+fn what_one_engine_alone_cannot_carry_out_stays_where_it_is_served() {
+    for moves in [false, true] {
+        let mut lab = Lab::new(&json!({}), 2, 2);
+        lab.service(1, &json!({"vsvip_ref": "/api/vsvip/vip-0"}));
+        lab.seen[1].left_out.insert("vs-1".to_owned());
+        lab.settle();
+        assert_eq!(lab.serving(0), ["se-0"]);
+        if moves {
+            lab.ask(|machine| machine.migrate("vs-0", VIP, Some("se-0"), Some("se-1"))).expect("it may try");
+        } else {
+            lab.seen[0].admin = Admin::Disabled;
+        }
+        lab.settle();
+        assert_eq!(lab.serving(0), ["se-0"], "nobody else serves both");
+        // Who is gone serves neither.
+        lab.seen[0].state = EngineState::Lost;
+        lab.settle();
+        assert_eq!(lab.serving(0), ["se-1"]);
+    }
+}
+
 //= test SCALE-ALONE-01
 #[test]
 fn an_engine_that_waits_for_others_opens_when_none_of_them_is_left() {

@@ -305,7 +305,7 @@ impl<'m> Machine<'m> {
         for at in 0..next.members.len() {
             let member = next.members[at].clone();
             let how = How { accepts: accepts(&next, settings, at), is_alone };
-            let phase = self.phase(wanted, settings, &member, how, &mut told);
+            let phase = self.phase(wanted, settings, &next, &member, how, &mut told);
             if phase != member.phase {
                 next.members[at].phase = phase;
                 next.members[at].since = self.now;
@@ -332,6 +332,7 @@ impl<'m> Machine<'m> {
         &self,
         wanted: &Wanted,
         settings: &Settings,
+        unit: &Unit,
         member: &Member,
         how: How,
         told: &mut Vec<(&'static str, String, String)>,
@@ -341,7 +342,15 @@ impl<'m> Machine<'m> {
         };
         let enabled = || wanted.services.iter().filter(|vs| vs.is_enabled);
         //= SCALE-LEFT-OUT-01
-        let has_it = enabled().all(|vs| seen.is_done_with(&vs.uuid));
+        let others = || unit.members.iter().filter(|other| other.engine != member.engine);
+        let elsewhere = |uuid: &str| {
+            let serves = |seen: &Seen| seen.services.get(uuid).is_some_and(|told| told.is_listening);
+            others()
+                .any(|other| self.is_there(&other.engine) && self.engine(&other.engine).is_some_and(serves))
+        };
+        // What this engine alone cannot carry out is not had while another one serves it.
+        let is_out = |uuid: &str| seen.left_out.contains(uuid) && !elsewhere(uuid);
+        let has_it = enabled().all(|vs| seen.services.contains_key(&vs.uuid) || is_out(&vs.uuid));
         let waits = self.now.saturating_sub(member.since);
         match member.phase {
             Phase::Configuring | Phase::Completing if how.is_alone => Phase::Opening,
@@ -360,7 +369,7 @@ impl<'m> Machine<'m> {
             Phase::Opening if has_it => {
                 let listens = |uuid: &String| match seen.services.get(uuid) {
                     Some(told) => told.is_listening,
-                    None => seen.left_out.contains(uuid),
+                    None => is_out(uuid),
                 };
                 let is_open = enabled().filter(|vs| vs.is_open).all(|vs| listens(&vs.uuid));
                 if how.accepts && !is_open {

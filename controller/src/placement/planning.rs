@@ -52,13 +52,6 @@ pub struct Seen {
     pub left_out: BTreeSet<String>,
 }
 
-impl Seen {
-    /// It will not tell more of a virtual service than it has: it has it, or nobody can.
-    pub fn is_done_with(&self, uuid: &str) -> bool {
-        self.services.contains_key(uuid) || self.left_out.contains(uuid)
-    }
-}
-
 /// A group, its engines and services, numbered for the core.
 #[derive(Debug)]
 pub struct Inputs<'i> {
