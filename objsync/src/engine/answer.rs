@@ -27,6 +27,11 @@ pub(super) fn end_of_partition(geometry: &Geometry, hash: u64) -> u64 {
 impl Engine {
     pub(super) fn repair(&mut self, to: EngineSlot, table: &Shared, mut entries: Vec<Entry>, now: Now) {
         let clock = self.told_clock(now);
+        // Who only reads and gives what it has knows of uses by others alone: what it takes for open is in use until it is not.
+        //= SYNC-GIVE-01
+        if self.only_reads() {
+            entries.iter_mut().filter(|entry| entry.open != 0).for_each(|entry| entry.age_ms = 0);
+        }
         if let Some(session) = self.session(to) {
             entries.retain(|entry| !session.is_foreign(table.id, entry));
         }
