@@ -223,6 +223,7 @@ impl<S: Store + 'static> Session<S> {
             }
             //= CHAN-CONFIG-03
             Err(problems) => {
+                //= CHAN-MADE-02
                 let unmade = told::problems(problems);
                 // What is noted is told to all who follow the engines, who look again: the same once more is no news.
                 let known = self.channel.app.engines.get(&self.uuid);
