@@ -59,5 +59,5 @@ pub async fn own<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<Ans
         _ => return Err(bad(405, &format!("Method '{}' not allowed", asked.method))),
     };
     let look = Look::of(&Query::new(&asked.query), asked.base(), &who.tenant);
-    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, &look))))
+    Ok(json(200, Value::Object(shown(&app.objects.now(), &held, &look))))
 }

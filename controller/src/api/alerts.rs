@@ -72,12 +72,12 @@ pub async fn answer<S: Store>(
         if begin.saturating_add(size) < found.len() {
             list["next"] = Value::from(super::objects::next(asked, "alert", page + 1));
         }
-        return Ok(json(200, &list));
+        return Ok(json(200, list));
     };
     let found =
         seen.iter().find(|alert| alert["uuid"] == uuid).ok_or_else(|| bad(404, "Alert object not found!"))?;
     match asked.method {
-        Method::GET => Ok(json(200, &shown(found))),
+        Method::GET => Ok(json(200, shown(found))),
         Method::DELETE => {
             let done = app.alerts.remove(&app.store, uuid).await;
             done.map_err(|refusal| Answer::from(Denied::Store(refusal)))?;

@@ -38,9 +38,27 @@ pub fn in_words(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(Problem::to_string).collect()
 }
 
+/// Content of an answer: what nobody else needs is not copied.
+pub trait Content {
+    /// Its own.
+    fn owned(self) -> Value;
+}
+
+impl Content for Value {
+    fn owned(self) -> Value {
+        self
+    }
+}
+
+impl Content for &Value {
+    fn owned(self) -> Value {
+        self.clone()
+    }
+}
+
 /// With this content.
-pub fn json(status: u16, content: &Value) -> Answer {
-    Answer { status, content: Some(content.clone()), page: None, fields: Vec::new() }
+pub fn json(status: u16, content: impl Content) -> Answer {
+    Answer { status, content: Some(content.owned()), page: None, fields: Vec::new() }
 }
 
 /// With nothing in it.
@@ -55,7 +73,7 @@ pub fn text(status: u16, page: String, of: &'static str) -> Answer {
 
 /// A refusal.
 pub fn bad(status: u16, text: &str) -> Answer {
-    json(status, &value!({"error": text}))
+    json(status, value!({"error": text}))
 }
 
 impl Answer {
@@ -164,7 +182,7 @@ impl From<Denied> for Answer {
                     .iter()
                     .map(|problem| value!({"path": problem.path, "reason": problem.reason, "fix": problem.fix}))
                     .collect();
-                json(400, &value!({"error": text.join("\n"), "problems": list}))
+                json(400, value!({"error": text.join("\n"), "problems": list}))
             }
             Denied::Bad(text) => bad(400, &text),
             Denied::Missing(kind) => bad(404, &format!("{} object not found!", kind.name)),

@@ -57,7 +57,7 @@ pub async fn object<S: Store>(
         _ => return Err(nothing()),
     };
     match asked.method {
-        Method::GET => Ok(json(200, &shown)),
+        Method::GET => Ok(json(200, shown)),
         _ => Err(bad(405, &format!("Method '{}' not allowed", asked.method))),
     }
 }

@@ -64,7 +64,7 @@ pub async fn export<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<
     let text = format!("{} exported {count} objects", who.user);
     let event = events::came("CONFIG_EXPORT", &text, &who.tenant.rights, None);
     app.objects.tell(event).await.map_err(|refusal| Answer::from(Denied::Store(refusal)))?;
-    Ok(json(200, &Value::Object(document)))
+    Ok(json(200, Value::Object(document)))
 }
 
 /// The seal that a passphrase makes, if there is one.

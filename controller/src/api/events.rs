@@ -94,7 +94,7 @@ pub async fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<An
         }
         list["next"] = Value::from(address + &format!("page={}", page + 1));
     }
-    Ok(json(200, &list))
+    Ok(json(200, list))
 }
 
 /// Who may not see an object hears of nothing that happened to it.

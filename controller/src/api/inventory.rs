@@ -89,7 +89,7 @@ async fn list<S: Store>(
     if let Some(page) = found.next {
         list["next"] = Value::from(super::objects::next(asked, &format!("{}-inventory", kind.path), page));
     }
-    Ok(json(200, &list))
+    Ok(json(200, list))
 }
 
 fn one<S: Store>(

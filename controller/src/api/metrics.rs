@@ -1,5 +1,6 @@
 //! `/api/analytics/metrics/…`: series of what engines count.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::http::Method;
@@ -8,7 +9,7 @@ use forebay_model::kind;
 use serde_json::{Value, json as value};
 use tokio::sync::Semaphore;
 
-use super::answer::{Answer, bad, json};
+use super::answer::{Answer, bad, json, text};
 use super::events::micros;
 use super::request::Asked;
 use super::session::Who;
@@ -20,6 +21,8 @@ use crate::store::Store;
 const POINTS: (u64, u64) = (72, 1_000);
 /// Slots that one request reads at most, over all that it asks for.
 const SLOTS_MAX: u64 = 20_000;
+/// Values that one answer has at most, points times metrics over all that it asks for: each takes a kilobyte while it is made.
+const VALUES_MAX: u64 = 100_000;
 /// Metrics of one request, and requests of a collection.
 const ASKED_MAX: usize = 200;
 /// Answers that are being made; others wait.
@@ -29,12 +32,18 @@ const TOLD_MS: u64 = 2_000;
 /// Seconds of a point, where the client says nothing.
 const STEP: u64 = 300;
 
+/// Metrics that clients ask for, and that nobody counts yet.
+const UNCOUNTED: [&str; 3] =
+    ["healthscore.health_score_value", "l4_client.avg_total_rtt", "l4_server.avg_total_rtt"];
+
 static TURN: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// What series are asked for.
 struct Wanted {
     target: Target,
     metrics: Vec<&'static Metric>,
+    /// What is known by name only.
+    uncounted: Vec<&'static str>,
     engine: Option<String>,
     level: usize,
     /// How many slots of the level a point is.
@@ -70,7 +79,7 @@ pub async fn answer<S: Store>(
     steps: &[&str],
 ) -> Result<Answer, Answer> {
     match (&asked.method, steps) {
-        (&Method::GET, ["metric_id"]) => Ok(json(200, &list())),
+        (&Method::GET, ["metric_id"]) => Ok(json(200, list())),
         (&Method::GET, ["metrics", path, uuid]) => one(app, asked, who, path, uuid).await,
         (&Method::POST, ["metrics", "collection"]) => collection(app, asked, who).await,
         (_, ["metrics", "collection"] | ["metrics", _, _] | ["metric_id"]) => {
@@ -121,8 +130,14 @@ async fn one<S: Store>(
         "stop": moment(wanted.stop),
         "url": format!("{}/api/analytics/metrics/{path}/{uuid}", asked.base()),
     });
-    answer["series"] = series(app, vec![wanted]).await?.pop().unwrap_or_else(|| value!([]));
-    Ok(json(200, &answer))
+    if let Some(warning) = wanted.warning() {
+        answer["warning"] = Value::from(warning);
+    }
+    let whole = move |mut series: Vec<Value>| {
+        answer["series"] = series.pop().unwrap_or_else(|| value!([]));
+        answer
+    };
+    series(app, vec![wanted], whole).await
 }
 
 async fn collection<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<Answer, Answer> {
@@ -134,7 +149,7 @@ async fn collection<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<
         return Err(bad(400, &format!("metric_requests: at most {ASKED_MAX} of them")));
     }
     let (mut ids, mut all) = (Vec::new(), Vec::new());
-    let mut found = serde_json::Map::new();
+    let (mut found, mut warnings) = (serde_json::Map::new(), serde_json::Map::new());
     for request in requests {
         let get = |name: &str| match request.get(name)? {
             Value::String(text) => Some(text.clone()),
@@ -145,21 +160,31 @@ async fn collection<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<
             bad(400, "metric_requests.entity_uuid: name the object whose metrics are wanted")
         })?;
         let id = get("id").unwrap_or_else(|| uuid.clone());
-        match target(app, who, None, &uuid, &get) {
-            Ok(target) => {
-                all.push(read(target, &get)?);
+        // What is wrong with one, or is not seen, which is as if it were not there, is told of that one alone.
+        //= MET-WARN-01
+        match target(app, who, None, &uuid, &get).and_then(|target| read(target, &get)) {
+            Ok(wanted) => {
+                if let Some(warning) = wanted.warning() {
+                    warnings.insert(id.clone(), Value::from(warning));
+                }
+                all.push(wanted);
                 ids.push(id);
             }
-            // What one does not see is as if it were not there, and the others are answered.
-            Err(_) => {
+            Err(refused) => {
+                warnings.insert(id.clone(), Value::from(refused.text()));
                 found.insert(id, value!([]));
             }
         }
     }
-    for (id, series) in ids.into_iter().zip(series(app, all).await?) {
-        found.insert(id, series);
-    }
-    Ok(json(200, &value!({"series": found})))
+    let whole = move |series: Vec<Value>| {
+        found.extend(ids.into_iter().zip(series));
+        let mut answer = serde_json::Map::from_iter([("series".to_owned(), Value::Object(found))]);
+        if !warnings.is_empty() {
+            answer.insert("warnings".to_owned(), Value::Object(warnings));
+        }
+        Value::Object(answer)
+    };
+    series(app, all, whole).await
 }
 
 /// The object that is meant, if the user sees it.
@@ -269,6 +294,13 @@ fn read(target: Target, get: &dyn Fn(&str) -> Option<String>) -> Result<Wanted, 
     if ids.len() > ASKED_MAX {
         return Err(bad(400, &format!("metric_id: at most {ASKED_MAX} of them")));
     }
+    // Who names one twice gets it once.
+    let mut once = BTreeSet::new();
+    let ids: Vec<&str> = ids.into_iter().filter(|id| once.insert(*id)).collect();
+    //= MET-WARN-01
+    let known = |id: &&str| UNCOUNTED.into_iter().find(|known| known == id);
+    let uncounted: Vec<&'static str> = ids.iter().filter_map(known).collect();
+    let ids = ids.iter().filter(|id| known(id).is_none());
     let named = |id: &&str| match find(id) {
         None => Err(unknown(id)),
         Some(metric) if !metric.is_of(target.kind) => {
@@ -276,7 +308,7 @@ fn read(target: Target, get: &dyn Fn(&str) -> Option<String>) -> Result<Wanted, 
         }
         Some(metric) => Ok(metric),
     };
-    let metrics = ids.iter().map(named).collect::<Result<Vec<_>, _>>()?;
+    let metrics = ids.map(named).collect::<Result<Vec<_>, _>>()?;
     let step = number("step", STEP)?.saturating_mul(1_000);
     let level = (0..STEPS.len()).rev().find(|level| step.is_multiple_of(STEPS[*level].0));
     let level = level.ok_or_else(|| {
@@ -300,6 +332,7 @@ fn read(target: Target, get: &dyn Fn(&str) -> Option<String>) -> Result<Wanted, 
     let is_on = |text: String| !matches!(text.to_lowercase().as_str(), "false" | "0");
     Ok(Wanted {
         metrics,
+        uncounted,
         engine: text("serviceengine_uuid").filter(|uuid| uuid != "*"),
         level,
         slots: step / STEPS[level].0,
@@ -391,7 +424,16 @@ impl Wanted {
             let points = held.as_deref().unwrap_or_default();
             all.push(self.one(metric, points, apdex_ms));
         }
+        all.extend(self.uncounted.iter().map(|id| {
+            value!({"header": {"name": id, "entity_uuid": self.target.uuid, "entity_name": self.target.name}, "data": []})
+        }));
         Ok(Value::Array(all))
+    }
+
+    /// What has no points, in words.
+    fn warning(&self) -> Option<String> {
+        let ids = self.uncounted.join(", ");
+        (!ids.is_empty()).then(|| format!("not counted yet, so there are no points: {ids}"))
     }
 
     //= MET-API-01
@@ -431,22 +473,36 @@ impl Wanted {
     }
 }
 
-/// Reads series, away from the thread that answers.
-async fn series<S: Store>(app: &App<S>, wanted: Vec<Wanted>) -> Result<Vec<Value>, Answer> {
-    let slots: u64 = wanted.iter().map(|wanted| wanted.points().saturating_mul(wanted.slots)).sum();
-    if slots > SLOTS_MAX {
-        return Err(bad(400, "limit: this reads too much at once; ask for fewer points, or by larger steps"));
+/// Reads series and makes a text of them, away from the thread that answers.
+//= MET-BOUND-01
+async fn series<S: Store>(
+    app: &App<S>,
+    wanted: Vec<Wanted>,
+    whole: impl FnOnce(Vec<Value>) -> Value + Send + 'static,
+) -> Result<Answer, Answer> {
+    let sum = |of: fn(&Wanted) -> u64| wanted.iter().map(of).fold(0, u64::saturating_add);
+    let slots = sum(|wanted| wanted.points().saturating_mul(wanted.slots));
+    let values = sum(|wanted| wanted.points().saturating_mul(wanted.metrics.len() as u64));
+    if slots > SLOTS_MAX || values > VALUES_MAX {
+        return Err(bad(
+            400,
+            "limit: this reads too much at once; ask for fewer points or metrics, or by larger steps",
+        ));
     }
     let kept = app.counted.series().map(Arc::clone);
     let kept =
         kept.ok_or_else(|| bad(503, "this Controller keeps no metrics: it has no folder of its own"))?;
     let _turn = TURN.acquire().await.map_err(|_| bad(503, "the Controller stops"))?;
     let made = tokio::task::spawn_blocking(move || {
-        wanted.iter().map(|wanted| wanted.shown(&kept)).collect::<Result<Vec<_>, _>>()
+        let all = wanted.iter().map(|wanted| wanted.shown(&kept)).collect::<Result<Vec<_>, _>>()?;
+        Ok::<_, forebay_metrics::Failure>(whole(all).to_string())
     });
     let made = made.await.map_err(|_| bad(500, "the Controller made a mistake: see its log"))?;
-    made.map_err(|failure| {
-        tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
-        bad(503, "series cannot be read: see the log of the Controller")
-    })
+    match made {
+        Ok(page) => Ok(text(200, page, "application/json")),
+        Err(failure) => {
+            tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
+            Err(bad(503, "series cannot be read: see the log of the Controller"))
+        }
+    }
 }

@@ -36,7 +36,7 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
             if let Some(page) = found.next {
                 list["next"] = Value::from(next(asked, kind.path, page));
             }
-            Ok(json(200, &list))
+            Ok(json(200, list))
         }
         Method::POST => {
             let mut sent = asked.object()?;
@@ -45,7 +45,7 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
                 sent.insert("uuid".to_owned(), Value::from(uuid));
             }
             let (held, is_tried) = done(app, asked, who, kind, Change::Create(&sent)).await?;
-            let answer = json(201, &Value::Object(shown(&app.objects.now(), &held, &look)));
+            let answer = json(201, Value::Object(shown(&app.objects.now(), &held, &look)));
             Ok(answer.warned(&judged(app, &held)).tried(is_tried))
         }
         _ => Err(not_allowed(asked)),
@@ -68,7 +68,7 @@ async fn single<S: Store>(
         Method::PATCH => done(app, asked, who, kind, Change::Patch(&held.uuid, &asked.object()?)).await?,
         _ => return Err(not_allowed(asked)),
     };
-    Ok(json(200, &Value::Object(shown(&app.objects.now(), &held, look))).tried(is_tried))
+    Ok(json(200, Value::Object(shown(&app.objects.now(), &held, look))).tried(is_tried))
 }
 
 /// `/api/<type>/<uuid>`.
@@ -92,7 +92,7 @@ pub async fn one<S: Store>(
         _ => return Err(not_allowed(asked)),
     };
     let judged = if asked.method == Method::GET { Judged::default() } else { judged(app, &held) };
-    let answer = json(200, &Value::Object(shown(&app.objects.now(), &held, &look)));
+    let answer = json(200, Value::Object(shown(&app.objects.now(), &held, &look)));
     Ok(answer.warned(&judged).tried(is_tried))
 }
 
