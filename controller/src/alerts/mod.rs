@@ -2,7 +2,7 @@
 
 mod rule;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,23 +23,35 @@ const PREFIX: &str = "alert/";
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Events of one look; what is more comes with the next one.
 const EVENTS_MAX: usize = 1_000;
-/// Alerts of one look: who asks for every event gets some of them.
+/// Alerts of one look for events, and as many for metrics: what is more is raised by the next ones.
 const RAISED_MAX: usize = 50;
+/// An event has its moment a little before it is in its row, in microseconds.
+const MARGIN: Moment = 1_000_000;
+/// An event that is not in the store so long after its moment is not waited for, in microseconds: who wrote it has given up.
+const WRITTEN_WITHIN: Moment = 60_000_000;
 /// Moments that are remembered for a rule that counts, and pairs of a rule and an object of which something is.
 const REMEMBERED_MAX: usize = 65_536;
 
 /// A moment in microseconds since 1970: no two alerts have the same.
 type Moment = u64;
 
+/// An event: its moment, what it is, and the object that it is about.
+type EventOf = (Moment, String, String);
+
 /// Alerts, and what has to be known to raise the next ones.
 #[derive(Default)]
 pub struct Alerts(Mutex<State>);
 
+/// A rule and an object.
+type Pair = (String, String);
+
 #[derive(Default)]
 struct State {
     held: BTreeMap<Moment, Arc<Value>>,
-    /// Up to which moment events were looked at.
+    /// Up to which moment all events were looked at.
     seen: Moment,
+    /// Events after that which were.
+    done: BTreeSet<EventOf>,
     /// When the last alert was raised, by rule and object, in seconds.
     raised: HashMap<(String, String), u64>,
     /// When it was as a rule asks for, in seconds.
@@ -130,9 +142,28 @@ pub async fn look<S: Store>(app: &App<S>, now: u64) -> Result<(), Refusal> {
         let objects = app.objects.now();
         objects.all("alertconfig").filter_map(|held| Rule::read(held)).collect()
     };
-    let seen = app.alerts.lock().seen;
+    for_events(app, &rules, now).await?;
+    for_metrics(app, &rules, now).await
+}
+
+fn event_of(event: &Value) -> EventOf {
+    let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+    (event["report_timestamp"].as_u64().unwrap_or(0), text("event_id"), text("obj_uuid"))
+}
+
+/// Raises alerts for what has happened: each event is looked at once, also one that was written late.
+//= ALERT-ONCE-01
+async fn for_events<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<(), Refusal> {
+    // What happens from here on is for the next look.
+    let begun = clock() * 1_000;
+    let (seen, done) = {
+        let state = app.alerts.lock();
+        (state.seen, state.done.clone())
+    };
     let [writes, sessions] = app.objects.events();
-    let is_asked = |event: &Value| rules.iter().any(|rule| rule.fits(event));
+    let is_asked = |event: &Value| {
+        rules.iter().any(|rule| rule.fits(event)) && (done.is_empty() || !done.contains(&event_of(event)))
+    };
     let wanted = Wanted {
         between: (seen + 1, Moment::MAX),
         is_oldest_first: true,
@@ -141,34 +172,65 @@ pub async fn look<S: Store>(app: &App<S>, now: u64) -> Result<(), Refusal> {
         most: EVENTS_MAX,
     };
     let all = [writes, sessions, &app.placement.events];
-    let (count, happened) = events::page(&all, &app.store, &wanted).await?;
-    let values = values(app, &rules).await;
-    let mut found = Vec::new();
+    let (count, happened, unwritten) = events::page_so_far(&all, &app.store, &wanted).await?;
+    let mut upto = begun.saturating_sub(MARGIN);
+    if let Some(unwritten) = unwritten.filter(|moment| moment.saturating_add(WRITTEN_WITHIN) > begun) {
+        upto = upto.min(unwritten - 1);
+    }
+    if let Some((last, ..)) = happened.last().map(event_of).filter(|_| count > happened.len()) {
+        upto = upto.min(last);
+    }
+    let mut raised = 0;
     for event in &happened {
+        let (moment, ..) = event_of(event);
+        if raised >= RAISED_MAX {
+            upto = upto.min(moment - 1);
+            break;
+        }
         for rule in rules.iter().filter(|rule| rule.fits(event)) {
-            found.push((rule, of_event(event)));
+            raised += usize::from(raise(app, rule, &of_event(event), now).await?);
+        }
+        app.alerts.lock().done.insert(event_of(event));
+    }
+    let state = &mut *app.alerts.lock();
+    state.seen = state.seen.max(upto);
+    state.done = state.done.split_off(&(state.seen + 1, String::new(), String::new()));
+    Ok(())
+}
+
+async fn for_metrics<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<(), Refusal> {
+    let values = values(app, rules).await;
+    let mut raised = 0;
+    for rule in rules {
+        let all = of_metrics(&app.objects.now(), rule, &values);
+        for (pair, found) in all {
+            let Some(found) = found else {
+                app.alerts.lock().was.remove(&pair);
+                continue;
+            };
+            let was = app.alerts.lock().was.contains_key(&pair);
+            if raised >= RAISED_MAX || rule.when == When::Crossed && was {
+                continue;
+            }
+            raised += usize::from(raise(app, rule, &found, now).await?);
+            app.alerts.lock().was.insert(pair, true);
         }
     }
-    for rule in &rules {
-        let objects = app.objects.now();
-        found.extend(of_metrics(app, &objects, rule, &values).into_iter().map(|found| (rule, found)));
-    }
-    let raised: Vec<Value> = {
-        let objects = app.objects.now();
-        let state = &mut *app.alerts.lock();
-        let due = found.into_iter().filter(|(rule, found)| state.is_due(rule, found, now));
-        let due: Vec<_> = due.take(RAISED_MAX).collect();
-        due.into_iter().map(|(rule, found)| made(&objects, rule, &found, now)).collect()
-    };
-    for alert in raised {
-        keep(app, alert).await?;
-    }
-    let last = happened.last().and_then(|event| event["report_timestamp"].as_u64());
-    // Those that nobody asks for are passed over as well, unless there was more than one look takes.
-    let end = if count > happened.len() { last } else { Some(clock() * 1_000).max(last) };
-    let state = &mut *app.alerts.lock();
-    state.seen = state.seen.max(end.unwrap_or(0));
     Ok(())
+}
+
+/// Raises an alert for what was found, if one is due; it is noted when it is kept.
+async fn raise<S: Store>(app: &App<S>, rule: &Rule, found: &Found, now: u64) -> Result<bool, Refusal> {
+    if !app.alerts.lock().is_due(rule, found, now) {
+        return Ok(false);
+    }
+    let alert = made(&app.objects.now(), rule, found, now);
+    if let Err(refusal) = keep(app, alert).await {
+        app.alerts.lock().is_found_again(rule, found);
+        return Err(refusal);
+    }
+    app.alerts.lock().was_raised(rule, found, now);
+    Ok(true)
 }
 
 /// Takes away what is over.
@@ -242,13 +304,26 @@ impl State {
             if (moments.len() as u64) < times {
                 return false;
             }
-            moments.clear();
         }
         let is_quiet = self.raised.get(&pair).is_some_and(|at| now.saturating_sub(*at) < rule.throttle);
-        if !is_quiet {
-            self.raised.insert(pair, now);
+        if is_quiet {
+            self.often.remove(&pair);
         }
         !is_quiet
+    }
+
+    /// The alert is kept.
+    fn was_raised(&mut self, rule: &Rule, found: &Found, now: u64) {
+        let pair = (rule.uuid.clone(), found.uuid.clone());
+        self.often.remove(&pair);
+        self.raised.insert(pair, now);
+    }
+
+    /// The alert could not be kept: what was found counts when it is found again.
+    fn is_found_again(&mut self, rule: &Rule, found: &Found) {
+        if let Some(moments) = self.often.get_mut(&(rule.uuid.clone(), found.uuid.clone())) {
+            moments.pop_back();
+        }
     }
 }
 
@@ -329,8 +404,8 @@ async fn values<S: Store>(app: &App<S>, rules: &[Rule]) -> Values {
     }
 }
 
-/// The objects of which the metrics are as a rule asks for.
-fn of_metrics<S: Store>(app: &App<S>, objects: &Catalogue, rule: &Rule, values: &Values) -> Vec<Found> {
+/// The objects that a rule is about, and what was found of those of which the metrics are as it asks for.
+fn of_metrics(objects: &Catalogue, rule: &Rule, values: &Values) -> Vec<(Pair, Option<Found>)> {
     let Asks::Metrics(conditions) = &rule.asks else { return Vec::new() };
     let mut all = Vec::new();
     for (path, of, held) in objects_of(objects, rule) {
@@ -342,23 +417,21 @@ fn of_metrics<S: Store>(app: &App<S>, objects: &Catalogue, rule: &Rule, values: 
             conditions.iter().map(|condition| value(condition).is_some_and(|value| condition.is_so(value))),
         );
         let pair = (rule.uuid.clone(), held.uuid.clone());
-        let was = match is_so {
-            true => app.alerts.lock().was.insert(pair, true).is_some(),
-            false => app.alerts.lock().was.remove(&pair).is_some(),
-        };
-        if !is_so || (rule.when == When::Crossed && was) {
+        if !is_so {
+            all.push((pair, None));
             continue;
         }
         let told = conditions.iter().filter_map(|condition| Some((condition.metric.id, value(condition)?)));
         let told: Vec<String> = told.map(|(id, value)| format!("{id} is {value:.3}")).collect();
-        all.push(Found {
+        let found = Found {
             uuid: held.uuid.clone(),
             name: held.name.clone(),
             kind: path.to_owned(),
             tenant: held.tenant.clone(),
             labels: json!(crate::access::labels(&held.object())),
             why: told.join(", "),
-        });
+        };
+        all.push((pair, Some(found)));
     }
     all
 }

@@ -191,6 +191,19 @@ pub async fn page(
     store: &impl Store,
     wanted: &Wanted<'_>,
 ) -> Result<(usize, Vec<Value>), Refusal> {
+    let found = page_so_far(rings, store, wanted).await?;
+    Ok((found.0, found.1))
+}
+
+/// The same, and the first moment of an event that the store does not have yet: it is being written.
+///
+/// # Errors
+/// Those of the store.
+pub async fn page_so_far(
+    rings: &[&Ring],
+    store: &impl Store,
+    wanted: &Wanted<'_>,
+) -> Result<(usize, Vec<Value>, Option<u64>), Refusal> {
     let mut all: Vec<(u64, usize)> = Vec::new();
     for (at, ring) in rings.iter().enumerate() {
         let (first, last) = wanted.between;
@@ -202,7 +215,7 @@ pub async fn page(
     if !wanted.is_oldest_first {
         all.reverse();
     }
-    let (mut count, mut page) = (0, Vec::new());
+    let (mut count, mut page, mut first) = (0, Vec::new(), None::<u64>);
     for chunk in all.chunks(CHUNK) {
         let mut held = Vec::with_capacity(rings.len());
         for (at, ring) in rings.iter().enumerate() {
@@ -212,7 +225,10 @@ pub async fn page(
             held.push(ring.read(store, &moments).await?);
         }
         for (moment, at) in chunk {
-            let Some(bytes) = held[*at].remove(moment) else { continue };
+            let Some(bytes) = held[*at].remove(moment) else {
+                first = Some(first.map_or(*moment, |first| first.min(*moment)));
+                continue;
+            };
             let Ok(event) = serde_json::from_slice::<Value>(&bytes) else { continue };
             if (wanted.fits)(&event) {
                 if count >= wanted.skip && page.len() < wanted.most {
@@ -222,7 +238,7 @@ pub async fn page(
             }
         }
     }
-    Ok((count, page))
+    Ok((count, page, first))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Alerts, by a clock that the test moves.
 
 use forebay_controller::alerts::{Alerts, look};
+use forebay_controller::store::{Step, Store};
 use serde_json::{Value, json};
 
 use crate::metrics::{Stand, stand};
@@ -102,6 +103,48 @@ async fn alerts_are_raised_once_shown_and_over() {
     let mut olga = site.login("olga", "password-olga").await;
     olga.tenant = Some("other".to_owned());
     assert!(alerts(&site, &olga, "").await.is_empty());
+}
+
+//= test ALERT-ONCE-01
+#[tokio::test]
+async fn no_event_is_passed_over_however_late_it_is_written_and_however_many_there_are() {
+    let site = Site::new("alerts-late").await;
+    let admin = site.admin().await;
+    site.make(
+        &admin,
+        "/api/alertconfig",
+        on_events("down", json!({"alert_rule": {"sys_event_rule": [{"event_id": "VS_DOWN"}]}})),
+    )
+    .await;
+    let event = |n: usize| {
+        let event = json!({"event_id": "VS_DOWN", "obj_uuid": format!("virtualservice-{n}"), "obj_type": "VIRTUALSERVICE", "tenant": "admin"});
+        event.as_object().cloned().expect("an object")
+    };
+    let ring = &site.app.placement.events;
+    let now = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        u64::try_from(now.as_micros()).expect("a moment")
+    };
+    // Two events have their moments, and the store is slow with the first one.
+    let (slow, _) = ring.add(Step::default(), event(1), now());
+    let (quick, _) = ring.add(Step::default(), event(2), now());
+    site.app.store.commit(quick).await.expect("room");
+    look(&site.app, 1_000).await.expect("written");
+    let found = alerts(&site, &admin, "").await;
+    assert!(found.len() == 1 && found[0]["obj_uuid"] == "virtualservice-2", "{found:?}");
+    site.app.store.commit(slow).await.expect("room");
+    look(&site.app, 1_010).await.expect("written");
+    look(&site.app, 1_300).await.expect("written");
+    let found = alerts(&site, &admin, "").await;
+    assert!(found.len() == 2 && found[0]["obj_uuid"] == "virtualservice-1", "each once: {found:?}");
+    // More than one look raises.
+    for n in 100..220 {
+        ring.commit(&site.app.store, Step::default(), event(n)).await.expect("room");
+    }
+    for (look_at, raised) in [(1_400, 52), (1_401, 102), (1_402, 122), (1_600, 122)] {
+        look(&site.app, look_at).await.expect("written");
+        assert_eq!(site.app.alerts.all().len(), raised);
+    }
 }
 
 //= test ALERT-RAISE-01
