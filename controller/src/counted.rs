@@ -1,16 +1,18 @@
 //! What engines count, on its way to the series.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use forebay_metrics::{Failure, Keep, Key, Kind, Offer, Store as Series, Tally};
+use forebay_metrics::{Failure, Keep, Key, Kind, Offer, Store as Series, THINGS_MAX, Tally};
 use forebay_model::compile::uuid_of;
 use forebay_wire::limits::TALLIES_MAX;
 use forebay_wire::proto::{Counted as Of, Sample};
 use tokio::sync::watch;
 
+use crate::engines::Engine;
 use crate::objects::Catalogue;
 
 /// Bytes of the file of series: a year of 10,000 services with 100,000 servers of which a third does something at any time.
@@ -34,7 +36,10 @@ impl Counted {
     /// # Errors
     /// It cannot be made or written.
     pub fn keep(&self, folder: &Path) -> Result<(), Failure> {
-        let series = Series::open(folder, Keep { bytes_max: BYTES_MAX, clock: Arc::new(clock) })?;
+        let series = Series::open(
+            folder,
+            Keep { bytes_max: BYTES_MAX, things_max: THINGS_MAX, clock: Arc::new(clock) },
+        )?;
         // Who comes second has the first one's.
         let _ = self.0.set(Arc::new(series));
         Ok(())
@@ -45,17 +50,24 @@ impl Counted {
         self.0.get()
     }
 
-    /// Takes a sample of an engine; `upto` is told when it lies on the disk. What no object stands behind is left out.
-    pub fn take(&self, now: &Catalogue, engine: &str, sample: Sample, upto: &watch::Sender<Upto>) {
-        let Some(series) = self.series() else { return };
+    /// Takes a sample of an engine; `upto` is told when it lies on the disk. What no object stands behind is left out, and what
+    /// the engine was not given. Before it is known what it has nothing is taken: it comes again.
+    //= MET-GIVEN-01
+    pub fn take(&self, now: &Catalogue, engine: &Engine, sample: Sample, upto: &watch::Sender<Upto>) {
+        let Some(series) = self.series().filter(|_| engine.given.is_known()) else { return };
+        let at = Instant::now();
+        let has =
+            |kind: &str, uuid: &str| engine.given.may_tell_of(uuid, at) && now.get(kind, uuid).is_some();
         let mut tallies: BTreeMap<Key, Tally> = BTreeMap::new();
         for told in sample.tallies.into_iter().take(TALLIES_MAX) {
             let uuid = uuid_of(&told.name);
             let key = match told.of() {
-                Of::Engine => Key::new(Kind::Engine, engine),
-                Of::Service if now.get("virtualservice", uuid).is_some() => Key::new(Kind::Service, uuid),
-                Of::Pool if now.get("pool", uuid).is_some() => Key::new(Kind::Pool, uuid),
-                Of::Server if now.get("pool", uuid).is_some() => Key::server(uuid, &told.server),
+                Of::Engine => Key::new(Kind::Engine, &engine.uuid),
+                Of::Service if has("virtualservice", uuid) => Key::new(Kind::Service, uuid),
+                Of::Pool if has("pool", uuid) => Key::new(Kind::Pool, uuid),
+                Of::Server if has("pool", uuid) && told.server.parse::<SocketAddr>().is_ok() => {
+                    Key::server(uuid, &told.server)
+                }
                 Of::Service | Of::Pool | Of::Server => continue,
             };
             // A pool that is used in several ways is several ones to the engine.
@@ -63,7 +75,7 @@ impl Counted {
         }
         let (process, upto) = (sample.process, upto.clone());
         let offer = Offer {
-            engine: engine.to_owned(),
+            engine: engine.uuid.clone(),
             process,
             number: sample.number,
             oldest: sample.oldest,

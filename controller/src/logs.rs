@@ -80,10 +80,11 @@ fn keep_exporting(store: &Weak<Kept>, from: &Path, to: &Path) {
     }
 }
 
-/// Looks at each record of an engine before it is written: it is about a service that there is, and says of the engine what the
-/// Controller knows.
+/// Looks at each record of an engine before it is written: it is about a service that there is and that the engine was
+/// given, and says of the engine what the Controller knows.
 //= LOG-TAKE-02
 pub fn admit<S: Store + 'static>(app: &Arc<App<S>>, engine: &str) -> Admit {
+    let given = app.engines.get(engine).map(|engine| Arc::clone(&engine.given)).unwrap_or_default();
     let (app, engine) = (Arc::clone(app), engine.to_owned());
     Box::new(move |fields: &mut Map<String, Value>| {
         // Behind the uuid stands which of the service's ports it was, and how a pool is used.
@@ -93,7 +94,7 @@ pub fn admit<S: Store + 'static>(app: &Arc<App<S>>, engine: &str) -> Admit {
         };
         let (Some(service), pool) = (uuid("virtualservice"), uuid("pool_name")) else { return false };
         let now = app.objects.now();
-        if now.get("virtualservice", &service).is_none() {
+        if !given.may_tell_of(&service, Instant::now()) || now.get("virtualservice", &service).is_none() {
             return false;
         }
         let name = |kind: &str, uuid: &str| now.get(kind, uuid).map(|held| held.name.clone());

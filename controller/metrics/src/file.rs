@@ -9,11 +9,23 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::{Failure, Key, Kind, Millis, STEPS, Tally};
 
+/// Milliseconds.
+const DAY: Millis = 86_400_000;
+
 /// Bytes of a page.
 const PAGE: u64 = 4_096;
 
-/// Things that have series: ten thousand services with a hundred thousand servers, and as many that are gone.
-const THINGS_MAX: usize = 400_000;
+/// Servers have so much of the room for things, in eighths: those that nobody ever had keep no engine and no service out.
+const OF_SERVERS: usize = 7;
+
+/// Who holds what since when: of each thing four engines, on the average.
+const HOLDS_OF_EACH: usize = 4;
+
+/// A thing of which nothing was told for so long has no series any more: as long as the longest slots are kept.
+const FORGOTTEN: Millis = STEPS[STEPS.len() - 1].1;
+
+/// Where there is no room the servers go that were longest told nothing of, but none of the last days: they may come again.
+const QUIET: Millis = 2 * 86_400_000;
 
 /// Bytes of a name.
 const NAME_MAX: usize = 512;
@@ -30,6 +42,7 @@ CREATE TABLE IF NOT EXISTS slot1 (slot INTEGER, thing INTEGER, engine INTEGER, t
 CREATE TABLE IF NOT EXISTS slot2 (slot INTEGER, thing INTEGER, engine INTEGER, tally BLOB NOT NULL, PRIMARY KEY (slot, thing, engine)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS slot3 (slot INTEGER, thing INTEGER, engine INTEGER, tally BLOB NOT NULL, PRIMARY KEY (slot, thing, engine)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sampled (engine INTEGER, process INTEGER, number INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (engine, process)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS last (thing INTEGER PRIMARY KEY, day INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS rolled (level INTEGER PRIMARY KEY, slot INTEGER NOT NULL);
 ";
 
@@ -58,11 +71,18 @@ pub fn reader(folder: &Path) -> Result<Connection, Failure> {
 pub struct File {
     db: Connection,
     things: HashMap<Key, i64>,
+    things_max: usize,
+    servers: usize,
+    /// On which day something was told of a thing last, as it stands in the file.
+    last: HashMap<i64, u64>,
+    /// Things that found no room in the step under way.
+    pub homeless: u64,
     /// Those of the step under way, which are gone with it.
     fresh: Vec<Key>,
     /// What is held by whom since when, as it stands in the file.
     holds: HashMap<(i64, i64), ()>,
     fresh_holds: Vec<(i64, i64)>,
+    fresh_days: Vec<i64>,
     /// Of each level the first slot that is not rolled up yet.
     rolled: [u64; STEPS.len()],
 }
@@ -94,9 +114,38 @@ pub struct Came<'s> {
     pub length: Millis,
 }
 
+type Things = (HashMap<Key, i64>, HashMap<(i64, i64), ()>, HashMap<i64, u64>);
+
+/// What the file has: things, who holds them, and when something was told of them last.
+fn known(db: &Connection) -> rusqlite::Result<Things> {
+    let (mut things, mut holds, mut last) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut all = db.prepare("SELECT id, kind, name, server FROM thing")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let of = match row.get::<_, i64>(1)? {
+            0 => Kind::Engine,
+            1 => Kind::Service,
+            2 => Kind::Pool,
+            _ => Kind::Server,
+        };
+        things.insert(Key { of, uuid: row.get(2)?, server: row.get(3)? }, row.get(0)?);
+    }
+    let mut all = db.prepare("SELECT thing, engine FROM holds")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        holds.insert((row.get(0)?, row.get(1)?), ());
+    }
+    let mut all = db.prepare("SELECT thing, day FROM last")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        last.insert(row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs());
+    }
+    Ok((things, holds, last))
+}
+
 impl File {
-    /// Opens or makes the file; it grows to `bytes_max` at most.
-    pub fn open(folder: &Path, bytes_max: u64) -> rusqlite::Result<File> {
+    /// Opens or makes the file; it grows to `bytes_max` at most, and has series of `things_max` things.
+    pub fn open(folder: &Path, bytes_max: u64, things_max: usize, now: Millis) -> rusqlite::Result<File> {
         let db = Connection::open(place(folder))?;
         db.busy_timeout(Duration::from_secs(5))?;
         // What is acknowledged outlives a crash of the machine.
@@ -105,28 +154,10 @@ impl File {
         )?;
         db.pragma_update(None, "max_page_count", signed(bytes_max / PAGE))?;
         db.execute_batch(SCHEMA)?;
-        let mut things = HashMap::new();
-        {
-            let mut all = db.prepare("SELECT id, kind, name, server FROM thing")?;
-            let mut rows = all.query([])?;
-            while let Some(row) = rows.next()? {
-                let of = match row.get::<_, i64>(1)? {
-                    0 => Kind::Engine,
-                    1 => Kind::Service,
-                    2 => Kind::Pool,
-                    _ => Kind::Server,
-                };
-                things.insert(Key { of, uuid: row.get(2)?, server: row.get(3)? }, row.get(0)?);
-            }
-        }
-        let mut holds = HashMap::new();
-        {
-            let mut all = db.prepare("SELECT thing, engine FROM holds")?;
-            let mut rows = all.query([])?;
-            while let Some(row) = rows.next()? {
-                holds.insert((row.get(0)?, row.get(1)?), ());
-            }
-        }
+        // Those of a file that did not know it.
+        let day = signed(now / DAY);
+        db.execute("INSERT OR IGNORE INTO last SELECT id, ? FROM thing", [day])?;
+        let (things, holds, last) = known(&db)?;
         let mut rolled = [0; STEPS.len()];
         for (level, slot) in rolled.iter_mut().enumerate() {
             let row =
@@ -135,7 +166,20 @@ impl File {
                 });
             *slot = row.optional()?.unwrap_or(0).unsigned_abs();
         }
-        Ok(File { db, things, fresh: Vec::new(), holds, fresh_holds: Vec::new(), rolled })
+        let servers = things.keys().filter(|key| key.of == Kind::Server).count();
+        Ok(File {
+            db,
+            things,
+            things_max,
+            servers,
+            last,
+            homeless: 0,
+            fresh: Vec::new(),
+            holds,
+            fresh_holds: Vec::new(),
+            fresh_days: Vec::new(),
+            rolled,
+        })
     }
 
     /// Does several things, all or none.
@@ -148,38 +192,124 @@ impl File {
             let _ = self.db.execute_batch("ROLLBACK");
             self.rolled = before;
             for key in std::mem::take(&mut self.fresh) {
-                self.things.remove(&key);
+                self.servers -= usize::from(key.of == Kind::Server);
+                if let Some(id) = self.things.remove(&key) {
+                    self.last.remove(&id);
+                }
             }
             for pair in std::mem::take(&mut self.fresh_holds) {
                 self.holds.remove(&pair);
             }
+            // The day is written again with the next sample.
+            for id in std::mem::take(&mut self.fresh_days) {
+                self.last.insert(id, 0);
+            }
         }
         self.fresh.clear();
         self.fresh_holds.clear();
+        self.fresh_days.clear();
         done
     }
 
-    /// The number of a thing; `None`: there are too many, or it has no name that is one.
-    fn thing(&mut self, key: &Key) -> rusqlite::Result<Option<i64>> {
-        if let Some(id) = self.things.get(key) {
-            return Ok(Some(*id));
+    /// The number of a thing of which something is told on this day; `None`: there are too many, or it has no name that is one.
+    fn thing(&mut self, key: &Key, day: u64) -> rusqlite::Result<Option<i64>> {
+        let id = match self.things.get(key) {
+            Some(id) => *id,
+            None => {
+                if key.uuid.len() > NAME_MAX || key.server.len() > NAME_MAX {
+                    return Ok(None);
+                }
+                let is_server = key.of == Kind::Server;
+                if self.things.len() >= self.things_max
+                    || is_server && self.servers >= self.things_max / 8 * OF_SERVERS
+                {
+                    self.homeless += 1;
+                    return Ok(None);
+                }
+                let kind = key.of as i64;
+                let new = "INSERT INTO thing (kind, name, server) VALUES (?, ?, ?)";
+                self.db.prepare_cached(new)?.execute(params![kind, key.uuid, key.server])?;
+                let id = self.db.last_insert_rowid();
+                self.things.insert(key.clone(), id);
+                self.servers += usize::from(is_server);
+                self.fresh.push(key.clone());
+                id
+            }
+        };
+        if self.last.get(&id).is_none_or(|last| *last < day) {
+            let told = "INSERT OR REPLACE INTO last VALUES (?, ?)";
+            self.db.prepare_cached(told)?.execute(params![id, signed(day)])?;
+            self.last.insert(id, day);
+            self.fresh_days.push(id);
         }
-        if self.things.len() >= THINGS_MAX || key.uuid.len() > NAME_MAX || key.server.len() > NAME_MAX {
-            return Ok(None);
-        }
-        let kind = key.of as i64;
-        let new = "INSERT INTO thing (kind, name, server) VALUES (?, ?, ?)";
-        self.db.prepare_cached(new)?.execute(params![kind, key.uuid, key.server])?;
-        let id = self.db.last_insert_rowid();
-        self.things.insert(key.clone(), id);
-        self.fresh.push(key.clone());
         Ok(Some(id))
+    }
+
+    /// Whether there is room for those of them that are new.
+    pub fn has_room_for<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> bool {
+        let (mut all, mut servers) = (self.things.len(), self.servers);
+        for key in keys.filter(|key| !self.things.contains_key(key)) {
+            all += 1;
+            servers += usize::from(key.of == Kind::Server);
+        }
+        // An engine that is new tells of itself as well.
+        all < self.things_max && servers <= self.things_max / 8 * OF_SERVERS
+    }
+
+    /// Makes room for things: what nothing was told of for longer than there are slots goes, and where more is needed an
+    /// eighth of all, servers that were longest told nothing of. What is left of their days goes with its time.
+    //= MET-ROOM-01
+    pub fn make_room(&mut self, now: Millis, is_needed: bool) -> rusqlite::Result<()> {
+        let is_old = |day: u64, age: Millis| (day + 1) * DAY <= now.saturating_sub(age);
+        let last = |id: &i64| self.last.get(id).copied().unwrap_or(0);
+        // A number is not used again while slots may have it: the largest one stays, and new ones are above it.
+        let largest = self.things.values().max().copied().unwrap_or(0);
+        let known = self.things.iter().filter(|(_, id)| **id != largest);
+        let mut gone: Vec<(u64, i64, &Key)> = known
+            .filter(|(key, id)| {
+                is_old(last(id), FORGOTTEN) || key.of == Kind::Server && is_old(last(id), QUIET)
+            })
+            .map(|(key, id)| (last(id), *id, key))
+            .collect();
+        gone.sort_unstable_by_key(|(day, id, _)| (*day, *id));
+        let forgotten = gone.iter().take_while(|(day, ..)| is_old(*day, FORGOTTEN)).count();
+        let most = if is_needed { forgotten.max(self.things_max.div_ceil(8)) } else { forgotten };
+        let gone: Vec<(i64, Key)> =
+            gone.into_iter().take(most).map(|(_, id, key)| (id, key.clone())).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let ids: std::collections::HashSet<i64> = gone.iter().map(|(id, _)| *id).collect();
+        self.step(|file| {
+            for id in &ids {
+                file.db.prepare_cached("DELETE FROM thing WHERE id = ?")?.execute([id])?;
+                file.db.prepare_cached("DELETE FROM last WHERE thing = ?")?.execute([id])?;
+                file.db.prepare_cached("DELETE FROM sampled WHERE engine = ?")?.execute([id])?;
+            }
+            for (thing, engine) in file.holds.keys() {
+                if ids.contains(thing) || ids.contains(engine) {
+                    let old = "DELETE FROM holds WHERE thing = ? AND engine = ?";
+                    file.db.prepare_cached(old)?.execute([thing, engine])?;
+                }
+            }
+            Ok(())
+        })?;
+        for (id, key) in &gone {
+            self.things.remove(key);
+            self.last.remove(id);
+            self.servers -= usize::from(key.of == Kind::Server);
+        }
+        self.holds.retain(|(thing, engine), ()| !ids.contains(thing) && !ids.contains(engine));
+        Ok(())
     }
 
     /// Takes a sample, once.
     //= MET-ONCE-01
     pub fn take(&mut self, came: &Came<'_>, tallies: &[(Key, Tally)]) -> rusqlite::Result<Done> {
-        let Some(engine) = self.thing(&Key::new(Kind::Engine, came.engine))? else { return Ok(Done::Known) };
+        let day = came.end / DAY;
+        let Some(engine) = self.thing(&Key::new(Kind::Engine, came.engine), day)? else {
+            return Ok(Done::TooSoon);
+        };
         let process = came.process.cast_signed();
         let find = "SELECT number FROM sampled WHERE engine = ? AND process = ?";
         let last =
@@ -196,8 +326,10 @@ impl File {
         let half = came.length.min(STRETCH_MS) / 2;
         let slot = came.end.saturating_sub(half) / STEPS[0].0;
         for (key, tally) in tallies {
-            let Some(thing) = self.thing(key)? else { continue };
-            if !self.holds.contains_key(&(thing, engine)) {
+            let Some(thing) = self.thing(key, day)? else { continue };
+            // Without it nothing is told apart from nobody.
+            let has_room = self.holds.len() < self.things_max.saturating_mul(HOLDS_OF_EACH);
+            if has_room && !self.holds.contains_key(&(thing, engine)) {
                 let new = "INSERT INTO holds VALUES (?, ?, ?)";
                 self.db.prepare_cached(new)?.execute(params![thing, engine, signed(slot * STEPS[0].0)])?;
                 self.holds.insert((thing, engine), ());

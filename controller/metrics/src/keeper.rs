@@ -19,6 +19,9 @@ const TEND_EVERY: Duration = Duration::from_secs(5);
 /// The same trouble is told again after so long.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
+/// Things that nobody tells of any more are looked for this often.
+const AGED_AGAIN: Duration = Duration::from_secs(3_600);
+
 /// The thread's own.
 pub struct Keeper {
     folder: PathBuf,
@@ -26,6 +29,9 @@ pub struct Keeper {
     counters: Arc<Counters>,
     file: File,
     told: Option<Instant>,
+    told_homeless: Option<Instant>,
+    /// When it was looked last for things that nobody tells of any more.
+    aged: Option<Instant>,
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {
@@ -38,10 +44,11 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 fn open(folder: &Path, keep: &Keep) -> Result<File, Failure> {
     let path = file::place(folder);
     let failed = |error| Failure::File(path.clone(), error);
-    match File::open(folder, keep.bytes_max) {
+    let open = || File::open(folder, keep.bytes_max, keep.things_max, (keep.clock)());
+    match open() {
         Err(error) if is_damage(&error) => {
             set_aside(folder, &error).map_err(|error| Failure::System(path.clone(), error))?;
-            File::open(folder, keep.bytes_max).map_err(failed)
+            open().map_err(failed)
         }
         opened => opened.map_err(failed),
     }
@@ -67,7 +74,15 @@ impl Keeper {
     /// Opens the file.
     pub fn open(folder: &Path, keep: Keep, counters: Arc<Counters>) -> Result<Keeper, Failure> {
         let file = open(folder, &keep)?;
-        Ok(Keeper { folder: folder.into(), keep, counters, file, told: None })
+        Ok(Keeper {
+            folder: folder.into(),
+            keep,
+            counters,
+            file,
+            told: None,
+            told_homeless: None,
+            aged: None,
+        })
     }
 
     /// Does what it is told until it is told to end.
@@ -125,6 +140,10 @@ impl Keeper {
                 done.collect::<rusqlite::Result<Vec<Done>>>()
             })
         };
+        let keys = together.iter().flat_map(|(offer, _)| offer.tallies.iter().map(|(key, _)| key));
+        if !self.file.has_room_for(keys) {
+            self.make_room(true);
+        }
         let mut done = write(&mut self.file);
         if let Err(error) = &done
             && error.sqlite_error_code() == Some(ErrorCode::DiskFull)
@@ -132,6 +151,7 @@ impl Keeper {
         {
             done = write(&mut self.file);
         }
+        self.count_homeless();
         match done {
             Ok(done) => {
                 for ((offer, _), done) in together.into_iter().zip(done) {
@@ -162,8 +182,38 @@ impl Keeper {
         is_done
     }
 
+    /// Lets things go that nobody tells of any more.
+    fn make_room(&mut self, is_needed: bool) {
+        if let Err(error) = self.file.make_room((self.keep.clock)(), is_needed) {
+            self.failed(&error);
+        }
+    }
+
+    //= MET-ROOM-01
+    fn count_homeless(&mut self) {
+        let homeless = std::mem::take(&mut self.file.homeless);
+        if homeless == 0 {
+            return;
+        }
+        self.counters.homeless.fetch_add(homeless, Ordering::Relaxed);
+        if self.told_homeless.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
+            let most = self.keep.things_max;
+            tracing::warn!(
+                event = "METRICS_NO_ROOM",
+                most,
+                homeless,
+                "there are series of as many services, pools, servers and engines as there is room for: new ones have none until others have been silent for two days"
+            );
+            self.told_homeless = Some(Instant::now());
+        }
+    }
+
     fn tend(&mut self) {
         let now = (self.keep.clock)();
+        if self.aged.is_none_or(|aged| aged.elapsed() >= AGED_AGAIN) {
+            self.make_room(false);
+            self.aged = Some(Instant::now());
+        }
         loop {
             match self.file.roll(now) {
                 Ok(true) => {

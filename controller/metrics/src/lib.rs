@@ -16,7 +16,7 @@ mod tally;
 
 pub use metric::{Entity, Metric, Of, apdex, find, near};
 pub use read::{Ask, Range};
-pub use store::{Counts, Keep, Offer, Refused, Store};
+pub use store::{Counts, Keep, Offer, Refused, Store, THINGS_MAX};
 pub use table::METRICS;
 pub use tally::Tally;
 

@@ -13,11 +13,16 @@ use crate::{Failure, Key, Kind, Millis, Tally};
 /// Samples that wait for the writer: half a megabyte each at worst, and they come again when they find no place.
 const WAITING_MAX: usize = 128;
 
+/// Things that have series: ten thousand services with a hundred thousand servers, and as many that are gone.
+pub const THINGS_MAX: usize = 400_000;
+
 /// How much is kept, and by which clock.
 #[derive(Clone)]
 pub struct Keep {
     /// Bytes of the file.
     pub bytes_max: u64,
+    /// Services, pools, servers and engines that have series at a time.
+    pub things_max: usize,
     /// Milliseconds since 1970.
     pub clock: Arc<dyn Fn() -> Millis + Send + Sync>,
 }
@@ -57,6 +62,8 @@ pub struct Counts {
     pub rolled: u64,
     /// How often the oldest slots went because the file was full.
     pub shrunk: u64,
+    /// Tallies of things for which there was no room.
+    pub homeless: u64,
 }
 
 /// The same, while they change.
@@ -68,6 +75,7 @@ pub struct Counters {
     pub(crate) failed: AtomicU64,
     pub(crate) rolled: AtomicU64,
     pub(crate) shrunk: AtomicU64,
+    pub(crate) homeless: AtomicU64,
 }
 
 /// Why a sample was not taken. It comes again.
@@ -174,6 +182,7 @@ impl Store {
             failed: of(&self.counters.failed),
             rolled: of(&self.counters.rolled),
             shrunk: of(&self.counters.shrunk),
+            homeless: of(&self.counters.homeless),
         }
     }
 }

@@ -14,6 +14,7 @@ struct Site {
     folder: PathBuf,
     clock: Arc<AtomicU64>,
     bytes_max: u64,
+    things_max: usize,
     store: Option<Store>,
 }
 
@@ -27,7 +28,8 @@ impl Drop for Site {
 impl Site {
     fn new(name: &str, bytes_max: u64) -> Self {
         let folder = std::env::temp_dir().join(format!("forebay-metrics-{}-{name}", std::process::id()));
-        let mut site = Site { folder, clock: Arc::new(AtomicU64::new(DAY)), bytes_max, store: None };
+        let clock = Arc::new(AtomicU64::new(DAY));
+        let mut site = Site { folder, clock, bytes_max, things_max: 100_000, store: None };
         site.again();
         site
     }
@@ -37,8 +39,10 @@ impl Site {
         self.store = None;
         let clock = Arc::clone(&self.clock);
         let clock = Arc::new(move || clock.load(Ordering::SeqCst));
-        self.store =
-            Some(Store::open(&self.folder, Keep { bytes_max: self.bytes_max, clock }).expect("room"));
+        self.store = Some(
+            Store::open(&self.folder, Keep { bytes_max: self.bytes_max, things_max: self.things_max, clock })
+                .expect("room"),
+        );
     }
 
     fn store(&self) -> &Store {
@@ -210,6 +214,59 @@ fn a_file_that_is_full_lets_its_oldest_slots_go_and_takes_new_ones() {
     assert_eq!(slots.first(), Some(&None), "the oldest is gone");
     let size = std::fs::metadata(site.folder.join("metrics.db")).expect("a file").len();
     assert!(size <= 2 << 20, "{size} bytes");
+}
+
+//= test MET-ROOM-01
+#[test]
+fn where_names_have_no_room_left_those_go_that_nobody_tells_of_any_more() {
+    let mut site = Site::new("room", 64 << 20);
+    site.things_max = 64;
+    site.again();
+    let day = |day: u64| DAY + day * 86_400_000;
+    let one = |key: Key| (key, Tally { sums: vec![1], tops: vec![], durations: vec![] });
+    let servers = |from: u64, to: u64| -> Vec<(Key, Tally)> {
+        (from..to).map(|n| one(Key::server("pool-1", &format!("10.0.0.{n}:80")))).collect()
+    };
+    let known = |site: &Site, of: Kind| site.store().known(of).expect("readable").len();
+    // More servers than there is room for, of which seven eighths are theirs.
+    site.at(day(0) + 5_000);
+    assert!(site.tell("a", 1, 1, servers(0, 100)));
+    assert_eq!((known(&site, Kind::Server), site.counts().homeless), (56, 44));
+    // An engine and a service find room still.
+    assert!(site.tell("b", 1, 1, counted("b", 3)));
+    let slots = Range::of(0, day(0), day(0) + 5_000, 10);
+    assert_eq!(site.sums(None, slots), [Some(3)]);
+    // Days later the servers are others, and the counts of those are kept.
+    site.at(day(4));
+    assert!(site.tell("a", 2, 1, servers(200, 208)));
+    assert_eq!((known(&site, Kind::Server), site.counts().homeless), (56, 44), "as many went as came");
+    let ask = |n: u64, from: u64| Ask {
+        keys: vec![Key::server("pool-1", &format!("10.0.0.{n}:80"))],
+        engine: None,
+        range: Range::of(0, from, site.clock.load(Ordering::SeqCst), 1),
+    };
+    let read = site.store().read(&ask(207, day(4) - 5_000)).expect("readable");
+    assert_eq!(read[0].as_ref().map(|tally| tally.sum(0)), Some(1));
+    // The rest of the room is for engines; where there is none a sample is put off, and not taken for known.
+    for n in 0..64 {
+        let _ = site.tell(&format!("engine-{n}"), 1, 1, Vec::new());
+    }
+    let full = site.counts();
+    assert!(!site.tell("one-more", 1, 1, Vec::new()), "{full:?}");
+    assert!(site.counts().put_off > 0 && site.counts().homeless > full.homeless, "{:?}", site.counts());
+    // It comes again, and there is room once the others have been silent for two days.
+    site.at(day(8));
+    assert!(site.tell("one-more", 1, 1, Vec::new()), "{:?}", site.counts());
+    // Over a new start, no number is given twice.
+    site.again();
+    assert!(site.tell("one-more", 2, 1, counted("one-more", 7)));
+    let now = Range::of(0, day(8) - 5_000, day(8), 1);
+    assert_eq!(site.sums(Some("one-more"), now), [Some(7)]);
+    // What nobody tells of for longer than there are slots goes without need.
+    site.at(day(400));
+    site.again();
+    site.store().flush();
+    assert!(known(&site, Kind::Service) + known(&site, Kind::Engine) + known(&site, Kind::Server) <= 1);
 }
 
 //= test MET-DAMAGE-01

@@ -53,6 +53,11 @@ impl Logging {
             answer(true);
             return Ok(());
         };
+        // What the engine may tell of is not known yet.
+        if !app.engines.get(engine).is_some_and(|engine| engine.given.is_known()) {
+            answer(false);
+            return Ok(());
+        }
         let lines = match lines::unpack(logs) {
             Ok(lines) => lines,
             Err(error) => {

@@ -218,6 +218,7 @@ impl<S: Store + 'static> Session<S> {
                         engine.left_out = left_out;
                     });
                 }
+                self.give(&sections);
                 self.pushing.aim(&sections);
                 self.note_what_it_works_by();
             }
@@ -238,6 +239,22 @@ impl<S: Store + 'static> Session<S> {
                 }
             }
         }
+    }
+
+    /// Notes what the engine may tell of from now on.
+    //= MET-GIVEN-01
+    fn give(&self, sections: &Arc<forebay_wire::Sections>) {
+        let app = &self.channel.app;
+        let Some(mut given) = app.engines.get(&self.uuid).map(|engine| Arc::clone(&engine.given)) else {
+            return;
+        };
+        if given.is_of(sections) {
+            return;
+        }
+        let known = app.placement.known();
+        let children = known.on(&self.uuid).into_iter().flat_map(|assigned| known.children(&assigned.vs));
+        Arc::make_mut(&mut given).give(sections, children, Instant::now());
+        self.note(|engine| engine.given = given);
     }
 
     fn note_what_it_works_by(&self) {
@@ -264,7 +281,9 @@ impl<S: Store + 'static> Session<S> {
             Some(from_engine::Said::Answer(answer)) => self.answer(answer),
             Some(from_engine::Said::Sample(sample)) => {
                 let app = &self.channel.app;
-                app.counted.take(&app.objects.now(), &self.uuid, sample, &self.upto.0);
+                if let Some(engine) = app.engines.get(&self.uuid) {
+                    app.counted.take(&app.objects.now(), &engine, sample, &self.upto.0);
+                }
             }
             Some(from_engine::Said::Logs(logs)) => {
                 self.note(|engine| engine.heard = Some(Instant::now()));

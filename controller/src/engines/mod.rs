@@ -3,6 +3,7 @@
 //! Who an engine is stands in its object (`serviceengine`), its slot beside it in the store. What it tells is kept in memory
 //! only: it tells all of it again with its next stream.
 
+mod given;
 mod members;
 mod state;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use given::Given;
 pub use members::{Members, SLOTS, group_name, secret};
 pub use state::{Engine, HEARTBEAT, Interface, MISSED_MAX, Machine, Peer, Server, Service};
 

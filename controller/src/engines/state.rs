@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use forebay_wire::Sections;
 
+use super::Given;
+
 /// An engine sends a report this often, unless the Controller was started with another time.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// After so many that did not come it counts as gone.
@@ -55,6 +57,8 @@ pub struct Engine {
     pub problems: Vec<String>,
     /// Why no configuration can be made for it.
     pub unmade: Vec<String>,
+    /// The services and pools that it was given: it may tell of these alone.
+    pub given: Arc<Given>,
     /// Services that are not in its configuration though they are placed on it, by their uuids, and why.
     pub left_out: BTreeMap<String, Vec<String>>,
     /// Settings that take effect when it starts the next time.

@@ -149,17 +149,24 @@ async fn pages_groups_orders_and_mistakes() {
 
 //= test LOG-TAKE-02
 #[tokio::test]
-async fn records_are_let_in_where_there_is_a_service_and_say_what_the_controller_knows() {
+async fn records_are_let_in_where_the_engine_has_the_service_and_say_what_the_controller_knows() {
     let site = Site::new("logs-admit").await;
     let admin = site.admin().await;
     let web = service(&site, &admin, "web").await;
-    let mut admit = forebay_controller::logs::admit(&site.app, "serviceengine-7");
+    let engine = json!({"name": "se", "se_group_ref": "/api/serviceenginegroup?name=Default-Group"});
+    let engine =
+        site.make(&admin, "/api/serviceengine", engine).await["uuid"].as_str().expect("a uuid").to_owned();
+    crate::metrics::give(&site, &engine, &[]);
+    let fields = || json!({"virtualservice": web.as_str()}).as_object().cloned().expect("fields");
+    assert!(!forebay_controller::logs::admit(&site.app, &engine)(&mut fields()), "it does not have it");
+    crate::metrics::give(&site, &engine, &[&format!("virtual_service/{web}/tls/443")]);
+    let mut admit = forebay_controller::logs::admit(&site.app, &engine);
     let mut fields = json!({
         "virtualservice": format!("{web}/tls/443"), "service_engine": "somebody-else", "pool_name": "pool-none/tcp",
     });
     assert!(admit(fields.as_object_mut().expect("fields")));
     let wanted = json!({
-        "virtualservice": web, "service_engine": "serviceengine-7", "pool": "pool-none", "pool_name": "pool-none/tcp",
+        "virtualservice": web, "service_engine": engine, "service_engine_name": "se", "pool": "pool-none", "pool_name": "pool-none/tcp",
     });
     assert_eq!(fields, wanted);
     for odd in [json!({}), json!({"virtualservice": 7}), json!({"virtualservice": "virtualservice-none"})] {

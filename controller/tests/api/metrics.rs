@@ -1,7 +1,9 @@
 //! Series, as clients ask for them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_controller::engines::Given;
 use forebay_wire::proto::{Counted, Sample, Tally};
 use forebay_wire::tally::{engine, server, service};
 use serde_json::{Value, json};
@@ -27,9 +29,22 @@ fn tally(of: Counted, name: &str, server: &str, sums: &[(usize, u64)], durations
 async fn tell(site: &Site, engine: &str, number: u64, age_ms: u64, tallies: Vec<Tally>) {
     let (upto, mut told) = watch::channel((0, 0));
     let sample = Sample { process: 7, number, oldest: number, age_ms, length_ms: 5_000, tallies };
-    site.app.counted.take(&site.app.objects.now(), engine, sample, &upto);
+    let engine = site.app.engines.get(engine).expect("it is known");
+    site.app.counted.take(&site.app.objects.now(), &engine, sample, &upto);
     let written = tokio::time::timeout(PATIENCE, told.wait_for(|upto| *upto == (7, number))).await;
     written.expect("it is written in time").expect("the sender is here");
+}
+
+/// The engine is there, and is to have these sections.
+pub fn give(site: &Site, engine: &str, keys: &[&str]) {
+    site.app.engines.learn(&site.app.objects.now(), &site.app.members);
+    let questions = tokio::sync::mpsc::channel(1).0;
+    let number = site.app.engines.attach(engine, questions, std::time::Instant::now()).expect("it is there");
+    let sections = Arc::new(keys.iter().map(|key| ((*key).to_owned(), String::new())).collect());
+    let mut given = Given::default();
+    given.give(&sections, std::iter::empty(), std::time::Instant::now());
+    site.app.engines.note(engine, number, |engine| engine.given = Arc::new(given));
+    site.app.engines.detach(engine, number);
 }
 
 fn uuid(object: &Value) -> String {
@@ -40,6 +55,8 @@ pub struct Stand {
     pub site: Site,
     pub admin: Client,
     pub vs: String,
+    /// A service that the engine does not have.
+    pub other: String,
     pub pool: String,
     pub se: String,
 }
@@ -58,6 +75,9 @@ pub async fn stand(name: &str) -> Stand {
     let vsvip = uuid(&site.make(&admin, "/api/vsvip", json!({"name": "v", "vip": vip})).await);
     let vs = json!({"name": "s", "vsvip_ref": vsvip, "pool_ref": pool, "services": [{"port": 80}]});
     let vs = uuid(&site.make(&admin, "/api/virtualservice", vs).await);
+    let other = json!({"name": "other", "vsvip_ref": vsvip, "pool_ref": pool, "services": [{"port": 81}]});
+    let other = uuid(&site.make(&admin, "/api/virtualservice", other).await);
+    give(&site, &se, &[&format!("virtual_service/{vs}"), &format!("pool/{pool}")]);
     let counted = |answers: u64| {
         vec![
             tally(Counted::Engine, "", "", &[(engine::CPU_MS, 500), (engine::CORE_MS, 10_000)], &[]),
@@ -77,11 +97,14 @@ pub async fn stand(name: &str) -> Stand {
             tally(Counted::Pool, &format!("{pool}/tcp"), "", &[(server::RESPONSES + 1, 1)], &[]),
             tally(Counted::Server, &pool, "10.0.0.1:80", &[(server::RESPONSES + 1, answers)], &[]),
             tally(Counted::Service, "virtualservice-none", "", &[(service::RESPONSES + 1, 1_000_000)], &[]),
+            // What this engine does not have, and a server that is none.
+            tally(Counted::Service, &other, "", &[(service::RESPONSES + 1, 1_000_000)], &[]),
+            tally(Counted::Server, &pool, "made up", &[(server::RESPONSES + 1, 1_000_000)], &[]),
         ]
     };
     tell(&site, &se, 1, 20_000, counted(100)).await;
     tell(&site, &se, 2, 10_000, counted(50)).await;
-    Stand { site, admin, vs, pool, se }
+    Stand { site, admin, vs, other, pool, se }
 }
 
 //= test MET-API-01
@@ -89,7 +112,7 @@ pub async fn stand(name: &str) -> Stand {
 //= test MET-NAME-01
 #[tokio::test]
 async fn series_have_the_shape_that_clients_know_with_gaps_and_statistics() {
-    let Stand { site, admin, vs, pool, se } = stand("metrics").await;
+    let Stand { site, admin, vs, pool, se, .. } = stand("metrics").await;
     let get =
         async |path: &str| site.ask(&admin, "GET", &format!("/api/analytics/metrics/{path}"), &NONE).await;
     let said = get(&format!("virtualservice/{vs}/?metric_id=l7_client.sum_total_responses,l7_client.pct_response_errors&step=5&limit=12")).await;
@@ -202,12 +225,94 @@ async fn series_are_seen_by_who_sees_the_object() {
     ]});
     let collection = "/api/analytics/metrics/collection";
     let said = site.ask(&olga, "POST", collection, &requests).await;
-    assert_eq!((said.status, said.json), (200, json!({"series": {"a": [], "b": [], "c": []}})));
+    assert_eq!((said.status, &said.json["series"]), (200, &json!({"a": [], "b": [], "c": []})));
+    let warnings = &said.json["warnings"];
+    assert!(
+        warnings["a"].is_string() && warnings["a"] == warnings["c"],
+        "not seen is as not there: {warnings}"
+    );
     let said = site.ask(&admin, "POST", collection, &requests).await.json;
     assert_eq!(said["series"]["a"][0]["header"]["statistics"]["sum"], 165.0, "{said}");
     assert_eq!(said["series"]["b"][0]["header"]["statistics"]["sum"], 152.0, "{said}");
     assert_eq!(said["series"]["c"], json!([]));
     assert_eq!(site.ask(&admin, "POST", collection, &json!({})).await.status, 400);
+}
+
+//= test MET-GIVEN-01
+//= test MET-ROOM-01
+#[tokio::test]
+async fn an_engine_tells_of_what_it_has_alone() {
+    let Stand { site, admin, vs, other, pool, se } = stand("metrics-given").await;
+    let sum = async |uuid: &str| {
+        let path = format!(
+            "/api/analytics/metrics/virtualservice/{uuid}?metric_id=l7_client.sum_total_responses&step=5&limit=20"
+        );
+        site.ask(&admin, "GET", &path, &NONE).await.json["series"][0]["header"]["statistics"]["sum"].clone()
+    };
+    assert_eq!((sum(&vs).await, sum(&other).await), (json!(165.0), json!(0.0)));
+    let series = site.app.counted.series().expect("kept");
+    let servers = series.known(forebay_metrics::Kind::Server).expect("readable");
+    assert_eq!(servers, [forebay_metrics::Key::server(&pool, "10.0.0.1:80")]);
+    // Where it is not known what an engine has, nothing is acknowledged.
+    let mut engine = (*site.app.engines.get(&se).expect("known")).clone();
+    engine.given = Arc::default();
+    let (upto, told) = watch::channel((0, 0));
+    let sample =
+        Sample { process: 7, number: 3, oldest: 3, age_ms: 0, length_ms: 5_000, tallies: Vec::new() };
+    site.app.counted.take(&site.app.objects.now(), &engine, sample, &upto);
+    series.flush();
+    assert_eq!(*told.borrow(), (0, 0));
+}
+
+//= test MET-BOUND-01
+#[tokio::test]
+async fn an_answer_has_so_many_values_and_names_a_metric_once() {
+    let Stand { site, admin, vs, .. } = stand("metrics-bound").await;
+    let collection = async |metrics: &str, requests: usize| {
+        let one = |id: usize| json!({"id": id.to_string(), "entity_uuid": vs, "metric_id": metrics, "step": 5, "limit": 1_000});
+        let requests = json!({"metric_requests": (0..requests).map(one).collect::<Vec<_>>()});
+        site.ask(&admin, "POST", "/api/analytics/metrics/collection", &requests).await
+    };
+    let twice = vec!["l7_client.sum_errors"; 200].join(",");
+    let said = collection(&twice, 1).await;
+    assert_eq!(said.json["series"]["0"].as_array().map(Vec::len), Some(1), "status {}", said.status);
+    // 20 requests of 1,000 points: as many slots as there may be, and one metric too many.
+    let six = "l7_client.sum_errors,l7_client.apdexr,l7_client.avg_resp_1xx,l7_client.avg_resp_2xx,l7_client.avg_resp_3xx,l7_client.avg_resp_4xx";
+    let said = collection(six, 20).await;
+    assert!(said.status == 400 && said.text.contains("fewer points or metrics"), "{:.200}", said.text);
+}
+
+//= test MET-WARN-01
+#[tokio::test]
+async fn a_metric_that_nobody_counts_yet_and_an_error_are_told_of_their_request_alone() {
+    let Stand { site, admin, vs, .. } = stand("metrics-warn").await;
+    let one = |id: &str, metric: &str| json!({"id": id, "entity_uuid": vs, "metric_id": metric, "step": 5, "limit": 20});
+    let requests = json!({"metric_requests": [
+        one("a", "l7_client.sum_total_responses,l4_client.avg_total_rtt"),
+        one("b", "l7_client.sum_total_respons"),
+        one("c", "l7_client.sum_total_responses"),
+    ]});
+    let said = site.ask(&admin, "POST", "/api/analytics/metrics/collection", &requests).await;
+    assert_eq!(said.status, 200, "{}", said.text);
+    let (series, warnings) = (&said.json["series"], &said.json["warnings"]);
+    assert_eq!(series["a"][0]["header"]["statistics"]["sum"], 165.0, "{series}");
+    assert_eq!(series["a"][1]["header"]["name"], "l4_client.avg_total_rtt", "{series}");
+    assert_eq!(series["a"][1]["data"], json!([]), "{series}");
+    assert!(warnings["a"].as_str().is_some_and(|text| text.contains("avg_total_rtt")), "{warnings}");
+    assert!(warnings["b"].as_str().is_some_and(|text| text.contains("did you mean")), "{warnings}");
+    assert_eq!((&series["b"], warnings.get("c")), (&json!([]), None));
+    assert_eq!(series["c"][0]["header"]["statistics"]["sum"], 165.0, "{series}");
+    for id in ["l4_client.avg_total_rtt", "l4_server.avg_total_rtt", "healthscore.health_score_value"] {
+        let path = format!("/api/analytics/metrics/virtualservice/{vs}?metric_id={id}");
+        let said = site.ask(&admin, "GET", &path, &NONE).await;
+        assert_eq!(
+            (said.status, &said.json["series"][0]["header"]["name"]),
+            (200, &json!(id)),
+            "{}",
+            said.text
+        );
+        assert!(said.json["warning"].as_str().is_some_and(|text| text.contains(id)), "{}", said.text);
+    }
 }
 
 //= test MET-HEALTH-01
@@ -241,7 +346,7 @@ async fn the_score_follows_from_answers_and_resources_and_says_why() {
         entry["metrics"]["se_stats.avg_cpu_usage"]["data"]["value"].as_f64().is_some_and(|cpu| cpu > 80.0),
         "{entry}"
     );
-    let inventory = site.ask(&admin, "GET", "/api/virtualservice-inventory", &NONE).await.json;
+    let inventory = site.ask(&admin, "GET", "/api/virtualservice-inventory?name=s", &NONE).await.json;
     // 165 answers in a minute.
     let answers = &inventory["results"][0]["metrics"]["l7_client.avg_complete_responses"]["data"]["value"];
     assert_eq!(answers, 2.75, "{inventory}");

@@ -54,7 +54,11 @@ fn measure(services: u64, slots: u64, folder: &Path) -> anyhow::Result<()> {
     let report = Report::new("metrics");
     let clock = Arc::new(AtomicU64::new(DAY));
     let keep_clock = Arc::clone(&clock);
-    let keep = Keep { bytes_max: 8 << 30, clock: Arc::new(move || keep_clock.load(Ordering::SeqCst)) };
+    let keep = Keep {
+        bytes_max: 8 << 30,
+        things_max: forebay_metrics::THINGS_MAX,
+        clock: Arc::new(move || keep_clock.load(Ordering::SeqCst)),
+    };
     let before = resident();
     let store = Store::open(folder, keep)?;
     let mut keys: Vec<Key> = Vec::new();
