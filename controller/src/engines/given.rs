@@ -12,7 +12,7 @@ use forebay_wire::Sections;
 const LEFT: Duration = Duration::from_secs(3_600);
 
 /// The services and pools of one engine, by their uuids.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     /// Until when those may be told of that it does not have any more.
     names: HashMap<String, Option<Instant>>,
@@ -28,7 +28,7 @@ impl Given {
 
     /// It is this that the engine is to have.
     pub fn is_of(&self, sections: &Arc<Sections>) -> bool {
-        self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, sections))
+        self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, sections) || of == sections)
     }
 
     /// The engine is to have this configuration, and these services that follow others.
