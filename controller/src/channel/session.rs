@@ -138,6 +138,9 @@ impl<S: Store + 'static> Session<S> {
     async fn talk(&mut self, from: &mut Streaming<FromEngine>) -> String {
         let silence = self.channel.app.engines.heartbeat() * MISSED_MAX;
         let send = self.send.clone();
+        // Before it tells of anything it is known what it may tell of.
+        self.wanted.mark_unchanged();
+        self.aim().await;
         let mut heard = tokio::time::Instant::now();
         loop {
             let due = self.pushing.due().map(tokio::time::Instant::from_std);
