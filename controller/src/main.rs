@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use forebay_controller::cluster::Cluster;
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
 use forebay_controller::{api, backup, cluster, local, logs, notify, server, start};
@@ -70,6 +71,15 @@ enum Command {
     },
     /// Print the manual page (roff).
     Man,
+    /// End a lease in etcd when standard input ends: started by a Controller beside itself.
+    #[command(hide = true)]
+    ReleaseLease {
+        /// Members of etcd.
+        endpoints: String,
+        /// Whom to trust there, what to show, and its key.
+        #[arg(num_args = 3)]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -120,6 +130,17 @@ fn failed(text: &str) -> ExitCode {
 
 async fn local(folder: &Path, command: &Command) -> Result<(), String> {
     match command {
+        Command::ReleaseLease { endpoints, files } => {
+            let files = match &files[..] {
+                [authority, certificate, key] => Some(cluster::Files {
+                    authority: authority.clone(),
+                    certificate: certificate.clone(),
+                    key: key.clone(),
+                }),
+                _ => None,
+            };
+            cluster::release(endpoints, files).await?;
+        }
         Command::Password { what: Password::Reset { user, .. } } => {
             let password = local::reset_password(folder, user).await?;
             println!("user: {user}");
@@ -133,6 +154,8 @@ async fn local(folder: &Path, command: &Command) -> Result<(), String> {
         Command::Restore(Sealed { file, passphrase_file }) => {
             let passphrase = backup::passphrase(passphrase_file.as_ref())?;
             make(folder)?;
+            let instead = "restore into an empty folder, for a Controller with --store embedded";
+            local::is_kept_here(folder, instead)?;
             let counted = backup::read(file, folder, &passphrase).await?;
             println!("{}: {} entries and {} files", folder.display(), counted.entries, counted.files);
         }
@@ -175,17 +198,21 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     if let Some(settings) = arguments.several.settings(folder, arguments.listen, engines, &logs)? {
         return cluster::run(settings, stop).await;
     }
+    let instead =
+        "say --store etcd and the rest; where the objects are to be those of store.redb, remove the file";
+    local::is_kept_here(folder, instead)?;
     // The key first: a store without one has lost it, however far a first start came.
     let seal = Seal::of_store(&folder.join(backup::STORE), &folder.join(backup::KEY))?;
     let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
     let tls = server::certificate(folder, arguments.listen)?;
-    let begun = start::begin(store, seal, heartbeat, &logs).await?;
+    let cluster = Cluster::alone(arguments.listen.ip());
+    let begun = start::begin(store, seal, heartbeat, cluster, &logs).await?;
     begun.keep_metrics(folder)?;
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;
     let at = listener.local_addr().map_err(|error| error.to_string())?;
-    let door_at = begun.open_door(arguments.listen_engines).await?;
+    let door_at = begun.open_door(start::door(arguments.listen_engines).await?)?;
     println!("API: https://{at}");
     println!("certificate: {}", server::fingerprint(folder)?);
     println!("engines: {door_at}");

@@ -4,6 +4,7 @@
 //! moved elsewhere does not open there.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -51,6 +52,14 @@ impl Seal {
             write_private(file, &bytes).map_err(|error: io::Error| failed(&error))?;
         }
         let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
+        // It is copied by hand, and opens every secret.
+        //= CTL-KEY-02
+        let mode = std::fs::metadata(file).map_err(|error| failed(&error))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(failed(
+                &"others than its owner may read it, and it opens every secret: chmod 600 it",
+            ));
+        }
         Self::of_bytes(&bytes).ok_or_else(|| failed(&"this is no key: 32 bytes are"))
     }
 
@@ -145,5 +154,20 @@ mod tests {
         }
         std::fs::write(&file, "short").expect("room");
         assert!(Seal::open(&file).err().expect("no key").contains("32 bytes"));
+    }
+
+    //= test CTL-KEY-02
+    #[test]
+    fn a_key_that_others_may_read_is_not_used() {
+        let folder = Folder::new("open-key");
+        let file = folder.0.join("key");
+        Seal::open(&file).expect("made");
+        for mode in [0o640, 0o604, 0o660] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("ours");
+            let text = Seal::open(&file).err().expect("others may read it");
+            assert!(text.contains("chmod 600"), "{text}");
+        }
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).expect("ours");
+        Seal::open(&file).expect("it is its owner's alone");
     }
 }

@@ -12,6 +12,7 @@ use crate::accounts::Accounts;
 use crate::alerts::{self, Alerts};
 use crate::api::App;
 use crate::channel::{self, Authority, Channel, Maker};
+use crate::cluster::Cluster;
 use crate::counted::Counted;
 use crate::engines::{Engines, Members};
 use crate::objects::Objects;
@@ -29,6 +30,15 @@ pub struct Begun<S> {
     for_engines: Arc<ServerConfig>,
 }
 
+/// Listens where engines are to come.
+///
+/// # Errors
+/// It cannot be listened at.
+pub async fn door(wanted: SocketAddr) -> Result<TcpListener, String> {
+    let bound = TcpListener::bind(wanted).await;
+    bound.map_err(|error| format!("{wanted}: {error}; choose another by --listen-engines"))
+}
+
 /// Reads everything, makes what is missing, and begins to place services. Engines are to report every `heartbeat`;
 /// what they tell of requests is kept as `logs` says.
 ///
@@ -38,6 +48,7 @@ pub async fn begin<S: Store + Clone + 'static>(
     store: S,
     seal: Seal,
     heartbeat: Duration,
+    cluster: Cluster,
     logs: &logs::Settings,
 ) -> Result<Begun<S>, String> {
     let accounts = Accounts::new()?;
@@ -64,6 +75,7 @@ pub async fn begin<S: Store + Clone + 'static>(
         authority,
         counted: Counted::default(),
         alerts,
+        cluster,
         logs,
     });
     tokio::spawn(channel::keep_known(Arc::clone(&app)));
@@ -82,14 +94,11 @@ impl<S: Store + 'static> Begun<S> {
         kept.map_err(|failure| format!("metrics: {failure}; make room, or name another folder by --data-dir"))
     }
 
-    /// Lets engines in at this address, and says where that is.
+    /// Lets engines in, and says where that is.
     ///
     /// # Errors
-    /// It cannot be listened at.
-    pub async fn open_door(&self, wanted: SocketAddr) -> Result<SocketAddr, String> {
-        let door = TcpListener::bind(wanted)
-            .await
-            .map_err(|error| format!("{wanted}: {error}; choose another by --listen-engines"))?;
+    /// Those of the system.
+    pub fn open_door(&self, door: TcpListener) -> Result<SocketAddr, String> {
         let at = door.local_addr().map_err(|error| error.to_string())?;
         let engines = Arc::new(Channel::new(Arc::clone(&self.app), Maker::new(Arc::clone(&self.app))));
         let tls = Arc::clone(&self.for_engines);
@@ -105,9 +114,7 @@ impl<S: Store + 'static> Begun<S> {
     pub fn open_socket(&self, folder: PathBuf) {
         let app = Arc::clone(&self.app);
         tokio::spawn(async move {
-            if let Err(error) = local::serve(app, folder).await {
-                tracing::error!(event = "CONTROLLER_LOCAL_FAILED", %error, "backups and new passwords need a Controller that is stopped");
-            }
+            local::serve(folder, move || Ok(Arc::clone(&app))).await;
         });
     }
 }

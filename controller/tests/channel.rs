@@ -13,6 +13,7 @@ use forebay_controller::api::App;
 use forebay_controller::channel::{
     Authority, Channel, Compiled, Grant, Maker, Wanted, keep_known, make_token, serve,
 };
+use forebay_controller::cluster::Cluster;
 use forebay_controller::counted::Counted;
 use forebay_controller::engines::{Engine, Engines, Members};
 use forebay_controller::objects::Objects;
@@ -114,6 +115,7 @@ async fn place_where(name: &str, is_made: bool) -> Place {
         logs,
         counted: Counted::default(),
         alerts: Alerts::default(),
+        cluster: Cluster::alone([127, 0, 0, 1].into()),
     });
     tokio::spawn(keep_known(Arc::clone(&app)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

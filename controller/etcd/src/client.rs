@@ -12,7 +12,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::{Code, Response, Status};
 
-use crate::dial::{Answer, Connection, Endpoint, Tls, dial};
+use crate::dial::{Answer, Connection, Endpoint, HANDSHAKE, Tls, dial};
 use crate::proto::kv_client::KvClient;
 use crate::proto::lease_client::LeaseClient;
 use crate::proto::maintenance_client::MaintenanceClient;
@@ -96,6 +96,10 @@ pub struct Client {
 struct Inner {
     endpoints: Vec<Endpoint>,
     tls: Option<Tls>,
+    /// Connecting to one of them takes no longer.
+    dialling: Duration,
+    /// An answer comes within this.
+    patience: Duration,
     now: Mutex<Now>,
 }
 
@@ -126,8 +130,22 @@ impl Service<http::Request<Body>> for Calls {
 impl Client {
     /// For these members. Nothing is dialled yet.
     pub fn new(endpoints: Vec<Endpoint>, tls: Option<Tls>) -> Self {
+        Self::patient(endpoints, tls, (HANDSHAKE, PATIENCE))
+    }
+
+    fn patient(
+        endpoints: Vec<Endpoint>,
+        tls: Option<Tls>,
+        (dialling, patience): (Duration, Duration),
+    ) -> Self {
         let now = Mutex::new(Now { at: 0, connection: None });
-        Client { inner: Arc::new(Inner { endpoints, tls, now }) }
+        Client { inner: Arc::new(Inner { endpoints, tls, dialling, patience, now }) }
+    }
+
+    /// Another one for the same members, with connections of its own, that waits so long for a connection, and for an answer.
+    #[must_use]
+    pub fn apart(&self, patience: Duration) -> Self {
+        Self::patient(self.inner.endpoints.clone(), self.inner.tls.clone(), (patience, patience))
     }
 
     /// The connection that there is, or a new one to the first member that takes it.
@@ -138,7 +156,7 @@ impl Client {
             now.connection = None;
             let mut told = Vec::new();
             for _ in 0..inner.endpoints.len() {
-                match dial(&inner.endpoints[now.at], inner.tls.as_ref()).await {
+                match dial(&inner.endpoints[now.at], inner.tls.as_ref(), inner.dialling).await {
                     Ok(connection) => {
                         now.connection = Some(connection);
                         break;
@@ -168,7 +186,7 @@ impl Client {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Failure> {
-        self.answered_within(PATIENCE, call).await
+        self.answered_within(self.inner.patience, call).await
     }
 
     async fn answered_within<T>(

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 
 /// Connecting and the handshakes take no longer: the next member is asked then.
-const HANDSHAKE: Duration = Duration::from_secs(2);
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(2);
 /// A member is asked whether it lives when nothing came for so long, and has as long to answer: less than a lease of the
 /// leader lasts.
 const ALIVE: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ pub(crate) type Connection = SendRequest<Body>;
 pub(crate) type Answer = http::Response<Incoming>;
 
 /// Connects.
-pub(crate) async fn dial(to: &Endpoint, tls: Option<&Tls>) -> Result<Connection, String> {
+pub(crate) async fn dial(to: &Endpoint, tls: Option<&Tls>, patience: Duration) -> Result<Connection, String> {
     let connected = async {
         let stream =
             TcpStream::connect((to.host.as_str(), to.port)).await.map_err(|error| error.to_string())?;
@@ -117,8 +117,8 @@ pub(crate) async fn dial(to: &Endpoint, tls: Option<&Tls>) -> Result<Connection,
         let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
         speak(stream.map_err(|error| error.to_string())?).await
     };
-    let done = tokio::time::timeout(HANDSHAKE, connected).await;
-    done.unwrap_or_else(|_| Err(format!("no connection within {} s", HANDSHAKE.as_secs())))
+    let done = tokio::time::timeout(patience, connected).await;
+    done.unwrap_or_else(|_| Err(format!("no connection within {} ms", patience.as_millis())))
         .map_err(|text| format!("{to}: {text}"))
 }
 

@@ -197,6 +197,11 @@ impl From<Denied> for Answer {
                 tracing::error!(event = "CONTROLLER_STORE_FAILED", %refusal, "a write did not happen");
                 bad(503, &refusal.to_string())
             }
+            //= CLUSTER-ANY-02
+            Denied::Store(refusal @ Refusal::Unknown(_)) => {
+                tracing::error!(event = "CONTROLLER_WRITE_UNKNOWN", %refusal, "what became of a write is not known");
+                bad(504, &refusal.to_string())
+            }
             Denied::Store(refusal) => bad(400, &refusal.to_string()),
         }
     }

@@ -30,7 +30,7 @@ pub fn need(steps: &[&str]) -> Need {
     match steps {
         ["logout"]
         | ["api", "initial-data" | "openapi.json" | "useraccount" | "user-token"]
-        | ["api", "cluster", "version"]
+        | ["api", "cluster", "version" | "runtime"]
         | ["api", "user-token", _]
         | ["api", "alert"]
         | ["api", "alert", _]

@@ -4,6 +4,7 @@ mod account;
 mod alerts;
 mod answer;
 mod below;
+mod cluster;
 mod configuration;
 mod engines;
 mod events;
@@ -31,6 +32,7 @@ use axum::http::{Method, Request, Response};
 use crate::accounts::Accounts;
 use crate::alerts::Alerts;
 use crate::channel::Authority;
+use crate::cluster::Cluster;
 use crate::counted::Counted;
 use crate::engines::{Engines, Members};
 use crate::objects::Objects;
@@ -39,7 +41,7 @@ use crate::store::Store;
 use answer::{Answer, bad, json};
 pub(crate) use metrics::told_until;
 use request::{Asked, read};
-pub use request::{CONTENT_BYTES_MAX, Peer, host_of};
+pub use request::{CONTENT_BYTES_MAX, Peer, host_of, whole};
 pub(crate) use runtime::clock;
 
 /// All that answers need.
@@ -66,6 +68,8 @@ pub struct App<S> {
     pub counted: Counted,
     /// What was to be told of when it happens.
     pub alerts: Alerts,
+    /// The Controllers of this store.
+    pub cluster: Cluster,
 }
 
 /// Answers one request.
@@ -87,10 +91,7 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
     match (&asked.method, &steps[..]) {
         (&Method::POST, ["login"]) => return session::login(app, asked).await,
         (&Method::GET, ["api", "cluster", "status"]) => {
-            return Ok(json(
-                200,
-                &serde_json::json!({"cluster_state": {"state": "CLUSTER_UP_NO_HA", "progress": 100}}),
-            ));
+            return Ok(json(200, &cluster::status(&app.cluster.all())));
         }
         _ => {}
     }
@@ -105,6 +106,7 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
         (&Method::GET, ["api", "initial-data"]) => Ok(json(200, &serde_json::json!({"version": version()}))),
         (&Method::GET, ["api", "openapi.json"]) => Ok(json(200, &forebay_model::openapi::document())),
         (&Method::GET, ["api", "cluster", "version"]) => Ok(json(200, &version())),
+        (&Method::GET, ["api", "cluster", "runtime"]) => Ok(json(200, &cluster::runtime(&app.cluster.all()))),
         (_, ["api", "user-token"]) => session::tokens(app, asked, &who, None).await,
         (_, ["api", "user-token", uuid]) => session::tokens(app, asked, &who, Some(uuid)).await,
         (_, ["api", "configuration", "export"]) => configuration::export(app, asked, &who).await,

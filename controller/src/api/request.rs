@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use forebay_model::reference::unescaped;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -50,21 +50,30 @@ pub async fn read(request: Request<Body>) -> Result<Asked, Answer> {
         .ok_or_else(|| bad(400, "the query is not well-formed"))?;
     // A request that came by no socket is the product's own.
     let from = head.extensions.get::<Peer>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0);
-    let content = match tokio::time::timeout(CONTENT_TIME, content(body)).await {
-        Ok(Some(content)) => content,
-        Ok(None) => {
-            return Err(bad(
-                413,
-                &format!("the content is too long: {CONTENT_BYTES_MAX} bytes are the most"),
-            ));
-        }
-        Err(_) => return Err(bad(408, "the content did not come in time")),
-    };
+    let content = within(body).await?;
     let mut headers = head.headers;
     if let Some(host) = host_of(&head.uri) {
         headers.insert(HOST, host);
     }
     Ok(Asked { method: head.method, steps, query, headers, content, from })
+}
+
+/// The content of a request, all of it.
+///
+/// # Errors
+/// The answer: it is too long, or does not come in time.
+pub async fn whole(body: Body) -> Result<Vec<u8>, Response<Body>> {
+    within(body).await.map_err(Answer::finish)
+}
+
+async fn within(body: Body) -> Result<Vec<u8>, Answer> {
+    match tokio::time::timeout(CONTENT_TIME, content(body)).await {
+        Ok(Some(content)) => Ok(content),
+        Ok(None) => {
+            Err(bad(413, &format!("the content is too long: {CONTENT_BYTES_MAX} bytes are the most")))
+        }
+        Err(_) => Err(bad(408, "the content did not come in time")),
+    }
 }
 
 /// The host that a target names: HTTP/2 has it there and in no field, and by HTTP/1.1 it goes before the field.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{App, serve};
 use crate::accounts::Accounts;
 use crate::channel::Authority;
+use crate::cluster::Cluster;
 use crate::engines::{Engines, Interface, Members, Server, Service};
 use crate::objects::Objects;
 use crate::placement::Placement;
@@ -41,6 +42,7 @@ impl Lab {
         let (members, began) = (Members::default(), Instant::now());
         let counted = crate::counted::Counted::default();
         let alerts = crate::alerts::Alerts::default();
+        let cluster = Cluster::alone([127, 0, 0, 1].into());
         let logs = None;
         let app = App {
             store,
@@ -54,6 +56,7 @@ impl Lab {
             counted,
             alerts,
             logs,
+            cluster,
         };
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("admin:{password}"));
         Lab { app: Arc::new(app), basic, engines: Vec::new(), _folder: folder }

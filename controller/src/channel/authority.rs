@@ -59,6 +59,12 @@ impl PublicKeyData for Point<'_> {
 }
 
 impl Authority {
+    /// Where the store has it.
+    pub const KEY: &str = KEY;
+    /// What is said where another key sealed it.
+    pub const FOREIGN: &str = "the authority of the engines does not open: store.key is not the one that sealed it; \
+                               put the right one in its place";
+
     /// The authority that the store has; made if there is none.
     ///
     /// # Errors
@@ -67,13 +73,7 @@ impl Authority {
         let unavailable = |what: String| Refusal::Unavailable(what);
         loop {
             if let Some(stored) = store.get(KEY).await? {
-                return read(&stored.value, seal).ok_or_else(|| {
-                    unavailable(
-                        "the authority of the engines does not open: store.key is not the one that sealed it; \
-                         put the right one in its place"
-                            .to_owned(),
-                    )
-                });
+                return read(&stored.value, seal).ok_or_else(|| unavailable(Self::FOREIGN.to_owned()));
             }
             let made = make(seal).map_err(unavailable)?;
             let step = Step::default().demand(KEY, None).write(KEY, Some(made.to_string().into_bytes()));
@@ -83,6 +83,11 @@ impl Authority {
                 Err(refusal) => return Err(refusal),
             }
         }
+    }
+
+    /// Says whether this key seals what the store has.
+    pub fn opens(sealed: &[u8], seal: &Seal) -> bool {
+        read(sealed, seal).is_some()
     }
 
     /// Its certificate (DER).

@@ -71,6 +71,7 @@ pub fn begin<S: Store + 'static>(
     let welcome = Welcome {
         protocol,
         heartbeat_ms: u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX),
+        controllers: channel.app.cluster.doors(),
         takes_logs: channel.app.logs.is_some(),
     };
     // The queue is new and empty.

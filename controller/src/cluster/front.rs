@@ -1,31 +1,27 @@
 //! Who answers requests at this node: the Controller itself while it leads, the one that leads otherwise.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use axum::http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE,
+};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, uri};
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http_body_util::Full;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
-use tokio_rustls::TlsConnector;
+use tokio::sync::watch;
 
+use super::guests::{Guest, Guests, OF_ONE_MAX};
 use super::identity::NAME;
+use super::relay::{Failed, Relay};
 use crate::api::{self, App, Peer};
 use crate::store::Etcd;
 
 /// By which one Controller tells another where a request came from. Clients cannot: theirs is taken away.
 const CLIENT: &str = "x-forebay-client";
-/// Connecting to the leader takes no longer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The leader is asked whether it lives when nothing came for so long, and has as long to answer.
-const ALIVE: Duration = Duration::from_secs(2);
 
 /// What this node is at the moment.
 pub enum Role {
@@ -40,16 +36,22 @@ pub enum Role {
 /// The node as its clients see it.
 pub struct Front {
     role: RwLock<Arc<Role>>,
-    tls: Arc<ClientConfig>,
-    /// The connection to the leader, and where that is.
-    leader: Mutex<Option<(SocketAddr, SendRequest<Body>)>>,
+    relay: Relay,
+    /// Whom it followed last; `None`: it led itself.
+    followed: watch::Sender<Option<SocketAddr>>,
+    guests: Guests,
 }
 
 impl Front {
     /// One that nobody answers at yet.
     pub fn new(tls: Arc<ClientConfig>) -> Self {
         let role = Role::Nobody("this Controller is starting".to_owned());
-        Front { role: RwLock::new(Arc::new(role)), tls, leader: Mutex::new(None) }
+        Front {
+            role: RwLock::new(Arc::new(role)),
+            relay: Relay::new(tls),
+            followed: watch::Sender::new(None),
+            guests: Guests::default(),
+        }
     }
 
     /// What this node is now.
@@ -59,21 +61,56 @@ impl Front {
 
     /// From now on it is this.
     pub fn set(&self, role: Role) {
+        match &role {
+            Role::Follows(at) => drop(self.followed.send_replace(Some(*at))),
+            Role::Leads(_) => drop(self.followed.send_replace(None)),
+            // Whoever led may answer yet.
+            Role::Nobody(_) => {}
+        }
         *self.role.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(role);
+    }
+
+    /// The Controller itself, if it leads.
+    ///
+    /// # Errors
+    /// Another one does, or nobody.
+    pub fn app(&self) -> Result<Arc<App<Etcd>>, String> {
+        match &*self.role() {
+            Role::Leads(app) if app.store.is_led() => Ok(Arc::clone(app)),
+            Role::Leads(_) => Err("this Controller leads no more: try again".to_owned()),
+            Role::Follows(at) => {
+                Err(format!("the Controller at {at} leads: run this there, in the folder of that one"))
+            }
+            Role::Nobody(why) => Err(format!("no Controller leads at the moment: {why}")),
+        }
     }
 
     /// Answers a client.
     //= CLUSTER-ANY-01
+    //= CLUSTER-ANY-02
     pub async fn client(&self, mut request: Request) -> Response<Body> {
         request.headers_mut().remove(CLIENT);
+        let from = request.extensions().get::<Peer>();
+        let from = from.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0);
+        let Some(guest) = self.guests.enter(from) else {
+            return later(&format!("{OF_ONE_MAX} requests of this client are under way"));
+        };
+        if let Role::Nobody(why) = &*self.role() {
+            return nobody(why);
+        }
+        // All of it is here before anything is passed on: who is slow holds a place of its own, and none of the leader's.
+        let (head, body) = request.into_parts();
+        let content = match api::whole(body).await {
+            Ok(content) => Bytes::from(content),
+            Err(answer) => return answer,
+        };
         match &*self.role() {
-            Role::Leads(app) if app.store.is_led() => api::serve(Arc::clone(app), request).await,
+            Role::Leads(app) if app.store.is_led() => {
+                api::serve(Arc::clone(app), Request::from_parts(head, Body::from(content))).await
+            }
             Role::Leads(_) => nobody("this Controller leads no more"),
             Role::Nobody(why) => nobody(why),
-            Role::Follows(at) => match self.pass_on(*at, request).await {
-                Ok(response) => response,
-                Err(text) => nobody(&format!("the Controller that leads, at {at}, is not reached: {text}")),
-            },
+            Role::Follows(at) => self.pass_on(*at, (head, content), guest).await,
         }
     }
 
@@ -92,69 +129,89 @@ impl Front {
         }
     }
 
-    async fn pass_on(&self, at: SocketAddr, mut request: Request) -> Result<Response<Body>, String> {
-        let from = request.extensions().get::<Peer>().map(|peer| peer.0.to_string());
-        let host = api::host_of(request.uri());
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        let headers = request.headers_mut();
-        // HTTP/2 to the leader, by whatever version the client came: what concerns one connection ends here.
-        let hop = [CONNECTION, TRANSFER_ENCODING, UPGRADE, HeaderName::from_static("keep-alive")];
-        for name in hop {
-            headers.remove(name);
+    async fn pass_on(&self, at: SocketAddr, (head, content): (Parts, Bytes), guest: Guest) -> Response<Body> {
+        let is_safe = head.method.is_safe();
+        let request = match passed(head, content) {
+            Ok(request) => request,
+            Err(text) => return nobody(&text),
+        };
+        let mut followed = self.followed.subscribe();
+        let done = tokio::select! {
+            done = self.relay.pass(at, request, guest) => done,
+            // It will hear no more of that one.
+            _ = followed.wait_for(|now| *now != Some(at)) => {
+                Err(Failed::After("another one leads now".to_owned()))
+            }
+        };
+        match done {
+            Ok(response) => response,
+            Err(Failed::Before(text)) => {
+                nobody(&format!("the Controller that leads, at {at}, is not reached: {text}"))
+            }
+            Err(Failed::After(text)) if is_safe => {
+                nobody(&format!("the Controller that leads, at {at}, did not answer: {text}"))
+            }
+            Err(Failed::After(text)) => unknown(&format!(
+                "the Controller that leads, at {at}, did not answer: {text}; whether this was done is not known: look \
+                 before you repeat it"
+            )),
         }
-        if let Some(host) = host {
-            headers.insert(HOST, host);
-        }
-        if let Some(from) = from.and_then(|from| HeaderValue::from_str(&from).ok()) {
-            headers.insert(CLIENT, from);
-        }
-        parts.scheme = Some(uri::Scheme::HTTPS);
-        parts.authority = NAME.parse().ok();
-        parts.path_and_query.get_or_insert(uri::PathAndQuery::from_static("/"));
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|error| error.to_string())?;
-        *request.version_mut() = axum::http::Version::HTTP_2;
-        let mut connection = self.connection(at).await?;
-        connection.ready().await.map_err(|error| error.to_string())?;
-        let response = connection.send_request(request).await.map_err(|error| error.to_string())?;
-        Ok(response.map(Body::new))
     }
+}
 
-    async fn connection(&self, at: SocketAddr) -> Result<SendRequest<Body>, String> {
-        let mut held = self.leader.lock().await;
-        if let Some((to, connection)) = &*held
-            && *to == at
-            && !connection.is_closed()
-        {
-            return Ok(connection.clone());
-        }
-        *held = None;
-        let dialled = tokio::time::timeout(PATIENCE, self.dial(at)).await;
-        let connection = dialled.unwrap_or_else(|_| Err("no connection in time".to_owned()))?;
-        *held = Some((at, connection.clone()));
-        Ok(connection)
+/// A request as the leader takes it: by HTTP/2, by whatever version the client came.
+fn passed(mut head: Parts, content: Bytes) -> Result<Request<Full<Bytes>>, String> {
+    let from = head.extensions.get::<Peer>().map(|peer| peer.0.to_string());
+    let host = api::host_of(&head.uri);
+    // What concerns one connection ends here; the content is whole, and has its length.
+    let hop = [
+        CONNECTION,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        EXPECT,
+        CONTENT_LENGTH,
+        HeaderName::from_static("keep-alive"),
+    ];
+    for name in hop {
+        head.headers.remove(name);
     }
-
-    async fn dial(&self, at: SocketAddr) -> Result<SendRequest<Body>, String> {
-        let stream = TcpStream::connect(at).await.map_err(|error| error.to_string())?;
-        let _ = stream.set_nodelay(true);
-        let name = ServerName::try_from(NAME).map_err(|error| error.to_string())?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await;
-        let stream = stream.map_err(|error| error.to_string())?;
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).keep_alive_interval(ALIVE).keep_alive_timeout(ALIVE);
-        let (requests, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        tokio::spawn(connection);
-        Ok(requests)
+    if let Some(host) = host {
+        head.headers.insert(HOST, host);
     }
+    if let Some(from) = from.and_then(|from| HeaderValue::from_str(&from).ok()) {
+        head.headers.insert(CLIENT, from);
+    }
+    let mut parts = std::mem::take(&mut head.uri).into_parts();
+    parts.scheme = Some(uri::Scheme::HTTPS);
+    parts.authority = NAME.parse().ok();
+    parts.path_and_query.get_or_insert(uri::PathAndQuery::from_static("/"));
+    head.uri = Uri::from_parts(parts).map_err(|error| error.to_string())?;
+    head.version = axum::http::Version::HTTP_2;
+    Ok(Request::from_parts(head, Full::new(content)))
 }
 
 /// Nobody answers at the moment: clients try again.
 fn nobody(why: &str) -> Response<Body> {
-    let text = serde_json::json!({"error": format!("no Controller leads at the moment: {why}")});
-    let mut response = Response::new(Body::from(text.to_string()));
+    later(&format!("no Controller leads at the moment: {why}"))
+}
+
+/// Nothing was done: clients try again.
+fn later(why: &str) -> Response<Body> {
+    let mut response = unknown(why);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
+
+/// It may have been done.
+fn unknown(why: &str) -> Response<Body> {
+    let text = serde_json::json!({"error": why});
+    let mut response = Response::new(Body::from(text.to_string()));
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+#[path = "front_tests.rs"]
+mod tests;

@@ -37,6 +37,7 @@ pub struct Identity {
 }
 
 /// Files in PEM form: the authority's certificate, our own, its key.
+#[derive(Clone)]
 pub struct Files {
     /// The authority's certificate.
     pub authority: PathBuf,
@@ -207,7 +208,28 @@ mod tests {
         let (client, server) =
             (|of: &Identity| of.client().expect("one"), |of: &Identity| of.server().expect("one"));
         meet(client(&one), server(&other)).expect("both have the key");
-        meet(client(&foreign), server(&one)).expect_err("a client without it");
+        meet(client(&foreign), server(&one)).expect_err("a client without it, which trusts others");
+        // Clients that take this server for theirs, so that it is the server that has to refuse them.
+        let trusting = |certificate: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>| {
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let config = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(one.roots().expect("its authority"));
+            let mut config = match certificate {
+                Some((shown, key)) => config.with_client_auth_cert(vec![shown], key).expect("they fit"),
+                None => config.with_no_client_auth(),
+            };
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            Arc::new(config)
+        };
+        let theirs = |of: &Identity| (of.certificate.clone(), of.key().expect("a key"));
+        meet(trusting(Some(theirs(&other))), server(&one)).expect("who has the key");
+        meet(trusting(None), server(&one)).expect_err("who shows nothing");
+        meet(trusting(Some(theirs(&foreign))), server(&one)).expect_err("who shows a foreign certificate");
+        let own = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]).expect("made");
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
+        meet(trusting(Some((own.cert.der().clone(), key))), server(&one)).expect_err("who signs for itself");
         meet(client(&one), server(&foreign)).expect_err("a server without it");
         let files = one.write(&folder.0).expect("written");
         let files = other.write(&folder.0).map(|_| files).expect("written over");

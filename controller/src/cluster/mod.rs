@@ -1,8 +1,13 @@
 //! A Controller among others: one leads and writes, each answers by way of that one.
 
 mod front;
+mod guard;
+mod guests;
 mod identity;
 mod member;
+mod presence;
+mod relay;
+mod terms;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,27 +15,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_etcd::{Client, Endpoint, Tls};
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 pub use front::{Front, Role};
+pub use guard::{Guard, release};
 pub use identity::{Files, Identity};
 pub use member::{Member, Node, Plan};
+pub use presence::{Cluster, Neighbour};
 
-use crate::backup;
 use crate::sealed::Seal;
-use crate::start;
-use crate::store::{Etcd, Leading};
-use crate::{files, logs, notify, server};
-
-/// Between two looks who leads.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// What is under way when the lead ends has so long.
-const LEAVE: Duration = Duration::from_secs(1);
+use crate::store::Leading;
+use crate::{backup, files, local, logs, notify, server};
 
 /// Who leads has so long to resign when it is ended: its lease is over then.
 const RESIGN: Duration = Duration::from_secs(5);
+
+/// How this node's member stands is known within this, or does not matter.
+const LOOKED: Duration = Duration::from_millis(300);
 
 /// What a node is started with.
 pub struct Settings {
@@ -69,6 +71,29 @@ pub enum Whose {
     },
 }
 
+impl Settings {
+    /// The nodes that there must be; none: nobody says.
+    fn nodes(&self) -> Vec<Node> {
+        match &self.etcd {
+            Whose::Own { nodes, .. } => nodes.clone(),
+            Whose::Outside(..) => Vec::new(),
+        }
+    }
+
+    /// What this node says of itself; its API and its door for Controllers are there.
+    fn own(&self, api: SocketAddr, controllers: SocketAddr) -> presence::Own {
+        let (name, address) = match &self.etcd {
+            Whose::Own { own, nodes, .. } => (nodes[*own].name.clone(), nodes[*own].address),
+            Whose::Outside(..) => (controllers.to_string(), controllers.ip()),
+        };
+        let mut engines = self.listen_engines;
+        if engines.ip().is_unspecified() {
+            engines.set_ip(address);
+        }
+        presence::Own { name, address, controllers, api, engines, since: presence::now() }
+    }
+}
+
 /// How etcd is reached, and what is said there of this node.
 #[derive(Clone)]
 struct Reach {
@@ -76,6 +101,11 @@ struct Reach {
     tls: Option<Tls>,
     prefix: String,
     shown: Vec<u8>,
+    /// This node's, of several.
+    own_member: Option<Endpoint>,
+    /// For a process of its own.
+    urls: Vec<String>,
+    files: Option<Files>,
 }
 
 impl Reach {
@@ -83,6 +113,13 @@ impl Reach {
     fn leading(&self) -> Leading {
         let client = Client::new(self.endpoints.clone(), self.tls.clone());
         Leading { client, prefix: self.prefix.clone(), shown: self.shown.clone() }
+    }
+
+    /// Says whether this node's own member leads the others.
+    async fn is_beside(&self) -> bool {
+        let Some(own) = self.own_member.clone() else { return false };
+        let status = Client::new(vec![own], self.tls.clone()).apart(LOOKED).status().await;
+        status.is_ok_and(|status| status.header.is_some_and(|header| header.member_id == status.leader))
     }
 }
 
@@ -114,8 +151,10 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         (Ok(at), Ok(inside)) => (at, inside),
         (Err(error), _) | (_, Err(error)) => return Err(error.to_string()),
     };
-    let shown = json!({"controllers": inside.to_string(), "api": at.to_string()}).to_string().into_bytes();
-    let (reach, _member) = reach(&settings, &identity, shown)?;
+    local::mark(folder)?;
+    let own = settings.own(at, inside);
+    let (reach, _member) = reach(&settings, &identity, own.shown())?;
+    let guard = Guard::start(&reach.urls, reach.files.as_ref());
     let front = Arc::new(Front::new(identity.client()?));
     let (stopped, stopping) = watch::channel(false);
     let ends = |mut stopping: watch::Receiver<bool>| async move {
@@ -146,14 +185,21 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     println!("certificate: {}", server::fingerprint(folder)?);
     println!("controllers: {inside}");
     notify::ready();
-    let node = Arc::new(NodeNow { settings, reach, front, stopping });
+    let at_the_machine = {
+        let front = Arc::clone(&front);
+        tokio::spawn(local::serve(folder.clone(), move || front.app()))
+    };
+    let present = tokio::spawn(presence::say(reach.leading(), own.clone()));
+    let node = Arc::new(NodeNow { settings, reach, front, guard, own, stopping });
     // One term at a time, and none when we are gone.
     let place = Arc::new(Semaphore::new(1));
     tokio::select! {
         () = stop => {}
-        () = terms(&node, &place) => {}
+        () = terms::terms(&node, &place) => {}
     }
     notify::stopping();
+    at_the_machine.abort();
+    present.abort();
     stopped.send_replace(true);
     // Who leads resigns, so that another one may at once.
     let _ = tokio::time::timeout(RESIGN, place.acquire()).await;
@@ -167,29 +213,32 @@ fn reach(
     shown: Vec<u8>,
 ) -> Result<(Reach, Option<Member>), String> {
     let prefix = settings.prefix.clone();
-    let (endpoints, tls, member) = match &settings.etcd {
-        Whose::Outside(endpoints, None) => (endpoints.clone(), None, None),
-        Whose::Outside(endpoints, Some(files)) => {
-            (endpoints.clone(), Some(Tls::of_files(&files.authority, &files.certificate, &files.key)?), None)
+    let of_files = |files: &Files| Tls::of_files(&files.authority, &files.certificate, &files.key);
+    let (urls, tls, files, member) = match &settings.etcd {
+        Whose::Outside(urls, files) => {
+            (urls.clone(), files.as_ref().map(of_files).transpose()?, files.clone(), None)
         }
         Whose::Own { program, own, nodes, ports } => {
             let data = settings.folder.join("etcd");
             files::make_private(&data)?;
             let files = identity.write(&settings.folder)?;
-            let tls = Tls::of_files(&files.authority, &files.certificate, &files.key)?;
+            let tls = of_files(&files)?;
             let plan = Plan {
                 program: program.clone(),
                 folder: data,
                 own: *own,
                 nodes: nodes.clone(),
                 ports: *ports,
-                files,
+                files: files.clone(),
             };
-            (plan.endpoints(), Some(tls), Some(Member::start(plan)?))
+            (plan.endpoints(), Some(tls), Some(files), Some(Member::start(plan)?))
         }
     };
-    let endpoints: Result<Vec<Endpoint>, String> = endpoints.iter().map(|text| text.parse()).collect();
-    Ok((Reach { endpoints: endpoints?, tls, prefix, shown }, member))
+    let endpoints: Result<Vec<Endpoint>, String> = urls.iter().map(|text| text.parse()).collect();
+    let endpoints = endpoints?;
+    // That of this node stands first.
+    let own_member = endpoints.first().filter(|_| member.is_some() && endpoints.len() > 1).cloned();
+    Ok((Reach { endpoints, tls, prefix, shown, own_member, urls, files }, member))
 }
 
 /// A node that runs.
@@ -197,118 +246,7 @@ struct NodeNow {
     settings: Settings,
     reach: Reach,
     front: Arc<Front>,
+    guard: Guard,
+    own: presence::Own,
     stopping: watch::Receiver<bool>,
-}
-
-/// Follows whoever leads, and leads where nobody does, for ever.
-async fn terms(node: &Arc<NodeNow>, place: &Arc<Semaphore>) {
-    let (leading, front) = (node.reach.leading(), &node.front);
-    let mut said = String::new();
-    let mut say = |now: String, is_well: bool| {
-        if said != now && !now.is_empty() {
-            match is_well {
-                true => tracing::info!(event = "CLUSTER_FOLLOWS", leader = now, "another Controller leads"),
-                false => tracing::warn!(
-                    event = "CLUSTER_NOBODY",
-                    why = now,
-                    "no Controller leads that this one knows of"
-                ),
-            }
-        }
-        said = now;
-    };
-    loop {
-        match leading.leader().await {
-            Ok(Some(shown)) => match whose(&shown) {
-                Some(at) => {
-                    front.set(Role::Follows(at));
-                    say(at.to_string(), true);
-                }
-                None => {
-                    let why = "what leads has another form: upgrade this Controller".to_owned();
-                    front.set(Role::Nobody(why.clone()));
-                    say(why, false);
-                }
-            },
-            Ok(None) => {
-                front.set(Role::Nobody("one is about to".to_owned()));
-                if let Err(why) = term(node, place).await {
-                    front.set(Role::Nobody(why.clone()));
-                    say(why, false);
-                } else {
-                    // Whoever leads next is news.
-                    say(String::new(), true);
-                }
-            }
-            Err(refusal) => {
-                front.set(Role::Nobody(refusal.to_string()));
-                say(refusal.to_string(), false);
-            }
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-/// Where Controllers reach the one that leads.
-fn whose(shown: &[u8]) -> Option<SocketAddr> {
-    let said: Value = serde_json::from_slice(shown).ok()?;
-    said["controllers"].as_str()?.parse().ok()
-}
-
-/// One term, in a thread and a runtime of its own: when it ends, nothing of what it had begun is left, no connection of an
-/// engine either.
-async fn term(node: &Arc<NodeNow>, place: &Arc<Semaphore>) -> Result<(), String> {
-    let taken = Arc::clone(place).acquire_owned().await.map_err(|error| error.to_string())?;
-    let node = Arc::clone(node);
-    let (done, ended) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("leading".to_owned()).spawn(move || {
-        // Timers and sockets are looked at between any two tasks: each engine's configuration takes its time to make, and the lease
-        // must not wait for all of them.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build();
-        let said = match runtime {
-            Ok(runtime) => {
-                let said = runtime.block_on(lead(&node));
-                runtime.shutdown_timeout(LEAVE);
-                said
-            }
-            Err(error) => Err(format!("no runtime: {error}")),
-        };
-        drop(taken);
-        // A panic drops it.
-        let _ = done.send(said);
-    });
-    thread.map_err(|error| format!("no thread: {error}"))?;
-    ended.await.unwrap_or_else(|_| Err("the Controller's thread ended early".to_owned()))
-}
-
-async fn lead(node: &NodeNow) -> Result<(), String> {
-    let (leading, mut stopping) = (node.reach.leading(), node.stopping.clone());
-    let client = leading.client.clone();
-    let Some(store) = leading.lead().await.map_err(|refusal| refusal.to_string())? else { return Ok(()) };
-    let done = tokio::select! {
-        why = store.lost() => Err(why),
-        _ = stopping.wait_for(|stops| *stops) => Ok(()),
-        done = serve(node, &store, &client) => done,
-    };
-    node.front.set(Role::Nobody("this Controller leads no more".to_owned()));
-    store.resign().await;
-    done
-}
-
-/// Leads until something goes wrong.
-async fn serve(node: &NodeNow, store: &Etcd, client: &Client) -> Result<(), String> {
-    let settings = &node.settings;
-    let seal = Seal::open(&settings.folder.join(backup::KEY))?;
-    let begun = start::begin(store.clone(), seal, settings.heartbeat, &settings.logs).await?;
-    begun.keep_metrics(&settings.folder)?;
-    println!("engines: {}", begun.open_door(settings.listen_engines).await?);
-    begun.open_socket(settings.folder.clone());
-    if let Some(password) = &begun.first {
-        println!("user: admin");
-        println!("password: {password} (shown this once)");
-    }
-    let etcd = client.status().await.map(|status| status.version).unwrap_or_default();
-    node.front.set(Role::Leads(begun.app));
-    tracing::info!(event = "CLUSTER_LEADS", etcd, "this Controller leads");
-    std::future::pending().await
 }

@@ -9,12 +9,16 @@ use serde_json::{Value, json};
 
 use crate::backup;
 use crate::channel::Authority;
+use crate::files::write_private;
 use crate::objects::{Denied, Objects};
 use crate::sealed::Seal;
 use crate::store::{Embedded, Refusal, Store};
 use crate::tokens;
 
 pub use socket::{SOCKET, serve};
+
+/// The file that says where the objects are, if they are not in the folder.
+const MARK: &str = "store";
 
 /// What is asked for over the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +111,41 @@ pub async fn back_up(folder: &Path, to: &Path, passphrase: &str) -> Result<backu
     }
 }
 
+/// Says in the folder that its objects are in etcd: a file of them that lies there as well is of former days.
+///
+/// # Errors
+/// It cannot be written.
+//= CLUSTER-MARK-01
+pub fn mark(folder: &Path) -> Result<(), String> {
+    let file = folder.join(MARK);
+    if file.exists() {
+        return Ok(());
+    }
+    write_private(&file, b"etcd\n").map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Refuses what would be done to a file that is not what counts; `instead`: what to do.
+///
+/// # Errors
+/// The folder is one of a Controller whose objects are in etcd.
+//= CLUSTER-MARK-01
+pub fn is_kept_here(folder: &Path, instead: &str) -> Result<(), String> {
+    let file = folder.join(MARK);
+    match file.exists() {
+        true => Err(format!(
+            "{} says that this Controller's objects are in etcd, and not in this folder: {instead}",
+            file.display()
+        )),
+        false => Ok(()),
+    }
+}
+
 /// The store of a folder where no Controller runs.
 fn open(folder: &Path) -> Result<Embedded, String> {
+    is_kept_here(
+        folder,
+        "start it, and run this in the folder of the one that leads (GET /api/cluster/runtime)",
+    )?;
     let file = folder.join(backup::STORE);
     if !file.exists() {
         return Err(format!("{} is not there: name the Controller's folder by --data-dir", file.display()));

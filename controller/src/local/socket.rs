@@ -25,13 +25,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is asked for takes no longer: a copy of a store with 200,000 objects takes a few seconds.
 const ANSWER: Duration = Duration::from_secs(300);
 
-/// Serves the socket, one after another, until it is dropped.
-///
-/// # Errors
-/// The socket cannot be made.
-pub async fn serve<S: Store + 'static>(app: Arc<App<S>>, folder: PathBuf) -> io::Result<()> {
+/// Serves the socket, one after another, until it is dropped: by whoever `whom` names, or with why nobody can.
+pub async fn serve<S: Store + 'static>(folder: PathBuf, whom: impl Fn() -> Result<Arc<App<S>>, String>) {
+    if let Err(error) = answer(folder, whom).await {
+        tracing::error!(event = "CONTROLLER_LOCAL_FAILED", %error, "backups and new passwords need a Controller that is stopped");
+    }
+}
+
+async fn answer<S: Store + 'static>(
+    folder: PathBuf,
+    whom: impl Fn() -> Result<Arc<App<S>>, String>,
+) -> io::Result<()> {
     let file = folder.join(SOCKET);
-    // The store's file is ours alone, so nobody else listens here.
+    // Nobody else listens here: the folder is held.
     let _ = std::fs::remove_file(&file);
     sweep(&folder);
     let listener = UnixListener::bind(&file)?;
@@ -46,9 +52,10 @@ pub async fn serve<S: Store + 'static>(app: Arc<App<S>>, folder: PathBuf) -> io:
         let mut line = String::new();
         let mut limited = BufReader::new((&mut from).take(LINE_MAX));
         let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, limited.read_line(&mut line)).await else { continue };
-        let done = match read(&line) {
-            Some(wish) => grant(&app.objects, &app.store, &folder, &wish).await,
-            None => Err("this version knows no such wish".to_owned()),
+        let done = match (read(&line), whom()) {
+            (Some(wish), Ok(app)) => grant(&app.objects, &app.store, &folder, &wish).await,
+            (Some(_), Err(why)) => Err(why),
+            (None, _) => Err("this version knows no such wish".to_owned()),
         };
         let said = done.unwrap_or_else(|text| json!({"error": text}));
         let _ = tokio::time::timeout(PATIENCE, to.write_all(format!("{said}\n").as_bytes())).await;

@@ -122,6 +122,8 @@ pub enum Refusal {
     Damaged(String),
     /// It cannot be reached, or its disk takes nothing more. What was asked for did not happen.
     Unavailable(String),
+    /// No answer came, or this process leads no more: it may have happened.
+    Unknown(String),
 }
 
 impl fmt::Display for Refusal {
@@ -132,6 +134,9 @@ impl fmt::Display for Refusal {
             Refusal::Forgotten => f.write_str("the changes since then are not kept any more"),
             Refusal::Damaged(what) => write!(f, "the store is damaged: {what}"),
             Refusal::Unavailable(what) => write!(f, "the store cannot be used: {what}"),
+            Refusal::Unknown(what) => {
+                write!(f, "whether this was written is not known ({what}): look before you repeat it")
+            }
         }
     }
 }

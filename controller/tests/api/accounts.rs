@@ -1,5 +1,7 @@
 //! Users, passwords, and what is done at the machine.
 
+use std::sync::Arc;
+
 use forebay_controller::{backup, local};
 use serde_json::{Value, json};
 
@@ -102,7 +104,7 @@ async fn at_the_machine_passwords_are_reset_and_backups_made_while_it_runs_and_w
     let site = Site::new("machine").await;
     let (app, folder) = (site.app.clone(), site.folder.clone());
     std::fs::write(folder.join("copy-of-one-that-was-killed.redb"), "x").expect("room");
-    let socket = tokio::spawn(local::serve(app, folder.clone()));
+    let socket = tokio::spawn(local::serve(folder.clone(), move || Ok(Arc::clone(&app))));
     while !folder.join(local::SOCKET).exists() {
         assert!(!socket.is_finished(), "the socket could not be made");
         tokio::task::yield_now().await;

@@ -10,6 +10,7 @@ use forebay_controller::accounts::Accounts;
 use forebay_controller::alerts::Alerts;
 use forebay_controller::api::{self, App, Peer};
 use forebay_controller::channel::Authority;
+use forebay_controller::cluster::Cluster;
 use forebay_controller::counted::Counted;
 use forebay_controller::engines::{Engines, Members};
 use forebay_controller::objects::Objects;
@@ -81,6 +82,7 @@ impl Site {
                 logs,
                 counted: Counted::default(),
                 alerts: Alerts::default(),
+                cluster: Cluster::alone([127, 0, 0, 1].into()),
             }),
             password,
             folder,

@@ -183,9 +183,9 @@ pub enum Command {
 /// By whom an engine is led.
 #[derive(Debug, ClapArgs)]
 pub struct Led {
-    /// The Controller that says what the engine serves.
-    #[arg(long, value_name = "HOST:PORT", requires = "state")]
-    pub controller: Option<String>,
+    /// The Controller that says what the engine serves; several, of which one leads: all of them, with commas between.
+    #[arg(long, value_name = "HOST:PORT", requires = "state", value_delimiter = ',')]
+    pub controller: Vec<String>,
     /// The folder in which the engine keeps who it is and its last configuration.
     #[arg(long, value_name = "FOLDER", requires = "controller")]
     pub state: Option<PathBuf>,

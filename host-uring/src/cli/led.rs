@@ -16,7 +16,7 @@ use super::{Failure, engine, exit, paths, process_log, read, told};
 /// Runs an engine by its file, or by what a Controller says.
 pub fn run(config: Option<&Path>, led: Led, start: Start) -> ExitCode {
     let Led {
-        controller: Some(controller),
+        controller: controllers,
         state: Some(state),
         token_file,
         name,
@@ -32,7 +32,7 @@ pub fn run(config: Option<&Path>, led: Led, start: Start) -> ExitCode {
         Ok(said) => said.unwrap_or_default(),
         Err(code) => return code,
     };
-    let mut settings = Settings::new(controller, state, local);
+    let mut settings = Settings::new(controllers, state, local);
     settings.name = name.unwrap_or_else(host_name);
     settings.shares_addresses = share_addresses;
     settings.protocol = channel_protocol.unwrap_or(settings.protocol);

@@ -1,6 +1,7 @@
 //! A Controller that is killed, and one whose store is damaged.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -112,6 +113,7 @@ fn a_controller_whose_key_is_gone_or_is_another_one_refuses_and_changes_nothing(
         assert!(!key.exists() && store.exists());
     }
     std::fs::write(&key, [1; 32]).expect("room");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("ours");
     for arguments in [&serve[..], &reset] {
         refuses(arguments, "store.key is not the one that sealed it");
     }

@@ -1,6 +1,9 @@
 //! Several Controllers over one store: real processes, real members of etcd.
 
+mod engine;
+mod history;
 mod site;
+mod storm;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use forebay_e2e::controller::Curl;
 use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Hosts, Lab, Process, bin};
+use forebay_e2e::{Lab, Process, bin};
 use serde_json::json;
 use site::Site;
 
@@ -34,7 +37,7 @@ fn write(
                     last = Instant::now();
                 }
                 // Nobody leads, or the answer was lost on its way.
-                (503 | 0, _) => {}
+                (503 | 504 | 0, _) => {}
                 (status, said) => panic!("{status}: {said}"),
             }
         }
@@ -66,6 +69,9 @@ fn names(admin: &Curl) -> BTreeSet<String> {
 
 //= test CLUSTER-ANY-01
 //= test CLUSTER-ETCD-01
+//= test CLUSTER-LEADER-03
+//= test CLUSTER-SHOWN-01
+//= test CHAN-SEVERAL-01
 #[test]
 fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_leader() {
     let lab = Lab::new();
@@ -109,8 +115,19 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
             events.iter().find(|event| event["obj_name"] == format!("from-{node}")).expect("its event");
         assert_eq!(event["event_details"]["config_create_details"]["client"], "127.9.9.9", "{event}");
     }
-    // A member of etcd that dies is started anew, and meanwhile the others do.
+    // Each is shown, with who leads.
     let leader = site.leader(&[0, 1, 2]);
+    eventually("all are heard", secs(10), || {
+        site.nobody(2).get("/api/cluster/status").1["cluster_state"]["state"] == "CLUSTER_UP_HA_ACTIVE"
+    });
+    let runtime = site.admin(1).get("/api/cluster/runtime").1;
+    let roles: Vec<_> = (0..3).map(|node| runtime["node_states"][node]["role"].clone()).collect();
+    assert_eq!(roles.iter().filter(|role| *role == "CLUSTER_LEADER").count(), 1, "{runtime}");
+    assert_eq!(roles[leader], "CLUSTER_LEADER", "{runtime}");
+    // Who is at the machine of a node that does not lead is told where to go.
+    site.at_the_machine(&lab, leader);
+    let mut engine = engine::Served::start(&lab, &site, leader);
+    // A member of etcd that dies is started anew, and meanwhile the others do.
     let member = site.nodes[leader].member().expect("a member");
     let killed = std::process::Command::new("kill").args(["-9", &member.to_string()]).status();
     assert!(killed.expect("kill").success());
@@ -142,12 +159,21 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     stop.store(true, Ordering::Relaxed);
     let (good, longest) = writer.join().expect("a writer");
     assert!(led < secs(10), "a new leader after {led:?}");
+    let attached = engine.is_attached_to(&site, next, killed);
+    assert!(attached < secs(10), "its engine after {attached:?}");
+    eventually("the one that was killed is missed", secs(15), || {
+        site.nobody(next).get("/api/cluster/status").1["cluster_state"]["state"]
+            == "CLUSTER_UP_HA_COMPROMISED"
+    });
     let missing = |site: &Site, node: usize| {
         let held = names(&site.admin(node));
         good.iter().filter(|name| !held.contains(*name)).cloned().collect::<Vec<_>>()
     };
     assert_eq!(missing(&site, next), [""; 0], "acknowledged and lost");
-    println!("{} acknowledged writes; a new leader after {led:?}; no write for {longest:?}", good.len());
+    println!(
+        "{} acknowledged writes; a new leader after {led:?}, its engine after {attached:?}; no write for {longest:?}",
+        good.len()
+    );
     // It comes back, and follows.
     site.again(&lab, leader);
     site.all_answer();
@@ -158,6 +184,7 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     let rest: Vec<usize> = (0..3).filter(|node| *node != next).collect();
     site.leader(&rest);
     println!("handed over within {:?}", began.elapsed());
+    engine.ends();
     // All of them are killed, and everything is there.
     for node in &rest {
         site.nodes[*node].process.kill();
@@ -169,60 +196,6 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     for node in 0..3 {
         assert_eq!(missing(&site, node), [""; 0], "acknowledged and lost");
     }
-}
-
-//= test CLUSTER-LEADER-01
-//= test CLUSTER-LEADER-02
-#[test]
-fn a_leader_that_is_cut_off_is_followed_by_another_and_nothing_that_was_acknowledged_goes() {
-    let lab = Lab::new();
-    let Some(hosts) = Hosts::new(3) else { return };
-    let mut site = Site::start_on(&lab, &hosts);
-    let leader = site.leader(&[0, 1, 2]);
-    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers = [
-        write(site.admin(leader), "at-the-leader", Arc::clone(&stop)),
-        write(site.admin(others[0]), "elsewhere", Arc::clone(&stop)),
-    ];
-    let through = site.admin(others[1]);
-    let count = || through.get("/api/pool?page_size=1").1["count"].as_u64();
-    eventually("writes go on", secs(10), || count().is_some_and(|count| count >= 20));
-    let cut_off = u8::try_from(leader).expect("one of three");
-    let links: Vec<(u8, u8)> =
-        others.iter().filter_map(|other| Some((cut_off, u8::try_from(*other).ok()?))).collect();
-    for (from, to) in &links {
-        hosts.cut(*from, *to);
-        hosts.cut(*to, *from);
-    }
-    let cut = Instant::now();
-    let next = site.leader(&others);
-    let led = cut.elapsed();
-    assert!(led < secs(10), "a new leader after {led:?}");
-    // Whom nobody follows any more says so, to who reads as well.
-    assert_eq!(site.admin(leader).get("/api/pool").0, 503);
-    let mut held = 0;
-    eventually("the other node knows who leads now", secs(10), || {
-        count().map(|count| held = count).is_some()
-    });
-    eventually("writes go on with another leader", secs(10), || {
-        count().is_some_and(|count| count >= held + 10)
-    });
-    for (from, to) in &links {
-        hosts.heal(*from, *to);
-        hosts.heal(*to, *from);
-    }
-    site.all_answer();
-    stop.store(true, Ordering::Relaxed);
-    let [at_the_leader, elsewhere] = writers.map(|writer| writer.join().expect("a writer"));
-    let longest = elsewhere.1;
-    let good: Vec<String> = [at_the_leader.0, elsewhere.0].concat();
-    for node in [next, leader] {
-        let held = names(&site.admin(node));
-        let lost: Vec<_> = good.iter().filter(|name| !held.contains(*name)).collect();
-        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    }
-    println!("{} acknowledged writes; a new leader after {led:?}; no write for {longest:?}", good.len());
 }
 
 //= test CLUSTER-KEY-01
@@ -250,41 +223,6 @@ fn a_node_without_the_key_that_all_share_says_what_to_do() {
     }
 }
 
-//= test CLUSTER-LEADER-02
-#[test]
-fn a_leader_that_stood_still_answers_nothing_that_is_over() {
-    let lab = Lab::new();
-    let mut site = Site::start(&lab);
-    let leader = site.leader(&[0, 1, 2]);
-    let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
-    let (status, made) = site.admin(leader).send("POST", "/api/pool", &json!({"name": "before"}));
-    assert_eq!(status, 201, "{made}");
-    let path = format!("/api/pool/{}", made["uuid"].as_str().expect("a uuid"));
-    site.nodes[leader].process.signal(19);
-    site.leader(&others);
-    eventually("the other node knows who leads now", secs(10), || {
-        let changed = site.admin(others[0]).send("PATCH", &path, &json!({"replace": {"name": "after"}}));
-        assert!(matches!(changed.0, 200 | 503), "{}", changed.1);
-        changed.0 == 200
-    });
-    // Asked while it stands still, it answers first thing when it goes on.
-    let old = site.admin(leader);
-    let asked = {
-        let path = path.clone();
-        std::thread::spawn(move || (0..20).map(|_| old.get(&path)).collect::<Vec<_>>())
-    };
-    site.nodes[leader].process.signal(18);
-    for (status, said) in asked.join().expect("answers") {
-        assert!(status == 503 || (status == 200 && said["name"] == "after"), "{status} {said}");
-    }
-    site.all_answer();
-    eventually("it answers as the others do", secs(10), || {
-        let (status, said) = site.admin(leader).get(&path);
-        assert!(status == 503 || (status == 200 && said["name"] == "after"), "{status} {said}");
-        status == 200
-    });
-}
-
 //= test CLUSTER-ETCD-01
 #[test]
 fn an_etcd_that_is_there_already_is_shared_by_two_controllers_and_others() {
@@ -302,7 +240,7 @@ fn an_etcd_that_is_there_already_is_shared_by_two_controllers_and_others() {
     let start = |name: &str| {
         let data = lab.folder().join(name);
         std::fs::create_dir_all(&data).expect("a folder");
-        std::fs::write(data.join("store.key"), [7; 32]).expect("room");
+        site::keep(&data.join("store.key"), &[7; 32]);
         let [api, controllers] = lab.addresses::<2>();
         let mut command = std::process::Command::new(bin::path("forebay-controller"));
         command.arg("--data-dir").arg(&data).arg("--listen").arg(api.to_string());

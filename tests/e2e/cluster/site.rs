@@ -1,8 +1,10 @@
 //! Three Controllers, each with a member of etcd of its own.
 
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use forebay_e2e::controller::Curl;
@@ -18,6 +20,8 @@ pub struct Site {
 pub struct Node {
     pub process: Process,
     pub api: SocketAddr,
+    /// Where it lets engines in while it leads.
+    pub engines: SocketAddr,
     log: PathBuf,
     /// Logs of earlier processes.
     before: String,
@@ -51,7 +55,7 @@ impl Site {
             .map(|node| {
                 let data = lab.folder().join(format!("n{node}"));
                 std::fs::create_dir_all(&data).expect("a folder");
-                std::fs::write(data.join("store.key"), key).expect("room");
+                keep(&data.join("store.key"), &key);
                 let at = |port: u16| SocketAddr::from((address(node), port));
                 let (api, engines) = (at(first_port), at(first_port + 1));
                 let arguments = vec![
@@ -66,7 +70,7 @@ impl Site {
                 ];
                 let log = lab.folder().join(format!("n{node}.log"));
                 let process = there(node, &|| spawn(lab, node.into(), &arguments));
-                Node { process, api, log, before: String::new(), arguments }
+                Node { process, api, engines, log, before: String::new(), arguments }
             })
             .collect();
         let mut site = Site { nodes, password: String::new() };
@@ -108,6 +112,38 @@ impl Site {
         })
     }
 
+    /// Whoever is at the machine of another node than the leader's, and whoever finds a file of former days there, is told what to
+    /// do; at the leader's a backup is made.
+    //= test CLUSTER-MARK-01
+    pub fn at_the_machine(&self, lab: &Lab, leader: usize) {
+        let run = |node: usize, more: &[&str]| {
+            let mut command = Command::new(bin::path("forebay-controller"));
+            command.arg(format!("--data-dir={}", lab.folder().join(format!("n{node}")).display())).args(more);
+            let out = command.env("FOREBAY_PASSPHRASE", "long enough").output().expect("it runs");
+            (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
+        };
+        let file = lab.folder().join("backup").display().to_string();
+        let other = (leader + 1) % 3;
+        let (is_done, said) = run(other, &["password", "reset", "--local"]);
+        assert!(!is_done && said.contains("leads: run this there"), "{said}");
+        let (is_done, said) = run(other, &["backup", &file]);
+        assert!(!is_done && said.contains("leads: run this there"), "{said}");
+        let (is_done, said) = run(leader, &["backup", &file]);
+        assert!(is_done, "{said}");
+        for (arguments, advice) in [(&["restore", &file][..], "an empty folder"), (&[], "say --store etcd")] {
+            let (is_done, said) = run(other, arguments);
+            assert!(!is_done && said.contains("are in etcd") && said.contains(advice), "{said}");
+        }
+        // No process is there to ask.
+        let stopped = lab.folder().join("n9");
+        std::fs::create_dir_all(&stopped).expect("a folder");
+        std::fs::write(stopped.join("store"), "etcd\n").expect("room");
+        for arguments in [&["password", "reset", "--local"][..], &["backup", &format!("{file}-9")]] {
+            let (is_done, said) = run(9, arguments);
+            assert!(!is_done && said.contains("in the folder of the one that leads"), "{said}");
+        }
+    }
+
     pub fn nobody(&self, node: usize) -> Curl {
         Curl::at(self.nodes[node].api)
     }
@@ -142,6 +178,13 @@ impl Node {
         });
         last.is_some_and(|line| line.contains("\"CLUSTER_LEADS\""))
     }
+}
+
+/// Writes a key as people have to: for its owner alone.
+pub fn keep(file: &Path, key: &[u8]) {
+    let mut made =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).expect("it is not there");
+    made.write_all(key).expect("room");
 }
 
 fn spawn(lab: &Lab, number: usize, arguments: &[String]) -> Process {

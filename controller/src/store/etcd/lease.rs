@@ -4,17 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use forebay_etcd::{Client, Failure};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-/// A leader that is gone is followed after this many seconds; etcd itself may need two to elect its own.
-pub(super) const TERM_SECONDS: i64 = 5;
+/// A leader that is cut off is followed after this many seconds. Two are the least that etcd grants, and etcd itself may need
+/// two to elect its own, in which nothing is renewed.
+pub(super) const TERM_SECONDS: i64 = 3;
 const TERM: Duration = Duration::from_secs(TERM_SECONDS.unsigned_abs());
 /// It is renewed so often.
-const RENEW_EVERY: Duration = Duration::from_secs(1);
+const RENEW_EVERY: Duration = Duration::from_millis(500);
 /// One that was not renewed is tried again after this: the next member may answer.
 const RETRY: Duration = Duration::from_millis(100);
-/// Who has no answer within this asks the next member: two of these and a pause are less than a term.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// Who has no connection, or no answer, within this asks the next member: three members are asked within a term.
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Until when a lease is good, by our own clock.
 #[derive(Clone)]
@@ -41,9 +42,46 @@ impl Good {
     }
 }
 
+/// A lease that is renewed, in a thread with connections of its own: nothing else that this process does makes it late.
+pub(super) struct Keeping(Mutex<Option<oneshot::Sender<()>>>);
+
+impl Keeping {
+    /// Begins.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    //= CLUSTER-LEADER-02
+    pub(super) fn start(
+        client: &Client,
+        lease: i64,
+        good: Good,
+        lost: watch::Sender<Option<String>>,
+    ) -> Result<Self, String> {
+        let (stop, stopped) = oneshot::channel();
+        let client = client.apart(PATIENCE);
+        let told = |error: std::io::Error| format!("no thread for the lease: {error}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(told)?;
+        let kept = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    // It is dropped as well.
+                    _ = stopped => {}
+                    () = keep(client, lease, good, lost) => {}
+                }
+            });
+        };
+        std::thread::Builder::new().name("lease".to_owned()).spawn(kept).map_err(told)?;
+        Ok(Keeping(Mutex::new(Some(stop))))
+    }
+
+    /// Renews it no more.
+    pub(super) fn stop(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
 /// Renews a lease until it is lost, and says why.
-//= CLUSTER-LEADER-02
-pub(super) async fn keep(client: Client, lease: i64, good: Good, lost: watch::Sender<Option<String>>) {
+async fn keep(client: Client, lease: i64, good: Good, lost: watch::Sender<Option<String>>) {
     let mut pause = RENEW_EVERY;
     let why = loop {
         let good_until = good.until();

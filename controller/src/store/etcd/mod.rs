@@ -4,7 +4,8 @@
 //! writes nothing any more, however late a request of it arrives. Each step writes a mark of its own beside what it changes,
 //! so that a step whose answer was lost is found again, or is known to be none.
 //!
-//! Keys under the prefix: `d/…` what the store has, `e` the mark of the last step, `form`, `leader`.
+//! Keys under the prefix: `d/…` what the store has, `e` the mark of the last step, `form`, `leader`; `n/…` the nodes that there
+//! were, `u/…` those that are heard.
 
 mod history;
 mod lease;
@@ -27,6 +28,10 @@ use steps::Turn;
 const FORM: &[u8] = b"1";
 /// Keys of one answer: at worst as many megabytes, and an answer may have 128.
 const PAGE: usize = 100;
+/// Who looks who leads, or wants to, waits so long for an answer.
+const QUICK: std::time::Duration = std::time::Duration::from_secs(1);
+/// Nodes that are looked at: many more than there can be at once.
+const NODES_MAX: i64 = 100;
 
 /// How a Controller comes to lead.
 #[derive(Clone)]
@@ -54,7 +59,7 @@ struct Inner {
     lost: watch::Sender<Option<String>>,
     /// Until when nobody else may lead.
     good: lease::Good,
-    keeping: tokio::task::AbortHandle,
+    keeping: lease::Keeping,
 }
 
 impl Leading {
@@ -80,12 +85,56 @@ impl Leading {
         Ok(answer.kvs.into_iter().next())
     }
 
+    /// With connections of its own, for what is asked for again soon: while etcd elects a leader of its own, questions may be lost
+    /// without a word.
+    #[must_use]
+    pub fn quick(&self) -> Self {
+        Leading { client: self.client.apart(QUICK), ..self.clone() }
+    }
+
     /// What the leader shows of itself; `None`: nobody leads.
     ///
     /// # Errors
     /// etcd does not answer.
     pub async fn leader(&self) -> Result<Option<Vec<u8>>, Refusal> {
         Ok(self.read("leader").await?.map(|held| held.value))
+    }
+
+    /// What stands at a key of the store now, whoever leads.
+    ///
+    /// # Errors
+    /// etcd does not answer.
+    pub async fn peek(&self, key: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        Ok(self.read(&format!("d/{key}")).await?.map(|held| held.value))
+    }
+
+    /// Shows a node to the others: as one that there is, and for as long as `lease` lasts as one that is heard.
+    ///
+    /// # Errors
+    /// etcd does not answer.
+    pub async fn show(&self, name: &str, shown: Vec<u8>, lease: i64) -> Result<(), Refusal> {
+        let success = vec![
+            put(self.key(&format!("n/{name}")), shown.clone(), 0),
+            put(self.key(&format!("u/{name}")), shown, lease),
+        ];
+        self.client.txn(TxnRequest { success, ..Default::default() }).await?;
+        Ok(())
+    }
+
+    /// The nodes that were shown, and which of them are heard.
+    ///
+    /// # Errors
+    /// etcd does not answer.
+    pub async fn shown(&self) -> Result<Vec<(bool, Vec<u8>)>, Refusal> {
+        let mut all = Vec::new();
+        for (front, is_heard) in [("n/", false), ("u/", true)] {
+            let key = self.key(front);
+            let range =
+                RangeRequest { range_end: behind(key.clone()), key, limit: NODES_MAX, ..Default::default() };
+            let answer = self.client.range(range).await?;
+            all.extend(answer.kvs.into_iter().map(|held| (is_heard, held.value)));
+        }
+        Ok(all)
     }
 
     /// Leads, if nobody does; `None`: another one does.
@@ -95,7 +144,8 @@ impl Leading {
     //= CLUSTER-LEADER-01
     //= CLUSTER-FORM-01
     pub async fn lead(self) -> Result<Option<Etcd>, Refusal> {
-        if let Some(form) = self.read("form").await?
+        let quick = self.quick();
+        if let Some(form) = quick.read("form").await?
             && form.value != FORM
         {
             return Err(Refusal::Damaged(format!(
@@ -105,10 +155,10 @@ impl Leading {
                 String::from_utf8_lossy(&form.value)
             )));
         }
-        if self.read("leader").await?.is_some() {
+        if quick.read("leader").await?.is_some() {
             return Ok(None);
         }
-        let (asked, lease) = (std::time::Instant::now(), self.client.grant(lease::TERM_SECONDS).await?);
+        let (asked, lease) = (std::time::Instant::now(), quick.client.grant(lease::TERM_SECONDS).await?);
         let is_free = demand(self.key("leader"), 0);
         let took = TxnRequest {
             compare: vec![is_free],
@@ -118,18 +168,18 @@ impl Leading {
             ],
             failure: Vec::new(),
         };
-        let fence = match self.client.txn(took).await {
+        let fence = match quick.client.txn(took).await {
             Ok(answer) if answer.succeeded => answer.header.map_or(0, |header| header.revision),
             done => {
                 // Without its lease a request that comes late is refused.
-                let _ = self.client.revoke(lease).await;
+                let _ = quick.client.revoke(lease).await;
                 return done.map(|_| None).map_err(Refusal::from);
             }
         };
         let (lost, _) = watch::channel(None);
         let good = lease::Good::since(asked);
-        let kept = lease::keep(self.client.clone(), lease, good.clone(), lost.clone());
-        let keeping = tokio::spawn(kept).abort_handle();
+        let keeping = lease::Keeping::start(&self.client, lease, good.clone(), lost.clone());
+        let keeping = keeping.map_err(Refusal::Unavailable)?;
         let turn = Mutex::new(Turn::new(fence));
         Ok(Some(Etcd { inner: Arc::new(Inner { leading: self, lease, turn, lost, good, keeping }) }))
     }
@@ -150,6 +200,11 @@ impl Etcd {
         self.inner.leads().is_ok()
     }
 
+    /// The lease by which this process leads.
+    pub fn lease(&self) -> i64 {
+        self.inner.lease
+    }
+
     /// Leads no more, so that another one may at once.
     pub async fn resign(&self) {
         self.inner.lose("this node has resigned");
@@ -159,7 +214,7 @@ impl Etcd {
 
 impl Inner {
     fn lose(&self, why: &str) {
-        self.keeping.abort();
+        self.keeping.stop();
         self.lost.send_if_modified(|lost| {
             let is_new = lost.is_none();
             lost.get_or_insert_with(|| why.to_owned());
@@ -263,7 +318,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.keeping.abort();
+        self.keeping.stop();
         if self.lost.borrow().is_none()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -347,7 +402,7 @@ impl Store for Etcd {
         // Whoever asked may go away; a step that was begun is carried to its end, so that the next one finds it settled.
         Box::pin(async move {
             let done = tokio::spawn(async move { inner.commit(&step).await }).await;
-            done.unwrap_or_else(|panic| Err(Refusal::Unavailable(panic.to_string())))
+            done.unwrap_or_else(|panic| Err(Refusal::Unknown(panic.to_string())))
         })
     }
 

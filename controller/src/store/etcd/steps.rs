@@ -61,7 +61,7 @@ impl Inner {
                         turn.fence = now;
                         continue;
                     }
-                    Unmet::Lost => return Err(self.lost_to_another()),
+                    Unmet::Lost => return Err(Refusal::Unavailable(self.lost_to_another())),
                 },
                 Err(failure) => failure,
             };
@@ -136,9 +136,9 @@ impl Inner {
         Unmet::Demand(step.demands.first().map(|(key, _)| key.clone()).unwrap_or_default())
     }
 
-    fn lost_to_another(&self) -> Refusal {
+    fn lost_to_another(&self) -> String {
         self.lose("another node leads");
-        Refusal::Unavailable("this node leads no more: another one does, or will".to_owned())
+        "this node leads no more: another one does, or will".to_owned()
     }
 
     /// Finds out what became of a step whose answer was lost; `None`: nothing, and nothing will.
@@ -149,7 +149,8 @@ impl Inner {
     async fn settle(&self, turn: &mut Turn, mark: &[u8], began: Instant) -> Result<Option<i64>, Refusal> {
         let leading = &self.leading;
         while began.elapsed() < WRITING_MAX {
-            self.leads()?;
+            // Whoever leads next finds it done, or not: nobody here knows.
+            self.leads().map_err(|refusal| Refusal::Unknown(refusal.to_string()))?;
             let again = TxnRequest {
                 compare: vec![demand(leading.key("leader"), turn.fence)],
                 success: vec![put(leading.key("leader"), leading.shown.clone(), self.lease)],
@@ -165,7 +166,7 @@ impl Inner {
                         turn.fence = now;
                         true
                     }
-                    _ => return Err(self.lost_to_another()),
+                    _ => return Err(Refusal::Unknown(self.lost_to_another())),
                 },
                 Err(_) => false,
             };
@@ -184,7 +185,7 @@ impl Inner {
                     Err(Refusal::Unavailable(_)) => {}
                     Err(other) => {
                         self.lose("what became of a step could not be found out");
-                        return Err(other);
+                        return Err(Refusal::Unknown(other.to_string()));
                     }
                 }
             }
@@ -192,9 +193,6 @@ impl Inner {
         }
         // What was read before may be wrong from here on: everything is read anew by whoever leads next.
         self.lose("what became of a step could not be found out: etcd does not answer");
-        Err(Refusal::Unavailable(
-            "etcd does not answer, and whether this was written is not known: look before you repeat it"
-                .to_owned(),
-        ))
+        Err(Refusal::Unknown("etcd does not answer".to_owned()))
     }
 }

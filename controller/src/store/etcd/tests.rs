@@ -80,7 +80,7 @@ async fn one_leads_at_a_time_and_who_leads_no_more_writes_nothing() {
     assert!(leading(&at).lead().await.expect("an answer").is_none(), "another one leads");
     assert_eq!(leading(&at).leader().await.expect("an answer").as_deref(), Some(&b"one"[..]));
     // etcd takes the lease away, as after a pause of the whole process: the leader has not heard of it yet.
-    first.inner.keeping.abort();
+    first.inner.keeping.stop();
     leading(&at).client.revoke(first.inner.lease).await.expect("gone");
     let second = lead(&at).await;
     second.commit(write("a", "2")).await.expect("it leads");
@@ -117,6 +117,20 @@ async fn a_leader_that_etcd_does_not_hear_gives_up_before_another_one_may_lead()
     assert!(lost <= leads, "{why}: {:?} too late", lost.duration_since(leads));
     next.commit(write("a", "2")).await.expect("it leads");
     assert!(cut_off.get("a").await.is_err());
+}
+
+//= test CLUSTER-LEADER-02
+#[tokio::test]
+async fn a_leader_that_is_busy_goes_on_leading() {
+    let folder = Folder::new("etcd-busy");
+    let member = Member::start(&folder.0, 7, &[]).await;
+    let at = [member.endpoint()];
+    let store = lead(&at).await;
+    // Sleep: the only thread of this runtime does something else for longer than a lease lasts.
+    std::thread::sleep(Duration::from_secs(lease::TERM_SECONDS.unsigned_abs() + 1));
+    assert!(store.is_led(), "its lease was renewed meanwhile");
+    assert!(leading(&at).lead().await.expect("an answer").is_none(), "nobody else may lead");
+    store.commit(write("a", "1")).await.expect("it leads");
 }
 
 //= test CLUSTER-STEP-01

@@ -56,7 +56,7 @@ pub async fn join(settings: &Settings, token: Option<&Path>) -> anyhow::Result<(
     let enrolled = loop {
         match ask(settings, asked.clone()).await {
             Ok(enrolled) => break enrolled,
-            Err(Trouble::Refused(why)) => bail!("the Controller at {} refuses: {why}", settings.controller),
+            Err(Trouble::Refused(why)) => bail!("the Controller at {} refuses: {why}", settings.called()),
             Err(trouble) => calls.wait(&trouble).await,
         }
     };
@@ -64,7 +64,7 @@ pub async fn join(settings: &Settings, token: Option<&Path>) -> anyhow::Result<(
     tracing::info!(
         event = "SE_ENROLLED",
         engine = enrolled.engine,
-        controller = settings.controller,
+        controller = settings.called(),
         "this engine is a member"
     );
     Ok(())

@@ -10,6 +10,18 @@ use forebay_wire::limits::CONFIGURATION_BYTES_MAX;
 use forebay_wire::{Sections, digest, proto};
 use prost::Message;
 
+/// The file that says where Controllers are.
+const CONTROLLERS: &str = "controllers";
+/// Of how many is told: more than there can be.
+const CONTROLLERS_MAX: usize = 16;
+
+/// Host and port in plain letters.
+fn is_place(text: &str) -> bool {
+    text.len() <= 262
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
 /// A configuration as it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
@@ -147,6 +159,35 @@ impl Folder {
         File::open(&self.path)?.sync_all()
     }
 
+    /// Where the Controller was reached last, and where it said that there are others.
+    pub fn controllers(&self) -> (Option<String>, Vec<String>) {
+        let text = std::fs::read_to_string(self.path.join(CONTROLLERS)).unwrap_or_default();
+        let mut lines = text.lines().filter(|line| !line.is_empty()).map(str::to_owned);
+        (lines.next(), lines.take(CONTROLLERS_MAX).collect())
+    }
+
+    /// Keeps that, if it is new.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    //= CHAN-SEVERAL-01
+    pub fn keep_controllers(&self, last: &str, told: &[String]) -> io::Result<()> {
+        let told: Vec<String> =
+            told.iter().filter(|at| is_place(at)).take(CONTROLLERS_MAX).cloned().collect();
+        if self.controllers() == (Some(last.to_owned()), told.clone()) {
+            return Ok(());
+        }
+        let text: String = std::iter::once(last).chain(told.iter().map(String::as_str)).fold(
+            String::new(),
+            |mut text, at| {
+                text.push_str(at);
+                text.push('\n');
+                text
+            },
+        );
+        self.write(&self.path.join(CONTROLLERS), text.as_bytes())
+    }
+
     fn configuration(&self) -> PathBuf {
         self.path.join("configuration")
     }
@@ -155,6 +196,24 @@ impl Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    //= test CHAN-SEVERAL-01
+    #[test]
+    fn the_controller_that_was_there_last_is_called_first_and_each_once() {
+        let path = std::env::temp_dir().join(format!("forebay-several-{}", std::process::id()));
+        let folder = Folder::new(path.clone());
+        folder.make().expect("room");
+        let named = vec!["a:1".to_owned(), "b:1".to_owned()];
+        let settings = super::super::Settings::new(named, path.clone(), super::super::Local::default());
+        assert_eq!(settings.controllers(), ["a:1", "b:1"]);
+        let told = ["b:1", "c:1", "no place", "d:port", ":1"].map(str::to_owned);
+        folder.keep_controllers("b:1", &told).expect("room");
+        assert_eq!(settings.controllers(), ["b:1", "a:1", "c:1"]);
+        // One that is alone tells of none.
+        folder.keep_controllers("a:1", &[]).expect("room");
+        assert_eq!(settings.controllers(), ["a:1", "b:1"]);
+        std::fs::remove_dir_all(path).expect("ours");
+    }
 
     //= test CHAN-KEEP-01
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_wire::CONTROLLER_NAME;
 use forebay_wire::call::{Calls, open};
@@ -56,10 +57,34 @@ impl From<Status> for Trouble {
     }
 }
 
+/// One of the Controller's addresses is given so long to take a connection: the next one is tried then.
+const REACH: Duration = Duration::from_secs(2);
+
+/// Connects with the first address of a name that takes it.
+//= CHAN-SEVERAL-01
+async fn reached(at: &str) -> Result<TcpStream, String> {
+    let found = tokio::time::timeout(REACH, tokio::net::lookup_host(at)).await;
+    let found = found.map_err(|_| "its name is not found in time".to_owned())?;
+    let mut why = "its name has no address".to_owned();
+    for address in found.map_err(|error| error.to_string())? {
+        match tokio::time::timeout(REACH, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Ok(Err(error)) => why = error.to_string(),
+            Err(_) => why = format!("no connection within {} s", REACH.as_secs()),
+        }
+    }
+    Err(why)
+}
+
 /// A connection; it ends when this is dropped.
 pub struct Link {
     /// What is called over it.
     pub client: ChannelClient<Calls>,
+    /// Where it leads.
+    pub at: String,
     driven: JoinHandle<()>,
 }
 
@@ -70,7 +95,7 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Calls the Controller. `own`: the engine's certificate and key, which it shows.
+    /// Calls the Controllers, one after another, until one is there. `own`: the engine's certificate and key, which it shows.
     //= CHAN-TLS-02
     pub async fn call(settings: &Settings, own: Option<(PathBuf, PathBuf)>) -> Result<Self, Trouble> {
         let files = ClientFiles { authorities: Some(settings.folder.authority()), own };
@@ -78,21 +103,33 @@ impl Link {
         let config = tokio::task::spawn_blocking(move || ClientProfile::new(files).config()).await;
         let config = config.map_err(|panic| Trouble::Lost(panic.to_string()))?;
         let config = config.map_err(|unfit| Trouble::Refused(unfit.to_string()))?;
-        let made = async {
-            let stream = TcpStream::connect(&settings.controller).await.map_err(|error| error.to_string())?;
-            let _ = stream.set_nodelay(true);
-            let name = tls::server_name(CONTROLLER_NAME)?;
-            let stream = tls::connect(Arc::clone(&config), name, stream).await?;
-            let opened = open(TokioIo::new(stream), TokioExecutor::new(), TokioTimer::new()).await;
-            opened.map_err(|error| error.to_string())
-        };
-        let made = tokio::time::timeout(HANDSHAKE, made).await;
-        let made = made.unwrap_or_else(|_| Err(format!("no connection within {} s", HANDSHAKE.as_secs())));
-        let (client, connection) = made.map_err(Trouble::Lost)?;
-        let driven = tokio::spawn(async move {
-            // How it ended is told by the calls that were under way.
-            let _ = connection.await;
-        });
-        Ok(Link { client, driven })
+        let mut told = Vec::new();
+        for at in settings.controllers() {
+            let stream = match reached(&at).await {
+                Ok(stream) => stream,
+                Err(why) => {
+                    told.push(format!("{at}: {why}"));
+                    continue;
+                }
+            };
+            let made = async {
+                let name = tls::server_name(CONTROLLER_NAME)?;
+                let stream = tls::connect(Arc::clone(&config), name, stream).await?;
+                let opened = open(TokioIo::new(stream), TokioExecutor::new(), TokioTimer::new()).await;
+                opened.map_err(|error| error.to_string())
+            };
+            let made = tokio::time::timeout(HANDSHAKE, made).await;
+            match made.unwrap_or_else(|_| Err(format!("no handshake within {} s", HANDSHAKE.as_secs()))) {
+                Ok((client, connection)) => {
+                    let driven = tokio::spawn(async move {
+                        // How it ended is told by the calls that were under way.
+                        let _ = connection.await;
+                    });
+                    return Ok(Link { client, at, driven });
+                }
+                Err(why) => told.push(format!("{at}: {why}")),
+            }
+        }
+        Err(Trouble::Lost(told.join("; ")))
     }
 }

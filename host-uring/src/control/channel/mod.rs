@@ -36,6 +36,8 @@ use link::Trouble;
 /// Wait before the Controller is called again: the first time, and at most. Half of it is random, so that engines that lost it
 /// together do not call together.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// The most where there are several Controllers: another one leads soon.
+const AMONG: Duration = Duration::from_secs(1);
 /// The same where the Controller said that it will not have this engine: what is the matter is mended by people.
 const REFUSED: Duration = Duration::from_secs(60);
 /// A stream that stood for so long was none that failed.
@@ -46,8 +48,8 @@ const TOLD_AGAIN: Duration = Duration::from_secs(300);
 /// Where the Controller is, and who this engine is.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Host and port of the Controller.
-    pub controller: String,
+    /// Host and port of each Controller that was named.
+    pub named: Vec<String>,
     /// What the engine keeps.
     pub folder: Folder,
     /// What the engine wants to be called, if it is new.
@@ -65,10 +67,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For a Controller and a folder.
-    pub fn new(controller: String, folder: PathBuf, local: Local) -> Self {
+    /// For Controllers and a folder.
+    pub fn new(named: Vec<String>, folder: PathBuf, local: Local) -> Self {
         Settings {
-            controller,
+            named,
             folder: Folder::new(folder),
             name: String::new(),
             sync_address: local.sync_address(),
@@ -77,6 +79,25 @@ impl Settings {
             protocol: PROTOCOL,
             shares_addresses: false,
         }
+    }
+
+    /// Where Controllers may be, each once: first the one that was there last, then those that were named, then those of which it
+    /// told.
+    //= CHAN-SEVERAL-01
+    fn controllers(&self) -> Vec<String> {
+        let (last, told) = self.folder.controllers();
+        let mut all: Vec<String> = Vec::new();
+        for at in last.iter().chain(&self.named).chain(&told) {
+            if !all.contains(at) {
+                all.push(at.clone());
+            }
+        }
+        all
+    }
+
+    /// For the log.
+    fn called(&self) -> String {
+        self.controllers().join(",")
     }
 }
 
@@ -203,14 +224,14 @@ async fn keep(settings: &Settings, hall: &Arc<Hall>, metering: &Metering) {
 
 /// When the Controller is called again, and what is told of it.
 struct Calling<'s> {
-    controller: &'s str,
+    settings: &'s Settings,
     wait: Duration,
     told: Option<(String, Instant)>,
 }
 
 impl<'s> Calling<'s> {
     fn new(settings: &'s Settings) -> Self {
-        Calling { controller: &settings.controller, wait: REDIAL.0, told: None }
+        Calling { settings, wait: REDIAL.0, told: None }
     }
 
     fn stood(&mut self) {
@@ -220,7 +241,11 @@ impl<'s> Calling<'s> {
 
     //= CHAN-START-02
     async fn wait(&mut self, trouble: &Trouble) {
-        let most = if trouble.is_final() { REFUSED } else { REDIAL.1 };
+        let most = match (trouble.is_final(), self.settings.controllers().len()) {
+            (true, _) => REFUSED,
+            (false, 0 | 1) => REDIAL.1,
+            (false, _) => AMONG,
+        };
         let text = trouble.to_string();
         let is_new =
             self.told.as_ref().is_none_or(|(told, when)| *told != text || when.elapsed() >= TOLD_AGAIN);
@@ -228,14 +253,14 @@ impl<'s> Calling<'s> {
             if trouble.is_final() {
                 tracing::error!(
                     event = "CONTROLLER_REFUSES",
-                    controller = self.controller,
+                    controller = self.settings.called(),
                     why = text,
                     "the Controller will not have this engine: it goes on by what it has"
                 );
             } else {
                 tracing::warn!(
                     event = "CONTROLLER_LOST",
-                    controller = self.controller,
+                    controller = self.settings.called(),
                     why = text,
                     "the Controller is not reached: the engine goes on by what it has"
                 );

@@ -61,6 +61,9 @@ async fn open(settings: &Settings, kept: &Kept) -> Result<Stream, Trouble> {
     let Some(to_engine::Said::Welcome(welcome)) = first.and_then(|first| first.said) else {
         return Err(Trouble::Lost("the Controller began without a Welcome".to_owned()));
     };
+    if let Err(error) = settings.folder.keep_controllers(&link.at, &welcome.controllers) {
+        tracing::warn!(event = "CONTROLLERS_NOT_KEPT", %error, "where Controllers are is not kept for the next start");
+    }
     Ok(Stream { link, send, came, welcome })
 }
 
@@ -162,7 +165,7 @@ async fn talk(
     let mut stream = open(settings, &here.kept).await?;
     tracing::info!(
         event = "CONTROLLER_REACHED",
-        controller = settings.controller,
+        controller = stream.link.at,
         version = here.kept.version,
         "the engine hangs on its Controller"
     );

@@ -1,0 +1,186 @@
+//! Which Controllers there are: each says so in etcd, under a lease of its own.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::member::Node;
+use crate::store::{Leading, Refusal};
+
+/// Who is not heard for so many seconds is taken for gone.
+const LEASE_SECONDS: i64 = 10;
+/// Each says so often that it is there, and who leads looks so often who is.
+pub(super) const EVERY: Duration = Duration::from_secs(2);
+
+/// A Controller, as who leads knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Where it lets engines in while it leads.
+    pub engines: Option<SocketAddr>,
+    /// It leads.
+    pub leads: bool,
+    /// Since when it has run, seconds of the epoch; `None`: it is not heard.
+    pub since: Option<u64>,
+}
+
+/// The Controllers of this store.
+#[derive(Clone, Debug)]
+pub struct Cluster(Arc<watch::Sender<Vec<Neighbour>>>);
+
+impl Cluster {
+    /// One Controller with a store of its own, at this address.
+    pub fn alone(address: IpAddr) -> Self {
+        let since = Some(now());
+        let own = Neighbour { name: address.to_string(), address, engines: None, leads: true, since };
+        Cluster(Arc::new(watch::Sender::new(vec![own])))
+    }
+
+    /// All of them, who leads among them.
+    pub fn all(&self) -> Vec<Neighbour> {
+        self.0.borrow().clone()
+    }
+
+    /// Where engines may find one that leads.
+    pub fn doors(&self) -> Vec<String> {
+        self.0.borrow().iter().filter_map(|one| one.engines).map(|at| at.to_string()).collect()
+    }
+
+    pub(super) fn set(&self, all: Vec<Neighbour>) {
+        self.0.send_if_modified(|held| {
+            let is_new = *held != all;
+            *held = all;
+            is_new
+        });
+    }
+}
+
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What a node says of itself.
+#[derive(Clone)]
+pub(super) struct Own {
+    pub name: String,
+    pub address: IpAddr,
+    pub controllers: SocketAddr,
+    pub api: SocketAddr,
+    pub engines: SocketAddr,
+    pub since: u64,
+}
+
+impl Own {
+    pub(super) fn shown(&self) -> Vec<u8> {
+        let shown = json!({
+            "name": self.name,
+            "address": self.address.to_string(),
+            "controllers": self.controllers.to_string(),
+            "api": self.api.to_string(),
+            "engines": self.engines.to_string(),
+            "since": self.since,
+        });
+        shown.to_string().into_bytes()
+    }
+}
+
+/// Says for ever that this node is there.
+pub(super) async fn say(leading: Leading, own: Own) {
+    let mut lease = None;
+    loop {
+        let done = async {
+            match lease {
+                Some(held) if leading.client.renew(held, EVERY).await? => {}
+                _ => {
+                    let made = leading.client.grant(LEASE_SECONDS).await?;
+                    leading.show(&own.name, own.shown(), made).await?;
+                    lease = Some(made);
+                }
+            }
+            Ok::<(), Refusal>(())
+        };
+        if done.await.is_err() {
+            lease = None;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Looks who is there, beside those that must be: `nodes`.
+pub(super) async fn look(leading: &Leading, nodes: &[Node], own: &Own, cluster: &Cluster) {
+    if let Ok(mut shown) = leading.shown().await {
+        // It may not have said so yet.
+        shown.push((true, own.shown()));
+        cluster.set(neighbours(&shown, nodes, own));
+    }
+}
+
+/// All that have ever said that they are there, or must be; whoever is heard says since when.
+fn neighbours(shown: &[(bool, Vec<u8>)], nodes: &[Node], own: &Own) -> Vec<Neighbour> {
+    let is_member = |name: &str| nodes.is_empty() || nodes.iter().any(|node| node.name == name);
+    let mut all: Vec<Neighbour> = Vec::new();
+    for (is_heard, said) in shown {
+        let Some(one) = read(said, *is_heard, own).filter(|one| is_member(&one.name)) else { continue };
+        match all.iter_mut().find(|held| held.name == one.name) {
+            Some(held) if *is_heard => *held = one,
+            Some(_) => {}
+            None => all.push(one),
+        }
+    }
+    for node in nodes {
+        if !all.iter().any(|held| held.name == node.name) {
+            let (name, address) = (node.name.clone(), node.address);
+            all.push(Neighbour { name, address, engines: None, leads: false, since: None });
+        }
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+fn read(said: &[u8], is_heard: bool, own: &Own) -> Option<Neighbour> {
+    let said: Value = serde_json::from_slice(said).ok()?;
+    let name = said["name"].as_str()?.to_owned();
+    let leads = name == own.name;
+    Some(Neighbour {
+        address: said["address"].as_str()?.parse().ok()?,
+        engines: said["engines"].as_str().and_then(|at| at.parse().ok()),
+        leads,
+        since: said["since"].as_u64().filter(|_| is_heard || leads),
+        name,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_there_once_or_must_be_is_known_and_who_is_heard_says_since_when() {
+        let own = |name: &str, last: u8, since: u64| {
+            let at = |port| SocketAddr::from(([192, 0, 2, last], port));
+            let (address, name) = (at(0).ip(), name.to_owned());
+            Own { name, address, controllers: at(9444), api: at(9443), engines: at(8443), since }
+        };
+        let (a, b) = (own("a", 1, 7), own("b", 2, 8));
+        let nodes: Vec<Node> =
+            ["a=192.0.2.1", "b=192.0.2.2", "c=192.0.2.3"].map(|text| text.parse().expect("one")).to_vec();
+        let shown =
+            [(false, a.shown()), (false, b.shown()), (false, own("gone", 9, 1).shown()), (true, a.shown())];
+        let all = neighbours(&shown, &nodes, &a);
+        let seen: Vec<_> =
+            all.iter().map(|one| (one.name.as_str(), one.leads, one.since, one.engines.is_some())).collect();
+        let wanted = [("a", true, Some(7), true), ("b", false, None, true), ("c", false, None, false)];
+        assert_eq!(seen, wanted);
+        let cluster = Cluster::alone(a.address);
+        cluster.set(all);
+        assert_eq!(cluster.doors(), ["192.0.2.1:8443", "192.0.2.2:8443"]);
+        // Of an etcd that is somebody else's nobody says which nodes there are.
+        assert_eq!(neighbours(&shown, &[], &a).len(), 3);
+    }
+}

@@ -1,0 +1,193 @@
+//! Clients read and write by way of every node while leaders are killed, stand still and are cut off; what they saw is judged.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use forebay_e2e::controller::Curl;
+use forebay_e2e::wait::{eventually, secs};
+use forebay_e2e::{Hosts, Lab};
+use serde_json::json;
+
+use crate::history::{Op, What, is_as_of_one};
+use crate::site::Site;
+
+/// Objects that are read and written.
+const KEYS: usize = 3;
+/// Clients, each at a node of its own or at that of another one.
+const CLIENTS: usize = 5;
+/// A client that is told to come again waits so long.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What clients saw.
+struct Record {
+    began: Instant,
+    /// The key, the node, and what happened.
+    ops: Mutex<Vec<(usize, usize, Op)>>,
+    values: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Record {
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).expect("a short time")
+    }
+
+    /// When the first write that was asked for after `since`, elsewhere than at `node`, was acknowledged.
+    fn written(&self, since: u64, node: usize) -> Option<u64> {
+        let ops = self.ops.lock().expect("whole");
+        let after = ops
+            .iter()
+            .filter(|(_, at, op)| *at != node && op.invoked >= since && matches!(op.what, What::Write(_)));
+        after.filter_map(|(_, _, op)| op.returned).min()
+    }
+
+    /// Reads and writes until it is told to stop.
+    fn ask(&self, node: usize, admin: &Curl, pools: &[String], mut seed: u64) {
+        while !self.stop.load(Ordering::Relaxed) {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let key = usize::try_from(seed % KEYS as u64).expect("small");
+            let path = format!("/api/pool/{}", pools[key]);
+            let is_write = seed >> 20 & 1 == 0;
+            let value = self.values.fetch_add(1, Ordering::Relaxed) + 1;
+            let invoked = self.now();
+            let (status, said) = match is_write {
+                true => admin.send("PATCH", &path, &json!({"replace": {"description": value.to_string()}})),
+                false => admin.get(&path),
+            };
+            let returned = self.now();
+            let read = || said["description"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
+            let what = match (is_write, status) {
+                (true, 200) => Some((What::Write(value), Some(returned))),
+                (false, 200) => Some((What::Read(read()), Some(returned))),
+                // Nothing was done, as it says.
+                (_, 503) => {
+                    std::thread::sleep(LOOK_EVERY);
+                    None
+                }
+                // No answer, or "this may have been done".
+                (true, 0 | 504) => Some((What::Write(value), None)),
+                (false, 0 | 504) => None,
+                (_, other) => panic!("{other}: {said}"),
+            };
+            if let Some((what, returned)) = what {
+                self.ops.lock().expect("whole").push((key, node, Op { what, invoked, returned }));
+            }
+        }
+    }
+}
+
+/// What happens to the node that leads.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Killed,
+    StandsStill,
+    CutOff,
+}
+
+fn strike(fault: Fault, site: &mut Site, hosts: &Hosts, node: usize) {
+    let links = (0..3).filter(|other| *other != node).map(|other| (host(node), host(other)));
+    match fault {
+        Fault::Killed => site.nodes[node].process.kill(),
+        Fault::StandsStill => site.nodes[node].process.signal(19),
+        Fault::CutOff => {
+            for (one, other) in links {
+                hosts.cut(one, other);
+                hosts.cut(other, one);
+            }
+        }
+    }
+}
+
+fn mend(fault: Fault, site: &mut Site, lab: &Lab, hosts: &Hosts, node: usize) {
+    let links = (0..3).filter(|other| *other != node).map(|other| (host(node), host(other)));
+    match fault {
+        Fault::Killed => hosts.at(host(node), || site.again(lab, node)),
+        Fault::StandsStill => site.nodes[node].process.signal(18),
+        Fault::CutOff => {
+            for (one, other) in links {
+                hosts.heal(one, other);
+                hosts.heal(other, one);
+            }
+        }
+    }
+}
+
+fn host(node: usize) -> u8 {
+    u8::try_from(node).expect("one of three")
+}
+
+//= test CLUSTER-LEADER-01
+//= test CLUSTER-LEADER-02
+//= test CLUSTER-LEADER-03
+//= test CLUSTER-LEADER-05
+//= test CLUSTER-ANY-02
+#[test]
+fn what_clients_see_of_several_controllers_is_as_if_there_were_one() {
+    let lab = Lab::new();
+    let Some(hosts) = Hosts::new(3) else { return };
+    let mut site = Site::start_on(&lab, &hosts);
+    let pools: Vec<String> = (0..KEYS)
+        .map(|key| {
+            let pool = json!({"name": format!("key-{key}"), "description": "0"});
+            let (status, made) = site.admin(0).send("POST", "/api/pool", &pool);
+            assert_eq!(status, 201, "{made}");
+            made["uuid"].as_str().expect("a uuid").to_owned()
+        })
+        .collect();
+    let record = Arc::new(Record {
+        began: Instant::now(),
+        ops: Mutex::default(),
+        values: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+    });
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            // Who is cut off waits for no answer for long.
+            let admin = site.admin(client % 3).with(&["--max-time", "3"]);
+            let (record, pools) = (Arc::clone(&record), pools.clone());
+            let seed = 0x9e37_79b9_7f4a_7c15 ^ (client as u64 + 1);
+            std::thread::spawn(move || record.ask(client % 3, &admin, &pools, seed))
+        })
+        .collect();
+    let rounds = if std::env::var_os("FOREBAY_LONG").is_some() { 20 } else { 1 };
+    let mut gaps = Vec::new();
+    for _ in 0..rounds {
+        for fault in [Fault::Killed, Fault::StandsStill, Fault::CutOff] {
+            let leader = site.leader(&[0, 1, 2]);
+            eventually("writes go on", secs(20), || {
+                record.written(record.now().saturating_sub(300_000), 9).is_some()
+            });
+            let since = record.now();
+            strike(fault, &mut site, &hosts, leader);
+            let mut written = None;
+            eventually("writes go on elsewhere", secs(20), || {
+                written = record.written(since, leader);
+                written.is_some()
+            });
+            let gap = Duration::from_micros(written.expect("seen") - since);
+            println!("{fault:?}: a write elsewhere after {gap:?}");
+            gaps.push((fault, gap));
+            mend(fault, &mut site, &lab, &hosts, leader);
+            site.all_answer();
+        }
+    }
+    record.stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("a client");
+    }
+    let ops = record.ops.lock().expect("whole");
+    for key in 0..KEYS {
+        let of_key: Vec<Op> = ops.iter().filter(|(at, ..)| *at == key).map(|(.., op)| *op).collect();
+        let unknown = of_key.iter().filter(|op| op.returned.is_none()).count();
+        println!("key {key}: {} reads and writes, {unknown} of them without an answer", of_key.len());
+        assert!(of_key.len() > 20, "hardly anything was asked for");
+        assert!(is_as_of_one(&of_key, 0), "no single register has answered so: {of_key:?}");
+    }
+    // Twice what is measured on a machine that does nothing else.
+    for (fault, gap) in gaps {
+        assert!(gap < secs(10), "{fault:?}: no write for {gap:?}");
+    }
+}
