@@ -71,6 +71,18 @@ enum Command {
     },
     /// Print the manual page (roff).
     Man,
+    /// Join other Controllers: get the key that they share, for a token that is good once (POST /api/cluster/token).
+    Join {
+        /// Where they let engines in; one of them leads.
+        #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+        controller: Vec<String>,
+        /// A file with the token.
+        #[arg(long, value_name = "FILE")]
+        token_file: PathBuf,
+        /// What this Controller is called.
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+    },
     /// End a lease in etcd when standard input ends: started by a Controller beside itself.
     #[command(hide = true)]
     ReleaseLease {
@@ -130,6 +142,11 @@ fn failed(text: &str) -> ExitCode {
 
 async fn local(folder: &Path, command: &Command) -> Result<(), String> {
     match command {
+        Command::Join { controller, token_file, name } => {
+            make(folder)?;
+            cluster::join(folder, controller, token_file, name).await?;
+            println!("{}: it has the key; start it with --store etcd, --nodes and --node", folder.display());
+        }
         Command::ReleaseLease { endpoints, files } => {
             let files = match &files[..] {
                 [authority, certificate, key] => Some(cluster::Files {

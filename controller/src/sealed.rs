@@ -20,6 +20,7 @@ pub struct Seal {
     key: LessSafeKey,
     /// What other keys are derived with.
     root: hmac::Key,
+    bytes: [u8; 32],
 }
 
 impl Seal {
@@ -68,7 +69,12 @@ impl Seal {
         // A key for one thing alone: what seals does not derive.
         let root = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), b"forebay derived keys 1");
         let root = hmac::Key::new(hmac::HMAC_SHA256, root.as_ref());
-        Some(Seal { key: LessSafeKey::new(key), root })
+        Some(Seal { key: LessSafeKey::new(key), root, bytes: bytes.try_into().ok()? })
+    }
+
+    /// The key itself, for another Controller of the same store.
+    pub(crate) fn shared(&self) -> [u8; 32] {
+        self.bytes
     }
 
     /// A key for a purpose: the same for the same purpose as long as the key of the seals is the same, and no help to find

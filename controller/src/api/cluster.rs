@@ -1,8 +1,31 @@
 //! The Controllers of this store, as they are now.
 
+use forebay_wire::Token;
 use serde_json::{Value, json};
 
-use crate::cluster::Neighbour;
+use super::App;
+use super::answer::{Answer, json as answer};
+use super::request::{Asked, hours};
+use super::session::Who;
+use crate::cluster::{self, Neighbour};
+use crate::objects::Denied;
+use crate::store::Store;
+
+/// `POST /api/cluster/token`: what another Controller joins by, once.
+//= CLUSTER-JOIN-01
+pub async fn token<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<Answer, Answer> {
+    let said = if asked.content.is_empty() { serde_json::Map::new() } else { asked.object()? };
+    let made = cluster::token(&app.store, hours(&said)?).await;
+    let made = made.map_err(|refusal| Answer::from(Denied::Store(refusal)))?;
+    tracing::warn!(
+        event = "CLUSTER_TOKEN",
+        user = who.user,
+        uuid = made.uuid,
+        "a token for a Controller was made"
+    );
+    let token = Token { secret: made.secret, authority: app.authority.certificate().to_vec() };
+    Ok(answer(201, &json!({"uuid": made.uuid, "token": token.text(), "expires_at": made.until})))
+}
 
 /// How it stands with all of them; who asks need not be anybody.
 pub fn status(all: &[Neighbour]) -> Value {

@@ -36,6 +36,8 @@ pub fn need(steps: &[&str]) -> Need {
         | ["api", "alert", _]
         | ["api", "analytics", "logs" | "metric_id"]
         | ["api", "analytics", "metrics" | "healthscore" | "prometheus-metrics", ..] => Need::Nothing,
+        // It opens everything.
+        ["api", "cluster", "token"] => Need::Controller,
         ["api", path, rest @ ..] => {
             let known = |path: &str| kind(path).map(|kind| kind.path);
             match known(path).or_else(|| known(path.strip_suffix("-inventory")?)) {

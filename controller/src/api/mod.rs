@@ -107,6 +107,7 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
         (&Method::GET, ["api", "openapi.json"]) => Ok(json(200, &forebay_model::openapi::document())),
         (&Method::GET, ["api", "cluster", "version"]) => Ok(json(200, &version())),
         (&Method::GET, ["api", "cluster", "runtime"]) => Ok(json(200, &cluster::runtime(&app.cluster.all()))),
+        (&Method::POST, ["api", "cluster", "token"]) => cluster::token(app, asked, &who).await,
         (_, ["api", "user-token"]) => session::tokens(app, asked, &who, None).await,
         (_, ["api", "user-token", uuid]) => session::tokens(app, asked, &who, Some(uuid)).await,
         (_, ["api", "configuration", "export"]) => configuration::export(app, asked, &who).await,

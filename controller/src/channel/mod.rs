@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use forebay_wire::limits::{ALIVE, HANDSHAKE, MESSAGE_BYTES_MAX, PATIENCE};
 use forebay_wire::proto::channel_server::{Channel as Calls, ChannelServer};
-use forebay_wire::proto::{Enrolled, Enrollment, FromEngine, Renewal, ToEngine};
+use forebay_wire::proto::{Enrolled, Enrollment, FromEngine, Joined, Joining, Renewal, ToEngine};
 use forebay_wire::{Sections, engine_of};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -40,6 +40,7 @@ pub use known::keep_known;
 pub use tokens::{Grant, Made, end as end_token, list as tokens, make as make_token};
 
 use crate::api::App;
+use crate::cluster;
 use crate::store::Store;
 
 /// Connections at once: a thousand engines, and those that come back while their old ones are not yet known to be gone.
@@ -171,6 +172,11 @@ impl<S: Store + 'static> Calls for Door<S> {
 
     async fn enroll(&self, request: Request<Enrollment>) -> Result<Response<Enrolled>, Status> {
         enroll::enroll(&self.channel.app, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn join(&self, request: Request<Joining>) -> Result<Response<Joined>, Status> {
+        let key = cluster::admit(&self.channel.app, &request.into_inner()).await?;
+        Ok(Response::new(Joined { key }))
     }
 
     async fn renew(&self, request: Request<Renewal>) -> Result<Response<Enrolled>, Status> {

@@ -4,7 +4,9 @@ mod front;
 mod guard;
 mod guests;
 mod identity;
+mod join;
 mod member;
+mod moving;
 mod presence;
 mod relay;
 mod terms;
@@ -21,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 pub use front::{Front, Role};
 pub use guard::{Guard, release};
 pub use identity::{Files, Identity};
+pub use join::{admit, join, token};
 pub use member::{Member, Node, Plan};
 pub use presence::{Cluster, Neighbour};
 
@@ -134,8 +137,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     //= CLUSTER-KEY-01
     if is_shared && !key.exists() {
         return Err(format!(
-            "{}: it is not there, and all Controllers of a store share it; make it once \
-             (umask 077; head -c 32 /dev/urandom > store.key) and copy it to the folder of every one",
+            "{}: it is not there, and all Controllers of a store share it; get it from one that runs \
+             (forebay-controller join), or make it once (umask 077; head -c 32 /dev/urandom > store.key) and copy it to the \
+             folder of every one",
             key.display()
         ));
     }
@@ -151,7 +155,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         (Ok(at), Ok(inside)) => (at, inside),
         (Err(error), _) | (_, Err(error)) => return Err(error.to_string()),
     };
-    local::mark(folder)?;
+    moving::mark(folder)?;
     let own = settings.own(at, inside);
     let (reach, _member) = reach(&settings, &identity, own.shown())?;
     let guard = Guard::start(&reach.urls, reach.files.as_ref());

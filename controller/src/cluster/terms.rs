@@ -8,12 +8,13 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::moving::{self, May};
 use super::{Cluster, NodeNow, Role, presence};
 use crate::backup;
 use crate::channel::Authority;
 use crate::sealed::Seal;
 use crate::start;
-use crate::store::{Etcd, Leading};
+use crate::store::{Etcd, Leading, Refusal};
 
 /// Between two looks who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
@@ -22,6 +23,8 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// Who sits beside the member that leads etcd lets others go first for so long: a machine that is lost takes one leader with it
 /// then, and not both, of whom each is missed for some seconds.
 const DEFER: Duration = Duration::from_millis(600);
+/// Who does not hear of etcd goes on passing requests to the leader for so long: it may be slow, and the leader well.
+const BLIND: Duration = Duration::from_secs(5);
 /// Who cannot lead for a reason of its own leaves it to others for so long, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -56,16 +59,22 @@ enum End {
 /// Follows whoever leads, and leads where nobody does, for ever.
 pub(super) async fn terms(node: &Arc<NodeNow>, place: &Arc<Semaphore>) {
     let (leading, front) = (node.reach.leading().quick(), &node.front);
-    let mut told = Told::default();
+    let (mut told, mut is_settled) = (Told::default(), false);
     // After terms that failed for a reason of this node: what it was, until when others go first, and the pause after that.
     let (mut unfit, mut until, mut pause) = (String::new(), Instant::now(), PAUSE.0);
-    let mut deferred = None;
+    let (mut deferred, mut failing) = (None, None::<Instant>);
     loop {
-        match leading.leader().await {
+        let looked = leading.leader().await;
+        if looked.is_ok() {
+            failing = None;
+        }
+        match looked {
             Ok(Some(shown)) => match whose(&shown) {
                 Some(at) => {
                     deferred = None;
                     front.set(Role::Follows(at));
+                    // A file that was brought just before this process ended counts no more.
+                    is_settled = is_settled || moving::may(&node.settings.folder, &leading).await.is_ok();
                     told.say(at.to_string(), true);
                 }
                 None => {
@@ -102,6 +111,8 @@ pub(super) async fn terms(node: &Arc<NodeNow>, place: &Arc<Semaphore>) {
                     }
                 }
             }
+            // Whoever led knows itself whether it does yet.
+            Err(_) if failing.get_or_insert_with(Instant::now).elapsed() < BLIND => {}
             Err(refusal) => {
                 front.set(Role::Nobody(refusal.to_string()));
                 told.say(refusal.to_string(), false);
@@ -155,14 +166,16 @@ async fn lead(node: &NodeNow) -> Result<(), End> {
     //= CLUSTER-LEADER-04
     let door = start::door(settings.listen_engines).await.map_err(End::Unfit)?;
     let seal = Seal::open(&settings.folder.join(backup::KEY)).map_err(End::Unfit)?;
-    let sealed = leading.peek(Authority::KEY).await.map_err(|refusal| End::Over(refusal.to_string()))?;
+    let told = |refusal: Refusal| End::Over(refusal.to_string());
+    if let May::Wait(why) = moving::may(&settings.folder, &leading).await.map_err(told)? {
+        return Err(End::Over(why));
+    }
+    let sealed = leading.peek(Authority::KEY).await.map_err(told)?;
     if sealed.is_some_and(|sealed| !Authority::opens(&sealed, &seal)) {
         return Err(End::Unfit(Authority::FOREIGN.to_owned()));
     }
     let further = leading.clone();
-    let Some(store) = leading.lead().await.map_err(|refusal| End::Over(refusal.to_string()))? else {
-        return Ok(());
-    };
+    let Some(store) = leading.lead().await.map_err(told)? else { return Ok(()) };
     node.guard.holds(store.lease());
     let done = tokio::select! {
         why = store.lost() => Err(End::Over(why)),
@@ -179,6 +192,17 @@ async fn lead(node: &NodeNow) -> Result<(), End> {
 async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, door: TcpListener) -> String {
     let settings = &node.settings;
     let cluster = Cluster::alone(node.own.address);
+    // Another one may have led meanwhile.
+    match moving::may(&settings.folder, &leading).await {
+        Ok(May::Lead) => {}
+        Ok(May::Bring) => {
+            if let Err(why) = moving::bring(&settings.folder, store, &node.own.name).await {
+                return why;
+            }
+        }
+        Ok(May::Wait(why)) => return why,
+        Err(refusal) => return refusal.to_string(),
+    }
     let mut begun =
         match start::begin(store.clone(), seal, settings.heartbeat, cluster.clone(), &settings.logs).await {
             Ok(begun) => begun,

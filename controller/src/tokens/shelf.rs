@@ -84,6 +84,20 @@ impl Shelf {
         Ok(made)
     }
 
+    /// Takes one that is good once: from now on it is not there. `false`: it was not, or was over.
+    pub async fn take(&self, store: &impl Store, secret: &str) -> Result<bool, Refusal> {
+        let key = self.key(secret);
+        let Some(stored) = store.get(&key).await? else { return Ok(false) };
+        let held: Value = serde_json::from_slice(&stored.value).unwrap_or_default();
+        let step = Step::default().demand(key.clone(), Some(stored.revision));
+        match store.commit(step.write(key, None)).await {
+            Ok(_) => Ok(is_on(&held)),
+            // Another one was faster.
+            Err(Refusal::Conflict(_)) => Ok(false),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// Ends those that fit, and says how many there were.
     pub async fn end(&self, store: &impl Store, fits: impl Fn(&Value) -> bool) -> Result<usize, Refusal> {
         let mut count = 0;

@@ -10,7 +10,11 @@ use std::process::Command;
 use forebay_e2e::controller::Curl;
 use forebay_e2e::process::Process;
 use forebay_e2e::wait::{eventually, eventually_some, secs};
-use forebay_e2e::{Hosts, Lab, bin};
+use forebay_e2e::{Controller, Hosts, Lab, bin};
+use serde_json::{Value, json};
+
+/// Objects that the first one's file has.
+pub const BROUGHT: u64 = 10;
 
 pub struct Site {
     pub nodes: Vec<Node>,
@@ -29,16 +33,83 @@ pub struct Node {
 }
 
 impl Site {
-    /// Starts three that share a key, and waits until each answers.
+    /// Starts one Controller with a file, has two others join it, and starts all three over etcd: what the file had is there.
+    //= test CLUSTER-JOIN-01
+    //= test CLUSTER-MOVE-01
     pub fn start(lab: &Lab) -> Self {
+        let mut one = Controller::start(lab);
+        let make = |path: &str, object: &Value| {
+            let (status, made) = one.admin().send("POST", path, object);
+            assert_eq!(status, 201, "{made}");
+            made
+        };
+        for name in 0..BROUGHT {
+            make("/api/pool", &json!({"name": format!("brought-{name}")}));
+        }
+        let exported = exported(&one.admin());
+        for node in 1..3 {
+            let token = make("/api/cluster/token", &json!({}))["token"].as_str().expect("a text").to_owned();
+            let file = lab.folder().join("token");
+            std::fs::write(&file, token).expect("room");
+            let join = |folder: &str| {
+                let mut command = Command::new(bin::path("forebay-controller"));
+                command.arg("join").arg("--data-dir").arg(lab.folder().join(folder));
+                command.arg("--controller").arg(format!("{},{}", lab.address(), one.engines));
+                let out = command.arg("--token-file").arg(&file).output().expect("it runs");
+                (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
+            };
+            let (is_done, said) = join(&format!("n{node}"));
+            assert!(is_done, "{said}");
+            let (is_done, said) = join(&format!("n{node}"));
+            assert!(!is_done && said.contains("is there"), "{said}");
+            let (is_done, said) = join("n8");
+            assert!(!is_done && said.contains("used"), "{said}");
+        }
+        assert!(one.process.end(secs(10)).success());
+        std::fs::rename(&one.data, lab.folder().join("n0")).expect("the same disk");
         let [_, number, high, low] = lab.ip().octets();
         let address = |node: u8| Ipv4Addr::new(127, 251 + node, high, low);
-        Self::start_at(lab, address, 21_000 + 10 * u16::from(number), |_, start| start())
+        let mut site = Self::start_at(lab, address, 21_000 + 10 * u16::from(number), |_, start| start());
+        site.password = one.password;
+        site.all_answer();
+        assert!(exported == self::exported(&site.admin(1)), "all that was in the file, and nothing else");
+        assert!(!lab.folder().join("n0/store.redb").exists(), "the file counts no more");
+        site
+    }
+
+    /// What a backup of the leader has is that of a Controller alone: the way back.
+    //= test CLUSTER-MOVE-01
+    pub fn goes_back(&self, lab: &Lab, leader: usize) {
+        let file = lab.folder().join("back").display().to_string();
+        let run = |folder: &str, arguments: &[&str]| {
+            let mut command = Command::new(bin::path("forebay-controller"));
+            command.arg(format!("--data-dir={}", lab.folder().join(folder).display())).args(arguments);
+            let out = command.env("FOREBAY_PASSPHRASE", "long enough").output().expect("it runs");
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        };
+        let has = exported(&self.admin(leader));
+        run(&format!("n{leader}"), &["backup", &file]);
+        run("alone", &["restore", &file]);
+        let mut command = Command::new(bin::path("forebay-controller"));
+        let [api, engines] = lab.addresses::<2>();
+        command.arg("--data-dir").arg(lab.folder().join("alone"));
+        command.arg(format!("--listen={api}")).arg(format!("--listen-engines={engines}"));
+        let _alone = Process::start("alone", command, lab.folder());
+        let admin = Curl::at(api).with(&["--user", &format!("admin:{}", self.password)]);
+        eventually("it answers", secs(15), || admin.get("/api/cluster/status").0 == 200);
+        assert!(exported(&admin) == has, "all that was in etcd, and nothing else");
     }
 
     /// Starts three on machines of their own.
     pub fn start_on(lab: &Lab, hosts: &Hosts) -> Self {
-        Self::start_at(lab, |node| hosts.address(node), 21_000, |node, start| hosts.at(node, start))
+        let mut key = [0; 32];
+        std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key)).expect("a key");
+        for node in 0..3 {
+            let data = lab.folder().join(format!("n{node}"));
+            std::fs::create_dir_all(&data).expect("a folder");
+            keep(&data.join("store.key"), &key);
+        }
+        Self::start_at(lab, |node| hosts.address(node), 21_000, |node, start| hosts.at(node, start)).begins()
     }
 
     fn start_at(
@@ -49,13 +120,9 @@ impl Site {
     ) -> Self {
         bin::foreign("etcd", "etcd-server");
         let all: Vec<String> = (0..3).map(|node| format!("n{node}={}", address(node))).collect();
-        let mut key = [0; 32];
-        std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key)).expect("a key");
         let nodes = (0..3)
             .map(|node| {
                 let data = lab.folder().join(format!("n{node}"));
-                std::fs::create_dir_all(&data).expect("a folder");
-                keep(&data.join("store.key"), &key);
                 let at = |port: u16| SocketAddr::from((address(node), port));
                 let (api, engines) = (at(first_port), at(first_port + 1));
                 let arguments = vec![
@@ -73,17 +140,21 @@ impl Site {
                 Node { process, api, engines, log, before: String::new(), arguments }
             })
             .collect();
-        let mut site = Site { nodes, password: String::new() };
-        site.all_answer();
+        Site { nodes, password: String::new() }
+    }
+
+    /// Waits for the password of a store that is new.
+    fn begins(mut self) -> Self {
+        self.all_answer();
         let said = eventually_some("the first password is shown", secs(10), || {
-            site.nodes.iter().find_map(|node| {
+            self.nodes.iter().find_map(|node| {
                 node.said()
                     .lines()
                     .find_map(|line| line.strip_prefix("password: ")?.split(' ').next().map(str::to_owned))
             })
         });
-        site.password = said;
-        site
+        self.password = said;
+        self
     }
 
     /// Waits until each of those that run answers, by way of whoever leads.
@@ -165,7 +236,12 @@ impl Node {
         let children = threads
             .flatten()
             .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-        children.collect::<String>().split_whitespace().find_map(|pid| pid.parse().ok())
+        let is_etcd = |pid: &u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "etcd")
+        };
+        let all: Vec<u32> =
+            children.collect::<String>().split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        all.into_iter().find(is_etcd)
     }
 
     /// By the last thing that its process has said of it.
@@ -185,6 +261,14 @@ pub fn keep(file: &Path, key: &[u8]) {
     let mut made =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).expect("it is not there");
     made.write_all(key).expect("room");
+}
+
+/// All objects, without the salt of an export.
+fn exported(admin: &Curl) -> Value {
+    let (status, mut said) = admin.get("/api/configuration/export");
+    assert_eq!(status, 200, "{said}");
+    said["META"] = Value::Null;
+    said
 }
 
 fn spawn(lab: &Lab, number: usize, arguments: &[String]) -> Process {

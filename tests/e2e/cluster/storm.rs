@@ -62,8 +62,8 @@ impl Record {
             let what = match (is_write, status) {
                 (true, 200) => Some((What::Write(value), Some(returned))),
                 (false, 200) => Some((What::Read(read()), Some(returned))),
-                // Nothing was done, as it says.
-                (_, 503) => {
+                // Nothing was done, as it says; 429: too many passwords are compared at this moment.
+                (_, 503 | 429) => {
                     std::thread::sleep(LOOK_EVERY);
                     None
                 }
@@ -157,13 +157,12 @@ fn what_clients_see_of_several_controllers_is_as_if_there_were_one() {
     for _ in 0..rounds {
         for fault in [Fault::Killed, Fault::StandsStill, Fault::CutOff] {
             let leader = site.leader(&[0, 1, 2]);
-            eventually("writes go on", secs(20), || {
-                record.written(record.now().saturating_sub(300_000), 9).is_some()
-            });
+            let before = record.now();
+            eventually("writes go on", secs(30), || record.written(before, 9).is_some());
             let since = record.now();
             strike(fault, &mut site, &hosts, leader);
             let mut written = None;
-            eventually("writes go on elsewhere", secs(20), || {
+            eventually("writes go on elsewhere", secs(30), || {
                 written = record.written(since, leader);
                 written.is_some()
             });
@@ -186,8 +185,8 @@ fn what_clients_see_of_several_controllers_is_as_if_there_were_one() {
         assert!(of_key.len() > 20, "hardly anything was asked for");
         assert!(is_as_of_one(&of_key, 0), "no single register has answered so: {of_key:?}");
     }
-    // Twice what is measured on a machine that does nothing else.
+    // Three times what is measured on a machine that does nothing else.
     for (fault, gap) in gaps {
-        assert!(gap < secs(10), "{fault:?}: no write for {gap:?}");
+        assert!(gap < secs(15), "{fault:?}: no write for {gap:?}");
     }
 }
