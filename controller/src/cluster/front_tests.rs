@@ -96,7 +96,12 @@ async fn clients_that_send_or_read_nothing_keep_no_other_one_from_the_leader() {
         held.push(tokio::spawn(async move { front.client(asks(1, &Method::POST, "/login", content)).await }));
     }
     // Each of them comes to wait before this goes on.
-    tokio::task::yield_now().await;
+    let all_wait = async {
+        while front.guests.enter(IpAddr::from([192, 0, 2, 1])).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("all of them", all_wait).await;
     let refused = soon("the client itself", front.client(asks(1, &Method::GET, "/", Body::empty()))).await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     // Answers that nobody reads, more of them than one connection takes.
