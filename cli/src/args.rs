@@ -266,7 +266,7 @@ pub struct Asked {
     pub wait: Option<Duration>,
 }
 
-/// A time as in `30`, `30s` or `2m`.
+/// A time as in `30`, `30s`, `2m` or `1h`.
 fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let factor = match unit {
@@ -343,6 +343,7 @@ mod tests {
             assert!(kinds::find(&name).is_err(), "{name} is a kind of objects too");
         }
         assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
-        assert!(time("0s").is_err() && time("1h").is_err() && time("").is_err());
+        assert_eq!(time("1h"), Ok(Duration::from_secs(3_600)));
+        assert!(time("0s").is_err() && time("1d").is_err() && time("").is_err());
     }
 }

@@ -46,12 +46,15 @@ pub fn run(api: &mut Api, asked: &Logs, output: Output) -> Result<(), Failure> {
             );
         }
     }
-    while asked.follow {
+    if !asked.follow {
+        return Ok(());
+    }
+    // Until the user has seen enough, or the Controller cannot be asked any more.
+    loop {
         std::thread::sleep(LOOK_EVERY);
         let next = format!("{path}&duration={FOLLOWED_S}&page_size={FOLLOWED_MAX}");
         told.tell(&api.get(&next)?, output);
     }
-    Ok(())
 }
 
 /// The most frequent values of a field.

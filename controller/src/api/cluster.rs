@@ -24,7 +24,7 @@ pub async fn token<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<A
         "a token for a Controller was made"
     );
     let token = Token { secret: made.secret, authority: app.authority.certificate().to_vec() };
-    Ok(answer(201, &json!({"uuid": made.uuid, "token": token.text(), "expires_at": made.until})))
+    Ok(answer(201, json!({"uuid": made.uuid, "token": token.text(), "expires_at": made.until})))
 }
 
 /// How it stands with all of them; who asks need not be anybody.

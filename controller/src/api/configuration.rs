@@ -177,7 +177,7 @@ pub async fn import<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<
                 "{} of the objects were not taken in, {made} were made and {replaced} replaced; mend them and import again",
                 later.len()
             );
-            return Err(json(400, &value!({"error": text, "problems": problems})));
+            return Err(json(400, value!({"error": text, "problems": problems})));
         }
         coming = later;
     }
@@ -188,7 +188,7 @@ pub async fn import<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<
         replaced,
         "a configuration was taken in"
     );
-    Ok(json(200, &value!({"created": made, "replaced": replaced})))
+    Ok(json(200, value!({"created": made, "replaced": replaced})))
 }
 
 /// Reads the document and checks each object of it.
@@ -230,7 +230,7 @@ fn read(document: &Object, seal: Option<&Seal>) -> Result<Vec<Coming>, Answer> {
     problems.truncate(PROBLEMS_MAX);
     Err(json(
         400,
-        &value!({"error": "the configuration has mistakes, and nothing was written", "problems": problems}),
+        value!({"error": "the configuration has mistakes, and nothing was written", "problems": problems}),
     ))
 }
 

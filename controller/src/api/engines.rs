@@ -47,7 +47,7 @@ pub async fn tokens<S: Store>(
             let token = Token { secret: made.secret, authority: app.authority.certificate().to_vec() };
             Ok(json(
                 201,
-                &value!({
+                value!({
                     "uuid": made.uuid,
                     "token": token.text(),
                     "expires_at": made.until,
@@ -58,7 +58,7 @@ pub async fn tokens<S: Store>(
         }
         (&Method::GET, None) => {
             let list = all_tokens(&app.store).await.map_err(failed)?;
-            Ok(json(200, &value!({"count": list.len(), "results": list})))
+            Ok(json(200, value!({"count": list.len(), "results": list})))
         }
         (&Method::DELETE, Some(uuid)) => match end_token(&app.store, uuid).await.map_err(failed)? {
             true => Ok(empty(204)),
@@ -99,7 +99,7 @@ pub fn channel<S: Store>(app: &App<S>, who: &Who, uuid: &str) -> Result<Answer, 
     let since = |then: Option<Instant>| then.map(|then| now.saturating_duration_since(then).as_secs());
     Ok(json(
         200,
-        &value!({
+        value!({
             "uuid": engine.uuid,
             "name": engine.name,
             "connected": engine.is_connected,

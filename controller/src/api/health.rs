@@ -275,7 +275,7 @@ pub async fn answer<S: Store>(
     let header = value!({"name": "health_score", "units": "METRIC_COUNT", "entity_uuid": held.uuid});
     Ok(json(
         200,
-        &value!({
+        value!({
             "entity_uuid": held.uuid,
             "step": SLOTS * STEPS[0].0 / 1_000,
             "limit": 1,

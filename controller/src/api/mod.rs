@@ -91,7 +91,7 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
     match (&asked.method, &steps[..]) {
         (&Method::POST, ["login"]) => return session::login(app, asked).await,
         (&Method::GET, ["api", "cluster", "status"]) => {
-            return Ok(json(200, &cluster::status(&app.cluster.all())));
+            return Ok(json(200, cluster::status(&app.cluster.all())));
         }
         _ => {}
     }
@@ -103,10 +103,10 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
     gate::is_tried(asked, &steps)?;
     match (&asked.method, &steps[..]) {
         (&Method::POST, ["logout"]) => Ok(session::logout(app, asked)),
-        (&Method::GET, ["api", "initial-data"]) => Ok(json(200, &serde_json::json!({"version": version()}))),
-        (&Method::GET, ["api", "openapi.json"]) => Ok(json(200, &forebay_model::openapi::document())),
-        (&Method::GET, ["api", "cluster", "version"]) => Ok(json(200, &version())),
-        (&Method::GET, ["api", "cluster", "runtime"]) => Ok(json(200, &cluster::runtime(&app.cluster.all()))),
+        (&Method::GET, ["api", "initial-data"]) => Ok(json(200, serde_json::json!({"version": version()}))),
+        (&Method::GET, ["api", "openapi.json"]) => Ok(json(200, forebay_model::openapi::document())),
+        (&Method::GET, ["api", "cluster", "version"]) => Ok(json(200, version())),
+        (&Method::GET, ["api", "cluster", "runtime"]) => Ok(json(200, cluster::runtime(&app.cluster.all()))),
         (&Method::POST, ["api", "cluster", "token"]) => cluster::token(app, asked, &who).await,
         (_, ["api", "user-token"]) => session::tokens(app, asked, &who, None).await,
         (_, ["api", "user-token", uuid]) => session::tokens(app, asked, &who, Some(uuid)).await,

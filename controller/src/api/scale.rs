@@ -78,7 +78,7 @@ async fn wish<S: Store>(
 fn answer<S: Store>(app: &App<S>, held: &Held) -> Answer {
     let known = app.placement.known();
     let status = known.of(&held.uuid).and_then(|(unit, _)| Some(scale_status(app, unit, &unit.status()?)));
-    json(200, &value!({"uuid": held.uuid, "name": held.name, "scale_status": status}))
+    json(200, value!({"uuid": held.uuid, "name": held.name, "scale_status": status}))
 }
 
 fn text(said: &Object, name: &str) -> Result<Option<String>, Answer> {

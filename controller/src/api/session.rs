@@ -117,7 +117,7 @@ pub fn logout<S: Store>(app: &App<S>, asked: &Asked) -> Answer {
             app.accounts.close(id);
         }
     }
-    json(200, &value!({}))
+    json(200, value!({}))
 }
 
 /// Who asks; a write by a session has to show the token that no foreign page knows.
@@ -229,11 +229,11 @@ pub async fn tokens<S: Store>(
             let hours = hours(&said)?;
             let made = tokens::make(&app.store, &who.user, &who.login, hours).await.map_err(failed)?;
             tracing::info!(event = "CONTROLLER_TOKEN", user = who.user, uuid = made.uuid, "a token was made");
-            Ok(json(200, &value!({"token": made.secret, "uuid": made.uuid, "expires_at": made.until})))
+            Ok(json(200, value!({"token": made.secret, "uuid": made.uuid, "expires_at": made.until})))
         }
         (&Method::GET, None) => {
             let list = tokens::list(&app.store, &who.login.held.uuid).await.map_err(failed)?;
-            Ok(json(200, &value!({"count": list.len(), "results": list})))
+            Ok(json(200, value!({"count": list.len(), "results": list})))
         }
         (&Method::DELETE, Some(uuid)) => {
             match tokens::end(&app.store, &who.login.held.uuid, uuid).await.map_err(failed)? {

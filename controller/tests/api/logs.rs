@@ -9,7 +9,7 @@ const NONE: Value = Value::Null;
 fn lines(service: &str, count: usize) -> Vec<u8> {
     let one = |nth: usize| {
         let at = forebay_logs::stamp(now() - 60_000_000 + nth as i64 * 1_000);
-        let code = if nth % 10 == 0 { 503 } else { 200 };
+        let code = if nth.is_multiple_of(10) { 503 } else { 200 };
         let record = json!({
             "report_timestamp": at, "virtualservice": service, "client_ip": format!("10.0.{}.1", nth % 7), "method": "GET",
             "uri_path": format!("/p/{}", nth % 20), "response_code": code, "significant": code == 503,
