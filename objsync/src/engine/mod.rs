@@ -32,6 +32,7 @@ use crate::wire::{Bad, Frame};
 use give::Given;
 pub use live::{Applied, How, apply, statement};
 use peer::{Peer, Round, Session, Sum};
+use slices::waits;
 use sums::{Keys, Recent};
 use trust::Doubt;
 pub use types::{Bounds, Event, Figures, Input, Output, PeerFigures, Settings, TableVerdict, Verdict, Why};
@@ -398,7 +399,7 @@ impl Engine {
             && (rests || session.owes_much() || !session.todo.is_empty())
             && session.todo_bytes < WAITING_BYTES
         {
-            session.todo_bytes += bytes.len();
+            session.todo_bytes += waits(bytes);
             session.todo.push_back(bytes.to_vec());
             return;
         }
@@ -440,7 +441,7 @@ impl Engine {
                 return;
             }
             let Some(bytes) = session.todo.pop_front() else { return };
-            session.todo_bytes -= bytes.len();
+            session.todo_bytes -= waits(&bytes);
             // It was read when it came.
             if let Ok(frame) = Frame::decode(&bytes)
                 && !self.compare_frame(with, frame, shards, now)

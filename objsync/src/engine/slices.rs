@@ -144,10 +144,15 @@ impl Engine {
     }
 }
 
+/// What a frame that waits takes of memory, its place in the queue and what the allocator needs for it included: most are small.
+pub(super) fn waits(bytes: &[u8]) -> usize {
+    bytes.len() + 64
+}
+
 impl Session {
     /// A frame of a comparison is gone on with before what came after it.
     pub(super) fn go_on_with(&mut self, bytes: &[u8]) {
-        self.todo_bytes += bytes.len();
+        self.todo_bytes += waits(bytes);
         self.todo.push_front(bytes.to_vec());
     }
 }
