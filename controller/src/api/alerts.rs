@@ -7,7 +7,7 @@ use forebay_model::kind;
 use serde_json::{Value, json as value};
 
 use super::App;
-use super::answer::{Answer, bad, empty, json};
+use super::answer::{Answer, bad, empty, json, number};
 use super::request::Asked;
 use super::session::Who;
 use crate::access::Access;
@@ -51,14 +51,7 @@ pub async fn answer<S: Store>(
             return Err(bad(405, &format!("Method '{}' not allowed", asked.method)));
         }
         let query = Query::new(&asked.query);
-        let number = |name: &str, or: usize| match query.get(name).filter(|text| !text.is_empty()) {
-            None => Ok(or),
-            Some(text) => text
-                .parse::<usize>()
-                .ok()
-                .filter(|number| *number >= 1)
-                .ok_or_else(|| bad(400, &format!("{name}: put a whole number from 1 there"))),
-        };
+        let number = |name: &str, or| number(name, query.get(name), or);
         let (size, page) = (number("page_size", PAGE.0)?.min(PAGE.1), number("page", 1)?);
         let is_meant = |alert: &&Arc<Value>| {
             ["obj_uuid", "level", "name", "obj_name"].iter().all(|name| {

@@ -76,6 +76,16 @@ pub fn bad(status: u16, text: &str) -> Answer {
     json(status, value!({"error": text}))
 }
 
+/// A number from 1 on of a query, `or` another one where nothing is written.
+///
+/// # Errors
+/// Something else is written.
+pub fn number(name: &str, text: Option<&str>, or: usize) -> Result<usize, Answer> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(or) };
+    let number = text.parse().ok().filter(|number| *number >= 1);
+    number.ok_or_else(|| bad(400, &format!("{name}: put a whole number from 1 there")))
+}
+
 impl Answer {
     /// What a refusal says.
     pub fn text(&self) -> &str {

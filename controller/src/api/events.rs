@@ -5,7 +5,7 @@ use serde_json::{Value, json as value};
 use tokio::sync::Semaphore;
 
 use super::App;
-use super::answer::{Answer, bad, json};
+use super::answer::{Answer, bad, json, number};
 use super::request::Asked;
 use super::session::Who;
 use crate::events::{self, Wanted};
@@ -34,14 +34,7 @@ pub async fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<An
     if query.get("type").is_some_and(|sort| sort != "2") {
         return Err(bad(400, "type: there are events only, which are type=2"));
     }
-    let number = |name: &str, or: usize| match query.get(name).filter(|text| !text.is_empty()) {
-        None => Ok(or),
-        Some(text) => text
-            .parse::<usize>()
-            .ok()
-            .filter(|number| *number >= 1)
-            .ok_or_else(|| bad(400, &format!("{name}: put a whole number from 1 there"))),
-    };
+    let number = |name: &str, or| number(name, query.get(name), or);
     let (size, page) = (number("page_size", PAGE)?.min(PAGE_MAX), number("page", 1)?);
     let filters = asked.query.iter().filter(|(name, _)| name == "filter");
     let filters: Vec<Filter> = filters.map(|(_, text)| Filter::read(text)).collect::<Result<_, _>>()?;

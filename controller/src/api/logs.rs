@@ -8,7 +8,7 @@ use forebay_model::kind;
 use serde_json::{Map, Value, json as value};
 use tokio::sync::Semaphore;
 
-use super::answer::{Answer, bad, json};
+use super::answer::{Answer, bad, json, number};
 use super::request::Asked;
 use super::session::Who;
 use super::{App, events};
@@ -112,13 +112,7 @@ struct Wanted {
 impl Wanted {
     fn read(asked: &Asked, query: &Query<'_>, service: &Held, sort: Option<Kind>) -> Result<Self, Answer> {
         let text = |name: &str| query.get(name).filter(|text| !text.is_empty());
-        let number = |name: &str, or: usize| match text(name) {
-            None => Ok(or),
-            Some(text) => {
-                let number = text.parse::<usize>().ok().filter(|number| *number >= 1);
-                number.ok_or_else(|| bad(400, &format!("{name}: put a whole number from 1 there")))
-            }
-        };
+        let number = |name: &str, or| number(name, query.get(name), or);
         let (size, page) = (number("page_size", PAGE)?.min(PAGE_MAX), number("page", 1)?);
         if page.saturating_mul(size) > SORTED_MAX {
             let why = format!(
