@@ -177,6 +177,12 @@ impl Engine {
                 }
             });
         }
+        // Members refused it as it was, or have it so, and would learn of it, and say what they have open of it, with the
+        // next comparison only.
+        //= SYNC-TIME-03
+        for peer in (0..64).filter_map(EngineSlot::new) {
+            self.again(peer, now);
+        }
     }
 
     /// An engine that begins to serve takes the time that the middle one of its peers tells, its own wall clock where
