@@ -82,9 +82,12 @@ fn streams_take_places_of_connections_and_what_is_too_much_is_refused_unread() {
     assert_eq!(refused, (most as u32..100).map(|nth| 1 + 2 * nth).collect::<Vec<_>>(), "{most} places");
     eventually("each of the others is at a server", Duration::from_secs(10), || origin.accepted() == most);
     assert_eq!(engine.metric("forebay_http2_streams_refused_total", &[]), (100 - most) as f64);
-    // A connection is refused at the same bound.
-    let mut late = Wire::connect(at).unwrap();
-    assert!(late.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").and_then(|()| late.head()).is_err());
+    // A connection is refused at the same bound, at times before its client has looked.
+    let late = Wire::connect(at).and_then(|mut late| {
+        late.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        late.head()
+    });
+    assert!(late.is_err());
     // The first stream of a connection needs no place beside it.
     for nth in 0..most as u32 {
         raw.send(frame(RESET, 0, 1 + 2 * nth, &CANCEL.to_be_bytes())).unwrap();
