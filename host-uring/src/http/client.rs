@@ -31,7 +31,7 @@ pub struct Client<R: Rt> {
     /// The worker that serves it.
     pub worker: Rc<Worker<R>>,
     /// Where it came in.
-    door: Rc<Door>,
+    pub(crate) door: Rc<Door>,
     /// The service of its request, by the configuration that the request began with.
     pub service: Cell<ServiceIndex>,
     /// The socket.
@@ -197,7 +197,7 @@ impl<R: Rt> Client<R> {
         plan.service(self.service.get())
     }
 
-    /// The current configuration, for a request that begins; `None` if nobody listens any more where the client came in.
+    /// The current configuration, for a request that begins; `None` if the service that the client came to is gone.
     pub fn current(&self) -> Option<Rc<Generation>> {
         self.service.set(self.door.service()?);
         Some(self.worker.current())
@@ -207,7 +207,7 @@ impl<R: Rt> Client<R> {
     /// is idle no longer than its handshake may take.
     //= TLS-EARLY-06
     pub fn time_outs(&self) -> TimeOuts {
-        let Some(at) = self.door.service() else { return TimeOuts::LEAVING };
+        let Some(at) = self.door.service().filter(|_| self.door.is_open()) else { return TimeOuts::LEAVING };
         let plan = self.worker.current();
         let service = plan.service(at);
         let mut time_outs = service.time_outs;
@@ -222,7 +222,7 @@ impl<R: Rt> Client<R> {
 
     /// Says whether it gets no further request: the engine stops, or the address where it came in is gone.
     pub fn is_leaving(&self) -> bool {
-        self.worker.draining.get() || self.door.service().is_none()
+        self.worker.draining.get() || !self.door.is_open()
     }
 
     /// The client as logs show it: the peer, or whom a trusted proxy named in the last request.

@@ -95,7 +95,7 @@ impl<R: Rt> Acceptors<R> {
                 one.instead_of.is_none()
                     && one.door.address == listener.address
                     && one.socket == socket
-                    && one.door.service().is_some()
+                    && one.door.is_open()
             };
             if !self.loops.borrow().iter().any(is_own) {
                 let address = listener.address;
@@ -160,7 +160,7 @@ async fn accept_all<R: Rt>(worker: &Rc<Worker<R>>, one: &AcceptLoop<R>) {
                 }
             }
             Err(error) => {
-                if (worker.draining.get() || one.door.service().is_none()) && is_closed(&error) {
+                if (worker.draining.get() || !one.door.is_open()) && is_closed(&error) {
                     return;
                 }
                 // A stop closes the sockets before each worker has heard of it.
@@ -193,7 +193,7 @@ pub fn admit<R: Rt>(
         return;
     }
     worker.upstreams.make_room(worker.clients() + 1);
-    // Who came by an address that is gone meanwhile is let go.
+    // Who came for a service that is gone meanwhile is let go.
     let Some(service) = door.service() else { return };
     let ends = Ends { client: peer, local };
     let plan = worker.current();
@@ -209,7 +209,7 @@ pub fn admit<R: Rt>(
 /// Serves a client whose address is known: makes its handshake first, if the service's clients speak TLS.
 //= TLS-TCP-01
 fn take<R: Rt>(worker: &Rc<Worker<R>>, door: &Rc<Door>, stream: R::Stream, ends: Ends) {
-    // Its address may have gone while its header was awaited.
+    // Its service may have gone while its header was awaited.
     let Some(service) = door.service() else { return };
     let plan = worker.current();
     if plan.service(service).tls.is_none() {
@@ -223,7 +223,7 @@ fn take<R: Rt>(worker: &Rc<Worker<R>>, door: &Rc<Door>, stream: R::Stream, ends:
 /// Serves a client over a stream that is ready for it.
 fn dispatch<R: Rt>(worker: &Rc<Worker<R>>, door: &Rc<Door>, stream: R::Stream, ends: Ends) {
     let Ends { client, local } = ends;
-    // Its address may have gone during its handshake.
+    // Its service may have gone during its handshake.
     let Some(service) = door.service() else { return };
     match worker.current().service(service).protocol {
         Protocol::Tcp => {

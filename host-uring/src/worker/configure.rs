@@ -46,7 +46,7 @@ impl<R: Rt> Worker<R> {
         retired.push(Rc::downgrade(&before));
         drop(retired);
         for door in self.doors.borrow().iter() {
-            door.follow(&before.tree, &next.tree);
+            door.follow(&before.tree, &next.tree, now);
         }
         self.doors.borrow_mut().retain(|door| Rc::strong_count(door) > 1);
         self.metrics.generation.store(next.number, Ordering::Release);
@@ -54,7 +54,20 @@ impl<R: Rt> Worker<R> {
         drop(before);
         self.slots.tidy();
         self.tidy_generations();
-        self.parked.end_where(|client| client.is_leaving());
+        self.parked.end_where(|client| client.door.is_left());
+        // Who has many requests on one connection is told that no more are taken.
+        if self.doors.borrow().iter().any(|door| !door.is_open()) {
+            self.parked.nudge();
+        }
+    }
+
+    /// Lets those go that have sent no request since their address was taken away: none is on its way any more.
+    //= RELOAD-LISTEN-01
+    pub(super) fn follow_doors(&self, now: Now) {
+        let over = self.doors.borrow().iter().filter(|door| door.lets_go(now)).count();
+        if over > 0 {
+            self.parked.end_where(|client| client.door.is_left());
+        }
     }
 
     /// Lets the servers go that are in the next configuration no more, and takes back those that were on their way.

@@ -187,9 +187,8 @@ impl<R: Rt> Worker<R> {
     /// The door at an address: the one that is open there, or a new one to `service`. It follows every change of the
     /// configuration.
     pub fn door(&self, address: SocketAddr, transport: Transport, service: ServiceIndex) -> Rc<Door> {
-        let is_there = |door: &&Rc<Door>| {
-            (door.address, door.transport) == (address, transport) && door.service().is_some()
-        };
+        let is_there =
+            |door: &&Rc<Door>| (door.address, door.transport) == (address, transport) && door.is_open();
         if let Some(door) = self.doors.borrow().iter().find(is_there) {
             return door.clone();
         }

@@ -28,6 +28,7 @@ pub(super) async fn keep(
         worker.follow_servers();
         entrances.inlets.count_unread();
         let now = worker.rt.now();
+        worker.follow_doors(now);
         // The hand is shared and each worker moves it by its share: one that is stuck does not stop it.
         if share > 0 {
             worker.current().store.sweep(share, now);

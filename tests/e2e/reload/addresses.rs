@@ -41,6 +41,34 @@ fn a_new_address_serves_at_once_and_one_that_is_gone_refuses_and_ends_its_client
 }
 
 //= test RELOAD-LISTEN-01
+//= test RELOAD-STANDBY-01
+#[test]
+fn requests_that_are_on_their_way_when_a_service_leaves_are_answered() {
+    const ASKS: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    let engine = lab.engine(&web(at, "", &[a.address]));
+    let connect = || Wire::connect(at).expect("it listens");
+    let (mut kept, mut fresh, mut part, mut silent) = (Client::new(at), connect(), connect(), connect());
+    assert_eq!(kept.get("/").expect("served").status, 200);
+    part.send(&ASKS[..9]).expect("sent");
+    engine
+        .load(&(config::service_with("web", at, "enabled = false") + &config::pool("web", "", &[a.address])));
+    part.send(&ASKS[9..]).expect("sent");
+    fresh.send(ASKS).expect("sent");
+    let last = kept.get("/").expect("its next request is answered");
+    assert_eq!((last.status, last.field("connection")), (200, Some("close")));
+    for (name, one) in [("fresh", &mut fresh), ("in part", &mut part)] {
+        let head = one.head().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(head.starts_with("HTTP/1.1 200 "), "{name}: {head}");
+        assert!(head.to_ascii_lowercase().contains("connection: close"), "{name}: it is the last: {head}");
+    }
+    assert!(silent.closes_within(secs(5)), "who asks nothing is let go");
+    eventually("it refuses", secs(5), || refuses(at));
+}
+
+//= test RELOAD-LISTEN-01
 #[test]
 fn an_address_that_cannot_be_had_changes_nothing() {
     let lab = Lab::new();

@@ -149,7 +149,7 @@ impl Inlets {
     //= L4-UDP-05
     pub fn follow(&self, listeners: Vec<SeatListener>) {
         self.list.borrow_mut().retain(|inlet| {
-            let stays = inlet.door.service().is_some();
+            let stays = inlet.door.is_open();
             if !stays {
                 inlet.stop();
                 for flow in inlet.flows.borrow().values() {
