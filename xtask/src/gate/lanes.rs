@@ -39,6 +39,17 @@ const LONG: &[&str] = &[
     "tls",
 ];
 
+/// Unit tests that take longest: some count on all of their time, others wait for most of it.
+const LONG_UNITS: &[(&str, &str)] = &[
+    ("forebay-sim", "seeds"),
+    ("forebay-host-uring", "lib"),
+    ("forebay-host-uring", "engine"),
+    ("forebay-host-uring", "alloc"),
+    ("forebay-controller", "lib"),
+    ("forebay-controller", "api"),
+    ("forebay-host-uring", "moment"),
+];
+
 /// As many as have been shown to leave each other's time limits alone, on two cores.
 const LANES: usize = 2;
 
@@ -48,6 +59,20 @@ const LANES: usize = 2;
 /// One cannot be started.
 pub fn one_by_one(programs: &[&Suite], long: bool) -> Result<Outcome> {
     through(1, programs, |suite| suites::run(suite, long, &suites::logs()))
+}
+
+/// Runs programs of unit tests side by side.
+///
+/// # Errors
+/// One cannot be started.
+pub fn units(programs: &[&Suite], long: bool) -> Result<Outcome> {
+    let place = |suite: &&Suite| {
+        let named = |(package, target): &(&str, &str)| suite.package == *package && suite.target == *target;
+        LONG_UNITS.iter().position(named).unwrap_or(LONG_UNITS.len())
+    };
+    let mut programs = programs.to_vec();
+    programs.sort_by_key(place);
+    through(LANES, &programs, |suite| suites::run(suite, long, &suites::logs()))
 }
 
 /// Runs programs side by side, then those alone that must be.

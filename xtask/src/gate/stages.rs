@@ -24,9 +24,9 @@ pub const ALL: &[Stage] = &[
         takes: "over 1 min, more at first",
         run: build,
     },
-    Stage { name: "unit", about: "unit, property and golden tests", takes: "about 1 min", run: unit },
+    Stage { name: "unit", about: "unit, property and golden tests", takes: "about 3 min", run: unit },
     Stage { name: "fuzz", about: "replay of the fuzz corpora", takes: "seconds", run: fuzz },
-    Stage { name: "e2e", about: "real processes, sockets, peers", takes: "about 8 min", run: e2e },
+    Stage { name: "e2e", about: "real processes, sockets, peers", takes: "about 12 min", run: e2e },
     Stage { name: "wasm", about: "pure crates and the component", takes: "about 1 min", run: wasm },
     Stage { name: "clippy", about: "lints, each feature set alone", takes: "about 3 min", run: clippy },
     Stage { name: "doc", about: "documentation and its examples", takes: "about 30 s", run: doc },
@@ -94,7 +94,7 @@ fn build(gate: &mut Gate) -> Result<Outcome> {
 }
 
 fn unit(gate: &mut Gate) -> Result<Outcome> {
-    run_suites(gate, |package| package != E2E && package != FUZZ, lanes::one_by_one)
+    run_suites(gate, |package| package != E2E && package != FUZZ, lanes::units)
 }
 
 fn fuzz(gate: &mut Gate) -> Result<Outcome> {
