@@ -251,6 +251,29 @@ pub fn quiet(world: &World, changing: u64) -> Result<(), Violation> {
     })
 }
 
+/// How many comparisons each two have ended that speak with one another.
+pub fn compared(world: &World) -> BTreeMap<(u8, u8), u64> {
+    let mut ended = BTreeMap::new();
+    for (a, node) in &world.nodes {
+        for b in world.nodes.keys().filter(|b| *b != a) {
+            if let Some(peer) = node.engine.peer(slot(*b)).filter(|peer| peer.connected) {
+                let most: &mut u64 = ended.entry((*a.min(b), *a.max(b))).or_default();
+                *most = peer.rounds.max(*most);
+            }
+        }
+    }
+    ended
+}
+
+/// Each two end comparisons, whatever these find: one that never ended would find nothing.
+pub fn goes_on(world: &World, before: &BTreeMap<(u8, u8), u64>) -> Result<(), Violation> {
+    let now = compared(world);
+    let stands = before.iter().find(|(pair, ended)| now.get(pair).is_none_or(|now| now <= ended));
+    stands.map_or(Ok(()), |((a, b), ended)| {
+        Err(violation(world, format!("{a} and {b} have ended no comparison after the first {ended}")))
+    })
+}
+
 /// Of how many keys one engine has something of which the other has nothing.
 fn keeps_more(world: &World, one: u8, other: u8) -> usize {
     let [one, other] = [one, other].map(|n| &world.nodes[&n]);

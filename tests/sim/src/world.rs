@@ -211,8 +211,10 @@ impl World {
         world.summary.counted = world.values.shared;
         let before = std::mem::take(&mut world.mending);
         let changing = check::changing(&world, QUIET);
+        let compared = check::compared(&world);
         world.until(end + QUIET)?;
         check::quiet(&world, changing)?;
+        check::goes_on(&world, &compared)?;
         world.summary.mending = before.values().sum();
         world.summary.acknowledged = world.ledger.acknowledged;
         Ok(world.summary)
