@@ -195,7 +195,7 @@ fn endpoint(from: wit::Endpoint) -> Endpoint {
     Endpoint { ip: ip(from.address), port: from.port }
 }
 
-fn ip(from: wit::IpAddress) -> IpAddr {
+pub(crate) fn ip(from: wit::IpAddress) -> IpAddr {
     match from {
         wit::IpAddress::V4(bits) => IpAddr::V4(Ipv4Addr::from_bits(bits)),
         wit::IpAddress::V6((high, low)) => {

@@ -9,6 +9,8 @@ extern crate alloc;
 mod batch;
 mod input;
 mod output;
+mod placed;
+mod planner;
 mod pool;
 #[cfg(target_arch = "wasm32")]
 mod runtime;
@@ -22,7 +24,7 @@ mod bindings {
     export!(Component);
 }
 
-use bindings::exports::forebay::core::types as wit;
+use bindings::exports::forebay::core::{planner as planning, types as wit};
 
 struct Component;
 

@@ -17,6 +17,21 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// A network; `None` if an address of that family has fewer bits.
+    pub fn new(ip: IpAddr, bits: u8) -> Option<Self> {
+        (bits <= if ip.is_ipv4() { 32 } else { 128 }).then_some(Self { ip, bits })
+    }
+
+    /// Its address as it was written.
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// How many bits of the address are those of the network.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
     /// The addresses of the network as numbers, first and last; IPv4 in its mapped form.
     fn range(&self) -> (u128, u128) {
         let base = u128::from_be_bytes(ip_bytes(self.ip));

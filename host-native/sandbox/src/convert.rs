@@ -11,7 +11,7 @@ use self::output::{bytes16, down, endpoint, ip};
 use crate::bindings::exports::forebay::core::types as wit;
 
 #[path = "../../../core/component/src/output.rs"]
-mod output;
+pub(crate) mod output;
 
 pub(crate) fn config(from: &PoolConfig) -> wit::PoolConfig {
     wit::PoolConfig {

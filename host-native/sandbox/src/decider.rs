@@ -25,7 +25,7 @@ pub const CORE_COMPONENT: &[u8] = include_bytes!("../../../wasm/prebuilt/forebay
 
 /// An instance of a decider; owned by one thread.
 pub struct Decider {
-    guest: Guest<Decide>,
+    pub(crate) guest: Guest<Decide>,
 }
 
 /// A pool inside one instance. [`Error::Stale`] once that instance is gone.
@@ -192,7 +192,7 @@ impl Decider {
     }
 }
 
-fn refused(why: wit::Error) -> Error {
+pub(crate) fn refused(why: wit::Error) -> Error {
     Error::Guest(match why {
         wit::Error::BadArgument => GuestError::BadArgument,
         wit::Error::BadFrame => GuestError::BadFrame,

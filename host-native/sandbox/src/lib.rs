@@ -30,6 +30,7 @@ mod engine;
 mod errors;
 mod guest;
 pub mod limits;
+mod planner;
 
 pub use decider::{CORE_COMPONENT, Decider, PoolHandle};
 pub use engine::{Loaded, Sandbox};
@@ -40,4 +41,10 @@ pub use guest::Budget;
 pub mod wit {
     pub use crate::bindings::exports::forebay::core::types::*;
     pub use crate::convert::decision;
+}
+
+/// The contract's types of plans, as `wit/core` defines them.
+pub mod planning {
+    pub use crate::bindings::exports::forebay::core::planner::*;
+    pub use crate::planner::{candidate, plan};
 }

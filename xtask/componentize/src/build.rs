@@ -24,7 +24,7 @@ pub const CONFIG: &[&str] = &[
 pub const GUEST: &str = "forebay-core-component";
 
 /// The component is fetched by simulators and browsers and compiled at 2 ms a kilobyte.
-const BYTES_MAX: usize = 256 << 10;
+const BYTES_MAX: usize = 320 << 10;
 
 /// Builds the component with the given `cargo-wasm` and checks it.
 //= COMP-BUILD-01
