@@ -34,6 +34,22 @@ fn an_edit_reaches_what_servers_take_for_the_same_name() {
     assert_eq!(request(get, &how).unwrap(), want);
 }
 
+//= test H1-EDIT-03
+#[test]
+fn a_later_edit_takes_what_an_earlier_one_wrote() {
+    let edits = [
+        FieldEdit::Set { name: b"X-A", value: b"1" },
+        FieldEdit::Add { name: b"X-C", value: b"2" },
+        FieldEdit::Set { name: b"x_a", value: b"3" },
+        FieldEdit::Add { name: b"X-A", value: b"4" },
+        FieldEdit::Add { name: b"X-D", value: b"5" },
+        FieldEdit::Remove { name: b"x-c" },
+    ];
+    let how = RequestEdits { fields: &edits, ..RequestEdits::default() };
+    let want = "GET / HTTP/1.1\r\nHost: a\r\nx_a: 3\r\nX-A: 4\r\nX-D: 5\r\n\r\n";
+    assert_eq!(request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &how).unwrap(), want);
+}
+
 #[test]
 fn target_and_host_are_rewritten() {
     let how = RequestEdits { target: Some(b"/x?y"), host: Some(b"b.example:81"), ..RequestEdits::default() };

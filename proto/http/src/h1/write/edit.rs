@@ -109,10 +109,15 @@ pub(super) fn decides(edits: &[FieldEdit<'_>], known: Known) -> bool {
     edits.iter().any(|edit| !matches!(edit, FieldEdit::Add { .. }) && Known::of(edit.name()) == known)
 }
 
-/// Writes the lines that edits add.
+/// Writes the lines that edits add, but for those that a later one replaces or removes.
+//= H1-EDIT-03
 pub(super) fn write(edits: &[FieldEdit<'_>], out: &mut alloc::vec::Vec<u8>) {
-    for edit in edits {
-        if let Some(value) = edit.value() {
+    for (at, edit) in edits.iter().enumerate() {
+        let is_undone = edits.iter().skip(at + 1).any(|later| match later {
+            FieldEdit::Add { .. } => false,
+            FieldEdit::Remove { name } | FieldEdit::Set { name, .. } => is_alike(name, edit.name()),
+        });
+        if let Some(value) = edit.value().filter(|_| !is_undone) {
             super::line(out, edit.name(), value);
         }
     }
