@@ -216,7 +216,7 @@ fn switch(
     scope: &Scope<'_>,
 ) -> Option<Value> {
     let introduced = l4::introduced(&scope.listener.application, scope.listener.speaks);
-    let key = |uuid: String| PoolKey { uuid, speaks: scope.listener.speaks, introduced };
+    let key = |uuid: String| PoolKey { uuid, speaks: scope.listener.speaks, introduced, http2: false };
     if by.has("server") {
         making.wrong(held, &format!("{path}.server"), NOT_YET, "give the server a pool of its own");
     }

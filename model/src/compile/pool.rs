@@ -43,6 +43,8 @@ pub(super) struct PoolKey {
     pub uuid: String,
     pub speaks: Speaks,
     pub introduced: Introduced,
+    /// A group speaks HTTP/2 to its servers, which does not by itself.
+    pub http2: bool,
 }
 
 impl PoolKey {
@@ -58,7 +60,8 @@ impl PoolKey {
             Introduced::V1 => "/proxy1",
             Introduced::V2 => "/proxy2",
         };
-        format!("{}{kind}{proxy}", self.uuid)
+        let http2 = if self.http2 { "/h2" } else { "" };
+        format!("{}{kind}{proxy}{http2}", self.uuid)
     }
 }
 
@@ -118,7 +121,7 @@ fn make(cx: &mut Cx<'_>, key: &PoolKey, held: &Held, used: &Use) {
     retries(view, key.speaks, &mut part);
     if key.speaks == Speaks::Http {
         kept_connections(view.part("conn_pool_properties"), &mut part);
-        part.set_if("enable_http2", view.is_on("enable_http2"));
+        part.set_if("enable_http2", view.is_on("enable_http2") || key.http2);
         if let Some(action) = view.some_part("fail_action") {
             part.set_some("fail_action", fail_action(&mut making, held, action).map(Value::from));
         }
@@ -129,7 +132,7 @@ fn make(cx: &mut Cx<'_>, key: &PoolKey, held: &Held, used: &Use) {
         Introduced::V2 => part.set("send_proxy_protocol", "v2"),
     }
     tls::of_pool(cx, &mut making, held, key.speaks, &mut part);
-    servers(&mut making, held, by_header, &mut part);
+    servers(cx, &mut making, held, by_header, &mut part);
     cx.done(making, part);
 }
 
@@ -270,7 +273,7 @@ fn fail_action(making: &mut Making, held: &Held, by: View<'_>) -> Option<Part> {
     }
 }
 
-fn servers(making: &mut Making, held: &Held, by_header: bool, part: &mut Part) {
+fn servers(cx: &Cx<'_>, making: &mut Making, held: &Held, by_header: bool, part: &mut Part) {
     let view = held.view();
     let is_on = view.is_on("enabled");
     let default = view.int("default_server_port").unwrap_or(80);
@@ -304,6 +307,22 @@ fn servers(making: &mut Making, held: &Held, by_header: bool, part: &mut Part) {
         }
         servers.push(Value::from(part));
     }
+    if let Some(uuid) = view.refers("ipaddrgroup_ref")
+        && let Some(group) = cx.follow(making, held, "ipaddrgroup_ref", "ipaddrgroup", &uuid)
+    {
+        let group = group.view();
+        for (_, addr) in group.entries("addrs") {
+            let host = addr.text("addr");
+            if seen.insert((host.to_ascii_lowercase(), default), servers.len()).is_none() {
+                servers.push(Part::default().with("address", host).with("enabled", is_on).into());
+            }
+        }
+        let has_more = group.entries("ranges").chain(group.entries("prefixes")).next().is_some();
+        if has_more || group.texts("country_codes").next().is_some() {
+            let reason = "only the single addresses of the group are servers";
+            making.idle(held, "ipaddrgroup_ref", reason, "name each server in addrs of the group");
+        }
+    }
     // A pool without servers says so: nobody is served until it has some.
     part.set("server", Value::Array(servers));
 }
@@ -335,7 +354,9 @@ pub(super) fn group(
         let path = format!("members[{at}].pool_ref");
         let uuid = member.refers("pool_ref").unwrap_or_default();
         let Some(pool) = cx.follow(&mut making, group, &path, "pool", &uuid) else { continue };
-        let pool = PoolKey { uuid: pool.uuid, ..key.clone() };
+        let http2 =
+            key.speaks == Speaks::Http && view.is_on("enable_http2") && !pool.view().is_on("enable_http2");
+        let pool = PoolKey { uuid: pool.uuid, http2, ..key.clone() };
         let label = member.text("priority_label");
         let priority = match labels.iter().position(|known| known.iter().any(|one| one == label)) {
             // The first label is the best one.

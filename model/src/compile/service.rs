@@ -326,7 +326,7 @@ fn target(
         None => (view.refers("pool_ref"), view.refers("pool_group_ref"), String::new()),
     };
     let introduced = l4::introduced(&listener.application, listener.speaks);
-    let key = |uuid: String| PoolKey { uuid, speaks: listener.speaks, introduced };
+    let key = |uuid: String| PoolKey { uuid, speaks: listener.speaks, introduced, http2: false };
     if let Some(uuid) = pool {
         let found = cx.follow(making, held, &format!("{at}pool_ref"), "pool", &uuid)?;
         let key = key(uuid);

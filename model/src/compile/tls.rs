@@ -1,6 +1,11 @@
 //! TLS: certificates and keys, versions and ciphers, whom to trust. What other objects hold as texts stands in the document
 //! as files of its own, which the engine keeps.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::cx::{Cx, Making};
 use super::hosting::{self, Child};
 use super::place::Held;
@@ -26,6 +31,22 @@ fn line_ended(text: &str) -> String {
     let mut text = text.trim().to_owned();
     text.push('\n');
     text
+}
+
+/// A text that may be written in base64 once more.
+fn plain<'t>(making: &mut Making, held: &Held, path: &str, text: &'t str, is_base64: bool) -> Cow<'t, str> {
+    if !is_base64 || text.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let folded: String = text.split_whitespace().collect();
+    match STANDARD.decode(folded).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(text) => Cow::Owned(text),
+        None => {
+            let reason = "it is said to be in base64, and is not";
+            making.wrong(held, path, reason, "import it as PEM, or PEM in base64");
+            Cow::Borrowed("")
+        }
+    }
 }
 
 /// What the ports of a service show their clients; says whether these get sessions.
@@ -100,7 +121,9 @@ fn certificate(cx: &mut Cx<'_>, from: &mut Making, pair: &Held) -> Option<String
         let fix = "import the key without one; it is kept sealed";
         making.wrong(pair, "key_passphrase", "no engine opens a key with a passphrase", fix);
     }
-    let mut chain = line_ended(own);
+    let own = plain(&mut making, pair, "certificate.certificate", own, view.is_on("certificate_base64"));
+    let key = plain(&mut making, pair, "key", view.text("key"), view.is_on("key_base64"));
+    let mut chain = line_ended(&own);
     for (at, authority) in view.entries("ca_certs") {
         let Some(uuid) = authority.refers("ca_ref") else { continue };
         let field = format!("ca_certs[{at}].ca_ref");
@@ -109,7 +132,7 @@ fn certificate(cx: &mut Cx<'_>, from: &mut Making, pair: &Held) -> Option<String
         }
     }
     let chain = file(cx, &mut making, pair, &format!("{}/chain", pair.uuid), chain);
-    let key = file(cx, &mut making, pair, &format!("{}/key", pair.uuid), line_ended(view.text("key")));
+    let key = file(cx, &mut making, pair, &format!("{}/key", pair.uuid), line_ended(&key));
     cx.done(making, Part::named(&pair.uuid).with("chain_file", chain).with("key_file", key));
     Some(pair.uuid.clone())
 }

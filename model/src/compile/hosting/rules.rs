@@ -257,7 +257,7 @@ fn is_parents(scope: &Scope<'_>, uuid: &str) -> bool {
 fn target(cx: &mut Cx<'_>, from: &mut Making, child: &Child, scope: &Scope<'_>) -> Value {
     let (held, listener) = (&child.held, scope.listener);
     let introduced = l4::introduced(&listener.application, listener.speaks);
-    let key = |uuid: String| PoolKey { uuid, speaks: listener.speaks, introduced };
+    let key = |uuid: String| PoolKey { uuid, speaks: listener.speaks, introduced, http2: false };
     let view = held.view();
     if let Some(uuid) = view.refers("pool_ref") {
         if cx.follow(from, held, "pool_ref", "pool", &uuid).is_some() {
