@@ -1,88 +1,30 @@
 //! What users make of objects, seen with traffic: objects are compiled, and an engine runs what comes of it.
 
+mod behind;
+mod changed;
+mod logged;
 mod matches;
 mod more;
+mod policies;
+mod ports;
+mod probed;
+mod secured;
 mod servers;
+mod stage;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use forebay_e2e::{Client, Engine, Lab, Options, Origin, Request, pki};
-use forebay_model::compile::{Input, Lookup, Placed, compile, document};
 use forebay_model::fields::{Effect, effect};
-use forebay_model::reference::Reference;
-use forebay_model::{Object, builtin, check, kind, shape};
 use serde_json::{Value, json};
 
-/// Objects by kind and uuid.
-struct World(BTreeMap<(String, String), Object>);
-
-impl World {
-    fn of(objects: &Value) -> Self {
-        let mut world = World(BTreeMap::new());
-        for one in builtin::objects() {
-            world.put(one.kind, &format!("{}-{}", one.kind, one.name()), &one.document);
-        }
-        for (kind, all) in objects.as_object().expect("kinds") {
-            for (uuid, document) in all.as_object().expect("objects") {
-                world.put(kind, uuid, document);
-            }
-        }
-        world
-    }
-
-    fn put(&mut self, path: &str, uuid: &str, document: &Value) {
-        let kind = kind(path).expect("a kind");
-        let mut sent = document.as_object().expect("an object").clone();
-        if kind.field("name").is_some() {
-            sent.entry("name").or_insert_with(|| Value::from(uuid));
-        }
-        let mut object = check(kind, &sent).unwrap_or_else(|problems| panic!("{uuid}: {problems:?}"));
-        shape::references(kind, &mut object, &mut |_, target, text| {
-            if let Ok(Reference::Name(name)) = Reference::read(text, target) {
-                *text = format!("/api/{target}/{target}-{name}");
-            }
-        });
-        self.0.insert((path.to_owned(), uuid.to_owned()), object);
-    }
-
-    /// What an engine is to do that has all services; what it says of itself is its own.
-    fn document(&self) -> String {
-        let text = |object: &Object, name: &str| {
-            object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        let all = || self.0.iter().filter(|((kind, _), _)| kind == "virtualservice");
-        let follows = |parent: &str| {
-            let at = format!("/api/virtualservice/{parent}");
-            let own = all().filter(|(_, object)| text(object, "vh_parent_vs_ref") == at);
-            own.map(|((_, uuid), _)| uuid.clone()).collect()
-        };
-        let services = all().filter(|(_, object)| text(object, "type") != "VS_TYPE_VH_CHILD");
-        let placed = |((_, uuid), _): (&(String, String), &Object)| Placed {
-            service: uuid.clone(),
-            children: follows(uuid),
-            ..Placed::default()
-        };
-        let services = services.map(placed).collect();
-        let input = Input { objects: self, engine: Default::default(), services, ticket_keys: Vec::new() };
-        let mut compiled = compile(&input).unwrap_or_else(|problems| panic!("{problems:?}"));
-        assert!(compiled.left_out.is_empty(), "{:?}", compiled.left_out);
-        compiled.sections.retain(|key, _| key != "/version" && key != "engine/engine");
-        document(&compiled.sections)
-    }
-}
-
-impl Lookup for World {
-    fn get(&self, kind: &str, uuid: &str) -> Option<Object> {
-        self.0.get(&(kind.to_owned(), uuid.to_owned())).cloned()
-    }
-
-    fn named(&self, kind: &str, name: &str) -> Option<(String, Object)> {
-        let uuid = format!("{kind}-{name}");
-        self.get(kind, &uuid).map(|object| (uuid, object))
-    }
-}
+use stage::Play;
+use world::{Without, World};
 
 /// The services of the one engine of this file, by name, with what makes them differ from a plain one.
 struct Scene {
@@ -96,7 +38,7 @@ struct Scene {
     lab: Lab,
 }
 
-fn scene() -> Scene {
+fn scene(without: Without<'_>) -> Scene {
     let lab = Lab::new();
     let answering = |name: &'static str| {
         Origin::answering(lab.address(), move |head| {
@@ -273,7 +215,8 @@ fn scene() -> Scene {
         more::children().into_iter().map(|(name, child)| (format!("virtualservice-hosted-{name}"), child)),
     );
     objects["virtualservice"] = Value::Object(services);
-    let engine = lab.engine_with(&World::of(&objects).document(), Options::default());
+    let document = World::of(&objects, without).document(without.is_none());
+    let engine = lab.engine_with(&document, Options::default());
     Scene { folder: lab.folder().to_owned(), _engine: engine, origins, watched, doors, lab }
 }
 
@@ -436,11 +379,9 @@ const FIELDS: &[(&str, &str, Seen)] = &[
 //= test COMPILE-WHOLE-01
 #[test]
 fn what_fields_of_objects_do_is_seen_with_traffic() {
-    let scene = scene();
-    let mut shown: BTreeSet<String> = BTreeSet::new();
+    let scene = scene(None);
     let mut wrong = Vec::new();
-    for (kind, path, seen) in FIELDS.iter().chain(more::FIELDS).chain(servers::FIELDS) {
-        assert!(shown.insert(format!("{kind} {path}\n")), "{kind}.{path} is there twice");
+    for (kind, path, seen) in rows() {
         // All that is wrong is told at once.
         if catch_unwind(AssertUnwindSafe(|| seen(&scene))).is_err() {
             wrong.push(format!("{kind}.{path}"));
@@ -448,7 +389,128 @@ fn what_fields_of_objects_do_is_seen_with_traffic() {
     }
     wrong.extend(matches::seen(&scene));
     assert!(wrong.is_empty(), "{wrong:#?}");
-    shown.extend(matches::fields(&scene).into_iter().map(|path| format!("httppolicyset {path}\n")));
+}
+
+fn rows() -> impl Iterator<Item = &'static (&'static str, &'static str, Seen)> {
+    FIELDS.iter().chain(more::FIELDS).chain(servers::FIELDS)
+}
+
+/// What is played on engines of their own.
+const PLAYS: &[(&str, &Play)] = &[
+    ("ports", &ports::PLAY),
+    ("policies", &policies::PLAY),
+    ("secured", &secured::PLAY),
+    ("behind", &behind::PLAY),
+    ("probed", &probed::PLAY),
+    ("changed", &changed::PLAY),
+    ("aged", &changed::AGED),
+];
+
+#[test]
+fn what_ports_of_services_do_is_seen_with_traffic() {
+    stage::play(&ports::PLAY);
+}
+
+#[test]
+fn what_rules_of_policies_do_is_seen_with_traffic() {
+    stage::play(&policies::PLAY);
+}
+
+#[test]
+fn what_objects_of_tls_do_is_seen_with_traffic() {
+    stage::play(&secured::PLAY);
+}
+
+#[test]
+fn what_pools_do_is_seen_with_traffic() {
+    stage::play(&behind::PLAY);
+}
+
+#[test]
+fn what_monitors_do_is_seen_with_traffic() {
+    stage::play(&probed::PLAY);
+}
+
+#[test]
+fn what_a_change_of_objects_and_time_do_is_seen_with_traffic() {
+    stage::play(&changed::PLAY);
+    stage::play(&changed::AGED);
+}
+
+#[test]
+fn what_services_say_of_their_logs_is_seen_with_traffic() {
+    assert_eq!(logged::unseen(None), [""; 0]);
+}
+
+/// Says whether a look is not satisfied.
+type Missed = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// For each field: where nothing is compiled of it, its look is not satisfied.
+fn looks() -> Vec<(String, Missed)> {
+    let mut looks: Vec<(String, Missed)> = Vec::new();
+    for (kind, path, seen) in rows() {
+        let missed = move || stage::missed(|| scene(Some((kind, path))), seen);
+        looks.push((format!("first {kind} {path}"), Box::new(missed)));
+    }
+    for path in matches::fields() {
+        let name = format!("matches httppolicyset {path}");
+        let missed = move || {
+            let seen = |scene: &Scene| assert!(matches::seen(scene).is_empty());
+            stage::missed(|| scene(Some(("httppolicyset", &path))), seen)
+        };
+        looks.push((name, Box::new(missed)));
+    }
+    for (name, play) in PLAYS {
+        for (field, seen) in
+            play.rows.iter().flat_map(|(fields, seen)| fields.iter().map(move |field| (*field, *seen)))
+        {
+            looks.push((format!("{name} {field}"), Box::new(move || stage::is_missed(play, field, seen))));
+        }
+    }
+    for field in logged::FIELDS {
+        let missed = move || logged::unseen(Some(field)).contains(&field);
+        looks.push((format!("logged {field}"), Box::new(missed)));
+    }
+    looks
+}
+
+/// Of so many looks one, where not all are wanted.
+const EVERY: usize = 100;
+/// Looks that are made at the same time, each with an engine of its own.
+const AT_ONCE: usize = 4;
+
+/// `FOREBAY_FIELDS` chooses some of them by a part of their names, and `FOREBAY_LONG` all.
+#[test]
+fn a_field_that_is_not_compiled_is_missed() {
+    let named = std::env::var("FOREBAY_FIELDS").unwrap_or_default();
+    let every = if named.is_empty() { forebay_e2e::long_or(1, EVERY) } else { 1 };
+    let looks = looks();
+    let chosen: Vec<_> = looks.iter().step_by(every).filter(|(name, _)| name.contains(&named)).collect();
+    let (next, unseen) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((name, is_missed)) = chosen.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    if !is_missed() {
+                        unseen.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+                    }
+                }
+            });
+        }
+    });
+    let unseen = unseen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(unseen.is_empty(), "{unseen:#?}");
+}
+
+#[test]
+fn the_list_of_fields_that_are_seen_with_traffic_is_that_of_these_tests() {
+    let mut shown: BTreeSet<String> = BTreeSet::new();
+    let of_plays = PLAYS.iter().flat_map(|(_, play)| play.rows.iter().flat_map(|(fields, _)| fields.iter()));
+    let all = rows().map(|(kind, path, _)| format!("{kind} {path}\n"));
+    for line in all.chain(of_plays.chain(&logged::FIELDS).map(|field| format!("{field}\n"))) {
+        assert!(shown.insert(line.clone()), "{line} is there twice");
+    }
+    shown.extend(matches::fields().into_iter().map(|path| format!("httppolicyset {path}\n")));
     for line in &shown {
         let (kind, path) = line.trim_end().split_once(' ').expect("a kind and a path");
         assert!(matches!(effect(kind, path), Effect::Engine(_)), "{kind}.{path}");

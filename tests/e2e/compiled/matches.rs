@@ -244,9 +244,9 @@ pub fn add(lab: &Lab, objects: &mut Value) -> Vec<(&'static str, Value)> {
 }
 
 /// The fields that are shown.
-pub fn fields(scene: &Scene) -> Vec<String> {
+pub fn fields() -> Vec<String> {
     let forms =
-        forms(&scene.lab).into_iter().map(|form| form.fields).chain(paths().map(|(fields, ..)| fields));
+        forms(&Lab::new()).into_iter().map(|form| form.fields).chain(paths().map(|(fields, ..)| fields));
     let mut own: Vec<&str> = forms.flatten().copied().collect();
     own.sort_unstable();
     own.dedup();
