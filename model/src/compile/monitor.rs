@@ -3,7 +3,6 @@
 use super::cx::{Cx, Making};
 use super::place::Held;
 use super::table::Part;
-use super::view::View;
 
 /// The names of the monitors of a pool, those that the engine can do.
 pub(super) fn of_pool(cx: &mut Cx<'_>, making: &mut Making, pool: &Held) -> Vec<String> {
@@ -69,10 +68,10 @@ fn make(cx: &mut Cx<'_>, monitor: &Held, word: &str) {
             part.set_some("expect", by.some_text("udp_response"));
             part.set_some("maintenance_match", by.some_text("maintenance_response"));
         }
-        "http" => http(view.part("http_monitor"), &mut part),
+        "http" => http(&mut making, monitor, "http_monitor", &mut part),
         "https" => {
             let by = view.part("https_monitor");
-            http(by, &mut part);
+            http(&mut making, monitor, "https_monitor", &mut part);
             super::tls::of_monitor(cx, &mut making, monitor, by.part("ssl_attributes"), &mut part);
         }
         _ => {}
@@ -80,9 +79,26 @@ fn make(cx: &mut Cx<'_>, monitor: &Held, word: &str) {
     cx.done(making, part);
 }
 
-fn http(by: View<'_>, part: &mut Part) {
-    part.set("request", by.text("http_request"));
-    part.set_if("exact_request", by.is_on("exact_http_request"));
+fn http(making: &mut Making, monitor: &Held, of: &str, part: &mut Part) {
+    let by = monitor.view().part(of);
+    let (request, content) = (by.text("http_request"), by.text("http_request_body"));
+    let is_exact = by.is_on("exact_http_request");
+    let whole = if is_exact { Some(format!("{request}{content}")) } else { with_content(request, content) };
+    if !content.is_empty() && whole.is_none() {
+        let reason = "with content a request is sent as it stands, and one of HTTP/1.1 has to name its host";
+        let fix = "write a line Host: … into http_request, or HTTP/1.0";
+        making.idle(monitor, &format!("{of}.http_request_body"), reason, fix);
+    }
+    match whole.filter(|_| !content.is_empty()) {
+        Some(whole) => {
+            part.set("request", whole);
+            part.set("exact_request", true);
+        }
+        None => {
+            part.set("request", request);
+            part.set_if("exact_request", is_exact);
+        }
+    }
     let statuses = by.texts("http_response_code").map(|code| match code {
         "HTTP_1XX" => "1xx",
         "HTTP_2XX" => "2xx",
@@ -95,4 +111,32 @@ fn http(by: View<'_>, part: &mut Part) {
     part.set_some("body_match", by.some_text("http_response"));
     part.set_list("maintenance_codes", by.ints("maintenance_code"));
     part.set_some("maintenance_match", by.some_text("maintenance_response"));
+}
+
+/// A request with content, whole: what the engine adds to one by itself would stand behind the content. `None`: a host has to
+/// be named, which is another one for each server.
+fn with_content(request: &str, content: &str) -> Option<String> {
+    let mut lines = request.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let mut head = lines.next().unwrap_or("GET /").to_owned();
+    if !head.contains(" HTTP/") {
+        head.push_str(" HTTP/1.0");
+    }
+    let fields: Vec<&str> = lines.collect();
+    let has = |name: &str| {
+        let named =
+            |line: &&str| line.split(':').next().is_some_and(|own| own.trim().eq_ignore_ascii_case(name));
+        fields.iter().any(|line| named(line))
+    };
+    if head.ends_with("/1.1") && !has("Host") {
+        return None;
+    }
+    let own = [("Connection", "close".to_owned()), ("Content-Length", content.len().to_string())];
+    for line in &fields {
+        head.push_str("\r\n");
+        head.push_str(line);
+    }
+    for (name, value) in own.iter().filter(|(name, _)| !has(name)) {
+        head.push_str(&format!("\r\n{name}: {value}"));
+    }
+    Some(format!("{head}\r\n\r\n{content}"))
 }

@@ -115,7 +115,7 @@ fn make(cx: &mut Cx<'_>, key: &PoolKey, held: &Held, used: &Use) {
     part.set("passive_health_monitor", view.is_on("inline_health_monitor"));
     part.set_some("connection_ramp_min", view.int("connection_ramp_duration"));
     part.set_some("default_server_port", view.int("default_server_port"));
-    part.set_some("graceful_disable_timeout_min", view.int("graceful_disable_timeout"));
+    part.set_some("graceful_disable_timeout_min", disable_minutes(&mut making, held));
     part.set_some("graceful_hm_down_disable_timeout_s", view.int("graceful_hm_down_disable_timeout"));
     limits(&mut making, held, used, key.speaks, &mut part);
     retries(view, key.speaks, &mut part);
@@ -134,6 +134,19 @@ fn make(cx: &mut Cx<'_>, key: &PoolKey, held: &Held, used: &Use) {
     tls::of_pool(cx, &mut making, held, key.speaks, &mut part);
     servers(cx, &mut making, held, by_header, &mut part);
     cx.done(making, part);
+}
+
+/// How long a server that was disabled keeps what is open: the newer field says it in seconds, and counts where it is set.
+fn disable_minutes(making: &mut Making, held: &Held) -> Option<i64> {
+    const SECONDS: i64 = 60;
+    let field = "graceful_disable_timeout_sec";
+    let Some(seconds) = held.view().int(field) else { return held.view().int("graceful_disable_timeout") };
+    if seconds > 0 && seconds % SECONDS != 0 {
+        let reason = "an engine counts whole minutes: the next one is taken";
+        making.idle(held, field, reason, "write a multiple of 60");
+    }
+    // -1 stands for ever, and 0 for at once.
+    Some(if seconds <= 0 { seconds } else { (seconds - 1) / SECONDS + 1 })
 }
 
 fn algorithm(making: &mut Making, held: &Held, speaks: Speaks, part: &mut Part) {
