@@ -45,8 +45,12 @@ fn make(set: &mut Set) {
     let stays = turns(json!({"application_persistence_profile_ref": by("address"),
         "server_disable_type": "ALLOW_NEW_CONNECTION_IF_PERSISTENCE_PRESENT"}));
     set.pool("stays", &["stays-one", "stays-two"], stays);
+    let (first, mut second) = (set.origin("ramp-one"), set.origin("ramp-two"));
+    second["enabled"] = json!(false);
+    set.put("pool", "ramp", turns(json!({"servers": [first, second], "connection_ramp_duration": 0})));
     set.pool("cut", &["cut"], json!({"graceful_disable_timeout": 0}));
-    for name in ["stays", "cut"] {
+    set.pool("cut-sec", &["cut-sec"], json!({"graceful_disable_timeout_sec": 0}));
+    for name in ["stays", "ramp", "cut", "cut-sec"] {
         set.service(name, json!({}));
     }
 }
@@ -54,7 +58,8 @@ fn make(set: &mut Set) {
 /// What is seen is seen of one change, as all of it is one configuration.
 struct Found {
     stays: bool,
-    cut: bool,
+    cut: [bool; 2],
+    ramp: bool,
     renamed: bool,
     rekeyed: bool,
 }
@@ -69,39 +74,45 @@ fn changed(s: &Stage) -> Found {
         assert!(client.get("/").expect("an answer").cookie("stays").is_some());
         assert!(client.get("/").expect("an answer").cookie("stays").is_none(), "it has one");
     }
-    let answer = std::thread::scope(|scope| {
-        let held = scope.spawn(|| s.client("cut").get_once("/wait/6000"));
-        let active = || s.engine.metric("forebay_server_requests_active", &[("pool", "pool-cut")]);
-        eventually("it is under way", secs(5), || active() >= 1.0);
+    let cut = std::thread::scope(|scope| {
+        let held = ["cut", "cut-sec"].map(|door| scope.spawn(move || s.client(door).get_once("/wait/6000")));
+        for pool in ["pool-cut", "pool-cut-sec"] {
+            let active = || s.engine.metric("forebay_server_requests_active", &[("pool", pool)]);
+            eventually("it is under way", secs(5), || active() >= 1.0);
+        }
         s.change(|objects| {
-            for pool in ["pool-stays", "pool-cut"] {
+            for pool in ["pool-stays", "pool-cut", "pool-cut-sec"] {
                 objects["pool"][pool]["servers"][0]["enabled"] = json!(false);
             }
+            objects["pool"]["pool-ramp"]["servers"][1]["enabled"] = json!(true);
             let profiles = &mut objects["applicationpersistenceprofile"];
             let part = "http_cookie_persistence_profile";
             profiles["applicationpersistenceprofile-renamed"][part]["key"][0]["name"] = json!("second");
             profiles["applicationpersistenceprofile-rekeyed"][part]["key"][0]["aes_key"] = json!(NEW_KEY);
         });
-        held.join().expect("no panic")
+        held.map(|held| !held.join().expect("no panic").is_ok_and(|answer| answer.status == 200))
     });
-    let is_cut = !answer.is_ok_and(|answer| answer.status == 200);
     let stayed = s.from("stays", bound).is_some_and(|answer| answer.field("x-server") == Some("stays-one"));
+    let ramp = s.all("ramp", 20).iter().filter(|name| *name == "ramp-two").count() >= 8;
     let [renamed, rekeyed] =
         clients.map(|mut client| client.get("/").expect("an answer").cookie("stays").is_some());
-    Found { stays: stayed, cut: is_cut, renamed, rekeyed }
+    Found { stays: stayed, cut, ramp, renamed, rekeyed }
 }
 
 const ROWS: &[Row] = &[(
     &[
         "pool server_disable_type",
         "pool graceful_disable_timeout",
+        "pool graceful_disable_timeout_sec",
+        "pool connection_ramp_duration",
         "applicationpersistenceprofile http_cookie_persistence_profile.key[].name",
         "applicationpersistenceprofile http_cookie_persistence_profile.key[].aes_key",
     ],
     |s| {
         let found = changed(s);
         assert!(found.stays, "a client that is bound to a server that was disabled goes on");
-        assert!(found.cut, "what was under way at a server that was disabled is cut at once");
+        assert_eq!(found.cut, [true; 2], "what was under way at a server that was disabled is cut at once");
+        assert!(found.ramp, "a server that was enabled has its whole share at once");
         assert!(found.renamed && found.rekeyed, "a cookie that another key has sealed is not known");
     },
 )];

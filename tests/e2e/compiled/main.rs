@@ -477,7 +477,7 @@ fn looks() -> Vec<(String, Missed)> {
 /// Of so many looks one, where not all are wanted.
 const EVERY: usize = 100;
 /// Looks that are made at the same time, each with an engine of its own.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 3;
 
 /// `FOREBAY_FIELDS` chooses some of them by a part of their names, and `FOREBAY_LONG` all.
 #[test]

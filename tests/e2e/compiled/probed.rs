@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use forebay_e2e::pki::{self, EC};
 use forebay_e2e::wait::{eventually, eventually_some, secs};
-use forebay_e2e::{Process, bin};
+use forebay_e2e::{Origin, Process, bin};
 use serde_json::{Value, json};
 
 use crate::stage::{self, Play, Row, Set, Stage, at, server, with};
@@ -40,6 +40,16 @@ fn asks(name: &str) -> String {
 fn make(set: &mut Set) {
     let elsewhere = set.origin("elsewhere")["port"].clone();
     set.sick("elsewhere");
+    let origin = Origin::start(set.lab.address(), |mut wire, _| {
+        loop {
+            let head = wire.head()?.to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let content = wire.exactly(length.unwrap_or(0))?;
+            let status = if head.starts_with("post ") && content != b"ping" { 500 } else { 200 };
+            wire.send(format!("HTTP/1.1 {status} Read\r\nX-Server: content\r\nContent-Length: 0\r\n\r\n"))?;
+        }
+    });
+    set.other_origin("content", origin);
     let sick = |name: &str| json!({"http_request": asks(name)});
     let tcp = json!({"tcp_request": format!("{}\r\n\r\n", asks("tcp")), "tcp_response": "Told", "maintenance_response": "500 Told"});
     for (name, kind, by, more) in [
@@ -67,8 +77,13 @@ fn make(set: &mut Set) {
             json!({"failed_checks": MANY}),
         ),
         ("tcp", "TCP", tcp, json!({})),
+        (
+            "content",
+            "HTTP",
+            json!({"http_request": "POST /x HTTP/1.0", "http_request_body": "ping"}),
+            json!({}),
+        ),
         ("cut", "HTTP", sick("cut"), json!({})),
-        ("ramp", "HTTP", sick("ramp"), json!({})),
         ("abort", "HTTP", sick("abort"), json!({})),
     ] {
         monitor(set, name, kind, &by, more);
@@ -76,10 +91,6 @@ fn make(set: &mut Set) {
         let mut servers = vec![name];
         match name {
             "cut" => pool["graceful_hm_down_disable_timeout"] = json!(1),
-            "ramp" => {
-                servers.push("well");
-                pool["lb_algorithm"] = json!("LB_ALGORITHM_ROUND_ROBIN");
-            }
             "abort" => {
                 servers.push("well");
                 pool["lb_algorithm"] = json!("LB_ALGORITHM_ROUND_ROBIN");
@@ -91,9 +102,7 @@ fn make(set: &mut Set) {
         set.pool(name, &servers, pool);
         set.service(name, json!({}));
     }
-    for name in ["returns", "ramp"] {
-        set.sick(name);
-    }
+    set.sick("returns");
     let abort = json!({"persistence_type": "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS", "server_hm_down_recovery": "HM_DOWN_ABORT_CONNECTION"});
     set.put("applicationpersistenceprofile", "abort", abort);
     let nobody = server(set.lab.address());
@@ -146,6 +155,7 @@ fn secured(set: &mut Set) {
         ("s-text", json!({"http_response": "no such text"})),
         ("s-code", json!({"http_request": "GET /moved HTTP/1.0", "http_response_code": ["HTTP_3XX"]})),
         ("s-exact", json!({"http_request": "GET / HTTP/1.1\r\n\r\n", "exact_http_request": true})),
+        ("s-content", json!({"http_request": "GET /content HTTP/1.0", "http_request_body": "ping"})),
         ("s-away-code", json!({"http_request": "GET /away HTTP/1.0", "maintenance_code": [503]})),
         ("s-away-text", json!({"maintenance_response": "fine"})),
         ("s-judged", attributes(json!({"pki_profile_ref": at("pkiprofile", "others")}))),
@@ -165,6 +175,7 @@ fn secured(set: &mut Set) {
         sections += &format!(
             "server {{ listen {place} ssl; ssl_certificate app.pem; ssl_certificate_key app.key; {demands}\n\
              location /broken {{ return 500; }} location /moved {{ return 302 /; }} location /away {{ return 503; }}\n\
+             location /content {{ if ($content_length != 4) {{ return 500; }} return 200; }}\n\
              location / {{ add_header X-Server {name}; return 200 fine; }} }}\n"
         );
         let by = if by.get("ssl_attributes").is_some() { by } else { with(by, attributes(json!({}))) };
@@ -277,14 +288,6 @@ fn cut(s: &Stage) {
     assert!(began.elapsed() < secs(9), "{:?}", began.elapsed());
 }
 
-fn ramp(s: &Stage) {
-    becomes(s, "ramp", "down");
-    s.sick("ramp", false);
-    becomes(s, "ramp", "up");
-    let own = s.all("ramp", 20).iter().filter(|name| *name == "ramp").count();
-    assert!(own >= 8, "{own}");
-}
-
 /// A client whose server is down is turned away, and another one is served.
 fn abort(s: &Stage) {
     becomes(s, "abort", "up");
@@ -319,6 +322,8 @@ const ROWS: &[Row] = &[
     (&["healthmonitor https_monitor.http_response"], |s| is_out(s, "s-text", "down")),
     (&["healthmonitor https_monitor.http_response_code[]"], |s| serves(s, "s-code")),
     (&["healthmonitor https_monitor.exact_http_request"], |s| is_out(s, "s-exact", "down")),
+    (&["healthmonitor http_monitor.http_request_body"], |s| serves(s, "content")),
+    (&["healthmonitor https_monitor.http_request_body"], |s| serves(s, "s-content")),
     (&["healthmonitor https_monitor.maintenance_code[]"], |s| is_out(s, "s-away-code", "maintenance")),
     (&["healthmonitor https_monitor.maintenance_response"], |s| is_out(s, "s-away-text", "maintenance")),
     (&["healthmonitor https_monitor.ssl_attributes.pki_profile_ref"], |s| is_out(s, "s-judged", "down")),
@@ -326,6 +331,5 @@ const ROWS: &[Row] = &[
     (&["healthmonitor https_monitor.ssl_attributes.ssl_key_and_certificate_ref"], |s| serves(s, "s-demands")),
     (&["pool inline_health_monitor"], inline),
     (&["pool graceful_hm_down_disable_timeout"], cut),
-    (&["pool connection_ramp_duration"], ramp),
     (&["applicationpersistenceprofile server_hm_down_recovery"], abort),
 ];

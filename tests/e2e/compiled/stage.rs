@@ -397,15 +397,14 @@ pub fn is_missed(play: &Play, field: &str, seen: fn(&Stage)) -> bool {
     missed(|| Stage::start(play, Some((kind, path))), seen)
 }
 
-/// Whether a look at something is not satisfied, or there is nothing to look at; an engine that does not start says nothing
-/// of that.
+/// Whether a look at something is not satisfied, or no document can be compiled to look at, or no engine takes it; whatever
+/// else keeps it from starting says nothing of that.
 pub fn missed<S>(start: impl FnOnce() -> S, seen: impl FnOnce(&S)) -> bool {
     match catch_unwind(AssertUnwindSafe(start)) {
         Ok(stage) => catch_unwind(AssertUnwindSafe(|| seen(&stage))).is_err(),
-        Err(why) => {
-            let is_ours =
-                why.downcast_ref::<String>().is_none_or(|text| !text.contains("the service engine"));
-            if is_ours { true } else { resume_unwind(why) }
-        }
+        Err(why) => match why.downcast_ref::<String>() {
+            Some(text) if text.contains("Problem {") || text.contains("the service engine ended") => true,
+            _ => resume_unwind(why),
+        },
     }
 }
