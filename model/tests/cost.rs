@@ -5,11 +5,11 @@
 mod world;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use forebay_model::Object;
-use forebay_model::compile::{Input, Lookup, compile};
+use forebay_model::compile::{Input, Lookup, compile, compile_after};
 use serde_json::{Value, json};
 use world::World;
 
@@ -82,6 +82,13 @@ fn an_object_is_read_once_however_many_services_stand_on_it() {
     let began = on_core();
     assert!(forebay_snapshot::check(&text).is_ok());
     println!("of that the engine's own check of {} bytes: {:?}", text.len(), on_core().saturating_sub(began));
+    // One service has changed.
+    let (input, changed) = (world.input(&names), BTreeSet::from([names[7].to_owned()]));
+    let began = on_core();
+    let again =
+        compile_after(&input, &compiled.sections, &compiled.outline, &changed).expect("a part is enough");
+    println!("where one of them has changed: {:?}", on_core().saturating_sub(began));
+    assert!(again == compiled, "nothing is another");
     let read = objects.read.into_inner();
     let often: Vec<_> = read.iter().filter(|(_, count)| **count > 1).collect();
     assert!(often.is_empty(), "{often:?}");

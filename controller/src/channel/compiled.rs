@@ -1,30 +1,39 @@
 //! What each engine is to work by: the objects and its services, compiled.
 //!
 //! What was read of the objects is noted with each result, and only a change of that, of the engine's group or of its
-//! services has it made again.
+//! services has it made again: the services that stand on what has changed alone, where the others do not mind. It is made
+//! on threads of its own, so that nobody waits for it who asks the API.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::num::NonZero;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use forebay_model::Object;
 use forebay_model::compile::{
-    Engine as Described, Identity, Input, Lookup, Member, Placed, TicketKey, compile,
+    Engine as Described, Identity, Input, Lookup, Member, Outline, Placed, TicketKey, compile, compile_after,
 };
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::{Compiled, Wanted};
 use crate::api::{App, clock};
 use crate::engines::{Engine, group_name};
-use crate::objects::Objects;
+use crate::objects::{Catalogue, Id, Objects};
 use crate::store::Store;
 
 /// How often it is looked whether keys of session tickets are others by now.
 const KEYS_LOOK: Duration = Duration::from_secs(60);
+/// A document whose objects change while it is made is made so often, and then later.
+const TRIES_MAX: usize = 5;
+/// Objects that are looked at to find the services that stand on one: those of a thousand services. For what more stand on,
+/// the whole is made.
+const LOOKED_AT_MAX: usize = 4_000;
+/// So much is read for few services; less is no reason to make the whole.
+const READ_LEAST: usize = 500;
 
 /// A service that an engine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,26 +53,63 @@ struct Has {
 struct Made {
     /// How many changes of the objects there had been.
     seen: u64,
+    moment: Moment,
     /// What was read: kind and uuid; an empty uuid stands for all of the kind.
     read: BTreeSet<(String, String)>,
+    /// How much that was when the whole was made: of parts that were made since, what went is not known.
+    read_whole: usize,
     described: Described,
     services: Vec<Has>,
     tickets: Vec<TicketKey>,
     outcome: Compiled,
+    /// What is known of it beside; of what could not be made, nothing.
+    outline: Outline,
     left_out: BTreeMap<String, Vec<String>>,
 }
+
+/// What was made for an engine; one is made at a time.
+type Slot = Arc<Mutex<Option<Made>>>;
 
 /// Makes configurations, and makes them again when what they were made of has changed.
 pub struct Maker<S> {
     app: Arc<App<S>>,
-    made: Mutex<BTreeMap<String, Made>>,
+    made: Mutex<BTreeMap<String, Slot>>,
     told: watch::Sender<u64>,
+    /// How often placements have changed.
+    placed: watch::Receiver<u64>,
+    /// Work for a processor each.
+    places: Semaphore,
+    itself: Weak<Self>,
+}
+
+/// By which it is seen that services and keys of tickets cannot have changed: how often placements had, and the minute.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    placed: u64,
+    minute: u64,
+}
+
+/// What an engine's document follows from, beside the objects.
+struct Now {
+    moment: Moment,
+    described: Described,
+    services: Vec<Has>,
+    tickets: Vec<TicketKey>,
 }
 
 impl<S: Store + 'static> Maker<S> {
     /// For these engines; tells of changes as long as it is used.
     pub fn new(app: Arc<App<S>>) -> Arc<Self> {
-        let maker = Arc::new(Maker { app, made: Mutex::default(), told: watch::Sender::default() });
+        let places = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let placed = app.placement.follow();
+        let maker = Arc::new_cyclic(|itself| Maker {
+            app,
+            placed,
+            made: Mutex::default(),
+            told: watch::Sender::default(),
+            places: Semaphore::new(places),
+            itself: Weak::clone(itself),
+        });
         let weak = Arc::downgrade(&maker);
         let (mut objects, mut engines, mut services) =
             (maker.app.objects.follow(), maker.app.engines.follow(), maker.app.placement.follow());
@@ -120,42 +166,84 @@ impl<S: Store + 'static> Maker<S> {
         has.collect()
     }
 
-    fn is_as_before(
-        &self,
-        made: &Made,
-        (described, services, tickets): (&Described, &[Has], &[TicketKey]),
-    ) -> bool {
-        if made.described != *described || made.services != services || made.tickets != tickets {
-            return false;
-        }
-        let now = self.app.objects.now();
-        now.changed_since(made.seen).is_some_and(|mut changed| {
-            !changed.any(|id| {
-                made.read.contains(&(id.kind.to_owned(), id.uuid.clone()))
-                    || made.read.contains(&(id.kind.to_owned(), String::new()))
-            })
+    fn now(&self, uuid: &str) -> Option<Now> {
+        let engine = self.app.engines.get(uuid)?;
+        Some(Now {
+            moment: self.moment(),
+            described: self.described(&engine),
+            services: self.services(uuid),
+            tickets: self.tickets(&engine),
         })
+    }
+
+    fn slot(&self, uuid: &str) -> Slot {
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(uuid.to_owned()).or_default())
+    }
+
+    /// What this engine is to work by, if it is known that that is as before. Each change of an object has it asked for every
+    /// engine: what is dear is looked at only where it may have changed.
+    fn as_before(&self, uuid: &str) -> Option<Compiled> {
+        let engine = self.app.engines.get(uuid)?;
+        let (slot, moment) = (self.slot(uuid), self.moment());
+        // Who is at work at it needs a while.
+        let mut made = slot.try_lock().ok()?;
+        let made = made.as_mut()?;
+        if made.described != self.described(&engine)
+            || made.moment.placed != moment.placed && made.services != self.services(uuid)
+            || made.moment.minute != moment.minute && made.tickets != self.tickets(&engine)
+        {
+            return None;
+        }
+        let objects = self.app.objects.now();
+        if !changed(made, &objects).is_some_and(|ids| ids.is_empty()) {
+            return None;
+        }
+        (made.seen, made.moment) = (made.seen.max(objects.changed()), moment);
+        Some(made.outcome.clone())
+    }
+
+    /// Before what is looked at afterwards.
+    fn moment(&self) -> Moment {
+        Moment { placed: *self.placed.borrow(), minute: clock() / 60_000 }
+    }
+
+    fn tickets(&self, engine: &Engine) -> Vec<TicketKey> {
+        self.app.objects.ticket_keys(&engine.group, clock() / 1000)
     }
 
     //= CHAN-MADE-01
     /// What this engine is to work by, and which of its services it cannot have.
     fn make(&self, uuid: &str) -> Compiled {
-        let Some(engine) = self.app.engines.get(uuid) else {
-            return Err(vec!["there is no such engine".to_owned()]);
-        };
-        let (described, services) = (self.described(&engine), self.services(uuid));
-        let tickets = self.app.objects.ticket_keys(&engine.group, clock() / 1000);
-        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = all.get_mut(uuid)
-            && self.is_as_before(made, (&described, &services, &tickets))
-        {
-            made.seen = made.seen.max(self.app.objects.now().changed());
-            return made.outcome.clone();
+        let slot = self.slot(uuid);
+        let mut made = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..TRIES_MAX {
+            let Some(now) = self.now(uuid) else { break };
+            let next = self.made(made.as_ref(), now);
+            // Objects that changed meanwhile may have been read as they were together at no moment: a service must not be left
+            // out for that.
+            let is_so = changed(&next, &self.app.objects.now()).is_some_and(|ids| ids.is_empty());
+            if is_so {
+                let outcome = next.outcome.clone();
+                *made = Some(next);
+                return outcome;
+            }
         }
-        let seen = self.app.objects.now().changed();
-        let closed = services.iter().filter(|has| !has.accepts).map(|has| has.service.clone()).collect();
+        // So much changes that it is made later: each change has told of itself.
+        match made.as_ref() {
+            Some(made) => made.outcome.clone(),
+            None => Err(vec!["there is no such engine, or its objects change too fast".to_owned()]),
+        }
+    }
+
+    fn made(&self, before: Option<&Made>, now: Now) -> Made {
+        let (seen, concerned) = {
+            let objects = self.app.objects.now();
+            (objects.changed(), before.and_then(|before| concerned(before, &now, &objects)))
+        };
+        let closed = now.services.iter().filter(|has| !has.accepts).map(|has| has.service.clone()).collect();
         let reads = Reads { objects: &self.app.objects, closed, read: RefCell::default() };
-        let placed = services.iter().map(|has| Placed {
+        let placed = now.services.iter().map(|has| Placed {
             service: has.service.clone(),
             vips: Vec::new(),
             engines: has.engines,
@@ -164,47 +252,143 @@ impl<S: Store + 'static> Maker<S> {
         });
         let input = Input {
             objects: &reads,
-            engine: described.clone(),
+            engine: now.described.clone(),
             services: placed.collect(),
-            ticket_keys: tickets.clone(),
+            ticket_keys: now.tickets.clone(),
+        };
+        let part = before.zip(concerned).and_then(|(before, concerned)| {
+            let sections = before.outcome.as_ref().ok().filter(|_| before.left_out.is_empty())?;
+            if before.read.len() > 2 * before.read_whole.max(READ_LEAST) {
+                return None;
+            }
+            compile_after(&input, sections, &before.outline, &concerned)
+        });
+        let mut read = reads.read.take();
+        let (done, read_whole) = match part {
+            Some(part) => {
+                // What the others read stands as it was read.
+                read.extend(before.iter().flat_map(|before| before.read.iter().cloned()));
+                (Ok(part), before.map_or(0, |before| before.read_whole))
+            }
+            None => {
+                let done = compile(&input);
+                read = reads.read.take();
+                let size = read.len();
+                (done, size)
+            }
         };
         let in_words = |problems: Vec<forebay_model::Problem>| -> Vec<String> {
             problems.iter().map(ToString::to_string).collect()
         };
-        let (outcome, left_out) = match compile(&input) {
+        let (outcome, outline, left_out) = match done {
             Ok(made) => {
                 let left_out = made.left_out.into_iter().map(|(uuid, why)| (uuid, in_words(why))).collect();
-                (Ok(Arc::new(made.sections)), left_out)
+                (Ok(Arc::new(made.sections)), made.outline, left_out)
             }
-            Err(problems) => (Err(in_words(problems)), BTreeMap::new()),
+            Err(problems) => (Err(in_words(problems)), Outline::default(), BTreeMap::new()),
         };
         // Where nothing of it is new, it is the same: nothing is compared further on.
-        let outcome = match (all.get(uuid).map(|made| &made.outcome), outcome) {
+        let outcome = match (before.map(|before| &before.outcome), outcome) {
             (Some(Ok(before)), Ok(after)) if *before == after => Ok(Arc::clone(before)),
             (_, outcome) => outcome,
         };
-        let made = Made {
+        Made {
             seen,
-            read: reads.read.into_inner(),
-            described,
-            services,
-            tickets,
-            outcome: outcome.clone(),
+            moment: now.moment,
+            read,
+            read_whole,
+            described: now.described,
+            services: now.services,
+            tickets: now.tickets,
+            outcome,
+            outline,
             left_out,
-        };
-        all.insert(uuid.to_owned(), made);
-        outcome
+        }
     }
 }
 
+/// What has changed of what was read; `None`: that is not known any more.
+fn changed<'c>(made: &Made, objects: &'c Catalogue) -> Option<BTreeSet<&'c Id>> {
+    let ids = objects.changed_since(made.seen)?;
+    let was_read = |id: &&Id| {
+        made.read.contains(&(id.kind.to_owned(), id.uuid.clone()))
+            || made.read.contains(&(id.kind.to_owned(), String::new()))
+    };
+    Some(ids.filter(was_read).collect())
+}
+
+/// The services whose part of the document has to be made again; `None`: it may be any.
+fn concerned(made: &Made, now: &Now, objects: &Catalogue) -> Option<BTreeSet<String>> {
+    // Members come and go beside the services.
+    let shared = |described: &Described| (described.group.clone(), described.shares_listeners);
+    if shared(&made.described) != shared(&now.described) {
+        return None;
+    }
+    let mut concerned = BTreeSet::new();
+    let before: BTreeMap<&str, &Has> = made.services.iter().map(|has| (has.service.as_str(), has)).collect();
+    let mut served: BTreeMap<&str, &str> = BTreeMap::new();
+    for has in &now.services {
+        if before.get(has.service.as_str()) != Some(&has) {
+            concerned.insert(has.service.clone());
+        }
+        let with = has.children.iter().chain([&has.service]);
+        served.extend(with.map(|uuid| (uuid.as_str(), has.service.as_str())));
+    }
+    for id in changed(made, objects)? {
+        if made.read.contains(&(id.kind.to_owned(), String::new())) {
+            return None;
+        }
+        // The engine's own parts are made each time.
+        if id.kind == "serviceenginegroup" {
+            continue;
+        }
+        concerned.extend(above(id, &served, objects)?);
+    }
+    Some(concerned)
+}
+
+/// The services that stand on an object, however far above it; `None`: none of them, or most.
+fn above(id: &Id, served: &BTreeMap<&str, &str>, objects: &Catalogue) -> Option<BTreeSet<String>> {
+    let (mut open, mut seen, mut found) = (vec![id.clone()], BTreeSet::new(), BTreeSet::new());
+    while let Some(id) = open.pop() {
+        if seen.len() > LOOKED_AT_MAX {
+            return None;
+        }
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        if id.kind == "virtualservice" {
+            found.extend(served.get(id.uuid.as_str()).map(|uuid| (*uuid).to_owned()));
+        } else {
+            open.extend(objects.referrers(&id).take(LOOKED_AT_MAX + 1).map(|held| held.id()));
+        }
+    }
+    // What was gone from under a service before it was changed has nothing above it any more, and concerns nobody; what is
+    // there and was read without being referred to is the engine's own.
+    let is_there = objects.get(id.kind, &id.uuid).is_some();
+    (!found.is_empty() || !is_there || id.kind == "virtualservice").then_some(found)
+}
+
 impl<S: Store + 'static> Wanted for Maker<S> {
+    //= CHAN-MADE-02
     fn of<'a>(&'a self, engine: &'a str) -> Pin<Box<dyn Future<Output = Compiled> + Send + 'a>> {
-        Box::pin(async move { self.make(engine) })
+        Box::pin(async move {
+            if let Some(outcome) = self.as_before(engine) {
+                return outcome;
+            }
+            let stops = || Err(vec!["the Controller stops".to_owned()]);
+            let (Ok(_place), Some(itself)) = (self.places.acquire().await, self.itself.upgrade()) else {
+                return stops();
+            };
+            let uuid = engine.to_owned();
+            tokio::task::spawn_blocking(move || itself.make(&uuid)).await.unwrap_or_else(|_| stops())
+        })
     }
 
     fn left_out(&self, engine: &str) -> BTreeMap<String, Vec<String>> {
-        let all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(engine).map(|made| made.left_out.clone()).unwrap_or_default()
+        let slot = self.slot(engine);
+        let made = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        made.as_ref().map(|made| made.left_out.clone()).unwrap_or_default()
     }
 
     fn follow(&self) -> watch::Receiver<u64> {

@@ -13,7 +13,7 @@ use super::machine::{Machine, accepts};
 use super::planning::{Seen, Told, of};
 use super::state::{Phase, Unit};
 use super::wishes::Refused;
-use super::world::{Reader, Settings, World};
+use super::world::{Gathered, Reader, Settings, World};
 use crate::engines::Engine;
 use crate::events::{Ring, of_tenant};
 use crate::objects::Catalogue;
@@ -126,6 +126,27 @@ impl Known {
     }
 }
 
+/// What the objects said at a moment.
+pub struct Reading {
+    /// How many of their changes there had been.
+    changed: u64,
+    of: Of,
+}
+
+enum Of {
+    World(Arc<World>),
+    Gathered(Gathered),
+}
+
+impl Reading {
+    fn world(self) -> Arc<World> {
+        match self.of {
+            Of::World(world) => world,
+            Of::Gathered(gathered) => Arc::new(gathered.world()),
+        }
+    }
+}
+
 /// The placements.
 pub struct Placement {
     known: Mutex<Arc<Known>>,
@@ -177,35 +198,45 @@ impl Placement {
         self.told.subscribe()
     }
 
-    /// What the objects say, read anew if they have changed.
-    pub fn world(&self, objects: &Catalogue) -> Arc<World> {
+    /// What the objects say, gathered anew if they have changed.
+    pub fn world(&self, objects: &Catalogue) -> Reading {
         let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = objects.changed();
         if held.1 == changed {
-            return Arc::clone(&held.2);
+            return Reading { changed, of: Of::World(Arc::clone(&held.2)) };
         }
-        held.1 = changed;
-        held.2 = Arc::new(held.0.read(objects));
-        Arc::clone(&held.2)
+        Reading { changed, of: Of::Gathered(held.0.gather(objects)) }
     }
 
-    /// Does what is to be done now: `now` is milliseconds since 1970.
+    /// Does what is to be done now: `now` is milliseconds since 1970. A look at ten thousand services takes a while, on a thread
+    /// of its own: who asks the API does not wait for it.
     ///
     /// # Errors
     /// Those of the store: nothing has changed then.
     pub async fn step<S: Store>(
         &self,
         store: &S,
-        objects: impl FnOnce() -> Arc<World>,
+        objects: impl FnOnce() -> Reading,
         seen: &[Seen],
         now: u64,
     ) -> Result<(), Refusal> {
         let mut written = self.written.lock().await;
-        let world = objects();
-        let mut units = self.known().units.clone();
-        let mut machine = Machine::new(&mut units, &world, seen, now);
-        machine.step();
-        let events = machine.events;
+        let (reading, known, seen) = (objects(), self.known(), seen.to_vec());
+        let changed = reading.changed;
+        let look = tokio::task::spawn_blocking(move || {
+            let world = reading.world();
+            let mut units = known.units.clone();
+            let mut machine = Machine::new(&mut units, &world, &seen, now);
+            machine.step();
+            let events = machine.events;
+            (world, units, events)
+        });
+        let look = look.await.map_err(|error| Refusal::Unavailable(format!("a look at placements: {error}")));
+        let (world, units, events) = look?;
+        {
+            let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            (held.1, held.2) = (changed, Arc::clone(&world));
+        }
         self.keep(store, &mut written, Known::new(units, world), &events, now).await
     }
 

@@ -19,7 +19,7 @@ mod wishes;
 mod world;
 
 pub use drive::drive;
-pub use driver::{Assigned, Known, Placement, Wish, seen};
+pub use driver::{Assigned, Known, Placement, Reading, Wish, seen};
 pub use events::{EVENTS_MAX, Event};
 pub use machine::{Machine, accepts};
 pub use planning::{Inputs, Judge, Place, Seen, Told, of, reasons};

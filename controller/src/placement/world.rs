@@ -116,46 +116,96 @@ impl World {
     }
 }
 
+/// What was gathered of the objects at a moment, of which a [`World`] is made: that takes longer, and needs them no more.
+#[derive(Debug)]
+pub struct Gathered {
+    groups: Vec<(String, Arc<Settings>)>,
+    services: Vec<Found>,
+    /// The group of services that name none, by their clouds.
+    defaults: HashMap<String, String>,
+}
+
+/// A service with what it stands on.
+#[derive(Debug)]
+struct Found {
+    service: Arc<Service>,
+    cloud: String,
+    vsvip: Option<Arc<Addresses>>,
+    servers: Option<Arc<Vec<IpAddr>>>,
+}
+
 impl Reader {
     /// Reads the objects.
     pub fn read(&mut self, now: &Catalogue) -> World {
-        let mut world = World::default();
-        for held in now.all("serviceenginegroup") {
-            let settings = keep(&mut self.groups, held, settings);
-            world.groups.insert(held.uuid.clone(), settings);
-        }
-        let mut children = Vec::new();
+        self.gather(now).world()
+    }
+
+    /// Gathers what a world is made of: what has changed is read, and nothing else.
+    pub fn gather(&mut self, now: &Catalogue) -> Gathered {
+        let groups = now.all("serviceenginegroup");
+        let groups = groups.map(|held| (held.uuid.clone(), keep(&mut self.groups, held, settings))).collect();
+        let mut gathered = Gathered { groups, services: Vec::new(), defaults: HashMap::new() };
         for held in now.all("virtualservice") {
             let service = keep(&mut self.services, held, service);
+            let vsvip = service.vsvip.as_ref().and_then(|uuid| now.get("vsvip", uuid)).map(|vsvip| {
+                // Networks may be objects of their own: those are few, and are looked up again.
+                let read = keep(&mut self.addresses, vsvip, |held| addresses(&held.object()));
+                match networks_of(&vsvip.refers).next() {
+                    Some(_) => Arc::new(with_networks(&vsvip.object(), now)),
+                    None => read,
+                }
+            });
+            let pool = service.pool.as_ref().and_then(|uuid| now.get("pool", uuid));
+            let servers = pool.map(|pool| keep(&mut self.servers, pool, |held| servers(&held.object())));
+            if !gathered.defaults.contains_key(&held.cloud) {
+                gathered.defaults.insert(held.cloud.clone(), default_group(now, &held.cloud));
+            }
+            gathered.services.push(Found { service, cloud: held.cloud.clone(), vsvip, servers });
+        }
+        self.forget(now);
+        gathered
+    }
+
+    /// Lets go of what was read of objects that are gone.
+    fn forget(&mut self, now: &Catalogue) {
+        fn of_kind<T>(kept: &mut Kept<T>, now: &Catalogue, kind: &str) {
+            // More than there are: some are gone.
+            if kept.len() > now.all(kind).count() {
+                kept.retain(|uuid, _| now.get(kind, uuid).is_some());
+            }
+        }
+        of_kind(&mut self.services, now, "virtualservice");
+        of_kind(&mut self.addresses, now, "vsvip");
+        of_kind(&mut self.servers, now, "pool");
+        of_kind(&mut self.groups, now, "serviceenginegroup");
+    }
+}
+
+impl Gathered {
+    /// What the objects say.
+    pub fn world(self) -> World {
+        let mut world = World { groups: self.groups.into_iter().collect(), ..World::default() };
+        let mut children = Vec::new();
+        for Found { service, cloud, vsvip, servers } in self.services {
             if let Some(parent) = &service.parent {
-                children.push((held.uuid.clone(), parent.clone()));
+                children.push((service.vs.uuid.clone(), parent.clone()));
                 continue;
             }
-            let addresses = match service.vsvip.as_ref().and_then(|uuid| now.get("vsvip", uuid)) {
-                Some(vsvip) => {
-                    // Networks may be objects of their own: those are few, and are looked up again.
-                    let mut read = keep(&mut self.addresses, vsvip, |held| addresses(&held.object()));
-                    if !networks_of(&vsvip.refers).is_empty() {
-                        read = Arc::new(with_networks(&vsvip.object(), now));
-                    }
-                    read
-                }
-                None => Arc::new(service.own.clone()),
-            };
-            let key = service.vsvip.clone().unwrap_or_else(|| held.uuid.clone());
-            world.of.insert(held.uuid.clone(), key.clone());
+            let addresses = vsvip.as_deref().unwrap_or(&service.own);
+            let key = service.vsvip.clone().unwrap_or_else(|| service.vs.uuid.clone());
+            world.of.insert(service.vs.uuid.clone(), key.clone());
             let wanted = world.wanted.entry(key).or_default();
             // What is off says nothing of where the others are.
             let is_first = wanted.services.is_empty()
                 || service.vs.is_enabled && !wanted.services.iter().any(|vs| vs.is_enabled);
             if is_first {
-                wanted.group = service.group.clone().unwrap_or_else(|| default_group(now, &held.cloud));
+                let standard = || self.defaults.get(&cloud).cloned().unwrap_or_default();
+                wanted.group = service.group.clone().unwrap_or_else(standard);
                 wanted.vips.clone_from(&addresses.vips);
                 wanted.vip_ids.clone_from(&addresses.ids);
                 wanted.is_second = service.is_second;
             }
-            if let Some(pool) = service.pool.as_ref().and_then(|uuid| now.get("pool", uuid)) {
-                let found = keep(&mut self.servers, pool, |held| servers(&held.object()));
+            if let Some(found) = servers {
                 let free = SERVERS_MAX.saturating_sub(wanted.servers.len());
                 wanted.servers.extend(found.iter().take(free));
             }
@@ -171,16 +221,7 @@ impl Reader {
         for (key, wanted) in &world.wanted {
             world.by_group.entry(wanted.group.clone()).or_default().push(key.clone());
         }
-        self.forget(now);
         world
-    }
-
-    /// Lets go of what was read of objects that are gone.
-    fn forget(&mut self, now: &Catalogue) {
-        self.services.retain(|uuid, _| now.get("virtualservice", uuid).is_some());
-        self.addresses.retain(|uuid, _| now.get("vsvip", uuid).is_some());
-        self.servers.retain(|uuid, _| now.get("pool", uuid).is_some());
-        self.groups.retain(|uuid, _| now.get("serviceenginegroup", uuid).is_some());
     }
 }
 
@@ -242,8 +283,8 @@ fn addresses(object: &forebay_model::Object) -> Addresses {
     read_addresses(object, &|_| Vec::new())
 }
 
-fn networks_of(refers: &[crate::objects::Id]) -> Vec<&str> {
-    refers.iter().filter(|id| id.kind == "network").map(|id| id.uuid.as_str()).collect()
+fn networks_of(refers: &[crate::objects::Id]) -> impl Iterator<Item = &str> {
+    refers.iter().filter(|id| id.kind == "network").map(|id| id.uuid.as_str())
 }
 
 fn with_networks(object: &forebay_model::Object, now: &Catalogue) -> Addresses {

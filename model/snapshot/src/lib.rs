@@ -119,7 +119,12 @@ pub fn check(text: &str) -> Result<Snapshot, Vec<Problem>> {
             fix: "split the configuration".to_owned(),
         }]);
     }
-    let mut reader = Reader::new(text);
+    // Where something is wrong it is read once more, to say in which lines.
+    read(text, false).or_else(|_| read(text, true))
+}
+
+fn read(text: &str, notes_places: bool) -> Result<Snapshot, Vec<Problem>> {
+    let mut reader = Reader::new(text, notes_places);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let line = error.span().map(|span| reader.line_at(span.start));

@@ -25,6 +25,8 @@ pub(crate) use declare::{
 
 /// Collects the problems of one document and remembers on which line each path stands.
 pub(crate) struct Reader {
+    /// Whether it is noted where each value stands. Nobody asks for it where nothing is wrong, and it is half of the work.
+    notes_places: bool,
     line_starts: Vec<usize>,
     lines: BTreeMap<String, u32>,
     marked: BTreeSet<String>,
@@ -34,11 +36,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str, notes_places: bool) -> Self {
         let line_starts = std::iter::once(0)
             .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1))
             .collect();
         Self {
+            notes_places,
             line_starts,
             lines: BTreeMap::new(),
             marked: BTreeSet::new(),
@@ -63,12 +66,18 @@ impl Reader {
     }
 
     pub(crate) fn place(&mut self, path: &str, offset: usize) {
+        if !self.notes_places {
+            return;
+        }
         let line = self.line_at(offset);
         self.lines.insert(path.to_owned(), line);
     }
 
     /// Remembers where everything inside of a value stands, for what is read as a whole and judged later.
     fn place_within(&mut self, path: &str, value: &DeValue<'_>) {
+        if !self.notes_places {
+            return;
+        }
         match value {
             DeValue::Table(table) => {
                 for (key, value) in table.iter() {

@@ -12,6 +12,7 @@
 //! or its service is not.
 
 mod actions;
+mod again;
 mod cx;
 mod engine;
 mod hosting;
@@ -35,6 +36,8 @@ mod whole;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+
+pub use again::{Outline, compile_after};
 
 use crate::Problem;
 use crate::kind::Object;
@@ -156,6 +159,8 @@ pub struct Compiled {
     pub warnings: BTreeMap<String, Vec<Problem>>,
     /// Services that are not in the document, by uuid, and why.
     pub left_out: BTreeMap<String, Vec<Problem>>,
+    /// What is known of the document beside, for [`compile_after`].
+    pub outline: Outline,
 }
 
 // Sections hold keys.

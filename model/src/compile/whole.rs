@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cx::{Cx, Listen};
 use super::hosting::{Closed, Shut};
-use super::{Compiled, Input, document, engine, pool, service};
+use super::{Compiled, Input, Outline, document, engine, pool, service};
 use crate::Problem;
 
 /// The first part: what stands before all tables. Its key comes before all others.
@@ -88,7 +88,7 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
             out.sections.extend(engine::ticket_keys(input));
         }
         let problems = match forebay_snapshot::check(&document(&out.sections)) {
-            Ok(_) => {
+            Ok(snapshot) => {
                 let own = reached.iter().filter(|(uuid, _)| is_in(uuid));
                 out.warnings =
                     own.map(|(uuid, keys)| ((*uuid).clone(), warnings_of(&cx, keys, &[]))).collect();
@@ -98,6 +98,7 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
                 }
                 out.warnings.retain(|_, warnings| !warnings.is_empty());
                 out.left_out.extend(crowded);
+                out.outline = outline(&cx, &snapshot, &kept, &reached, &out);
                 return Ok(out);
             }
             Err(problems) => problems,
@@ -164,6 +165,20 @@ fn accuse(cx: &Cx<'_>, (key, rest): (&str, &str), said: &Problem, more: &mut Shu
         }
     }
     !owners.is_empty()
+}
+
+fn outline(
+    cx: &Cx<'_>,
+    snapshot: &forebay_snapshot::Snapshot,
+    kept: &BTreeSet<&String>,
+    reached: &BTreeMap<&String, BTreeSet<String>>,
+    out: &Compiled,
+) -> Outline {
+    let parts = reached.iter().filter(|(uuid, _)| !out.left_out.contains_key(**uuid));
+    let parts = parts.map(|(uuid, keys)| ((*uuid).clone(), keys.clone())).collect();
+    let sections = cx.made.iter().filter(|(key, section)| kept.contains(key) && section.has_tickets);
+    let tickets = sections.map(|(key, _)| key.clone()).collect();
+    Outline::of(snapshot, parts, out.warnings.clone(), tickets)
 }
 
 /// Services that want an address which an elder one has, and what is said of it. Whose it is may not be theirs to know.
