@@ -1,6 +1,7 @@
 //! Engines that are led by a Controller, each a process of its own.
 
 mod clocks;
+mod cut;
 mod export;
 mod logs;
 mod member;
