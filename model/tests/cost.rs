@@ -85,8 +85,8 @@ fn an_object_is_read_once_however_many_services_stand_on_it() {
     // One service has changed.
     let (input, changed) = (world.input(&names), BTreeSet::from([names[7].to_owned()]));
     let began = on_core();
-    let again =
-        compile_after(&input, &compiled.sections, &compiled.outline, &changed).expect("a part is enough");
+    let again = compile_after(&input, &compiled.sections, &compiled.outline, &changed, &BTreeSet::new())
+        .expect("a part is enough");
     println!("where one of them has changed: {:?}", on_core().saturating_sub(began));
     assert!(again == compiled, "nothing is another");
     let read = objects.read.into_inner();

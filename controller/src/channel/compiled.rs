@@ -32,6 +32,8 @@ const TRIES_MAX: usize = 5;
 /// Objects that are looked at to find the services that stand on one: those of a thousand services. For what more stand on,
 /// the whole is made.
 const LOOKED_AT_MAX: usize = 4_000;
+/// The kind of monitors.
+const MONITOR: &str = "healthmonitor";
 /// So much is read for few services; less is no reason to make the whole.
 const READ_LEAST: usize = 500;
 
@@ -67,6 +69,13 @@ struct Made {
     left_out: BTreeMap<String, Vec<String>>,
 }
 
+impl Made {
+    /// Beside the objects it follows from the same.
+    fn is_of(&self, now: &Now) -> bool {
+        self.described == now.described && self.services == now.services && self.tickets == now.tickets
+    }
+}
+
 /// What was made for an engine; one is made at a time.
 type Slot = Arc<Mutex<Option<Made>>>;
 
@@ -75,16 +84,19 @@ pub struct Maker<S> {
     app: Arc<App<S>>,
     made: Mutex<BTreeMap<String, Slot>>,
     told: watch::Sender<u64>,
-    /// How often placements have changed.
+    /// How often what is known of engines, and placements, have changed.
+    seen: watch::Receiver<u64>,
     placed: watch::Receiver<u64>,
     /// Work for a processor each.
     places: Semaphore,
     itself: Weak<Self>,
 }
 
-/// By which it is seen that services and keys of tickets cannot have changed: how often placements had, and the minute.
+/// By which it is seen that engines, services and keys of tickets cannot have changed: how often engines and placements had,
+/// and the minute.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Moment {
+    engines: u64,
     placed: u64,
     minute: u64,
 }
@@ -101,9 +113,10 @@ impl<S: Store + 'static> Maker<S> {
     /// For these engines; tells of changes as long as it is used.
     pub fn new(app: Arc<App<S>>) -> Arc<Self> {
         let places = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let placed = app.placement.follow();
+        let (seen, placed) = (app.engines.follow(), app.placement.follow());
         let maker = Arc::new_cyclic(|itself| Maker {
             app,
+            seen,
             placed,
             made: Mutex::default(),
             told: watch::Sender::default(),
@@ -189,8 +202,9 @@ impl<S: Store + 'static> Maker<S> {
         // Who is at work at it needs a while.
         let mut made = slot.try_lock().ok()?;
         let made = made.as_mut()?;
-        if made.described != self.described(&engine)
-            || made.moment.placed != moment.placed && made.services != self.services(uuid)
+        // Which services it has is looked at on another thread: after each placement, for all engines.
+        if made.moment.placed != moment.placed
+            || made.moment.engines != moment.engines && made.described != self.described(&engine)
             || made.moment.minute != moment.minute && made.tickets != self.tickets(&engine)
         {
             return None;
@@ -205,7 +219,8 @@ impl<S: Store + 'static> Maker<S> {
 
     /// Before what is looked at afterwards.
     fn moment(&self) -> Moment {
-        Moment { placed: *self.placed.borrow(), minute: clock() / 60_000 }
+        let (engines, placed) = (*self.seen.borrow(), *self.placed.borrow());
+        Moment { engines, placed, minute: clock() / 60_000 }
     }
 
     fn tickets(&self, engine: &Engine) -> Vec<TicketKey> {
@@ -219,6 +234,13 @@ impl<S: Store + 'static> Maker<S> {
         let mut made = slot.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..TRIES_MAX {
             let Some(now) = self.now(uuid) else { break };
+            if let Some(made) = made.as_mut().filter(|made| made.is_of(&now)) {
+                let objects = self.app.objects.now();
+                if changed(made, &objects).is_some_and(|ids| ids.is_empty()) {
+                    (made.seen, made.moment) = (made.seen.max(objects.changed()), now.moment);
+                    return made.outcome.clone();
+                }
+            }
             let next = self.made(made.as_ref(), now);
             // Objects that changed meanwhile may have been read as they were together at no moment: a service must not be left
             // out for that.
@@ -261,7 +283,22 @@ impl<S: Store + 'static> Maker<S> {
             if before.read.len() > 2 * before.read_whole.max(READ_LEAST) {
                 return None;
             }
-            compile_after(&input, sections, &before.outline, &concerned)
+            let after = |services: &BTreeSet<String>, monitors: &BTreeSet<String>| {
+                compile_after(&input, sections, &before.outline, services, monitors)
+            };
+            let Concerned { mut services, monitors } = concerned;
+            let part = after(&services, &monitors);
+            if part.is_some() || monitors.is_empty() {
+                return part;
+            }
+            {
+                let objects = self.app.objects.now();
+                let served = served(&now.services);
+                for uuid in &monitors {
+                    services.extend(above(&Id { kind: MONITOR, uuid: uuid.clone() }, &served, &objects)?);
+                }
+            }
+            after(&services, &BTreeSet::new())
         });
         let mut read = reads.read.take();
         let (done, read_whole) = match part {
@@ -317,22 +354,33 @@ fn changed<'c>(made: &Made, objects: &'c Catalogue) -> Option<BTreeSet<&'c Id>> 
     Some(ids.filter(was_read).collect())
 }
 
-/// The services whose part of the document has to be made again; `None`: it may be any.
-fn concerned(made: &Made, now: &Now, objects: &Catalogue) -> Option<BTreeSet<String>> {
+/// What has to be made again.
+struct Concerned {
+    services: BTreeSet<String>,
+    /// Monitors that others than these may stand on, by their uuids: it may be that nothing else follows of them.
+    monitors: BTreeSet<String>,
+}
+
+/// The services of an engine by themselves and by their children.
+fn served(services: &[Has]) -> BTreeMap<&str, &str> {
+    let all = services.iter().flat_map(|has| {
+        has.children.iter().chain([&has.service]).map(|uuid| (uuid.as_str(), has.service.as_str()))
+    });
+    all.collect()
+}
+
+/// The parts of the document that have to be made again; `None`: it may be any.
+fn concerned(made: &Made, now: &Now, objects: &Catalogue) -> Option<Concerned> {
     // Members come and go beside the services.
     let shared = |described: &Described| (described.group.clone(), described.shares_listeners);
     if shared(&made.described) != shared(&now.described) {
         return None;
     }
-    let mut concerned = BTreeSet::new();
+    let (mut concerned, mut monitors) = (BTreeSet::new(), BTreeSet::new());
     let before: BTreeMap<&str, &Has> = made.services.iter().map(|has| (has.service.as_str(), has)).collect();
-    let mut served: BTreeMap<&str, &str> = BTreeMap::new();
-    for has in &now.services {
-        if before.get(has.service.as_str()) != Some(&has) {
-            concerned.insert(has.service.clone());
-        }
-        let with = has.children.iter().chain([&has.service]);
-        served.extend(with.map(|uuid| (uuid.as_str(), has.service.as_str())));
+    let served = served(&now.services);
+    for has in now.services.iter().filter(|has| before.get(has.service.as_str()) != Some(has)) {
+        concerned.insert(has.service.clone());
     }
     for id in changed(made, objects)? {
         if made.read.contains(&(id.kind.to_owned(), String::new())) {
@@ -342,9 +390,13 @@ fn concerned(made: &Made, now: &Now, objects: &Catalogue) -> Option<BTreeSet<Str
         if id.kind == "serviceenginegroup" {
             continue;
         }
+        if id.kind == MONITOR && objects.get(id.kind, &id.uuid).is_some() {
+            monitors.insert(id.uuid.clone());
+            continue;
+        }
         concerned.extend(above(id, &served, objects)?);
     }
-    Some(concerned)
+    Some(Concerned { services: concerned, monitors })
 }
 
 /// The services that stand on an object, however far above it; `None`: none of them, or most.

@@ -9,13 +9,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use forebay_snapshot::{Snapshot, name_id};
 
-use super::{Compiled, Input, engine, uuid_of};
+use super::cx::Cx;
+use super::hosting::Shut;
+use super::{Compiled, Input, engine, monitor, uuid_of};
 use crate::Problem;
 
 /// Parts of all kinds: beyond some thousands bounds of lists and of the document's length come near, and the whole is judged.
 const PARTS_MAX: usize = 8_000;
 /// Bytes of all parts, for the same reason.
 const BYTES_MAX: usize = 8 << 20;
+
+/// What the keys of monitors begin with.
+pub(super) const MONITOR: &str = "health_monitor/";
 
 /// What is known of a document beside its text, and by which a part of it can be made anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,10 +33,12 @@ pub struct Outline {
     listens: BTreeMap<String, Vec<(SocketAddr, bool)>>,
     /// Parts whose clients get session tickets.
     tickets: BTreeSet<String>,
+    /// Monitors of which nothing else follows.
+    leaves: BTreeSet<String>,
     /// The servers of each pool.
     servers: BTreeMap<String, Vec<SocketAddr>>,
-    /// A server is known by a host name.
-    has_names: bool,
+    /// Pools of which a server is known by a host name.
+    named: BTreeSet<String>,
 }
 
 impl Outline {
@@ -40,9 +47,9 @@ impl Outline {
         snapshot: &Snapshot,
         parts: BTreeMap<String, BTreeSet<String>>,
         warnings: BTreeMap<String, Vec<Problem>>,
-        tickets: BTreeSet<String>,
+        (tickets, leaves): (BTreeSet<String>, BTreeSet<String>),
     ) -> Self {
-        let mut outline = Outline { parts, warnings, tickets, ..Outline::default() };
+        let mut outline = Outline { parts, warnings, tickets, leaves, ..Outline::default() };
         for service in &snapshot.virtual_service {
             let is_udp = service.protocol == forebay_snapshot::Protocol::Udp;
             let listens = service.listen.iter().map(|at| (*at, is_udp)).collect();
@@ -52,14 +59,21 @@ impl Outline {
             let known =
                 pool.server.iter().filter_map(|one| one.address.with_default(pool.default_server_port));
             let known: Vec<SocketAddr> = known.collect();
-            outline.has_names |= known.len() < pool.server.len();
+            if known.len() < pool.server.len() {
+                outline.named.insert(pool.name.clone());
+            }
             outline.servers.insert(pool.name.clone(), known);
         }
         outline
     }
 
+    /// A service stands in the document.
+    pub fn has(&self, service: &str) -> bool {
+        self.parts.contains_key(service)
+    }
+
     /// Pools and groups that a service stands on: their text follows from all that use them.
-    fn pools<'o>(&'o self, service: &str) -> impl Iterator<Item = &'o String> + use<'o> {
+    pub fn pools<'o>(&'o self, service: &str) -> impl Iterator<Item = &'o String> + use<'o> {
         self.parts.get(service).into_iter().flatten().filter(|key| is_of_all(key))
     }
 }
@@ -70,14 +84,24 @@ fn is_of_all(key: &str) -> bool {
 }
 
 /// Makes an engine's document of one that was made before, of these parts and this outline: what it was made of has changed
-/// only as far as these services stand on it. It is what [`super::compile`] gives, or `None`: then that is to be asked.
+/// only as far as these services stand on it, and as far as these monitors do, by their uuids: of a monitor nothing else
+/// follows, however many services stand on it. It is what [`super::compile`] gives, or `None`: then that is to be asked.
 //= COMPILE-AGAIN-01
 pub fn compile_after(
     input: &Input<'_>,
     sections: &BTreeMap<String, String>,
     outline: &Outline,
     changed: &BTreeSet<String>,
+    monitors: &BTreeSet<String>,
 ) -> Option<Compiled> {
+    let probed;
+    let sections = match monitors.is_empty() {
+        true => sections,
+        false => {
+            probed = with_monitors(input, sections, outline, monitors)?;
+            &probed
+        }
+    };
     let placed: BTreeSet<&str> = input.services.iter().map(|placed| placed.service.as_str()).collect();
     if placed.len() != input.services.len() {
         return None;
@@ -103,7 +127,7 @@ pub fn compile_after(
     }
     let stays = |name: &str| placed.contains(uuid_of(name)) && !anew.contains(uuid_of(name));
     let has_keys = |key: &&String| key.starts_with("cookie_key/") && !sections.contains_key(*key);
-    if made.outline.has_names || made.sections.keys().any(|key| has_keys(&key)) {
+    if !made.outline.named.is_empty() || made.sections.keys().any(|key| has_keys(&key)) {
         return None;
     }
     if !fits(&made.outline, outline, &kept, &stays) || ids_meet(&made.sections, &kept) {
@@ -120,13 +144,13 @@ pub fn compile_after(
                 whole.sections.insert(key.clone(), text.clone());
             }
         }
-        if outline.tickets.contains(key) {
-            whole.outline.tickets.insert(key.clone());
-        }
+        whole.outline.tickets.extend(outline.tickets.get(key).cloned());
+        whole.outline.leaves.extend(outline.leaves.get(key).cloned());
         if let Some((key, servers)) =
             key.strip_prefix("pool/").and_then(|name| outline.servers.get_key_value(name))
         {
             whole.outline.servers.insert(key.clone(), servers.clone());
+            whole.outline.named.extend(outline.named.get(key).cloned());
         }
     }
     for (name, listens) in outline.listens.iter().filter(|(name, _)| stays(name)) {
@@ -147,6 +171,35 @@ pub fn compile_after(
     let bytes: usize = whole.sections.values().map(String::len).sum();
     whole.warnings = whole.outline.warnings.clone();
     (whole.sections.len() <= PARTS_MAX && bytes <= BYTES_MAX).then_some(whole)
+}
+
+/// The parts with these monitors as they are now.
+fn with_monitors(
+    input: &Input<'_>,
+    sections: &BTreeMap<String, String>,
+    outline: &Outline,
+    monitors: &BTreeSet<String>,
+) -> Option<BTreeMap<String, String>> {
+    let own = Input {
+        objects: input.objects,
+        engine: input.engine.clone(),
+        services: Vec::new(),
+        ticket_keys: Vec::new(),
+    };
+    let mut alone = super::compile(&own).ok()?.sections;
+    let shut = Shut::new();
+    let mut cx = Cx::new(&own, &shut);
+    let mut all = sections.clone();
+    for uuid in monitors {
+        let key = format!("{MONITOR}{uuid}");
+        let made = monitor::alone(&mut cx, uuid)?;
+        if !outline.leaves.contains(&key) || !made.is_leaf() {
+            return None;
+        }
+        all.insert(key.clone(), made.text.clone());
+        alone.insert(key, made.text);
+    }
+    forebay_snapshot::check(&super::document(&alone)).is_ok().then_some(all)
 }
 
 /// The services to be made anew: those that have changed or are new, and those that share a pool with one of these, or with one

@@ -35,6 +35,13 @@ pub(super) struct Section {
 /// An address that is listened on, and whether for datagrams.
 pub(super) type Listen = (SocketAddr, bool);
 
+impl Section {
+    /// It is what its object says and nothing else: no other part follows from it, and nothing is said of it.
+    pub fn is_leaf(&self) -> bool {
+        self.needs.is_empty() && self.problems.is_empty() && self.warnings.is_empty()
+    }
+}
+
 /// All that is made so far.
 pub(super) struct Cx<'a> {
     pub input: &'a Input<'a>,

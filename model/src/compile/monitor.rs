@@ -1,6 +1,6 @@
 //! How servers are probed.
 
-use super::cx::{Cx, Making};
+use super::cx::{Cx, Making, Section};
 use super::place::Held;
 use super::table::Part;
 
@@ -31,6 +31,14 @@ pub(super) fn of_pool(cx: &mut Cx<'_>, making: &mut Making, pool: &Held) -> Vec<
         names.push(uuid);
     }
     names
+}
+
+/// A monitor that is made by itself; `None`: no engine can do it.
+pub(super) fn alone(cx: &mut Cx<'_>, uuid: &str) -> Option<Section> {
+    let monitor = cx.get("healthmonitor", uuid)?;
+    let word = word(monitor.view().text("type"))?;
+    make(cx, &monitor, word);
+    cx.made.remove(&format!("health_monitor/{uuid}"))
 }
 
 fn word(kind: &str) -> Option<&'static str> {

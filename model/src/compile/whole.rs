@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::again::MONITOR;
 use super::cx::{Cx, Listen};
 use super::hosting::{Closed, Shut};
 use super::{Compiled, Input, Outline, document, engine, pool, service};
@@ -176,9 +177,11 @@ fn outline(
 ) -> Outline {
     let parts = reached.iter().filter(|(uuid, _)| !out.left_out.contains_key(**uuid));
     let parts = parts.map(|(uuid, keys)| ((*uuid).clone(), keys.clone())).collect();
-    let sections = cx.made.iter().filter(|(key, section)| kept.contains(key) && section.has_tickets);
-    let tickets = sections.map(|(key, _)| key.clone()).collect();
-    Outline::of(snapshot, parts, out.warnings.clone(), tickets)
+    let sections = || cx.made.iter().filter(|(key, _)| kept.contains(key));
+    let tickets = sections().filter(|(_, section)| section.has_tickets).map(|(key, _)| key.clone()).collect();
+    let leaves = sections().filter(|(key, section)| key.starts_with(MONITOR) && section.is_leaf());
+    let leaves = leaves.map(|(key, _)| key.clone()).collect();
+    Outline::of(snapshot, parts, out.warnings.clone(), (tickets, leaves))
 }
 
 /// Services that want an address which an elder one has, and what is said of it. Whose it is may not be theirs to know.
