@@ -14,7 +14,7 @@ use super::metrics::{apdex_of, moment, told_until};
 use super::request::Asked;
 use super::session::Who;
 use super::{App, inventory, runtime};
-use crate::objects::{Catalogue, Held, Id};
+use crate::objects::{Catalogue, Held};
 use crate::store::Store;
 
 /// Slots of five seconds that count: the last minute.
@@ -162,13 +162,14 @@ pub fn score<S: Store>(
     let own: Vec<String> = match held.kind.path {
         "virtualservice" => {
             let pools = inventory::pools(now, held);
-            servers(app, now, &pools, &mut score);
+            let pools = pools.iter().filter_map(|id| now.get(id.kind, &id.uuid));
+            servers(pools.map(|held| runtime::of_pool(app, held)), &mut score);
             let tally = minute.of(&Key::new(Kind::Service, &held.uuid)).cloned().unwrap_or_default();
             answers(&tally, service::RESPONSES, apdex_of(now, held, Kind::Service).0, &mut score);
             engines_of(app, &held.uuid)
         }
         "pool" => {
-            servers(app, now, &BTreeSet::from([held.id()]), &mut score);
+            servers(std::iter::once(runtime.clone()), &mut score);
             let tally = minute.together(std::iter::once(Key::new(Kind::Pool, &held.uuid)));
             answers(&tally, server::RESPONSES, apdex_of(now, held, Kind::Pool).1, &mut score);
             Vec::new()
@@ -184,12 +185,11 @@ pub fn score<S: Store>(
     score
 }
 
-/// The share of servers that are up.
-fn servers<S: Store>(app: &App<S>, now: &Catalogue, pools: &BTreeSet<Id>, score: &mut Score) {
+/// The share of servers that are up, of how these pools are.
+fn servers(pools: impl Iterator<Item = Value>, score: &mut Score) {
     let number = |of: &Value, name: &str| of[name].as_u64().unwrap_or(0);
     let (mut enabled, mut up) = (0, 0);
-    for held in pools.iter().filter_map(|id| now.get(id.kind, &id.uuid)) {
-        let pool = runtime::of_pool(app, held);
+    for pool in pools {
         enabled += number(&pool, "num_servers_enabled");
         up += number(&pool, "num_servers_up");
     }

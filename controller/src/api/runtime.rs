@@ -1,6 +1,7 @@
 //! How things are now: virtual services, pools, engines and their groups.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -24,9 +25,7 @@ pub fn clock() -> u64 {
 impl<S: Store> App<S> {
     /// The engines as placement sees them now.
     pub fn seen(&self) -> Vec<Seen> {
-        let now = Instant::now();
-        let all = self.engines.all();
-        all.iter().map(|engine| seen(engine, self.began, now, compile::uuid_of)).collect()
+        seen_of(&self.engines.all(), self.began)
     }
 
     /// Places what is to be placed now.
@@ -35,7 +34,8 @@ impl<S: Store> App<S> {
     /// Those of the store.
     pub async fn place(&self) -> Result<(), Refusal> {
         let reading = || self.placement.world(&self.objects.now());
-        self.placement.step(&self.store, reading, &self.seen(), clock()).await
+        let (engines, began) = (self.engines.all(), self.began);
+        self.placement.step(&self.store, reading, move || seen_of(&engines, began), clock()).await
     }
 
     pub(super) fn engine_name(&self, uuid: &str) -> String {
@@ -48,6 +48,11 @@ impl<S: Store> App<S> {
             Some(self.engine_name(uuid)).filter(|_| name).map_or(String::new(), |name| format!("#{name}"));
         format!("{}/api/serviceengine/{uuid}{name}", asked.base())
     }
+}
+
+fn seen_of(engines: &[Arc<Engine>], began: Instant) -> Vec<Seen> {
+    let now = Instant::now();
+    engines.iter().map(|engine| seen(engine, began, now, compile::uuid_of)).collect()
 }
 
 /// A moment as the API has it.
@@ -345,45 +350,47 @@ pub fn detail_of_service<S: Store>(app: &App<S>, asked: &Asked, held: &Held) -> 
     })
 }
 
-/// A server of a pool, as the engines that have it see it.
-struct Servers {
-    all: Vec<Value>,
-    enabled: usize,
-    up: usize,
-}
-
 /// What connected engines say of the servers of a pool, by address. Each of them keeps its servers in the order of their
 /// pools, so only those of this one are looked at.
 fn told_of<'e>(engines: &'e [Arc<Engine>], pool: &str) -> HashMap<&'e str, Vec<&'e Server>> {
     let mut found: HashMap<&str, Vec<&Server>> = HashMap::new();
     // A pool that is used in several ways is several ones of the engine's document: `pool-1` and `pool-1/tcp`, and the
     // character behind `/` is `0`.
-    let range = |from: String, to: String| (from, String::new())..(to, String::new());
-    let (own, parts) = (format!("{pool}\0"), format!("{pool}0"));
+    let range = (pool.to_owned(), String::new())..(format!("{pool}0"), String::new());
+    let is_it =
+        |name: &str| name.strip_prefix(pool).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     for engine in engines.iter().filter(|engine| engine.is_connected) {
-        let whole = engine.servers.range(range(pool.to_owned(), own.clone()));
-        let parts = engine.servers.range(range(format!("{pool}/"), parts.clone()));
-        for ((_, server), told) in whole.chain(parts) {
+        let bounds = (Bound::Included(&range.start), Bound::Excluded(&range.end));
+        for ((_, server), told) in engine.servers.range(bounds).filter(|((name, _), _)| is_it(name)) {
             found.entry(server).or_default().push(told);
         }
     }
     found
 }
 
-fn servers<S: Store>(app: &App<S>, held: &Held, object: &Object) -> Servers {
+/// A server of a pool, as the engines that have it see it.
+struct Judged<'o> {
+    object: &'o Value,
+    port: u64,
+    is_enabled: bool,
+    is_up: bool,
+    word: &'static str,
+    why: String,
+}
+
+/// Gives what is made of the servers of a pool.
+fn servers<T>(app: &App<impl Store>, held: &Held, object: &Object, each: impl Fn(Judged<'_>) -> T) -> Vec<T> {
     let port = object.get("default_server_port").and_then(Value::as_u64).unwrap_or(80);
     let engines = app.engines.all();
     let told_of = told_of(&engines, &held.uuid);
-    let mut found = Servers { all: Vec::new(), enabled: 0, up: 0 };
-    for server in object.get("servers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+    let all = object.get("servers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let judged = all.iter().map(|server| {
         let ip = server["ip"]["addr"].as_str().unwrap_or_default();
         let port = server["port"].as_u64().filter(|port| *port > 0).unwrap_or(port);
         let at = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
         let told = told_of.get(at.as_str()).map_or(&[][..], Vec::as_slice);
         let is_enabled = server["enabled"] != false;
         let is_up = told.iter().any(|told| told.state == "up");
-        found.enabled += usize::from(is_enabled);
-        found.up += usize::from(is_enabled && is_up);
         let (word, why) = match (is_enabled, is_up, told.first()) {
             (false, ..) => ("OPER_DISABLED", "it is disabled".to_owned()),
             (_, true, _) => ("OPER_UP", String::new()),
@@ -391,43 +398,47 @@ fn servers<S: Store>(app: &App<S>, held: &Held, object: &Object) -> Servers {
             (_, _, Some(told)) => ("OPER_DOWN", told.why.clone()),
             (_, _, None) => ("OPER_UNUSED", "no engine has told of it".to_owned()),
         };
-        let why: Vec<String> = Some(why).filter(|why| !why.is_empty()).into_iter().collect();
-        found.all.push(value!({
-            "ip_addr": server["ip"], "port": port, "hostname": server["hostname"],
-            "oper_status": state(word, &why, 0),
-        }));
-    }
-    found
+        each(Judged { object: server, port, is_enabled, is_up, word, why })
+    });
+    judged.collect()
 }
 
 /// How a pool is: `/runtime`.
 //= SCALE-API-02
 pub fn of_pool<S: Store>(app: &App<S>, held: &Held) -> Value {
     let object = held.object();
-    let found = servers(app, held, &object);
-    let count = found.all.len();
-    let unused = found.all.iter().all(|one| one["oper_status"]["state"] == "OPER_UNUSED");
-    let (word, why) = match (object.get("enabled") == Some(&Value::Bool(false)), count, found.up) {
+    let found = servers(app, held, &object, |one| (one.is_enabled, one.is_up, one.word));
+    let count = found.len();
+    let enabled = found.iter().filter(|(is_enabled, ..)| *is_enabled).count();
+    let up = found.iter().filter(|(is_enabled, is_up, _)| *is_enabled && *is_up).count();
+    let unused = found.iter().all(|(_, _, word)| *word == "OPER_UNUSED");
+    let (word, why) = match (object.get("enabled") == Some(&Value::Bool(false)), count, up) {
         (true, ..) => ("OPER_DISABLED", vec!["it is disabled".to_owned()]),
         (_, 0, _) => ("OPER_DOWN", vec!["it has no servers".to_owned()]),
         (_, _, 0) if unused => ("OPER_UNUSED", vec!["no engine has told of it".to_owned()]),
         (_, _, 0) => ("OPER_DOWN", vec!["no server of it can be used".to_owned()]),
         _ => ("OPER_UP", Vec::new()),
     };
-    let percent = |of: usize| (found.up * 100).checked_div(of).unwrap_or(0);
+    let percent = |of: usize| (up * 100).checked_div(of).unwrap_or(0);
     value!({
         "oper_status": state(word, &why, 0),
         "num_servers": count,
-        "num_servers_enabled": found.enabled,
-        "num_servers_up": found.up,
+        "num_servers_enabled": enabled,
+        "num_servers_up": up,
         "percent_servers_up_total": percent(count),
-        "percent_servers_up_enabled": percent(found.enabled),
+        "percent_servers_up_enabled": percent(enabled),
     })
 }
 
 /// The servers of a pool: `/runtime/server`.
 pub fn servers_of_pool<S: Store>(app: &App<S>, held: &Held) -> Value {
-    let found = servers(app, held, &held.object()).all;
+    let found = servers(app, held, &held.object(), |one| {
+        let why: Vec<String> = Some(one.why).filter(|why| !why.is_empty()).into_iter().collect();
+        value!({
+            "ip_addr": one.object["ip"], "port": one.port, "hostname": one.object["hostname"],
+            "oper_status": state(one.word, &why, 0),
+        })
+    });
     value!({"count": found.len(), "results": found})
 }
 
