@@ -72,6 +72,7 @@ pub async fn enroll<S: Store>(app: &App<S>, asked: Enrollment) -> Result<Enrolle
         }
     };
     let _ = tokio::time::timeout(PATIENCE / 2, known).await;
+    app.engines.seated(&grant.engine, &grant.group, slot);
     tracing::info!(
         event = "ENGINE_ENROLLED",
         engine = grant.engine,
@@ -88,6 +89,7 @@ pub async fn renew<S: Store>(app: &App<S>, uuid: &str, public_key: &[u8]) -> Res
     let engine = app.engines.get(uuid).ok_or_else(|| Status::permission_denied("there is no such engine"))?;
     let slot = app.members.enter(&app.store, uuid, &engine.group).await;
     let slot = slot.map_err(|refusal| unavailable(&refusal))?;
+    app.engines.seated(uuid, &engine.group, slot);
     let made = answer(app, uuid, &engine.group, slot, public_key).await?;
     tracing::info!(event = "ENGINE_RENEWED", engine = uuid, slot, "an engine has a new certificate");
     Ok(made)

@@ -116,6 +116,16 @@ impl Engines {
         gone
     }
 
+    /// An engine has this place in its group, if that is still its group.
+    pub fn seated(&self, uuid: &str, group: &str, slot: u8) {
+        self.write(|known| {
+            let known = known.get_mut(uuid).filter(|known| known.engine.group == group);
+            let Some(known) = known.filter(|known| known.engine.slot != Some(slot)) else { return false };
+            Arc::make_mut(&mut known.engine).slot = Some(slot);
+            true
+        });
+    }
+
     /// A stream of this engine is open, and takes the place of the one before; gives its number. `None`: there is no such
     /// engine.
     pub fn attach(&self, uuid: &str, questions: mpsc::Sender<Question>, now: Instant) -> Option<u64> {
@@ -278,6 +288,17 @@ mod tests {
         assert_eq!(engines.learn(&objects, &Members::default()), ["se-1"]);
         assert!(!engines.note("se-1", number, |_| {}), "who is not there has no stream");
         assert_eq!(engines.attach("se-1", mpsc::channel(1).0, Instant::now()), None);
+    }
+
+    #[test]
+    fn an_engine_has_its_place_in_the_group_that_it_is_in() {
+        let (engines, _) = two();
+        let follows = engines.follow();
+        engines.seated("se-1", "h", 7);
+        assert!(!follows.has_changed().expect("it lives"), "that group is another one's");
+        engines.seated("se-1", "g", 7);
+        assert!(follows.has_changed().expect("it lives"));
+        assert_eq!(engines.get("se-1").expect("it is there").slot, Some(7));
     }
 
     #[test]

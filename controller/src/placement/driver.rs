@@ -126,6 +126,36 @@ impl Known {
     }
 }
 
+/// What is to be known next, and how it differs from what is.
+struct Next {
+    known: Known,
+    /// What is to be written, by its key; `None`: it goes.
+    changes: Vec<(String, Option<Vec<u8>>)>,
+    /// It is what is known already.
+    is_same: bool,
+    /// Some engine has something else.
+    is_new: bool,
+}
+
+impl Next {
+    fn new(before: &Known, known: Known) -> Result<Self, Refusal> {
+        let mut changes: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+        for (key, unit) in &known.units {
+            if before.units.get(key) != Some(unit) {
+                let value =
+                    serde_json::to_vec(unit).map_err(|error| Refusal::Unavailable(error.to_string()))?;
+                changes.push((key.clone(), Some(value)));
+            }
+        }
+        let gone = before.units.keys().filter(|key| !known.units.contains_key(*key));
+        changes.extend(gone.map(|key| (key.clone(), None)));
+        let is_same_world = Arc::ptr_eq(&before.world, &known.world);
+        let is_new =
+            !changes.is_empty() || !is_same_world && services(&before.world) != services(&known.world);
+        Ok(Next { is_same: changes.is_empty() && is_same_world, is_new, changes, known })
+    }
+}
+
 /// What the objects said at a moment.
 pub struct Reading {
     /// How many of their changes there had been.
@@ -209,35 +239,37 @@ impl Placement {
     }
 
     /// Does what is to be done now: `now` is milliseconds since 1970. A look at ten thousand services takes a while, on a thread
-    /// of its own: who asks the API does not wait for it.
+    /// of its own, on which `seen` is called as well: who asks the API does not wait for it.
     ///
     /// # Errors
     /// Those of the store: nothing has changed then.
+    //= PLACE-ASIDE-01
     pub async fn step<S: Store>(
         &self,
         store: &S,
         objects: impl FnOnce() -> Reading,
-        seen: &[Seen],
+        seen: impl FnOnce() -> Vec<Seen> + Send + 'static,
         now: u64,
     ) -> Result<(), Refusal> {
         let mut written = self.written.lock().await;
-        let (reading, known, seen) = (objects(), self.known(), seen.to_vec());
+        let (reading, known) = (objects(), self.known());
         let changed = reading.changed;
         let look = tokio::task::spawn_blocking(move || {
-            let world = reading.world();
-            let mut units = known.units.clone();
+            // First: while somebody holds what engines tell, a note of it is a copy.
+            let seen = seen();
+            let (world, mut units) = (reading.world(), known.units.clone());
             let mut machine = Machine::new(&mut units, &world, &seen, now);
             machine.step();
             let events = machine.events;
-            (world, units, events)
+            Next::new(&known, Known::new(units, world)).map(|next| (next, events))
         });
         let look = look.await.map_err(|error| Refusal::Unavailable(format!("a look at placements: {error}")));
-        let (world, units, events) = look?;
+        let (next, events) = look??;
         {
             let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            (held.1, held.2) = (changed, Arc::clone(&world));
+            (held.1, held.2) = (changed, Arc::clone(&next.known.world));
         }
-        self.keep(store, &mut written, Known::new(units, world), &events, now).await
+        self.keep(store, &mut written, next, &events, now).await
     }
 
     /// Does what a person asks for; an error of the first kind is for that person.
@@ -266,8 +298,8 @@ impl Placement {
             return Ok(Err(refused));
         }
         let events = machine.events;
-        let world = known.world.clone();
-        self.keep(store, &mut written, Known::new(units, world), &events, now).await?;
+        let next = Next::new(&known, Known::new(units, known.world.clone()))?;
+        self.keep(store, &mut written, next, &events, now).await?;
         Ok(Ok(()))
     }
 
@@ -277,21 +309,11 @@ impl Placement {
         &self,
         store: &S,
         written: &mut BTreeMap<String, Revision>,
-        next: Known,
+        next: Next,
         events: &[Event],
         now: u64,
     ) -> Result<(), Refusal> {
-        let before = self.known();
-        let mut changes: Vec<(String, Option<Vec<u8>>)> = Vec::new();
-        for (key, unit) in &next.units {
-            if before.units.get(key) != Some(unit) {
-                let value =
-                    serde_json::to_vec(unit).map_err(|error| Refusal::Unavailable(error.to_string()))?;
-                changes.push((key.clone(), Some(value)));
-            }
-        }
-        let gone = before.units.keys().filter(|key| !next.units.contains_key(*key));
-        changes.extend(gone.map(|key| (key.clone(), None)));
+        let Next { known: next, changes, is_same, is_new } = next;
         for part in changes.chunks(STEP_MAX) {
             let mut step = Step::default();
             for (key, value) in part {
@@ -306,10 +328,13 @@ impl Placement {
                 };
             }
         }
-        let is_same = Arc::ptr_eq(&before.world, &next.world);
-        let is_new = !changes.is_empty() || !is_same && services(&before.world) != services(&next.world);
-        if !changes.is_empty() || !is_same {
-            *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        if !is_same {
+            let before = {
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::replace(&mut *known, Arc::new(next))
+            };
+            // What ten thousand services were takes milliseconds to be let go of.
+            tokio::task::spawn_blocking(move || drop(before));
         }
         if is_new {
             self.told.send_modify(|told| *told += 1);

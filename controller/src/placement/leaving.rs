@@ -33,6 +33,12 @@ pub struct Overdue {
 }
 
 impl Known {
+    /// Somebody's time to leave is over: else nobody need look at what engines tell.
+    fn is_overdue(&self, now: u64) -> bool {
+        let mut members = self.units.values().flat_map(|unit| &unit.members);
+        members.any(|member| matches!(member.phase, Phase::Leaving { until } if now >= until))
+    }
+
     /// Clients whose time is over and that are still there.
     pub(super) fn overdue(&self, seen: &[Seen], now: u64) -> BTreeSet<Overdue> {
         let mut all = BTreeSet::new();
@@ -59,7 +65,8 @@ pub(super) fn end_overdue<S: Store + 'static>(app: &Arc<App<S>>, asked: &mut BTr
         asked.clear();
         return;
     }
-    let overdue = app.placement.known().overdue(&app.seen(), clock());
+    let (known, now) = (app.placement.known(), clock());
+    let overdue = if known.is_overdue(now) { known.overdue(&app.seen(), now) } else { BTreeSet::new() };
     asked.retain(|one| overdue.contains(one));
     for one in overdue {
         if asked.insert(one.clone()) {

@@ -17,6 +17,8 @@ mod state;
 mod tests;
 mod wishes;
 mod world;
+#[cfg(test)]
+mod world_tests;
 
 pub use drive::drive;
 pub use driver::{Assigned, Known, Placement, Reading, Wish, seen};

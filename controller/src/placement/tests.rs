@@ -14,7 +14,7 @@ use crate::store::{Change, Embedded, Given, Listed, Refusal, Revision, Step, Sto
 pub(super) const SECOND: u64 = 1000;
 pub(super) const VIP: &str = "1";
 
-fn put(objects: &mut Catalogue, kind: &str, uuid: &str, object: &Value, revision: u64) {
+pub(super) fn put(objects: &mut Catalogue, kind: &str, uuid: &str, object: &Value, revision: u64) {
     let bytes = object.to_string().into_bytes();
     objects.put(Held::read(&format!("object/{kind}/{uuid}"), bytes, revision).expect("an object"));
 }
@@ -72,6 +72,12 @@ impl Lab {
             object[name] = value.clone();
         }
         self.put("virtualservice", &format!("vs-{number}"), &object);
+    }
+
+    /// The engines, for who looks on another thread.
+    fn looked(&self) -> impl FnOnce() -> Vec<Seen> + Send + 'static {
+        let seen = self.seen.clone();
+        move || seen
     }
 
     fn world(&mut self) -> World {
@@ -501,7 +507,10 @@ async fn placements_outlive_the_process_and_a_start_moves_nothing() {
     let first = Placement::open(&store).await.expect("empty");
     let mut follows = first.follow();
     let step = async |placement: &Placement, lab: &Lab| {
-        placement.step(&store, || placement.world(&lab.objects), &lab.seen, lab.now).await.expect("written");
+        placement
+            .step(&store, || placement.world(&lab.objects), lab.looked(), lab.now)
+            .await
+            .expect("written");
         let known = placement.known();
         (known.units.clone(), known.on("se-0").len())
     };
@@ -581,7 +590,7 @@ async fn a_placement_that_is_written_is_told_even_if_its_event_is_not() {
     let lab = Lab::new(&json!({}), 2, 1);
     let placement = Placement::open(&store).await.expect("empty");
     let follows = placement.follow();
-    let done = placement.step(&store, || placement.world(&lab.objects), &lab.seen, lab.now).await;
+    let done = placement.step(&store, || placement.world(&lab.objects), lab.looked(), lab.now).await;
     assert_eq!(done, Ok(()), "what was done is not called undone");
     assert_eq!(placement.known().units.len(), 1);
     assert!(follows.has_changed().expect("it lives"));

@@ -2,7 +2,7 @@
 //!
 //! What was read of an object is kept as long as it stays as it is: a look at ten thousand services reads those that changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use forebay_core::place::{Group, Ha, Spread, Vip};
 use forebay_core::policy::Prefix;
 use serde_json::Value;
 
-use crate::objects::{Catalogue, Held, default_group};
+use crate::objects::{Catalogue, Held, Id, default_group};
 use crate::store::Revision;
 
 /// Servers of a service that count where an engine is chosen: those after them stand in the same networks.
@@ -64,7 +64,7 @@ pub struct Settings {
 }
 
 /// What the objects say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
     /// What is to be placed: by the uuid of the object that has the addresses.
     pub wanted: BTreeMap<String, Wanted>,
@@ -83,6 +83,11 @@ pub struct World {
 /// What was read before.
 #[derive(Debug, Default)]
 pub struct Reader {
+    /// How many changes of the objects there had been; `None`: nothing was read.
+    seen: Option<u64>,
+    /// The services in the order of their names, and the name under which each stands there.
+    found: BTreeMap<(String, String), Arc<Found>>,
+    names: HashMap<String, String>,
     services: Kept<Service>,
     addresses: Kept<Addresses>,
     servers: Kept<Vec<IpAddr>>,
@@ -120,7 +125,7 @@ impl World {
 #[derive(Debug)]
 pub struct Gathered {
     groups: Vec<(String, Arc<Settings>)>,
-    services: Vec<Found>,
+    services: Vec<Arc<Found>>,
     /// The group of services that name none, by their clouds.
     defaults: HashMap<String, String>,
 }
@@ -140,44 +145,91 @@ impl Reader {
         self.gather(now).world()
     }
 
-    /// Gathers what a world is made of: what has changed is read, and nothing else.
+    /// Gathers what a world is made of. Of the services those are looked at whose objects have changed.
+    //= PLACE-READ-01
     pub fn gather(&mut self, now: &Catalogue) -> Gathered {
+        let changed = self.seen.and_then(|seen| now.changed_since(seen));
+        match changed.map(|ids| ids.collect::<BTreeSet<&Id>>()) {
+            Some(ids) => ids.into_iter().for_each(|id| self.follow(now, id)),
+            None => self.all(now),
+        }
+        self.seen = Some(now.changed());
         let groups = now.all("serviceenginegroup");
         let groups = groups.map(|held| (held.uuid.clone(), keep(&mut self.groups, held, settings))).collect();
         let mut gathered = Gathered { groups, services: Vec::new(), defaults: HashMap::new() };
-        for held in now.all("virtualservice") {
-            let service = keep(&mut self.services, held, service);
-            let vsvip = service.vsvip.as_ref().and_then(|uuid| now.get("vsvip", uuid)).map(|vsvip| {
-                // Networks may be objects of their own: those are few, and are looked up again.
-                let read = keep(&mut self.addresses, vsvip, |held| addresses(&held.object()));
-                match networks_of(&vsvip.refers).next() {
-                    Some(_) => Arc::new(with_networks(&vsvip.object(), now)),
-                    None => read,
-                }
-            });
-            let pool = service.pool.as_ref().and_then(|uuid| now.get("pool", uuid));
-            let servers = pool.map(|pool| keep(&mut self.servers, pool, |held| servers(&held.object())));
-            if !gathered.defaults.contains_key(&held.cloud) {
-                gathered.defaults.insert(held.cloud.clone(), default_group(now, &held.cloud));
+        for found in self.found.values() {
+            if !gathered.defaults.contains_key(&found.cloud) {
+                gathered.defaults.insert(found.cloud.clone(), default_group(now, &found.cloud));
             }
-            gathered.services.push(Found { service, cloud: held.cloud.clone(), vsvip, servers });
+            gathered.services.push(Arc::clone(found));
         }
-        self.forget(now);
         gathered
     }
 
-    /// Lets go of what was read of objects that are gone.
-    fn forget(&mut self, now: &Catalogue) {
-        fn of_kind<T>(kept: &mut Kept<T>, now: &Catalogue, kind: &str) {
-            // More than there are: some are gone.
-            if kept.len() > now.all(kind).count() {
-                kept.retain(|uuid, _| now.get(kind, uuid).is_some());
-            }
+    /// Looks at every service.
+    fn all(&mut self, now: &Catalogue) {
+        self.found.clear();
+        self.names.clear();
+        self.services.retain(|uuid, _| now.get("virtualservice", uuid).is_some());
+        self.addresses.retain(|uuid, _| now.get("vsvip", uuid).is_some());
+        self.servers.retain(|uuid, _| now.get("pool", uuid).is_some());
+        self.groups.retain(|uuid, _| now.get("serviceenginegroup", uuid).is_some());
+        for held in now.all("virtualservice") {
+            self.find(now, held);
         }
-        of_kind(&mut self.services, now, "virtualservice");
-        of_kind(&mut self.addresses, now, "vsvip");
-        of_kind(&mut self.servers, now, "pool");
-        of_kind(&mut self.groups, now, "serviceenginegroup");
+    }
+
+    /// Looks at the services that stand on what has changed, and lets go of what is gone.
+    fn follow(&mut self, now: &Catalogue, id: &Id) {
+        let is_gone = now.get(id.kind, &id.uuid).is_none();
+        match id.kind {
+            "virtualservice" => {
+                if let Some(name) = self.names.remove(&id.uuid) {
+                    self.found.remove(&(name, id.uuid.clone()));
+                }
+                match now.get(id.kind, &id.uuid) {
+                    Some(held) => self.find(now, held),
+                    None => drop(self.services.remove(&id.uuid)),
+                }
+            }
+            "vsvip" | "pool" => {
+                if is_gone {
+                    self.addresses.remove(&id.uuid);
+                    self.servers.remove(&id.uuid);
+                }
+                for held in now.referrers(id).filter(|held| held.kind.path == "virtualservice") {
+                    self.find(now, held);
+                }
+            }
+            "network" => {
+                for vsvip in now.referrers(id).filter(|held| held.kind.path == "vsvip") {
+                    self.follow(now, &vsvip.id());
+                }
+            }
+            "serviceenginegroup" if is_gone => drop(self.groups.remove(&id.uuid)),
+            _ => {}
+        }
+    }
+
+    /// Looks at what a service stands on.
+    fn find(&mut self, now: &Catalogue, held: &Held) {
+        let service = keep(&mut self.services, held, service);
+        let vsvip = service.vsvip.as_ref().and_then(|uuid| now.get("vsvip", uuid)).map(|vsvip| {
+            // Networks may be objects of their own: those are few, and are looked up again.
+            match networks_of(&vsvip.refers).next() {
+                Some(_) => Arc::new(with_networks(&vsvip.object(), now)),
+                None => keep(&mut self.addresses, vsvip, |held| addresses(&held.object())),
+            }
+        });
+        let pool = service.pool.as_ref().and_then(|uuid| now.get("pool", uuid));
+        let servers = pool.map(|pool| keep(&mut self.servers, pool, |held| servers(&held.object())));
+        let found = Found { service, cloud: held.cloud.clone(), vsvip, servers };
+        // Its name may have changed with what it stands on.
+        let before = self.names.insert(held.uuid.clone(), held.name.clone());
+        if let Some(name) = before.filter(|name| *name != held.name) {
+            self.found.remove(&(name, held.uuid.clone()));
+        }
+        self.found.insert((held.name.clone(), held.uuid.clone()), Arc::new(found));
     }
 }
 
@@ -186,7 +238,8 @@ impl Gathered {
     pub fn world(self) -> World {
         let mut world = World { groups: self.groups.into_iter().collect(), ..World::default() };
         let mut children = Vec::new();
-        for Found { service, cloud, vsvip, servers } in self.services {
+        for found in &self.services {
+            let Found { service, cloud, vsvip, servers } = &**found;
             if let Some(parent) = &service.parent {
                 children.push((service.vs.uuid.clone(), parent.clone()));
                 continue;
@@ -199,7 +252,7 @@ impl Gathered {
             let is_first = wanted.services.is_empty()
                 || service.vs.is_enabled && !wanted.services.iter().any(|vs| vs.is_enabled);
             if is_first {
-                let standard = || self.defaults.get(&cloud).cloned().unwrap_or_default();
+                let standard = || self.defaults.get(cloud).cloned().unwrap_or_default();
                 wanted.group = service.group.clone().unwrap_or_else(standard);
                 wanted.vips.clone_from(&addresses.vips);
                 wanted.vip_ids.clone_from(&addresses.ids);
@@ -283,7 +336,7 @@ fn addresses(object: &forebay_model::Object) -> Addresses {
     read_addresses(object, &|_| Vec::new())
 }
 
-fn networks_of(refers: &[crate::objects::Id]) -> impl Iterator<Item = &str> {
+fn networks_of(refers: &[Id]) -> impl Iterator<Item = &str> {
     refers.iter().filter(|id| id.kind == "network").map(|id| id.uuid.as_str())
 }
 
