@@ -44,6 +44,9 @@ struct Arguments {
     /// Put each hour of them that is over there as a file of Parquet, which stays until somebody takes it away.
     #[arg(long, value_name = "FOLDER")]
     logs_export: Option<PathBuf>,
+    /// Speak only these versions of the engines' protocol, as in 2-3; for tests.
+    #[arg(long, value_name = "MIN-MAX", hide = true, conflicts_with = "store", value_parser = versions)]
+    channel_protocol: Option<(u32, u32)>,
     #[command(flatten)]
     several: several::Several,
     /// What to do instead of serving.
@@ -115,6 +118,11 @@ struct Sealed {
     /// A file with the passphrase; without it FOREBAY_PASSPHRASE is taken, or it is asked for.
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+}
+
+fn versions(text: &str) -> Result<(u32, u32), String> {
+    let pair = text.split_once('-').and_then(|(min, max)| Some((min.parse().ok()?, max.parse().ok()?)));
+    pair.filter(|(min, max)| min <= max).ok_or_else(|| "write it like 2-3".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -229,7 +237,8 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
         .await
         .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;
     let at = listener.local_addr().map_err(|error| error.to_string())?;
-    let door_at = begun.open_door(start::door(arguments.listen_engines).await?)?;
+    let speaks = arguments.channel_protocol.unwrap_or(forebay_wire::PROTOCOL);
+    let door_at = begun.open_door(start::door(arguments.listen_engines).await?, speaks)?;
     println!("API: https://{at}");
     println!("certificate: {}", server::fingerprint(folder)?);
     println!("engines: {door_at}");

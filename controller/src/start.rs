@@ -94,13 +94,14 @@ impl<S: Store + 'static> Begun<S> {
         kept.map_err(|failure| format!("metrics: {failure}; make room, or name another folder by --data-dir"))
     }
 
-    /// Lets engines in, and says where that is.
+    /// Lets engines in that know one of these versions of the protocol, and says where that is.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn open_door(&self, door: TcpListener) -> Result<SocketAddr, String> {
+    pub fn open_door(&self, door: TcpListener, speaks: (u32, u32)) -> Result<SocketAddr, String> {
         let at = door.local_addr().map_err(|error| error.to_string())?;
-        let engines = Arc::new(Channel::new(Arc::clone(&self.app), Maker::new(Arc::clone(&self.app))));
+        let engines = Channel::new(Arc::clone(&self.app), Maker::new(Arc::clone(&self.app)));
+        let engines = Arc::new(engines.speaking(speaks));
         let tls = Arc::clone(&self.for_engines);
         tokio::spawn(async move {
             if let Err(error) = channel::serve(engines, door, tls, std::future::pending()).await {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use forebay_wire::limits::{ALIVE, HANDSHAKE, MESSAGE_BYTES_MAX, PATIENCE};
 use forebay_wire::proto::channel_server::{Channel as Calls, ChannelServer};
 use forebay_wire::proto::{Enrolled, Enrollment, FromEngine, Joined, Joining, Renewal, ToEngine};
-use forebay_wire::{Sections, engine_of};
+use forebay_wire::{PROTOCOL, Sections, engine_of};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -73,12 +73,20 @@ pub struct Channel<S> {
     app: Arc<App<S>>,
     wanted: Arc<dyn Wanted>,
     snapshots: Arc<Semaphore>,
+    /// The versions of the protocol that are spoken.
+    speaks: (u32, u32),
 }
 
 impl<S: Store + 'static> Channel<S> {
     /// For these engines.
     pub fn new(app: Arc<App<S>>, wanted: Arc<dyn Wanted>) -> Self {
-        Channel { app, wanted, snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)) }
+        Channel { app, wanted, snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)), speaks: PROTOCOL }
+    }
+
+    /// Only these versions of the protocol are spoken.
+    #[must_use]
+    pub fn speaking(self, speaks: (u32, u32)) -> Self {
+        Channel { speaks, ..self }
     }
 }
 

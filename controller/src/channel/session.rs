@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use forebay_wire::agreed;
 use forebay_wire::proto::{
     Answer, Applied, FromEngine, Hello, Question as Asked, Sampling, ToEngine, Welcome, from_engine,
     to_engine,
 };
-use forebay_wire::{PROTOCOL, agreed};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Status, Streaming};
@@ -53,7 +53,7 @@ pub fn begin<S: Store + 'static>(
     let Some(from_engine::Said::Hello(hello)) = first.and_then(|first| first.said) else {
         return Err(Status::invalid_argument("the stream does not begin with a Hello"));
     };
-    let protocol = agreed((hello.protocol_min, hello.protocol_max), PROTOCOL).map_err(|why| {
+    let protocol = agreed((hello.protocol_min, hello.protocol_max), channel.speaks).map_err(|why| {
         tracing::warn!(
             event = "ENGINE_REFUSED",
             engine = uuid,
@@ -81,7 +81,7 @@ pub fn begin<S: Store + 'static>(
         let _ = send.try_send(Ok(said(to_engine::Said::Sampling(sampling((0, 0))))));
     }
     let pushing = Pushing::new(hello.version, &hello.digest);
-    tracing::info!(event = "ENGINE_CONNECTED", engine = uuid, %from, software = hello.software, version = hello.version, "an engine is there");
+    tracing::info!(event = "ENGINE_CONNECTED", engine = uuid, %from, software = hello.software, protocol, version = hello.version, "an engine is there");
     note(&channel, &uuid, number, from, hello);
     let mut wanted = channel.wanted.follow();
     wanted.mark_changed();

@@ -221,7 +221,7 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
             presence::look(&leading, &nodes, &own, &cluster).await;
         }
     });
-    match begun.open_door(door) {
+    match begun.open_door(door, forebay_wire::PROTOCOL) {
         Ok(at) => println!("engines: {at}"),
         Err(why) => return why,
     }

@@ -6,4 +6,5 @@ mod export;
 mod logs;
 mod member;
 mod metrics;
+mod rolling;
 mod start;
