@@ -128,6 +128,30 @@ fn what_a_change_concerns_is_made_and_stands_in_the_whole() {
 
 //= test COMPILE-AGAIN-01
 #[test]
+fn a_service_that_goes_leaves_what_it_shared_to_those_that_stay() {
+    let mut world = world();
+    let services = all(SERVICES);
+    let sessions = json!({"persistence_type": "PERSISTENCE_TYPE_TLS"});
+    world.put("applicationpersistenceprofile", "applicationpersistenceprofile-1", &sessions);
+    let mut kept = pool("10.0.0.5");
+    kept["application_persistence_profile_ref"] =
+        json!("/api/applicationpersistenceprofile/applicationpersistenceprofile-1");
+    world.put("pool", "pool-05", &kept);
+    let mut secured = service(5, "pool-05");
+    secured["services"] = json!([{"port": 443, "enable_ssl": true}]);
+    secured["ssl_key_and_certificate_refs"] = json!(["/api/sslkeyandcertificate/sslkeyandcertificate-1"]);
+    world.put("virtualservice", &name(5), &secured);
+    // Clients of this one have no sessions, so that nobody is kept by them.
+    world.put("virtualservice", &name(6), &service(6, "pool-05"));
+    let before = made(&world, &services);
+    assert!(!before.sections["pool/pool-05"].contains("persistence"));
+    let without: Vec<String> = services.iter().filter(|uuid| **uuid != name(6)).cloned().collect();
+    let part = after(&world, &without, &before, &[]).expect("a part is enough");
+    assert!(part.sections["pool/pool-05"].contains("persistence"));
+}
+
+//= test COMPILE-AGAIN-01
+#[test]
 fn what_might_not_fit_together_is_judged_over_the_whole() {
     let services = all(SERVICES);
     let first = world();
@@ -208,12 +232,13 @@ fn any(random: &mut Random, kind: &str, number: usize) -> Value {
             vsvip(&format!("192.0.2.{}", 10 + host))
         }
         "healthmonitor" => {
-            let kind = match random.below(12) {
-                0 => "HEALTH_MONITOR_DNS",
-                1..4 => "HEALTH_MONITOR_HTTP",
-                _ => "HEALTH_MONITOR_TCP",
-            };
-            json!({"type": kind, "send_interval": 5 + random.below(20)})
+            let every = 5 + random.below(20);
+            match random.below(12) {
+                0 => json!({"type": "HEALTH_MONITOR_DNS", "dns_monitor": {"query_name": "a.example"}}),
+                1..4 => json!({"type": "HEALTH_MONITOR_HTTP", "send_interval": every,
+                    "http_monitor": {"http_request": "GET / HTTP/1.0", "http_response_code": ["HTTP_2XX"]}}),
+                _ => json!({"type": "HEALTH_MONITOR_TCP", "send_interval": every}),
+            }
         }
         "applicationpersistenceprofile" => match random.below(3) {
             0 => json!({"persistence_type": "PERSISTENCE_TYPE_TLS"}),
