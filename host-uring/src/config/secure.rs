@@ -6,7 +6,7 @@ use forebay_core::units::Seconds;
 use forebay_snapshot::tls::{ClientCertificateMode, TicketKey};
 use forebay_snapshot::{Certificate, PkiProfile, Protocol, TlsProfile, VirtualService};
 
-use super::{Tree, name_id};
+use super::{Service, Tree, name_id};
 use crate::limits::sizes::part_of;
 use crate::tls::{Asked, Changed, Front, Wanted};
 
@@ -26,6 +26,11 @@ impl Secure {
     /// How long a session lasts.
     pub fn session_lifetime(&self) -> Seconds {
         Seconds(self.wanted.profile.session_lifetime_s)
+    }
+
+    /// Who of its clients shows a certificate, and who vouches for it.
+    fn clients(&self) -> Option<&Asked> {
+        self.wanted.clients.as_ref()
     }
 
     /// What was read.
@@ -68,6 +73,16 @@ pub(super) fn wanted(
             Protocol::Tcp | Protocol::Udp => &[],
         },
     })
+}
+
+impl Service {
+    /// Says whether a connection that the one has let in is one that the other would have let in: what it speaks, and
+    /// who of its clients must show a certificate, is the same.
+    //= TLS-CLIENT-01
+    pub fn lets_in_as(&self, other: &Self) -> bool {
+        let [own, others] = [self, other].map(|service| service.tls.as_ref().map(Secure::clients));
+        self.protocol == other.protocol && own == others
+    }
 }
 
 impl Tree {

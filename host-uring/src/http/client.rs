@@ -11,7 +11,6 @@ use std::task::{Poll, Waker};
 
 use forebay_core::persist::tls::TlsId;
 use forebay_core::table::Key;
-use forebay_http::Limits;
 
 use super::buffer::Buffer;
 use super::choose::Holds;
@@ -173,14 +172,11 @@ impl<R: Rt> Client<R> {
         }
     }
 
-    /// The bounds of its requests, by the configuration of this moment.
-    pub(super) fn limits(&self) -> Limits {
-        self.worker.current().service(self.service.get()).limits
-    }
-
     /// Says whether it has sent as many requests as one connection may.
     pub(super) fn has_had_all(&self) -> bool {
-        let most = self.worker.current().service(self.service.get()).requests_max;
+        // The number that it knows is that of its last request's configuration.
+        let Some(at) = self.door.service() else { return true };
+        let most = self.worker.current().service(at).requests_max;
         most != 0 && self.requests.get() >= most
     }
 

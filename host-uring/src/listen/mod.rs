@@ -92,12 +92,14 @@ impl<R: Rt> Acceptors<R> {
         for listener in listeners {
             let socket = sockets::identity(&listener.socket);
             let is_own = |one: &Rc<AcceptLoop<R>>| {
-                one.instead_of.is_none()
-                    && one.door.address == listener.address
-                    && one.socket == socket
-                    && one.door.is_open()
+                one.instead_of.is_none() && one.door.address == listener.address && one.socket == socket
             };
-            if !self.loops.borrow().iter().any(is_own) {
+            // Its service speaks something else now: who comes by the same socket comes by another door.
+            //= RELOAD-LISTEN-02
+            for one in self.loops.borrow().iter().filter(|one| is_own(one) && !one.door.is_open()) {
+                one.stop();
+            }
+            if !self.loops.borrow().iter().any(|one| is_own(one) && one.door.is_open()) {
                 let address = listener.address;
                 if let Err(error) = self.start(worker, listener, None) {
                     tracing::error!(worker = worker.index, %address, %error, "a new address cannot be listened on");
@@ -110,10 +112,7 @@ impl<R: Rt> Acceptors<R> {
     //= UPG-ORDER-02
     pub fn stop(&self) {
         for one in self.loops.borrow_mut().drain(..) {
-            one.stopped.set(true);
-            if let Some(waker) = one.waker.take() {
-                waker.wake();
-            }
+            one.stop();
         }
     }
 
@@ -243,6 +242,14 @@ fn is_closed(error: &io::Error) -> bool {
 }
 
 impl<R: Rt> AcceptLoop<R> {
+    /// It accepts nothing more; its socket stays as it is.
+    fn stop(&self) {
+        self.stopped.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
     /// The next connection; `None` once it is stopped.
     async fn unless_stopped<T>(&self, mut accept: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         poll_fn(|context| {

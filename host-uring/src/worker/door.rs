@@ -65,8 +65,8 @@ impl Door {
         let Some(was) = self.service.get() else { return };
         let was = before.service(was);
         let here = (self.address, self.transport);
-        // Clients of another protocol cannot be served by it.
-        let same = |at: &ServiceIndex| tree.service(*at).protocol == was.protocol;
+        // Clients of another protocol cannot be served by it, and who has shown no certificate must not.
+        let same = |at: &ServiceIndex| tree.service(*at).lets_in_as(was);
         let listeners = || tree.listeners.iter().filter(|_| self.is_open());
         let now = listeners().find(|listener| (listener.address, listener.transport) == here);
         let now = now.map(|listener| listener.service).filter(same);

@@ -5,6 +5,7 @@ mod crate_server;
 mod front;
 mod judge;
 mod raw;
+mod reloads;
 mod server;
 mod sockets;
 mod streams;

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use forebay_e2e::pki::{self, EC};
 use forebay_e2e::wait::{eventually, secs};
 use forebay_e2e::{Client, Lab, Wire, config};
 
@@ -66,6 +67,61 @@ fn requests_that_are_on_their_way_when_a_service_leaves_are_answered() {
     }
     assert!(silent.closes_within(secs(5)), "who asks nothing is let go");
     eventually("it refuses", secs(5), || refuses(at));
+}
+
+//= test RELOAD-LISTEN-02
+#[test]
+fn who_came_to_an_address_before_it_spoke_something_else_is_let_go() {
+    let lab = Lab::new();
+    let [a, b] = lab.demos(["a", "b"]);
+    let [at, other] = lab.addresses();
+    let pool = |name: &str, server: SocketAddr| config::pool(name, "", &[server]);
+    let engine = lab.engine(&(config::service("web", at) + &pool("web", a.address)));
+    let mut kept = Wire::connect(at).expect("it listens");
+    kept.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    assert!(kept.head().expect("served").starts_with("HTTP/1.1 200 "));
+    // The service goes to another address, and one that passes connections on has its place.
+    engine.load(
+        &(config::service("web", other)
+            + &pool("web", a.address)
+            + &config::service_with("raw", at, "protocol = \"tcp\"")
+            + &pool("raw", b.address)),
+    );
+    assert!(kept.closes_within(secs(5)), "it is let go");
+    for _ in 0..20 {
+        assert_eq!(Client::new(at).get_once("/").expect("served").server(), "b");
+    }
+    assert_eq!(Client::new(other).get_once("/").expect("served").server(), "a");
+    // And back: HTTP again, where half of the connections would go to the loop of before.
+    engine.load(&(config::service("web", at) + &pool("web", a.address)));
+    for _ in 0..20 {
+        assert_eq!(Client::new(at).get_once("/").expect("served").server(), "a");
+    }
+}
+
+//= test RELOAD-LISTEN-02
+//= test TLS-CLIENT-01
+#[test]
+fn who_has_shown_no_certificate_is_not_served_when_one_is_demanded() {
+    let lab = Lab::new();
+    let a = lab.demo("a");
+    let at = lab.address();
+    pki::authority(lab.folder(), "ca");
+    pki::certificate(lab.folder(), "app", "ca", EC, "DNS:app.test", 2);
+    let engine = lab.engine(&web(at, "", &[a.address]));
+    let mut kept = Client::new(at);
+    assert_eq!(kept.get("/").expect("served").status, 200);
+    engine.load(&format!(
+        "{}[[pki_profile]]\nname = \"ca\"\nca_file = \"ca.pem\"\n{}{}",
+        pki::section("app"),
+        config::service_with(
+            "web",
+            at,
+            "certificates = [\"app\"]\nclient_certificate = { mode = \"require\", pki_profile = \"ca\" }"
+        ),
+        config::pool("web", "", &[a.address])
+    ));
+    assert!(kept.get("/").is_err(), "in clear text, and without a certificate");
 }
 
 //= test RELOAD-LISTEN-01

@@ -83,25 +83,26 @@ pub fn begin<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
     rt.spawn(serve(client, first));
 }
 
-/// What a client is offered, by the configuration of now.
-fn offers<R: Rt>(client: &Client<R>) -> Config {
-    let plan = client.worker.current();
+/// What a client is offered, by the configuration of now; `None`: its service has gone.
+fn offers<R: Rt>(client: &Client<R>) -> Option<Config> {
+    let plan = client.current()?;
     let service = client.service(&plan);
-    Config {
-        limits: client.limits(),
+    let config = Config {
+        limits: service.limits,
         streams_max: STREAMS_MAX,
         //= H2-HOST-14
         stream_window: service.http2_window,
         connection_window: service.http2_window.saturating_mul(WINDOWS),
         extended_connect: service.websockets,
         ..Config::default()
-    }
+    };
+    Some(config)
 }
 
 /// Serves a connection to its end; `first` is what was read of it, the preface in front.
 async fn serve<R: Rt>(client: Rc<Client<R>>, first: Buffer) {
     let mut out = Vec::new();
-    let config = offers(&client);
+    let Some(config) = offers(&client) else { return };
     let connection = Connection::new(Role::Server, &config, &mut out);
     let block = RefCell::new(client.worker.buffers.unfinished());
     let front = Rc::new(Front {
