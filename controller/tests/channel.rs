@@ -173,7 +173,7 @@ async fn call(at: SocketAddr, authority: &[u8], own: Option<(&Enrolled, &KeyPair
 fn machine() -> Machine {
     let networks = vec![Network { address: vec![192, 0, 2, 10], prefix_length: 24 }];
     let interface = Interface { name: "eth0".to_owned(), networks, is_up: true, ..Interface::default() };
-    Machine { cores: 4, memory_bytes: 8 << 30, interfaces: vec![interface] }
+    Machine { cores: 4, memory_bytes: 8 << 30, interfaces: vec![interface], ..Default::default() }
 }
 
 type Stream = (mpsc::Sender<FromEngine>, Streaming<ToEngine>, ChannelClient<Calls>);
@@ -470,7 +470,7 @@ async fn a_token_is_good_once_and_a_certificate_is_renewed() {
         secret: made.secret.clone(),
         public_key: pair.der_bytes().to_vec(),
         name: "the first".to_owned(),
-        machine: Some(Machine { cores: 4, memory_bytes: 8 << 30, interfaces: Vec::new() }),
+        machine: Some(Machine { cores: 4, memory_bytes: 8 << 30, ..Default::default() }),
     };
     let mut client = call(place.at, &authority, None).await;
     let enrolled = client.enroll(asked(&first)).await.expect("a certificate").into_inner();

@@ -58,6 +58,7 @@ pub fn machine(told: proto::Machine) -> Machine {
         cores: told.cores,
         memory_bytes: told.memory_bytes,
         interfaces: told.interfaces.into_iter().take(INTERFACES_MAX).map(interface).collect(),
+        routes: networks(told.routes),
     }
 }
 
@@ -140,9 +141,13 @@ mod tests {
         let odd = proto::Network { address: vec![1, 2, 3], prefix_length: 8 };
         let good = proto::Network { address: vec![192, 0, 2, 1], prefix_length: 24 };
         let long = proto::Network { address: vec![192, 0, 2, 1], prefix_length: 33 };
-        let interface = proto::Interface { networks: vec![odd, good, long], ..Default::default() };
-        let read = machine(proto::Machine { interfaces: vec![interface], ..Default::default() });
-        assert_eq!(read.interfaces[0].addresses, [(IpAddr::from([192, 0, 2, 1]), 24)]);
+        let networks = vec![odd, good, long];
+        let interface = proto::Interface { networks: networks.clone(), ..Default::default() };
+        let told = proto::Machine { interfaces: vec![interface], routes: networks, ..Default::default() };
+        let read = machine(told);
+        for networks in [&read.interfaces[0].addresses, &read.routes] {
+            assert_eq!(*networks, [(IpAddr::from([192, 0, 2, 1]), 24)]);
+        }
         assert_eq!(short("ää".to_owned(), 3), "ä");
     }
 }

@@ -84,6 +84,8 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
+    /// The networks that it has routes to, each with the length of its prefix; a default route is none.
+    pub routes: Vec<(IpAddr, u8)>,
 }
 
 /// A network interface.

@@ -389,7 +389,7 @@ pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str
     };
     let interfaces = engine.machine.interfaces.iter().filter(|interface| interface.is_up);
     let networks = interfaces.flat_map(|interface| &interface.addresses);
-    let prefix = |(ip, bits): &(std::net::IpAddr, u8)| format!("{ip}/{bits}").parse::<Prefix>().ok();
+    let prefix = |(ip, bits): &(std::net::IpAddr, u8)| Prefix::new(*ip, *bits);
     // One of several kinds of ports is several services of the engine's document.
     let mut services: BTreeMap<String, Told> = BTreeMap::new();
     for (name, told) in engine.services.iter().filter(|(name, _)| engine.is_to_have(name)) {
@@ -409,6 +409,7 @@ pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str
         is_forced,
         host: None,
         interfaces: networks.filter_map(prefix).collect(),
+        routes: engine.machine.routes.iter().filter_map(prefix).collect(),
         problems: engine.problems.clone(),
         has_tables: engine.has_tables,
         services,

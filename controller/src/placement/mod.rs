@@ -12,6 +12,8 @@ mod leaving;
 mod left_out_tests;
 mod machine;
 mod planning;
+#[cfg(test)]
+mod reach_tests;
 mod state;
 #[cfg(test)]
 mod tests;

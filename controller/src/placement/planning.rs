@@ -42,6 +42,8 @@ pub struct Seen {
     pub host: Option<String>,
     /// The networks of its interfaces.
     pub interfaces: Vec<Prefix>,
+    /// The networks that it has routes to.
+    pub routes: Vec<Prefix>,
     /// Why it does not work by the last configuration.
     pub problems: Vec<String>,
     /// Its tables are as complete as those of the others.
@@ -85,7 +87,7 @@ impl<'i> Inputs<'i> {
             admin: seen.admin,
             host: host(seen),
             interfaces: seen.interfaces.clone(),
-            routes: Vec::new(),
+            routes: seen.routes.clone(),
         });
         let engines: Vec<Engine> = engines.collect();
         let number = |uuid: &str| {

@@ -159,6 +159,7 @@ pub(super) fn engine(number: usize) -> Seen {
         is_forced: false,
         host: None,
         interfaces: vec!["10.0.0.0/16".parse().expect("a network")],
+        routes: Vec::new(),
         problems: Vec::new(),
         has_tables: true,
         services: BTreeMap::new(),

@@ -48,6 +48,7 @@ fn engines(count: usize) -> Vec<Seen> {
         is_forced: false,
         host: None,
         interfaces: vec!["10.0.0.0/8".parse().expect("a network")],
+        routes: Vec::new(),
         problems: Vec::new(),
         has_tables: true,
         services: BTreeMap::new(),

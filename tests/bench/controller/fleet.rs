@@ -223,7 +223,7 @@ fn own_address(index: usize) -> [u8; 4] {
 fn machine(index: usize) -> Machine {
     let networks = vec![Network { address: own_address(index).to_vec(), prefix_length: 8 }];
     let interface = Interface { name: "eth0".to_owned(), networks, is_up: true, ..Interface::default() };
-    Machine { cores: 8, memory_bytes: 16 << 30, interfaces: vec![interface] }
+    Machine { cores: 8, memory_bytes: 16 << 30, interfaces: vec![interface], ..Default::default() }
 }
 
 impl Engine {

@@ -1,10 +1,12 @@
-//! What the engine runs on: cores, memory, interfaces with their networks.
+//! What the engine runs on: cores, memory, interfaces with their networks, routes.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use forebay_wire::proto::{Interface, Machine, Network};
+
+use super::routes::routes;
 
 /// Interfaces that are told.
 const INTERFACES_MAX: usize = 1_024;
@@ -16,6 +18,7 @@ pub fn look() -> Machine {
         cores: u32::try_from(cores).unwrap_or(u32::MAX),
         memory_bytes: crate::limits::cgroup::memory_limit().into_iter().chain(memory()).min().unwrap_or(0),
         interfaces: interfaces(),
+        routes: routes(),
     }
 }
 

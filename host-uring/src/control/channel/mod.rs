@@ -13,6 +13,7 @@ mod link;
 mod machine;
 mod metering;
 mod reporting;
+mod routes;
 mod stream;
 mod tallies;
 
