@@ -115,6 +115,38 @@ fn of_two_services_that_want_one_address_one_is_left_out_and_says_why() {
     assert!(alone.left_out.keys().eq(["virtualservice-none"]), "{:?}", alone.left_out);
 }
 
+//= test COMPILE-PEM-01
+#[test]
+fn what_is_no_pem_leaves_out_its_own_services_alone() {
+    const GOOD: [&str; 2] = [
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n",
+    ];
+    let left_out = |certificate: &str, key: &str| {
+        let mut objects = two_services();
+        objects["sslkeyandcertificate"] =
+            json!({"sslkeyandcertificate-1": {"certificate": {"certificate": certificate}, "key": key}});
+        objects["vsvip"]["vsvip-2"]["vip"][0]["ip_address"]["addr"] = json!("192.0.2.11");
+        let secured = &mut objects["virtualservice"]["virtualservice-1"];
+        secured["services"] = json!([{"port": 443, "enable_ssl": true}]);
+        secured["ssl_key_and_certificate_refs"] = json!(["/api/sslkeyandcertificate/sslkeyandcertificate-1"]);
+        let compiled = World::of(&objects).compiled(&["virtualservice-1", "virtualservice-2"]);
+        assert!(compiled.sections.contains_key("virtual_service/virtualservice-2"));
+        let problems = compiled.left_out.get("virtualservice-1").cloned().unwrap_or_default();
+        problems.into_iter().map(|problem| problem.path).collect::<Vec<String>>()
+    };
+    assert!(left_out(GOOD[0], GOOD[1]).is_empty());
+    let cut = GOOD[0].replace("-----END", "");
+    for certificate in
+        ["mine", GOOD[1], &*cut, "-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n"]
+    {
+        let problems = left_out(certificate, GOOD[1]);
+        assert!(problems.len() == 1 && problems[0].ends_with("certificate.certificate"), "{problems:?}");
+    }
+    let problems = left_out(GOOD[0], GOOD[0]);
+    assert!(problems.len() == 1 && problems[0].ends_with("key"), "{problems:?}");
+}
+
 #[test]
 fn an_engine_without_services_has_a_document_too() {
     let world = World::of(&json!({}));

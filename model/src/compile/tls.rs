@@ -33,6 +33,24 @@ fn line_ended(text: &str) -> String {
     text
 }
 
+/// Labels of what PEM holds.
+const CERTIFICATE: &str = "CERTIFICATE";
+const KEY: &str = "PRIVATE KEY";
+const NO_PEM: &str = "it is no PEM, and an engine that got it would take nothing new";
+
+/// Says whether a text has a block of PEM whose label ends so, and no such block that cannot be read.
+//= COMPILE-PEM-01
+fn is_pem(text: &str, label: &str) -> bool {
+    let blocks = text.split("-----BEGIN ").skip(1).filter_map(|block| block.split_once("-----"));
+    let mut blocks = blocks.filter(|(name, _)| name.ends_with(label)).peekable();
+    let is_read = |rest: &str| {
+        let content =
+            rest.split_once("-----END ").map(|(content, _)| content.split_whitespace().collect::<String>());
+        content.is_some_and(|content| STANDARD.decode(content).is_ok())
+    };
+    blocks.peek().is_some() && blocks.all(|(_, rest)| is_read(rest))
+}
+
 /// A text that may be written in base64 once more.
 fn plain<'t>(making: &mut Making, held: &Held, path: &str, text: &'t str, is_base64: bool) -> Cow<'t, str> {
     if !is_base64 || text.is_empty() {
@@ -123,12 +141,23 @@ fn certificate(cx: &mut Cx<'_>, from: &mut Making, pair: &Held) -> Option<String
     }
     let own = plain(&mut making, pair, "certificate.certificate", own, view.is_on("certificate_base64"));
     let key = plain(&mut making, pair, "key", view.text("key"), view.is_on("key_base64"));
+    if making.problems.is_empty() {
+        for (field, text, label) in [("certificate.certificate", &own, CERTIFICATE), ("key", &key, KEY)] {
+            if !is_pem(text, label) {
+                making.wrong(pair, field, NO_PEM, "import it as PEM");
+            }
+        }
+    }
     let mut chain = line_ended(&own);
     for (at, authority) in view.entries("ca_certs") {
         let Some(uuid) = authority.refers("ca_ref") else { continue };
         let field = format!("ca_certs[{at}].ca_ref");
         if let Some(above) = cx.follow(&mut making, pair, &field, "sslkeyandcertificate", &uuid) {
-            chain.push_str(&line_ended(above.view().part("certificate").text("certificate")));
+            let text = above.view().part("certificate").text("certificate");
+            if !is_pem(text, CERTIFICATE) {
+                making.wrong(pair, &field, NO_PEM, "import the authority's certificate as PEM");
+            }
+            chain.push_str(&line_ended(text));
         }
     }
     let chain = file(cx, &mut making, pair, &format!("{}/chain", pair.uuid), chain);
@@ -237,6 +266,9 @@ fn pki(cx: &mut Cx<'_>, from: &mut Making, held: &Held) {
         for (at, list) in view.entries("crls") {
             match list.some_text("body") {
                 Some(body) => {
+                    if !is_pem(body, "CRL") {
+                        making.wrong(held, &format!("crls[{at}].body"), NO_PEM, "import the list as PEM");
+                    }
                     let name = format!("{}/crl-{at:02}", held.uuid);
                     lists.push(file(cx, &mut making, held, &name, line_ended(body)));
                 }
@@ -265,8 +297,14 @@ fn pki(cx: &mut Cx<'_>, from: &mut Making, held: &Held) {
 
 /// The authorities of a profile, as a file.
 fn authorities(cx: &mut Cx<'_>, making: &mut Making, held: &Held) -> String {
-    let texts = held.view().entries("ca_certs").map(|(_, one)| one.text("certificate"));
-    let all: String = texts.filter(|text| !text.is_empty()).map(line_ended).collect();
+    let mut all = String::new();
+    for (at, one) in held.view().entries("ca_certs") {
+        let Some(text) = one.some_text("certificate") else { continue };
+        if !is_pem(text, CERTIFICATE) {
+            making.wrong(held, &format!("ca_certs[{at}].certificate"), NO_PEM, "import it as PEM");
+        }
+        all.push_str(&line_ended(text));
+    }
     if all.is_empty() {
         making.wrong(held, "ca_certs", "it names no authority, so nobody is believed", "add a certificate");
     }
