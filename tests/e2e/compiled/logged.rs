@@ -21,8 +21,9 @@ pub const FIELDS: [&str; 4] = [
 
 /// Requests of a burst.
 const BURST: u32 = 60;
-/// How many of them a service tells of in each second.
-const TOLD_A_SECOND: u64 = 1;
+/// How many of them a service tells of in each second: a few, as what asks whether it is there counts too, and fewer than
+/// it would by itself.
+const TOLD_A_SECOND: u64 = 3;
 /// More than the least time for which all is told.
 const LATER_S: i64 = 75;
 
@@ -59,6 +60,8 @@ impl Site {
         let path = without.and_then(|field| field.strip_prefix("virtualservice analytics_policy."));
         match path.map(|path| path.split_once('.').unwrap_or(("", path))) {
             Some(("", last)) => drop(policy.as_object_mut().and_then(|held| held.remove(last))),
+            // The API wants a word about it.
+            Some((part, "enabled")) => policy[part]["enabled"] = json!(false),
             Some((part, last)) => drop(policy[part].as_object_mut().and_then(|held| held.remove(last))),
             None => {}
         }
