@@ -4,6 +4,7 @@ mod several;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -125,8 +126,29 @@ fn versions(text: &str) -> Result<(u32, u32), String> {
     pair.filter(|(min, max)| min <= max).ok_or_else(|| "write it like 2-3".to_owned())
 }
 
+/// In how many parts the system's allocator keeps memory. Left to itself it has eight for each processor, of which each keeps what
+/// looks at ten thousand services took once.
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+
+/// Begins anew with few of them: the allocator reads that at the start alone. Where that cannot be, it goes on as it is.
+fn with_few_arenas() {
+    if std::env::var_os(ARENAS.0).is_some() {
+        return;
+    }
+    let mut all = std::env::args_os();
+    let name = all.next().unwrap_or_else(|| "forebay-controller".into());
+    let failed = match std::env::current_exe() {
+        Ok(own) => std::process::Command::new(own).arg0(name).args(all).env(ARENAS.0, ARENAS.1).exec(),
+        Err(error) => error,
+    };
+    eprintln!("forebay-controller: more memory may be used than is needed: it does not begin anew: {failed}");
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.command.is_none() {
+        with_few_arenas();
+    }
     tracing_subscriber::fmt().with_writer(std::io::stderr).json().init();
     // One thread answers; passwords and the disk have threads of their own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
