@@ -44,7 +44,16 @@ fn groups(set: &mut Set) {
     let member = |pool: &str, more: Value| with(json!({"pool_ref": at("pool", pool)}), more);
     let labels = json!({"equivalent_labels": [{"labels": ["gold"]}, {"labels": ["silver"]}]});
     set.put("prioritylabels", "metals", labels);
+    let again =
+        json!({"enabled": true, "num_retries": 1, "svr_resp_code": {"ranges": [{"begin": 500, "end": 502}]}});
+    set.pool("again", &["one", "two", "three"], json!({"server_reselect": again}));
+    set.service("again", json!({}));
     for (name, group) in [
+        (
+            "labelled",
+            json!({"members": [
+            member("two", json!({"priority_label": "5"})), member("one", json!({"priority_label": "10"}))]}),
+        ),
         (
             "heavy",
             json!({"members": [member("one", json!({"ratio": 1})), member("two", json!({"ratio": 1000}))]}),
@@ -284,6 +293,14 @@ fn metals(s: &Stage) {
     assert!(s.all("metals", 12).iter().all(|name| name == "two"));
 }
 
+/// How many servers were asked where each of them answers by this status.
+fn asked(s: &Stage, status: u16) -> u64 {
+    let path = format!("/status/{status}");
+    assert_eq!(s.status("again", &path), status);
+    let line = &s.engine.log_lines(1, |line| line["uri_path"] == path.as_str())[0];
+    line["servers_tried"].as_u64().expect("a number")
+}
+
 fn tls(s: &Stage, door: &str) -> (u16, String) {
     let answer = s.get(door, "/");
     (answer.status, answer.text())
@@ -301,6 +318,12 @@ const ROWS: &[Row] = &[
     (&["pool servers[].hostname", "pool servers[].resolve_server_by_dns"], named),
     (&["pool ignore_server_port"], ports),
     (&["poolgroup members[].ratio"], heavy),
+    (&["poolgroup members[].priority_label"], |s| {
+        assert!(s.all("labelled", 12).iter().all(|name| name == "one"));
+    }),
+    (&["pool server_reselect.num_retries"], |s| assert_eq!(asked(s, 501), 2)),
+    (&["pool server_reselect.svr_resp_code.ranges[].begin"], |s| assert_eq!(asked(s, 418), 1)),
+    (&["pool server_reselect.svr_resp_code.ranges[].end"], |s| assert_eq!(asked(s, 503), 1)),
     (&["poolgroup min_servers"], both),
     (&["poolgroup priority_labels_ref"], metals),
     (&["pool ipaddrgroup_ref"], |s| assert_eq!(s.who("grouped"), "grouped")),

@@ -213,10 +213,8 @@ pub const FIELDS: &[(&str, &str, Seen)] = &[
     ("pool", "lb_algorithm_hash", hash),
     ("pool", "lb_algorithm_consistent_hash_hdr", hash),
     ("pool", "server_reselect.enabled", again),
-    ("pool", "server_reselect.num_retries", again),
     ("pool", "server_reselect.svr_resp_code.codes[]", again),
     ("poolgroup", "members[].pool_ref", |s| assert_eq!(s.text("ratio", "/"), "from two\n")),
-    ("poolgroup", "members[].priority_label", |s| assert_eq!(s.text("group", "/"), "from two\n")),
     ("poolgroup", "members[].deployment_state", |s| {
         for _ in 0..6 {
             assert_eq!(s.text("ratio", "/"), "from two\n");
