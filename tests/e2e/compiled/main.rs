@@ -254,7 +254,10 @@ const FIELDS: &[(&str, &str, Seen)] = &[
     ("vsvip", "vip[].ip_address.addr", |s| assert_eq!(s.text("plain", "/"), "from one\n")),
     ("virtualservice", "services[].port", |s| assert_eq!(s.text("l4", "/"), "from two\n")),
     ("virtualservice", "pool_group_ref", |s| assert_eq!(s.text("group", "/"), "from two\n")),
-    ("virtualservice", "pool_ref", |s| assert!(s.client("nothing").get_once("/").is_err())),
+    ("virtualservice", "pool_ref", |s| {
+        assert!(s.client("nothing").get_once("/").is_err());
+        assert_eq!(s.text("plain", "/"), "from one\n");
+    }),
     ("pool", "servers[].enabled", |s| {
         for _ in 0..4 {
             assert_eq!(s.text("off", "/"), "from two\n");
@@ -330,6 +333,8 @@ const FIELDS: &[(&str, &str, Seen)] = &[
         for _ in 0..4 {
             assert_eq!(s.text("address", "/"), first);
         }
+        let first = s.client("cookie").get("/").expect("an answer");
+        assert!(first.cookie("stays").is_some(), "another type: {first:?}");
     }),
     ("pool", "servers[].prst_hdr_val", |s| {
         for (value, server) in [("a", "from one\n"), ("b", "from two\n"), ("a", "from one\n")] {
