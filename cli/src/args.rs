@@ -9,6 +9,9 @@ use forebay_model::{Kind, kinds as object_kinds};
 
 use crate::objects::kinds;
 
+/// The kind of object that names the Controllers.
+const CLUSTER: &str = "cluster";
+
 /// A software-defined application load balancer.
 #[derive(Parser)]
 #[command(name = "forebay", version, propagate_version = true)]
@@ -266,6 +269,25 @@ pub struct Asked {
     pub wait: Option<Duration>,
 }
 
+/// What is done with the Controllers themselves, beside what is done with the object that names them.
+#[derive(Subcommand)]
+pub enum OfCluster {
+    /// Show each Controller: who leads, who is heard, since when
+    Show,
+    /// Have further Controllers, NAME=ADDRESS each, and print the token by which each joins
+    Add {
+        /// The Controllers, as a=10.0.0.1; while there is only one, that one as well
+        #[arg(required = true, value_name = "NAME=ADDRESS")]
+        nodes: Vec<String>,
+    },
+    /// Have Controllers no more: what they had stays with the others
+    Remove {
+        /// Their names
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
 /// A time as in `30`, `30s`, `2m` or `1h`.
 fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -287,6 +309,8 @@ pub enum Typed {
     Command(Box<Cli>),
     /// Something about objects of a kind.
     Objects(Common, &'static Kind, Asked),
+    /// Something about the Controllers.
+    Cluster(Common, OfCluster),
 }
 
 /// What every command takes.
@@ -304,10 +328,16 @@ pub fn command() -> clap::Command {
     let kinds = object_kinds().map(|kind| {
         let about = format!("Objects of kind {}", kind.name);
         // The list of commands names those that have a short name.
-        let command = Asked::augment_args(clap::Command::new(kind.path)).about(about);
+        let mut command = Asked::augment_args(clap::Command::new(kind.path)).about(about);
+        if kind.path == CLUSTER {
+            command = OfCluster::augment_subcommands(command)
+                .about("The Controllers of a site: show, add and remove them")
+                .args_conflicts_with_subcommands(true)
+                .subcommand_negates_reqs(true);
+        }
         match kinds::alias(kind) {
             Some(alias) => command.visible_alias(alias),
-            None if kind.path == "pool" => command,
+            None if ["pool", CLUSTER].contains(&kind.path) => command,
             None => command.hide(true),
         }
     });
@@ -320,10 +350,14 @@ pub fn typed() -> Typed {
     if let Some((name, inner)) = matches.subcommand()
         && let Some(kind) = forebay_model::kind(name)
     {
-        let asked = Asked::from_arg_matches(inner).unwrap_or_else(|error| error.exit());
         let one = |name: &str| matches.get_one::<String>(name).cloned();
         let output = matches.get_one("output").copied().unwrap_or(Output::Text);
         let common = Common { output, controller: one("controller"), tenant: one("tenant") };
+        if inner.subcommand().is_some() {
+            let asked = OfCluster::from_arg_matches(inner).unwrap_or_else(|error| error.exit());
+            return Typed::Cluster(common, asked);
+        }
+        let asked = Asked::from_arg_matches(inner).unwrap_or_else(|error| error.exit());
         return Typed::Objects(common, kind, asked);
     }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

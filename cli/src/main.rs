@@ -21,13 +21,17 @@ use std::time::Instant;
 
 use api::Failure;
 use args::{Cli, Command, Common, Output, Typed};
-use objects::{logs, many, scale, show, verbs};
+use objects::{cluster, logs, many, scale, show, verbs};
 
 fn main() -> ExitCode {
     let started = Instant::now();
     let done = match args::typed() {
         Typed::Objects(common, kind, asked) => {
             verbs::run(&mut || enter::session(&common), kind, &asked, common.output)
+                .map_err(anyhow::Error::from)
+        }
+        Typed::Cluster(common, asked) => {
+            with(&common, |api| cluster::run(api, &asked, common.output).map(|()| ExitCode::SUCCESS))
                 .map_err(anyhow::Error::from)
         }
         Typed::Command(cli) => command(*cli, started),

@@ -55,6 +55,9 @@ struct Arguments {
     command: Option<Command>,
 }
 
+/// Who joins asks again for so long while nobody leads, or another one joins.
+const JOINING: Duration = Duration::from_secs(60);
+
 /// What is done with a Controller's folder, at the machine itself.
 #[derive(Subcommand)]
 enum Command {
@@ -83,10 +86,13 @@ enum Command {
         /// A file with the token.
         #[arg(long, value_name = "FILE")]
         token_file: PathBuf,
-        /// What this Controller is called.
+        /// What this Controller is called; the token may say so.
         #[arg(long, value_name = "NAME", default_value = "")]
         name: String,
     },
+    /// Hold addresses that standard input names, and give them back when it ends: started by a Controller beside itself.
+    #[command(hide = true)]
+    HoldAddress,
     /// End a lease in etcd when standard input ends: started by a Controller beside itself.
     #[command(hide = true)]
     ReleaseLease {
@@ -174,9 +180,14 @@ async fn local(folder: &Path, command: &Command) -> Result<(), String> {
     match command {
         Command::Join { controller, token_file, name } => {
             make(folder)?;
-            cluster::join(folder, controller, token_file, name).await?;
-            println!("{}: it has the key; start it with --store etcd, --nodes and --node", folder.display());
+            cluster::join(folder, controller, token_file, (name, JOINING)).await?;
+            let further = match cluster::Kept::read(folder)? {
+                Some(_) => "start it with this folder",
+                None => "start it with --store etcd, --nodes and --node",
+            };
+            println!("{}: it has the key; {further}", folder.display());
         }
+        Command::HoldAddress => cluster::hold_address().await?,
         Command::ReleaseLease { endpoints, files } => {
             let files = match &files[..] {
                 [authority, certificate, key] => Some(cluster::Files {
@@ -252,7 +263,9 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let seal = Seal::of_store(&folder.join(backup::STORE), &folder.join(backup::KEY))?;
     let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
     let tls = server::certificate(folder, arguments.listen)?;
-    let cluster = Cluster::alone(arguments.listen.ip());
+    let (told, mut several) = tokio::sync::watch::channel(false);
+    let grow = arguments.several.grow(folder, arguments.listen, told)?;
+    let cluster = Cluster::that_grows(arguments.listen.ip(), grow);
     let begun = start::begin(store, seal, heartbeat, cluster, &logs).await?;
     begun.keep_metrics(folder)?;
     let listener = tokio::net::TcpListener::bind(arguments.listen)
@@ -273,9 +286,24 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let answer = move |request| api::serve(Arc::clone(&app), request);
     // Who connects from now on waits in the socket's queue at worst.
     notify::ready();
+    let becomes = several.clone();
     let stop = async move {
-        stop.await;
-        notify::stopping();
+        tokio::select! {
+            () = stop => notify::stopping(),
+            _ = several.wait_for(|becomes| *becomes) => {}
+        }
     };
-    server::serve(answer, listener, tls, stop).await.map_err(|error| error.to_string())
+    server::serve(answer, listener, tls, stop).await.map_err(|error| error.to_string())?;
+    if *becomes.borrow() { Err(anew()) } else { Ok(()) }
+}
+
+/// Begins again in this process, with nothing left of what it was: the folder says otherwise now. Says why it could not.
+fn anew() -> String {
+    let mut arguments = std::env::args_os();
+    let first = arguments.next().unwrap_or_default();
+    // The file of the program may have been replaced since.
+    let own = std::env::current_exe().ok().filter(|own| own.exists());
+    let program = own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+    let error = std::process::Command::new(program).arg0(first).args(arguments).exec();
+    format!("it does not start anew: {error}; start it again")
 }

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use forebay_controller::cluster::{Files, Node, Settings, Whose};
+use forebay_controller::cluster::{Files, Grow, Kept, Node, Settings, Whose};
 use forebay_controller::logs;
+use tokio::sync::watch;
 
 /// Where other Controllers call, by custom.
 const PORT: u16 = 9444;
 
 /// Which store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kept {
+enum Store {
     /// One file, for one Controller.
     Embedded,
     /// etcd, for several.
@@ -24,8 +25,8 @@ enum Kept {
 #[derive(Args)]
 pub struct Several {
     /// Where objects are kept.
-    #[arg(long, value_enum, default_value_t = Kept::Embedded)]
-    store: Kept,
+    #[arg(long, value_enum, default_value_t = Store::Embedded)]
+    store: Store,
     /// An etcd that is there already; without it each Controller starts a member of its own.
     #[arg(long, value_name = "URL", value_delimiter = ',', conflicts_with = "nodes")]
     etcd_endpoints: Vec<String>,
@@ -71,29 +72,29 @@ impl Several {
         logs: &logs::Settings,
     ) -> Result<Option<Settings>, String> {
         let is_more = !self.etcd_endpoints.is_empty() || !self.nodes.is_empty();
+        // What the folder says counts: nodes may have come and gone since it was started first.
+        let known = if self.etcd_endpoints.is_empty() { Kept::read(folder)? } else { None };
         match (self.store, is_more) {
-            (Kept::Embedded, true) => {
+            (Store::Embedded, true) => {
                 return Err("etcd is described, and not used: say --store etcd as well".to_owned());
             }
-            (Kept::Embedded, false) => return Ok(None),
-            (Kept::Etcd, _) => {}
+            (Store::Embedded, false) if known.is_none() => return Ok(None),
+            (Store::Embedded | Store::Etcd, _) => {}
         }
-        let (mut nodes, mut own) = (self.nodes.clone(), 0);
-        if nodes.is_empty() {
-            nodes.push(Node { name: "one".to_owned(), address: IpAddr::from([127, 0, 0, 1]) });
-        } else if nodes.len() % 2 == 0 || nodes.len() > 7 {
-            return Err(format!(
-                "--nodes has {} nodes: 1, 3, 5 or 7 can outvote those that fail",
-                nodes.len()
-            ));
-        } else {
-            let name = self.node.as_deref().unwrap_or_default();
-            own = nodes
-                .iter()
-                .position(|node| node.name == name)
-                .ok_or_else(|| format!("--node {name} is none of those in --nodes"))?;
-        }
-        let address = if self.etcd_endpoints.is_empty() { nodes[own].address } else { listen.ip() };
+        let ports = self.ports()?;
+        let kept = match known {
+            Some(kept) => {
+                if let Some(name) = self.node.as_ref().filter(|name| **name != kept.own.name) {
+                    return Err(format!("--node {name}: this folder is that of {}", kept.own.name));
+                }
+                kept
+            }
+            None => {
+                let (own, nodes) = self.first()?;
+                Kept { own, initial: nodes.clone(), nodes, joins: false, ports }
+            }
+        };
+        let address = if self.etcd_endpoints.is_empty() { kept.own.address } else { listen.ip() };
         let listen_controllers = self.listen_controllers.unwrap_or_else(|| SocketAddr::new(address, PORT));
         if listen_controllers.ip().is_unspecified() {
             return Err(format!(
@@ -101,10 +102,7 @@ impl Several {
             ));
         }
         let etcd = if self.etcd_endpoints.is_empty() {
-            let &[clients, peers] = &self.etcd_ports[..] else {
-                return Err("--etcd-ports takes two ports: of Controllers, and of members".to_owned());
-            };
-            Whose::Own { program: self.etcd_program.clone(), own, nodes, ports: (clients, peers) }
+            Whose::Own { program: self.etcd_program.clone(), kept }
         } else {
             let files = match (&self.etcd_ca, &self.etcd_cert, &self.etcd_key) {
                 (Some(authority), Some(certificate), Some(key)) => Some(Files {
@@ -126,5 +124,48 @@ impl Several {
             prefix: self.etcd_prefix.clone(),
             etcd,
         }))
+    }
+
+    fn ports(&self) -> Result<(u16, u16), String> {
+        match self.etcd_ports[..] {
+            [clients, peers] => Ok((clients, peers)),
+            _ => Err("--etcd-ports takes two ports: of Controllers, and of members".to_owned()),
+        }
+    }
+
+    /// What a Controller with a file needs to become one of several; it is told at `told`.
+    ///
+    /// # Errors
+    /// What is said does not fit together.
+    pub fn grow(&self, folder: &Path, listen: SocketAddr, told: watch::Sender<bool>) -> Result<Grow, String> {
+        let called = self.listen_controllers;
+        Ok(Grow {
+            folder: folder.to_owned(),
+            listen,
+            controllers: (called.map(|at| at.ip()), called.map_or(PORT, |at| at.port())),
+            program: self.etcd_program.clone(),
+            ports: self.ports()?,
+            told,
+        })
+    }
+
+    /// This node and all of them, as the arguments say.
+    fn first(&self) -> Result<(Node, Vec<Node>), String> {
+        let (mut nodes, mut own) = (self.nodes.clone(), 0);
+        if nodes.is_empty() {
+            nodes.push(Node { name: "one".to_owned(), address: IpAddr::from([127, 0, 0, 1]) });
+        } else if nodes.len() % 2 == 0 || nodes.len() > 7 {
+            return Err(format!(
+                "--nodes has {} nodes: 1, 3, 5 or 7 can outvote those that fail",
+                nodes.len()
+            ));
+        } else {
+            let name = self.node.as_deref().unwrap_or_default();
+            own = nodes
+                .iter()
+                .position(|node| node.name == name)
+                .ok_or_else(|| format!("--node {name} is none of those in --nodes"))?;
+        }
+        Ok((nodes[own].clone(), nodes))
     }
 }

@@ -1,6 +1,7 @@
 //! Objects of the Controller from the command line, by the tables of `model`.
 
 pub mod change;
+pub mod cluster;
 pub mod differences;
 pub mod file;
 pub mod kinds;

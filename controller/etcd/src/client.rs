@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -87,6 +87,33 @@ impl From<Status> for Failure {
     }
 }
 
+/// Where the members are: whoever calls them shares the list, and it may change.
+#[derive(Clone)]
+pub struct Endpoints(Arc<RwLock<Vec<Endpoint>>>);
+
+impl From<Vec<Endpoint>> for Endpoints {
+    fn from(all: Vec<Endpoint>) -> Self {
+        Endpoints(Arc::new(RwLock::new(all)))
+    }
+}
+
+impl Endpoints {
+    /// From now on they are these.
+    pub fn set(&self, all: Vec<Endpoint>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    fn len(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The one with this number, counted over and over.
+    fn at(&self, number: usize) -> Option<Endpoint> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        number.checked_rem(all.len()).map(|at| all[at].clone())
+    }
+}
+
 /// The members, and a connection to one of them.
 #[derive(Clone)]
 pub struct Client {
@@ -94,7 +121,7 @@ pub struct Client {
 }
 
 struct Inner {
-    endpoints: Vec<Endpoint>,
+    endpoints: Endpoints,
     tls: Option<Tls>,
     /// Connecting to one of them takes no longer.
     dialling: Duration,
@@ -106,12 +133,13 @@ struct Inner {
 struct Now {
     /// The member that is asked first.
     at: usize,
-    connection: Option<Connection>,
+    /// And what it is called in requests.
+    connection: Option<(Connection, Uri)>,
 }
 
 /// The connection as calls take it.
 #[derive(Clone)]
-struct Calls(Connection);
+pub(crate) struct Calls(Connection);
 
 impl Service<http::Request<Body>> for Calls {
     type Response = Answer;
@@ -129,15 +157,11 @@ impl Service<http::Request<Body>> for Calls {
 
 impl Client {
     /// For these members. Nothing is dialled yet.
-    pub fn new(endpoints: Vec<Endpoint>, tls: Option<Tls>) -> Self {
-        Self::patient(endpoints, tls, (HANDSHAKE, PATIENCE))
+    pub fn new(endpoints: impl Into<Endpoints>, tls: Option<Tls>) -> Self {
+        Self::patient(endpoints.into(), tls, (HANDSHAKE, PATIENCE))
     }
 
-    fn patient(
-        endpoints: Vec<Endpoint>,
-        tls: Option<Tls>,
-        (dialling, patience): (Duration, Duration),
-    ) -> Self {
+    fn patient(endpoints: Endpoints, tls: Option<Tls>, (dialling, patience): (Duration, Duration)) -> Self {
         let now = Mutex::new(Now { at: 0, connection: None });
         Client { inner: Arc::new(Inner { endpoints, tls, dialling, patience, now }) }
     }
@@ -148,29 +172,36 @@ impl Client {
         Self::patient(self.inner.endpoints.clone(), self.inner.tls.clone(), (patience, patience))
     }
 
+    /// As [`Client::apart`], for one member alone.
+    #[must_use]
+    pub fn only(&self, member: Endpoint, patience: Duration) -> Self {
+        Self::patient(vec![member].into(), self.inner.tls.clone(), (patience, patience))
+    }
+
     /// The connection that there is, or a new one to the first member that takes it.
-    async fn calls(&self) -> Result<(Calls, Uri), Failure> {
+    pub(crate) async fn calls(&self) -> Result<(Calls, Uri), Failure> {
         let inner = &self.inner;
         let mut now = inner.now.lock().await;
-        if now.connection.as_ref().is_none_or(Connection::is_closed) {
+        if now.connection.as_ref().is_none_or(|(held, _)| held.is_closed()) {
             now.connection = None;
             let mut told = Vec::new();
             for _ in 0..inner.endpoints.len() {
-                match dial(&inner.endpoints[now.at], inner.tls.as_ref(), inner.dialling).await {
+                let Some(endpoint) = inner.endpoints.at(now.at) else { break };
+                match dial(&endpoint, inner.tls.as_ref(), inner.dialling).await {
                     Ok(connection) => {
-                        now.connection = Some(connection);
+                        now.connection = Some((connection, endpoint.to_string().parse().unwrap_or_default()));
                         break;
                     }
                     Err(text) => told.push(text),
                 }
-                now.at = (now.at + 1) % inner.endpoints.len();
+                now.at = now.at.wrapping_add(1);
             }
             if now.connection.is_none() {
                 return Err(Failure::Unreached(told.join("; ")));
             }
         }
-        let origin = inner.endpoints[now.at].to_string().parse().unwrap_or_default();
-        let connection = now.connection.clone().ok_or_else(|| Failure::Unreached("none".to_owned()))?;
+        let (connection, origin) =
+            now.connection.clone().ok_or_else(|| Failure::Unreached("none".to_owned()))?;
         Ok((Calls(connection), origin))
     }
 
@@ -178,11 +209,11 @@ impl Client {
     async fn turn(&self) {
         let mut now = self.inner.now.lock().await;
         now.connection = None;
-        now.at = (now.at + 1) % self.inner.endpoints.len().max(1);
+        now.at = now.at.wrapping_add(1);
     }
 
     /// Waits for an answer for as long as there may be one.
-    async fn answered<T>(
+    pub(crate) async fn answered<T>(
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Failure> {

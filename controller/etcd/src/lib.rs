@@ -8,6 +8,7 @@
 
 mod client;
 mod dial;
+mod members;
 
 /// The messages and the services, as `proto/etcd.proto` says.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
@@ -15,5 +16,5 @@ pub mod proto {
     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/proto/etcd.generated"));
 }
 
-pub use client::{Client, Failure, MESSAGE_BYTES_MAX};
+pub use client::{Client, Endpoints, Failure, MESSAGE_BYTES_MAX};
 pub use dial::{Endpoint, Tls};

@@ -1,21 +1,26 @@
 //! The Controllers of this store, as they are now.
 
+use forebay_model::Kind;
 use forebay_wire::Token;
 use serde_json::{Value, json};
 
 use super::App;
-use super::answer::{Answer, json as answer};
+use super::answer::{Answer, bad, json as answer};
 use super::request::{Asked, hours};
 use super::session::Who;
-use crate::cluster::{self, Neighbour};
-use crate::objects::Denied;
+use crate::cluster::{self, Kept, Neighbour, Node};
+use crate::objects::{Change, Denied, Tenant};
 use crate::store::Store;
 
 /// `POST /api/cluster/token`: what another Controller joins by, once.
 //= CLUSTER-JOIN-01
 pub async fn token<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<Answer, Answer> {
     let said = if asked.content.is_empty() { serde_json::Map::new() } else { asked.object()? };
-    let made = cluster::token(&app.store, hours(&said)?).await;
+    let node = said.get("node").and_then(Value::as_str).unwrap_or_default();
+    if !node.is_empty() && !Node::is_name(node) {
+        return Err(bad(400, "node: no node is called so; put the name of one there, or nothing"));
+    }
+    let made = cluster::token(&app.store, hours(&said)?, node).await;
     let made = made.map_err(|refusal| Answer::from(Denied::Store(refusal)))?;
     tracing::warn!(
         event = "CLUSTER_TOKEN",
@@ -24,7 +29,33 @@ pub async fn token<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<A
         "a token for a Controller was made"
     );
     let token = Token { secret: made.secret, authority: app.authority.certificate().to_vec() };
-    Ok(answer(201, json!({"uuid": made.uuid, "token": token.text(), "expires_at": made.until})))
+    let said = json!({
+        "uuid": made.uuid,
+        "token": token.text(),
+        "expires_at": made.until,
+        "controllers": app.cluster.doors(),
+    });
+    Ok(answer(201, said))
+}
+
+/// Says whether there can be the Controllers that a change of the object names; what to begin with when it is made.
+///
+/// # Errors
+/// It is refused, or names what cannot be.
+//= CLUSTER-NODES-01
+//= CLUSTER-GROW-01
+pub async fn judged<S: Store>(
+    app: &App<S>,
+    kind: &'static Kind,
+    change: Change<'_>,
+    tenant: &Tenant,
+) -> Result<Option<Kept>, Answer> {
+    let held = app.objects.try_change(kind, change, tenant).await?;
+    let nodes = cluster::wanted(&held.object()).map_err(|text| bad(400, &text))?;
+    let cluster = app.cluster.clone();
+    // Programs and ports are tried.
+    let judged = tokio::task::spawn_blocking(move || cluster.judge(&nodes)).await;
+    judged.map_err(|error| error.to_string()).flatten().map_err(|text| bad(400, &text))
 }
 
 /// How it stands with all of them; who asks need not be anybody.

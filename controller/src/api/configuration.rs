@@ -154,8 +154,20 @@ pub async fn import<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<
         let (before, mut later, mut problems) = (coming.len(), Vec::new(), Vec::new());
         for one in coming {
             let uuid = places.get(&(one.kind.path, one.old.clone())).cloned().unwrap_or_default();
-            let is_there = app.objects.now().get(one.kind.path, &uuid).is_some();
+            let held = app.objects.now().get(one.kind.path, &uuid).cloned();
+            let is_there = held.is_some();
             let mut object = one.object.clone();
+            // Which Controllers there are here is no part of what comes from elsewhere.
+            //= CLUSTER-NODES-02
+            if one.kind.path == "cluster" {
+                let own = held.map(|held| held.object()).unwrap_or_default();
+                for field in ["nodes", "virtual_ip", "virtual_ip6"] {
+                    object.remove(field);
+                    if let Some(value) = own.get(field) {
+                        object.insert(field.to_owned(), value.clone());
+                    }
+                }
+            }
             object.insert("uuid".to_owned(), Value::from(uuid.clone()));
             let done = match is_there {
                 true => app.objects.replace(one.kind, &uuid, &object, &all).await,

@@ -8,10 +8,10 @@ use forebay_model::kind::Scope;
 use forebay_model::{Kind, Object, kind};
 use serde_json::{Value, json as value};
 
-use super::App;
 use super::answer::{Answer, Judged, bad, empty, json};
 use super::request::Asked;
 use super::session::Who;
+use super::{App, cluster};
 use crate::objects::{Change, Held, Look, Objects, Query, shown};
 use crate::store::Store;
 
@@ -105,6 +105,10 @@ async fn done<S: Store>(
     kind: &'static Kind,
     change: Change<'_>,
 ) -> Result<(Arc<Held>, bool), Answer> {
+    let begins = match kind.path {
+        "cluster" => cluster::judged(app, kind, change, &who.tenant).await?,
+        _ => None,
+    };
     if asked.is_dry_run()? {
         return Ok((app.objects.try_change(kind, change, &who.tenant).await?, true));
     }
@@ -122,6 +126,9 @@ async fn done<S: Store>(
         uuid = held.uuid,
         "{what}"
     );
+    if let Some(begins) = begins {
+        app.cluster.begin(&begins).map_err(|text| bad(503, &text))?;
+    }
     Ok((held, false))
 }
 

@@ -183,8 +183,7 @@ impl<S: Store + 'static> Calls for Door<S> {
     }
 
     async fn join(&self, request: Request<Joining>) -> Result<Response<Joined>, Status> {
-        let key = cluster::admit(&self.channel.app, &request.into_inner()).await?;
-        Ok(Response::new(Joined { key }))
+        cluster::admit(&self.channel.app, &request.into_inner()).await.map(Response::new)
     }
 
     async fn renew(&self, request: Request<Renewal>) -> Result<Response<Enrolled>, Status> {

@@ -30,9 +30,7 @@ impl Guard {
     pub fn start(endpoints: &[String], files: Option<&Files>) -> Self {
         let started = std::env::current_exe().and_then(|own| {
             let mut command = Command::new(own);
-            // Our own member of etcd goes with us: others are asked first.
-            let (first, rest) = endpoints.split_at(endpoints.len().min(1));
-            command.arg("release-lease").arg(rest.iter().chain(first).cloned().collect::<Vec<_>>().join(","));
+            command.arg("release-lease").arg(others_first(endpoints));
             if let Some(files) = files {
                 command.args([&files.authority, &files.certificate, &files.key]);
             }
@@ -54,13 +52,28 @@ impl Guard {
 
     /// This is our lease; 0: we have none.
     pub fn holds(&self, lease: i64) {
+        self.say(&lease.to_string());
+    }
+
+    /// These are the members from now on, our own one first.
+    pub fn asks(&self, endpoints: &[String]) {
+        self.say(&others_first(endpoints));
+    }
+
+    fn say(&self, line: &str) {
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(to) = pipe.as_mut()
-            && writeln!(to, "{lease}").is_err()
+            && writeln!(to, "{line}").is_err()
         {
             *pipe = None;
         }
     }
+}
+
+/// Our own member of etcd goes with us: others are asked first.
+fn others_first(endpoints: &[String]) -> String {
+    let (first, rest) = endpoints.split_at(endpoints.len().min(1));
+    rest.iter().chain(first).cloned().collect::<Vec<_>>().join(",")
 }
 
 /// What the small process does.
@@ -68,22 +81,30 @@ impl Guard {
 /// # Errors
 /// As a text: an argument is none.
 pub async fn release(endpoints: &str, files: Option<Files>) -> Result<(), String> {
-    let all: Result<Vec<Endpoint>, String> = endpoints.split(',').map(str::parse).collect();
+    let read = |text: &str| text.split(',').map(str::parse).collect::<Result<Vec<Endpoint>, String>>();
+    let first = read(endpoints)?;
     let tls = match files {
         Some(files) => Some(Tls::of_files(&files.authority, &files.certificate, &files.key)?),
         None => None,
     };
     // Whoever ends the whole group ends it too early: it goes with its pipe.
     let kept = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    let read = tokio::task::spawn_blocking(|| {
-        let lines = std::io::stdin().lock().lines();
-        lines.map_while(Result::ok).filter_map(|line| line.trim().parse().ok()).last().unwrap_or(0)
+    let told = tokio::task::spawn_blocking(move || {
+        let (mut lease, mut all) = (0_i64, first);
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            match (line.trim().parse(), read(line.trim())) {
+                (Ok(number), _) => lease = number,
+                (_, Ok(endpoints)) => all = endpoints,
+                _ => {}
+            }
+        }
+        (lease, all)
     });
-    let lease: i64 = read.await.map_err(|error| error.to_string())?;
+    let (lease, all) = told.await.map_err(|error| error.to_string())?;
     if lease == 0 {
         return Ok(());
     }
-    let client = Client::new(all?, tls).apart(PATIENCE);
+    let client = Client::new(all, tls).apart(PATIENCE);
     let revoking = async {
         while let Err(forebay_etcd::Failure::Unreached(_) | forebay_etcd::Failure::Lost(_)) =
             client.revoke(lease).await

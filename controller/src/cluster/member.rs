@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::identity::Files;
+use super::kept::Kept;
 use crate::store::HISTORY;
 
 /// The pause before it is started again, and the longest one.
@@ -22,21 +23,29 @@ const END: Duration = Duration::from_secs(5);
 /// One node of a cluster: what it is called, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Its name, of letters, digits and `-`.
+    /// Its name, of letters, digits, `-`, `.`, `_` and `:`.
     pub name: String,
     /// Where the others reach it.
     pub address: IpAddr,
+}
+
+impl Node {
+    /// Says whether a node may be called so: what Avi's clients call theirs, addresses among it.
+    pub fn is_name(text: &str) -> bool {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte))
+    }
 }
 
 impl std::str::FromStr for Node {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text} is no node: NAME=ADDRESS is, the name of letters, digits and '-'");
+        let wrong = || {
+            format!("{text} is no node: NAME=ADDRESS is, the name of letters, digits, '-', '.', '_' and ':'")
+        };
         let (name, address) = text.split_once('=').ok_or_else(wrong)?;
-        let is_name = (1..=64).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        match (is_name, address.parse()) {
+        match (Self::is_name(name), address.parse()) {
             (true, Ok(address)) => Ok(Node { name: name.to_owned(), address }),
             _ => Err(wrong()),
         }
@@ -49,38 +58,25 @@ pub struct Plan {
     pub program: PathBuf,
     /// Where it keeps its data.
     pub folder: PathBuf,
-    /// Which of `nodes` it is.
-    pub own: usize,
-    /// All of them.
-    pub nodes: Vec<Node>,
-    /// Where members take calls of Controllers, and of one another.
-    pub ports: (u16, u16),
+    /// Which node it is, and with which members it begins.
+    pub kept: Kept,
     /// Its certificates.
     pub files: Files,
 }
 
-fn url(address: IpAddr, port: u16) -> String {
+pub(super) fn url(address: IpAddr, port: u16) -> String {
     format!("https://{}", std::net::SocketAddr::new(address, port))
 }
 
 impl Plan {
-    /// Where Controllers call: their own member first.
-    pub fn endpoints(&self) -> Vec<String> {
-        let nodes = self.nodes.iter().cycle().skip(self.own).take(self.nodes.len());
-        nodes.map(|node| url(node.address, self.ports.0)).collect()
-    }
-
     fn command(&self) -> Command {
         // The system ends it with us, however we end.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "--"]).arg(&self.program);
-        let own = &self.nodes[self.own];
-        let (clients, peers) = (url(own.address, self.ports.0), url(own.address, self.ports.1));
-        let all: Vec<String> = self
-            .nodes
-            .iter()
-            .map(|node| format!("{}={}", node.name, url(node.address, self.ports.1)))
-            .collect();
+        let Kept { own, initial, ports, .. } = &self.kept;
+        let (clients, peers) = (url(own.address, ports.0), url(own.address, ports.1));
+        let all: Vec<String> =
+            initial.iter().map(|node| format!("{}={}", node.name, url(node.address, ports.1))).collect();
         let mut set = |name: &str, value: &str| {
             command.arg(format!("--{name}={value}"));
         };
@@ -93,7 +89,7 @@ impl Plan {
         // Of these three nothing counts once there is data.
         set("initial-cluster", &all.join(","));
         set("initial-cluster-token", "forebay");
-        set("initial-cluster-state", "new");
+        set("initial-cluster-state", if self.kept.joins { "existing" } else { "new" });
         set("auto-compaction-mode", "revision");
         set("auto-compaction-retention", &HISTORY.to_string());
         // A node that was cut off and comes back asks before it makes everybody vote anew: the leader stays.
@@ -119,6 +115,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// Where Controllers call these, one by one.
+    pub fn endpoints(nodes: &[Node], ports: (u16, u16)) -> Vec<String> {
+        nodes.iter().map(|node| url(node.address, ports.0)).collect()
+    }
+
     /// Starts it, and starts it anew for as long as we run.
     ///
     /// # Errors
@@ -214,7 +215,10 @@ mod tests {
     fn a_node_is_a_name_and_an_address() {
         let node: Node = "one=192.0.2.1".parse().expect("one");
         assert_eq!((node.name.as_str(), node.address), ("one", "192.0.2.1".parse().expect("one")));
-        for bad in ["", "one", "=192.0.2.1", "one=", "one=host", "a,b=192.0.2.1", "a=b=192.0.2.1"] {
+        assert_eq!("2001:db8::1=2001:db8::1".parse::<Node>().expect("one").name, "2001:db8::1");
+        for bad in
+            ["", "one", "=192.0.2.1", "one=", "one=host", "a,b=192.0.2.1", "a b=192.0.2.1", "a=b=192.0.2.1"]
+        {
             assert!(bad.parse::<Node>().expect_err(bad).contains("NAME=ADDRESS"));
         }
     }

@@ -1,31 +1,41 @@
 //! A Controller among others: one leads and writes, each answers by way of that one.
 
+mod address;
 mod front;
+mod grow;
 mod guard;
 mod guests;
 mod identity;
 mod join;
+mod kept;
 mod member;
 mod moving;
 mod presence;
 mod relay;
+mod roster;
+mod tending;
 mod terms;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use forebay_etcd::{Client, Endpoint, Tls};
+use forebay_etcd::{Client, Endpoint, Endpoints, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+pub use address::{Address, keep as hold_address};
 pub use front::{Front, Role};
+pub use grow::Grow;
 pub use guard::{Guard, release};
 pub use identity::{Files, Identity};
 pub use join::{admit, join, token};
+pub use kept::Kept;
 pub use member::{Member, Node, Plan};
 pub use presence::{Cluster, Neighbour};
+pub use roster::{Roster, wanted};
 
 use crate::sealed::Seal;
 use crate::store::Leading;
@@ -65,28 +75,24 @@ pub enum Whose {
     Own {
         /// The program.
         program: PathBuf,
-        /// Which of the nodes this is.
-        own: usize,
-        /// All of them.
-        nodes: Vec<Node>,
-        /// Where members take calls of Controllers, and of one another.
-        ports: (u16, u16),
+        /// Which node this is, and which others there are, as the folder says or as it is to say.
+        kept: Kept,
     },
 }
 
 impl Settings {
-    /// The nodes that there must be; none: nobody says.
-    fn nodes(&self) -> Vec<Node> {
+    /// The nodes, where each has a member of its own.
+    fn kept(&self) -> Option<&Kept> {
         match &self.etcd {
-            Whose::Own { nodes, .. } => nodes.clone(),
-            Whose::Outside(..) => Vec::new(),
+            Whose::Own { kept, .. } => Some(kept),
+            Whose::Outside(..) => None,
         }
     }
 
     /// What this node says of itself; its API and its door for Controllers are there.
     fn own(&self, api: SocketAddr, controllers: SocketAddr) -> presence::Own {
         let (name, address) = match &self.etcd {
-            Whose::Own { own, nodes, .. } => (nodes[*own].name.clone(), nodes[*own].address),
+            Whose::Own { kept, .. } => (kept.own.name.clone(), kept.own.address),
             Whose::Outside(..) => (controllers.to_string(), controllers.ip()),
         };
         let mut engines = self.listen_engines;
@@ -100,7 +106,7 @@ impl Settings {
 /// How etcd is reached, and what is said there of this node.
 #[derive(Clone)]
 struct Reach {
-    endpoints: Vec<Endpoint>,
+    endpoints: Endpoints,
     tls: Option<Tls>,
     prefix: String,
     shown: Vec<u8>,
@@ -118,10 +124,16 @@ impl Reach {
         Leading { client, prefix: self.prefix.clone(), shown: self.shown.clone() }
     }
 
+    /// For this node's own member alone, of several.
+    fn beside(&self) -> Option<Client> {
+        let own = self.own_member.clone()?;
+        Some(Client::new(vec![own], self.tls.clone()).apart(LOOKED))
+    }
+
     /// Says whether this node's own member leads the others.
     async fn is_beside(&self) -> bool {
-        let Some(own) = self.own_member.clone() else { return false };
-        let status = Client::new(vec![own], self.tls.clone()).apart(LOOKED).status().await;
+        let Some(own) = self.beside() else { return false };
+        let status = own.status().await;
         status.is_ok_and(|status| status.header.is_some_and(|header| header.member_id == status.leader))
     }
 }
@@ -131,9 +143,11 @@ impl Reach {
 /// # Errors
 /// As a text that says what to do.
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), String> {
+    // Before there is any other thread, which would keep the right.
+    let address = Address::start();
     let folder = &settings.folder;
     let key = folder.join(backup::KEY);
-    let is_shared = !matches!(&settings.etcd, Whose::Own { nodes, .. } if nodes.len() == 1);
+    let is_shared = settings.kept().is_none_or(|kept| kept.nodes.len() > 1 && kept.initial.len() > 1);
     //= CLUSTER-KEY-01
     if is_shared && !key.exists() {
         return Err(format!(
@@ -142,6 +156,11 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
              folder of every one",
             key.display()
         ));
+    }
+    let kept = settings.kept().cloned();
+    if let Some(kept) = kept.as_ref().filter(|kept| Kept::read(folder).as_ref() != Ok(&Some((*kept).clone())))
+    {
+        kept.write(folder)?;
     }
     let identity = Identity::new(&Seal::open(&key)?, settings.listen_controllers.ip())?;
     let tls = server::certificate(folder, settings.listen)?;
@@ -157,7 +176,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     };
     moving::mark(folder)?;
     let own = settings.own(at, inside);
-    let (reach, _member) = reach(&settings, &identity, own.shown())?;
+    let (reach, member) = reach(&settings, &identity, own.shown())?;
     let guard = Guard::start(&reach.urls, reach.files.as_ref());
     let front = Arc::new(Front::new(identity.client()?));
     let (stopped, stopping) = watch::channel(false);
@@ -193,8 +212,11 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         let front = Arc::clone(&front);
         tokio::spawn(local::serve(folder.clone(), move || front.app()))
     };
-    let present = tokio::spawn(presence::say(reach.leading(), own.clone()));
-    let node = Arc::new(NodeNow { settings, reach, front, guard, own, stopping });
+    let (member, is_removed) = (Mutex::new(member), AtomicBool::new(false));
+    let node =
+        Arc::new(NodeNow { settings, reach, front, guard, own, stopping, member, is_removed, address });
+    let present = tokio::spawn(presence::say(Arc::clone(&node)));
+    let followed = kept.map(|kept| tokio::spawn(tending::follow(Arc::clone(&node), kept)));
     // One term at a time, and none when we are gone.
     let place = Arc::new(Semaphore::new(1));
     tokio::select! {
@@ -204,10 +226,14 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     notify::stopping();
     at_the_machine.abort();
     present.abort();
+    if let Some(followed) = followed {
+        followed.abort();
+    }
     stopped.send_replace(true);
     // Who leads resigns, so that another one may at once.
     let _ = tokio::time::timeout(RESIGN, place.acquire()).await;
     let _ = tokio::join!(clients, others);
+    drop(node.member.lock().unwrap_or_else(PoisonError::into_inner).take());
     Ok(())
 }
 
@@ -222,26 +248,22 @@ fn reach(
         Whose::Outside(urls, files) => {
             (urls.clone(), files.as_ref().map(of_files).transpose()?, files.clone(), None)
         }
-        Whose::Own { program, own, nodes, ports } => {
+        Whose::Own { program, kept } => {
             let data = settings.folder.join("etcd");
             files::make_private(&data)?;
             let files = identity.write(&settings.folder)?;
             let tls = of_files(&files)?;
-            let plan = Plan {
-                program: program.clone(),
-                folder: data,
-                own: *own,
-                nodes: nodes.clone(),
-                ports: *ports,
-                files: files.clone(),
-            };
-            (plan.endpoints(), Some(tls), Some(files), Some(Member::start(plan)?))
+            let plan =
+                Plan { program: program.clone(), folder: data, kept: kept.clone(), files: files.clone() };
+            let urls = Member::endpoints(&kept.own_first(), kept.ports);
+            (urls, Some(tls), Some(files), Some(Member::start(plan)?))
         }
     };
     let endpoints: Result<Vec<Endpoint>, String> = urls.iter().map(|text| text.parse()).collect();
     let endpoints = endpoints?;
     // That of this node stands first.
-    let own_member = endpoints.first().filter(|_| member.is_some() && endpoints.len() > 1).cloned();
+    let own_member = endpoints.first().filter(|_| member.is_some()).cloned();
+    let endpoints = endpoints.into();
     Ok((Reach { endpoints, tls, prefix, shown, own_member, urls, files }, member))
 }
 
@@ -253,4 +275,9 @@ struct NodeNow {
     guard: Guard,
     own: presence::Own,
     stopping: watch::Receiver<bool>,
+    /// Its own member, while it is one of the nodes.
+    member: Mutex<Option<Member>>,
+    is_removed: AtomicBool,
+    /// What goes with the lead.
+    address: Address,
 }

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::tending::NODES;
 use crate::backup::STORE;
 use crate::channel::Authority;
 use crate::files::{rename, write_private};
@@ -106,7 +107,8 @@ pub async fn bring(folder: &Path, to: &impl Store, name: &str) -> Result<(), Str
     let (mut pages, mut entries) = (Pages::of(&from, ""), 0_u64);
     let (mut step, mut bytes) = (Step::default(), 0);
     while let Some(page) = pages.next().await.map_err(told)? {
-        for (key, stored) in page {
+        // Which nodes there are it knows of the days before it was a file.
+        for (key, stored) in page.into_iter().filter(|(key, _)| key != NODES) {
             let more = Step::bytes(&key, Some(&stored.value));
             if step.writes.len() == STEP_MAX || bytes + more > STEP_BYTES_MAX {
                 to.commit(std::mem::take(&mut step)).await.map_err(told)?;

@@ -2,12 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::NodeNow;
+use super::grow::Grow;
+use super::kept::Kept;
 use super::member::Node;
+use super::roster::Roster;
 use crate::store::{Leading, Refusal};
 
 /// Who is not heard for so many seconds is taken for gone.
@@ -31,29 +36,87 @@ pub struct Neighbour {
 }
 
 /// The Controllers of this store.
-#[derive(Clone, Debug)]
-pub struct Cluster(Arc<watch::Sender<Vec<Neighbour>>>);
+#[derive(Clone)]
+pub struct Cluster {
+    seen: Arc<watch::Sender<Vec<Neighbour>>>,
+    way: Arc<Way>,
+}
+
+/// How there come to be others.
+enum Way {
+    /// Not at all, or as somebody else says.
+    Never,
+    /// This one has a file, and may go on over etcd.
+    Grow(Grow),
+    /// Each has a member of etcd.
+    Members(Roster),
+}
 
 impl Cluster {
-    /// One Controller with a store of its own, at this address.
+    /// One Controller with a store of its own, at this address, which stays alone.
     pub fn alone(address: IpAddr) -> Self {
+        Self::of(address, Way::Never)
+    }
+
+    /// One with a file, that may become one of several.
+    pub fn that_grows(address: IpAddr, grow: Grow) -> Self {
+        Self::of(address, Way::Grow(grow))
+    }
+
+    /// The one that leads, of those whose members it tends.
+    pub(super) fn of_members(address: IpAddr, roster: Roster) -> Self {
+        Self::of(address, Way::Members(roster))
+    }
+
+    fn of(address: IpAddr, way: Way) -> Self {
         let since = Some(now());
         let own = Neighbour { name: address.to_string(), address, engines: None, leads: true, since };
-        Cluster(Arc::new(watch::Sender::new(vec![own])))
+        Cluster { seen: Arc::new(watch::Sender::new(vec![own])), way: Arc::new(way) }
+    }
+
+    /// The members of etcd, if they are ours.
+    pub fn roster(&self) -> Option<&Roster> {
+        match &*self.way {
+            Way::Members(roster) => Some(roster),
+            Way::Never | Way::Grow(_) => None,
+        }
+    }
+
+    /// Says whether there can be these Controllers; what is to be begun with once that is written.
+    ///
+    /// # Errors
+    /// As a text that says what to do.
+    pub fn judge(&self, nodes: &[Node]) -> Result<Option<Kept>, String> {
+        match &*self.way {
+            Way::Never => Ok(None),
+            Way::Grow(grow) => grow.judge(nodes),
+            Way::Members(roster) => roster.judge(nodes).map(|()| None),
+        }
+    }
+
+    /// Begins with that.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn begin(&self, kept: &Kept) -> Result<(), String> {
+        match &*self.way {
+            Way::Grow(grow) => grow.begin(kept),
+            Way::Never | Way::Members(_) => Ok(()),
+        }
     }
 
     /// All of them, who leads among them.
     pub fn all(&self) -> Vec<Neighbour> {
-        self.0.borrow().clone()
+        self.seen.borrow().clone()
     }
 
     /// Where engines may find one that leads.
     pub fn doors(&self) -> Vec<String> {
-        self.0.borrow().iter().filter_map(|one| one.engines).map(|at| at.to_string()).collect()
+        self.seen.borrow().iter().filter_map(|one| one.engines).map(|at| at.to_string()).collect()
     }
 
     pub(super) fn set(&self, all: Vec<Neighbour>) {
-        self.0.send_if_modified(|held| {
+        self.seen.send_if_modified(|held| {
             let is_new = *held != all;
             *held = all;
             is_new
@@ -91,9 +154,15 @@ impl Own {
 }
 
 /// Says for ever that this node is there.
-pub(super) async fn say(leading: Leading, own: Own) {
-    let mut lease = None;
+pub(super) async fn say(node: Arc<NodeNow>) {
+    let (leading, own, mut lease) = (node.reach.leading(), &node.own, None);
     loop {
+        if node.is_removed.load(Ordering::Relaxed) {
+            if let Some(held) = lease.take() {
+                let _ = leading.client.revoke(held).await;
+            }
+            return;
+        }
         let done = async {
             match lease {
                 Some(held) if leading.client.renew(held, EVERY).await? => {}

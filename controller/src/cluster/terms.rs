@@ -1,7 +1,9 @@
 //! Who leads, and this node's own terms.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::moving::{self, May};
-use super::{Cluster, NodeNow, Role, presence};
+use super::roster::Roster;
+use super::{Cluster, NodeNow, Role, address, presence, tending};
 use crate::backup;
 use crate::channel::Authority;
 use crate::sealed::Seal;
@@ -64,6 +67,9 @@ pub(super) async fn terms(node: &Arc<NodeNow>, place: &Arc<Semaphore>) {
     let (mut unfit, mut until, mut pause) = (String::new(), Instant::now(), PAUSE.0);
     let (mut deferred, mut failing) = (None, None::<Instant>);
     loop {
+        if node.is_removed.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
         let looked = leading.leader().await;
         if looked.is_ok() {
             failing = None;
@@ -72,7 +78,9 @@ pub(super) async fn terms(node: &Arc<NodeNow>, place: &Arc<Semaphore>) {
             Ok(Some(shown)) => match whose(&shown) {
                 Some(at) => {
                     deferred = None;
-                    front.set(Role::Follows(at));
+                    if !node.is_removed.load(Ordering::Relaxed) {
+                        front.set(Role::Follows(at));
+                    }
                     // A file that was brought just before this process ended counts no more.
                     is_settled = is_settled || moving::may(&node.settings.folder, &leading).await.is_ok();
                     told.say(at.to_string(), true);
@@ -183,6 +191,7 @@ async fn lead(node: &NodeNow) -> Result<(), End> {
         why = serve(node, (&store, further), seal, door) => Err(End::Unfit(why)),
     };
     node.front.set(Role::Nobody("this Controller leads no more".to_owned()));
+    node.address.leave(&BTreeSet::new());
     store.resign().await;
     node.guard.holds(0);
     done
@@ -191,7 +200,21 @@ async fn lead(node: &NodeNow) -> Result<(), End> {
 /// Leads until something goes wrong, and says what.
 async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, door: TcpListener) -> String {
     let settings = &node.settings;
-    let cluster = Cluster::alone(node.own.address);
+    let roster = settings.kept().map(|kept| Roster {
+        client: leading.client.clone(),
+        beside: node.reach.beside().unwrap_or_else(|| leading.client.clone()),
+        own: kept.own.clone(),
+        ports: kept.ports,
+        nodes: Arc::new(RwLock::new(kept.nodes.clone())),
+    });
+    let cluster = match roster.clone() {
+        Some(roster) => Cluster::of_members(node.own.address, roster),
+        None => Cluster::alone(node.own.address),
+    };
+    let is_new = match leading.peek(tending::NODES).await {
+        Ok(said) => said.is_none(),
+        Err(refusal) => return refusal.to_string(),
+    };
     // Another one may have led meanwhile.
     match moving::may(&settings.folder, &leading).await {
         Ok(May::Lead) => {}
@@ -212,13 +235,21 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
         return why;
     }
     let client = leading.client.clone();
+    if let Some(roster) = &roster {
+        match tending::settle(&begun.app, roster, is_new).await {
+            Ok(nodes) => roster.set(nodes),
+            Err(why) => return why,
+        }
+        tokio::spawn(tending::tend(Arc::clone(&begun.app), roster.clone()));
+    }
     // Engines are told of all of them from the first one on.
-    let (nodes, own) = (settings.nodes(), node.own.clone());
-    presence::look(&leading, &nodes, &own, &cluster).await;
+    let own = node.own.clone();
+    let nodes = move || roster.as_ref().map(Roster::nodes).unwrap_or_default();
+    presence::look(&leading, &nodes(), &own, &cluster).await;
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(presence::EVERY).await;
-            presence::look(&leading, &nodes, &own, &cluster).await;
+            presence::look(&leading, &nodes(), &own, &cluster).await;
         }
     });
     match begun.open_door(door, forebay_wire::PROTOCOL) {
@@ -230,7 +261,14 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
         println!("password: {password} (shown this once)");
     }
     let etcd = client.status().await.map(|status| status.version).unwrap_or_default();
-    node.front.set(Role::Leads(begun.app));
+    node.front.set(Role::Leads(Arc::clone(&begun.app)));
     tracing::info!(event = "CLUSTER_LEADS", etcd, "this Controller leads");
-    std::future::pending().await
+    //= CLUSTER-VIP-01
+    loop {
+        if store.is_led() {
+            let wanted = tending::object(&begun.app).map(|(_, object)| address::wanted(&object));
+            node.address.hold(&wanted.unwrap_or_default(), store.left());
+        }
+        tokio::time::sleep(address::EVERY).await;
+    }
 }

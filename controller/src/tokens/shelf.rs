@@ -84,6 +84,13 @@ impl Shelf {
         Ok(made)
     }
 
+    /// What the store has about one that is good; `None`: there is none.
+    pub async fn held(&self, store: &impl Store, secret: &str) -> Result<Option<Value>, Refusal> {
+        let stored = store.get(&self.key(secret)).await?;
+        let held: Option<Value> = stored.and_then(|stored| serde_json::from_slice(&stored.value).ok());
+        Ok(held.filter(is_on))
+    }
+
     /// Takes one that is good once: from now on it is not there. `false`: it was not, or was over.
     pub async fn take(&self, store: &impl Store, secret: &str) -> Result<bool, Refusal> {
         let key = self.key(secret);

@@ -1,6 +1,7 @@
 //! Several Controllers over one store: real processes, real members of etcd.
 
 mod engine;
+mod follows;
 mod history;
 mod site;
 mod storm;
@@ -199,6 +200,7 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     for node in 0..3 {
         assert_eq!(missing(&site, node), [""; 0], "acknowledged and lost");
     }
+    site.shrinks(&lab);
 }
 
 //= test CLUSTER-KEY-01

@@ -200,6 +200,11 @@ impl Etcd {
         self.inner.leads().is_ok()
     }
 
+    /// For how long nobody else may lead, from now on.
+    pub fn left(&self) -> std::time::Duration {
+        self.inner.good.until().saturating_duration_since(std::time::Instant::now())
+    }
+
     /// The lease by which this process leads.
     pub fn lease(&self) -> i64 {
         self.inner.lease

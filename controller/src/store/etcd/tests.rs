@@ -15,7 +15,8 @@ use relay::Relay;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 fn leading(endpoints: &[String]) -> Leading {
-    let endpoints = endpoints.iter().map(|text| text.parse().expect("an endpoint")).collect();
+    let endpoints: Vec<forebay_etcd::Endpoint> =
+        endpoints.iter().map(|text| text.parse().expect("an endpoint")).collect();
     Leading { client: Client::new(endpoints, None), prefix: "/forebay/".to_owned(), shown: b"one".to_vec() }
 }
 

@@ -1,0 +1,233 @@
+//! Members of etcd become what the object `cluster` says, and each node hears of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use forebay_etcd::Failure;
+use forebay_etcd::proto::Member;
+use forebay_model::{Object, kind};
+use serde_json::{Value, json};
+
+use super::kept::{self, Kept};
+use super::member::{self, Node};
+use super::roster::{Roster, wanted};
+use super::{NodeNow, Role, address};
+use crate::api::App;
+use crate::objects::{Change, Tenant};
+use crate::store::{Step, Store};
+
+/// Where the store says which nodes there are: what each of them looks at.
+pub(super) const NODES: &str = "cluster/nodes";
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Another member takes the lead within this, or does not: etcd gives up after its election's time, which is a second.
+const PASSED: Duration = Duration::from_secs(3);
+/// Nobody can write while it is tried: after one that failed it rests.
+const REST: Duration = Duration::from_secs(5);
+
+/// What was told last, so that it is told once.
+#[derive(Default)]
+struct Told(String);
+
+impl Told {
+    fn say(&mut self, now: String) {
+        if self.0 != now && !now.is_empty() {
+            tracing::warn!(
+                event = "CLUSTER_NODES_WAIT",
+                why = now,
+                "the nodes are not yet those that are wanted"
+            );
+        }
+        self.0 = now;
+    }
+}
+
+/// The object `cluster`, and its uuid.
+pub(super) fn object<S: Store>(app: &App<S>) -> Option<(String, Object)> {
+    let now = app.objects.now();
+    let held = now.all("cluster").next()?;
+    Some((held.uuid.clone(), held.object()))
+}
+
+/// The nodes that the object names. Where it names none, or where the store `is_new` here (it may have been made elsewhere), it names
+/// those from now on that there are.
+///
+/// # Errors
+/// It cannot be written, or this node is one no more.
+//= CLUSTER-GONE-01
+pub(super) async fn settle<S: Store>(
+    app: &App<S>,
+    roster: &Roster,
+    is_new: bool,
+) -> Result<Vec<Node>, String> {
+    let Some((uuid, said)) = object(app) else { return Ok(roster.nodes()) };
+    let named = wanted(&said)?;
+    if named.contains(&roster.own) {
+        return Ok(named);
+    }
+    if !named.is_empty() && !is_new {
+        return Err(REMOVED.to_owned());
+    }
+    let nodes = roster.nodes();
+    let shown = |node: &Node| {
+        let (field, kind) = if node.address.is_ipv4() { ("ip", "V4") } else { ("ip6", "V6") };
+        json!({"name": node.name, field: {"addr": node.address.to_string(), "type": kind}})
+    };
+    let change = json!({"replace": {"nodes": nodes.iter().map(shown).collect::<Vec<Value>>()}});
+    if let (Some(kind), Some(change)) = (kind("cluster"), change.as_object()) {
+        let done = app.objects.change(kind, Change::Patch(&uuid, change), &Tenant::admin()).await;
+        done.map_err(|denied| format!("the object cluster: {denied:?}"))?;
+    }
+    Ok(nodes)
+}
+
+/// Makes members of etcd what is wanted, for as long as this Controller leads.
+pub(super) async fn tend<S: Store>(app: Arc<App<S>>, roster: Roster) {
+    let (mut told, mut rests, mut tries) = (Told::default(), Instant::now(), 0);
+    loop {
+        told.say(step(&app, &roster).await.err().unwrap_or_default());
+        if Instant::now() >= rests
+            && let Err(failure) = pass_on(&app, &roster, tries).await
+        {
+            tries += 1;
+            rests = Instant::now() + REST;
+            tracing::warn!(event = "CLUSTER_ETCD_STAYS", %failure, "this node's member of etcd leads the others");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Where this node's member leads the others, another one that is heard is to: a machine that is lost takes one of the two leaders
+/// with it then. Else the lease of a Controller that is lost would begin anew when etcd has elected another leader. Each try takes
+/// another one: who was lost a moment ago counts as heard yet.
+//= CLUSTER-LEADER-06
+async fn pass_on<S: Store>(app: &App<S>, roster: &Roster, tries: usize) -> Result<(), Failure> {
+    let Ok(status) = roster.beside.status().await else { return Ok(()) };
+    if status.header.is_none_or(|header| header.member_id != status.leader) {
+        return Ok(());
+    }
+    let heard = app.cluster.all();
+    let is_heard = |member: &&Member| {
+        let named = heard.iter().find(|one| one.name == member.name);
+        !member.is_learner && named.is_some_and(|one| !one.leads && one.since.is_some())
+    };
+    let members = roster.client.members().await?;
+    let others: Vec<&Member> = members.iter().filter(is_heard).collect();
+    let Some(other) = tries.checked_rem(others.len()).map(|at| others[at]) else { return Ok(()) };
+    roster.beside.apart(PASSED).pass_on(other.id).await?;
+    tracing::info!(
+        event = "CLUSTER_ETCD_PASSED_ON",
+        to = other.name,
+        "another node's member leads etcd from now on"
+    );
+    Ok(())
+}
+
+/// Who leads etcd and is to be a member no more gives the lead to the member beside us first: else nobody could write until another
+/// one is elected, and the lease might be over by then.
+async fn relieve(roster: &Roster, member: &Member) {
+    let Ok(status) = roster.beside.status().await else { return };
+    let (Some(own), true) = (status.header.map(|header| header.member_id), status.leader == member.id) else {
+        return;
+    };
+    if let Some(at) = member.client_ur_ls.first().and_then(|url| url.parse().ok()) {
+        // It may be gone: then another one is elected.
+        let _ = roster.client.only(at, PASSED).pass_on(own).await;
+    }
+}
+
+/// One look, and what comes of it.
+//= CLUSTER-JOIN-02
+async fn step<S: Store>(app: &App<S>, roster: &Roster) -> Result<(), String> {
+    let nodes = settle(app, roster, false).await?;
+    roster.set(nodes.clone());
+    let members = roster.client.members().await.map_err(|failure| failure.to_string())?;
+    for member in members.iter().filter(|member| member.is_learner) {
+        // It is refused for as long as it lacks something.
+        if roster.client.promote(member.id).await.is_ok() {
+            tracing::info!(
+                event = "CLUSTER_NODE_VOTES",
+                node = roster.known(member, &nodes).map(|node| node.name).unwrap_or_default(),
+                "a node's member of etcd votes from now on"
+            );
+        }
+    }
+    let mut there = nodes.clone();
+    let mut why = String::new();
+    for member in &members {
+        let Some(node) = roster.known(member, &nodes) else { continue };
+        if nodes.contains(&node) || node.address == roster.own.address {
+            continue;
+        }
+        relieve(roster, member).await;
+        match roster.client.remove(member.id).await {
+            Ok(()) => {
+                tracing::warn!(
+                    event = "CLUSTER_NODE_REMOVED",
+                    node = node.name,
+                    "a node's member of etcd is none any more"
+                );
+            }
+            Err(failure) => {
+                why = format!("{} cannot be removed: {failure}", node.name);
+                // It hears of it when it is.
+                there.push(node);
+            }
+        }
+    }
+    let addresses = object(app).map(|(_, object)| address::wanted(&object)).unwrap_or_default();
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let said = json!({"nodes": kept::list(&there), "addresses": addresses}).to_string().into_bytes();
+    let before = app.store.get(NODES).await.map_err(|refusal| refusal.to_string())?;
+    if before.is_none_or(|before| before.value != said) {
+        let step = Step::default().write(NODES, Some(said));
+        app.store.commit(step).await.map_err(|refusal| refusal.to_string())?;
+    }
+    if why.is_empty() { Ok(()) } else { Err(why) }
+}
+
+/// Follows which nodes there are, whoever leads: where etcd is called, and what the folder says. Ends when this one is none.
+//= CLUSTER-GONE-01
+pub(super) async fn follow(node: Arc<NodeNow>, mut kept: Kept) {
+    let quick = node.reach.leading().quick();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let Ok(Some(said)) = quick.peek(NODES).await else { continue };
+        let said: Value = serde_json::from_slice(&said).unwrap_or_default();
+        // What an earlier process has left here is that of who leads.
+        if !matches!(&*node.front.role(), Role::Leads(_)) {
+            let known = said["addresses"].as_array().into_iter().flatten();
+            node.address.leave(&known.filter_map(|text| text.as_str()?.parse().ok()).collect());
+        }
+        let Some(nodes) =
+            kept::nodes(&said["nodes"]).filter(|nodes| !nodes.is_empty() && *nodes != kept.nodes)
+        else {
+            continue;
+        };
+        if !nodes.contains(&kept.own) {
+            break;
+        }
+        kept.nodes = nodes;
+        if let Err(why) = kept.write(&node.settings.folder) {
+            tracing::warn!(event = "CLUSTER_NODES_UNKEPT", why, "which nodes there are is not in the folder");
+        }
+        let urls = member::Member::endpoints(&kept.own_first(), kept.ports);
+        node.reach.endpoints.set(urls.iter().filter_map(|url| url.parse().ok()).collect());
+        node.guard.asks(&urls);
+    }
+    node.is_removed.store(true, Ordering::Relaxed);
+    node.front.set(Role::Nobody(REMOVED.to_owned()));
+    tracing::warn!(
+        event = "CLUSTER_REMOVED",
+        node = kept.own.name,
+        "this Controller was removed from the others"
+    );
+    let member = node.member.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    // It takes its time to end.
+    let _ = tokio::task::spawn_blocking(move || drop(member)).await;
+}
+
+/// What a node that was removed says.
+pub(super) const REMOVED: &str = "this Controller was removed from the others: stop it, or have it join again (forebay-controller join) with an empty folder";
