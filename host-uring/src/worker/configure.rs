@@ -45,9 +45,12 @@ impl<R: Rt> Worker<R> {
         }
         retired.push(Rc::downgrade(&before));
         drop(retired);
+        let open = || self.doors.borrow().iter().filter(|door| door.is_open()).count();
+        let were_open = open();
         for door in self.doors.borrow().iter() {
             door.follow(&before.tree, &next.tree, now);
         }
+        let some_closed = open() < were_open;
         self.doors.borrow_mut().retain(|door| Rc::strong_count(door) > 1);
         self.metrics.generation.store(next.number, Ordering::Release);
         self.current.replace(next);
@@ -56,7 +59,7 @@ impl<R: Rt> Worker<R> {
         self.tidy_generations();
         self.parked.end_where(|client| client.door.is_left());
         // Who has many requests on one connection is told that no more are taken.
-        if self.doors.borrow().iter().any(|door| !door.is_open()) {
+        if some_closed {
             self.parked.nudge();
         }
     }
