@@ -133,7 +133,7 @@ fn with_content(request: &str, content: &str) -> Option<String> {
     let has = |name: &str| {
         let named =
             |line: &&str| line.split(':').next().is_some_and(|own| own.trim().eq_ignore_ascii_case(name));
-        fields.iter().any(|line| named(line))
+        fields.iter().any(named)
     };
     if head.ends_with("/1.1") && !has("Host") {
         return None;
