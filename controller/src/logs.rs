@@ -98,9 +98,12 @@ pub fn admit<S: Store + 'static>(app: &Arc<App<S>>, engine: &str) -> Admit {
             return false;
         }
         let name = |kind: &str, uuid: &str| now.get(kind, uuid).map(|held| held.name.clone());
-        let (pool_name, engine_name) =
-            (pool.as_deref().and_then(|pool| name("pool", pool)), name("serviceengine", &engine));
+        // Of a pool that the engine does not have it says nothing; one that is gone since has its uuid as a name.
+        let pool = pool.filter(|pool| given.may_tell_of(pool, Instant::now()));
+        let pool_name = pool.as_ref().map(|pool| name("pool", pool).unwrap_or_else(|| pool.clone()));
+        let engine_name = name("serviceengine", &engine);
         drop(now);
+        fields.remove("pool_name");
         let mut set = |field: &str, value: Option<String>| {
             if let Some(value) = value {
                 fields.insert(field.to_owned(), Value::from(value));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use forebay_controller::accounts::Accounts;
 use forebay_controller::alerts::Alerts;
-use forebay_controller::api::App;
+use forebay_controller::api::{App, Idle};
 use forebay_controller::channel::{
     Authority, Channel, Compiled, Grant, Maker, Wanted, keep_known, make_token, serve,
 };
@@ -24,7 +24,7 @@ use forebay_controller::{logs, seeds};
 use forebay_wire::call::{Calls, open};
 use forebay_wire::proto::channel_client::ChannelClient;
 use forebay_wire::proto::{
-    Applied, Enrolled, Enrollment, FromEngine, Hello, Interface, Machine, Network, Renewal, ToEngine,
+    Applied, Enrolled, Enrollment, FromEngine, Hello, Interface, Logs, Machine, Network, Renewal, ToEngine,
     from_engine, to_engine,
 };
 use forebay_wire::{CONTROLLER_NAME, Collector, PROTOCOL, Sections, change, digest};
@@ -116,6 +116,7 @@ async fn place_where(name: &str, is_made: bool) -> Place {
         counted: Counted::default(),
         alerts: Alerts::default(),
         cluster: Cluster::alone([127, 0, 0, 1].into()),
+        idle: Idle::default(),
     });
     tokio::spawn(keep_known(Arc::clone(&app)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -516,4 +517,76 @@ async fn who_speaks_another_protocol_was_deleted_or_shows_no_certificate_is_told
     tokio::time::timeout(Duration::from_secs(5), ended).await.expect("its stream ends");
     let status = engine.attach(PROTOCOL).await.err().expect("it was deleted");
     assert_eq!(status.code(), tonic::Code::PermissionDenied, "{status}");
+}
+
+/// A line as an engine writes it, of a request a moment ago.
+fn line(service: &str, nth: usize) -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let at = forebay_logs::stamp(i64::try_from(since.as_micros()).expect("not yet"));
+    let record = json!({
+        "report_timestamp": at, "virtualservice": service, "method": "GET", "uri_path": format!("/{nth}"),
+        "response_code": 200, "significant": false,
+    });
+    format!("{record}\n")
+}
+
+//= test LOG-TAKE-01
+//= test LOG-ONCE-01
+#[tokio::test]
+async fn records_whose_answer_is_lost_with_the_connection_are_there_once() {
+    let place = place("records").await;
+    let admin = forebay_controller::objects::Tenant::admin();
+    let make = async |path: &str, object: serde_json::Value| {
+        let kind = forebay_model::kind(path).expect("a kind");
+        let sent = object.as_object().expect("an object").clone();
+        place.app.objects.create(kind, &sent, &admin).await.expect("made").uuid.clone()
+    };
+    let address = json!({"addr": "192.0.2.80", "type": "V4"});
+    let vip = make("vsvip", json!({"name": "v", "vip": [{"vip_id": "1", "ip_address": address}]})).await;
+    let service = json!({"name": "s", "vsvip_ref": format!("/api/vsvip/{vip}"), "services": [{"port": 80}]});
+    let service = make("virtualservice", service).await;
+    place.said.say(Sections::from([(format!("virtual_service/{service}"), "a = 1\n".to_owned())]));
+    let mut engine = Simulated::join(&place).await;
+    let kept = place.app.logs.as_ref().expect("logs are kept");
+    let message = |process: u64, number: u64, oldest: u64| {
+        let lines: String = (0..10).map(|nth| line(&service, nth)).collect();
+        let packed = forebay_wire::lines::pack(number, lines.as_bytes()).expect("short");
+        let logs = Logs { process, oldest, ..packed };
+        FromEngine { said: Some(from_engine::Said::Logs(logs)) }
+    };
+    let answer = async |stream: &mut Stream| loop {
+        let message = stream.1.message().await.expect("it stands").expect("it goes on");
+        if let Some(to_engine::Said::LogsTaken(taken)) = message.said {
+            return (taken.number, taken.again);
+        }
+    };
+    let mut stream = engine.attach(PROTOCOL).await.expect("it comes in");
+    engine.take(&mut stream, true).await;
+    for number in 1..=4 {
+        stream.0.send(message(7, number, 1)).await.expect("it stands");
+    }
+    until("all are written", || kept.counts().written == 40).await;
+    // It has heard no answer, and sends all of them again.
+    drop(stream);
+    let mut stream = engine.attach(PROTOCOL).await.expect("it comes in");
+    for number in 1..=4 {
+        stream.0.send(message(7, number, 1)).await.expect("it stands");
+        assert_eq!(answer(&mut stream).await, (number, false));
+    }
+    assert_eq!(kept.counts().written, 40);
+    // What comes before one that is missing comes again behind it.
+    for (process, number, oldest, is_again, written) in [
+        (7, 6, 5, true, 40),
+        (7, 5, 5, false, 50),
+        (7, 6, 5, false, 60),
+        (7, 9, 9, false, 70),
+        // Another process begins anew; an older one says nothing of itself.
+        (8, 1, 1, false, 80),
+        (0, 1, 0, false, 90),
+        (0, 1, 0, false, 100),
+    ] {
+        stream.0.send(message(process, number, oldest)).await.expect("it stands");
+        assert_eq!(answer(&mut stream).await, (number, is_again), "{process} {number}");
+        assert_eq!(kept.counts().written, written, "{process} {number}");
+    }
 }

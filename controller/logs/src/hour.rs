@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use zstd::bulk::{Compressor, Decompressor};
 
+use crate::once::Sent;
 use crate::record::{Kind, Record};
 use crate::{Failure, HOUR, Micros};
 
@@ -28,6 +29,9 @@ const DICTIONARY_BYTES: usize = 32 << 10;
 /// What the rest of one record may be, read or written.
 const REST_BYTES_MAX: usize = 64 << 10;
 
+/// What a record takes beside its texts and the rest, in its row and in the index: measured as some 100.
+const COLUMNS_BYTES: u64 = 100;
+
 /// How hard the rest is compressed: 3 is four times as fast as 9 and needs a tenth more.
 const LEVEL: i32 = 3;
 
@@ -39,6 +43,7 @@ CREATE TABLE IF NOT EXISTS log (
 CREATE INDEX IF NOT EXISTS by_service ON log (service, id, code, client);
 CREATE TABLE IF NOT EXISTS word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS dictionary (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS taken (engine TEXT, process INTEGER, number INTEGER NOT NULL, PRIMARY KEY (engine, process)) WITHOUT ROWID;
 ";
 
 /// The columns of a row as [`Reader::record`] takes them.
@@ -84,7 +89,7 @@ pub(crate) struct Writer {
     words: HashMap<String, i64>,
     /// Those of the transaction under way, which are gone with it.
     fresh: Vec<String>,
-    /// How many records of the microsecond that came last.
+    /// The microsecond that came last, and the number that a record of it was given.
     last: (i64, i64),
     pack: Option<Pack>,
     samples: Vec<Vec<u8>>,
@@ -139,11 +144,16 @@ impl Writer {
     }
 
     //= LOG-KEEP-01
-    /// Writes records in one transaction; says how many found no place: too many words, or too long.
-    pub(crate) fn write(&mut self, records: &[Record]) -> Result<u64, Failure> {
+    /// Writes records in one transaction; says how many bytes each takes, which is 0 where it found no place: too many words, or
+    /// too long. `None`: this batch is in the file already.
+    pub(crate) fn write(
+        &mut self,
+        records: &[Record],
+        sent: Option<&Sent>,
+    ) -> Result<Option<Vec<u64>>, Failure> {
         let failed = |path: &Path, error| Failure::File(path.into(), error);
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(|e| failed(&self.path, e))?;
-        let written = self.insert(records).map_err(|e| failed(&self.path, e));
+        let written = self.insert_once(records, sent).map_err(|e| failed(&self.path, e));
         let ended = written
             .and_then(|n| self.db.execute_batch("COMMIT").map(|()| n).map_err(|e| failed(&self.path, e)));
         if ended.is_err() {
@@ -164,10 +174,28 @@ impl Writer {
         ended
     }
 
-    fn insert(&mut self, records: &[Record]) -> rusqlite::Result<u64> {
+    /// What is written is noted in the same transaction, so that it is known after a new start as well.
+    //= LOG-ONCE-01
+    fn insert_once(&mut self, records: &[Record], sent: Option<&Sent>) -> rusqlite::Result<Option<Vec<u64>>> {
+        let Some(sent) = sent else { return self.insert(records).map(Some) };
+        let (process, number) = (sent.process.cast_signed(), i64::try_from(sent.number).unwrap_or(i64::MAX));
+        let find = "SELECT 1 FROM taken WHERE engine = ? AND process = ? AND number >= ?";
+        let held = self.db.prepare_cached(find)?.exists(params![sent.engine, process, number])?;
+        if held {
+            return Ok(None);
+        }
+        let sizes = self.insert(records)?;
+        let note = "INSERT OR REPLACE INTO taken VALUES (?, ?, ?)";
+        self.db.prepare_cached(note)?.execute(params![sent.engine, process, number])?;
+        Ok(Some(sizes))
+    }
+
+    fn insert(&mut self, records: &[Record]) -> rusqlite::Result<Vec<u64>> {
         let Writer { db, words, fresh, last, pack, samples, begin, .. } = self;
         let mut insert = db.prepare(INSERT)?;
         let mut word = db.prepare("INSERT INTO word (text) VALUES (?)")?;
+        let mut behind =
+            db.prepare("SELECT id FROM log WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1")?;
         let mut number = |text: &str| -> rusqlite::Result<Option<i64>> {
             if let Some(id) = words.get(text) {
                 return Ok(Some(*id));
@@ -180,13 +208,12 @@ impl Writer {
             fresh.push(text.into());
             Ok(Some(id))
         };
-        let mut refused = 0;
-        for record in records {
+        let mut sizes = vec![0; records.len()];
+        for (record, size) in records.iter().zip(&mut sizes) {
             let service = number(&record.service)?;
             let pool = record.pool.as_deref().map(&mut number).transpose()?;
             let engine = record.engine.as_deref().map(&mut number).transpose()?;
             let (Some(service), false) = (service, [pool, engine].contains(&Some(None))) else {
-                refused += 1;
                 continue;
             };
             let bytes = record.rest.as_bytes();
@@ -195,16 +222,16 @@ impl Writer {
                 None => zstd::bulk::compress(bytes, LEVEL).ok().map(|packed| (0, packed)),
             };
             let Some((dictionary, rest)) = packed.filter(|_| bytes.len() <= REST_BYTES_MAX) else {
-                refused += 1;
                 continue;
             };
             if pack.is_none() && samples.len() < SAMPLES {
                 samples.push(bytes.to_vec());
             }
             let us = (record.at - *begin).clamp(0, HOUR - 1);
-            let nth = if us == last.0 { last.1 + 1 } else { 0 };
-            let mut id = (us << NTH_BITS) | nth;
-            loop {
+            // Behind those of that microsecond that came just before, or behind all of it.
+            let (first, end) = (us << NTH_BITS, (us + 1) << NTH_BITS);
+            let mut place = Some(if us == last.0 { last.1 + 1 } else { first }).filter(|id| *id < end);
+            while let Some(id) = place {
                 let kind = i64::from(record.kind == Kind::Request);
                 let done = insert.execute(params![
                     id,
@@ -224,21 +251,24 @@ impl Writer {
                     rest
                 ]);
                 match done {
-                    // Another engine's record of that microsecond came before.
                     Err(error)
                         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) =>
                     {
-                        id += 1
+                        let held: i64 = behind.query_row([first, end], |row| row.get(0))?;
+                        place = Some(held + 1).filter(|next| *next < end && *next != id);
                     }
                     done => {
                         done?;
+                        *last = (us, id);
+                        let texts = [&record.path, &record.method].into_iter().flatten();
+                        let bytes = texts.map(String::len).sum::<usize>() + rest.len();
+                        *size = COLUMNS_BYTES + bytes as u64;
                         break;
                     }
                 }
             }
-            *last = (us, id & ((1 << NTH_BITS) - 1));
         }
-        Ok(refused)
+        Ok(sizes)
     }
 }
 
@@ -321,5 +351,37 @@ impl Reader {
         &mut self,
     ) -> (&Connection, &[(i64, String)], &mut HashMap<i64, Decompressor<'static>>) {
         (&self.db, &self.words, &mut self.packs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test LOG-KEEP-01
+    #[test]
+    fn a_microsecond_has_so_many_places_and_what_is_beyond_is_refused() {
+        let folder = std::env::temp_dir().join(format!("forebay-logs-places-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let record = |us: u32| {
+            let line =
+                format!(r#"{{"report_timestamp":"1970-01-01T00:00:00.{us:06}Z","virtualservice":"a"}}"#);
+            Record::read(line.as_bytes()).expect("a record")
+        };
+        let mut writer = Writer::open(&folder, 0, None).expect("new");
+        let mut refused = |of: &[u32]| {
+            let records: Vec<Record> = of.iter().map(|us| record(*us)).collect();
+            let sizes = writer.write(&records, None).expect("room").expect("it has no number");
+            sizes.iter().filter(|size| **size == 0).count()
+        };
+        assert_eq!(refused(&[5, 5, 7]), 0);
+        // All places between are taken, as it were.
+        let db = Connection::open(file(&folder, 0)).expect("a file");
+        let moved =
+            db.execute("UPDATE log SET id = ? WHERE id = ?", [(6 << NTH_BITS) - 2, (5 << NTH_BITS) + 1]);
+        assert_eq!(moved, Ok(1));
+        assert_eq!(refused(&[5]), 0, "the last place");
+        assert_eq!(refused(&[7, 5, 7, 5]), 2);
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 }

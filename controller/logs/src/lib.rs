@@ -9,15 +9,18 @@
 mod export;
 mod filter;
 mod hour;
+mod once;
 mod parquet;
 mod record;
 mod retention;
 mod search;
+mod share;
 mod store;
 mod top;
 
 pub use export::over as export;
 pub use filter::{Filter, Op};
+pub use once::Sent;
 pub use record::{Kind, Record, moment, stamp};
 pub use search::{Found, Position, Search};
 pub use store::{Admit, BATCH_BYTES_MAX, Batch, Counts, Done, Refused, Settings, Store};

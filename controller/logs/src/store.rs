@@ -10,9 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::hour::{self, Writer};
+use crate::once::{Comes, Sent, Taken};
 use crate::record::{Record, fields_of};
 use crate::retention;
 use crate::search::{self, Found, Search};
+use crate::share::Shares;
 use crate::top::{self, Top};
 use crate::{Failure, HOUR, Micros};
 
@@ -33,6 +35,9 @@ const TEND_BATCHES: u32 = 16;
 
 /// How often is looked at the least.
 const TEND_EVERY: Duration = Duration::from_secs(5);
+
+/// The same trouble is told again after so long.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// How far ahead of our clock a record may be: the hour would never go otherwise.
 const AHEAD_MAX: Micros = HOUR;
@@ -59,6 +64,8 @@ pub struct Counts {
     pub lost_failed: u64,
     /// Lost because the hour under way alone has all the bytes that may be kept.
     pub lost_full: u64,
+    /// Lost because their service or engine had its part.
+    pub lost_beyond: u64,
     /// Hours that went.
     pub hours_removed: u64,
 }
@@ -70,6 +77,7 @@ struct Counters {
     refused: AtomicU64,
     lost_failed: AtomicU64,
     lost_full: AtomicU64,
+    lost_beyond: AtomicU64,
     hours_removed: AtomicU64,
 }
 
@@ -97,6 +105,8 @@ pub struct Batch {
     pub admit: Option<Admit>,
     /// Who wants to hear what became of them.
     pub done: Option<Done>,
+    /// Which batch of whom it is: then it is written once, however often it comes.
+    pub sent: Option<Sent>,
 }
 
 impl From<Vec<u8>> for Batch {
@@ -152,6 +162,9 @@ impl Store {
             counters: counters.clone(),
             waiting: waiting.clone(),
             open: None,
+            taken: Taken::default(),
+            shares: Shares::new(settings.bytes_max, Instant::now()),
+            told_beyond: None,
             next_look: Instant::now(),
             batches: TEND_BATCHES,
             is_full: false,
@@ -236,11 +249,16 @@ impl Store {
     /// What became of records since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let Counters { written, lost_busy, refused, lost_failed, lost_full, hours_removed } = &*self.counters;
-        let [written, lost_busy, refused, lost_failed, lost_full, hours_removed] =
-            [written, lost_busy, refused, lost_failed, lost_full, hours_removed]
-                .map(|counter| counter.load(Ordering::Relaxed));
-        Counts { written, lost_busy, refused, lost_failed, lost_full, hours_removed }
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            written: of(&self.counters.written),
+            lost_busy: of(&self.counters.lost_busy),
+            refused: of(&self.counters.refused),
+            lost_failed: of(&self.counters.lost_failed),
+            lost_full: of(&self.counters.lost_full),
+            lost_beyond: of(&self.counters.lost_beyond),
+            hours_removed: of(&self.counters.hours_removed),
+        }
     }
 }
 
@@ -268,6 +286,10 @@ struct Writing {
     counters: Arc<Counters>,
     waiting: Arc<AtomicUsize>,
     open: Option<Writer>,
+    taken: Taken,
+    shares: Shares,
+    /// When it was told last that somebody has had its part.
+    told_beyond: Option<Instant>,
     next_look: Instant,
     /// Batches until the next look, if it does not come by time.
     batches: u32,
@@ -281,8 +303,8 @@ impl Writing {
             self.tend();
             match orders.recv_timeout(TEND_EVERY) {
                 Ok(Order::Lines(batch)) => {
-                    let Batch { lines, admit, done } = batch;
-                    let is_written = self.take(&lines, admit);
+                    let Batch { lines, admit, done, sent } = batch;
+                    let is_written = self.take_once(&lines, admit, sent.as_ref());
                     self.waiting.fetch_sub(lines.len(), Ordering::AcqRel);
                     if let Some(done) = done {
                         done(is_written);
@@ -295,8 +317,22 @@ impl Writing {
         }
     }
 
+    /// The same for a batch that may have come before.
+    fn take_once(&mut self, lines: &[u8], admit: Option<Admit>, sent: Option<&Sent>) -> bool {
+        match sent.map_or(Comes::New, |sent| self.taken.judge(sent)) {
+            Comes::New => {}
+            Comes::Again => return true,
+            Comes::TooSoon => return false,
+        }
+        let is_written = self.take(lines, admit, sent);
+        if let Some(sent) = sent.filter(|_| is_written) {
+            self.taken.note(sent);
+        }
+        is_written
+    }
+
     /// Says whether all that are let in are written, as far as there is room.
-    fn take(&mut self, lines: &[u8], mut admit: Option<Admit>) -> bool {
+    fn take(&mut self, lines: &[u8], mut admit: Option<Admit>, sent: Option<&Sent>) -> bool {
         self.batches = self.batches.saturating_sub(1);
         let now = now();
         let eldest = hour::begin(now) - Micros::from(self.settings.hours_max) * HOUR;
@@ -308,14 +344,19 @@ impl Writing {
                 false => Err("it is not let in"),
             }
         };
+        let (looked, mut beyond) = (Instant::now(), Vec::new());
         for line in split(lines) {
             match read(line) {
                 Ok(record) if record.at >= eldest + HOUR && record.at <= now + AHEAD_MAX => {
-                    records.push(record)
+                    match self.shares.has_room(&record, looked) {
+                        true => records.push(record),
+                        false => beyond.push(record),
+                    }
                 }
                 _ => refused += 1,
             }
         }
+        self.count_beyond(&beyond);
         self.counters.refused.fetch_add(refused, Ordering::Relaxed);
         if self.is_full {
             self.counters.lost_full.fetch_add(records.len() as u64, Ordering::Relaxed);
@@ -325,20 +366,45 @@ impl Writing {
         records.sort_by_key(|record| hour::begin(record.at));
         let mut is_written = true;
         for hour in records.chunk_by(|a, b| hour::begin(a.at) == hour::begin(b.at)) {
-            for records in hour.chunks(TRANSACTION_MAX) {
-                is_written &= self.write(records);
+            // What is known by its number is in a file as a whole, or not at all; it is short.
+            let together = if sent.is_some() { hour.len() } else { TRANSACTION_MAX };
+            for records in hour.chunks(together) {
+                is_written &= self.write(records, sent);
             }
         }
         is_written
     }
 
-    fn write(&mut self, records: &[Record]) -> bool {
+    //= LOG-SHARE-01
+    fn count_beyond(&mut self, beyond: &[Record]) {
+        let Some(first) = beyond.first() else { return };
+        self.counters.lost_beyond.fetch_add(beyond.len() as u64, Ordering::Relaxed);
+        if self.told_beyond.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
+            self.told_beyond = Some(Instant::now());
+            tracing::warn!(
+                event = "CONTROLLER_LOG_BEYOND",
+                service = first.service,
+                engine = first.engine,
+                lost = self.counters.lost_beyond.load(Ordering::Relaxed),
+                "a service or an engine tells more records than is its part of the room: they are lost"
+            );
+        }
+    }
+
+    fn write(&mut self, records: &[Record], sent: Option<&Sent>) -> bool {
         let Some(first) = records.first() else { return true };
         let begin = hour::begin(first.at);
-        let done = self.hour(begin).and_then(|writer| writer.write(records));
+        let done = self.hour(begin).and_then(|writer| writer.write(records, sent));
         let count = records.len() as u64;
         match done {
-            Ok(refused) => {
+            // Its part of the batch was written before.
+            Ok(None) => true,
+            Ok(Some(sizes)) => {
+                let now = Instant::now();
+                for (record, bytes) in records.iter().zip(&sizes) {
+                    self.shares.add(record, *bytes, now);
+                }
+                let refused = sizes.iter().filter(|bytes| **bytes == 0).count() as u64;
                 self.counters.refused.fetch_add(refused, Ordering::Relaxed);
                 self.counters.written.fetch_add(count - refused, Ordering::Relaxed);
                 true
@@ -382,6 +448,7 @@ impl Writing {
         }
         self.batches = TEND_BATCHES;
         self.next_look = Instant::now() + TEND_EVERY;
+        self.shares.tidy(Instant::now());
         let Ok(hours) = hour::list(&self.folder) else { return };
         let writing = self.open.as_ref().map(Writer::begin);
         let Settings { hours_max, bytes_max } = self.settings;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use forebay_logs::{Batch, Filter, Found, Kind, Micros, Op, Refused, Search, Settings, Store};
+use forebay_logs::{Batch, Filter, Found, Kind, Micros, Op, Refused, Search, Sent, Settings, Store};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -262,6 +262,7 @@ fn who_keeps_records_until_they_are_written_hears_of_it_and_has_back_what_is_not
             done: Some(Box::new(move |is_written| {
                 let _ = say.send(is_written);
             })),
+            sent: None,
         };
         (batch, heard)
     };
@@ -299,7 +300,7 @@ fn what_cannot_be_written_is_said() {
     std::fs::create_dir(folder.0.join(format!("hour-{:08}.db", at / HOUR))).unwrap();
     let (say, heard) = std::sync::mpsc::channel();
     let done = Some(Box::new(move |is_written| say.send(is_written).unwrap()) as forebay_logs::Done);
-    let batch = Batch { lines: lines((0..10).map(|nth| record(at, nth))), admit: None, done };
+    let batch = Batch { lines: lines((0..10).map(|nth| record(at, nth))), done, ..Batch::default() };
     store.try_offer(batch).unwrap();
     assert_eq!(heard.recv_timeout(Duration::from_secs(20)), Ok(false));
     assert_eq!((store.counts().lost_failed, store.counts().written), (10, 0));
@@ -368,4 +369,55 @@ fn connections_and_requests_are_told_apart_and_errors_say_what_is_wrong() {
     let wrong =
         store.search(&asked(vec![filter("response_code", Op::Eq, "many")], 1)).unwrap_err().to_string();
     assert!(wrong.contains("response_code") && wrong.contains("many"), "{wrong}");
+}
+
+//= test LOG-ONCE-01
+#[test]
+fn a_batch_that_comes_again_to_a_new_process_is_there_once_in_each_of_its_hours() {
+    let folder = Folder::new();
+    let hour = now() / HOUR * HOUR;
+    // Two hours, of which one is written when the process dies.
+    let early: Vec<Value> = (0..5).map(|nth| record(hour - 1_000 - nth as Micros, nth)).collect();
+    let late: Vec<Value> = (0..5).map(|nth| record(hour + nth as Micros, nth)).collect();
+    let offer = |store: &Store, number: u64, records: Vec<Value>| {
+        let sent = Sent { engine: "se-1".to_owned(), process: 7, number, oldest: number };
+        let (say, heard) = std::sync::mpsc::channel();
+        let done: forebay_logs::Done = Box::new(move |is_written| say.send(is_written).unwrap());
+        let lines = lines(records.into_iter());
+        let batch = Batch { lines, done: Some(done), sent: Some(sent), ..Batch::default() };
+        store.try_offer(batch).expect("room");
+        heard.recv().unwrap()
+    };
+    let all = || early.iter().chain(&late).cloned().collect::<Vec<_>>();
+    let store = Store::open(&folder.0, ROOMY).unwrap();
+    assert!(offer(&store, 3, late.clone()));
+    drop(store);
+    for _ in 0..2 {
+        let store = Store::open(&folder.0, ROOMY).unwrap();
+        assert!(offer(&store, 3, all()));
+        assert!(offer(&store, 3, all()));
+        let found = store.search(&asked(vec![], 100)).unwrap();
+        assert_eq!(found.records.len(), 10);
+    }
+    let store = Store::open(&folder.0, ROOMY).unwrap();
+    assert!(offer(&store, 4, late.clone()));
+    assert_eq!(store.counts().written, 5, "the next one is new");
+}
+
+//= test LOG-KEEP-01
+#[test]
+fn records_of_two_microseconds_that_take_turns_hold_nobody_up() {
+    let folder = Folder::new();
+    let store = Store::open(&folder.0, ROOMY).unwrap();
+    let (began, at) = (Instant::now(), now() - 1_000_000);
+    for part in 0..40 {
+        let some = (0..250).map(|nth| record(at + (nth % 2) as Micros, part * 250 + nth));
+        assert_eq!(store.offer(lines(some)), Ok(()));
+    }
+    store.flush();
+    assert_eq!(store.counts().written, 10_000);
+    // A search for the next place of each would take minutes.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let found = store.search(&asked(vec![], 10_000)).unwrap();
+    assert_eq!(found.records.len(), 10_000, "and none is lost");
 }

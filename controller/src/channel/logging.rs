@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_logs::{Batch, Refused};
+use forebay_logs::{Batch, Refused, Sent};
 use forebay_wire::limits::LOGS_AHEAD_MAX;
 use forebay_wire::lines;
 use forebay_wire::proto::{Logs, LogsTaken};
@@ -67,7 +67,14 @@ impl Logging {
             }
         };
         let again = answer.clone();
-        let batch = Batch { lines, admit: Some(admit(app, engine)), done: Some(Box::new(answer)) };
+        // An older engine does not say which process it is.
+        let sent = (logs.process != 0).then(|| Sent {
+            engine: engine.to_owned(),
+            process: logs.process,
+            number,
+            oldest: logs.oldest,
+        });
+        let batch = Batch { lines, admit: Some(admit(app, engine)), done: Some(Box::new(answer)), sent };
         match kept.try_offer(batch) {
             Ok(()) => {}
             Err((Refused::Busy, _)) => again(false),

@@ -357,7 +357,7 @@ async fn control(
         }
     }
     let ended = end(state, &orders, supervisor, &mut stop, standing.is_given().then_some(&*before)).await;
-    metering.farewell(state).await;
+    channel::farewell(state, &metering).await;
     standing.finish();
     let until = Instant::now() + Duration::from_secs(HANDOVER_END_S);
     while (!standing.is_told() || state.is_waited_for()) && Instant::now() < until {

@@ -17,7 +17,10 @@ use tokio::sync::Notify;
 use super::choosing::Chooser;
 use super::ring::Drain;
 use crate::config::Tree;
-use crate::limits::{TOLD_BATCH_MS, TOLD_KEPT_BYTES_MAX, TOLD_LOOK_BYTES, TOLD_REFUSED_MS};
+use crate::limits::{TOLD_BATCH_MS, TOLD_KEPT_BYTES_MAX, TOLD_LOOK_BYTES, TOLD_LOOK_MS, TOLD_REFUSED_MS};
+
+/// How long the end of the process waits until the Controller has the last records.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What became of records for the Controller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,13 +36,29 @@ pub struct ToldCounts {
 }
 
 /// Records on their way to the Controller.
-#[derive(Default)]
 pub struct Telling {
+    /// By which the Controller tells this process from the one before it: another number each time. 0 is nobody's.
+    process: u64,
     inner: Mutex<Inner>,
     came: Notify,
     told: AtomicU64,
     throttled: AtomicU64,
     lost: AtomicU64,
+}
+
+impl Default for Telling {
+    fn default() -> Self {
+        use std::hash::{BuildHasher, Hasher};
+        Telling {
+            // Nothing depends on who could guess it.
+            process: std::hash::RandomState::new().build_hasher().finish().max(1),
+            inner: Mutex::default(),
+            came: Notify::default(),
+            told: AtomicU64::default(),
+            throttled: AtomicU64::default(),
+            lost: AtomicU64::default(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -56,6 +75,8 @@ struct Inner {
     /// Batches, the oldest first, and the bytes of all.
     packed: VecDeque<Packed>,
     bytes: usize,
+    /// A stream stands on which they are taken.
+    is_heard: bool,
     /// So many of them are on their way.
     sent: usize,
     /// Nothing is sent before: the Controller wanted to be left alone for a while.
@@ -91,8 +112,8 @@ impl Telling {
         }
     }
 
-    /// Takes what the workers have written: by `tree` it is chosen.
-    pub fn gather(&self, tree: &Arc<Tree>, now: Instant) {
+    /// Takes what the workers have written: by `tree` it is chosen. Says whether there was something.
+    pub fn gather(&self, tree: &Arc<Tree>, now: Instant) -> bool {
         let mut inner = self.inner();
         let Inner { drains, taken, dropped_before, chooser, .. } = &mut *inner;
         chooser.follow(tree, now);
@@ -125,6 +146,24 @@ impl Telling {
         if inner.opened.is_some_and(|opened| now.saturating_duration_since(opened) >= wait) {
             self.pack(&mut inner);
         }
+        !inner.taken.is_empty()
+    }
+
+    /// Sends what the workers have written last, as far as the Controller is there.
+    //= LOG-SEND-01
+    pub async fn farewell(&self, tree: &Arc<Tree>) {
+        while self.gather(tree, Instant::now()) {}
+        self.pack(&mut self.inner());
+        let until = Instant::now() + FAREWELL;
+        while self.is_going() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(TOLD_LOOK_MS / 10)).await;
+        }
+    }
+
+    /// Something is on its way, or can be sent.
+    fn is_going(&self) -> bool {
+        let inner = self.inner();
+        inner.is_heard && !inner.packed.is_empty()
     }
 
     //= OBS-CLIENT-03
@@ -136,10 +175,11 @@ impl Telling {
         }
         let packed = lines::pack(inner.number + 1, &inner.open);
         inner.open.clear();
-        let Ok(logs) = packed else {
+        let Ok(mut logs) = packed else {
             self.lost.fetch_add(lines, Ordering::Relaxed);
             return;
         };
+        logs.process = self.process;
         inner.number += 1;
         inner.bytes += logs.lines.len();
         inner.packed.push_back(Packed { logs, lines });
@@ -155,7 +195,12 @@ impl Telling {
     /// A stream begins: what the one before it has not had answered is sent again.
     pub fn begin(&self) {
         let mut inner = self.inner();
-        (inner.sent, inner.not_before) = (0, None);
+        (inner.sent, inner.not_before, inner.is_heard) = (0, None, true);
+    }
+
+    /// The stream has ended.
+    pub fn pause(&self) {
+        self.inner().is_heard = false;
     }
 
     /// What is to be sent next. Who does not wait for it to the end has not had it.
@@ -188,7 +233,8 @@ impl Telling {
         if inner.sent >= LOGS_AHEAD_MAX {
             return Err(None);
         }
-        let next = inner.packed.get(inner.sent).map(|packed| packed.logs.clone());
+        let oldest = inner.packed.front().map_or(0, |packed| packed.logs.number);
+        let next = inner.packed.get(inner.sent).map(|packed| Logs { oldest, ..packed.logs.clone() });
         inner.sent += usize::from(next.is_some());
         next.ok_or(None)
     }

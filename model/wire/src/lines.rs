@@ -14,7 +14,7 @@ pub fn pack(number: u64, lines: &[u8]) -> std::io::Result<Logs> {
     let too_long = || std::io::Error::other("more than one message holds");
     let bytes = u32::try_from(lines.len()).ok().filter(|_| lines.len() <= LOG_BATCH_BYTES);
     let bytes = bytes.ok_or_else(too_long)?;
-    Ok(Logs { number, lines: zstd::bulk::compress(lines, LEVEL)?, bytes })
+    Ok(Logs { number, lines: zstd::bulk::compress(lines, LEVEL)?, bytes, ..Logs::default() })
 }
 
 /// The lines of a message.
@@ -47,7 +47,7 @@ mod tests {
         for (bytes, of) in
             [(100, &logs.lines[..]), (100_000, &logs.lines[..]), (65_536, &bomb[..]), (10, b"odd")]
         {
-            let odd = Logs { number: 1, lines: of.to_vec(), bytes };
+            let odd = Logs { number: 1, lines: of.to_vec(), bytes, ..Logs::default() };
             assert!(unpack(&odd).is_err(), "{bytes}");
         }
         assert!(pack(1, &vec![b'x'; LOG_BATCH_BYTES + 1]).is_err());

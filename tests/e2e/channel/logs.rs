@@ -1,6 +1,6 @@
 //! What engines tell of requests and connections, as people find it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
@@ -64,11 +64,17 @@ impl Site {
         said
     }
 
-    /// The paths of all requests that it knows of.
-    fn paths(&self, service: &str) -> BTreeSet<String> {
+    /// The paths of all requests that it knows of, and how many records each has.
+    fn records(&self, service: &str) -> BTreeMap<String, u64> {
         let said = self.logs(service, "type=1&nf=true&groupby=uri_path&page_size=1000");
         let groups = said["results"].as_array().cloned().unwrap_or_default();
-        groups.iter().filter_map(|group| group["uri_path"].as_str().map(str::to_owned)).collect()
+        let one = |group: &Value| Some((group["uri_path"].as_str()?.to_owned(), group["count"].as_u64()?));
+        groups.iter().filter_map(one).collect()
+    }
+
+    /// The paths alone.
+    fn paths(&self, service: &str) -> BTreeSet<String> {
+        self.records(service).into_keys().collect()
     }
 
     fn answers(at: SocketAddr) {
@@ -147,6 +153,8 @@ fn requests_and_connections_are_told_and_found_by_what_they_are() {
 
 //= test OBS-CLIENT-03
 //= test LOG-TAKE-01
+//= test LOG-ONCE-01
+//= test LOG-SEND-01
 #[test]
 fn a_controller_that_stands_still_or_is_killed_costs_no_request_and_no_record() {
     let mut site = Site::new();
@@ -185,4 +193,13 @@ fn a_controller_that_stands_still_or_is_killed_costs_no_request_and_no_record() 
     for result in ["lost", "dropped", "throttled"] {
         assert_eq!(told(result), 0.0, "{result}");
     }
+    // The engine stops before it would have told by itself.
+    assert_eq!(ask(at, "/farewell"), 200);
+    assert!(site.engine.process.end(secs(10)).success());
+    let mut records = site.records(&web);
+    assert_eq!(records.remove("/farewell"), Some(1));
+    // While the first request is waited for there may be several.
+    records.remove("/ready");
+    let twice: Vec<_> = records.iter().filter(|(_, count)| **count != 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
 }

@@ -20,6 +20,7 @@ mod tallies;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use forebay_wire::PROTOCOL;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub sync_port: Option<u16>,
     /// Other engines of this machine listen on the same addresses.
     pub shares_addresses: bool,
+    /// How often in a row no Controller was reached, and one was slow.
+    slow: Arc<AtomicU32>,
 }
 
 impl Settings {
@@ -79,6 +82,7 @@ impl Settings {
             local,
             protocol: PROTOCOL,
             shares_addresses: false,
+            slow: Arc::default(),
         }
     }
 
@@ -194,9 +198,19 @@ pub(super) fn start(
             () = keep(&settings, &hall, &metering) => {}
             () = metering.run(&state) => {}
             // What it counts from here on while it drains is not told any more.
-            () = async { state.until_given().await; metering.farewell(&state).await } => {}
+            () = async { state.until_given().await; farewell(&state, &metering).await } => {}
         }
     });
+}
+
+/// Tells the Controller the last of what was counted and recorded, if it is there.
+pub(super) async fn farewell(state: &State, metering: &Metering) {
+    let records = async {
+        if let Some(telling) = &state.telling {
+            telling.farewell(&state.tree()).await;
+        }
+    };
+    tokio::join!(metering.farewell(state), records);
 }
 
 /// Takes what the workers write for the Controller, whether it is there or not.

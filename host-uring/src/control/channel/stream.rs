@@ -147,6 +147,9 @@ pub async fn hang(
 ) -> Trouble {
     let done = talk(settings, hall, metering, completing).await;
     metering.begin();
+    if let Some(telling) = &hall.state.telling {
+        telling.pause();
+    }
     match done {
         Ok(()) => Trouble::Lost("the Controller has ended the connection".to_owned()),
         Err(trouble) => trouble,
