@@ -50,7 +50,7 @@ pub async fn read(request: Request<Body>) -> Result<Asked, Answer> {
         .ok_or_else(|| bad(400, "the query is not well-formed"))?;
     // A request that came by no socket is the product's own.
     let from = head.extensions.get::<Peer>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0);
-    let content = within(body).await?;
+    let content = within(body, |_| true).await?;
     let mut headers = head.headers;
     if let Some(host) = host_of(&head.uri) {
         headers.insert(HOST, host);
@@ -58,23 +58,27 @@ pub async fn read(request: Request<Body>) -> Result<Asked, Answer> {
     Ok(Asked { method: head.method, steps, query, headers, content, from })
 }
 
-/// The content of a request, all of it.
+/// The content of a request, all of it; `takes` says of each part whether there is room for so many bytes more.
 ///
 /// # Errors
-/// The answer: it is too long, or does not come in time.
-pub async fn whole(body: Body) -> Result<Vec<u8>, Response<Body>> {
-    within(body).await.map_err(Answer::finish)
+/// The answer: it is too long, does not come in time, or finds no room.
+pub async fn whole(body: Body, takes: impl FnMut(usize) -> bool + Send) -> Result<Vec<u8>, Response<Body>> {
+    within(body, takes).await.map_err(Answer::finish)
 }
 
-async fn within(body: Body) -> Result<Vec<u8>, Answer> {
-    match tokio::time::timeout(CONTENT_TIME, content(body)).await {
-        Ok(Some(content)) => Ok(content),
-        Ok(None) => {
+async fn within(body: Body, takes: impl FnMut(usize) -> bool) -> Result<Vec<u8>, Answer> {
+    match tokio::time::timeout(CONTENT_TIME, content(body, takes)).await {
+        Ok(Ok(Some(content))) => Ok(content),
+        Ok(Ok(None)) => {
             Err(bad(413, &format!("the content is too long: {CONTENT_BYTES_MAX} bytes are the most")))
         }
+        Ok(Err(NoRoom)) => Err(bad(503, "too much is sent at this moment: try again")),
         Err(_) => Err(bad(408, "the content did not come in time")),
     }
 }
+
+/// Others have sent too much at this moment.
+struct NoRoom;
 
 /// The host that a target names: HTTP/2 has it there and in no field, and by HTTP/1.1 it goes before the field.
 //= API-HOST-01
@@ -85,19 +89,23 @@ pub fn host_of(uri: &Uri) -> Option<HeaderValue> {
 
 /// The content, if it is not too long. Of what is too long some more is read and forgotten: many a client sends all that
 /// it has before it looks for an answer.
-async fn content(mut body: Body) -> Option<Vec<u8>> {
+async fn content(mut body: Body, mut takes: impl FnMut(usize) -> bool) -> Result<Option<Vec<u8>>, NoRoom> {
     let mut content = Vec::new();
     let mut came = 0_usize;
     while let Some(frame) = body.frame().await {
-        let data = frame.ok()?.into_data().unwrap_or_default();
+        let Ok(frame) = frame else { return Ok(None) };
+        let data = frame.into_data().unwrap_or_default();
         came += data.len();
         if came <= CONTENT_BYTES_MAX {
+            if !takes(data.len()) {
+                return Err(NoRoom);
+            }
             content.extend_from_slice(&data);
         } else if came > CONTENT_READ_MAX {
-            return None;
+            return Ok(None);
         }
     }
-    (came <= CONTENT_BYTES_MAX).then_some(content)
+    Ok((came <= CONTENT_BYTES_MAX).then_some(content))
 }
 
 impl Asked {

@@ -92,7 +92,7 @@ impl Front {
         request.headers_mut().remove(CLIENT);
         let from = request.extensions().get::<Peer>();
         let from = from.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0);
-        let Some(guest) = self.guests.enter(from) else {
+        let Some(mut guest) = self.guests.enter(from) else {
             return later(&format!("{OF_ONE_MAX} requests of this client are under way"));
         };
         if let Role::Nobody(why) = &*self.role() {
@@ -100,13 +100,18 @@ impl Front {
         }
         // All of it is here before anything is passed on: who is slow holds a place of its own, and none of the leader's.
         let (head, body) = request.into_parts();
-        let content = match api::whole(body).await {
+        let content = match api::whole(body, |bytes| guest.takes(bytes)).await {
             Ok(content) => Bytes::from(content),
-            Err(answer) => return answer,
+            Err(mut answer) => {
+                if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+                    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                }
+                return answer;
+            }
         };
         match &*self.role() {
             Role::Leads(app) if app.store.is_led() => {
-                api::serve(Arc::clone(app), Request::from_parts(head, Body::from(content))).await
+                own(app, Request::from_parts(head, Body::from(content))).await
             }
             Role::Leads(_) => nobody("this Controller leads no more"),
             Role::Nobody(why) => nobody(why),
@@ -124,7 +129,7 @@ impl Front {
             request.extensions_mut().insert(Peer(from));
         }
         match &*self.role() {
-            Role::Leads(app) if app.store.is_led() => api::serve(Arc::clone(app), request).await,
+            Role::Leads(app) if app.store.is_led() => own(app, request).await,
             _ => nobody("the Controller that was asked leads no more"),
         }
     }
@@ -156,6 +161,22 @@ impl Front {
                  before you repeat it"
             )),
         }
+    }
+}
+
+/// The answer of this Controller, which leads. One that stood still meanwhile says nothing of what it knew before: another one
+/// may have led and written since. What it wrote itself it wrote while it led, or not at all.
+//= CLUSTER-STILL-01
+async fn own(app: &Arc<App<Etcd>>, request: Request) -> Response<Body> {
+    // Neither of the two writes anything by which somebody else would notice that this one leads no more.
+    let steps: Vec<&str> = request.uri().path().split('/').filter(|step| !step.is_empty()).collect();
+    let only_reads = request.method().is_safe()
+        || matches!(&steps[..], ["login"] | ["api", "analytics", "metrics", "collection"]);
+    let answer = api::serve(Arc::clone(app), request).await;
+    let is_from_memory = only_reads || answer.status().is_client_error();
+    match is_from_memory && !app.store.is_led() {
+        true => nobody("this Controller leads no more"),
+        false => answer,
     }
 }
 

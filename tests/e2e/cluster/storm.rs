@@ -118,12 +118,76 @@ fn mend(fault: Fault, site: &mut Site, lab: &Lab, hosts: &Hosts, node: usize) {
     }
 }
 
+/// Clients with much patience who ask one node for one object, until they are told to stop.
+struct Patient {
+    stop: Arc<AtomicBool>,
+    /// When each answer came, and what was read: `None`: to come again.
+    readers: Vec<std::thread::JoinHandle<Vec<(Instant, Option<String>)>>>,
+}
+
+impl Patient {
+    /// Two whose passwords are compared, and two who wait for that. All of them are at it when this returns.
+    fn ask(site: &Site, node: usize, pool: &str) -> Self {
+        let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let readers = (0..4).map(|_| {
+            let admin = site.admin(node).with(&["--max-time", "30"]);
+            let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
+            let path = format!("/api/pool/{pool}");
+            std::thread::spawn(move || {
+                let mut read = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    match admin.get(&path) {
+                        (200, said) => {
+                            let text = said["description"].as_str().map(str::to_owned);
+                            read.push((Instant::now(), text));
+                            answers.fetch_add(1, Ordering::Relaxed);
+                        }
+                        (503 | 429 | 0, _) => {
+                            read.push((Instant::now(), None));
+                            std::thread::sleep(LOOK_EVERY);
+                        }
+                        (other, said) => panic!("{other}: {said}"),
+                    }
+                }
+                read
+            })
+        });
+        let patient = Patient { stop, readers: readers.collect() };
+        eventually("they are answered", secs(20), || answers.load(Ordering::Relaxed) >= 12);
+        patient
+    }
+
+    /// Who waited while the node stood still hears nothing of before when it goes on.
+    fn judge(self, written: Instant) {
+        self.stop.store(true, Ordering::Relaxed);
+        let all = self.readers.into_iter().flat_map(|reader| reader.join().expect("a client"));
+        let after: Vec<Option<String>> =
+            all.filter(|(when, _)| *when > written).map(|(_, read)| read).collect();
+        println!("{} answers after the leader went on", after.len());
+        assert!(!after.is_empty(), "nobody waited for an answer");
+        assert!(after.iter().flatten().all(|text| text == "after"), "what it knew from before: {after:?}");
+    }
+}
+
+/// Writes into an object until that is acknowledged.
+fn describe(site: &Site, node: usize, pool: &str, text: &str) {
+    let (path, change) = (format!("/api/pool/{pool}"), json!({"replace": {"description": text}}));
+    eventually("it is written", secs(30), || site.admin(node).send("PATCH", &path, &change).0 == 200);
+}
+
 fn host(node: usize) -> u8 {
     u8::try_from(node).expect("one of three")
 }
 
-/// The time until a write elsewhere.
-fn suffer(fault: Fault, site: &mut Site, lab: &Lab, hosts: &Hosts, record: &Record) -> Duration {
+/// The time until a write elsewhere. `looked_at`: what is asked of a leader that stands still.
+fn suffer(
+    fault: Fault,
+    site: &mut Site,
+    lab: &Lab,
+    hosts: &Hosts,
+    record: &Record,
+    looked_at: &str,
+) -> Duration {
     let leader = site.leader(&[0, 1, 2]);
     let before = record.now();
     eventually("writes go on", secs(30), || record.written(before, 9).is_some());
@@ -132,6 +196,10 @@ fn suffer(fault: Fault, site: &mut Site, lab: &Lab, hosts: &Hosts, record: &Reco
         !hosts.at(host(leader), || site.nodes[leader].leads_etcd())
     });
     let said: Vec<usize> = site.nodes.iter().map(|node| node.said().len()).collect();
+    let patient = matches!(fault, Fault::StandsStill).then(|| {
+        describe(site, leader, looked_at, "before");
+        Patient::ask(site, leader, looked_at)
+    });
     let since = record.now();
     strike(fault, site, hosts, leader);
     let mut written = None;
@@ -150,8 +218,15 @@ fn suffer(fault: Fault, site: &mut Site, lab: &Lab, hosts: &Hosts, record: &Reco
     }
     let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
     follows::is_at(site, hosts, site.leader(&others));
+    if patient.is_some() {
+        describe(site, others[0], looked_at, "after");
+    }
+    let mended = Instant::now();
     mend(fault, site, lab, hosts, leader);
     site.all_answer();
+    if let Some(patient) = patient {
+        patient.judge(mended);
+    }
     gap
 }
 
@@ -161,19 +236,20 @@ fn suffer(fault: Fault, site: &mut Site, lab: &Lab, hosts: &Hosts, record: &Reco
 //= test CLUSTER-LEADER-05
 //= test CLUSTER-LEADER-06
 //= test CLUSTER-ANY-02
+//= test CLUSTER-STILL-01
 #[test]
 fn what_clients_see_of_several_controllers_is_as_if_there_were_one() {
     let lab = Lab::new();
     let Some(hosts) = Hosts::new(3) else { return };
     let mut site = Site::start_on(&lab, &hosts);
-    let pools: Vec<String> = (0..KEYS)
-        .map(|key| {
-            let pool = json!({"name": format!("key-{key}"), "description": "0"});
-            let (status, made) = site.admin(0).send("POST", "/api/pool", &pool);
-            assert_eq!(status, 201, "{made}");
-            made["uuid"].as_str().expect("a uuid").to_owned()
-        })
-        .collect();
+    let pool = |name: &str| {
+        let pool = json!({"name": name, "description": "0"});
+        let (status, made) = site.admin(0).send("POST", "/api/pool", &pool);
+        assert_eq!(status, 201, "{made}");
+        made["uuid"].as_str().expect("a uuid").to_owned()
+    };
+    let pools: Vec<String> = (0..KEYS).map(|key| pool(&format!("key-{key}"))).collect();
+    let looked_at = pool("looked-at");
     follows::begins(&site);
     let leader = site.leader(&[0, 1, 2]);
     follows::is_at(&site, &hosts, leader);
@@ -207,7 +283,7 @@ fn what_clients_see_of_several_controllers_is_as_if_there_were_one() {
             .collect();
         loop {
             for fault in [Fault::Killed, Fault::StandsStill, Fault::CutOff] {
-                gaps.push((fault, suffer(fault, &mut site, &lab, &hosts, &record)));
+                gaps.push((fault, suffer(fault, &mut site, &lab, &hosts, &record, &looked_at)));
             }
             if record.began.elapsed() >= lasts {
                 break;
