@@ -10,13 +10,19 @@ use forebay_metrics::{Failure, Keep, Key, Kind, Offer, Store as Series, THINGS_M
 use forebay_model::compile::uuid_of;
 use forebay_wire::limits::TALLIES_MAX;
 use forebay_wire::proto::{Counted as Of, Sample};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::engines::Engine;
 use crate::objects::Catalogue;
 
 /// Bytes of the file of series: a year of 10,000 services with 100,000 servers of which a third does something at any time.
 const BYTES_MAX: u64 = 8 << 30;
+
+/// Readers at once, each a thread with a file open; others wait.
+const READERS_MAX: usize = 4;
+
+/// The turns of readers.
+pub static READERS: Semaphore = Semaphore::const_new(READERS_MAX);
 
 /// Where series are, once they are kept.
 #[derive(Default)]

@@ -227,9 +227,12 @@ impl File {
                     return Ok(None);
                 }
                 let kind = key.of as i64;
-                let new = "INSERT INTO thing (kind, name, server) VALUES (?, ?, ?)";
+                // The writer of an earlier term may have put it there after this one had read what there is.
+                let new = "INSERT OR IGNORE INTO thing (kind, name, server) VALUES (?, ?, ?)";
                 self.db.prepare_cached(new)?.execute(params![kind, key.uuid, key.server])?;
-                let id = self.db.last_insert_rowid();
+                let find = "SELECT id FROM thing WHERE kind = ? AND name = ? AND server = ?";
+                let row = params![kind, key.uuid, key.server];
+                let id = self.db.prepare_cached(find)?.query_row(row, |row| row.get(0))?;
                 self.things.insert(key.clone(), id);
                 self.servers += usize::from(is_server);
                 self.fresh.push(key.clone());
@@ -330,7 +333,7 @@ impl File {
             // Without it nothing is told apart from nobody.
             let has_room = self.holds.len() < self.things_max.saturating_mul(HOLDS_OF_EACH);
             if has_room && !self.holds.contains_key(&(thing, engine)) {
-                let new = "INSERT INTO holds VALUES (?, ?, ?)";
+                let new = "INSERT OR IGNORE INTO holds VALUES (?, ?, ?)";
                 self.db.prepare_cached(new)?.execute(params![thing, engine, signed(slot * STEPS[0].0)])?;
                 self.holds.insert((thing, engine), ());
                 self.fresh_holds.push((thing, engine));
@@ -434,6 +437,14 @@ impl File {
             let ended = now.saturating_sub(86_400_000);
             file.db.execute("DELETE FROM sampled WHERE at < ?", [signed(ended)]).map(drop)
         })
+    }
+
+    /// Whether the file has about as many bytes as it may; where it has not, and there is no room, the disk has none.
+    pub fn is_full(&self) -> rusqlite::Result<bool> {
+        let number = |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        // No step needs a quarter of it.
+        let most = number("max_page_count")?;
+        Ok(number("page_count")? - number("freelist_count")? >= most - most / 4)
     }
 
     /// Makes room in a file that is full: the oldest quarter of the shortest slots goes that there are enough of.

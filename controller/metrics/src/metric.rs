@@ -76,7 +76,7 @@ impl Metric {
                 None
             }
             Of::Mean(place) => {
-                let count: u64 = tally.durations.iter().sum();
+                let count = all(&tally.durations);
                 (count > 0).then(|| tally.sum(place) as f64 / count as f64 / 1_000.0)
             }
             Of::Percentile(percent) => percentile(&tally.durations, f64::from(percent)),
@@ -97,6 +97,11 @@ impl Metric {
 /// Whether requests were answered.
 fn answered(tally: &Tally) -> bool {
     (0..5).any(|class| tally.sum(service::RESPONSES + class) > 0)
+}
+
+/// All durations. An engine says how many there are, whatever it says.
+fn all(durations: &[u64]) -> u64 {
+    durations.iter().copied().fold(0, u64::saturating_add)
 }
 
 /// The bounds of a bucket in milliseconds. The last one is as long as what is counted there at the least.
@@ -124,8 +129,7 @@ fn up_to(durations: &[u64], ms: f64) -> f64 {
 
 //= MET-LATENCY-01
 fn percentile(durations: &[u64], percent: f64) -> Option<f64> {
-    let all: u64 = durations.iter().sum();
-    let wanted = all as f64 * percent / 100.0;
+    let wanted = all(durations) as f64 * percent / 100.0;
     let mut seen = 0.0;
     for (bucket, count) in durations.iter().enumerate().filter(|(_, count)| **count > 0) {
         let count = *count as f64;
@@ -141,7 +145,7 @@ fn percentile(durations: &[u64], percent: f64) -> Option<f64> {
 /// Those that satisfy, and half of those that are tolerated, of all.
 //= MET-APDEX-01
 pub fn apdex(durations: &[u64], satisfied_ms: u64) -> Option<f64> {
-    let all: u64 = durations.iter().sum();
+    let all = all(durations);
     let satisfied = up_to(durations, satisfied_ms as f64);
     let tolerated = up_to(durations, satisfied_ms.saturating_mul(4) as f64) - satisfied;
     (all > 0).then(|| (satisfied + tolerated / 2.0) / all as f64)

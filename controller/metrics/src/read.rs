@@ -1,6 +1,6 @@
 //! Series, read from the file while it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -49,6 +49,9 @@ impl Range {
     }
 }
 
+/// Of so few things rows are sought one by one; for more of them all rows of the time are read, in their order.
+const SOUGHT_MAX: usize = 256;
+
 struct Reader {
     db: Connection,
     rolled: [u64; STEPS.len()],
@@ -62,7 +65,50 @@ pub fn read(folder: &Path, ask: &Ask) -> Result<Vec<Option<Tally>>, Failure> {
 
 /// For each thing what it counted in all of these slots together; `None`: nothing was told of it.
 pub fn totals(folder: &Path, keys: &[Key], range: Range) -> Result<Vec<Option<Tally>>, Failure> {
-    at_once(folder, |reader| keys.iter().map(|key| reader.total(key, range)).collect())
+    at_once(folder, |reader| {
+        let things = keys.iter().map(|key| reader.thing(key)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut totals: HashMap<i64, Total> =
+            things.iter().flatten().map(|thing| (*thing, Total::default())).collect();
+        let is_few = totals.len() <= SOUGHT_MAX;
+        for part in reader.parts(range) {
+            match is_few {
+                true => reader.seek(part, &mut totals)?,
+                false => reader.walk(part, &mut totals)?,
+            }
+        }
+        let total = |thing: &Option<i64>| totals.get(thing.as_ref()?).and_then(Total::whole);
+        Ok(things.iter().map(total).collect())
+    })
+}
+
+/// What one thing counted in several slots.
+#[derive(Clone, Default)]
+struct Total {
+    /// Of the slots before this one.
+    before: Option<Tally>,
+    /// Of the one under way, by all engines.
+    slot: u64,
+    now: Option<Tally>,
+}
+
+impl Total {
+    fn add(&mut self, slot: u64, tally: &Tally) {
+        if self.slot != slot {
+            if let Some(now) = self.now.take() {
+                self.before.get_or_insert_default().then(&now);
+            }
+            self.slot = slot;
+        }
+        self.now.get_or_insert_default().beside(tally);
+    }
+
+    fn whole(&self) -> Option<Tally> {
+        let mut all = self.before.clone();
+        if let Some(now) = &self.now {
+            all.get_or_insert_default().then(now);
+        }
+        all
+    }
 }
 
 /// Reads all of it as it is at one moment.
@@ -149,19 +195,54 @@ impl Reader {
         Ok(found)
     }
 
-    fn total(&self, key: &Key, range: Range) -> rusqlite::Result<Option<Tally>> {
-        let Some(thing) = self.thing(key)? else { return Ok(None) };
-        let mut total: Option<Tally> = None;
-        for slot in range.first..range.end {
-            let mut all: Option<Tally> = None;
-            for tally in self.of(range.level, slot, thing)?.values() {
-                all.get_or_insert_default().beside(tally);
-            }
-            if let Some(all) = all {
-                total.get_or_insert_default().then(&all);
+    /// The same time in as few slots as there are: longer ones where they are made already.
+    fn parts(&self, range: Range) -> Vec<Range> {
+        let longer = range.level + 1;
+        let Some((step, _)) = STEPS.get(longer) else { return vec![range] };
+        let ratio = step / STEPS[range.level].0;
+        let first = range.first.div_ceil(ratio);
+        let end = (range.end / ratio).min(self.rolled[longer]);
+        if first >= end {
+            return vec![range];
+        }
+        let before = Range { end: first * ratio, ..range };
+        let middle = Range { level: longer, first, end };
+        let after = Range { first: end * ratio, ..range };
+        [vec![before], self.parts(middle), vec![after]].concat()
+    }
+
+    fn seek(&self, range: Range, totals: &mut HashMap<i64, Total>) -> rusqlite::Result<()> {
+        for (thing, total) in totals {
+            for slot in range.first..range.end {
+                for tally in self.of(range.level, slot, *thing)?.values() {
+                    total.add(range.begin(slot), tally);
+                }
             }
         }
-        Ok(total)
+        Ok(())
+    }
+
+    fn walk(&self, range: Range, totals: &mut HashMap<i64, Total>) -> rusqlite::Result<()> {
+        // What is not made yet is read as it is there.
+        let made = match range.level {
+            0 => range.end,
+            level => range.end.min(self.rolled[level]),
+        };
+        let all = format!("SELECT slot, thing, tally FROM slot{} WHERE slot >= ? AND slot < ?", range.level);
+        let mut all = self.db.prepare_cached(&all)?;
+        let mut rows = all.query(params![signed(range.first), signed(made)])?;
+        while let Some(row) = rows.next()? {
+            let Some(total) = totals.get_mut(&row.get(1)?) else { continue };
+            if let Some(tally) = Tally::unpack(row.get_ref(2)?.as_blob().unwrap_or_default()) {
+                total.add(range.begin(row.get::<_, i64>(0)?.unsigned_abs()), &tally);
+            }
+        }
+        if made < range.end {
+            let ratio = STEPS[range.level].0 / STEPS[range.level - 1].0;
+            let first = made.max(range.first) * ratio;
+            self.walk(Range { level: range.level - 1, first, end: range.end * ratio }, totals)?;
+        }
+        Ok(())
     }
 
     /// What a thing counted in a slot, by engine. What is not rolled up yet is added up from what is there.

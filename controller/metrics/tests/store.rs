@@ -284,3 +284,47 @@ fn a_damaged_file_is_set_aside_and_series_begin_anew() {
     assert!(site.tell("a", 2, 2, counted("a", 5)));
     assert_eq!(site.sums(None, Range::of(0, DAY, DAY + 5_000, 10)), [Some(5)]);
 }
+
+//= test MET-ROLL-01
+#[test]
+fn what_was_counted_in_a_time_is_the_same_for_few_things_and_for_many() {
+    let site = Site::new("totals", 64 << 20);
+    let key = |n: u64| Key::new(Kind::Service, &format!("virtualservice-{n}"));
+    let (mut sums, mut number) = (vec![0; 300], 0);
+    // A quarter of an hour, of which the last minutes are not rolled up; two engines.
+    for slot in 1..=170_u64 {
+        number += 1;
+        site.at(DAY + slot * 5_000);
+        for (engine, times) in [("a", 1), ("b", 100)] {
+            let of = |n: u64| {
+                let count = times * (slot + n);
+                (key(n), Tally { sums: vec![count], tops: vec![count], durations: vec![] })
+            };
+            // Each slot has other things.
+            let tallies: Vec<(Key, Tally)> = (0..300).filter(|n| (n + slot) % 100 == 0).map(of).collect();
+            for (key, tally) in &tallies {
+                let n: usize = key.uuid.rsplit('-').next().and_then(|n| n.parse().ok()).expect("a number");
+                sums[n] += tally.sum(0);
+            }
+            assert!(site.tell(engine, number, 1, tallies));
+        }
+    }
+    let end = DAY + 170 * 5_000;
+    let range = Range::of(0, DAY, end, 170);
+    let all: Vec<Key> = (0..300).map(key).chain([Key::new(Kind::Pool, "pool-none")]).collect();
+    let totals = |keys: &[Key]| site.store().totals(keys, range).expect("readable");
+    let many = totals(&all);
+    let few: Vec<Option<Tally>> = all.chunks(50).flat_map(totals).collect();
+    assert_eq!(many, few);
+    assert_eq!(many.last(), Some(&None), "nothing was told of it");
+    let many: Vec<u64> = many.iter().flatten().map(|tally| tally.sum(0)).collect();
+    assert_eq!(many, sums);
+    let last = Range::of(0, DAY, end, 12);
+    let one = Ask { keys: vec![key(40)], engine: None, range: last };
+    let slots = site.store().read(&one).expect("readable");
+    let sum: u64 = slots.iter().flatten().map(|tally| tally.sum(0)).sum();
+    assert_eq!(
+        site.store().totals(&[key(40)], last).expect("readable")[0].as_ref().map(|t| t.sum(0)),
+        Some(sum)
+    );
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use forebay_metrics::{Key, Kind, Range};
+use forebay_metrics::{Key, Kind, Range, Tally};
 use serde_json::{Value, json};
 
 use crate::api::{App, clock, told_until};
@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const EVENTS_MAX: usize = 1_000;
 /// Alerts of one look for events, and as many for metrics: what is more is raised by the next ones.
 const RAISED_MAX: usize = 50;
+/// Who comes to lead begins with what was written this long before, in microseconds: the one before it may not have looked.
+const BEFORE: Moment = 60_000_000;
 /// An event has its moment a little before it is in its row, in microseconds.
 const MARGIN: Moment = 1_000_000;
 /// An event that is not in the store so long after its moment is not waited for, in microseconds: who wrote it has given up.
@@ -50,8 +52,8 @@ struct State {
     held: BTreeMap<Moment, Arc<Value>>,
     /// Up to which moment all events were looked at.
     seen: Moment,
-    /// Events after that which were.
-    done: BTreeSet<EventOf>,
+    /// Events after that which were, with the rule by which they were.
+    done: BTreeSet<(EventOf, String)>,
     /// When the last alert was raised, by rule and object, in seconds.
     raised: HashMap<(String, String), u64>,
     /// When it was as a rule asks for, in seconds.
@@ -68,6 +70,8 @@ struct Found {
     tenant: String,
     labels: Value,
     why: String,
+    /// Of which event, if it is one.
+    event: Option<EventOf>,
 }
 
 impl Alerts {
@@ -76,7 +80,7 @@ impl Alerts {
     /// # Errors
     /// Those of the store.
     pub async fn open(store: &impl Store) -> Result<Self, Refusal> {
-        let mut state = State { seen: clock() * 1_000, ..State::default() };
+        let mut state = State { seen: (clock() * 1_000).saturating_sub(BEFORE), ..State::default() };
         let mut pages = Pages::of(store, PREFIX);
         while let Some(page) = pages.next().await? {
             for (key, stored) in page {
@@ -84,6 +88,9 @@ impl Alerts {
                 let alert: Option<Value> = serde_json::from_slice(&stored.value).ok();
                 if let Some((moment, alert)) = moment.zip(alert) {
                     let text = |name: &str| alert[name].as_str().unwrap_or_default().to_owned();
+                    if let Some(event) = alert["events"].get(0) {
+                        state.done.insert((event_of(event), text("alert_config")));
+                    }
                     state.raised.insert((text("alert_config"), text("obj_uuid")), moment / 1_000_000);
                     state.held.insert(moment, Arc::new(alert));
                 }
@@ -161,9 +168,9 @@ async fn for_events<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<
         (state.seen, state.done.clone())
     };
     let [writes, sessions] = app.objects.events();
-    let is_asked = |event: &Value| {
-        rules.iter().any(|rule| rule.fits(event)) && (done.is_empty() || !done.contains(&event_of(event)))
-    };
+    let is_open =
+        |rule: &Rule, event: &Value| done.is_empty() || !done.contains(&(event_of(event), rule.uuid.clone()));
+    let is_asked = |event: &Value| rules.iter().any(|rule| rule.fits(event) && is_open(rule, event));
     let wanted = Wanted {
         between: (seen + 1, Moment::MAX),
         is_oldest_first: true,
@@ -187,14 +194,14 @@ async fn for_events<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<
             upto = upto.min(moment - 1);
             break;
         }
-        for rule in rules.iter().filter(|rule| rule.fits(event)) {
+        for rule in rules.iter().filter(|rule| rule.fits(event) && is_open(rule, event)) {
             raised += usize::from(raise(app, rule, &of_event(event), now).await?);
+            app.alerts.lock().done.insert((event_of(event), rule.uuid.clone()));
         }
-        app.alerts.lock().done.insert(event_of(event));
     }
     let state = &mut *app.alerts.lock();
     state.seen = state.seen.max(upto);
-    state.done = state.done.split_off(&(state.seen + 1, String::new(), String::new()));
+    state.done = state.done.split_off(&((state.seen + 1, String::new(), String::new()), String::new()));
     Ok(())
 }
 
@@ -336,6 +343,7 @@ fn of_event(event: &Value) -> Found {
         tenant: text("tenant"),
         labels: event["labels"].clone(),
         why: format!("{}: {}", text("event_id"), text("event_description")),
+        event: Some(event_of(event)),
     }
 }
 
@@ -385,10 +393,15 @@ async fn values<S: Store>(app: &App<S>, rules: &[Rule]) -> Values {
         for (seconds, pairs) in asked {
             let slots = seconds.div_ceil(5);
             let range = Range::of(0, 0, told_until(), slots);
-            let keys: Vec<Key> = pairs.iter().map(|(_, key)| key.clone()).collect();
-            for ((metric, key), tally) in pairs.into_iter().zip(series.totals(&keys, range)?) {
-                if let Some(value) = tally.and_then(|tally| metric.value(&tally, slots * 5_000, 500)) {
-                    all.insert((metric.id, seconds, key), value);
+            let keys: BTreeSet<&Key> = pairs.iter().map(|(_, key)| key).collect();
+            let keys: Vec<Key> = keys.into_iter().cloned().collect();
+            let totals = series.totals(&keys, range)?;
+            let totals: HashMap<&Key, &Tally> =
+                keys.iter().zip(&totals).filter_map(|(key, tally)| Some((key, tally.as_ref()?))).collect();
+            for (metric, key) in &pairs {
+                let value = totals.get(key).and_then(|tally| metric.value(tally, slots * 5_000, 500));
+                if let Some(value) = value {
+                    all.insert((metric.id, seconds, key.clone()), value);
                 }
             }
         }
@@ -430,6 +443,7 @@ fn of_metrics(objects: &Catalogue, rule: &Rule, values: &Values) -> Vec<(Pair, O
             tenant: held.tenant.clone(),
             labels: json!(crate::access::labels(&held.object())),
             why: told.join(", "),
+            event: None,
         };
         all.push((pair, Some(found)));
     }
@@ -439,6 +453,8 @@ fn of_metrics(objects: &Catalogue, rule: &Rule, values: &Values) -> Vec<(Pair, O
 fn made(objects: &Catalogue, rule: &Rule, found: &Found, now: u64) -> Value {
     let actions = rule.actions.as_deref().and_then(|uuid| objects.get("actiongroupconfig", uuid));
     let level = actions.and_then(|held| Some(held.object().get("level")?.as_str()?.to_owned()));
+    let event = |(moment, id, object): &EventOf| json!({"report_timestamp": moment, "event_id": id, "obj_uuid": object});
+    let events: Vec<Value> = found.event.iter().map(event).collect();
     let summary = if rule.summary.is_empty() { &rule.name } else { &rule.summary };
     json!({
         "name": rule.name,
@@ -454,6 +470,7 @@ fn made(objects: &Catalogue, rule: &Rule, found: &Found, now: u64) -> Value {
         "summary": summary,
         "description": format!("{summary}: {} {}: {}", found.kind, found.name, found.why),
         "reason": found.why,
+        "events": events,
         "expiry_time": now.saturating_add(rule.expiry),
     })
 }

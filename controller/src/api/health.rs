@@ -14,7 +14,8 @@ use super::metrics::{apdex_of, moment, told_until};
 use super::request::Asked;
 use super::session::Who;
 use super::{App, inventory, runtime};
-use crate::objects::{Catalogue, Held};
+use crate::counted::READERS;
+use crate::objects::{Catalogue, Held, Tenant};
 use crate::store::Store;
 
 /// Slots of five seconds that count: the last minute.
@@ -43,6 +44,8 @@ impl Minute {
         let range = Range::of(0, 0, stop, slots);
         let Some(series) = app.counted.series().map(Arc::clone) else { return Minute::default() };
         let keys: Vec<Key> = keys.into_iter().collect();
+        // They are not closed.
+        let Ok(_turn) = READERS.acquire().await else { return Minute::default() };
         let read = tokio::task::spawn_blocking(move || {
             let found = series.totals(&keys, range);
             found.map(|found| {
@@ -152,6 +155,7 @@ pub fn score<S: Store>(
     held: &Held,
     runtime: &Value,
     minute: &Minute,
+    tenant: &Tenant,
 ) -> Score {
     let mut score = Score { performance: 0.0, resources: 0.0, why: Vec::new() };
     if runtime["oper_status"]["state"] != "OPER_UP" {
@@ -176,8 +180,11 @@ pub fn score<S: Store>(
         }
         _ => vec![held.uuid.clone()],
     };
+    // Who may not read engines is told what is short, and not where.
+    //= MET-HEALTH-02
+    let sees = |uuid: &str| now.get("serviceengine", uuid).is_some_and(|engine| tenant.sees(engine));
     for uuid in own {
-        let name = app.engine_name(&uuid);
+        let name = if sees(&uuid) { app.engine_name(&uuid) } else { "an engine".to_owned() };
         if let Some(tally) = minute.of(&Key::new(Kind::Engine, &uuid)) {
             resources(tally, &name, &mut score);
         }
@@ -201,7 +208,7 @@ fn servers(pools: impl Iterator<Item = Value>, score: &mut Score) {
 
 /// How fast and how well was answered; who asked for what there is not has no bad server.
 fn answers(tally: &Tally, responses: usize, apdex_ms: u64, score: &mut Score) {
-    let all: u64 = (1..5).map(|class| tally.sum(responses + class)).sum();
+    let all = (1..5).map(|class| tally.sum(responses + class)).fold(0, u64::saturating_add);
     if all == 0 {
         return;
     }
@@ -258,7 +265,7 @@ pub async fn answer<S: Store>(
     let minute = Minute::read(app, keys).await;
     let now = app.objects.now();
     let runtime = inventory::runtime_of(app, asked, &held, &app.seen());
-    let score = score(app, &now, &held, &runtime, &minute);
+    let score = score(app, &now, &held, &runtime, &minute, &who.tenant);
     let shown = score.shown();
     let state = &runtime["oper_status"]["state"];
     let mut performance = value!({"value": shown["performance_score"]});

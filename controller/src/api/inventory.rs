@@ -141,7 +141,8 @@ fn one<S: Store>(
     }
     entry["runtime"] = runtime_of(app, asked, held, seen);
     if let Some((_, of, metrics)) = METRICS.iter().find(|(path, ..)| *path == held.kind.path) {
-        entry["health_score"] = health::score(app, now, held, &entry["runtime"], minute).shown();
+        entry["health_score"] =
+            health::score(app, now, held, &entry["runtime"], minute, &look.tenant).shown();
         entry["metrics"] = minute.metrics(&forebay_metrics::Key::new(*of, &held.uuid), metrics);
     }
     entry

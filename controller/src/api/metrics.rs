@@ -7,13 +7,13 @@ use axum::http::Method;
 use forebay_metrics::{Ask, Key, Kind, METRICS, Metric, Range, STEPS, Store as Series, Tally, find, near};
 use forebay_model::kind;
 use serde_json::{Value, json as value};
-use tokio::sync::Semaphore;
 
 use super::answer::{Answer, bad, json, text};
 use super::events::micros;
 use super::request::Asked;
 use super::session::Who;
 use super::{App, inventory, runtime};
+use crate::counted::READERS;
 use crate::objects::{Catalogue, Held, Query};
 use crate::store::Store;
 
@@ -25,8 +25,6 @@ const SLOTS_MAX: u64 = 20_000;
 const VALUES_MAX: u64 = 100_000;
 /// Metrics of one request, and requests of a collection.
 const ASKED_MAX: usize = 200;
-/// Answers that are being made; others wait.
-const AT_ONCE: usize = 4;
 /// A slot counts as told so long after its end, in milliseconds: engines tell at its end.
 const TOLD_MS: u64 = 2_000;
 /// Seconds of a point, where the client says nothing.
@@ -35,8 +33,6 @@ const STEP: u64 = 300;
 /// Metrics that clients ask for, and that nobody counts yet.
 const UNCOUNTED: [&str; 3] =
     ["healthscore.health_score_value", "l4_client.avg_total_rtt", "l4_server.avg_total_rtt"];
-
-static TURN: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// What series are asked for.
 struct Wanted {
@@ -492,7 +488,7 @@ async fn series<S: Store>(
     let kept = app.counted.series().map(Arc::clone);
     let kept =
         kept.ok_or_else(|| bad(503, "this Controller keeps no metrics: it has no folder of its own"))?;
-    let _turn = TURN.acquire().await.map_err(|_| bad(503, "the Controller stops"))?;
+    let _turn = READERS.acquire().await.map_err(|_| bad(503, "the Controller stops"))?;
     let made = tokio::task::spawn_blocking(move || {
         let all = wanted.iter().map(|wanted| wanted.shown(&kept)).collect::<Result<Vec<_>, _>>()?;
         Ok::<_, forebay_metrics::Failure>(whole(all).to_string())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use axum::http::Method;
-use forebay_metrics::{Key, Metric, find};
+use forebay_metrics::{Key, Kind, Metric, Of, find};
 use forebay_model::kind;
 
 use super::App;
@@ -44,10 +44,10 @@ pub async fn answer<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str
     if ids.is_empty() {
         ids.extend(usual.iter());
     }
-    let metrics: Vec<&Metric> =
+    let metrics: Vec<&'static Metric> =
         ids.iter().map(|id| find(id).ok_or_else(|| unknown(id))).collect::<Result<_, _>>()?;
     // One kind's page is asked for what other kinds have as well: they have it there.
-    let metrics: Vec<&Metric> =
+    let metrics: Vec<&'static Metric> =
         metrics.into_iter().filter(|metric| metric.is_of(*of) && is_own(metric, *of)).collect();
     let held: Vec<std::sync::Arc<Held>> = {
         let now = app.objects.now();
@@ -71,16 +71,38 @@ pub async fn answer<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str
     }
     let keys: BTreeSet<Key> = held.iter().map(|held| Key::new(*of, &held.uuid)).collect();
     let minute = Minute::read(app, keys).await;
-    let now = app.objects.now();
+    let has_apdex = metrics.iter().any(|metric| matches!(metric.of, Of::Apdex));
+    let shown: Vec<Shown> = {
+        let now = app.objects.now();
+        let tenant =
+            |held: &Held| now.get("tenant", &held.tenant).map_or(&held.tenant, |tenant| &tenant.name).clone();
+        let apdex = |held: &Held| if has_apdex { apdex_of(&now, held, *of) } else { (0, 0) };
+        held.into_iter().map(|held| Shown { tenant: tenant(&held), apdex: apdex(&held), held }).collect()
+    };
+    // Megabytes of text are made away from the thread that answers.
+    let (path, of): (&'static str, Kind) = (path, *of);
+    let made = tokio::task::spawn_blocking(move || page(path, of, &metrics, &shown, &minute));
+    let page = made.await.map_err(|_| bad(500, "the Controller made a mistake: see its log"))?;
+    Ok(text(200, page, "text/plain; version=0.0.4; charset=utf-8"))
+}
+
+/// An object of the page.
+struct Shown {
+    held: std::sync::Arc<Held>,
+    /// The name of its tenant.
+    tenant: String,
+    /// The durations that satisfy, where they are asked for.
+    apdex: (u64, u64),
+}
+
+fn page(path: &str, of: Kind, metrics: &[&Metric], all: &[Shown], minute: &Minute) -> String {
     let mut page = String::new();
     for metric in metrics {
         let name = format!("avi_{}", metric.id.replace('.', "_"));
         // Writing to a text cannot fail.
         let _ = writeln!(page, "# HELP {name} {}\n# TYPE {name} gauge", metric.about);
-        for held in &held {
-            let apdex = apdex_of(&now, held, *of);
-            let Some(found) = minute.value(&Key::new(*of, &held.uuid), metric, apdex) else { continue };
-            let tenant = now.get("tenant", &held.tenant).map_or(held.tenant.as_str(), |tenant| &tenant.name);
+        for Shown { held, tenant, apdex } in all {
+            let Some(found) = minute.value(&Key::new(of, &held.uuid), metric, *apdex) else { continue };
             let _ = writeln!(
                 page,
                 "{name}{{name=\"{}\",uuid=\"{}\",tenant=\"{}\",entity_type=\"{path}\",units=\"{}\"}} {found}",
@@ -91,13 +113,13 @@ pub async fn answer<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str
             );
         }
     }
-    let _ = writeln!(page, "# {} of {path}", held.len());
-    Ok(text(200, page, "text/plain; version=0.0.4; charset=utf-8"))
+    let _ = writeln!(page, "# {} of {path}", all.len());
+    page
 }
 
 /// A virtual service has the metrics of servers by way of its pools only.
-fn is_own(metric: &Metric, of: forebay_metrics::Kind) -> bool {
-    use forebay_metrics::{Entity, Kind};
+fn is_own(metric: &Metric, of: Kind) -> bool {
+    use forebay_metrics::Entity;
     match of {
         Kind::Service => metric.entity == Entity::Client,
         Kind::Pool | Kind::Server => metric.entity == Entity::Server,

@@ -13,7 +13,7 @@ use forebay_model::{Kind, Object};
 use serde_json::{Map, Value, json};
 
 pub use diff::diff;
-pub use ring::{Added, Ring, WRITES_MAX, Wanted, page, page_so_far};
+pub use ring::{Added, Ring, WRITES_MAX, Wanted, moment, page, page_so_far};
 
 use crate::access::{Rights, labels};
 

@@ -64,6 +64,12 @@ impl State {
     }
 }
 
+/// Our clock, in microseconds since 1970.
+pub fn moment() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// What an event did to its ring, so that it can be taken back.
 #[derive(Debug)]
 pub struct Added {
@@ -147,8 +153,7 @@ impl Ring {
         step: Step,
         event: Map<String, Value>,
     ) -> Result<u64, Refusal> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (step, added) = self.add(step, event, u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
+        let (step, added) = self.add(step, event, moment());
         let done = store.commit(step).await;
         if done.is_err() {
             self.undo(added);

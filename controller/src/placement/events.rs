@@ -3,7 +3,7 @@
 use forebay_model::Object;
 use serde_json::{Value, json};
 
-use crate::events::{Ring, WRITES_MAX};
+use crate::events::{Ring, WRITES_MAX, moment};
 use crate::store::{Refusal, STEP_MAX, Step, Store};
 
 /// The most events that are kept; the eldest go first. Some 5 MB.
@@ -55,7 +55,8 @@ impl Event {
 }
 
 /// Keeps events, and lets the eldest go. They are written after what they tell of: one that is lost between the two is a line
-/// less, and nothing else. `at` is milliseconds since 1970; events of one moment are told in their order.
+/// less, and nothing else. `at` is when it happened, in milliseconds since 1970: the moment of an event is that at which it
+/// comes to the list, where who follows it looks for what is new. Events of one moment are told in their order.
 ///
 /// # Errors
 /// Those of the store: those that it did not take are not kept.
@@ -66,7 +67,7 @@ pub async fn keep(ring: &Ring, store: &impl Store, events: &[Event], at: u64) ->
         let mut all = Vec::new();
         for event in part {
             tracing::info!(event = "CONTROLLER_EVENT", id = event.id, uuid = event.uuid, "{}", event.text);
-            let (more, added) = ring.add(step, event.shown(), at.saturating_mul(1000));
+            let (more, added) = ring.add(step, event.shown(), at.saturating_mul(1000).max(moment()));
             step = more;
             all.push(added);
         }
@@ -85,6 +86,9 @@ pub(super) mod tests {
     use crate::events::{Wanted, of_tenant, page};
     use crate::store::Embedded;
     use crate::store::suite::Folder;
+
+    /// A moment that our clock comes to in a hundred years, in milliseconds.
+    const LATER: u64 = 5_000_000_000_000;
 
     /// How many events of a ring fit, and these, the newest first.
     pub async fn found(
@@ -121,7 +125,7 @@ pub(super) mod tests {
         };
         let events = open().await.expect("empty");
         let all: Vec<Event> = (0..EVENTS_MAX + 20).map(event).collect();
-        keep(&events, &store, &all, 5_000).await.expect("kept");
+        keep(&events, &store, &all, LATER).await.expect("kept");
         let again = open().await.expect("read");
         for events in [&events, &again] {
             let (count, page) = find(events, "").await;
@@ -129,21 +133,36 @@ pub(super) mod tests {
             assert_eq!(page[1]["obj_uuid"], format!("virtualservice-{}", EVENTS_MAX + 18));
             assert_eq!(
                 (&page[1]["report_timestamp"], &page[1]["event_id"]),
-                (&json!(5_000_000 + EVENTS_MAX + 18), &json!("VS_SCALEOUT_COMPLETE"))
+                (&json!(LATER * 1_000 + EVENTS_MAX as u64 + 18), &json!("VS_SCALEOUT_COMPLETE"))
             );
             assert_eq!(find(events, "virtualservice-20").await.0, 1);
             assert_eq!(find(events, "virtualservice-19").await.0, 0);
         }
-        keep(&again, &store, &[event(7)], 6_000).await.expect("kept");
+        keep(&again, &store, &[event(7)], LATER + 1_000).await.expect("kept");
         assert_eq!(find(&again, "").await.1[0]["obj_uuid"], "virtualservice-7");
         // What the store did not take is not there, and what it would have pushed out still is.
         let before = find(&again, "").await;
-        keep(&again, &NoEvents(store.clone()), &[event(8), event(9)], 7_000).await.expect_err("no room");
+        keep(&again, &NoEvents(store.clone()), &[event(8), event(9)], LATER + 2_000)
+            .await
+            .expect_err("no room");
         assert!(find(&again, "").await == before);
-        keep(&again, &store, &[event(10)], 8_000).await.expect("kept");
+        keep(&again, &store, &[event(10)], LATER + 3_000).await.expect("kept");
         let (count, page) = find(&again, "").await;
         assert_eq!((count, &page[0]["obj_uuid"]), (EVENTS_MAX, &json!("virtualservice-10")));
         let held = store.list(PREFIX, None, 2 * EVENTS_MAX).await.expect("readable").entries.len();
         assert_eq!(held, EVENTS_MAX, "nothing stays behind");
+    }
+
+    //= test ALERT-ONCE-01
+    #[tokio::test]
+    async fn the_moment_of_an_event_is_that_at_which_it_comes_to_the_list() {
+        let folder = Folder::new("events-late");
+        let store = Embedded::open(&folder.0.join("store")).expect("a store");
+        let ring = Ring::open(&store, PREFIX, EVENTS_MAX, of_tenant).await.expect("empty");
+        let began = moment();
+        // Its step began long ago: the store let it wait.
+        keep(&ring, &store, &[event(1)], began / 1_000 - 9_000).await.expect("kept");
+        let (_, page) = found(&ring, &store, &|_| true).await;
+        assert!(page[0]["report_timestamp"].as_u64() >= Some(began), "{page:?}");
     }
 }

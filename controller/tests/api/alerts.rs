@@ -151,6 +151,42 @@ async fn no_event_is_passed_over_however_late_it_is_written_and_however_many_the
     }
 }
 
+//= test ALERT-ONCE-01
+#[tokio::test]
+async fn who_comes_to_lead_raises_what_the_one_before_had_not_seen_and_nothing_twice() {
+    let mut site = Site::new("alerts-led").await;
+    let admin = site.admin().await;
+    let down = json!({"throttle": 0, "alert_rule": {"sys_event_rule": [{"event_id": "VS_DOWN"}]}});
+    for name in ["one", "other"] {
+        site.make(&admin, "/api/alertconfig", on_events(name, down.clone())).await;
+    }
+    let write = async |site: &Site, n: usize| {
+        let event = json!({"event_id": "VS_DOWN", "obj_uuid": format!("virtualservice-{n}"), "obj_type": "VIRTUALSERVICE", "tenant": "admin"});
+        let event = event.as_object().cloned().expect("an object");
+        site.app.placement.events.commit(&site.app.store, Step::default(), event).await.expect("room");
+    };
+    write(&site, 1).await;
+    look(&site.app, 1_000).await.expect("written");
+    // This one is written when nobody looks any more.
+    write(&site, 2).await;
+    for now in [1_010, 1_020] {
+        let again = Alerts::open(&site.app.store).await.expect("readable");
+        std::sync::Arc::get_mut(&mut site.app).expect("nobody else has it").alerts = again;
+        look(&site.app, now).await.expect("written");
+        look(&site.app, now + 1).await.expect("written");
+        let mut found: Vec<String> = alerts(&site, &admin, "")
+            .await
+            .iter()
+            .map(|alert| format!("{} {}", alert["name"], alert["obj_uuid"]))
+            .collect();
+        found.sort();
+        let both = |n: usize| ["one", "other"].map(|name| format!("\"{name}\" \"virtualservice-{n}\""));
+        let mut wanted = [both(1), both(2)].concat();
+        wanted.sort();
+        assert_eq!(found, wanted);
+    }
+}
+
 //= test ALERT-RAISE-01
 #[tokio::test]
 async fn metrics_beyond_a_threshold_raise_alerts() {
