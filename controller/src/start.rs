@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::accounts::Accounts;
 use crate::alerts::{self, Alerts};
-use crate::api::App;
+use crate::api::{App, Idle};
 use crate::channel::{self, Authority, Channel, Maker};
 use crate::cluster::Cluster;
 use crate::counted::Counted;
@@ -77,6 +77,7 @@ pub async fn begin<S: Store + Clone + 'static>(
         alerts,
         cluster,
         logs,
+        idle: Idle::default(),
     });
     tokio::spawn(channel::keep_known(Arc::clone(&app)));
     tokio::spawn(placement::drive(Arc::clone(&app)));

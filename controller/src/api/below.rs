@@ -4,10 +4,10 @@ use axum::http::Method;
 use forebay_model::kind;
 use serde_json::Value;
 
-use super::answer::{Answer, bad, in_words, json};
+use super::answer::{Answer, bad, json};
 use super::request::Asked;
 use super::session::Who;
-use super::{App, objects, runtime, scale, tables};
+use super::{App, idle, runtime, scale, tables};
 use crate::store::Store;
 
 /// Answers for a path below an object.
@@ -35,7 +35,7 @@ pub async fn object<S: Store>(
         ("virtualservice", ["runtime"]) => {
             let mut shown = runtime::of_service(app, asked, &held, &app.seen());
             //= API-WARN-03
-            let idle = in_words(&objects::judged(app, &held).idle);
+            let idle = idle::of(app, &held);
             if !idle.is_empty() {
                 shown["warnings"] = Value::from(idle);
             }

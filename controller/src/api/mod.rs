@@ -10,6 +10,7 @@ mod engines;
 mod events;
 mod gate;
 mod health;
+mod idle;
 mod inventory;
 mod logs;
 mod metrics;
@@ -39,6 +40,7 @@ use crate::objects::Objects;
 use crate::placement::Placement;
 use crate::store::Store;
 use answer::{Answer, bad, json};
+pub use idle::Idle;
 pub(crate) use metrics::told_until;
 use request::{Asked, read};
 pub use request::{CONTENT_BYTES_MAX, Peer, host_of, whole};
@@ -70,6 +72,8 @@ pub struct App<S> {
     pub alerts: Alerts,
     /// The Controllers of this store.
     pub cluster: Cluster,
+    /// What engines do without of services, for who asks again.
+    pub idle: Idle,
 }
 
 /// Answers one request.

@@ -133,9 +133,9 @@ async fn done<S: Store>(
 }
 
 /// All objects, with one as it is or would be.
-struct With<'a, S> {
-    objects: &'a Objects<S>,
-    held: &'a Held,
+pub(super) struct With<'a, S> {
+    pub objects: &'a Objects<S>,
+    pub held: &'a Held,
 }
 
 impl<S: Store> Lookup for With<'_, S> {
@@ -153,6 +153,11 @@ impl<S: Store> Lookup for With<'_, S> {
 
 /// What there is to say of an object: fields that do nothing, and of a service what engines make of it.
 pub fn judged<S: Store>(app: &App<S>, held: &Held) -> Judged {
+    judged_by(held, family(app, held), &With { objects: &app.objects, held })
+}
+
+/// The same by these objects, and by whom it is served with.
+pub(super) fn judged_by(held: &Held, placed: Placed, objects: &dyn Lookup) -> Judged {
     let mut judged = Judged {
         fields: forebay_model::fields::without_effect(held.kind.path, &held.object()),
         ..Judged::default()
@@ -160,14 +165,8 @@ pub fn judged<S: Store>(app: &App<S>, held: &Held) -> Judged {
     if held.kind.path != "virtualservice" {
         return judged;
     }
-    let placed = family(app, held);
     let parent = placed.service.clone();
-    let input = Input {
-        objects: &With { objects: &app.objects, held },
-        engine: Engine::default(),
-        services: vec![placed],
-        ticket_keys: Vec::new(),
-    };
+    let input = Input { objects, engine: Engine::default(), services: vec![placed], ticket_keys: Vec::new() };
     match compile(&input) {
         Ok(mut compiled) => {
             // Of its brothers a child is told nothing.
@@ -186,7 +185,7 @@ fn is_child(held: &Held) -> bool {
 }
 
 /// A service as an engine has it: with the children that follow it, or with the parent that it follows.
-fn family<S: Store>(app: &App<S>, held: &Held) -> Placed {
+pub(super) fn family<S: Store>(app: &App<S>, held: &Held) -> Placed {
     let (now, known) = (app.objects.now(), app.placement.known());
     let services = |of: &Held| {
         let id = of.id();

@@ -20,15 +20,15 @@ use crate::sealed::Seal;
 use crate::store::Embedded;
 use crate::store::suite::Folder;
 
-struct Lab {
-    app: Arc<App<Embedded>>,
+pub(super) struct Lab {
+    pub(super) app: Arc<App<Embedded>>,
     basic: String,
     engines: Vec<(String, u64)>,
     _folder: Folder,
 }
 
 impl Lab {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = Folder::new("scale-api");
         let store = Embedded::open(&folder.0.join("store")).expect("a store");
         let seal = Seal::open(&folder.0.join("key")).expect("a key");
@@ -57,12 +57,13 @@ impl Lab {
             alerts,
             logs,
             cluster,
+            idle: super::Idle::default(),
         };
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("admin:{password}"));
         Lab { app: Arc::new(app), basic, engines: Vec::new(), _folder: folder }
     }
 
-    async fn ask(&self, method: &str, path: &str, said: &Value) -> (u16, Value) {
+    pub(super) async fn ask(&self, method: &str, path: &str, said: &Value) -> (u16, Value) {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -75,13 +76,13 @@ impl Lab {
         (status, serde_json::from_slice(&content).unwrap_or_default())
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(super) async fn get(&self, path: &str) -> Value {
         let (status, said) = self.ask("GET", path, &Value::Null).await;
         assert_eq!(status, 200, "{path}: {said}");
         said
     }
 
-    async fn make(&self, path: &str, object: Value) -> String {
+    pub(super) async fn make(&self, path: &str, object: Value) -> String {
         let (status, said) = self.ask("POST", &format!("/api/{path}"), &object).await;
         assert_eq!(status, 201, "{said}");
         said["uuid"].as_str().expect("a uuid").to_owned()

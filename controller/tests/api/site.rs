@@ -83,6 +83,7 @@ impl Site {
                 counted: Counted::default(),
                 alerts: Alerts::default(),
                 cluster: Cluster::alone([127, 0, 0, 1].into()),
+                idle: api::Idle::default(),
             }),
             password,
             folder,
