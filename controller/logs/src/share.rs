@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::record::Record;
 
-/// Of all bytes such a part may come in an hour whosever it is, and as much again in even parts: the last eight hours stay.
-const PARTS: f64 = 16.0;
+/// Of all bytes such a part may come in an hour whosever it is, and as much again in even parts: the last four hours stay.
+const PARTS: f64 = 8.0;
 
 /// So long a part may come at once.
 const AT_ONCE: f64 = 900.0;
@@ -152,7 +152,7 @@ mod tests {
     fn one_that_tells_much_leaves_the_others_theirs_and_alone_it_has_all() {
         let began = Instant::now();
         // 16 MB an hour for anybody, and as much again in parts.
-        let all = 16 * 16_000_000;
+        let all = 8 * 16_000_000;
         let (loud, quiet) = (record("loud", "e1", false), record("quiet", "e2", false));
         let later = began + Duration::from_secs(3_600);
         let mut shares = Shares::new(all, began);

@@ -386,7 +386,7 @@ impl Writing {
                 service = first.service,
                 engine = first.engine,
                 lost = self.counters.lost_beyond.load(Ordering::Relaxed),
-                "a service or an engine tells more records than is its part of the room: they are lost"
+                "a service or an engine tells more records than is its part of the room, and they are lost: raise --logs-mib, or lower the throttles of its analytics policy"
             );
         }
     }
