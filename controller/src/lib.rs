@@ -19,6 +19,7 @@ pub mod local;
 pub mod logs;
 pub mod notify;
 pub mod objects;
+pub mod otlp;
 pub mod placement;
 pub mod sealed;
 pub mod seeds;

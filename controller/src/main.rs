@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use forebay_controller::cluster::Cluster;
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
-use forebay_controller::{api, backup, cluster, local, logs, notify, server, start};
+use forebay_controller::{api, backup, cluster, local, logs, notify, otlp, server, start};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The Controller: keeps the objects and serves the API by which they are managed.
@@ -48,11 +48,25 @@ struct Arguments {
     /// Speak only these versions of the engines' protocol, as in 2-3; for tests.
     #[arg(long, value_name = "MIN-MAX", hide = true, conflicts_with = "store", value_parser = versions)]
     channel_protocol: Option<(u32, u32)>,
+    /// Send metrics to a collector of OpenTelemetry there, by OTLP over HTTP: http://collector:4318/v1/metrics.
+    //= MET-OTLP-01
+    #[arg(long, value_name = "ADDRESS")]
+    otlp_metrics: Option<otlp::Collector>,
+    /// How often, in seconds: a multiple of five, or the next one above.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=300))]
+    otlp_seconds: u64,
     #[command(flatten)]
     several: several::Several,
     /// What to do instead of serving.
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+impl Arguments {
+    fn exported(&self) -> Option<otlp::Exported> {
+        let collector = self.otlp_metrics.clone()?;
+        Some(otlp::Exported { collector, every_s: self.otlp_seconds })
+    }
 }
 
 /// Who joins asks again for so long while nobody leads, or another one joins.
@@ -253,7 +267,9 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
         bytes: u64::from(arguments.logs_mib) << 20,
         export: arguments.logs_export.clone(),
     };
-    if let Some(settings) = arguments.several.settings(folder, arguments.listen, engines, &logs)? {
+    if let Some(settings) =
+        arguments.several.settings(folder, arguments.listen, engines, &logs, arguments.exported())?
+    {
         return cluster::run(settings, stop).await;
     }
     let instead =
@@ -268,6 +284,9 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let cluster = Cluster::that_grows(arguments.listen.ip(), grow);
     let begun = start::begin(store, seal, heartbeat, cluster, &logs).await?;
     begun.keep_metrics(folder)?;
+    if let Some(exported) = arguments.exported() {
+        begun.export_metrics(exported);
+    }
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await
         .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use forebay_controller::cluster::{Files, Grow, Kept, Node, Settings, Whose};
-use forebay_controller::logs;
+use forebay_controller::{logs, otlp};
 use tokio::sync::watch;
 
 /// Where other Controllers call, by custom.
@@ -70,6 +70,7 @@ impl Several {
         listen: SocketAddr,
         (listen_engines, heartbeat): (SocketAddr, Duration),
         logs: &logs::Settings,
+        otlp: Option<otlp::Exported>,
     ) -> Result<Option<Settings>, String> {
         let is_more = !self.etcd_endpoints.is_empty() || !self.nodes.is_empty();
         // What the folder says counts: nodes may have come and gone since it was started first.
@@ -120,6 +121,7 @@ impl Several {
             listen_engines,
             heartbeat,
             logs: logs.clone(),
+            otlp,
             listen_controllers,
             prefix: self.etcd_prefix.clone(),
             etcd,

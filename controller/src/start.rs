@@ -19,7 +19,7 @@ use crate::objects::Objects;
 use crate::placement::{self, Placement};
 use crate::sealed::Seal;
 use crate::store::Store;
-use crate::{local, logs, seeds};
+use crate::{local, logs, otlp, seeds};
 
 /// A Controller that has read all that its store has.
 pub struct Begun<S> {
@@ -93,6 +93,11 @@ impl<S: Store + 'static> Begun<S> {
     pub fn keep_metrics(&self, folder: &Path) -> Result<(), String> {
         let kept = self.app.counted.keep(&folder.join("metrics"));
         kept.map_err(|failure| format!("metrics: {failure}; make room, or name another folder by --data-dir"))
+    }
+
+    /// Sends what engines count to a collector.
+    pub fn export_metrics(&self, exported: otlp::Exported) {
+        tokio::spawn(otlp::drive(Arc::clone(&self.app), exported));
     }
 
     /// Lets engines in that know one of these versions of the protocol, and says where that is.

@@ -93,7 +93,6 @@ pub fn of<S: Store>(app: &App<S>, held: &Held) -> Vec<String> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::api::scale_tests::Lab;
 
     //= test API-WARN-03

@@ -59,6 +59,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How much is kept of what engines tell of requests, on the node that leads.
     pub logs: logs::Settings,
+    /// Where to metrics are sent while this node leads, if anywhere.
+    pub otlp: Option<crate::otlp::Exported>,
     /// Where other Controllers call.
     pub listen_controllers: SocketAddr,
     /// What our keys in etcd begin with.

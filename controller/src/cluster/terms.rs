@@ -234,6 +234,9 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
     if let Err(why) = begun.keep_metrics(&settings.folder) {
         return why;
     }
+    if let Some(exported) = settings.otlp.clone() {
+        begun.export_metrics(exported);
+    }
     let client = leading.client.clone();
     if let Some(roster) = &roster {
         match tending::settle(&begun.app, roster, is_new).await {

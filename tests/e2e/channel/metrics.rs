@@ -1,11 +1,14 @@
 //! What engines count, as the Controller shows it.
 
 use std::cell::Cell;
+use std::path::Path;
+use std::process::Command;
 
 use forebay_e2e::client::Client;
 use forebay_e2e::led::{Options, member, seen};
-use forebay_e2e::wait::{eventually, secs};
-use forebay_e2e::{Controller, Lab, Origin};
+use forebay_e2e::process::Process;
+use forebay_e2e::wait::{eventually, eventually_some, secs};
+use forebay_e2e::{Controller, Lab, Origin, python};
 use serde_json::{Value, json};
 
 /// The sum of a series' points.
@@ -14,6 +17,15 @@ fn sum(controller: &Controller, path: &str, metric: &str) -> f64 {
     let (status, said) = controller.admin().get(&path);
     assert_eq!(status, 200, "{said}");
     said["series"][0]["header"]["statistics"]["sum"].as_f64().expect("a number")
+}
+
+/// A collector that prints what it reads by OpenTelemetry's own messages.
+fn collector(lab: &Lab, at: std::net::SocketAddr) -> Process {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("channel/otlp");
+    let mut command = Command::new(python::interpreter(&folder, env!("CARGO_TARGET_TMPDIR")));
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(folder.join("receive.py"));
+    command.arg(at.ip().to_string()).arg(at.port().to_string());
+    Process::start("collector", command, lab.folder()).brief()
 }
 
 //= test MET-SEND-01
@@ -25,7 +37,10 @@ fn sum(controller: &Controller, path: &str, metric: &str) -> f64 {
 #[test]
 fn each_request_is_counted_once_over_new_starts_of_the_controller_and_of_the_engine() {
     let lab = Lab::new();
-    let mut controller = Controller::start(&lab);
+    let at = lab.address();
+    let collector = collector(&lab, at);
+    let export = ["--otlp-metrics", &format!("http://{at}"), "--otlp-seconds", "5"];
+    let mut controller = Controller::start_with(&lab, &export);
     let mut engine = member(&lab, &controller, &Options::default());
     let uuid = engine.uuid();
     let server = lab.address();
@@ -66,6 +81,30 @@ fn each_request_is_counted_once_over_new_starts_of_the_controller_and_of_the_eng
         });
     };
     told(&controller);
+    //= test MET-OTLP-01
+    let point = eventually_some("the collector has what was answered", secs(30), || {
+        let points = collector.printed();
+        let mut points = points.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        points.find(|point| {
+            let is_it = point["name"] == "forebay.l7_client.sum_total_responses"
+                && point["attributes"]["forebay.uuid"] == vs.as_str();
+            is_it && point["value"].as_f64() > Some(0.0)
+        })
+    });
+    assert!(point["value"].as_f64() <= Some(answered.get()), "{point}");
+    for (field, wanted) in [
+        ("path", json!("/v1/metrics")),
+        ("type", json!("application/x-protobuf")),
+        ("seconds", json!(5.0)),
+        ("unit", json!("1")),
+        ("of", json!({"service.name": "forebay-controller"})),
+        (
+            "attributes",
+            json!({"forebay.type": "virtual_service", "forebay.uuid": vs, "forebay.name": "s", "forebay.tenant": "admin"}),
+        ),
+    ] {
+        assert_eq!(point[field], wanted, "{point}");
+    }
     // What was told and not acknowledged, and what is counted while nobody listens.
     some(30);
     controller.process.kill();

@@ -129,7 +129,7 @@ impl Patient {
     /// Two whose passwords are compared, and two who wait for that. All of them are at it when this returns.
     fn ask(site: &Site, node: usize, pool: &str) -> Self {
         let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let readers = (0..4).map(|_| {
+        let one = |_| {
             let admin = site.admin(node).with(&["--max-time", "30"]);
             let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
             let path = format!("/api/pool/{pool}");
@@ -151,8 +151,9 @@ impl Patient {
                 }
                 read
             })
-        });
-        let patient = Patient { stop, readers: readers.collect() };
+        };
+        let readers = (0..4).map(one).collect();
+        let patient = Patient { stop, readers };
         eventually("they are answered", secs(20), || answers.load(Ordering::Relaxed) >= 12);
         patient
     }
