@@ -115,6 +115,24 @@ fn of_two_services_that_want_one_address_one_is_left_out_and_says_why() {
     assert!(alone.left_out.keys().eq(["virtualservice-none"]), "{:?}", alone.left_out);
 }
 
+//= test COMPILE-PROBE-01
+#[test]
+fn content_that_is_too_long_for_a_probe_leaves_no_service_out() {
+    let told = |bytes: usize| {
+        let mut objects = two_services();
+        let probe = json!({"http_request": "POST /", "http_request_body": "x".repeat(bytes)});
+        objects["healthmonitor"] =
+            json!({"healthmonitor-1": {"type": "HEALTH_MONITOR_HTTP", "http_monitor": probe}});
+        objects["pool"]["pool-1"]["health_monitor_refs"] = json!(["/api/healthmonitor/healthmonitor-1"]);
+        let compiled = World::of(&objects).compiled(&["virtualservice-1"]);
+        assert!(compiled.left_out.is_empty(), "{:?}", compiled.left_out);
+        let warned =
+            compiled.warnings.values().flatten().any(|told| told.path.ends_with("http_request_body"));
+        (compiled.sections.values().any(|section| section.to_string().contains("xxx")), warned)
+    };
+    assert_eq!((told(900), told(1_100)), ((true, false), (false, true)));
+}
+
 //= test COMPILE-PEM-01
 #[test]
 fn what_is_no_pem_leaves_out_its_own_services_alone() {

@@ -3,6 +3,7 @@
 use super::cx::{Cx, Making, Section};
 use super::place::Held;
 use super::table::Part;
+use forebay_snapshot::limits::PROBE_REQUEST_BYTES_MAX;
 
 /// The names of the monitors of a pool, those that the engine can do.
 pub(super) fn of_pool(cx: &mut Cx<'_>, making: &mut Making, pool: &Held) -> Vec<String> {
@@ -92,12 +93,22 @@ fn http(making: &mut Making, monitor: &Held, of: &str, part: &mut Part) {
     let (request, content) = (by.text("http_request"), by.text("http_request_body"));
     let is_exact = by.is_on("exact_http_request");
     let whole = if is_exact { Some(format!("{request}{content}")) } else { with_content(request, content) };
-    if !content.is_empty() && whole.is_none() {
-        let reason = "with content a request is sent as it stands, and one of HTTP/1.1 has to name its host";
-        let fix = "write a line Host: … into http_request, or HTTP/1.0";
+    let is_long = whole.as_ref().is_some_and(|whole| whole.len() > PROBE_REQUEST_BYTES_MAX);
+    // Whoever wrote so much before it was sent had services: they stay.
+    //= COMPILE-PROBE-01
+    if !content.is_empty() && (whole.is_none() || is_long) {
+        let most =
+            format!("an engine's probe has {PROBE_REQUEST_BYTES_MAX} bytes at most, its content included");
+        let (reason, fix) = match is_long {
+            true => (most.as_str(), "shorten it: probes go without content until then"),
+            false => (
+                "with content a request is sent as it stands, and one of HTTP/1.1 has to name its host",
+                "write a line Host: … into http_request, or HTTP/1.0",
+            ),
+        };
         making.idle(monitor, &format!("{of}.http_request_body"), reason, fix);
     }
-    match whole.filter(|_| !content.is_empty()) {
+    match whole.filter(|_| !content.is_empty() && !is_long) {
         Some(whole) => {
             part.set("request", whole);
             part.set("exact_request", true);
