@@ -185,6 +185,32 @@ fn what_might_not_fit_together_is_judged_over_the_whole() {
     assert!(after(&first, &services, &before, &many).is_none(), "where most are concerned");
 }
 
+//= test COMPILE-AGAIN-01
+#[test]
+fn one_key_by_two_names_is_judged_over_the_whole() {
+    let services = all(SERVICES);
+    let mut world = world();
+    let profile = |name: &str, key: usize| {
+        let aes = format!("{key}AECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        json!({"persistence_type": "PERSISTENCE_TYPE_HTTP_COOKIE",
+               "http_cookie_persistence_profile": {"key": [{"name": name, "aes_key": aes}]}})
+    };
+    for number in [3, 4] {
+        let uuid = format!("applicationpersistenceprofile-{number}");
+        world.put("applicationpersistenceprofile", &uuid, &profile(&format!("k{number}"), number));
+        let mut kept = pool(&format!("10.0.0.{}", 10 + number));
+        kept["application_persistence_profile_ref"] =
+            json!(format!("/api/applicationpersistenceprofile/{uuid}"));
+        world.put("pool", &format!("pool-{number:02}"), &kept);
+    }
+    let before = made(&world, &services);
+    let keys = before.sections.keys().filter(|key| key.starts_with("cookie_key/")).count();
+    assert_eq!((keys, before.left_out.len()), (2, 0));
+    // Another key under the name that it has: good by itself, and that of a profile which nobody has touched.
+    world.put("applicationpersistenceprofile", "applicationpersistenceprofile-3", &profile("k3", 4));
+    assert!(after(&world, &services, &before, &[name(3)]).is_none());
+}
+
 /// Numbers by which objects are made and changed; the same seed has the same ones.
 struct Random(u64);
 

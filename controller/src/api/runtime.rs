@@ -25,7 +25,7 @@ pub fn clock() -> u64 {
 impl<S: Store> App<S> {
     /// The engines as placement sees them now.
     pub fn seen(&self) -> Vec<Seen> {
-        seen_of(&self.engines.all(), self.began)
+        seen_of(&self.engines.all(), self.began, Instant::now())
     }
 
     /// Places what is to be placed now.
@@ -34,8 +34,11 @@ impl<S: Store> App<S> {
     /// Those of the store.
     pub async fn place(&self) -> Result<(), Refusal> {
         let reading = || self.placement.world(&self.objects.now());
-        let (engines, began) = (self.engines.all(), self.began);
-        self.placement.step(&self.store, reading, move || seen_of(&engines, began), clock()).await
+        let engines = || {
+            let (engines, began, now) = (self.engines.all(), self.began, Instant::now());
+            move || seen_of(&engines, began, now)
+        };
+        self.placement.step(&self.store, reading, engines, clock()).await
     }
 
     pub(super) fn engine_name(&self, uuid: &str) -> String {
@@ -50,8 +53,8 @@ impl<S: Store> App<S> {
     }
 }
 
-fn seen_of(engines: &[Arc<Engine>], began: Instant) -> Vec<Seen> {
-    let now = Instant::now();
+/// The engines as they were at a moment: each as it was heard of by then, so that both have to be read together.
+fn seen_of(engines: &[Arc<Engine>], began: Instant, now: Instant) -> Vec<Seen> {
     engines.iter().map(|engine| seen(engine, began, now, compile::uuid_of)).collect()
 }
 

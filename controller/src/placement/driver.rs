@@ -244,15 +244,19 @@ impl Placement {
     /// # Errors
     /// Those of the store: nothing has changed then.
     //= PLACE-ASIDE-01
-    pub async fn step<S: Store>(
+    pub async fn step<S: Store, L>(
         &self,
         store: &S,
         objects: impl FnOnce() -> Reading,
-        seen: impl FnOnce() -> Vec<Seen> + Send + 'static,
+        engines: impl FnOnce() -> L,
         now: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refusal>
+    where
+        L: FnOnce() -> Vec<Seen> + Send + 'static,
+    {
         let mut written = self.written.lock().await;
-        let (reading, known) = (objects(), self.known());
+        // Of one moment, and of this one: who waits for somebody's commit would take all engines for lost.
+        let (reading, known, seen) = (objects(), self.known(), engines());
         let changed = reading.changed;
         let look = tokio::task::spawn_blocking(move || {
             // First: while somebody holds what engines tell, a note of it is a copy.

@@ -75,9 +75,10 @@ impl Lab {
     }
 
     /// The engines, for who looks on another thread.
-    fn looked(&self) -> impl FnOnce() -> Vec<Seen> + Send + 'static {
+    /// The engines, as a look asks for them when its turn has come.
+    fn looked(&self) -> impl FnOnce() -> Box<dyn FnOnce() -> Vec<Seen> + Send> {
         let seen = self.seen.clone();
-        move || seen
+        move || Box::new(move || seen)
     }
 
     fn world(&mut self) -> World {

@@ -98,6 +98,6 @@ async fn a_look_is_taken_on_a_thread_of_its_own() {
         let now = std::time::Instant::now();
         vec![seen(&Engine::default(), now, now, |name| name)]
     };
-    placement.step(&store, || placement.world(&objects), look, 1).await.expect("written");
+    placement.step(&store, || placement.world(&objects), || look, 1).await.expect("written");
     assert_ne!(told.recv().expect("it was taken"), std::thread::current().id());
 }

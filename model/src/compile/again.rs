@@ -126,8 +126,11 @@ pub fn compile_after(
         return None;
     }
     let stays = |name: &str| placed.contains(uuid_of(name)) && !anew.contains(uuid_of(name));
-    let has_keys = |key: &&String| key.starts_with("cookie_key/") && !sections.contains_key(*key);
-    if !made.outline.named.is_empty() || made.sections.keys().any(|key| has_keys(&key)) {
+    // One key by two names is nothing that a document may have, and the other one may be a part that stays.
+    let is_new_key = |(key, text): (&String, &String)| {
+        key.starts_with("cookie_key/") && sections.get(key).is_none_or(|before| before != text)
+    };
+    if !made.outline.named.is_empty() || made.sections.iter().any(is_new_key) {
         return None;
     }
     if !fits(&made.outline, outline, &kept, &stays) || ids_meet(&made.sections, &kept) {
