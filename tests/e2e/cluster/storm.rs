@@ -118,11 +118,14 @@ fn mend(fault: Fault, site: &mut Site, lab: &Lab, hosts: &Hosts, node: usize) {
     }
 }
 
+/// When an answer came, and what it said.
+type Heard = (Instant, Option<String>);
+
 /// Clients with much patience who ask one node for one object, until they are told to stop.
 struct Patient {
     stop: Arc<AtomicBool>,
     /// When each answer came, and what was read: `None`: to come again.
-    readers: Vec<std::thread::JoinHandle<Vec<(Instant, Option<String>)>>>,
+    readers: Vec<std::thread::JoinHandle<Vec<Heard>>>,
 }
 
 impl Patient {
