@@ -126,7 +126,7 @@ fn scene(without: Without<'_>) -> Scene {
             {"index": 2, "name": "others", "enable": true, "action": "NETWORK_SECURITY_POLICY_ACTION_TYPE_DENY", "match": {}}]}},
         "httppolicyset": {"httppolicyset-1": {
             "http_security_policy": {"rules": [rule(1, json!({"match": begins("/admin/"), "action": {
-                "action": "HTTP_SECURITY_ACTION_SEND_RESPONSE", "status_code": "HTTP_LOCAL_RESPONSE_STATUS_CODE_403"}}))]},
+                "action": "HTTP_SECURITY_ACTION_SEND_RESPONSE", "status_code": "HTTP_LOCAL_RESPONSE_STATUS_CODE_404"}}))]},
             "http_request_policy": {"rules": [
                 rule(1, json!({"match": begins("/old/"), "redirect_action": {"protocol": "HTTPS", "host": literal("new.example")}})),
                 rule(2, json!({"match": begins("/two/"), "switching_action": {
@@ -305,7 +305,8 @@ const FIELDS: &[(&str, &str, Seen)] = &[
         assert!(answer.field("location").is_some_and(|to| to.starts_with("https://")), "{answer:?}");
     }),
     ("httppolicyset", "http_security_policy.rules[].action.status_code", |s| {
-        assert_eq!(s.client("rules").get("/admin/x").expect("an answer").status, 403);
+        // Not 403: that is what it is where none is named.
+        assert_eq!(s.client("rules").get("/admin/x").expect("an answer").status, 404);
     }),
     ("httppolicyset", "http_request_policy.rules[].redirect_action.host.tokens[].str_value", |s| {
         let answer = s.client("rules").get("/old/x").expect("an answer");
@@ -372,6 +373,7 @@ const FIELDS: &[(&str, &str, Seen)] = &[
     ("httppolicyset", "http_request_policy.rules[].match.method.methods[]", |s| {
         let request = Request { method: "DELETE".to_owned(), ..Request::get("/") };
         assert_eq!(s.status("rules", &request), 204);
+        assert_eq!(s.status("rules", &Request::get("/")), 200);
     }),
     ("sslkeyandcertificate", "certificate.certificate", |s| {
         let words = format!("s_client -connect {} -servername shop.test -tls1_3", s.doors["secured"]);

@@ -71,13 +71,14 @@ fn forms(lab: &Lab) -> Vec<Form> {
             ],
         };
         let ways = [
-            json!({"match_criteria": "IS_NOT_IN", "addrs": [v4(two)]}),
-            json!({"match_criteria": "IS_IN", "ranges": [{"begin": v4(one), "end": v4(one)}]}),
-            json!({"match_criteria": "IS_IN", "prefixes": [{"ip_addr": v4(one), "mask": 32}]}),
-            json!({"match_criteria": "IS_IN", "group_refs": ["/api/ipaddrgroup/ipaddrgroup-one"]}),
+            (json!({"match_criteria": "IS_NOT_IN", "addrs": [v4(two)]}), 1, 2),
+            (json!({"match_criteria": "IS_IN", "ranges": [{"begin": v4(one), "end": v4(one)}]}), 1, 2),
+            // The second and the third client: without its mask a network is one address.
+            (json!({"match_criteria": "IS_IN", "prefixes": [{"ip_addr": v4(two), "mask": 31}]}), 3, 1),
+            (json!({"match_criteria": "IS_IN", "group_refs": ["/api/ipaddrgroup/ipaddrgroup-one"]}), 1, 2),
         ];
-        for (fields, way) in fields.iter().copied().zip(ways) {
-            all.push(Form { fields, by: json!({name: way}), hit: from(1), miss: from(2) });
+        for (fields, (way, hit, miss)) in fields.iter().copied().zip(ways) {
+            all.push(Form { fields, by: json!({name: way}), hit: from(hit), miss: from(miss) });
         }
     }
     all.extend([
