@@ -76,7 +76,7 @@ impl Kept {
 
     /// All of them, this one first.
     pub fn own_first(&self) -> Vec<Node> {
-        let others = self.nodes.iter().filter(|node| **node != self.own);
+        let others = self.nodes.iter().filter(|node| node.address != self.own.address);
         std::iter::once(&self.own).chain(others).cloned().collect()
     }
 }

@@ -42,9 +42,23 @@ pub fn wanted(cluster: &Object) -> Result<Vec<Node>, String> {
                 "nodes[{at}].name: two nodes are called {name}; give each a name of its own"
             ));
         }
+        if nodes.iter().any(|node| node.address == address) {
+            return Err(format!("nodes[{at}].ip: two nodes are at {address}; name each once"));
+        }
         nodes.push(Node { name, address });
     }
     Ok(nodes)
+}
+
+/// Says whether a node is among these: by its address, whatever it is called.
+pub fn names(nodes: &[Node], own: &Node) -> bool {
+    nodes.iter().any(|node| node.address == own.address)
+}
+
+/// Says whether a node has a member, as one that votes or does not yet.
+pub fn is_member(members: &[Member], node: &Node, ports: (u16, u16)) -> bool {
+    let peer = url(node.address, ports.1);
+    members.iter().any(|member| member.peer_ur_ls.contains(&peer))
 }
 
 /// The members of a node's own etcd, as the Controller that leads tends them.
@@ -83,16 +97,49 @@ impl Roster {
     /// Says what is wrong with these; none: nobody says which there are to be.
     ///
     /// # Errors
-    /// This one is not among them.
+    /// This one is not among them, or one that is there is to be called otherwise or to be elsewhere.
     //= CLUSTER-NODES-01
     pub fn judge(&self, nodes: &[Node]) -> Result<(), String> {
-        match nodes.is_empty() || nodes.contains(&self.own) {
-            true => Ok(()),
-            false => Err(format!(
+        if !nodes.is_empty() && !nodes.contains(&self.own) {
+            return Err(format!(
                 "nodes: {} at {} leads, and cannot be left out or called otherwise; end it first, so that another one leads",
                 self.own.name, self.own.address
-            )),
+            ));
         }
+        let present = self.nodes();
+        for node in nodes {
+            let is_other = |there: &&Node| (there.name == node.name) != (there.address == node.address);
+            if let Some(there) = present.iter().find(is_other) {
+                return Err(format!(
+                    "nodes: {} at {} is there, and {} at {} is named: a node keeps its name and its address; leave it out \
+                     first (forebay cluster remove), and add it then",
+                    there.name, there.address, node.name, node.address
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the members those that go, as these are the nodes; and the nodes that stay. Where nobody has said which there are to be
+    /// (`is_said`), all stay.
+    pub fn parted<'a>(
+        &self,
+        members: &'a [Member],
+        nodes: &[Node],
+        is_said: bool,
+    ) -> (Vec<(&'a Member, Node)>, Vec<Node>) {
+        let (mut gone, mut stay) = (Vec::new(), nodes.to_vec());
+        for member in members {
+            let Some(node) = self.known(member, nodes) else { continue };
+            if names(&stay, &node) || node.address == self.own.address {
+                continue;
+            }
+            match is_said {
+                true => gone.push((member, node)),
+                false => stay.push(node),
+            }
+        }
+        (gone, stay)
     }
 
     /// Where others reach a node's member.
@@ -161,7 +208,11 @@ mod tests {
             (json!([{"name": "a b", "ip": ip("192.0.2.1")}]), "nodes[0].name"),
             (
                 json!([{"name": "a", "ip": ip("192.0.2.1")}, {"name": "a", "ip": ip("192.0.2.2")}]),
-                "two nodes",
+                "two nodes are called",
+            ),
+            (
+                json!([{"name": "a", "ip": ip("192.0.2.1")}, {"name": "b", "ip": ip("192.0.2.1")}]),
+                "two nodes are at",
             ),
         ] {
             let said = read(bad).expect_err("wrong");
@@ -176,9 +227,55 @@ mod tests {
         };
         assert!(roster.judge(&nodes).is_ok() && roster.judge(&[]).is_ok());
         assert!(roster.judge(&nodes[1..]).expect_err("it leads").contains("end it first"));
+        roster.set(nodes.clone());
+        assert!(
+            roster.judge(&nodes).is_ok() && roster.judge(&nodes[..2]).is_ok(),
+            "who is there may stay or go"
+        );
+        let (b, c) = (&nodes[1], &nodes[2]);
+        let at = |name: &Node, at: &Node| Node { name: name.name.clone(), address: at.address };
+        let new: Node = "d=192.0.2.4".parse().expect("one");
+        for wrong in [
+            vec![nodes[0].clone(), at(b, c), at(c, b)],
+            vec![nodes[0].clone(), at(&new, b), c.clone()],
+            vec![nodes[0].clone(), at(b, &new), c.clone()],
+        ] {
+            assert!(roster.judge(&wrong).expect_err("one that is there").contains("leave it out"));
+        }
+        assert!(roster.judge(&[nodes[0].clone(), b.clone(), new.clone()]).is_ok());
         let member = |url: &str| Member { peer_ur_ls: vec![url.to_owned()], ..Member::default() };
         assert_eq!(roster.known(&member("https://192.0.2.1:2380"), &nodes), Some(nodes[0].clone()));
         let gone = roster.known(&member("https://[2001:db8::9]:2380"), &nodes).expect("an address");
         assert_eq!(gone.address, "2001:db8::9".parse::<IpAddr>().expect("one"));
+    }
+
+    //= test CLUSTER-NODES-01
+    //= test CLUSTER-GONE-01
+    #[test]
+    fn nobody_goes_for_a_name_or_for_an_object_that_does_not_read() {
+        let nodes: Vec<Node> = ["a=192.0.2.1", "b=192.0.2.2"].map(|text| text.parse().expect("one")).to_vec();
+        let roster = Roster {
+            client: Client::new(Vec::new(), None),
+            beside: Client::new(Vec::new(), None),
+            own: nodes[0].clone(),
+            ports: (2379, 2380),
+            nodes: Arc::default(),
+        };
+        let member = |name: &str, host: u8| Member {
+            name: name.to_owned(),
+            peer_ur_ls: vec![format!("https://192.0.2.{host}:2380")],
+            ..Member::default()
+        };
+        let members = [member("a", 1), member("of old", 2), member("c", 3)];
+        let (gone, stay) = roster.parted(&members, &nodes, true);
+        let gone: Vec<&str> = gone.iter().map(|(_, node)| node.name.as_str()).collect();
+        assert_eq!((gone, stay), (vec!["c"], nodes.clone()));
+        let (gone, stay) = roster.parted(&members, &nodes, false);
+        assert!(gone.is_empty() && stay.len() == 3, "{stay:?}");
+        let other: Node = "other=192.0.2.2".parse().expect("one");
+        assert!(names(&nodes, &other), "it is called otherwise, and is there");
+        let new: Node = "b=192.0.2.9".parse().expect("one");
+        assert!(!names(&nodes, &new), "it has the name of one that is elsewhere");
+        assert!(is_member(&members, &other, (2379, 2380)) && !is_member(&members, &new, (2379, 2380)));
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::kept::{self, Kept};
 use super::member::{self, Node};
-use super::roster::{Roster, wanted};
+use super::roster::{Roster, is_member, names, wanted};
 use super::{NodeNow, Role, address};
 use crate::api::App;
 use crate::objects::{Change, Tenant};
@@ -51,7 +51,7 @@ pub(super) fn object<S: Store>(app: &App<S>) -> Option<(String, Object)> {
     Some((held.uuid.clone(), held.object()))
 }
 
-/// The nodes that the object names. Where it names none, or where the store `is_new` here (it may have been made elsewhere), it names
+/// The nodes that the object names. Where it does not read, those that there are. Where it names none, or where the store `is_new` here (it may have been made elsewhere), it names
 /// those from now on that there are.
 ///
 /// # Errors
@@ -63,8 +63,9 @@ pub(super) async fn settle<S: Store>(
     is_new: bool,
 ) -> Result<Vec<Node>, String> {
     let Some((uuid, said)) = object(app) else { return Ok(roster.nodes()) };
-    let named = wanted(&said)?;
-    if named.contains(&roster.own) {
+    // It may be of days when it said nothing.
+    let Ok(named) = wanted(&said) else { return Ok(roster.nodes()) };
+    if names(&named, &roster.own) {
         return Ok(named);
     }
     if !named.is_empty() && !is_new {
@@ -141,6 +142,7 @@ async fn relieve(roster: &Roster, member: &Member) {
 /// One look, and what comes of it.
 //= CLUSTER-JOIN-02
 async fn step<S: Store>(app: &App<S>, roster: &Roster) -> Result<(), String> {
+    let unread = object(app).and_then(|(_, said)| wanted(&said).err());
     let nodes = settle(app, roster, false).await?;
     roster.set(nodes.clone());
     let members = roster.client.members().await.map_err(|failure| failure.to_string())?;
@@ -154,13 +156,11 @@ async fn step<S: Store>(app: &App<S>, roster: &Roster) -> Result<(), String> {
             );
         }
     }
-    let mut there = nodes.clone();
-    let mut why = String::new();
-    for member in &members {
-        let Some(node) = roster.known(member, &nodes) else { continue };
-        if nodes.contains(&node) || node.address == roster.own.address {
-            continue;
-        }
+    let mut why = unread
+        .as_ref()
+        .map(|why| format!("{why}; until PUT /api/cluster names them all stay that there are"));
+    let (gone, mut there) = roster.parted(&members, &nodes, unread.is_none());
+    for (member, node) in gone {
         relieve(roster, member).await;
         match roster.client.remove(member.id).await {
             Ok(()) => {
@@ -171,7 +171,7 @@ async fn step<S: Store>(app: &App<S>, roster: &Roster) -> Result<(), String> {
                 );
             }
             Err(failure) => {
-                why = format!("{} cannot be removed: {failure}", node.name);
+                why = Some(format!("{} cannot be removed: {failure}", node.name));
                 // It hears of it when it is.
                 there.push(node);
             }
@@ -185,7 +185,19 @@ async fn step<S: Store>(app: &App<S>, roster: &Roster) -> Result<(), String> {
         let step = Step::default().write(NODES, Some(said));
         app.store.commit(step).await.map_err(|refusal| refusal.to_string())?;
     }
-    if why.is_empty() { Ok(()) } else { Err(why) }
+    why.map_or(Ok(()), Err)
+}
+
+/// The nodes that [`NODES`] names, if it does.
+pub(super) fn listed(said: &[u8]) -> Option<Vec<Node>> {
+    let said: Value = serde_json::from_slice(said).ok()?;
+    kept::nodes(&said["nodes"]).filter(|nodes| !nodes.is_empty())
+}
+
+/// Says whether this node is none of those that [`NODES`] names: it may not lead then.
+//= CLUSTER-GONE-01
+pub(super) fn is_left_out(said: &[u8], own: &Node) -> bool {
+    listed(said).is_some_and(|nodes| !names(&nodes, own))
 }
 
 /// Follows which nodes there are, whoever leads: where etcd is called, and what the folder says. Ends when this one is none.
@@ -195,19 +207,20 @@ pub(super) async fn follow(node: Arc<NodeNow>, mut kept: Kept) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let Ok(Some(said)) = quick.peek(NODES).await else { continue };
+        let nodes = listed(&said);
         let said: Value = serde_json::from_slice(&said).unwrap_or_default();
         // What an earlier process has left here is that of who leads.
         if !matches!(&*node.front.role(), Role::Leads(_)) {
             let known = said["addresses"].as_array().into_iter().flatten();
             node.address.leave(&known.filter_map(|text| text.as_str()?.parse().ok()).collect());
         }
-        let Some(nodes) =
-            kept::nodes(&said["nodes"]).filter(|nodes| !nodes.is_empty() && *nodes != kept.nodes)
-        else {
-            continue;
-        };
-        if !nodes.contains(&kept.own) {
-            break;
+        let Some(nodes) = nodes.filter(|nodes| *nodes != kept.nodes) else { continue };
+        if !names(&nodes, &kept.own) {
+            // Who has just joined may be named a moment later.
+            match quick.client.members().await {
+                Ok(members) if !is_member(&members, &kept.own, kept.ports) => break,
+                _ => continue,
+            }
         }
         kept.nodes = nodes;
         if let Err(why) = kept.write(&node.settings.folder) {
@@ -231,3 +244,23 @@ pub(super) async fn follow(node: Arc<NodeNow>, mut kept: Kept) {
 
 /// What a node that was removed says.
 pub(super) const REMOVED: &str = "this Controller was removed from the others: stop it, or have it join again (forebay-controller join) with an empty folder";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test CLUSTER-GONE-01
+    #[test]
+    fn who_is_not_named_does_not_lead() {
+        let [a, b, c]: [Node; 3] =
+            ["a=192.0.2.1", "b=192.0.2.2", "c=192.0.2.3"].map(|text| text.parse().expect("one"));
+        let said = json!({"nodes": kept::list(&[a.clone(), b]), "addresses": []}).to_string().into_bytes();
+        assert!(is_left_out(&said, &c) && !is_left_out(&said, &a));
+        let called = Node { name: "otherwise".to_owned(), ..a };
+        assert!(!is_left_out(&said, &called), "a name takes the lead from nobody");
+        // What says nothing of nodes leaves nobody out.
+        for said in ["", "{}", "{\"nodes\": []}"] {
+            assert!(!is_left_out(said.as_bytes(), &c), "{said}");
+        }
+    }
+}

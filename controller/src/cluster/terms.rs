@@ -182,6 +182,12 @@ async fn lead(node: &NodeNow) -> Result<(), End> {
     if sealed.is_some_and(|sealed| !Authority::opens(&sealed, &seal)) {
         return Err(End::Unfit(Authority::FOREIGN.to_owned()));
     }
+    //= CLUSTER-GONE-01
+    if let (Some(kept), Some(said)) = (settings.kept(), leading.peek(tending::NODES).await.map_err(told)?)
+        && tending::is_left_out(&said, &kept.own)
+    {
+        return Err(End::Unfit(tending::REMOVED.to_owned()));
+    }
     let further = leading.clone();
     let Some(store) = leading.lead().await.map_err(told)? else { return Ok(()) };
     node.guard.holds(store.lease());
@@ -211,9 +217,19 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
         Some(roster) => Cluster::of_members(node.own.address, roster),
         None => Cluster::alone(node.own.address),
     };
-    let is_new = match leading.peek(tending::NODES).await {
-        Ok(said) => said.is_none(),
-        Err(refusal) => return refusal.to_string(),
+    let is_new = match (leading.peek(tending::NODES).await, &roster) {
+        // It was removed a moment ago.
+        (Ok(Some(said)), Some(roster)) if tending::is_left_out(&said, &roster.own) => {
+            return tending::REMOVED.to_owned();
+        }
+        (Ok(said), roster) => {
+            // What the folder said when this process began may be over.
+            if let (Some(roster), Some(nodes)) = (roster, said.as_deref().and_then(tending::listed)) {
+                roster.set(nodes);
+            }
+            said.is_none()
+        }
+        (Err(refusal), _) => return refusal.to_string(),
     };
     // Another one may have led meanwhile.
     match moving::may(&settings.folder, &leading).await {
