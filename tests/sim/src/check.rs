@@ -351,10 +351,19 @@ pub fn at_the_end(world: &mut World) -> Result<usize, Violation> {
             continue;
         }
         // Who was told of it by somebody who took it for open longer than it was keeps it a while longer; nobody is to be
-        // sent to it for long, which is looked at when clients come.
-        let first = there.clone().next().map(|view| (view.record.version, view.record.server));
-        let one =
-            there.clone().all(|v| !v.record.tombstone && Some((v.record.version, v.record.server)) == first);
+        // sent to it for long, which is looked at when clients come. Where it has ended already it left a tombstone.
+        let first = there.clone().find(|view| !view.record.tombstone);
+        let one = there.clone().all(|v| {
+            first.is_some_and(|first| {
+                let (own, other) = (&v.record, &first.record);
+                match own.tombstone {
+                    true => {
+                        (own.version.stamp, own.version.origin) == (other.version.stamp, other.version.origin)
+                    }
+                    false => (own.version, own.server) == (other.version, other.server),
+                }
+            })
+        });
         let life = u64::from(TABLES[place.0].2) * SECOND;
         if one && !world.open_places().contains(place) && at > world.ledger.last_use(*place) + life {
             continue;
