@@ -1,6 +1,7 @@
 //! The API of placement and scale, with engines that do what they are told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -29,7 +30,9 @@ pub(super) struct Lab {
 
 impl Lab {
     pub(super) async fn new() -> Self {
-        let folder = Folder::new("scale-api");
+        // Tests of one program have one each.
+        static LABS: AtomicU32 = AtomicU32::new(0);
+        let folder = Folder::new(&format!("scale-api-{}", LABS.fetch_add(1, Ordering::Relaxed)));
         let store = Embedded::open(&folder.0.join("store")).expect("a store");
         let seal = Seal::open(&folder.0.join("key")).expect("a key");
         let objects = Objects::open(store.clone(), seal).await.expect("empty");
