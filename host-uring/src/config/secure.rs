@@ -28,9 +28,10 @@ impl Secure {
         Seconds(self.wanted.profile.session_lifetime_s)
     }
 
-    /// Who of its clients shows a certificate, and who vouches for it.
-    fn clients(&self) -> Option<&Asked> {
-        self.wanted.clients.as_ref()
+    /// Who of its clients shows a certificate, and by which profile it is judged. What is in its lists by now is not asked
+    /// of a connection that stands.
+    fn clients(&self) -> Option<(ClientCertificateMode, &str)> {
+        self.wanted.clients.as_ref().map(|asked| (asked.mode, asked.pki.name.as_str()))
     }
 
     /// What was read.
