@@ -225,7 +225,10 @@ fn lists_of_revocations_are_read_again_and_missing_or_old_ones_are_as_the_profil
                  def go():\n\
 \x20   t.sendall(b'GET /health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n\
 \x20   got = b''\n\
-\x20   while not got.endswith(b'ok\\n'): got += t.recv(4096)\n\
+\x20   while not got.endswith(b'ok\\n'):\n\
+\x20       more = t.recv(4096)\n\
+\x20       assert more, 'the connection was closed'\n\
+\x20       got += more\n\
                  go(); open('stands', 'w').close()\n\
                  while not os.path.exists('revoked'): time.sleep(0.01)\n\
                  go(); print(told(ask('anna')))\n",
