@@ -190,6 +190,17 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Of a node that has no neighbours yet.
+    fn roster(own: &Node) -> Roster {
+        Roster {
+            client: Client::new(Vec::new(), None),
+            beside: Client::new(Vec::new(), None),
+            own: own.clone(),
+            ports: (2379, 2380),
+            nodes: Arc::default(),
+        }
+    }
+
     //= test CLUSTER-NODES-01
     #[test]
     fn nodes_have_names_and_addresses_of_their_own_and_who_leads_stays() {
@@ -218,13 +229,7 @@ mod tests {
             let said = read(bad).expect_err("wrong");
             assert!(said.contains(why), "{said}");
         }
-        let roster = Roster {
-            client: Client::new(Vec::new(), None),
-            beside: Client::new(Vec::new(), None),
-            own: nodes[0].clone(),
-            ports: (2379, 2380),
-            nodes: Arc::default(),
-        };
+        let roster = roster(&nodes[0]);
         assert!(roster.judge(&nodes).is_ok() && roster.judge(&[]).is_ok());
         assert!(roster.judge(&nodes[1..]).expect_err("it leads").contains("end it first"));
         roster.set(nodes.clone());
@@ -254,13 +259,7 @@ mod tests {
     #[test]
     fn nobody_goes_for_a_name_or_for_an_object_that_does_not_read() {
         let nodes: Vec<Node> = ["a=192.0.2.1", "b=192.0.2.2"].map(|text| text.parse().expect("one")).to_vec();
-        let roster = Roster {
-            client: Client::new(Vec::new(), None),
-            beside: Client::new(Vec::new(), None),
-            own: nodes[0].clone(),
-            ports: (2379, 2380),
-            nodes: Arc::default(),
-        };
+        let roster = roster(&nodes[0]);
         let member = |name: &str, host: u8| Member {
             name: name.to_owned(),
             peer_ur_ls: vec![format!("https://192.0.2.{host}:2380")],

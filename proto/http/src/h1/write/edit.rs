@@ -92,16 +92,20 @@ fn is_alike(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| plain(*a) == plain(*b))
 }
 
+/// Says whether an edit takes the place of lines of this name.
+#[inline]
+fn take(edits: &[FieldEdit<'_>], line: &[u8]) -> bool {
+    edits.iter().any(|edit| match edit {
+        FieldEdit::Add { .. } => false,
+        FieldEdit::Remove { name } | FieldEdit::Set { name, .. } => is_alike(line, name),
+    })
+}
+
 /// Says whether an edit takes the place of this line.
 //= H1-EDIT-02
 #[inline]
 pub(super) fn covers(edits: &[FieldEdit<'_>], field: &Field, buf: &[u8]) -> bool {
-    edits.iter().any(|edit| match edit {
-        FieldEdit::Add { .. } => false,
-        FieldEdit::Remove { name } | FieldEdit::Set { name, .. } => {
-            field.name.len() == name.len() && is_alike(field.name.of(buf), name)
-        }
-    })
+    take(edits, field.name.of(buf))
 }
 
 /// Says whether an edit decides about a field that the engine would write by itself.
@@ -112,13 +116,11 @@ pub(super) fn decides(edits: &[FieldEdit<'_>], known: Known) -> bool {
 /// Writes the lines that edits add, but for those that a later one replaces or removes.
 //= H1-EDIT-03
 pub(super) fn write(edits: &[FieldEdit<'_>], out: &mut alloc::vec::Vec<u8>) {
-    for (at, edit) in edits.iter().enumerate() {
-        let is_undone = edits.iter().skip(at + 1).any(|later| match later {
-            FieldEdit::Add { .. } => false,
-            FieldEdit::Remove { name } | FieldEdit::Set { name, .. } => is_alike(name, edit.name()),
-        });
-        if let Some(value) = edit.value().filter(|_| !is_undone) {
+    let mut rest = edits;
+    while let [edit, later @ ..] = rest {
+        if let Some(value) = edit.value().filter(|_| !take(later, edit.name())) {
             super::line(out, edit.name(), value);
         }
+        rest = later;
     }
 }
