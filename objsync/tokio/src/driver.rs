@@ -22,6 +22,7 @@ use crate::limits::{
 };
 use crate::link::{Link, Told, Traffic};
 use crate::peer::Peer;
+use crate::rest::rest;
 use crate::tables;
 use crate::words::{cannot_listen, in_words};
 use crate::{Command, Differences, Handle, Host, PeerStatus, Settings, Status, Table, Verified, View};
@@ -88,16 +89,6 @@ pub struct Driver<H: Host> {
     shown: Option<Instant>,
     /// How often it has rested since something came of a step.
     in_vain: u32,
-}
-
-/// Waits. What is due at once, a comparison's next step above all, does not wait for the timer, whose next millisecond is up to
-/// one away: it takes its turn behind what has come meanwhile.
-async fn rest(wait: Duration, may_hurry: bool) {
-    if wait.is_zero() && may_hurry {
-        tokio::task::yield_now().await;
-    } else {
-        tokio::time::sleep(wait).await;
-    }
 }
 
 impl<H: Host> Driver<H> {

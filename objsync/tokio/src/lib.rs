@@ -15,6 +15,7 @@ pub mod legacy;
 mod limits;
 mod link;
 mod peer;
+mod rest;
 mod settings;
 mod status;
 mod tables;

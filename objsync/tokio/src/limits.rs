@@ -82,7 +82,7 @@ pub const IN_VAIN_MAX: u32 = 1_024;
 pub const LEAVE: Duration = Duration::from_millis(100);
 
 /// How often in a millisecond workers wake the driver for what they have changed: each time costs them a system call.
-pub const LOOKS_AT_ONCE: u32 = 4;
+pub const LOOKS_AT_ONCE: u32 = 2;
 
 /// How long a comparison with every member may take that somebody waits for.
 pub const VERIFY: Duration = Duration::from_secs(30);
