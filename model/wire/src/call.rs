@@ -13,7 +13,7 @@ use hyper::rt::bounds::Http2ClientConnExec;
 use tonic::body::Body;
 use tonic::codegen::Service;
 
-use crate::limits::{ALIVE, MESSAGE_BYTES_MAX};
+use crate::limits::{MESSAGE_BYTES_MAX, MISSED};
 use crate::proto::channel_client::ChannelClient;
 use crate::{CONTROLLER_NAME, limits};
 
@@ -52,7 +52,12 @@ where
     E: Http2ClientConnExec<Body, T> + Unpin + Clone,
 {
     let mut builder = Builder::new(executor);
-    builder.timer(timer).keep_alive_interval(ALIVE).keep_alive_timeout(ALIVE).keep_alive_while_idle(true);
+    //= CHAN-SEVERAL-02
+    builder
+        .timer(timer)
+        .keep_alive_interval(MISSED.0)
+        .keep_alive_timeout(MISSED.1)
+        .keep_alive_while_idle(true);
     builder.initial_stream_window_size(limits::PART_BYTES as u32 * 4);
     let (requests, connection) = builder.handshake(stream).await?;
     let origin = Uri::builder().scheme("https").authority(CONTROLLER_NAME).path_and_query("/").build();

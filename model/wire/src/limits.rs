@@ -28,8 +28,13 @@ pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The first message of a stream, and the answer to a call, come within this.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The other end is asked whether it lives when nothing came for so long, and has as long to answer.
+/// A Controller asks an engine whether it lives when nothing came for so long, and gives it as long to answer: the question waits
+/// behind pieces of a configuration, of which a slow line carries one in seconds.
 pub const ALIVE: Duration = Duration::from_secs(10);
+
+/// An engine asks its Controller whether it lives when nothing came for so long, and then waits so long for an answer: within 5 s
+/// it misses a machine that was lost without a word. While pieces of a configuration come nothing is asked.
+pub const MISSED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(2_500));
 
 /// Problems that are told of one configuration, and bytes of each: people read them.
 pub const PROBLEMS_MAX: usize = 100;

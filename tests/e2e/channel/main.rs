@@ -8,3 +8,4 @@ mod member;
 mod metrics;
 mod rolling;
 mod start;
+mod vanished;
