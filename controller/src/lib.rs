@@ -9,6 +9,7 @@ pub mod api;
 mod attempts;
 pub mod backup;
 pub mod channel;
+mod clock;
 pub mod cluster;
 pub mod counted;
 pub mod engines;

@@ -176,7 +176,11 @@ fn main() -> ExitCode {
         Err(error) => return failed(&format!("no runtime: {error}")),
     };
     let done = match &arguments.command {
-        None => runtime.block_on(run(&arguments)),
+        // Before there is any other thread, which would keep rights that are given up.
+        None => {
+            let address = cluster::Address::start();
+            runtime.block_on(run(&arguments, address))
+        }
         Some(command) => runtime.block_on(local(&arguments.data_dir, command)),
     };
     match done {
@@ -249,7 +253,7 @@ fn make(folder: &Path) -> Result<(), String> {
     made.map_err(|error| format!("{}: {error}; name another folder by --data-dir", folder.display()))
 }
 
-async fn run(arguments: &Arguments) -> Result<(), String> {
+async fn run(arguments: &Arguments, address: cluster::Address) -> Result<(), String> {
     let folder = &arguments.data_dir;
     make(folder)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
@@ -270,7 +274,7 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     if let Some(settings) =
         arguments.several.settings(folder, arguments.listen, engines, &logs, arguments.exported())?
     {
-        return cluster::run(settings, stop).await;
+        return cluster::run(settings, address, stop).await;
     }
     let instead =
         "say --store etcd and the rest; where the objects are to be those of store.redb, remove the file";
@@ -313,16 +317,19 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
         }
     };
     server::serve(answer, listener, tls, stop).await.map_err(|error| error.to_string())?;
-    if *becomes.borrow() { Err(anew()) } else { Ok(()) }
+    if *becomes.borrow() { Err(anew(address)) } else { Ok(()) }
 }
 
 /// Begins again in this process, with nothing left of what it was: the folder says otherwise now. Says why it could not.
-fn anew() -> String {
+fn anew(address: cluster::Address) -> String {
     let mut arguments = std::env::args_os();
     let first = arguments.next().unwrap_or_default();
     // The file of the program may have been replaced since.
     let own = std::env::current_exe().ok().filter(|own| own.exists());
     let program = own.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-    let error = std::process::Command::new(program).arg0(first).args(arguments).exec();
+    let mut command = std::process::Command::new(program);
+    command.arg0(first).args(arguments);
+    address.hand_over(&mut command);
+    let error = command.exec();
     format!("it does not start anew: {error}; start it again")
 }

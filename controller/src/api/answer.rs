@@ -122,15 +122,23 @@ impl Answer {
             listed("no engine can carry it out: ", " | ", &in_words(&judged.problems)),
             listed("engines do without: ", " | ", &in_words(&judged.idle)),
         ];
-        for text in texts.into_iter().filter(|text| !text.is_empty()) {
-            // Names may have any letters, and a header has those of ASCII.
-            let plain: String =
-                text.chars().map(|char| if matches!(char, ' '..='~') { char } else { '?' }).collect();
-            if let Ok(value) = HeaderValue::from_str(&plain) {
-                self.fields.push((HeaderName::from_static("x-forebay-warning"), value));
-            }
-        }
+        texts.into_iter().filter(|text| !text.is_empty()).for_each(|text| self.warn(&text));
         self
+    }
+
+    /// With this to be said, if there is anything.
+    pub fn advised(mut self, text: Option<String>) -> Self {
+        text.into_iter().for_each(|text| self.warn(&text));
+        self
+    }
+
+    fn warn(&mut self, text: &str) {
+        // Names may have any letters, and a header has those of ASCII.
+        let plain: String =
+            text.chars().map(|char| if matches!(char, ' '..='~') { char } else { '?' }).collect();
+        if let Ok(value) = HeaderValue::from_str(&plain) {
+            self.fields.push((HeaderName::from_static("x-forebay-warning"), value));
+        }
     }
 
     /// As it goes out.

@@ -1,6 +1,6 @@
 //! The Controllers of this store, as they are now.
 
-use forebay_model::Kind;
+use forebay_model::{Kind, Object};
 use forebay_wire::Token;
 use serde_json::{Value, json};
 
@@ -51,11 +51,28 @@ pub async fn judged<S: Store>(
     tenant: &Tenant,
 ) -> Result<Option<Kept>, Answer> {
     let held = app.objects.try_change(kind, change, tenant).await?;
-    let nodes = cluster::wanted(&held.object()).map_err(|text| bad(400, &text))?;
+    let object = held.object();
+    let nodes = cluster::wanted(&object).map_err(|text| bad(400, &text))?;
+    let there = || app.cluster.all().into_iter().map(|one| Node { name: one.name, address: one.address });
+    let known = if nodes.is_empty() { there().collect() } else { nodes.clone() };
+    cluster::judge_address(&object, &known).map_err(|text| bad(400, &text))?;
     let cluster = app.cluster.clone();
     // Programs and ports are tried.
     let judged = tokio::task::spawn_blocking(move || cluster.judge(&nodes)).await;
     judged.map_err(|error| error.to_string()).flatten().map_err(|text| bad(400, &text))
+}
+
+/// What there is to say of the nodes that the object names, beside that they can be.
+//= CLUSTER-NODES-03
+pub fn advised(object: &Object) -> Option<String> {
+    let count = cluster::wanted(object).unwrap_or_default().len();
+    (count > 0 && count % 2 == 0).then(|| match count {
+        2 => "with 2 nodes nobody leads once either of them is lost: name 1, 3, 5 or 7".to_owned(),
+        _ => format!(
+            "with {count} nodes no more of them can be lost than with {}: name 1, 3, 5 or 7",
+            count - 1
+        ),
+    })
 }
 
 /// How it stands with all of them; who asks need not be anybody.
@@ -139,6 +156,20 @@ mod tests {
         assert_eq!(said["node_states"][1]["up_since"], "1970-01-01 00:00:05");
         assert_eq!(said["node_states"][2]["state"], "CLUSTER_INACTIVE");
         assert!(said["node_states"][2]["up_since"].is_null());
+    }
+
+    //= test CLUSTER-NODES-03
+    #[test]
+    fn an_even_number_of_nodes_is_taken_and_said_to_be_no_better() {
+        let of = |count: u8| {
+            let ip = |node| json!({"addr": format!("192.0.2.{node}"), "type": "V4"});
+            let nodes: Vec<Value> =
+                (1..=count).map(|node| json!({"name": format!("n{node}"), "ip": ip(node)})).collect();
+            advised(json!({"nodes": nodes}).as_object().expect("one"))
+        };
+        assert_eq!([0, 1, 3, 5, 7].map(of), [const { None }; 5]);
+        assert!(of(2).expect("two").contains("once either of them is lost"));
+        assert!(of(4).expect("four").contains("than with 3"));
     }
 
     #[test]

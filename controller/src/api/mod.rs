@@ -38,7 +38,7 @@ use crate::counted::Counted;
 use crate::engines::{Engines, Members};
 use crate::objects::Objects;
 use crate::placement::Placement;
-use crate::store::Store;
+use crate::store::{Store, wrote};
 use answer::{Answer, bad, json};
 pub(crate) use health::Minute;
 pub use idle::Idle;
@@ -77,6 +77,10 @@ pub struct App<S> {
     pub idle: Idle,
 }
 
+/// Beside an answer to a request by which something was written, or may have been.
+#[derive(Clone, Copy, Debug)]
+pub struct Wrote;
+
 /// Answers one request.
 pub async fn serve<S: Store + 'static>(app: Arc<App<S>>, request: Request<Body>) -> Response<Body> {
     let asked = match read(request).await {
@@ -86,8 +90,14 @@ pub async fn serve<S: Store + 'static>(app: Arc<App<S>>, request: Request<Body>)
     // In a task of its own: what was begun is carried through when its client goes away in the middle. Else what the store has
     // taken by then would be missing in memory.
     //= API-WRITE-01
-    let done =
-        tokio::spawn(async move { route(&app, &asked).await.unwrap_or_else(|answer| answer).finish() });
+    let done = tokio::spawn(async move {
+        let (answer, has_written) = wrote::noted(route(&app, &asked)).await;
+        let mut answer = answer.unwrap_or_else(|answer| answer).finish();
+        if has_written {
+            answer.extensions_mut().insert(Wrote);
+        }
+        answer
+    });
     done.await.unwrap_or_else(|_| bad(500, "the Controller made a mistake: see its log").finish())
 }
 

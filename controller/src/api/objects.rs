@@ -68,7 +68,10 @@ async fn single<S: Store>(
         Method::PATCH => done(app, asked, who, kind, Change::Patch(&held.uuid, &asked.object()?)).await?,
         _ => return Err(not_allowed(asked)),
     };
-    Ok(json(200, Value::Object(shown(&app.objects.now(), &held, look))).tried(is_tried))
+    let answer = json(200, Value::Object(shown(&app.objects.now(), &held, look))).tried(is_tried);
+    let advice =
+        (kind.path == "cluster" && asked.method != Method::GET).then(|| cluster::advised(&held.object()));
+    Ok(answer.advised(advice.flatten()))
 }
 
 /// `/api/<type>/<uuid>`.
@@ -127,7 +130,9 @@ async fn done<S: Store>(
         "{what}"
     );
     if let Some(begins) = begins {
-        app.cluster.begin(&begins).map_err(|text| bad(503, &text))?;
+        let alone =
+            "this Controller stays alone, although the object names others: mend that, and send it again";
+        app.cluster.begin(&begins).map_err(|text| bad(503, &format!("{text}; {alone}")))?;
     }
     Ok((held, false))
 }

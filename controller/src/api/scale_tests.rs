@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, Response};
 use base64::Engine as _;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::{App, serve};
+use super::{App, Wrote, serve};
 use crate::accounts::Accounts;
 use crate::channel::Authority;
 use crate::cluster::Cluster;
@@ -66,14 +66,18 @@ impl Lab {
         Lab { app: Arc::new(app), basic, engines: Vec::new(), _folder: folder }
     }
 
-    pub(super) async fn ask(&self, method: &str, path: &str, said: &Value) -> (u16, Value) {
+    async fn answer(&self, method: &str, path: &str, said: &Value) -> Response<Body> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "controller.test")
             .header("authorization", format!("Basic {}", self.basic));
         let content = if said.is_null() { Body::empty() } else { Body::from(said.to_string()) };
-        let answer = serve(Arc::clone(&self.app), request.body(content).expect("a request")).await;
+        serve(Arc::clone(&self.app), request.body(content).expect("a request")).await
+    }
+
+    pub(super) async fn ask(&self, method: &str, path: &str, said: &Value) -> (u16, Value) {
+        let answer = self.answer(method, path, said).await;
         let status = answer.status().as_u16();
         let content = answer.into_body().collect().await.expect("content").to_bytes();
         (status, serde_json::from_slice(&content).unwrap_or_default())
@@ -120,6 +124,22 @@ impl Lab {
             }
         }
     }
+}
+
+//= test CLUSTER-STILL-01
+#[tokio::test]
+async fn an_answer_says_whether_anything_was_written_for_it() {
+    let lab = Lab::new().await;
+    let pool = json!({"name": "p"});
+    let wrote = async |method: &str, path: &str, said: &Value| {
+        let answer = lab.answer(method, path, said).await;
+        (answer.status().as_u16(), answer.extensions().get::<Wrote>().is_some())
+    };
+    assert_eq!(wrote("POST", "/api/pool?dry_run=true", &pool).await, (201, false), "it was tried only");
+    assert_eq!(wrote("POST", "/api/pool", &pool).await, (201, true));
+    assert_eq!(wrote("POST", "/api/pool", &pool).await, (409, false), "it is there");
+    assert_eq!(wrote("GET", "/api/pool", &Value::Null).await, (200, false));
+    assert_eq!(wrote("POST", "/logout", &json!({})).await, (200, false));
 }
 
 //= test SCALE-API-01

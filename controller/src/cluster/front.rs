@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::guests::{Guest, Guests, OF_ONE_MAX};
 use super::identity::NAME;
 use super::relay::{Failed, Relay};
-use crate::api::{self, App, Peer};
+use crate::api::{self, App, Peer, Wrote};
 use crate::store::Etcd;
 
 /// By which one Controller tells another where a request came from. Clients cannot: theirs is taken away.
@@ -173,11 +173,17 @@ async fn own(app: &Arc<App<Etcd>>, request: Request) -> Response<Body> {
     let only_reads = request.method().is_safe()
         || matches!(&steps[..], ["login"] | ["api", "analytics", "metrics", "collection"]);
     let answer = api::serve(Arc::clone(app), request).await;
-    let is_from_memory = only_reads || answer.status().is_client_error();
-    match is_from_memory && !app.store.is_led() {
+    match is_from_memory(only_reads, &answer) && !app.store.is_led() {
         true => nobody("this Controller leads no more"),
         false => answer,
     }
+}
+
+/// Says whether all that an answer says was known here before: what wrote nothing did no more than read. Where something went
+/// wrong here, that is what it says.
+fn is_from_memory(only_reads: bool, answer: &Response<Body>) -> bool {
+    let has_written = answer.extensions().get::<Wrote>().is_some();
+    only_reads || !(has_written || answer.status().is_server_error())
 }
 
 /// A request as the leader takes it: by HTTP/2, by whatever version the client came.

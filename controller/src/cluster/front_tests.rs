@@ -123,6 +123,32 @@ async fn clients_that_send_or_read_nothing_keep_no_other_one_from_the_leader() {
     runtime.shutdown_background();
 }
 
+//= test CLUSTER-STILL-01
+#[test]
+fn what_wrote_nothing_counts_as_read_by_whatever_method_it_came() {
+    let of = |status: u16, has_written: bool| {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::from_u16(status).expect("one");
+        if has_written {
+            answer.extensions_mut().insert(Wrote);
+        }
+        answer
+    };
+    for (status, has_written, is_known) in [
+        (200, false, true),
+        (204, false, true),
+        (400, false, true),
+        (200, true, false),
+        (503, true, false),
+        // Whoever is told that it is not known whether it was done is told that.
+        (504, false, false),
+        (500, false, false),
+    ] {
+        assert_eq!(is_from_memory(false, &of(status, has_written)), is_known, "{status} {has_written}");
+        assert!(is_from_memory(true, &of(status, has_written)), "who only reads");
+    }
+}
+
 //= test CLUSTER-ANY-02
 #[tokio::test]
 async fn who_may_try_again_is_told_so_and_who_must_look_first_is_told_that() {

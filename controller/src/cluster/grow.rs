@@ -71,13 +71,17 @@ impl Grow {
                 ));
             }
         }
-        Ok(Some(Kept {
+        let kept = Kept {
             own: own.clone(),
             nodes: nodes.to_vec(),
             initial: vec![own.clone()],
             joins: false,
             ports: self.ports,
-        }))
+        };
+        kept.try_write(&self.folder).map_err(|why| {
+            format!("nodes: which there are has to stand in this Controller's folder: {why}; mend that first")
+        })?;
+        Ok(Some(kept))
     }
 
     /// Says so in the folder, and to whoever waits for it.
@@ -100,14 +104,16 @@ impl Grow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::suite::Folder;
 
     //= test CLUSTER-GROW-01
     #[test]
     fn what_is_missing_for_several_is_said_before_anything_is_changed() {
+        let folder = Folder::new("grow");
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = taken.local_addr().expect("its address").port();
         let mut grow = Grow {
-            folder: PathBuf::from("/nowhere"),
+            folder: folder.0.clone(),
             listen: ([127, 0, 0, 1], 9443).into(),
             controllers: (None, 0),
             program: PathBuf::from("true"),
@@ -118,6 +124,11 @@ mod tests {
         assert_eq!(grow.judge(&nodes[..1]), Ok(None));
         let kept = grow.judge(&nodes).expect("it can").expect("two");
         assert_eq!((&kept.own, &kept.initial[..]), (&nodes[0], &nodes[..1]));
+        let left = std::fs::read_dir(&folder.0).expect("it is there").count();
+        assert_eq!(left, 0, "nothing is begun with before it is written");
+        grow.folder = folder.0.join("nowhere");
+        assert!(grow.judge(&nodes).expect_err("no folder").contains("mend that first"));
+        grow.folder.clone_from(&folder.0);
         assert!(
             grow.judge(&[nodes[1].clone(), nodes[1].clone()])
                 .expect_err("none is here")

@@ -1,7 +1,7 @@
 //! What a node knows of the others while nobody tells it: a file in its folder.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -60,8 +60,23 @@ impl Kept {
     /// # Errors
     /// Those of the system.
     pub fn write(&self, folder: &Path) -> Result<(), String> {
-        let (file, new) = (folder.join(FILE), folder.join("nodes.new"));
-        let told = |error: std::io::Error| format!("{}: {error}", file.display());
+        let file = folder.join(FILE);
+        let new = self.write_beside(folder)?;
+        rename(&new, &file).map_err(|error| format!("{}: {error}", file.display()))
+    }
+
+    /// Writes it, and takes it away: it can be written.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn try_write(&self, folder: &Path) -> Result<(), String> {
+        let new = self.write_beside(folder)?;
+        std::fs::remove_file(&new).map_err(|error| format!("{}: {error}", new.display()))
+    }
+
+    fn write_beside(&self, folder: &Path) -> Result<PathBuf, String> {
+        let new = folder.join("nodes.new");
+        let told = |error: std::io::Error| format!("{}: {error}", new.display());
         let _ = std::fs::remove_file(&new);
         let said = json!({
             "own": shown(&self.own),
@@ -71,7 +86,7 @@ impl Kept {
             "ports": [self.ports.0, self.ports.1],
         });
         write_private(&new, format!("{said}\n").as_bytes()).map_err(told)?;
-        rename(&new, &file).map_err(told)
+        Ok(new)
     }
 
     /// All of them, this one first.

@@ -26,7 +26,7 @@ use forebay_etcd::{Client, Endpoint, Endpoints, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-pub use address::{Address, keep as hold_address};
+pub use address::{Address, judge as judge_address, keep as hold_address};
 pub use front::{Front, Role};
 pub use grow::Grow;
 pub use guard::{Guard, release};
@@ -44,7 +44,7 @@ use crate::{backup, files, local, logs, notify, server};
 /// Who leads has so long to resign when it is ended: its lease is over then.
 const RESIGN: Duration = Duration::from_secs(5);
 
-/// How this node's member stands is known within this, or does not matter.
+/// How a member stands is known within this, or does not matter.
 const LOOKED: Duration = Duration::from_millis(300);
 
 /// What a node is started with.
@@ -140,13 +140,11 @@ impl Reach {
     }
 }
 
-/// Runs a node until `stop` ends.
+/// Runs a node until `stop` ends. `address`: what goes with the lead.
 ///
 /// # Errors
 /// As a text that says what to do.
-pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), String> {
-    // Before there is any other thread, which would keep the right.
-    let address = Address::start();
+pub async fn run(settings: Settings, address: Address, stop: impl Future<Output = ()>) -> Result<(), String> {
     let folder = &settings.folder;
     let key = folder.join(backup::KEY);
     let is_shared = settings.kept().is_none_or(|kept| kept.nodes.len() > 1 && kept.initial.len() > 1);
@@ -221,10 +219,11 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let followed = kept.map(|kept| tokio::spawn(tending::follow(Arc::clone(&node), kept)));
     // One term at a time, and none when we are gone.
     let place = Arc::new(Semaphore::new(1));
-    tokio::select! {
-        () = stop => {}
-        () = terms::terms(&node, &place) => {}
-    }
+    let done = tokio::select! {
+        () = stop => Ok(()),
+        () = terms::terms(&node, &place) => Ok(()),
+        why = node.address.lost() => Err(why),
+    };
     notify::stopping();
     at_the_machine.abort();
     present.abort();
@@ -236,7 +235,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let _ = tokio::time::timeout(RESIGN, place.acquire()).await;
     let _ = tokio::join!(clients, others);
     drop(node.member.lock().unwrap_or_else(PoisonError::into_inner).take());
-    Ok(())
+    done
 }
 
 fn reach(

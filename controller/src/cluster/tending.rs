@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::kept::{self, Kept};
 use super::member::{self, Node};
 use super::roster::{Roster, is_member, names, wanted};
-use super::{NodeNow, Role, address};
+use super::{LOOKED, NodeNow, Role, address};
 use crate::api::App;
 use crate::objects::{Change, Tenant};
 use crate::store::{Step, Store};
@@ -117,6 +117,10 @@ async fn pass_on<S: Store>(app: &App<S>, roster: &Roster, tries: usize) -> Resul
     let members = roster.client.members().await?;
     let others: Vec<&Member> = members.iter().filter(is_heard).collect();
     let Some(other) = tries.checked_rem(others.len()).map(|at| others[at]) else { return Ok(()) };
+    // Who is heard may have been lost a moment ago, and while etcd waits for it nobody writes.
+    let at = other.client_ur_ls.first().and_then(|url| url.parse().ok());
+    let at = at.ok_or_else(|| Failure::Unreached(format!("{} says no address", other.name)))?;
+    roster.client.only(at, LOOKED).status().await?;
     roster.beside.apart(PASSED).pass_on(other.id).await?;
     tracing::info!(
         event = "CLUSTER_ETCD_PASSED_ON",

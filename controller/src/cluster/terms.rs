@@ -286,7 +286,7 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
     loop {
         if store.is_led() {
             let wanted = tending::object(&begun.app).map(|(_, object)| address::wanted(&object));
-            node.address.hold(&wanted.unwrap_or_default(), store.left());
+            node.address.hold(&wanted.unwrap_or_default(), store.led_until());
         }
         tokio::time::sleep(address::EVERY).await;
     }

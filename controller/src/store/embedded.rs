@@ -339,7 +339,8 @@ impl Store for Embedded {
     }
 
     fn commit(&self, step: Step) -> Given<'_, Revision> {
-        self.away(move |inner| inner.commit(&step))
+        let committed = self.away(move |inner| inner.commit(&step));
+        Box::pin(async move { super::wrote::note(committed.await) })
     }
 
     fn changes(&self, since: Revision, most: usize) -> Given<'_, Vec<Change>> {

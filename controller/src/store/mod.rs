@@ -8,6 +8,7 @@ mod embedded;
 mod etcd;
 #[cfg(test)]
 pub(crate) mod suite;
+pub(crate) mod wrote;
 
 use std::fmt;
 use std::future::Future;

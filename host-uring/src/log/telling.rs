@@ -22,6 +22,10 @@ use crate::limits::{TOLD_BATCH_MS, TOLD_KEPT_BYTES_MAX, TOLD_LOOK_BYTES, TOLD_LO
 /// How long the end of the process waits until the Controller has the last records.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Looks at what the workers have written, at the end: they may go on writing as fast as it is read. The full rings of so many
+/// workers are read by then.
+const FAREWELL_LOOKS: usize = 64;
+
 /// What became of records for the Controller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ToldCounts {
@@ -152,7 +156,11 @@ impl Telling {
     /// Sends what the workers have written last, as far as the Controller is there.
     //= LOG-SEND-01
     pub async fn farewell(&self, tree: &Arc<Tree>) {
-        while self.gather(tree, Instant::now()) {}
+        for _ in 0..FAREWELL_LOOKS {
+            if !self.gather(tree, Instant::now()) {
+                break;
+            }
+        }
         self.pack(&mut self.inner());
         let until = Instant::now() + FAREWELL;
         while self.is_going() && Instant::now() < until {

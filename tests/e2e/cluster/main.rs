@@ -3,6 +3,7 @@
 mod engine;
 mod follows;
 mod history;
+mod nodes;
 mod site;
 mod storm;
 

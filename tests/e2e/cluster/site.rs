@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,9 +43,7 @@ impl Site {
     //= test CLI-CLUSTER-01
     pub fn start(lab: &Lab) -> Self {
         bin::foreign("etcd", "etcd-server");
-        let [_, number, high, low] = lab.ip().octets();
-        let address = |node: u8| Ipv4Addr::new(127, 251 + node, high, low);
-        let first_port = 21_000 + 10 * u16::from(number);
+        let (address, first_port) = here(lab);
         let mut site = Site { nodes: Vec::new(), password: String::new() };
         site.nodes.push(Node::start(lab, 0, address(0), first_port, &[], &|start| start()));
         site = site.begins();
@@ -54,6 +52,7 @@ impl Site {
                 site.admin(0).send("POST", "/api/pool", &json!({"name": format!("brought-{name}")}));
             assert_eq!(status, 201, "{made}");
         }
+        let holder = right_is_given_up(&site.nodes[0]);
         let exported = exported(&site.admin(0));
         let whole = site.admin(0).get("/api/configuration/export").1;
         site.logs_in(lab);
@@ -68,6 +67,8 @@ impl Site {
         let tokens: Vec<Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         assert_eq!(tokens.len(), 2, "{said}");
         site.leader(&[0]);
+        // In the same process, which has the same one beside it.
+        assert_eq!(right_is_given_up(&site.nodes[0]), holder);
         for (node, made) in (1..3).zip(&tokens) {
             assert_eq!(made["node"], format!("n{node}"));
             let made = made["token"].as_str().expect("a text");
@@ -184,7 +185,7 @@ impl Site {
     }
 
     /// Waits until so many Controllers are shown, and as many members of etcd there are.
-    fn has_nodes(&self, node: usize, count: usize) {
+    pub fn has_nodes(&self, node: usize, count: usize) {
         eventually("the nodes are those that are wanted", secs(20), || {
             let runtime = self.admin(node).get("/api/cluster/runtime").1;
             runtime["node_states"].as_array().map(Vec::len) == Some(count)
@@ -214,8 +215,27 @@ impl Site {
         assert!(exported(&admin) == has, "all that was in etcd, and nothing else");
     }
 
-    /// Starts three on machines of their own.
+    /// Starts three on machines of their own, which listen at all addresses of theirs.
     pub fn start_on(lab: &Lab, hosts: &Hosts) -> Self {
+        let listen = |_, port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let there = |node, start: &dyn Fn() -> Process| hosts.at(node, start);
+        Self::start_at(lab, |node| hosts.address(node), (21_000, &listen), there)
+    }
+
+    /// Starts three on this machine.
+    pub fn start_here(lab: &Lab) -> Self {
+        let (address, port) = here(lab);
+        let listen = |node, port| SocketAddr::from((address(node), port));
+        Self::start_at(lab, &address, (port, &listen), |_, start| start())
+    }
+
+    fn start_at(
+        lab: &Lab,
+        address: impl Fn(u8) -> Ipv4Addr,
+        (first_port, listen): (u16, &dyn Fn(u8, u16) -> SocketAddr),
+        there: impl Fn(u8, &dyn Fn() -> Process) -> Process,
+    ) -> Self {
+        bin::foreign("etcd", "etcd-server");
         let mut key = [0; 32];
         std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut key)).expect("a key");
         for node in 0..3 {
@@ -223,21 +243,10 @@ impl Site {
             std::fs::create_dir_all(&data).expect("a folder");
             keep(&data.join("store.key"), &key);
         }
-        Self::start_at(lab, |node| hosts.address(node), 21_000, |node, start| hosts.at(node, start)).begins()
-    }
-
-    fn start_at(
-        lab: &Lab,
-        address: impl Fn(u8) -> Ipv4Addr,
-        first_port: u16,
-        there: impl Fn(u8, &dyn Fn() -> Process) -> Process,
-    ) -> Self {
-        bin::foreign("etcd", "etcd-server");
         let all: Vec<String> = (0..3).map(|node| format!("n{node}={}", address(node))).collect();
         let nodes = (0..3).map(|node| {
             let more = [
-                // At the virtual address as well, if there is one.
-                format!("--listen={}", SocketAddr::from((Ipv4Addr::UNSPECIFIED, first_port))),
+                format!("--listen={}", listen(node, first_port)),
                 "--store=etcd".to_owned(),
                 format!("--nodes={}", all.join(",")),
                 format!("--node=n{node}"),
@@ -245,7 +254,7 @@ impl Site {
             let started = |start: &dyn Fn() -> Process| there(node, start);
             Node::start(lab, node.into(), address(node), first_port, &more, &started)
         });
-        Site { nodes: nodes.collect(), password: String::new() }
+        Site { nodes: nodes.collect(), password: String::new() }.begins()
     }
 
     /// Waits for the password of a store that is new.
@@ -358,7 +367,12 @@ impl Node {
 
     /// What it has printed and logged, now and before.
     pub fn said(&self) -> String {
-        format!("{}{}", self.before, std::fs::read_to_string(&self.log).unwrap_or_default())
+        format!("{}{}", self.before, self.said_now())
+    }
+
+    /// What its process of now has.
+    pub fn said_now(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// The process of its member of etcd: the one that it has started.
@@ -388,23 +402,28 @@ impl Node {
 
     /// Says whether its member leads the other members.
     pub fn leads_etcd(&self) -> bool {
-        let folder = self.arguments[0].strip_prefix("--data-dir=").expect("it is the first");
-        let at = SocketAddr::new(self.api.ip(), self.api.port() + 2);
-        let mut command = Command::new("curl");
-        command.args(["--silent", "--max-time", "2", "--data", "{}"]);
-        for (option, file) in [("--cacert", "controllers.crt"), ("--cert", "node.crt"), ("--key", "node.key")]
-        {
-            command.arg(option).arg(format!("{folder}/{file}"));
-        }
-        let out = command.arg(format!("https://{at}/v3/maintenance/status")).output().expect("curl");
-        let said: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+        let said = self.etcd("maintenance/status", &json!({}));
         // One that does not answer may.
         said["leader"].is_null() || said["leader"] == said["header"]["member_id"]
     }
 
+    /// Asks its member, as a Controller does.
+    pub fn etcd(&self, path: &str, asked: &Value) -> Value {
+        let folder = self.arguments[0].strip_prefix("--data-dir=").expect("it is the first");
+        let at = SocketAddr::new(self.api.ip(), self.api.port() + 2);
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--max-time", "2", "--data", &asked.to_string()]);
+        for (option, file) in [("--cacert", "controllers.crt"), ("--cert", "node.crt"), ("--key", "node.key")]
+        {
+            command.arg(option).arg(format!("{folder}/{file}"));
+        }
+        let out = command.arg(format!("https://{at}/v3/{path}")).output().expect("curl");
+        serde_json::from_slice(&out.stdout).unwrap_or_default()
+    }
+
     /// By the last thing that its process has said of it.
     fn leads(&self) -> bool {
-        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let said = self.said_now();
         let last = said.lines().rev().find(|line| {
             ["CLUSTER_LEADS", "CLUSTER_FOLLOWS", "CLUSTER_NOBODY", "CLUSTER_LEAD_LOST"]
                 .iter()
@@ -419,6 +438,39 @@ pub fn keep(file: &Path, key: &[u8]) {
     let mut made =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).expect("it is not there");
     made.write_all(key).expect("room");
+}
+
+/// Where three of this lab are on this machine, and the first of their ports.
+fn here(lab: &Lab) -> (impl Fn(u8) -> Ipv4Addr, u16) {
+    let [_, number, high, low] = lab.ip().octets();
+    (move |node| Ipv4Addr::new(127, 251 + node, high, low), 21_000 + 10 * u16::from(number))
+}
+
+/// In no thread of a Controller anything is left of the rights to change addresses and to tell neighbours of them; the process
+/// beside it has them, where this machine gives them away at all.
+//= test CLUSTER-VIP-02
+pub fn right_is_given_up(node: &Node) -> Option<u32> {
+    // CAP_NET_ADMIN and CAP_NET_RAW.
+    const BOTH: u64 = 1 << 12 | 1 << 13;
+    let rights = |status: &Path| {
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("CapPrm:")).expect("a line");
+        u64::from_str_radix(line.trim(), 16).expect("a number") & BOTH
+    };
+    let own = PathBuf::from(format!("/proc/{}/task", node.process.pid()));
+    for thread in std::fs::read_dir(own).expect("it runs").flatten() {
+        // One of the runtime's may have ended.
+        let status = thread.path().join("status");
+        if status.exists() {
+            assert_eq!(rights(&status), 0, "{} has them", status.display());
+        }
+    }
+    if rights(Path::new("/proc/self/status")) != BOTH {
+        return None;
+    }
+    let holder = node.child("hold-address").expect("the one that holds the address");
+    assert_eq!(rights(Path::new(&format!("/proc/{holder}/status"))), BOTH, "the one that needs them");
+    Some(holder)
 }
 
 /// All objects, without the salt of an export.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::follows;
 use crate::history::{Op, What, is_as_of_one};
-use crate::site::Site;
+use crate::site::{Site, right_is_given_up};
 
 /// Objects that are read and written.
 const KEYS: usize = 3;
@@ -254,10 +254,10 @@ fn what_clients_see_of_several_controllers_is_as_if_there_were_one() {
     };
     let pools: Vec<String> = (0..KEYS).map(|key| pool(&format!("key-{key}"))).collect();
     let looked_at = pool("looked-at");
-    follows::begins(&site);
+    follows::begins(&site, &hosts);
     let leader = site.leader(&[0, 1, 2]);
     follows::is_at(&site, &hosts, leader);
-    follows::right_is_given_up(&site, leader);
+    assert!(right_is_given_up(&site.nodes[leader]).is_some(), "nobody can hold the address");
     // In the gate each fault once; else ten times a minute of them.
     let (runs, lasts) = match std::env::var_os("FOREBAY_LONG") {
         Some(_) => (10, secs(60)),
@@ -309,6 +309,8 @@ fn what_clients_see_of_several_controllers_is_as_if_there_were_one() {
             assert!(is_as_of_one(&of_key, 0), "no single register has answered so: {of_key:?}");
         }
     }
+    follows::goes_without_its_holder(&mut site, &lab, &hosts);
+    follows::goes_where_all_stand_still(&mut site, &hosts);
     // Three times what is measured on a machine that does nothing else.
     for (fault, gap) in gaps {
         assert!(gap < secs(15), "{fault:?}: no write for {gap:?}");

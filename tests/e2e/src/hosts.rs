@@ -1,12 +1,13 @@
 //! Several machines on one wire, each a network namespace: links between them can be cut, one way as well.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use crate::Network;
 
-/// Machines `0..n` at 10.77.0.2, 10.77.0.3 and so on, and the wire's own end at 10.77.0.1, where the calling thread is.
+/// Machines `0..n` at 10.77.0.2, 10.77.0.3 and so on, and the wire's own end at 10.77.0.1, where the calling thread is; and of
+/// fd77::/64 those that end alike. Cuts are of IPv4.
 pub struct Hosts {
     wire: Network,
     home: File,
@@ -27,6 +28,7 @@ impl Hosts {
         let home = this_namespace();
         wire.ip("link add wire type bridge");
         wire.ip("addr add 10.77.0.1/24 dev wire");
+        wire.ip("addr add fd77::1/64 dev wire nodad");
         wire.ip("link set wire up");
         let mut hosts = Self { wire, home, machines: Vec::new() };
         for n in 0..count {
@@ -43,6 +45,7 @@ impl Hosts {
             hosts.wire.ip(&format!("link set to{n} master wire up"));
             hosts.at(n, || {
                 network.ip(&format!("addr add {}/24 dev eth0", hosts.address(n)));
+                network.ip(&format!("addr add {}/64 dev eth0 nodad", hosts.address6(n)));
                 network.ip("link set eth0 up");
             });
         }
@@ -52,6 +55,11 @@ impl Hosts {
     /// The address of a machine.
     pub fn address(&self, n: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 0, 2 + n)
+    }
+
+    /// Its address of IPv6.
+    pub fn address6(&self, n: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, (2 + n).into())
     }
 
     /// The wire's own address, for what all machines reach.

@@ -1,10 +1,12 @@
 //! The lease of the leader: renewed while it can be, and given up before etcd takes it away.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forebay_etcd::{Client, Failure};
 use tokio::sync::{oneshot, watch};
+
+use crate::clock::Moment;
 
 /// A leader that is cut off is followed after this many seconds. Two are the least that etcd grants, and etcd itself may need
 /// two to elect its own, in which nothing is renewed.
@@ -17,28 +19,28 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Who has no connection, or no answer, within this asks the next member: three members are asked within a term.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Until when a lease is good, by our own clock.
+/// Until when a lease is good, by our own clock: one that goes on while the machine sleeps.
 #[derive(Clone)]
-pub(super) struct Good(Arc<Mutex<Instant>>);
+pub(super) struct Good(Arc<Mutex<Moment>>);
 
 impl Good {
     /// What etcd counts begins when it hears of it, which is later than when it was asked.
-    pub(super) fn since(asked: Instant) -> Self {
-        Good(Arc::new(Mutex::new(asked + TERM)))
+    pub(super) fn since(asked: Moment) -> Self {
+        Good(Arc::new(Mutex::new(asked.after(TERM))))
     }
 
     /// That moment.
-    pub(super) fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Moment {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn renewed(&self, asked: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = asked + TERM;
+    fn renewed(&self, asked: Moment) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = asked.after(TERM);
     }
 
     /// Says whether it is good.
     pub(super) fn is_now(&self) -> bool {
-        Instant::now() < self.until()
+        !self.until().is_over()
     }
 }
 
@@ -85,14 +87,14 @@ async fn keep(client: Client, lease: i64, good: Good, lost: watch::Sender<Option
     let mut pause = RENEW_EVERY;
     let why = loop {
         let good_until = good.until();
-        tokio::time::sleep_until(good_until.min(Instant::now() + pause).into()).await;
+        tokio::time::sleep(pause.min(good_until.left())).await;
         pause = RENEW_EVERY;
-        let now = Instant::now();
-        if now >= good_until {
+        let now = Moment::now();
+        if good_until.is_over() {
             break "its lease was not renewed in time: etcd did not answer".to_owned();
         }
         // Members that do not take a connection may use up all of the time.
-        let renewed = tokio::time::timeout(good_until - now, client.renew(lease, PATIENCE)).await;
+        let renewed = tokio::time::timeout(good_until.left(), client.renew(lease, PATIENCE)).await;
         match renewed.unwrap_or_else(|_| Err(Failure::Unreached("no member in time".to_owned()))) {
             Ok(true) => good.renewed(now),
             Ok(false) => break "its lease is over: etcd did not hear of it in time".to_owned(),
@@ -100,7 +102,7 @@ async fn keep(client: Client, lease: i64, good: Good, lost: watch::Sender<Option
                 pause = RETRY;
                 tracing::warn!(
                     event = "CLUSTER_LEASE_LATE", %failure,
-                    left_ms = good_until.saturating_duration_since(Instant::now()).as_millis(),
+                    left_ms = good_until.left().as_millis(),
                     "the leader's lease was not renewed"
                 );
             }

@@ -21,7 +21,8 @@ use forebay_etcd::proto::{
 use forebay_etcd::{Client, Failure};
 use tokio::sync::{Mutex, watch};
 
-use super::{Change, Embedded, Given, Listed, Refusal, Revision, Step, Store, Stored};
+use super::{Change, Embedded, Given, Listed, Refusal, Revision, Step, Store, Stored, wrote};
+use crate::clock::Moment;
 use steps::Turn;
 
 /// The form of what stands under the prefix.
@@ -158,7 +159,7 @@ impl Leading {
         if quick.read("leader").await?.is_some() {
             return Ok(None);
         }
-        let (asked, lease) = (std::time::Instant::now(), quick.client.grant(lease::TERM_SECONDS).await?);
+        let (asked, lease) = (Moment::now(), quick.client.grant(lease::TERM_SECONDS).await?);
         let is_free = demand(self.key("leader"), 0);
         let took = TxnRequest {
             compare: vec![is_free],
@@ -200,9 +201,9 @@ impl Etcd {
         self.inner.leads().is_ok()
     }
 
-    /// For how long nobody else may lead, from now on.
-    pub fn left(&self) -> std::time::Duration {
-        self.inner.good.until().saturating_duration_since(std::time::Instant::now())
+    /// Until when nobody else may lead.
+    pub(crate) fn led_until(&self) -> Moment {
+        self.inner.good.until()
     }
 
     /// The lease by which this process leads.
@@ -407,7 +408,7 @@ impl Store for Etcd {
         // Whoever asked may go away; a step that was begun is carried to its end, so that the next one finds it settled.
         Box::pin(async move {
             let done = tokio::spawn(async move { inner.commit(&step).await }).await;
-            done.unwrap_or_else(|panic| Err(Refusal::Unknown(panic.to_string())))
+            wrote::note(done.unwrap_or_else(|panic| Err(Refusal::Unknown(panic.to_string()))))
         })
     }
 
