@@ -36,7 +36,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let shortest = (0..100)
             .map(|n| {
-                // Wherever between two milliseconds of the timer it begins.
+                // Sleep: it begins wherever between two milliseconds of the timer.
                 std::thread::sleep(Duration::from_micros(n * 37 % 1_000));
                 let begun = Instant::now();
                 runtime.block_on(rest(Duration::from_millis(1), true));
