@@ -1,5 +1,6 @@
 //! Alerts: what alert configurations ask for has happened.
 
+mod gone;
 mod rule;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -50,6 +51,8 @@ type Pair = (String, String);
 #[derive(Default)]
 struct State {
     held: BTreeMap<Moment, Arc<Value>>,
+    /// When those were raised that were taken away a moment ago.
+    gone: BTreeSet<Moment>,
     /// Up to which moment all events were looked at.
     seen: Moment,
     /// Events after that which were, with the rule by which they were.
@@ -87,15 +90,12 @@ impl Alerts {
                 let moment = key.strip_prefix(PREFIX).and_then(|moment| moment.parse::<Moment>().ok());
                 let alert: Option<Value> = serde_json::from_slice(&stored.value).ok();
                 if let Some((moment, alert)) = moment.zip(alert) {
-                    let text = |name: &str| alert[name].as_str().unwrap_or_default().to_owned();
-                    if let Some(event) = alert["events"].get(0) {
-                        state.done.insert((event_of(event), text("alert_config")));
-                    }
-                    state.raised.insert((text("alert_config"), text("obj_uuid")), moment / 1_000_000);
+                    state.knows(moment, &alert);
                     state.held.insert(moment, Arc::new(alert));
                 }
             }
         }
+        state.read_gone(store).await?;
         Ok(Alerts(Mutex::new(state)))
     }
 
@@ -117,7 +117,8 @@ impl Alerts {
         let found =
             self.lock().held.iter().find(|(_, alert)| alert["uuid"] == uuid).map(|(moment, _)| *moment);
         let Some(moment) = found else { return Ok(false) };
-        store.commit(Step::default().write(key(moment), None)).await?;
+        let step = self.lock().goes(Step::default().write(key(moment), None), moment);
+        store.commit(step).await?;
         self.lock().held.remove(&moment);
         Ok(true)
     }

@@ -185,6 +185,14 @@ async fn who_comes_to_lead_raises_what_the_one_before_had_not_seen_and_nothing_t
         wanted.sort();
         assert_eq!(found, wanted);
     }
+    // Nor what somebody has taken away.
+    let uuid = alerts(&site, &admin, "").await[0]["uuid"].as_str().expect("a uuid").to_owned();
+    assert_eq!(site.ask(&admin, "DELETE", &format!("/api/alert/{uuid}"), &Value::Null).await.status, 204);
+    let again = Alerts::open(&site.app.store).await.expect("readable");
+    std::sync::Arc::get_mut(&mut site.app).expect("nobody else has it").alerts = again;
+    look(&site.app, 1_030).await.expect("written");
+    let found = alerts(&site, &admin, "").await;
+    assert!(found.len() == 3 && found.iter().all(|alert| alert["uuid"] != uuid.as_str()), "{found:?}");
 }
 
 //= test ALERT-RAISE-01
