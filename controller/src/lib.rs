@@ -18,6 +18,7 @@ mod files;
 mod hex;
 pub mod local;
 pub mod logs;
+pub mod mirror;
 pub mod notify;
 pub mod objects;
 pub mod otlp;

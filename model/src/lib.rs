@@ -32,6 +32,6 @@ pub mod shape;
 pub mod version;
 
 pub use check::check;
-pub use forebay_snapshot::Problem;
+pub use forebay_snapshot::{Problem, member_name, reader_name};
 pub use kind::{Kind, Object, kind, kinds};
 pub use version::Version;

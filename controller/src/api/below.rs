@@ -54,6 +54,7 @@ pub async fn object<S: Store>(
         }
         ("serviceengine", ["runtime"]) => runtime::of_engine(app, &held, &app.seen()),
         ("serviceenginegroup", ["runtime"]) => runtime::of_group(app, &held, &app.seen()),
+        ("serviceenginegroup", ["mirror"]) => app.mirrors.show(&held.uuid),
         _ => return Err(nothing()),
     };
     match asked.method {

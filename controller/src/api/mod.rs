@@ -36,6 +36,7 @@ use crate::channel::Authority;
 use crate::cluster::Cluster;
 use crate::counted::Counted;
 use crate::engines::{Engines, Members};
+use crate::mirror::Mirrors;
 use crate::objects::Objects;
 use crate::placement::Placement;
 use crate::store::{Store, wrote};
@@ -75,6 +76,8 @@ pub struct App<S> {
     pub cluster: Cluster,
     /// What engines do without of services, for who asks again.
     pub idle: Idle,
+    /// What is read of the tables that engines share.
+    pub mirrors: Mirrors,
 }
 
 /// Beside an answer to a request by which something was written, or may have been.

@@ -61,6 +61,7 @@ impl Lab {
             logs,
             cluster,
             idle: super::Idle::default(),
+            mirrors: crate::mirror::Mirrors::default(),
         };
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("admin:{password}"));
         Lab { app: Arc::new(app), basic, engines: Vec::new(), _folder: folder }

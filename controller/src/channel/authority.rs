@@ -45,6 +45,16 @@ pub struct Issued {
     pub authority: String,
 }
 
+/// A certificate with its key, for who reads what engines share.
+pub struct Files {
+    /// Its own, PEM.
+    pub certificate: String,
+    /// Its key, PEM.
+    pub key: String,
+    /// The authority's certificate, PEM.
+    pub authority: String,
+}
+
 /// A key that somebody else has the other half of: a point of P-256.
 struct Point<'p>(&'p [u8]);
 
@@ -108,6 +118,19 @@ impl Authority {
         let told = described(vec![engine_name(uuid), member], uuid)?;
         let made = told.signed_by(&Point(key), &self.issuer).map_err(|error| error.to_string())?;
         Ok(Issued { certificate: made.pem(), authority: pem(&self.certificate) })
+    }
+
+    /// A certificate by which the Controller comes to engines to read what they share: by this name alone, which is none of an
+    /// engine.
+    ///
+    /// # Errors
+    /// The system gives no random numbers for a key.
+    //= SYNC-MIRROR-01
+    pub fn issue_reader(&self, name: &str) -> Result<Files, String> {
+        let pair = KeyPair::generate().map_err(|error| error.to_string())?;
+        let told = described(vec![name.to_owned()], "controller")?;
+        let made = told.signed_by(&pair, &self.issuer).map_err(|error| error.to_string())?;
+        Ok(Files { certificate: made.pem(), key: pair.serialize_pem(), authority: pem(&self.certificate) })
     }
 
     /// What the Controller shows to engines, and whom it lets in: who has a certificate of this authority, and who shows

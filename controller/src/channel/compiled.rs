@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use super::{Compiled, Wanted};
 use crate::api::{App, clock};
 use crate::engines::{Engine, group_name};
+use crate::mirror;
 use crate::objects::{Catalogue, Id, Objects};
 use crate::store::Store;
 
@@ -151,6 +152,7 @@ impl<S: Store + 'static> Maker<S> {
             group: engine.group.clone(),
             member: member(engine),
             peers: of_group.iter().filter_map(|peer| member(peer)).collect(),
+            reader: mirror::reader(engine, &of_group),
             // As the engine calls them in its folder.
             identity: Identity {
                 group: group_name(&engine.group),

@@ -119,6 +119,8 @@ pub async fn serve<S: Store + 'static>(
             () = &mut stop => return Ok(()),
         };
         let _ = stream.set_nodelay(true);
+        // Of a socket that was just accepted the system knows it.
+        let to = stream.local_addr().map_or(from.ip(), |at| at.ip()).to_canonical();
         let (acceptor, channel) = (acceptor.clone(), Arc::clone(&channel));
         tokio::spawn(async move {
             let _place = place;
@@ -135,7 +137,7 @@ pub async fn serve<S: Store + 'static>(
                 }
             };
             let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(who);
-            let door = Door { channel, caller: shown, from: from.ip() };
+            let door = Door { channel, caller: shown, from: from.ip(), to };
             let service = ChannelServer::new(door)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -169,6 +171,8 @@ struct Door<S> {
     /// The engine that its certificate names; `None`: it has shown none.
     caller: Option<String>,
     from: IpAddr,
+    /// Where it has come.
+    to: IpAddr,
 }
 
 /// What an engine is sent.
@@ -197,7 +201,7 @@ impl<S: Store + 'static> Calls for Door<S> {
         let hello = tokio::time::timeout(PATIENCE, said.message()).await;
         let hello = hello.map_err(|_| Status::deadline_exceeded("the stream began without a Hello"))??;
         let (send, sent) = mpsc::channel(WAITING_MAX);
-        let session = session::begin(Arc::clone(&self.channel), uuid, self.from, hello, send)?;
+        let session = session::begin(Arc::clone(&self.channel), uuid, (self.from, self.to), hello, send)?;
         tokio::spawn(session.run(said));
         Ok(Response::new(Sent::new(sent)))
     }

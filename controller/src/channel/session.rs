@@ -46,7 +46,7 @@ pub struct Session<S> {
 pub fn begin<S: Store + 'static>(
     channel: Arc<Channel<S>>,
     uuid: String,
-    from: IpAddr,
+    (from, door): (IpAddr, IpAddr),
     first: Option<FromEngine>,
     send: mpsc::Sender<Result<ToEngine, Status>>,
 ) -> Result<Session<S>, Status> {
@@ -82,7 +82,7 @@ pub fn begin<S: Store + 'static>(
     }
     let pushing = Pushing::new(hello.version, &hello.digest);
     tracing::info!(event = "ENGINE_CONNECTED", engine = uuid, %from, software = hello.software, protocol, version = hello.version, "an engine is there");
-    note(&channel, &uuid, number, from, hello);
+    note(&channel, &uuid, number, (from, door), hello);
     let mut wanted = channel.wanted.follow();
     wanted.mark_changed();
     let upto = watch::channel((0, 0));
@@ -101,11 +101,19 @@ pub fn begin<S: Store + 'static>(
     })
 }
 
-fn note<S: Store>(channel: &Channel<S>, uuid: &str, number: u64, from: IpAddr, hello: Hello) {
+fn note<S: Store>(
+    channel: &Channel<S>,
+    uuid: &str,
+    number: u64,
+    (from, door): (IpAddr, IpAddr),
+    hello: Hello,
+) {
     let port = u16::try_from(hello.sync_port).ok().filter(|port| *port > 0);
     channel.app.engines.note(uuid, number, |engine| {
         engine.address = Some(told::address(&hello.sync_address).unwrap_or(from));
         engine.sync_port = port;
+        engine.takes_mirror = hello.takes_mirror;
+        engine.door = Some(door);
         engine.shares_addresses = hello.shares_addresses;
         engine.software = hello.software.chars().take(64).collect();
         engine.applied = hello.version;

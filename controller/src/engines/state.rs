@@ -35,6 +35,10 @@ pub struct Engine {
     pub address: Option<IpAddr>,
     /// The port for that, where it is another one than the group's: engines of one machine.
     pub sync_port: Option<u16>,
+    /// It knows members that only read: the Controller may mirror its tables.
+    pub takes_mirror: bool,
+    /// The Controller's address by which it came; from there its mirror calls the engine.
+    pub door: Option<IpAddr>,
     /// It has a stream open.
     pub is_connected: bool,
     /// When its stream was opened.

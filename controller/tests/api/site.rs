@@ -84,6 +84,7 @@ impl Site {
                 alerts: Alerts::default(),
                 cluster: Cluster::alone([127, 0, 0, 1].into()),
                 idle: api::Idle::default(),
+                mirrors: forebay_controller::mirror::Mirrors::default(),
             }),
             password,
             folder,

@@ -301,6 +301,7 @@ fn member(peer: &PeerStatus, has_failed: bool, store: &Store) -> Value {
     let ago = |at: forebay_core::units::Now| now.since(at).0 / 1_000;
     json!({
         "seuuid": uuid(peer.slot.get()),
+        "reads": peer.reads,
         "address": peer.address,
         "connected": figures.connected,
         "synced": figures.synced,

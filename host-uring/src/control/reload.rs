@@ -267,7 +267,8 @@ impl Reloader {
             Ok((objsync, way))
         };
         match (off_this_thread(read).await?, sync) {
-            ((_, Some(sync::Way::Members(settings))), Some(sync)) => {
+            ((_, Some(sync::Way::Members(mut settings))), Some(sync)) => {
+                settings.tables_of_its_own = self.state.is_led();
                 sync.change(settings).await.map_err(|why| vec![why])
             }
             ((objsync, Some(way)), _) if !stays => switch(&self.state, &before, &objsync, way).await,

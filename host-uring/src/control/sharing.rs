@@ -40,7 +40,8 @@ fn begin(
     });
     let store = Arc::clone(&state.running().store);
     match way {
-        sync::Way::Members(settings) => {
+        sync::Way::Members(mut settings) => {
+            settings.tables_of_its_own = state.is_led();
             let secrets = sync::secrets(objsync).map_err(|why| anyhow!(why))?;
             let sync = sync::start(settings, &secrets, store, floor, state.protocol_max(), hear)?;
             state.set_sharing(sync::Sharing::Members(Arc::new(sync)));

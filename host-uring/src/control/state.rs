@@ -110,6 +110,11 @@ impl State {
         self
     }
 
+    /// A Controller leads it, which gives each engine of a group services of its own.
+    pub fn is_led(&self) -> bool {
+        self.telling.is_some()
+    }
+
     /// The configuration, with what was made for it.
     pub fn running(&self) -> Arc<Running> {
         Arc::clone(&self.running.borrow())

@@ -9,7 +9,7 @@ use forebay_core::table::{
 };
 use forebay_core::units::Now;
 use forebay_objsync::{Entry, Rule, Shards, Shared};
-use forebay_objsync_tokio::Table;
+use forebay_objsync_tokio::{Catalogue, Table};
 
 use super::Store;
 use super::desk::Desk;
@@ -104,6 +104,16 @@ impl Store {
             }
         };
         self.tables.iter().map(table).collect()
+    }
+
+    /// By which tables and servers entries are kept, for those that only read.
+    //= SYNC-MIRROR-02
+    pub fn catalogue(&self) -> Catalogue {
+        let tables = self.tables.iter().map(|kept| (kept.wanted.name, kept.wanted.seconds()));
+        let mut servers: Vec<u64> = self.tree().servers().map(|(_, server)| server.id.0).collect();
+        servers.sort_unstable();
+        servers.dedup();
+        Catalogue { tables: tables.collect(), servers }
     }
 
     /// What people call a table of the group, if it is one of this configuration.

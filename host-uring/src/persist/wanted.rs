@@ -34,6 +34,14 @@ pub(super) fn define(catalog: &mut Catalog, wanted: Wanted, synced: bool) -> Res
 }
 
 impl Wanted {
+    /// For how long entries live; the most there is: for ever.
+    pub(super) fn seconds(&self) -> u32 {
+        match self.life {
+            Lifetime::For(seconds) => seconds.0,
+            _ => u32::MAX,
+        }
+    }
+
     /// What members have to agree on beside the name.
     pub(super) fn settings(&self) -> u64 {
         let life = match self.life {

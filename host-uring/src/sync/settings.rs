@@ -4,26 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use forebay_core::hash;
 use forebay_core::table::EngineSlot;
+pub use forebay_objsync_tokio::Secrets;
 use forebay_objsync_tokio::{Identity, Member, Settings};
-use forebay_snapshot::{Objsync, member_name};
-use zeroize::Zeroizing;
+use forebay_snapshot::{Objsync, Other, member_name, reader_name};
 
 use super::snapshot::{Owner, Place};
 use crate::tls;
-
-/// What is made from the group's secret.
-#[derive(Clone, Copy)]
-pub struct Secrets {
-    /// Keys of tables.
-    pub table: [u8; 16],
-    /// Sums over tables.
-    pub sums: [u8; 16],
-    /// What members show one another: who has it belongs to the group and has its secret.
-    pub proof: u64,
-}
 
 /// What is made from the group's secret: the same on each of its engines.
 ///
@@ -39,16 +28,13 @@ pub fn secrets(objsync: &Objsync) -> Result<Secrets, String> {
             "it is no line of 64 hexadecimal digits; forebay-se pki issue makes one".to_owned(),
         ));
     }
-    let made = |what: &[u8]| {
-        let all = Zeroizing::new([secret, what].concat());
-        let hash = digest(&SHA256, &all);
-        let mut made = [0; 16];
-        made.copy_from_slice(&hash.as_ref()[..16]);
+    Ok(Secrets::of(secret, &objsync.group, |parts| {
+        let mut hash = Context::new(&SHA256);
+        parts.iter().for_each(|part| hash.update(part));
+        let mut made = [0; 32];
+        made.copy_from_slice(hash.finish().as_ref());
         made
-    };
-    let proof = made(&[b"forebay group ", objsync.group.as_bytes()].concat());
-    let proof = proof.into_iter().take(8).fold(0, |all, byte| all << 8 | u64::from(byte));
-    Ok(Secrets { table: made(b"forebay tables"), sums: made(b"forebay sums"), proof })
+    }))
 }
 
 /// Where the engine listens, whom it knows, and who it is; `None`: it shares its tables with nobody.
@@ -78,10 +64,16 @@ pub fn settings(objsync: &Objsync) -> Result<Option<Settings>, Vec<String>> {
     }
     let identity = Identity::read(&member_name(&objsync.group, objsync.slot), &ca, &certificate, &key)
         .map_err(|unfit| vec![format!("objsync.{}_file: {}", unfit.part, unfit.why)])?;
-    let member = |(n, address)| Member { slot: slot(n), name: member_name(&objsync.group, n), address };
+    let member = |other: Other| {
+        let Other { slot: n, address, reads } = other;
+        let name = if reads { reader_name } else { member_name };
+        Member { slot: slot(n), name: name(&objsync.group, n), address, reads, from: None }
+    };
     let members = objsync.others().map(member).collect();
     Ok(Some(Settings {
         me,
+        reads: false,
+        tables_of_its_own: false,
         group: objsync.group.clone(),
         listen,
         members,

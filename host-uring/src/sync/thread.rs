@@ -11,9 +11,9 @@ use anyhow::{Context, anyhow};
 use forebay_core::hash;
 use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
-use forebay_objsync::{Bounds, Engine, Event, Input, PeerFigures, Settings as EngineSettings};
+use forebay_objsync::{Bounds, Engine, Event, PeerFigures, Settings as EngineSettings};
 use forebay_objsync_tokio::{
-    Command, Differences, Driver, Handle, Host, PeerStatus, Settings, Table, Verified, View, cannot_listen,
+    Catalogue, Command, Differences, Driver, Handle, Host, PeerStatus, Settings, Table, Verified, View, cannot_listen,
     open_ports,
 };
 use forebay_snapshot::Objsync;
@@ -72,6 +72,10 @@ impl Host for Here {
 
     fn kept(&self) -> Vec<Table> {
         self.tables.store().kept()
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        self.tables.store().catalogue()
     }
 
     fn differ(&mut self, slot: EngineSlot, how: &Differences) {
@@ -184,7 +188,7 @@ fn engine_settings(settings: &Settings, secrets: &Secrets, floor: GroupMillis) -
         group: secrets.proof,
         sums: Hasher::new(secrets.sums),
         members: settings.mask(),
-        readers: 0,
+        readers: settings.readers(),
         wall: Store::wall_time().max(floor),
         floor,
         bounds: Bounds::default(),
@@ -335,13 +339,7 @@ impl Sync {
     /// Object sync has ended.
     pub async fn renew(&self) -> Result<(), String> {
         let (begun, has_begun) = oneshot::channel();
-        let work = move |engine: &mut Engine, here: &mut Here, now| {
-            let out = engine.handle(Input::Renewed, &mut here.tables, now);
-            // Who asked may have gone.
-            let _ = begun.send(());
-            out
-        };
-        self.handle.commands.send(Command::Work(Box::new(work))).await.map_err(|_| gone())?;
+        self.handle.commands.send(Command::Renew(begun)).await.map_err(|_| gone())?;
         has_begun.await.map_err(|_| gone())
     }
 
@@ -350,7 +348,11 @@ impl Sync {
     /// # Errors
     /// Object sync has ended.
     pub async fn is_synced(&self) -> Result<bool, String> {
-        let slots: Vec<EngineSlot> = self.view().status().peers.iter().map(|peer| peer.slot).collect();
+        if self.view().asks() {
+            return Ok(false);
+        }
+        let members = self.view().status().peers.into_iter().filter(|peer| !peer.reads);
+        let slots: Vec<EngineSlot> = members.map(|peer| peer.slot).collect();
         let (answer, answered) = oneshot::channel();
         let work = move |engine: &mut Engine, _: &mut Here, _| {
             let is_behind =

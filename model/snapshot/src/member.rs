@@ -16,6 +16,15 @@ pub fn member_name(group: &str, slot: u8) -> String {
     format!("se-{slot}.{group}.{DOMAIN}")
 }
 
+/// The name of one that only reads, in the certificate by which it comes: another one than an engine's, so that who has it can
+/// be no engine.
+///
+/// It holds for a group that [`group_problem`] finds nothing wrong with.
+//= SYNC-MIRROR-01
+pub fn reader_name(group: &str, slot: u8) -> String {
+    format!("reader-{slot}.{group}.{DOMAIN}")
+}
+
 /// The group and slot of such a name; `None` if it is another one, or written in another way.
 pub fn member_of(name: &str) -> Option<(&str, u8)> {
     let (slot, rest) = name.strip_prefix("se-")?.split_once('.')?;

@@ -66,7 +66,20 @@ section! {
         address: IpAddr;
         /// Its port; absent: the same as this engine's.
         port: Option<u16> = None, in 1024..=65535;
+        /// It only reads: the mirror that a Controller keeps. It has a slot that no engine has, calls from its address, and is waited for by nobody.
+        reads: bool = false;
     }
+}
+
+/// Another member, as an engine knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Its place.
+    pub slot: u8,
+    /// Where it listens; one that only reads calls from this address, and its port says nothing.
+    pub address: SocketAddr,
+    /// It only reads.
+    pub reads: bool,
 }
 
 words! {
@@ -126,10 +139,13 @@ impl Objsync {
         Some(SocketAddr::new(self.address?, self.port()))
     }
 
-    /// The other members: slot and where they listen.
-    pub fn others(&self) -> impl Iterator<Item = (u8, SocketAddr)> + '_ {
+    /// The other members.
+    pub fn others(&self) -> impl Iterator<Item = Other> + '_ {
         let others = self.members.iter().filter(|member| member.slot != self.slot);
-        others.map(|m| (m.slot, SocketAddr::new(m.address, m.port.unwrap_or_else(|| self.port()))))
+        others.map(|member| {
+            let address = SocketAddr::new(member.address, member.port.unwrap_or_else(|| self.port()));
+            Other { slot: member.slot, address, reads: member.reads }
+        })
     }
 }
 
@@ -253,7 +269,7 @@ fn members(reader: &mut Reader, objsync: &Objsync) {
             report(reader, &format!("{at}.slot"), &reason, "give each engine a slot of its own");
         }
         let port = member.port.unwrap_or_else(|| objsync.port());
-        if !places.insert((member.address, port)) {
+        if !member.reads && !places.insert((member.address, port)) {
             let reason = format!("{}:{port} stands in the list already", member.address);
             report(
                 reader,
@@ -270,6 +286,13 @@ fn members(reader: &mut Reader, objsync: &Objsync) {
         if objsync.cloud == Cloud::Azure && is_own {
             let (reason, fix) = beyond_azure(port);
             report(reader, &format!("{at}.port"), &reason, &fix);
+        }
+        if member.reads {
+            if member.slot == objsync.slot {
+                let reason = format!("slot {} is this engine's, and an engine does more than read", member.slot);
+                report(reader, &at, &reason, "give who only reads a slot that no engine has");
+            }
+            continue;
         }
         let here = Some(SocketAddr::new(member.address, port)) == objsync.listen();
         if member.slot == objsync.slot && !here {

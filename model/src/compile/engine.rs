@@ -88,7 +88,15 @@ fn objsync(input: &Input<'_>, group: View<'_>) -> Option<Part> {
             .with("address", peer.address.to_string())
             .with("port", port)
     };
-    part.set_list("members", peers.iter().map(member).map(Value::from));
+    let mut members: Vec<Value> = peers.iter().map(member).map(Value::from).collect();
+    if let Some(reader) = &engine.reader {
+        let reader = Part::default()
+            .with("slot", i64::from(reader.slot))
+            .with("address", reader.address.to_string())
+            .with("reads", true);
+        members.push(Value::from(reader));
+    }
+    part.set_list("members", members.into_iter());
     Some(part)
 }
 

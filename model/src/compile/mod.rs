@@ -73,6 +73,8 @@ pub struct Engine {
     pub member: Option<Member>,
     /// The other engines of its group that share tables, in any order; the engine itself may stand among them.
     pub peers: Vec<Member>,
+    /// One that only reads, whose address is the one from which it calls: the mirror that a Controller keeps.
+    pub reader: Option<Member>,
     /// Its certificate for object sync and what belongs to it.
     pub identity: Identity,
     /// The Redis beside it, where its group does without object sync.

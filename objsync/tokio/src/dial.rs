@@ -28,7 +28,7 @@ pub(crate) struct Call {
     pub to: EngineSlot,
     pub name: String,
     pub at: SocketAddr,
-    pub from: SocketAddr,
+    pub from: IpAddr,
     pub identity: Arc<Identity>,
 }
 
@@ -155,7 +155,7 @@ fn failed(why: impl FnOnce(&io::Error) -> String) -> impl FnOnce(io::Error) -> F
 }
 
 async fn once(call: &Call) -> Result<Secured, Failed> {
-    let stream = connect(call.from.ip(), call.at).await?;
+    let stream = connect(call.from, call.at).await?;
     call.identity.call(stream, &call.name).await.map_err(|why| Failed { why, here: false })
 }
 

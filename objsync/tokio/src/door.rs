@@ -127,7 +127,7 @@ fn come_in(tcp: TcpStream, from: SocketAddr, door: u64, rules: &Arc<Rules>, tell
     let ip = from.ip().to_canonical();
     let callers: Vec<(EngineSlot, String)> = settings
         .at(ip)
-        .filter(|member| member.slot < settings.me)
+        .filter(|member| !settings.calls(member))
         .map(|member| (member.slot, member.name.clone()))
         .collect();
     if callers.is_empty() {

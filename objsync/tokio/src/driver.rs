@@ -1,10 +1,13 @@
 //! The one loop: what has happened goes to the engine, and what it wants is done.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod asking;
+mod giving;
+mod showing;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use forebay_core::table::EngineSlot;
@@ -17,15 +20,17 @@ use tokio::task::JoinHandle;
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
 use crate::limits::{
-    CALLS_WITHIN, GATHER, IN_VAIN_MAX, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, QUEUED_BYTES_MAX,
+    GATHER, IN_VAIN_MAX, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, QUEUED_BYTES_MAX,
     QUEUED_UNSUSPICIOUS, VERIFY, VIEW, WINDOWS_BYTES,
 };
-use crate::link::{Link, Told, Traffic};
+use crate::link::{Link, Told};
 use crate::peer::Peer;
 use crate::rest::rest;
-use crate::tables;
+use crate::{given, tables};
 use crate::words::{cannot_listen, in_words};
-use crate::{Command, Differences, Handle, Host, PeerStatus, Settings, Status, Table, Verified, View};
+use crate::{Catalogue, Command, Differences, Handle, Host, Settings, Table, Verified, View};
+use asking::Asking;
+use giving::Giving;
 
 /// Somebody waits for a comparison.
 struct Verifying {
@@ -85,6 +90,12 @@ pub struct Driver<H: Host> {
     complete: bool,
     /// What is kept in which tables, as members were told.
     kept: Vec<Table>,
+    /// What those that only read were told of tables and servers.
+    catalogue: Catalogue,
+    /// The tables that this engine says it keeps, where each has its own: not before it has their entries.
+    has: Option<BTreeSet<u64>>,
+    asking: Option<Asking>,
+    giving: VecDeque<Giving>,
     verifying: Vec<Verifying>,
     shown: Option<Instant>,
     /// How often it has rested since something came of a step.
@@ -120,12 +131,19 @@ impl<H: Host> Driver<H> {
             numbers: 0,
             complete: false,
             kept: Vec::new(),
+            catalogue: Catalogue::default(),
+            has: None,
+            asking: None,
+            giving: VecDeque::new(),
             verifying: Vec::new(),
             shown: None,
             in_vain: 0,
         };
         driver.bound_engine();
-        driver.open(door::listen_soon(settings.listen)?)?;
+        driver.has = settings.tables_of_its_own.then(BTreeSet::new);
+        if !settings.reads {
+            driver.open(door::listen_soon(settings.listen)?)?;
+        }
         Ok((driver, handle))
     }
 
@@ -140,7 +158,8 @@ impl<H: Host> Driver<H> {
     /// Runs until it is told to stop.
     pub async fn run(mut self) {
         self.follow();
-        self.kept = self.host.kept();
+        self.kept = self.keeps();
+        self.catalogue = self.tells_readers();
         let mut changed = Vec::new();
         let mut looks = Looks::default();
         loop {
@@ -159,6 +178,8 @@ impl<H: Host> Driver<H> {
             if self.engine.wake() <= self.host.now() {
                 self.handle(Input::Tick);
             }
+            self.end_asking();
+            let gives = self.give();
             self.show();
             let gather = found && !looks.may_go_on(self.host.now());
             let may_wait = if gather { self.host.gather() } else { self.host.wake_me() };
@@ -169,6 +190,9 @@ impl<H: Host> Driver<H> {
             let mut wait = Duration::from_micros(self.engine.wake().since(self.host.now()).0).min(VIEW);
             if gather {
                 wait = wait.min(GATHER);
+            }
+            if gives {
+                (wait, self.in_vain) = (Duration::ZERO, 0);
             }
             tokio::select! {
                 biased;
@@ -182,6 +206,11 @@ impl<H: Host> Driver<H> {
                         let outputs = work(&mut self.engine, &mut self.host, now);
                         self.carry_out(outputs);
                         self.tell_what_is_kept();
+                    }
+                    Some(Command::Renew(begun)) => {
+                        self.renew();
+                        // Who asked may have gone.
+                        let _ = begun.send(());
                     }
                     Some(Command::Verify(answer)) => self.verify(answer),
                     Some(Command::Stop) | None => return self.leave().await,
@@ -250,8 +279,10 @@ impl<H: Host> Driver<H> {
                     if let Event::Joined { complete } = event {
                         self.complete = complete;
                         self.shown = None;
+                        self.has_joined(event);
+                    } else {
+                        self.host.event(event);
                     }
-                    self.host.event(event);
                 }
             }
         }
@@ -314,7 +345,10 @@ impl<H: Host> Driver<H> {
         (peer.is_up, peer.trouble, peer.away) = (true, None, None);
         peer.said.clear();
         peer.connections += 1;
-        if let Some(link) = &peer.link {
+        if let Some(link) = &peer.link
+            && !self.settings.reads
+            && !self.settings.is_reader(slot)
+        {
             link.send(tables::frame(&self.kept));
         }
         if let Some(dial) = &peer.dial {
@@ -322,18 +356,21 @@ impl<H: Host> Driver<H> {
         }
         tracing::info!(event = "SE_OBJSYNC_PEER_UP", slot = slot.get(), "a member is connected");
         self.count_connected();
+        self.ask_readers();
     }
 
     /// Where other tables are kept than before, every member is told.
     //= SYNC-TABLES-01
     fn tell_what_is_kept(&mut self) {
-        let kept = self.host.kept();
-        if kept == self.kept {
+        self.tell_readers();
+        let kept = self.keeps();
+        if self.settings.reads || kept == self.kept {
             return;
         }
         self.kept = kept;
         let frame = tables::frame(&self.kept);
-        for link in self.peers.values().filter(|peer| peer.is_up).filter_map(|peer| peer.link.as_ref()) {
+        let members = self.peers.iter().filter(|(slot, peer)| peer.is_up && self.settings.mask() >> **slot & 1 == 1);
+        for link in members.filter_map(|(_, peer)| peer.link.as_ref()) {
             link.send(frame.clone());
         }
         self.shed();
@@ -345,7 +382,10 @@ impl<H: Host> Driver<H> {
         let Some(peer) = self.peers.get_mut(&slot.get()) else { return };
         let Some(theirs) = &peer.kept else { return };
         self.engine.offer_again(slot);
-        let differs = Differences::between(&self.kept, theirs);
+        let mut differs = Differences::between(&self.kept, theirs);
+        if self.settings.tables_of_its_own {
+            differs.of_both_alone();
+        }
         if differs != peer.differs {
             self.host.differ(slot, &differs);
             peer.differs = differs;
@@ -353,8 +393,12 @@ impl<H: Host> Driver<H> {
     }
 
     fn count_connected(&mut self) {
-        let is_up = |peer: &&Peer| peer.is_up && peer.link.is_some();
-        self.host.connected(self.peers.values().filter(is_up).count());
+        // One that only reads is nobody to wait for.
+        let members = self.settings.mask();
+        let is_up = |(slot, peer): &(&u8, &Peer)| {
+            peer.is_up && peer.link.is_some() && members >> **slot & 1 == 1
+        };
+        self.host.connected(self.peers.iter().filter(is_up).count());
     }
 
     fn take(&mut self, told: Told) {
@@ -365,9 +409,14 @@ impl<H: Host> Driver<H> {
                 }
                 let number = self.number();
                 let peer = self.peers.entry(slot.get()).or_default();
-                peer.is_up = false;
+                (peer.is_up, peer.asked) = (false, false);
                 let traffic = Arc::clone(&peer.traffic);
-                peer.link = Some(Link::start(slot, number, door, *stream, traffic, self.tell.clone()));
+                let link = Link::start(slot, number, door, *stream, traffic, self.tell.clone());
+                // Before any entry.
+                if self.settings.is_reader(slot) {
+                    link.send(given::catalogue(&self.catalogue));
+                }
+                peer.link = Some(link);
                 self.count_connected();
                 self.handle(Input::Up(slot));
                 self.close_old_doors();
@@ -396,14 +445,17 @@ impl<H: Host> Driver<H> {
         let mut rest = bytes;
         // The reader has cut them already, so there are only whole ones.
         while let Ok(Some((frame, length))) = wire::split(rest) {
-            match tables::read(frame) {
-                Some(kept) => {
-                    if let Some(peer) = self.peers.get_mut(&slot.get()) {
+            match (tables::read(frame), given::read(frame)) {
+                (Some(kept), _) => {
+                    if let Some(peer) = self.peers.get_mut(&slot.get())
+                        && !self.settings.reads
+                    {
                         peer.kept = Some(kept);
                     }
                     self.compare_kept(slot);
                 }
-                None => self.handle(Input::Frame(slot, frame)),
+                (None, Some(said)) => self.hear_of_gifts(slot, said),
+                (None, None) => self.handle(Input::Frame(slot, frame)),
             }
             rest = &rest[length..];
             if !self.is_current(slot, link) {
@@ -414,7 +466,7 @@ impl<H: Host> Driver<H> {
     }
 
     fn verify(&mut self, answer: oneshot::Sender<Vec<Verified>>) {
-        let linked = self.settings.members.iter().map(|member| member.slot);
+        let linked = self.settings.members.iter().filter(|member| !member.reads).map(|member| member.slot);
         let open = linked.filter(|slot| self.engine.peer(*slot).is_some_and(|peer| peer.connected)).collect();
         self.verifying.push(Verifying { open, until: Instant::now() + VERIFY, answer });
         self.handle(Input::Verify);
@@ -438,7 +490,8 @@ impl<H: Host> Driver<H> {
                 },
             };
             // Whoever asked may be gone.
-            let _ = over.answer.send(self.settings.members.iter().map(of).collect());
+            let members = self.settings.members.iter().filter(|member| !member.reads);
+            let _ = over.answer.send(members.map(of).collect());
         }
     }
 
@@ -470,8 +523,11 @@ impl<H: Host> Driver<H> {
             let link = self.peers.get(&slot.get()).and_then(|peer| peer.link.as_ref());
             link.is_some_and(|link| link.door == Some(newest))
         };
-        let callers = self.settings.members.iter().map(|member| member.slot);
-        if callers.filter(|slot| *slot < self.settings.me).all(moved) {
+        // One that only reads is nobody to wait for.
+        let callers = self.settings.members.iter().filter(|member| {
+            !member.reads && !self.settings.calls(member)
+        });
+        if callers.map(|member| member.slot).all(moved) {
             self.doors.retain(|door| door.number == newest);
             tracing::info!(
                 event = "OBJSYNC_MOVED",
@@ -481,7 +537,7 @@ impl<H: Host> Driver<H> {
     }
 
     fn change(&mut self, settings: Settings) -> Result<(), String> {
-        if self.doors.last().is_none_or(|door| door.address != settings.listen) {
+        if !settings.reads && self.doors.last().is_none_or(|door| door.address != settings.listen) {
             let listen = settings.listen;
             match self.doors.iter().position(|door| door.address == listen) {
                 // It was left a moment ago, and is taken up again.
@@ -494,14 +550,12 @@ impl<H: Host> Driver<H> {
                     .map_err(|error| cannot_listen(listen, &error))?,
             }
         }
-        let mask = settings.mask();
-        let gone: Vec<EngineSlot> = self
-            .settings
-            .members
-            .iter()
-            .map(|member| member.slot)
-            .filter(|slot| mask & 1 << slot.get() == 0)
-            .collect();
+        let (mask, readers) = (settings.mask(), settings.readers());
+        let stays = |was: &crate::Member| {
+            settings.members.iter().any(|is| is.slot == was.slot && is.reads == was.reads)
+        };
+        let gone: Vec<EngineSlot> =
+            self.settings.members.iter().filter(|was| !stays(was)).map(|member| member.slot).collect();
         self.settings = Arc::new(settings);
         self.rules.replace(Arc::clone(&self.settings));
         self.bound_engine();
@@ -509,6 +563,7 @@ impl<H: Host> Driver<H> {
             self.lose(slot, "it is no member any more");
             self.peers.remove(&slot.get());
         }
+        self.handle(Input::Readers(readers));
         self.handle(Input::Members(mask));
         self.follow();
         self.close_old_doors();
@@ -519,7 +574,7 @@ impl<H: Host> Driver<H> {
     fn follow(&mut self) {
         for member in &self.settings.members {
             let peer = self.peers.entry(member.slot.get()).or_default();
-            if member.slot < self.settings.me {
+            if !self.settings.calls(member) {
                 peer.dial = None;
                 continue;
             }
@@ -527,7 +582,7 @@ impl<H: Host> Driver<H> {
                 to: member.slot,
                 name: member.name.clone(),
                 at: member.address,
-                from: self.settings.listen,
+                from: member.from.unwrap_or(self.settings.listen.ip()),
                 identity: Arc::clone(&self.settings.identity),
             };
             match &peer.dial {
@@ -535,57 +590,5 @@ impl<H: Host> Driver<H> {
                 None => peer.dial = Some(Dial::start(call, self.tell.clone())),
             }
         }
-    }
-
-    /// Says who should call and does not: it may have another list of members.
-    //= SYNC-DIAL-02
-    fn miss_who_should_call(&mut self) {
-        for member in self.settings.members.iter().filter(|member| member.slot < self.settings.me) {
-            let Some(peer) = self.peers.get_mut(&member.slot.get()).filter(|peer| !peer.is_up) else {
-                continue;
-            };
-            if peer.away.get_or_insert_with(Instant::now).elapsed() >= CALLS_WITHIN {
-                let why = "it does not call; look whether it runs, and whether this engine stands in its objsync.members";
-                peer.is_not_reached(member.slot, why.to_owned());
-            }
-        }
-    }
-
-    fn show(&mut self) {
-        if self.shown.is_some_and(|at| at.elapsed() < VIEW) {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        self.miss_who_should_call();
-        let peer = |member: &crate::Member| {
-            let known = self.peers.get(&member.slot.get());
-            let traffic = known.map(|peer| &peer.traffic);
-            let read = |of: fn(&Traffic) -> u64| traffic.map_or(0, |traffic| of(traffic));
-            PeerStatus {
-                slot: member.slot,
-                address: member.address,
-                figures: self.engine.peer(member.slot),
-                bytes: (
-                    read(|traffic| traffic.came.load(Ordering::Relaxed)),
-                    read(|traffic| traffic.went.load(Ordering::Relaxed)),
-                ),
-                connections: known.map_or(0, |peer| peer.connections),
-                queued: known.and_then(|peer| peer.link.as_ref()).map_or(0, Link::queued),
-                too_slow: known.map_or(0, |peer| peer.too_slow),
-                trouble: known.and_then(|peer| peer.trouble.clone()),
-                differs: known.map(|peer| peer.differs.clone()).unwrap_or_default(),
-            }
-        };
-        let mut peers: Vec<PeerStatus> = self.settings.members.iter().map(peer).collect();
-        peers.sort_by_key(|peer| peer.slot);
-        self.view.set(Status {
-            joined: self.engine.joined(),
-            complete: self.complete,
-            group_ms: self.engine.group_time(self.host.now()).0,
-            figures: self.engine.figures(),
-            peers,
-            busy_us: self.host.cpu_us(),
-            listening: self.doors.iter().map(|door| door.address).collect(),
-        });
     }
 }

@@ -7,7 +7,7 @@ use forebay_core::units::Now;
 use forebay_objsync::{Engine, Event, Output, Shards, Verdict};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Differences, Settings, Table, View};
+use crate::{Catalogue, Differences, Settings, Table, View};
 
 /// What is driven: tables, clock, and what the engine's own workers have changed.
 pub trait Host: Send + 'static {
@@ -44,6 +44,16 @@ pub trait Host: Send + 'static {
     /// What is kept in which tables.
     fn kept(&self) -> Vec<Table>;
 
+    /// The tables and servers by which entries are kept, for those that only read.
+    fn catalogue(&self) -> Catalogue {
+        Catalogue::default()
+    }
+
+    /// A member keeps entries by these tables and servers; told to a host that only reads.
+    fn told(&mut self, by: EngineSlot, catalogue: Catalogue) {
+        let _ = (by, catalogue);
+    }
+
     /// The tables of a member differ from those here in another way than before, or do not differ any more.
     fn differ(&mut self, slot: EngineSlot, how: &Differences);
 
@@ -58,6 +68,9 @@ pub type Work<H> = Box<dyn FnOnce(&mut Engine, &mut H, Now) -> Vec<Output> + Sen
 pub enum Command<H> {
     /// Other settings. What of them cannot be had is answered, and nothing has changed then.
     Settings(Box<Settings>, oneshot::Sender<Result<(), String>>),
+    /// There are tables here that there were not: as [`forebay_objsync::Input::Renewed`], and what no member has is asked for of those
+    /// that only read ([`View::asks`] says for how long). Answered when that has begun.
+    Renew(oneshot::Sender<()>),
     /// Compare with every member now.
     Verify(oneshot::Sender<Vec<Verified>>),
     /// Work on engine and host.

@@ -9,6 +9,7 @@
 mod dial;
 mod door;
 mod driver;
+mod given;
 mod host;
 mod identity;
 pub mod legacy;
@@ -16,14 +17,17 @@ mod limits;
 mod link;
 mod peer;
 mod rest;
+mod secrets;
 mod settings;
 mod status;
 mod tables;
 mod words;
 
 pub use driver::Driver;
+pub use given::Catalogue;
 pub use host::{Command, Handle, Host, Verified, Work};
 pub use identity::{Identity, Unfit};
+pub use secrets::Secrets;
 pub use settings::{Member, Settings, open_ports};
 pub use status::{PeerStatus, Refusals, Status, View};
 pub use tables::{Differences, Table};

@@ -84,5 +84,14 @@ pub const LEAVE: Duration = Duration::from_millis(100);
 /// How often in a millisecond workers wake the driver for what they have changed: each time costs them a system call.
 pub const LOOKS_AT_ONCE: u32 = 2;
 
+/// How long is waited for one that only reads to be there, where no member has a table: as long as an engine that joins waits.
+pub const READER_WITHIN: Duration = Duration::from_millis(forebay_objsync::limits::GIVE_MS);
+
+/// How long it may take to give what it has; then the tables count as they are. A million entries take a second.
+pub const GIVEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Bytes that wait for a member beyond which the next partition is not read for it.
+pub const GIVE_AHEAD: usize = 4 << 20;
+
 /// How long a comparison with every member may take that somebody waits for.
 pub const VERIFY: Duration = Duration::from_secs(30);

@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     /// What it keeps in which tables, by its last word, and how that differs.
     pub kept: Option<Vec<Table>>,
     pub differs: Differences,
+    /// It only reads, and was asked over this connection for what no member has.
+    pub asked: bool,
     /// Since when it is not connected.
     pub away: Option<Instant>,
     /// Connections that were ended because too much waited for it.

@@ -14,8 +14,12 @@ pub struct Member {
     pub slot: EngineSlot,
     /// The DNS name that its certificate holds.
     pub name: String,
-    /// Where it listens, and from which address it calls.
+    /// Where it listens, and from which address it calls. One that only reads listens nowhere: its port says nothing.
     pub address: SocketAddr,
+    /// It only reads (SYNC-READER-01): it calls, and is waited for by nobody.
+    pub reads: bool,
+    /// The address from which this engine calls it, where it is another one than that on which it listens.
+    pub from: Option<IpAddr>,
 }
 
 /// Where an engine listens, whom it knows, and who it is.
@@ -23,6 +27,10 @@ pub struct Member {
 pub struct Settings {
     /// Its place.
     pub me: EngineSlot,
+    /// It only reads: it calls every member, and listens for nobody.
+    pub reads: bool,
+    /// Members need not keep the same tables: each has those of the services that it was given.
+    pub tables_of_its_own: bool,
     /// The group's name.
     pub group: String,
     /// The management address, with the port.
@@ -38,9 +46,30 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The other members, one bit a slot.
+    /// The other members, one bit a slot; those that only read are none of them.
     pub fn mask(&self) -> u64 {
-        self.members.iter().fold(0, |bits, member| bits | 1 << member.slot.get())
+        self.bits(|member| !member.reads)
+    }
+
+    /// Those that only read, one bit a slot, this engine perhaps.
+    pub fn readers(&self) -> u64 {
+        self.bits(|member| member.reads) | u64::from(self.reads) << self.me.get()
+    }
+
+    fn bits(&self, of: impl Fn(&Member) -> bool) -> u64 {
+        let members = self.members.iter().filter(|member| of(member));
+        members.fold(0, |bits, member| bits | 1 << member.slot.get())
+    }
+
+    /// Whether one of the others only reads.
+    pub(crate) fn is_reader(&self, slot: EngineSlot) -> bool {
+        self.members.iter().any(|member| member.slot == slot && member.reads)
+    }
+
+    /// Whether this engine calls a member: the lower slot does, and who only reads in any case.
+    //= SYNC-MIRROR-01
+    pub(crate) fn calls(&self, member: &Member) -> bool {
+        self.reads || !member.reads && self.me < member.slot
     }
 
     /// The members at an address.
@@ -52,8 +81,8 @@ impl Settings {
 /// Which connections a firewall must let through for this engine: who calls, and where.
 pub fn open_ports(settings: &Settings) -> Vec<(IpAddr, SocketAddr)> {
     let each = settings.members.iter().map(|member| {
-        if settings.me < member.slot {
-            (settings.listen.ip(), member.address)
+        if settings.calls(member) {
+            (member.from.unwrap_or(settings.listen.ip()), member.address)
         } else {
             (member.address.ip(), settings.listen)
         }

@@ -1,7 +1,7 @@
 //! What is known of the group, for those who show it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use forebay_core::table::EngineSlot;
@@ -14,6 +14,8 @@ use crate::Differences;
 pub struct PeerStatus {
     /// Its place.
     pub slot: EngineSlot,
+    /// It only reads: nobody waits for it.
+    pub reads: bool,
     /// Where it listens.
     pub address: SocketAddr,
     /// What the engine knows of it; `None`: it has never been heard of.
@@ -83,12 +85,22 @@ pub struct View {
     status: Arc<Mutex<Status>>,
     /// Connections that were refused.
     pub refusals: Arc<Refusals>,
+    asks: Arc<AtomicBool>,
 }
 
 impl View {
     /// As it was at most 100 ms ago.
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether entries of tables that no member has are awaited from one that only reads.
+    pub fn asks(&self) -> bool {
+        self.asks.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_asks(&self, asks: bool) {
+        self.asks.store(asks, Ordering::Release);
     }
 
     pub(crate) fn set(&self, status: Status) {

@@ -56,6 +56,12 @@ impl Differences {
         found
     }
 
+    /// Each keeps the tables of the services that it was given: only those of both can differ.
+    pub(crate) fn of_both_alone(&mut self) {
+        self.here.clear();
+        self.there.clear();
+    }
+
     /// How many tables differ.
     pub fn count(&self) -> usize {
         self.otherwise.len() + self.servers.len() + self.here.len() + self.there.len()

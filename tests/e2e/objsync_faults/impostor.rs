@@ -24,10 +24,15 @@ impl Impostor {
 
     /// The same, by way of who listens there.
     pub fn calls_at(group: &Group, at: SocketAddr) -> Self {
+        Self::calls_as(group, at, 0, "shop-se-0")
+    }
+
+    /// From the address of a slot, with a certificate that lies beside those of the engines.
+    pub fn calls_as(group: &Group, at: SocketAddr, slot: usize, certificate: &str) -> Self {
         let mut command = Command::new(bin::foreign("openssl", "openssl"));
-        let (to, from) = (at.to_string(), format!("{}:0", Group::address(0)));
+        let (to, from) = (at.to_string(), format!("{}:0", Group::address(slot)));
         command.args(["s_client", "-connect", &to, "-bind", &from, "-tls1_3", "-quiet", "-nocommands"]);
-        command.args(["-cert", "pki/shop-se-0.pem", "-key", "pki/shop-se-0.key"]);
+        command.args(["-cert", &format!("pki/{certificate}.pem"), "-key", &format!("pki/{certificate}.key")]);
         command
             .current_dir(group.lab.folder())
             .stdin(Stdio::piped())

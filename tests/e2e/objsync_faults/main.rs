@@ -17,4 +17,5 @@ mod memory;
 mod port;
 mod power;
 mod processes;
+mod reader;
 mod releases;

@@ -21,7 +21,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("controller/logs", &[]),
     (
         "controller",
-        &["controller/etcd", "controller/logs", "controller/metrics", "core", "model", "model/wire"],
+        &[
+            "controller/etcd",
+            "controller/logs",
+            "controller/metrics",
+            "core",
+            "model",
+            "model/wire",
+            "objsync",
+            "objsync/tokio",
+        ],
     ),
     ("controller/metrics", &["model/wire"]),
     ("controller/etcd", &[]),

@@ -168,7 +168,9 @@ fn peers(state: &State) -> Vec<Peer> {
             is_equal: figures.synced && figures.differing == 0 && peer.differs.count() == 0,
         }
     };
-    sync.view().status().peers.into_iter().map(told).collect()
+    let peers = sync.view().status().peers.into_iter();
+    // What the Controller itself mirrors it knows.
+    peers.filter(|peer| !peer.reads).map(told).collect()
 }
 
 #[cfg(test)]

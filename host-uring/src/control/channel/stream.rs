@@ -50,6 +50,7 @@ async fn open(settings: &Settings, kept: &Kept) -> Result<Stream, Trouble> {
         sync_address: settings.sync_address.map(machine::bytes).unwrap_or_default(),
         sync_port: settings.sync_port.unwrap_or(0).into(),
         shares_addresses: settings.shares_addresses,
+        takes_mirror: true,
     };
     let (send, sent) = mpsc::channel(WAITING_MAX);
     // The queue is new and empty.
