@@ -12,6 +12,7 @@ pub mod channel;
 mod clock;
 pub mod cluster;
 pub mod counted;
+pub mod distributor;
 pub mod engines;
 pub mod events;
 mod files;

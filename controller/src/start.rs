@@ -19,7 +19,7 @@ use crate::objects::Objects;
 use crate::placement::{self, Placement};
 use crate::sealed::Seal;
 use crate::store::Store;
-use crate::{local, logs, mirror, otlp, seeds};
+use crate::{distributor, local, logs, mirror, otlp, seeds};
 
 /// A Controller that has read all that its store has.
 pub struct Begun<S> {
@@ -79,11 +79,13 @@ pub async fn begin<S: Store + Clone + 'static>(
         logs,
         idle: Idle::default(),
         mirrors: mirror::Mirrors::default(),
+        distributors: distributor::Distributors::default(),
     });
     tokio::spawn(channel::keep_known(Arc::clone(&app)));
     tokio::spawn(placement::drive(Arc::clone(&app)));
     tokio::spawn(alerts::drive(Arc::clone(&app)));
     tokio::spawn(mirror::drive(Arc::clone(&app)));
+    tokio::spawn(distributor::drive(Arc::clone(&app)));
     Ok(Begun { app, first, for_engines })
 }
 

@@ -118,6 +118,7 @@ async fn place_where(name: &str, is_made: bool) -> Place {
         cluster: Cluster::alone([127, 0, 0, 1].into()),
         idle: Idle::default(),
         mirrors: forebay_controller::mirror::Mirrors::default(),
+        distributors: forebay_controller::distributor::Distributors::default(),
     });
     tokio::spawn(keep_known(Arc::clone(&app)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

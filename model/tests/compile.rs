@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use forebay_model::Problem;
-use forebay_model::compile::{Compiled, TicketKey, compile, uuid_of};
+use forebay_model::compile::{Compiled, Member, TicketKey, compile, uuid_of};
 use serde_json::{Value, json};
 use world::World;
 
@@ -172,6 +172,30 @@ fn an_engine_without_services_has_a_document_too() {
     assert!(forebay_snapshot::check(&compiled.document()).is_ok());
     assert_eq!(uuid_of("pool-1/tcp"), "pool-1");
     assert_eq!(uuid_of("pool-1"), "pool-1");
+}
+
+//= test COMPILE-OBJSYNC-01
+#[test]
+fn a_mirror_is_a_member_that_reads_and_a_redis_takes_the_place_of_members() {
+    let group =
+        |on: bool| json!({"serviceenginegroup": {"serviceenginegroup-Default-Group": {"use_objsync": on}}});
+    let (shares, asks) = (World::of(&group(true)), World::of(&group(false)));
+    let mut input = shares.input(&[]);
+    input.engine.reader =
+        Some(Member { slot: 63, address: "192.0.2.9".parse().expect("an address"), port: None });
+    let made = compile(&input).expect("it compiles");
+    let objsync = forebay_snapshot::check(&made.document()).expect("it is right").objsync;
+    let reads: Vec<(u8, bool)> = objsync.others().map(|other| (other.slot, other.reads)).collect();
+    assert_eq!(reads, [(7, false), (63, true)]);
+    let mut input = asks.input(&[]);
+    assert!(
+        !compile(&input).expect("it compiles").sections.contains_key("objsync/objsync"),
+        "it has no Redis"
+    );
+    input.engine.redis_address = Some("/run/redis.sock".to_owned());
+    let made = compile(&input).expect("it compiles");
+    let objsync = forebay_snapshot::check(&made.document()).expect("it is right").objsync;
+    assert!(objsync.is_legacy() && objsync.slot == 3 && objsync.others().count() == 0);
 }
 
 //= test COMPILE-SECRET-01

@@ -35,6 +35,7 @@ use crate::alerts::Alerts;
 use crate::channel::Authority;
 use crate::cluster::Cluster;
 use crate::counted::Counted;
+use crate::distributor::Distributors;
 use crate::engines::{Engines, Members};
 use crate::mirror::Mirrors;
 use crate::objects::Objects;
@@ -78,6 +79,8 @@ pub struct App<S> {
     pub idle: Idle,
     /// What is read of the tables that engines share.
     pub mirrors: Mirrors,
+    /// What is copied between Redises.
+    pub distributors: Distributors,
 }
 
 /// Beside an answer to a request by which something was written, or may have been.

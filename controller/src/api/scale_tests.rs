@@ -62,6 +62,7 @@ impl Lab {
             cluster,
             idle: super::Idle::default(),
             mirrors: crate::mirror::Mirrors::default(),
+            distributors: crate::distributor::Distributors::default(),
         };
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("admin:{password}"));
         Lab { app: Arc::new(app), basic, engines: Vec::new(), _folder: folder }

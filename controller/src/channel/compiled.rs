@@ -161,7 +161,7 @@ impl<S: Store + 'static> Maker<S> {
                 key_file: "engine.key".to_owned(),
                 secret_file: "group.secret".to_owned(),
             },
-            redis_address: None,
+            redis_address: engine.redis.clone(),
             shares_listeners: engine.shares_addresses,
         }
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use forebay_wire::limits::{ALIVE, HANDSHAKE, MESSAGE_BYTES_MAX, PATIENCE};
 use forebay_wire::proto::channel_server::{Channel as Calls, ChannelServer};
-use forebay_wire::proto::{Enrolled, Enrollment, FromEngine, Joined, Joining, Renewal, ToEngine};
+use forebay_wire::proto::{Chunk, Enrolled, Enrollment, FromEngine, Joined, Joining, Renewal, ToEngine};
 use forebay_wire::{PROTOCOL, Sections, engine_of};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -175,12 +175,16 @@ struct Door<S> {
     to: IpAddr,
 }
 
+/// What a Redis beside an engine is sent.
+type Chunks = tonic::codegen::tokio_stream::wrappers::ReceiverStream<Result<Chunk, Status>>;
+
 /// What an engine is sent.
 type Sent = tonic::codegen::tokio_stream::wrappers::ReceiverStream<Result<ToEngine, Status>>;
 
 #[tonic::async_trait]
 impl<S: Store + 'static> Calls for Door<S> {
     type AttachStream = Sent;
+    type BesideStream = Chunks;
 
     async fn enroll(&self, request: Request<Enrollment>) -> Result<Response<Enrolled>, Status> {
         enroll::enroll(&self.channel.app, request.into_inner()).await.map(Response::new)
@@ -193,6 +197,14 @@ impl<S: Store + 'static> Calls for Door<S> {
     async fn renew(&self, request: Request<Renewal>) -> Result<Response<Enrolled>, Status> {
         let uuid = self.member()?;
         enroll::renew(&self.channel.app, uuid, &request.into_inner().public_key).await.map(Response::new)
+    }
+
+    //= LEGACY-LED-01
+    async fn beside(&self, request: Request<Streaming<Chunk>>) -> Result<Response<Chunks>, Status> {
+        let uuid = self.member()?;
+        let (send, sent) = mpsc::channel(WAITING_MAX);
+        self.channel.app.distributors.ways.offer(uuid, send, request.into_inner());
+        Ok(Response::new(Chunks::new(sent)))
     }
 
     async fn attach(&self, request: Request<Streaming<FromEngine>>) -> Result<Response<Sent>, Status> {

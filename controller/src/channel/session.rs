@@ -21,6 +21,9 @@ use crate::counted::Upto;
 use crate::engines::{MISSED_MAX, QUESTIONS_MAX, Question};
 use crate::store::Store;
 
+/// Bytes of the address of a Redis: the path of a socket has no more.
+const REDIS_BYTES_MAX: usize = 4_096;
+
 /// A stream that stands.
 pub struct Session<S> {
     channel: Arc<Channel<S>>,
@@ -113,6 +116,7 @@ fn note<S: Store>(
         engine.address = Some(told::address(&hello.sync_address).unwrap_or(from));
         engine.sync_port = port;
         engine.takes_mirror = hello.takes_mirror;
+        engine.redis = Some(hello.redis_address).filter(|at| !at.is_empty() && at.len() <= REDIS_BYTES_MAX);
         engine.door = Some(door);
         engine.shares_addresses = hello.shares_addresses;
         engine.software = hello.software.chars().take(64).collect();

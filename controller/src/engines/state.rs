@@ -35,6 +35,8 @@ pub struct Engine {
     pub address: Option<IpAddr>,
     /// The port for that, where it is another one than the group's: engines of one machine.
     pub sync_port: Option<u16>,
+    /// The Redis beside it, as it calls that.
+    pub redis: Option<String>,
     /// It knows members that only read: the Controller may mirror its tables.
     pub takes_mirror: bool,
     /// The Controller's address by which it came; from there its mirror calls the engine.

@@ -103,7 +103,8 @@ pub async fn drive<S: Store>(app: Arc<App<S>>) {
         objects.mark_unchanged();
         engines.mark_unchanged();
         look(&app, &mut mirrors).await;
-        let shown = |mirror: &Mirror| Shown { view: mirror.handle.view.clone(), holds: Arc::clone(&mirror.holds) };
+        let shown =
+            |mirror: &Mirror| Shown { view: mirror.handle.view.clone(), holds: Arc::clone(&mirror.holds) };
         *app.mirrors.shown.write().unwrap_or_else(PoisonError::into_inner) =
             mirrors.iter().map(|(group, mirror)| (group.clone(), shown(mirror))).collect();
         let changed = tokio::select! {
@@ -121,9 +122,11 @@ pub async fn drive<S: Store>(app: Arc<App<S>>) {
 async fn look<S: Store>(app: &App<S>, mirrors: &mut BTreeMap<String, Mirror>) {
     let mut wanted: BTreeMap<String, Vec<Member>> = BTreeMap::new();
     for engine in app.engines.all() {
-        let (Some(slot), Some(at), Some(door)) =
-            (engine.slot.filter(|slot| *slot != SLOT).and_then(EngineSlot::new), reached(&engine), engine.door)
-        else {
+        let (Some(slot), Some(at), Some(door)) = (
+            engine.slot.filter(|slot| *slot != SLOT).and_then(EngineSlot::new),
+            reached(&engine),
+            engine.door,
+        ) else {
             continue;
         };
         let name = member_name(&group_name(&engine.group), slot.get());
@@ -136,7 +139,13 @@ async fn look<S: Store>(app: &App<S>, mirrors: &mut BTreeMap<String, Mirror>) {
         let stays = wanted.contains_key(group) || is_shared(app, group);
         let is_worn = mirror.holds().is_worn;
         if mirror.task.is_finished() || is_worn || !stays {
-            tracing::warn!(event = "MIRROR_ENDED", group, is_worn, shares = stays, "the tables of a group are not mirrored, or from nothing again");
+            tracing::warn!(
+                event = "MIRROR_ENDED",
+                group,
+                is_worn,
+                shares = stays,
+                "the tables of a group are not mirrored, or from nothing again"
+            );
             return false;
         }
         true
@@ -148,11 +157,21 @@ async fn look<S: Store>(app: &App<S>, mirrors: &mut BTreeMap<String, Mirror>) {
             }
             match begin(app, group, members).await {
                 Ok(mirror) => {
-                    tracing::info!(event = "MIRROR_BEGUN", group, engines = members.len(), "the tables of a group are mirrored");
+                    tracing::info!(
+                        event = "MIRROR_BEGUN",
+                        group,
+                        engines = members.len(),
+                        "the tables of a group are mirrored"
+                    );
                     mirrors.insert(group.clone(), mirror);
                 }
                 Err(why) => {
-                    tracing::warn!(event = "MIRROR_FAILED", group, why, "the tables of a group cannot be mirrored");
+                    tracing::warn!(
+                        event = "MIRROR_FAILED",
+                        group,
+                        why,
+                        "the tables of a group cannot be mirrored"
+                    );
                 }
             }
         }
@@ -195,7 +214,8 @@ fn settings(group: &str, members: &[Member], identity: Identity, me: EngineSlot)
 }
 
 async fn begin<S: Store>(app: &App<S>, group: &str, members: &[Member]) -> Result<Mirror, String> {
-    let secret = secret(&app.store, app.objects.seal(), group).await.map_err(|refusal| refusal.to_string())?;
+    let secret =
+        secret(&app.store, app.objects.seal(), group).await.map_err(|refusal| refusal.to_string())?;
     let secrets = Secrets::of(secret.as_bytes(), &group_name(group), sha256_of);
     let me = EngineSlot::new(SLOT).ok_or("there is no such place")?;
     let settings = settings(group, members, identity(app, group)?, me);

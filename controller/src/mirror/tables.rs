@@ -92,7 +92,8 @@ impl Tables {
                 _ => {
                     is_new = true;
                     let lives = vec![Lifetime::For(Seconds(life_s))];
-                    let Ok(id) = self.catalog.define(&TableSettings { name: *name, lives, synced: true }) else {
+                    let Ok(id) = self.catalog.define(&TableSettings { name: *name, lives, synced: true })
+                    else {
                         self.worn = true;
                         continue;
                     };
@@ -222,7 +223,9 @@ mod tests {
         let key = tables.catalog.key(id, KeyBytes([client; 16]));
         let at = tables.geometry.route(&key);
         tables
-            .with(at, |partition, catalog| partition.put(catalog, &key, Write::first(server), now, GroupMillis(1)))
+            .with(at, |partition, catalog| {
+                partition.put(catalog, &key, Write::first(server), now, GroupMillis(1))
+            })
             .expect("room");
     }
 
@@ -231,7 +234,10 @@ mod tests {
     fn a_table_stays_for_as_long_as_its_entries_may_live_after_the_last_engine_that_told_of_it() {
         let mut tables = tables();
         let at = |seconds: u64| Now(SECOND + seconds * SECOND);
-        let of = |names: &[u64]| Catalogue { tables: names.iter().map(|name| (*name, 300)).collect(), servers: vec![9] };
+        let of = |names: &[u64]| Catalogue {
+            tables: names.iter().map(|name| (*name, 300)).collect(),
+            servers: vec![9],
+        };
         tables.told(slot(0), &of(&[1, 2]), at(0));
         tables.told(slot(1), &of(&[2]), at(0));
         put(&mut tables, 1, 1, at(1));

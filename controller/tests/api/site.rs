@@ -85,6 +85,7 @@ impl Site {
                 cluster: Cluster::alone([127, 0, 0, 1].into()),
                 idle: api::Idle::default(),
                 mirrors: forebay_controller::mirror::Mirrors::default(),
+                distributors: forebay_controller::distributor::Distributors::default(),
             }),
             password,
             folder,

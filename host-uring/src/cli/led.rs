@@ -63,7 +63,8 @@ fn own_word(config: &Path) -> Result<(Local, ProcessLog), ExitCode> {
     // What is settled here goes into a document in another folder.
     let settled = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
     paths::settle(&settled, &mut snapshot);
-    let local = Local::of(&text, &snapshot).map_err(failed)?;
+    let folder = settled.parent().unwrap_or(&settled);
+    let local = Local::of(&text, &snapshot).map_err(failed)?.from_folder(folder);
     Ok((local, snapshot.engine.process_log))
 }
 

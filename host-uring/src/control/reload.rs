@@ -299,6 +299,9 @@ impl Reloader {
         self.state.set_running(Arc::clone(&running));
         if let Some(sync) = self.state.sync() {
             sync.follow(Arc::clone(&running.store)).await;
+            if self.state.is_led() {
+                sync.bring().await;
+            }
         }
         if let Some(redis) = self.state.redis() {
             redis.follow(Arc::clone(&running.store)).await;

@@ -11,10 +11,10 @@ use anyhow::{Context, anyhow};
 use forebay_core::hash;
 use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId};
 use forebay_core::units::Now;
-use forebay_objsync::{Bounds, Engine, Event, PeerFigures, Settings as EngineSettings};
+use forebay_objsync::{Bounds, Engine, Event, Input, PeerFigures, Settings as EngineSettings};
 use forebay_objsync_tokio::{
-    Catalogue, Command, Differences, Driver, Handle, Host, PeerStatus, Settings, Table, Verified, View, cannot_listen,
-    open_ports,
+    Catalogue, Command, Differences, Driver, Handle, Host, PeerStatus, Settings, Table, Verified, View,
+    cannot_listen, open_ports,
 };
 use forebay_snapshot::Objsync;
 use tokio::sync::oneshot;
@@ -108,6 +108,9 @@ pub struct Reached {
     /// Up to which of those changes each other member is known to be.
     pub others: Vec<(EngineSlot, BTreeMap<TableId, u64>)>,
 }
+
+/// Pause between two looks whether all has been brought.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 fn gone() -> String {
     "object sync has ended; start the engine anew".to_owned()
@@ -263,7 +266,7 @@ impl Sync {
     /// # Errors
     /// Object sync has ended.
     pub async fn reached(&self) -> Result<Reached, String> {
-        let slots: Vec<EngineSlot> = self.view().status().peers.iter().map(|peer| peer.slot).collect();
+        let slots = self.members();
         let (answer, answered) = oneshot::channel();
         let work = move |engine: &mut Engine, _: &mut Here, _| {
             let own: BTreeMap<TableId, u64> = engine.versions().collect();
@@ -276,6 +279,12 @@ impl Sync {
         };
         self.handle.commands.send(Command::Work(Box::new(work))).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())
+    }
+
+    /// The other members; those that only read are nobody to wait for.
+    fn members(&self) -> Vec<EngineSlot> {
+        let members = self.view().status().peers.into_iter().filter(|peer| !peer.reads);
+        members.map(|peer| peer.slot).collect()
     }
 
     /// The thread has panicked: nothing is shared any more.
@@ -339,8 +348,28 @@ impl Sync {
     /// Object sync has ended.
     pub async fn renew(&self) -> Result<(), String> {
         let (begun, has_begun) = oneshot::channel();
-        self.handle.commands.send(Command::Renew(begun)).await.map_err(|_| gone())?;
+        let work = move |engine: &mut Engine, here: &mut Here, now| {
+            let out = engine.handle(Input::Renewed, &mut here.tables, now);
+            // Who asked may have gone.
+            let _ = begun.send(());
+            out
+        };
+        self.handle.commands.send(Command::Work(Box::new(work))).await.map_err(|_| gone())?;
         has_begun.await.map_err(|_| gone())
+    }
+
+    /// The entries of tables that are new here, and that no other member has, are brought from the Controller's mirror, if it has
+    /// some; that takes ten seconds at most.
+    //= SYNC-MIRROR-03
+    pub async fn bring(&self) {
+        let (begun, has_begun) = oneshot::channel();
+        let told = self.handle.commands.send(Command::Bring(begun)).await;
+        if told.is_err() || has_begun.await.is_err() {
+            return;
+        }
+        while self.view().asks() && !self.has_failed() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Says whether all that every member had when the comparison began is here, of those that are connected.
@@ -351,8 +380,7 @@ impl Sync {
         if self.view().asks() {
             return Ok(false);
         }
-        let members = self.view().status().peers.into_iter().filter(|peer| !peer.reads);
-        let slots: Vec<EngineSlot> = members.map(|peer| peer.slot).collect();
+        let slots = self.members();
         let (answer, answered) = oneshot::channel();
         let work = move |engine: &mut Engine, _: &mut Here, _| {
             let is_behind =

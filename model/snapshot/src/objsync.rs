@@ -289,7 +289,8 @@ fn members(reader: &mut Reader, objsync: &Objsync) {
         }
         if member.reads {
             if member.slot == objsync.slot {
-                let reason = format!("slot {} is this engine's, and an engine does more than read", member.slot);
+                let reason =
+                    format!("slot {} is this engine's, and an engine does more than read", member.slot);
                 report(reader, &at, &reason, "give who only reads a slot that no engine has");
             }
             continue;

@@ -56,9 +56,12 @@ fn objsync(input: &Input<'_>, group: View<'_>) -> Option<Part> {
     let mut part = Part::default();
     if !group.is_on("use_objsync") {
         let redis = engine.redis_address.as_deref()?;
+        let own = engine.member.as_ref()?;
         return Some(
             part.with("use_objsync", false)
                 .with("redis_address", redis)
+                .with("slot", i64::from(own.slot))
+                .with("group", identity.group.as_str())
                 .with("secret_file", identity.secret_file.as_str()),
         );
     }

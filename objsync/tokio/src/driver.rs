@@ -3,6 +3,7 @@
 mod asking;
 mod giving;
 mod showing;
+mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -14,31 +15,24 @@ use forebay_core::table::EngineSlot;
 use forebay_core::units::{Micros, Now};
 use forebay_objsync::{Engine, Event, Input, Output, wire};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::dial::{Call, Dial};
 use crate::door::{self, Rules};
 use crate::limits::{
-    GATHER, IN_VAIN_MAX, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, QUEUED_BYTES_MAX,
-    QUEUED_UNSUSPICIOUS, VERIFY, VIEW, WINDOWS_BYTES,
+    GATHER, IN_VAIN_MAX, LEAVE, LOOKS_AT_ONCE, PIECES_MAX, QUEUED_BYTES_MAX, QUEUED_UNSUSPICIOUS, VIEW,
+    WINDOWS_BYTES,
 };
 use crate::link::{Link, Told};
 use crate::peer::Peer;
 use crate::rest::rest;
-use crate::{given, tables};
 use crate::words::{cannot_listen, in_words};
-use crate::{Catalogue, Command, Differences, Handle, Host, Settings, Table, Verified, View};
+use crate::{Catalogue, Command, Differences, Handle, Host, Settings, Table, View};
+use crate::{given, tables};
 use asking::Asking;
 use giving::Giving;
-
-/// Somebody waits for a comparison.
-struct Verifying {
-    /// The members that have not been compared with.
-    open: BTreeSet<EngineSlot>,
-    until: Instant,
-    answer: oneshot::Sender<Vec<Verified>>,
-}
+use verifying::Verifying;
 
 /// A listening socket.
 struct Door {
@@ -207,8 +201,8 @@ impl<H: Host> Driver<H> {
                         self.carry_out(outputs);
                         self.tell_what_is_kept();
                     }
-                    Some(Command::Renew(begun)) => {
-                        self.renew();
+                    Some(Command::Bring(begun)) => {
+                        self.bring();
                         // Who asked may have gone.
                         let _ = begun.send(());
                     }
@@ -369,7 +363,8 @@ impl<H: Host> Driver<H> {
         }
         self.kept = kept;
         let frame = tables::frame(&self.kept);
-        let members = self.peers.iter().filter(|(slot, peer)| peer.is_up && self.settings.mask() >> **slot & 1 == 1);
+        let members =
+            self.peers.iter().filter(|(slot, peer)| peer.is_up && self.settings.mask() >> **slot & 1 == 1);
         for link in members.filter_map(|(_, peer)| peer.link.as_ref()) {
             link.send(frame.clone());
         }
@@ -395,9 +390,8 @@ impl<H: Host> Driver<H> {
     fn count_connected(&mut self) {
         // One that only reads is nobody to wait for.
         let members = self.settings.mask();
-        let is_up = |(slot, peer): &(&u8, &Peer)| {
-            peer.is_up && peer.link.is_some() && members >> **slot & 1 == 1
-        };
+        let is_up =
+            |(slot, peer): &(&u8, &Peer)| peer.is_up && peer.link.is_some() && members >> **slot & 1 == 1;
         self.host.connected(self.peers.iter().filter(is_up).count());
     }
 
@@ -465,36 +459,6 @@ impl<H: Host> Driver<H> {
         self.greet(slot);
     }
 
-    fn verify(&mut self, answer: oneshot::Sender<Vec<Verified>>) {
-        let linked = self.settings.members.iter().filter(|member| !member.reads).map(|member| member.slot);
-        let open = linked.filter(|slot| self.engine.peer(*slot).is_some_and(|peer| peer.connected)).collect();
-        self.verifying.push(Verifying { open, until: Instant::now() + VERIFY, answer });
-        self.handle(Input::Verify);
-    }
-
-    /// Tells those whose comparisons are through, or have taken too long. A member whose connection is lost has no verdict.
-    fn answer_verifying(&mut self) {
-        let is_over = |one: &mut Verifying| {
-            one.open.retain(|slot| self.engine.peer(*slot).is_some_and(|peer| peer.connected));
-            one.open.is_empty() || Instant::now() >= one.until
-        };
-        for over in self.verifying.extract_if(.., is_over).collect::<Vec<_>>() {
-            let differs = |slot: EngineSlot| self.peers.get(&slot.get()).map(|peer| peer.differs.clone());
-            let of = |member: &crate::Member| Verified {
-                slot: member.slot,
-                differs: differs(member.slot).unwrap_or_default(),
-                verdict: if over.open.contains(&member.slot) {
-                    None
-                } else {
-                    self.engine.verdict(member.slot).cloned()
-                },
-            };
-            // Whoever asked may be gone.
-            let members = self.settings.members.iter().filter(|member| !member.reads);
-            let _ = over.answer.send(members.map(of).collect());
-        }
-    }
-
     fn is_current(&self, slot: EngineSlot, link: u64) -> bool {
         let current = self.peers.get(&slot.get()).and_then(|peer| peer.link.as_ref());
         current.is_some_and(|current| current.number == link)
@@ -524,9 +488,8 @@ impl<H: Host> Driver<H> {
             link.is_some_and(|link| link.door == Some(newest))
         };
         // One that only reads is nobody to wait for.
-        let callers = self.settings.members.iter().filter(|member| {
-            !member.reads && !self.settings.calls(member)
-        });
+        let callers =
+            self.settings.members.iter().filter(|member| !member.reads && !self.settings.calls(member));
         if callers.map(|member| member.slot).all(moved) {
             self.doors.retain(|door| door.number == newest);
             tracing::info!(
@@ -566,6 +529,8 @@ impl<H: Host> Driver<H> {
         self.handle(Input::Readers(readers));
         self.handle(Input::Members(mask));
         self.follow();
+        // There may be one that only reads now.
+        self.tell_readers();
         self.close_old_doors();
         Ok(())
     }

@@ -123,7 +123,10 @@ mod tests {
         for (bytes, said) in all.iter().zip(said) {
             let (whole, length) = wire::split(bytes).expect("a frame").expect("whole");
             assert_eq!((length, read(whole)), (bytes.len(), Some(said)));
-            assert!(matches!(wire::Frame::decode(whole), Err(wire::Bad::Unknown(_))), "who does not know it skips it");
+            assert!(
+                matches!(wire::Frame::decode(whole), Err(wire::Bad::Unknown(_))),
+                "who does not know it skips it"
+            );
         }
         assert_eq!(read(&[CATALOGUE, 9, 0, 0, 0, 1]), None, "a piece of a table is none");
         assert_eq!((read(&[CATALOGUE]), read(&[200]), read(&[])), (None, None, None));

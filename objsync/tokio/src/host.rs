@@ -68,9 +68,9 @@ pub type Work<H> = Box<dyn FnOnce(&mut Engine, &mut H, Now) -> Vec<Output> + Sen
 pub enum Command<H> {
     /// Other settings. What of them cannot be had is answered, and nothing has changed then.
     Settings(Box<Settings>, oneshot::Sender<Result<(), String>>),
-    /// There are tables here that there were not: as [`forebay_objsync::Input::Renewed`], and what no member has is asked for of those
-    /// that only read ([`View::asks`] says for how long). Answered when that has begun.
-    Renew(oneshot::Sender<()>),
+    /// There may be tables here that there were not: those that no member has are asked for of those that only read, which
+    /// [`View::asks`] tells for as long as it takes. Answered when that has begun.
+    Bring(oneshot::Sender<()>),
     /// Compare with every member now.
     Verify(oneshot::Sender<Vec<Verified>>),
     /// Work on engine and host.

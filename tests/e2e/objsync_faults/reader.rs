@@ -16,7 +16,8 @@ const FROM: usize = 5;
 fn hello(proof: u64, slot: u8, features: u64) -> Vec<u8> {
     let slot = EngineSlot::new(slot).expect("a slot");
     let clock = GroupMillis(now_ms());
-    Frame::Hello(Hello { protocol: 3, protocol_min: 1, features, slot, boot: 7, group: proof, clock }).encode()
+    Frame::Hello(Hello { protocol: 3, protocol_min: 1, features, slot, boot: 7, group: proof, clock })
+        .encode()
 }
 
 /// Entries beside the frames of engines, as who was asked gives them.

@@ -5,6 +5,7 @@
 //! router would among machines, so that no client needs to know who serves.
 
 mod clients;
+mod legacy;
 mod mirror;
 mod site;
 mod story;

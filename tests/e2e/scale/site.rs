@@ -30,11 +30,16 @@ pub struct Site {
 impl Site {
     /// With so many engines, and a service that knows its clients by address and has one engine.
     pub fn new(engines: usize) -> Self {
-        let lab = Lab::new();
+        Self::on(Lab::new(), engines, |_| String::new())
+    }
+
+    /// The same in this lab; `sync`: what the own file of each engine says of object sync beside.
+    pub fn on(lab: Lab, engines: usize, sync: impl Fn(usize) -> String) -> Self {
         // An engine is lost after six seconds, not after sixty.
         let controller = Controller::start_with(&lab, &["--engine-heartbeat", "1"]);
         let options = Options { arguments: vec!["--share-addresses".to_owned()], ..Options::default() };
-        let mut engines: Vec<Led> = (0..engines).map(|_| Led::new(&lab, &controller, &options)).collect();
+        let led = |n| Led::new(&lab, &controller, &Options { sync: sync(n), ..options.clone() });
+        let mut engines: Vec<Led> = (0..engines).map(led).collect();
         let servers = lab.demos(["a", "b", "c"]).into();
         let at = lab.address();
         engines.iter_mut().for_each(|engine| engine.joins(&controller));

@@ -15,6 +15,8 @@ use crate::{Controller, Lab, bin};
 pub struct Options {
     /// Further lines of its own file.
     pub own: String,
+    /// Further lines of what its own file says of object sync.
+    pub sync: String,
     /// Further arguments.
     pub arguments: Vec<String>,
     /// What its environment has beside, as a clock of its own.
@@ -125,10 +127,11 @@ fn spawn(
     let text = format!(
         "version = 1\n[engine]\nworkers = 1\nmemory_gib = 1\npersistence_mem_max_bytes = 4194304\n\
          admin_socket = \"{name}.sock\"\nmetrics_listen = \"{metrics}\"\naccess_log = {{ path = \"off\" }}\n{}\n\
-         [objsync]\naddress = \"{}\"\nport = {}\n",
+         [objsync]\naddress = \"{}\"\nport = {}\n{}\n",
         options.own,
         sync.ip(),
-        sync.port()
+        sync.port(),
+        options.sync
     );
     std::fs::write(&own, text).expect("room");
     let program = bin::path("forebay-se");

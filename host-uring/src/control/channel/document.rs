@@ -12,9 +12,11 @@ use toml::{Table, Value};
 
 use crate::control::reload::LIVE_SETTINGS;
 
-/// Keys of `[objsync]` that only a new start can change.
-const OBJSYNC_FIXED: [&str; 7] =
-    ["address", "use_objsync", "redis_address", "redis_password_file", "group", "slot", "secret_file"];
+/// Keys of `[objsync]` that only a new start can change; those of the Redis only while it is the same way of sharing.
+const OBJSYNC_FIXED: [&str; 5] = ["redis_address", "redis_password_file", "group", "slot", "secret_file"];
+
+/// What an engine may say for itself in `[objsync]`: where others reach it, and of the Redis beside it.
+const OWN_OBJSYNC: [&[&str]; 2] = [&["address", "port"], &["redis_address", "redis_password_file"]];
 
 /// What the engine says for itself, in a file of its own: `[engine]`, and where others reach it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,12 +69,13 @@ impl Local {
             _ => Table::new(),
         };
         let (mut engine, objsync) = (part("engine"), part("objsync"));
-        for key in objsync.keys().filter(|key| !matches!(key.as_str(), "address" | "port")) {
+        let is_own = |key: &str| OWN_OBJSYNC.iter().any(|keys| keys.contains(&key));
+        for key in objsync.keys().filter(|key| !is_own(key)) {
             let path = format!("objsync.{key}");
             problems.push(problem(
                 &path,
                 "the Controller says this",
-                "take it out; address and port may stay",
+                "take it out; address, port, redis_address and redis_password_file may stay",
             ));
         }
         if engine.contains_key("user") || engine.contains_key("group") {
@@ -102,6 +105,27 @@ impl Local {
     /// Where other engines reach it.
     pub fn sync_address(&self) -> Option<IpAddr> {
         self.objsync.get("address")?.as_str()?.parse().ok()
+    }
+
+    /// Paths of the Redis count from the folder of this file, as all others do.
+    #[must_use]
+    pub fn from_folder(mut self, folder: &Path) -> Self {
+        for key in OWN_OBJSYNC[1] {
+            let path = self
+                .objsync
+                .get(*key)
+                .and_then(Value::as_str)
+                .filter(|path| path.contains('/') || *key != "redis_address");
+            if let Some(settled) = path.map(|path| folder.join(path).to_string_lossy().into_owned()) {
+                self.objsync.insert((*key).to_owned(), Value::from(settled));
+            }
+        }
+        self
+    }
+
+    /// The Redis beside it.
+    pub fn redis_address(&self) -> Option<String> {
+        self.objsync.get("redis_address")?.as_str().map(str::to_owned)
     }
 
     /// The port for that.
@@ -134,8 +158,10 @@ pub fn made(sections: &Sections, local: &Local, runs: Option<&Own>) -> Result<(D
         texts.remove(key);
     }
     said.engine.extend(local.engine.clone());
-    if said.objsync.contains_key("address") {
-        said.objsync.extend(local.objsync.clone());
+    if is_on(&said.objsync) {
+        let keys = OWN_OBJSYNC[usize::from(is_legacy(&said.objsync))];
+        let own = local.objsync.iter().filter(|(key, _)| keys.contains(&key.as_str()));
+        said.objsync.extend(own.map(|(key, value)| (key.clone(), value.clone())));
     }
     let mut pending = Vec::new();
     if let Some(runs) = runs {
@@ -175,15 +201,24 @@ fn stay_engine(said: &mut Table, runs: &Table, pending: &mut Vec<String>) {
     }
 }
 
+/// Tables are shared by way of a Redis.
+fn is_legacy(objsync: &Table) -> bool {
+    objsync.get("use_objsync").and_then(Value::as_bool) == Some(false)
+}
+
+/// Tables are shared.
+fn is_on(objsync: &Table) -> bool {
+    objsync.contains_key("address") || is_legacy(objsync)
+}
+
 /// Keeps all of it if a part of it is one that only a new start can change: it belongs together.
 fn stay_objsync(said: &mut Table, runs: &Table, pending: &mut Vec<String>) {
-    let differ = |key: &&&str| match (**key, said.get(**key), runs.get(**key)) {
-        // To another address members move while the engine runs; to none they do not.
-        ("address", said, runs) => said.is_some() != runs.is_some(),
-        (_, said, runs) => said != runs,
-    };
-    let changed: Vec<String> =
-        OBJSYNC_FIXED.iter().filter(differ).map(|key| format!("objsync.{key}")).collect();
+    let switches = is_legacy(said) != is_legacy(runs);
+    let differ = |key: &&&str| said.get(**key) != runs.get(**key) && !(switches && key.starts_with("redis_"));
+    // To another address members move while the engine runs, and to the other way of sharing; to none they do not.
+    let turns = is_on(said) != is_on(runs);
+    let keys = turns.then_some(&"address").into_iter().chain(OBJSYNC_FIXED.iter().filter(differ));
+    let changed: Vec<String> = keys.map(|key| format!("objsync.{key}")).collect();
     if !changed.is_empty() {
         pending.extend(changed);
         *said = runs.clone();
@@ -279,5 +314,29 @@ mod tests {
         assert!(runs.objsync.contains_key("slot"), "it belongs together");
         let (start, _) = made(&after, &Local::default(), None).expect("TOML");
         assert!(start.text.contains("memory_gib = 4") && start.pending.is_empty());
+    }
+
+    //= test CHAN-LOCAL-01
+    //= test CHAN-LOCAL-02
+    #[test]
+    fn a_redis_of_the_engines_own_is_used_where_the_controller_says_so_and_the_way_may_change() {
+        let local = local("[objsync]\naddress = \"192.0.2.1\"\nport = 9003\nredis_address = \"./a.redis\"\n")
+            .from_folder(Path::new("/etc/forebay"));
+        assert_eq!(local.redis_address().as_deref(), Some("/etc/forebay/./a.redis"));
+        let files = "ca_file = \"a\"\ncertificate_file = \"b\"\nkey_file = \"c\"\n";
+        let own = "slot = 0\ngroup = \"g\"\nsecret_file = \"d\"\n";
+        let speaks = format!("[objsync]\naddress = \"192.0.2.1\"\nport = 9001\n{own}{files}");
+        let asks = format!("[objsync]\nuse_objsync = false\nredis_address = \"/somewhere\"\n{own}");
+        let [speaks, asks] = [speaks, asks].map(|text| sections(&[("objsync/objsync", &text)]));
+        let (first, runs) = made(&speaks, &local, None).expect("TOML");
+        let (second, runs) = made(&asks, &local, Some(&runs)).expect("TOML");
+        let (third, _) = made(&speaks, &local, Some(&runs)).expect("TOML");
+        for (made, is_legacy) in [(first, false), (second, true), (third, false)] {
+            assert!(made.pending.is_empty(), "{:?}", made.pending);
+            let snapshot = forebay_snapshot::check(&made.text).unwrap_or_else(|why| panic!("{why:?}"));
+            let objsync = snapshot.objsync;
+            let redis = is_legacy.then(|| "/etc/forebay/./a.redis".to_owned());
+            assert_eq!((objsync.is_legacy(), objsync.redis_address), (is_legacy, redis));
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! without a Controller, and each configuration that comes is loaded as a file is that has changed.
 
 mod answering;
+mod beside;
 mod completing;
 mod document;
 mod enroll;

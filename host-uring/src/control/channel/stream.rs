@@ -17,7 +17,7 @@ use super::document::{Own, made, own};
 use super::link::{Link, Trouble};
 use super::metering::Metering;
 use super::reporting::Reporting;
-use super::{Kept, Settings, answering, enroll, machine};
+use super::{Kept, Settings, answering, beside, enroll, machine};
 use crate::control::admin::Hall;
 use crate::log::Telling;
 
@@ -51,6 +51,7 @@ async fn open(settings: &Settings, kept: &Kept) -> Result<Stream, Trouble> {
         sync_port: settings.sync_port.unwrap_or(0).into(),
         shares_addresses: settings.shares_addresses,
         takes_mirror: true,
+        redis_address: settings.local.redis_address().unwrap_or_default(),
     };
     let (send, sent) = mpsc::channel(WAITING_MAX);
     // The queue is new and empty.
@@ -183,8 +184,9 @@ async fn talk(
         telling.begin();
     }
     let mut cut = metering.follow();
-    // It ends with the stream.
+    // They end with the stream.
     let _link = &stream.link;
+    let _ways = beside::open(&stream.link.client, &hall.state);
     loop {
         tokio::select! {
             message = stream.came.message() => match message?.map(|message| message.said) {

@@ -10,7 +10,7 @@ use forebay_objsync::wire::{self, Frame};
 use forebay_objsync::{Event, How, Input, Shards, apply};
 
 use super::Driver;
-use crate::given::{self, Said};
+use crate::given::{self, Said, TABLES_MAX};
 use crate::limits::{GIVEN_WITHIN, READER_WITHIN};
 use crate::{Catalogue, Host, Table};
 
@@ -84,14 +84,16 @@ impl<H: Host> Driver<H> {
         self.host.kept().iter().map(|table| table.name).collect()
     }
 
-    /// The engine has joined. Where members serve it has not asked those that only read: what none of the members has is asked
-    /// for now.
+    /// The engine has joined. Where members serve it has not asked those that only read, and it may have come to further tables
+    /// since it did: what none of the members has is asked for now. Who is alone has waited for one that only reads already.
     //= SYNC-MIRROR-03
     pub(super) fn has_joined(&mut self, event: Event) {
-        let members = self.settings.mask();
-        let is_alone = !self.peers.iter().any(|(slot, peer)| peer.is_up && members >> *slot & 1 == 1);
-        let lacking = if is_alone { BTreeSet::new() } else { self.lacking(self.all_tables()) };
-        if self.has.is_none() || lacking.is_empty() || self.readers().is_empty() {
+        let is_up = |slot: u8| self.peers.get(&slot).is_some_and(|peer| peer.is_up);
+        let any_up = |slots: u64| (0..64).any(|slot| slots >> slot & 1 == 1 && is_up(slot));
+        let asks =
+            any_up(self.settings.mask()) && self.settings.readers() != 0 || any_up(self.settings.readers());
+        let lacking = self.lacking(self.all_tables());
+        if self.has.is_none() || lacking.is_empty() || !asks {
             self.has_all();
             self.host.event(event);
         } else {
@@ -99,11 +101,11 @@ impl<H: Host> Driver<H> {
         }
     }
 
-    /// There are tables here that there were not.
+    /// There are tables here that there were not: those that no member has are asked for.
     //= SYNC-MIRROR-03
-    pub(super) fn renew(&mut self) {
-        self.handle(Input::Renewed);
-        let Some(has) = &self.has else { return };
+    pub(super) fn bring(&mut self) {
+        // Before it has joined it does not know the group's time, and asks when it has.
+        let Some(has) = self.has.as_ref().filter(|_| self.engine.joined()) else { return };
         let new = self.all_tables().into_iter().filter(|name| !has.contains(name)).collect();
         let lacking = self.lacking(new);
         if lacking.is_empty() || self.readers().is_empty() {
@@ -186,8 +188,12 @@ impl<H: Host> Driver<H> {
                     self.lose(from, "it gives entries that nobody has asked it for");
                 }
             }
-            Said::Done(_) => {
-                if let Some(given) = self.asking.as_mut().and_then(|asking| asking.of.get_mut(&from)) {
+            Said::Done(tables) => {
+                // It may be of an earlier question, which asked for fewer.
+                if let Some(asking) = &mut self.asking
+                    && asking.tables.iter().take(TABLES_MAX).all(|table| tables.contains(table))
+                    && let Some(given) = asking.of.get_mut(&from)
+                {
                     *given = true;
                 }
             }
@@ -205,7 +211,9 @@ impl<H: Host> Driver<H> {
         let shards = self.host.tables();
         let mut changed = Vec::new();
         for pack in packs.iter().filter(|pack| asking.tables.contains(&pack.table)) {
-            let Some(table) = shards.tables().iter().find(|table| table.name == pack.table).copied() else { continue };
+            let Some(table) = shards.tables().iter().find(|table| table.name == pack.table).copied() else {
+                continue;
+            };
             for theirs in pack.entries().flatten() {
                 let made = (theirs.version.stamp >> 16).max(u64::from(theirs.version.birth) * 60_000);
                 if made > latest {

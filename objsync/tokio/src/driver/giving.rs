@@ -64,7 +64,9 @@ impl<H: Host> Driver<H> {
                 }
             }
         });
-        frames.extend(packers.values().map(|packer| Frame::Changes(Head::default(), vec![packer.pack()]).encode()));
+        frames.extend(
+            packers.values().map(|packer| Frame::Changes(Head::default(), vec![packer.pack()]).encode()),
+        );
         for frame in frames {
             link.send(given::entries(&frame));
         }

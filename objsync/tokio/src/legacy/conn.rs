@@ -1,9 +1,11 @@
 //! A connection with a Redis.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +19,27 @@ use super::limits::PATIENCE;
 use super::resp::{self, Reply};
 
 /// Where a Redis is, and what it wants to hear first.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Place {
     at: At,
     password: Option<Arc<Zeroizing<Vec<u8>>>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 enum At {
     Address(SocketAddr),
     Socket(PathBuf),
+    /// By a way that somebody else has.
+    By(Arc<str>, Arc<dyn Reach>),
+}
+
+/// Has a way to a Redis.
+pub trait Reach: Send + Sync {
+    /// A connection with it, as one that has shown its password.
+    ///
+    /// # Errors
+    /// There is none.
+    fn reach(&self) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + '_>>;
 }
 
 impl fmt::Debug for Place {
@@ -40,6 +53,7 @@ impl fmt::Display for Place {
         match &self.at {
             At::Address(address) => address.fmt(f),
             At::Socket(path) => path.display().fmt(f),
+            At::By(name, _) => f.write_str(name),
         }
     }
 }
@@ -59,6 +73,11 @@ impl FromStr for Place {
 }
 
 impl Place {
+    /// One that is reached by a way of somebody else's, and what it is called in the log.
+    pub fn by(name: &str, way: Arc<dyn Reach>) -> Self {
+        Self { at: At::By(Arc::from(name), way), password: None }
+    }
+
     /// The same with a password.
     #[must_use]
     pub fn with_password(mut self, password: &[u8]) -> Self {
@@ -67,9 +86,18 @@ impl Place {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Bytes, both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection that has shown its password, for somebody else.
+///
+/// # Errors
+/// Why there is none, in words.
+pub async fn through(place: &Place) -> Result<Box<dyn Stream>, String> {
+    Ok(Conn::open(place).await?.stream)
+}
 
 /// A connection: commands go out together, and their replies come in order.
 pub(super) struct Conn {
@@ -164,5 +192,6 @@ async fn connect(at: &At) -> io::Result<Box<dyn Stream>> {
             Box::new(stream)
         }
         At::Socket(path) => Box::new(UnixStream::connect(path).await?),
+        At::By(_, way) => way.reach().await?,
     })
 }

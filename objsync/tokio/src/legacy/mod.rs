@@ -21,7 +21,7 @@ mod session;
 mod source;
 mod target;
 
-pub use conn::Place;
+pub use conn::{Place, Reach, Stream, through};
 pub use mirror::{Mirror, MirrorHandle, MirrorOrder, MirrorSettings};
 pub use page::{MirrorStatus, MirrorView};
 pub use relay::{Relay, relay};
