@@ -6,6 +6,7 @@ pub mod access;
 pub mod accounts;
 pub mod alerts;
 pub mod api;
+mod aside;
 mod attempts;
 pub mod backup;
 pub mod channel;

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::api::App;
+use crate::aside::Aside;
 use crate::engines::{Engine, group_name};
 use crate::store::Store;
 use ways::By;
@@ -61,6 +62,8 @@ fn has_redis(engine: &Engine) -> bool {
 /// Distributes in each group that is to be, until dropped.
 //= LEGACY-LED-01
 pub async fn drive<S: Store>(app: Arc<App<S>>) {
+    // Where it is done; there is none before there is something to do.
+    let mut aside = None;
     let mut all: BTreeMap<String, Running> = BTreeMap::new();
     let mut engines = app.engines.follow();
     loop {
@@ -76,8 +79,14 @@ pub async fn drive<S: Store>(app: Arc<App<S>>) {
                 && !running.task.is_finished()
         });
         for (group, engines) in wanted {
-            if !all.contains_key(&group) {
-                let running = begin(&app.distributors.ways, &group, engines);
+            if all.contains_key(&group) {
+                continue;
+            }
+            if aside.is_none() {
+                aside = Aside::start("distributors").inspect_err(|why| failed(why)).ok();
+            }
+            if let Some(aside) = &aside {
+                let running = begin(aside, &app.distributors.ways, &group, engines);
                 all.insert(group, running);
             }
         }
@@ -95,14 +104,22 @@ pub async fn drive<S: Store>(app: Arc<App<S>>) {
     }
 }
 
+fn failed(why: &str) {
+    tracing::warn!(
+        event = "DISTRIBUTOR_FAILED",
+        why,
+        "nothing is copied between the engines' Redises for now"
+    );
+}
+
 /// It knows nothing that it could not read again (LEGACY-DISTRIBUTE-01), so it begins anew where the engines are others.
-fn begin(ways: &Arc<Ways>, group: &str, engines: Vec<(u8, String)>) -> Running {
+fn begin(aside: &Aside, ways: &Arc<Ways>, group: &str, engines: Vec<(u8, String)>) -> Running {
     let place = |(slot, uuid): &(u8, String)| {
-        let by = Arc::new(By::new(Arc::clone(ways), uuid.clone()));
+        let by = Arc::new(By::new(Arc::clone(ways), uuid.clone(), aside.budget()));
         Some((EngineSlot::new(*slot)?, Place::by(&format!("beside {uuid}"), by)))
     };
     let places = engines.iter().filter_map(place).collect();
     let span = tracing::info_span!("distributor", group);
     let relayed = relay(Relay { group: group_name(group), engines: places });
-    Running { engines, task: tokio::spawn(relayed.instrument(span)) }
+    Running { engines, task: aside.spawn(relayed.instrument(span)) }
 }

@@ -2,17 +2,18 @@
 //! connection.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use forebay_objsync_tokio::legacy::{Reach, Stream};
+use forebay_objsync_tokio::legacy::{Reach, Reached, Stream};
 use forebay_wire::limits::PATIENCE;
 use forebay_wire::proto::Chunk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
+
+use crate::aside::Budget;
 
 /// Ways that wait for one engine's Redis: one that is read, one that is written, and those that come again before it is known
 /// that the last ones are over.
@@ -81,33 +82,34 @@ impl Ways {
 pub struct By {
     ways: Arc<Ways>,
     engine: String,
+    budget: Arc<Budget>,
 }
 
 impl By {
-    /// By the ways that this engine opens.
-    pub fn new(ways: Arc<Ways>, engine: String) -> Self {
-        By { ways, engine }
+    /// By the ways that this engine opens, and no faster than `budget` says.
+    pub fn new(ways: Arc<Ways>, engine: String, budget: Arc<Budget>) -> Self {
+        By { ways, engine, budget }
     }
 }
 
 impl Reach for By {
-    fn reach(&self) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + '_>> {
+    fn reach(&self) -> Reached<'_> {
         Box::pin(async move {
             let way = tokio::time::timeout(PATIENCE, self.ways.wait_for(&self.engine)).await;
             let way = way.map_err(|_| io::Error::other("the engine has opened no way to it"))?;
             let (here, there) = tokio::io::duplex(CHUNK_BYTES);
-            tokio::spawn(carry(way, there));
+            tokio::spawn(carry(way, there, Arc::clone(&self.budget)));
             Ok(Box::new(here) as Box<dyn Stream>)
         })
     }
 }
 
 /// Carries bytes both ways until either end has enough.
-async fn carry(way: Way, end: DuplexStream) {
+async fn carry(way: Way, end: DuplexStream, budget: Arc<Budget>) {
     let (read, write) = tokio::io::split(end);
     tokio::select! {
         () = there(read, way.to) => {}
-        () = back(way.from, write) => {}
+        () = back(way.from, write, &budget) => {}
     }
 }
 
@@ -121,8 +123,12 @@ async fn there(mut read: ReadHalf<DuplexStream>, to: mpsc::Sender<Result<Chunk, 
     }
 }
 
-async fn back(mut from: Streaming<Chunk>, mut write: WriteHalf<DuplexStream>) {
+async fn back(mut from: Streaming<Chunk>, mut write: WriteHalf<DuplexStream>, budget: &Budget) {
     while let Ok(Some(chunk)) = from.message().await {
+        let pause = budget.pause(Instant::now());
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         if write.write_all(&chunk.content).await.is_err() {
             return;
         }

@@ -1,14 +1,15 @@
 //! What drives a mirror: its tables and its clock.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
 use forebay_core::units::Now;
 use forebay_objsync::Event;
 use forebay_objsync_tokio::{Catalogue, Differences, Host, Table};
 
-use super::tables::Tables;
+use super::tables::{Count, Tables};
+use crate::aside::Budget;
 
 /// How far into its life a mirror is when it begins, in microseconds: entries have ages.
 const BEGIN_US: u64 = 1_000_000;
@@ -18,30 +19,51 @@ const BEGIN_US: u64 = 1_000_000;
 pub struct Holds {
     /// Entries.
     pub entries: u64,
-    /// Tables.
-    pub tables: usize,
-    /// Tables that there is no room for.
-    pub left_out: usize,
+    /// Tables and servers.
+    pub count: Count,
     /// It has to begin anew.
     pub is_worn: bool,
+}
+
+/// Tables that a mirror had, and since when they count time: another one goes on with them.
+pub struct Had {
+    tables: Tables,
+    began: Instant,
 }
 
 /// Tables and clock.
 pub struct Here {
     tables: Tables,
     began: Instant,
+    budget: Arc<Budget>,
     holds: Arc<Mutex<Holds>>,
 }
 
 impl Here {
-    /// Of nothing yet.
+    /// Of nothing yet, or of what another one had.
     ///
     /// # Errors
     /// Those of [`Tables::new`].
-    pub fn new(secret: [u8; 16], me: EngineSlot) -> Result<(Self, Arc<Mutex<Holds>>), String> {
+    pub fn new(
+        secret: [u8; 16],
+        me: EngineSlot,
+        budget: Arc<Budget>,
+        had: Option<Had>,
+    ) -> Result<(Self, Arc<Mutex<Holds>>), String> {
         let holds = Arc::<Mutex<Holds>>::default();
-        let tables = Tables::new(secret, me, Now(BEGIN_US))?;
-        Ok((Here { tables, began: Instant::now(), holds: Arc::clone(&holds) }, holds))
+        let Had { tables, began } = match had {
+            Some(had) => had,
+            None => Had { tables: Tables::new(secret, me, Now(BEGIN_US))?, began: Instant::now() },
+        };
+        Ok((Here { tables, began, budget, holds: Arc::clone(&holds) }, holds))
+    }
+
+    /// What is held, without the names that nobody uses.
+    ///
+    /// # Errors
+    /// Those of [`Tables::new`].
+    pub fn had(&self) -> Result<Had, String> {
+        Ok(Had { tables: self.tables.renewed(self.clock())?, began: self.began })
     }
 
     /// The clock.
@@ -57,9 +79,8 @@ impl Here {
     pub fn present(&mut self, slots: u64) {
         let now = self.clock();
         self.tables.present(slots, now);
-        let (tables, left_out) = self.tables.count();
-        let holds =
-            Holds { entries: self.tables.entries(), tables, left_out, is_worn: self.tables.is_worn() };
+        let (entries, count) = (self.tables.entries(), self.tables.count());
+        let holds = Holds { entries, count, is_worn: self.tables.is_worn() };
         *self.holds.lock().unwrap_or_else(PoisonError::into_inner) = holds;
     }
 }
@@ -78,6 +99,11 @@ impl Host for Here {
     fn cpu_us(&self) -> u64 {
         // Nothing waits within a step, so its time is what it takes of a processor, or more.
         self.elapsed_us()
+    }
+
+    //= SYNC-MIRROR-06
+    fn pause(&self) -> Duration {
+        self.budget.pause(Instant::now())
     }
 
     fn changes(&mut self, _: &mut Vec<(TableId, KeyBytes, Option<u64>)>) {

@@ -1,4 +1,7 @@
 //! What a mirror holds: the core's partitions, by the tables and servers of which the engines tell.
+//!
+//! What one engine tells takes nothing from the others: each has its part of what there is room for, and where names have run
+//! out, those that nobody uses any more are forgotten ([`Tables::renewed`]).
 
 use std::collections::BTreeMap;
 
@@ -6,17 +9,19 @@ use forebay_core::table::{
     Catalog, EngineSlot, Geometry, Lifetime, Partition, PartitionIndex, TableId, TableMemory, TableSettings,
 };
 use forebay_core::units::{Now, Seconds};
-use forebay_objsync::{Rule, Shards, Shared};
+use forebay_objsync::{How, Rule, Shards, Shared, apply, statement};
 use forebay_objsync_tokio::Catalogue;
+
+use super::names::Names;
 
 /// Bytes of the entries of one group: room for half a million clients. Memory that nothing stands in is not touched.
 pub const ENTRIES_BYTES: u64 = 32 << 20;
 /// Tables of one group that are mirrored: the sums over their parts take a tenth of a MiB each.
 pub const TABLES_MAX: usize = 256;
-/// Servers of one group in the life of its mirror: 12 MiB.
-const SERVERS_MAX: usize = 250_000;
 /// A table of which no engine tells any more is dropped so long after its last entry has ended.
 const KEPT_LONGER: Seconds = Seconds(60);
+/// How long entries live at most, and tables whose entries have no end: a month. Time-outs of services are minutes to days.
+const LIFE_MAX: u32 = 30 * 86_400;
 /// Buckets that are looked at in one go.
 const SLICE_BUCKETS: u32 = 1_024;
 /// Pause between two looks for entries that have ended, and how many of them go over all.
@@ -24,26 +29,48 @@ const SWEEP_EVERY_US: u64 = 100_000;
 const SWEEPS: u32 = 64;
 
 /// A table, as engines tell of it.
+#[derive(Clone)]
 struct Told {
     id: TableId,
+    /// For how long its entries live here: the longest that was told.
     life_s: u32,
-    /// Who has told of it, one bit a slot.
+    /// Who tells of it, one bit a slot, and who ever has.
     by: u64,
+    ever: u64,
     /// Since when nobody does who is there.
     untold: Option<Now>,
+    /// Which of all tables it was.
+    number: u64,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Tables that are mirrored.
+    pub tables: usize,
+    /// Tables and servers that there is no room for.
+    pub tables_left_out: usize,
+    /// See `tables_left_out`.
+    pub servers_left_out: usize,
+    /// Servers that have names.
+    pub servers: usize,
 }
 
 /// Partitions and what they are read by.
 pub struct Tables {
+    secret: [u8; 16],
+    me: EngineSlot,
     geometry: Geometry,
     catalog: Catalog,
     partitions: Vec<Partition>,
     shared: Vec<Shared>,
     told: BTreeMap<u64, Told>,
-    servers: usize,
-    /// Tables that there is no room for.
-    left_out: usize,
-    /// No more tables can be numbered, or no more servers: it has to begin anew.
+    names: Names,
+    /// Tables that there is no room for, by who told of them.
+    left_out: BTreeMap<EngineSlot, usize>,
+    /// Tables that there ever were.
+    tables_ever: u64,
+    /// No more tables can be numbered.
     worn: bool,
     hand: u32,
     swept: Now,
@@ -60,63 +87,125 @@ impl Tables {
         let catalog = Catalog::new(&memory, secret, me);
         let partitions = memory.into_partitions(&catalog, now).collect();
         Ok(Tables {
+            secret,
+            me,
             geometry,
             catalog,
             partitions,
             shared: Vec::new(),
             told: BTreeMap::new(),
-            servers: 0,
-            left_out: 0,
+            names: Names::default(),
+            left_out: BTreeMap::new(),
+            tables_ever: 0,
             worn: false,
             hand: 0,
             swept: now,
         })
     }
 
+    /// The same without names that nobody uses: of servers of which no engine tells and that no entry has, and of tables that
+    /// there are no more. For a mirror that begins anew: engines number nothing by them.
+    ///
+    /// # Errors
+    /// Those of [`Tables::new`].
+    //= SYNC-MIRROR-06
+    pub fn renewed(&self, now: Now) -> Result<Self, String> {
+        let mut new = Tables::new(self.secret, self.me, now)?;
+        let mut told: Vec<(&u64, &Told)> = self.told.iter().collect();
+        told.sort_unstable_by_key(|(_, table)| table.number);
+        for (name, table) in told {
+            if let Some(id) = new.define(*name, table.life_s) {
+                let number = new.tables_ever;
+                new.tables_ever += 1;
+                new.told.insert(*name, Told { id, number, ..table.clone() });
+            }
+        }
+        let names = self.shared.iter().map(|table| (table.id, table.name)).collect::<BTreeMap<_, _>>();
+        let mut entries = Vec::new();
+        for partition in &self.partitions {
+            let of_it = partition.entries(&self.catalog, 0..u32::MAX, now);
+            entries.extend(
+                of_it.filter_map(|view| Some((*names.get(&view.table)?, statement(&self.catalog, &view)?))),
+            );
+        }
+        let used = entries.iter().filter(|(_, entry)| !entry.tombstone).map(|(_, entry)| entry.server);
+        for (name, owner) in self.names.kept(used) {
+            new.names.keep(&mut new.catalog, name, owner);
+        }
+        new.adopt(now);
+        let by_name: BTreeMap<u64, Shared> = new.shared.iter().map(|table| (table.name, *table)).collect();
+        for (name, entry) in entries {
+            let Some(table) = by_name.get(&name) else { continue };
+            let at = new.geometry.route(&new.catalog.key(table.id, entry.key));
+            let me = new.me;
+            new.with(at, |partition, catalog| {
+                // What there is no room for here there was none for there: the memory is the same.
+                let _ = apply(partition, catalog, table, me, me, &entry, How::Merge, |_, _| false, now);
+            });
+        }
+        Ok(new)
+    }
+
     /// An engine keeps entries by these.
     //= SYNC-MIRROR-02
+    //= SYNC-MIRROR-06
     pub fn told(&mut self, by: EngineSlot, catalogue: &Catalogue, now: Now) {
         let bit = 1 << by.get();
         self.told.values_mut().for_each(|table| table.by &= !bit);
-        let mut is_new = false;
-        self.left_out = 0;
+        let (mut is_new, mut left_out) = (false, 0);
         for (name, life_s) in &catalogue.tables {
-            let known = self.told.get(name).map(|table| (table.id, table.life_s));
-            if known.is_none() && self.told.len() >= TABLES_MAX {
-                self.left_out += 1;
+            let life_s = (*life_s).min(LIFE_MAX);
+            let is_known = self.told.contains_key(name);
+            if !is_known && self.told.len() >= TABLES_MAX && !self.make_room(by) {
+                left_out += 1;
                 continue;
             }
-            let life_s = known.map_or(*life_s, |(_, before)| before.max(*life_s));
-            let id = match known {
-                Some((id, before)) if before == life_s => id,
-                _ => {
-                    is_new = true;
-                    let lives = vec![Lifetime::For(Seconds(life_s))];
-                    let Ok(id) = self.catalog.define(&TableSettings { name: *name, lives, synced: true })
-                    else {
-                        self.worn = true;
-                        continue;
-                    };
-                    id
-                }
-            };
-            let table = self.told.entry(*name).or_insert(Told { id, life_s, by: 0, untold: None });
-            (table.id, table.life_s) = (id, life_s);
-            table.by |= bit;
-        }
-        for name in &catalogue.servers {
-            if self.catalog.slot_of(*name).is_none() {
-                if self.servers >= SERVERS_MAX {
-                    self.worn = true;
-                    break;
-                }
-                self.servers += 1;
-                self.catalog.server(*name);
+            let before = self.told.get(name).map(|table| table.life_s);
+            if before.is_none_or(|before| before < life_s) {
+                let Some(id) = self.define(*name, life_s) else { continue };
+                is_new = true;
+                let number = self.tables_ever;
+                self.tables_ever += u64::from(before.is_none());
+                let fresh = Told { id, life_s, by: 0, ever: 0, untold: None, number };
+                let table = self.told.entry(*name).or_insert(fresh);
+                (table.id, table.life_s) = (id, life_s);
+            }
+            if let Some(table) = self.told.get_mut(name) {
+                (table.by, table.ever) = (table.by | bit, table.ever | bit);
             }
         }
+        self.left_out.insert(by, left_out);
+        self.names.told(&mut self.catalog, by, &catalogue.servers);
         if is_new {
             self.adopt(now);
         }
+    }
+
+    fn define(&mut self, name: u64, life_s: u32) -> Option<TableId> {
+        let lives = vec![Lifetime::For(Seconds(life_s))];
+        let id = self.catalog.define(&TableSettings { name, lives, synced: true }).ok();
+        self.worn |= id.is_none();
+        id
+    }
+
+    /// Where there are as many tables as there may be, whoever has the most of which nobody else ever told gives its youngest
+    /// to one that has fewer.
+    fn make_room(&mut self, by: EngineSlot) -> bool {
+        let alone = |slot: u8| move |table: &&Told| table.ever == 1 << slot;
+        let count = |slot: u8| self.told.values().filter(alone(slot)).count();
+        let Some((most, slot)) = (0..64).map(|slot| (count(slot), slot)).max() else { return false };
+        if most <= count(by.get()) + 1 {
+            return false;
+        }
+        let of_it = self.told.iter().filter(|(_, table)| alone(slot)(table));
+        let Some((name, id)) =
+            of_it.max_by_key(|(_, table)| table.number).map(|(name, table)| (*name, table.id))
+        else {
+            return false;
+        };
+        self.told.remove(&name);
+        self.catalog.remove(id);
+        true
     }
 
     /// These engines are there, one bit a slot: tables of which none of them tells go when their last entry must have ended.
@@ -171,14 +260,19 @@ impl Tables {
         self.partitions.iter().map(|partition| u64::from(partition.stats().entries)).sum()
     }
 
-    /// Tables that are mirrored, and those that there is no room for.
-    pub fn count(&self) -> (usize, usize) {
-        (self.told.len(), self.left_out)
+    /// How much there is.
+    pub fn count(&self) -> Count {
+        Count {
+            tables: self.told.len(),
+            tables_left_out: self.left_out.values().sum(),
+            servers_left_out: self.names.left_out(),
+            servers: self.names.count(),
+        }
     }
 
-    /// It has to begin anew.
+    /// Names have run out, some of which nobody uses: it had better begin anew ([`Tables::renewed`]).
     pub fn is_worn(&self) -> bool {
-        self.worn
+        self.worn || self.names.are_worn()
     }
 }
 
@@ -243,18 +337,18 @@ mod tests {
         put(&mut tables, 1, 1, at(1));
         put(&mut tables, 2, 2, at(1));
         tables.present(0b11, at(2));
-        assert_eq!((tables.count(), tables.entries()), ((2, 0), 2));
+        assert_eq!((tables.count().tables, tables.entries()), (2, 2));
         // The first engine is gone, and later it is there without its table.
         tables.present(0b10, at(3));
         tables.present(0b10, at(350));
-        assert_eq!(tables.count().0, 2, "its entries may live");
+        assert_eq!(tables.count().tables, 2, "its entries may live");
         tables.told(slot(0), &of(&[2]), at(351));
         tables.present(0b11, at(364));
-        assert_eq!((tables.count().0, tables.entries()), (1, 1), "nobody has the other one any more");
+        assert_eq!((tables.count().tables, tables.entries()), (1, 1), "nobody has the other one any more");
         tables.present(0b00, at(365));
         tables.told(slot(0), &of(&[2]), at(700));
         tables.present(0b01, at(800));
-        assert_eq!(tables.count().0, 1, "who comes back finds it");
+        assert_eq!(tables.count().tables, 1, "who comes back finds it");
     }
 
     //= test SYNC-MIRROR-02
@@ -263,7 +357,7 @@ mod tests {
         let mut tables = tables();
         let all: Vec<(u64, u32)> = (0..=TABLES_MAX as u64).map(|name| (name, 60)).collect();
         tables.told(slot(0), &Catalogue { tables: all, servers: vec![9] }, Now(SECOND));
-        assert_eq!(tables.count(), (TABLES_MAX, 1));
+        assert_eq!((tables.count().tables, tables.count().tables_left_out), (TABLES_MAX, 1));
         put(&mut tables, 3, 1, Now(2 * SECOND));
         assert_eq!(tables.entries(), 1);
         for tenth in 0..1_200 {
@@ -271,5 +365,69 @@ mod tests {
         }
         assert_eq!(tables.entries(), 0, "it ended a minute ago");
         assert!(!tables.is_worn());
+    }
+
+    fn catalogue(tables: impl Iterator<Item = u64>, servers: impl Iterator<Item = u64>) -> Catalogue {
+        Catalogue { tables: tables.map(|name| (name, 300)).collect(), servers: servers.collect() }
+    }
+
+    //= test SYNC-MIRROR-06
+    #[test]
+    fn an_engine_that_makes_tables_up_takes_no_room_from_the_others() {
+        let mut tables = tables();
+        let now = Now(SECOND);
+        let all = TABLES_MAX as u64;
+        // It knows the others' table as well, and tells of it first.
+        let lies = |from: u64| catalogue([7].into_iter().chain(from..from + 10 * all), [9].into_iter());
+        tables.told(slot(1), &lies(1_000), now);
+        tables.told(slot(0), &catalogue([7, 8].into_iter(), [9].into_iter()), now);
+        put(&mut tables, 7, 1, now);
+        put(&mut tables, 8, 2, now);
+        for turn in 1..10_u64 {
+            tables.told(slot(1), &lies(1_000 + 20 * all * turn), now);
+            tables.told(slot(2), &catalogue(turn..3 * turn, [9].into_iter()), now);
+        }
+        let has = |name: u64| tables.told.contains_key(&name);
+        assert!((7..27).all(has), "each of the others has all of its tables");
+        assert_eq!((tables.count().tables, tables.entries()), (TABLES_MAX, 2));
+        // For ever is no longer than a month.
+        let now = Now(2 * SECOND);
+        let ever = Catalogue { tables: vec![(7, u32::MAX)], servers: Vec::new() };
+        tables.told(slot(1), &ever, now);
+        tables.present(0, now);
+        tables.present(0, Now(2 * SECOND + 2 * u64::from(LIFE_MAX) * SECOND));
+        assert_eq!(tables.count().tables, 0);
+    }
+
+    //= test SYNC-MIRROR-06
+    #[test]
+    fn an_engine_that_makes_servers_up_costs_the_others_nothing() {
+        let mut tables = tables();
+        let now = Now(SECOND);
+        tables.told(slot(0), &catalogue(1..2, 9..10), now);
+        put(&mut tables, 1, 1, now);
+        let each = 120_000_u64;
+        for turn in 1..=6 {
+            let lies = catalogue(std::iter::empty(), (0..each).map(|n| turn * 1_000_000 + n));
+            tables.told(slot(1), &lies, now);
+            // Others have new servers all the time, and lose their old ones.
+            let own = (0..10_000).map(|n| 100_000_000 * turn + n).chain([9]);
+            tables.told(slot(0), &catalogue(1..2, own), now);
+            assert_eq!(tables.names.left_out_of(slot(0)), 0, "turn {turn}");
+            if tables.is_worn() {
+                tables = tables.renewed(now).expect("there is memory");
+                assert!(!tables.is_worn());
+            }
+        }
+        assert_eq!((tables.count().tables, tables.entries()), (1, 1), "what was held is there");
+        assert!(tables.count().servers <= 250_000);
+        // The engine that had its entries is gone: they are the mirror's alone, and it begins anew.
+        tables.told(slot(0), &catalogue(std::iter::empty(), std::iter::empty()), now);
+        let tables = tables.renewed(now).expect("there is memory");
+        assert_eq!((tables.count().tables, tables.entries()), (1, 1));
+        let key = tables.catalog.key(tables.shared[0].id, KeyBytes([1; 16]));
+        let at = tables.geometry.route(&key) as usize;
+        let held = tables.partitions[at].entry(&tables.catalog, &key, now).expect("it is held");
+        assert_eq!(tables.catalog.name_of(held.record.server), Some(9));
     }
 }

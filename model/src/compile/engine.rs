@@ -99,7 +99,7 @@ fn objsync(input: &Input<'_>, group: View<'_>) -> Option<Part> {
             .with("reads", true);
         members.push(Value::from(reader));
     }
-    part.set_list("members", members.into_iter());
+    part.set_list("members", members);
     Some(part)
 }
 

@@ -86,6 +86,9 @@ pub struct Driver<H: Host> {
     kept: Vec<Table>,
     /// What those that only read were told of tables and servers.
     catalogue: Catalogue,
+    /// They may have to be told of others; and when they were told last.
+    readers_due: bool,
+    readers_told: Option<Instant>,
     /// The tables that this engine says it keeps, where each has its own: not before it has their entries.
     has: Option<BTreeSet<u64>>,
     asking: Option<Asking>,
@@ -126,6 +129,8 @@ impl<H: Host> Driver<H> {
             complete: false,
             kept: Vec::new(),
             catalogue: Catalogue::default(),
+            readers_due: false,
+            readers_told: None,
             has: None,
             asking: None,
             giving: VecDeque::new(),
@@ -157,6 +162,10 @@ impl<H: Host> Driver<H> {
         let mut changed = Vec::new();
         let mut looks = Looks::default();
         loop {
+            let pause = self.host.pause();
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             self.host.changes(&mut changed);
             let found = !changed.is_empty();
             // A change costs next to nothing, and is told whatever it costs: nothing is measured, and one look at the clock is
@@ -173,6 +182,7 @@ impl<H: Host> Driver<H> {
                 self.handle(Input::Tick);
             }
             self.end_asking();
+            self.tell_readers_in_time();
             let gives = self.give();
             self.show();
             let gather = found && !looks.may_go_on(self.host.now());
@@ -337,6 +347,7 @@ impl<H: Host> Driver<H> {
             return;
         }
         (peer.is_up, peer.trouble, peer.away) = (true, None, None);
+        peer.up_since = Some(Instant::now());
         peer.said.clear();
         peer.connections += 1;
         if let Some(link) = &peer.link
@@ -436,15 +447,23 @@ impl<H: Host> Driver<H> {
     }
 
     fn frames(&mut self, slot: EngineSlot, link: u64, bytes: &[u8]) {
+        if let Some(peer) = self.peers.get_mut(&slot.get()) {
+            peer.heard = Some(Instant::now());
+        }
         let mut rest = bytes;
         // The reader has cut them already, so there are only whole ones.
         while let Ok(Some((frame, length))) = wire::split(rest) {
             match (tables::read(frame), given::read(frame)) {
                 (Some(kept), _) => {
-                    if let Some(peer) = self.peers.get_mut(&slot.get())
-                        && !self.settings.reads
-                    {
-                        peer.kept = Some(kept);
+                    let peer = self.peers.get_mut(&slot.get()).filter(|_| !self.settings.reads);
+                    if let Some(peer) = peer {
+                        if peer.kept.is_none() {
+                            let theirs = kept.clone();
+                            peer.kept = Some(kept);
+                            self.has_come_with(&theirs);
+                        } else {
+                            peer.kept = Some(kept);
+                        }
                     }
                     self.compare_kept(slot);
                 }

@@ -1,6 +1,7 @@
 //! What a driver needs of its host, and how it is spoken to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
 use forebay_core::units::Now;
@@ -40,6 +41,11 @@ pub trait Host: Send + 'static {
 
     /// So many members are connected.
     fn connected(&mut self, peers: usize);
+
+    /// How long the driver is to rest before its next step, because other work goes first.
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// What is kept in which tables.
     fn kept(&self) -> Vec<Table>;

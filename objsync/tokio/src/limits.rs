@@ -87,8 +87,33 @@ pub const LOOKS_AT_ONCE: u32 = 2;
 /// How long is waited for one that only reads to be there, where no member has a table: as long as an engine that joins waits.
 pub const READER_WITHIN: Duration = Duration::from_millis(forebay_objsync::limits::GIVE_MS);
 
-/// How long it may take to give what it has; then the tables count as they are. A million entries take a second.
-pub const GIVEN_WITHIN: Duration = Duration::from_secs(10);
+/// How long new tables count as not being here while what one that only reads has of them keeps coming: what half a million entries
+/// take, several times. All else that a configuration brings waits as long.
+pub const HELD_WITHIN: Duration = Duration::from_secs(2);
+
+/// The same while nothing comes of it: a hundred times what an answer takes.
+pub const GIVE_SILENCE: Duration = Duration::from_millis(250);
+
+/// One that has said nothing for so long does not answer soon: who lives speaks every second.
+pub const LIVES_WITHIN: Duration = Duration::from_millis(forebay_objsync::limits::KEEP_MS + 500);
+
+/// How long a member that has come is waited for to say which tables it has: it does with its first words.
+pub const KEPT_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long what was asked for is taken: another Controller leads within seconds, and calls.
+pub const GIVEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often those that only read are told of tables and servers.
+pub const TELL_READERS_EVERY: Duration = Duration::from_secs(1);
+
+/// In which time the next two are counted.
+pub const COUNTED_IN: Duration = Duration::from_secs(10);
+
+/// How often a member tells one that only reads of its tables in that time, at most: once a second, and with each connection.
+pub const CATALOGUES_MAX: u32 = 40;
+
+/// How often all that is held is read for one member in that time: it asks when it has new tables. What it asks beyond that waits.
+pub const GIVES_MAX: u32 = 10;
 
 /// Bytes that wait for a member beyond which the next partition is not read for it.
 pub const GIVE_AHEAD: usize = 4 << 20;

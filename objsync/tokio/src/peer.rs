@@ -6,9 +6,28 @@ use std::time::Instant;
 use forebay_core::table::EngineSlot;
 
 use crate::dial::Dial;
-use crate::limits::REASONS_MAX;
+use crate::limits::{COUNTED_IN, REASONS_MAX};
 use crate::link::{Link, Traffic};
 use crate::{Differences, Table};
+
+/// How often something was done.
+#[derive(Default)]
+pub(crate) struct Often {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Often {
+    /// Counts once more, if that is not more often than `most` in [`COUNTED_IN`].
+    pub fn has_room(&mut self, most: u32) -> bool {
+        if self.since.is_none_or(|since| since.elapsed() >= COUNTED_IN) {
+            *self = Self { since: Some(Instant::now()), count: 0 };
+        }
+        let has_room = self.count < most;
+        self.count += u32::from(has_room);
+        has_room
+    }
+}
 
 /// A member, as the driver knows it.
 #[derive(Default)]
@@ -27,6 +46,12 @@ pub(crate) struct Peer {
     pub differs: Differences,
     /// It only reads, and was asked over this connection for what no member has.
     pub asked: bool,
+    /// Since when it is there, and when it was heard of last.
+    pub up_since: Option<Instant>,
+    pub heard: Option<Instant>,
+    /// How often it told of its tables, and asked for what is held.
+    pub catalogues: Often,
+    pub gives: Often,
     /// Since when it is not connected.
     pub away: Option<Instant>,
     /// Connections that were ended because too much waited for it.

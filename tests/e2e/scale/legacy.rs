@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Instant;
 
 use forebay_e2e::led::Led;
 use forebay_e2e::metrics::Page;
@@ -11,6 +12,7 @@ use forebay_e2e::wait::{eventually, secs};
 use forebay_e2e::{Lab, Process, bin};
 use serde_json::json;
 
+use crate::clients::Clients;
 use crate::mirror::{entries, homes, mirrored};
 use crate::site::Site;
 
@@ -48,15 +50,13 @@ fn bind(site: &Site, all: &mut Vec<(u32, String)>, when: &str) {
     }
 }
 
-//= test LEGACY-LED-01
-//= test SYNC-SWITCH-01
-#[test]
-fn a_group_changes_its_way_of_sharing_and_back_while_it_serves_and_loses_no_entry() {
+/// Two engines with a Redis each, and a service that both have.
+fn with_redises() -> (Site, [usize; 2], Vec<Process>) {
     let lab = Lab::new();
     let file = lab.folder().join("password");
     std::fs::write(&file, PASSWORD).expect("room");
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("it is ours");
-    let _redises: Vec<Process> = (0..2).map(|n| redis(&lab, n)).collect();
+    let redises: Vec<Process> = (0..2).map(|n| redis(&lab, n)).collect();
     let own = |n| format!("redis_address = \"./{n}.redis\"\nredis_password_file = \"password\"");
     let site = Site::on(lab, 2, own);
     let [first] = site.serving()[..] else { panic!("one engine has it") };
@@ -64,6 +64,14 @@ fn a_group_changes_its_way_of_sharing_and_back_while_it_serves_and_loses_no_entr
     site.ask("scaleout", json!({"to_se_ref": to}));
     site.done("SCALEOUT_SUCCESS");
     site.serve(&[first, 1 - first]);
+    (site, [first, 1 - first], redises)
+}
+
+//= test LEGACY-LED-01
+//= test SYNC-SWITCH-01
+#[test]
+fn a_group_changes_its_way_of_sharing_and_back_while_it_serves_and_loses_no_entry() {
+    let (site, _, _redises) = with_redises();
     let mut all = Vec::new();
     bind(&site, &mut all, "among themselves");
 
@@ -86,4 +94,40 @@ fn a_group_changes_its_way_of_sharing_and_back_while_it_serves_and_loses_no_entr
     for engine in &site.engines {
         assert_eq!(engine.said("OBJSYNC_SWITCHED"), 2, "{}", engine.name());
     }
+}
+
+//= test SYNC-SWITCH-01
+#[test]
+fn an_engine_that_is_killed_while_its_group_changes_its_way_of_sharing_costs_no_client_its_server() {
+    let (mut site, [first, second], _redises) = with_redises();
+    let clients = Clients::default();
+    std::thread::scope(|scope| {
+        let over = clients.until_dropped();
+        for n in 0..EACH {
+            let (clients, from, at) = (&clients, site.lab.client_ip(n), site.at);
+            scope.spawn(move || clients.ask(from, at));
+        }
+        clients.go_on();
+        eventually("both engines have every client", secs(20), || {
+            site.engines.iter().all(|engine| entries(engine) == f64::from(EACH))
+        });
+        site.group(&json!({"use_objsync": false}));
+        // One has changed, and the other one is killed in the middle of it.
+        eventually("an engine changes", secs(30), || {
+            site.engines.iter().any(|engine| engine.said("OBJSYNC_SWITCHED") > 0)
+        });
+        let killed = Instant::now();
+        site.engines[second].process.kill();
+        clients.go_on();
+        let excused = Some((killed, Instant::now()));
+        eventually("the other one has changed", secs(30), || {
+            site.engines[first].said("OBJSYNC_SWITCHED") == 1
+        });
+        clients.go_on();
+        site.group(&json!({"use_objsync": true}));
+        eventually("and changes back", secs(30), || site.engines[first].said("OBJSYNC_SWITCHED") == 2);
+        clients.go_on();
+        drop(over);
+        clients.are_well(excused);
+    });
 }

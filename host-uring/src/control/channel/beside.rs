@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_objsync_tokio::legacy::{Place, Stream, through};
+use forebay_objsync_tokio::legacy::{Gate, Place, Stream, through};
 use forebay_wire::call::Calls;
 use forebay_wire::proto::Chunk;
 use forebay_wire::proto::channel_client::ChannelClient;
@@ -65,14 +65,20 @@ async fn one(mut client: ChannelClient<Calls>, place: &Place) -> Duration {
     let Ok(Some(first)) = came.message().await else { return AGAIN };
     // A password is this engine's own business.
     let Ok(stream) = through(place).await else { return AGAIN };
-    let (read, mut write) = tokio::io::split(stream);
-    if write.write_all(&first.content).await.is_ok() {
-        tokio::select! {
-            () = there(read, send) => {}
-            () = back(came, write) => {}
-        }
+    let (read, write) = tokio::io::split(stream);
+    tokio::select! {
+        () = there(read, send) => AGAIN,
+        refused = back(first, came, write) => match refused {
+            Ok(()) => AGAIN,
+            Err(why) => {
+                tracing::warn!(
+                    event = "REDIS_WAY_REFUSED",
+                    "what the Controller says to the Redis beside this engine is not passed on: {why}"
+                );
+                LATER
+            }
+        },
     }
-    AGAIN
 }
 
 async fn there(mut read: ReadHalf<Box<dyn Stream>>, to: mpsc::Sender<Chunk>) {
@@ -85,10 +91,21 @@ async fn there(mut read: ReadHalf<Box<dyn Stream>>, to: mpsc::Sender<Chunk>) {
     }
 }
 
-async fn back(mut from: Streaming<Chunk>, mut write: WriteHalf<Box<dyn Stream>>) {
-    while let Ok(Some(chunk)) = from.message().await {
-        if write.write_all(&chunk.content).await.is_err() {
-            return;
+/// `Err`: something is said that is not passed on.
+//= LEGACY-LED-02
+async fn back(
+    first: Chunk,
+    mut from: Streaming<Chunk>,
+    mut write: WriteHalf<Box<dyn Stream>>,
+) -> Result<(), String> {
+    let mut gate = Gate::default();
+    let mut next = Some(first);
+    while let Some(chunk) = next {
+        let commands = gate.let_through(&chunk.content)?;
+        if write.write_all(&commands).await.is_err() {
+            return Ok(());
         }
+        next = from.message().await.unwrap_or_default();
     }
+    Ok(())
 }

@@ -11,25 +11,44 @@ use forebay_objsync::{Event, How, Input, Shards, apply};
 
 use super::Driver;
 use crate::given::{self, Said, TABLES_MAX};
-use crate::limits::{GIVEN_WITHIN, READER_WITHIN};
+use crate::limits::{
+    CATALOGUES_MAX, GIVE_SILENCE, GIVEN_WITHIN, HELD_WITHIN, KEPT_WITHIN, LIVES_WITHIN, READER_WITHIN,
+    TELL_READERS_EVERY,
+};
+use crate::peer::Peer;
 use crate::{Catalogue, Host, Table};
 
-/// Entries that are awaited.
+/// Entries that are asked for.
 pub(super) struct Asking {
     tables: BTreeSet<u64>,
+    /// Those that count as not being here until the answer has come, or is not to be waited for.
+    held: BTreeSet<u64>,
     /// Whom they were asked of, and whether that one has given them.
     of: BTreeMap<EngineSlot, bool>,
     since: Instant,
+    /// When the last of them were asked for or came.
+    moved: Instant,
     /// Who waits for all of it hears of it then.
     joined: Option<Event>,
 }
 
 impl Asking {
-    /// Nothing more is waited for.
-    fn is_over(&self) -> bool {
-        let waited = self.since.elapsed();
-        let given = !self.of.is_empty() && self.of.values().all(|given| *given);
-        given || self.of.is_empty() && waited >= READER_WITHIN || waited >= GIVEN_WITHIN
+    /// All of it is there.
+    fn is_given(&self) -> bool {
+        !self.of.is_empty() && self.of.values().all(|given| *given)
+    }
+
+    /// Whether `held` is to be waited for still. `lives`: one that was asked has just been heard of.
+    //= SYNC-MIRROR-03
+    fn is_worth_waiting(&self, lives: bool) -> bool {
+        if self.is_given() {
+            return false;
+        }
+        // Who starts has called nobody yet, nor been called.
+        if self.joined.is_some() && self.of.is_empty() {
+            return self.since.elapsed() < READER_WITHIN;
+        }
+        lives && self.moved.elapsed() < GIVE_SILENCE && self.since.elapsed() < HELD_WITHIN
     }
 }
 
@@ -50,13 +69,24 @@ impl<H: Host> Driver<H> {
         if any { self.host.catalogue() } else { Catalogue::default() }
     }
 
-    /// Tells those that only read of other tables and servers.
-    //= SYNC-MIRROR-02
+    /// Those that only read are to hear of other tables and servers, if there are others.
     pub(super) fn tell_readers(&mut self) {
+        self.readers_due = true;
+        self.tell_readers_in_time();
+    }
+
+    /// Tells those that only read of other tables and servers, now and then: it is a megabyte where there are many.
+    //= SYNC-MIRROR-02
+    pub(super) fn tell_readers_in_time(&mut self) {
+        if !self.readers_due || self.readers_told.is_some_and(|at| at.elapsed() < TELL_READERS_EVERY) {
+            return;
+        }
+        self.readers_due = false;
         let told = self.tells_readers();
         if told == self.catalogue {
             return;
         }
+        self.readers_told = Some(Instant::now());
         self.catalogue = told;
         let frame = given::catalogue(&self.catalogue);
         for slot in self.readers() {
@@ -117,27 +147,49 @@ impl<H: Host> Driver<H> {
 
     /// All tables are as complete as they can be: members may count on them.
     fn has_all(&mut self) {
-        let awaited = self.asking.as_ref().map(|asking| asking.tables.clone()).unwrap_or_default();
         if self.has.is_some() {
-            self.has = Some(self.all_tables().into_iter().filter(|name| !awaited.contains(name)).collect());
+            let held = self.asking.as_ref().map(|asking| asking.held.clone()).unwrap_or_default();
+            self.has = Some(self.all_tables().into_iter().filter(|name| !held.contains(name)).collect());
         }
         self.tell_what_is_kept();
     }
 
     fn ask(&mut self, tables: BTreeSet<u64>, joined: Option<Event>) {
-        let before = self.asking.take();
-        let (mut tables, mut joined) = (tables, joined);
-        if let Some(before) = before {
-            tables.extend(before.tables);
+        let (mut all, mut held, mut joined) = (tables.clone(), tables, joined);
+        if let Some(before) = self.asking.take() {
+            all.extend(before.tables);
+            held.extend(before.held);
             joined = joined.or(before.joined);
         }
-        self.asking = Some(Asking { tables, of: BTreeMap::new(), since: Instant::now(), joined });
+        let now = Instant::now();
+        self.asking = Some(Asking { tables: all, held, of: BTreeMap::new(), since: now, moved: now, joined });
         self.view.set_asks(true);
-        self.ask_readers();
+        self.end_asking();
+    }
+
+    /// A member that is there has not said yet which tables it has, and does in a moment.
+    fn may_have_them(&self) -> bool {
+        let members = self.settings.mask();
+        let is_new = |peer: &Peer| peer.up_since.is_some_and(|since| since.elapsed() < KEPT_WITHIN);
+        let mut up = self.peers.iter().filter(|(slot, peer)| peer.is_up && members >> **slot & 1 == 1);
+        up.any(|(_, peer)| peer.kept.is_none() && is_new(peer))
+    }
+
+    /// A member that has come keeps these: what others have is not to be had from one that may have missed why it went.
+    pub(super) fn has_come_with(&mut self, tables: &[Table]) {
+        if let Some(asking) = &mut self.asking {
+            for table in tables {
+                asking.tables.remove(&table.name);
+                asking.held.remove(&table.name);
+            }
+        }
     }
 
     /// Asks those that are there and have not been asked.
     pub(super) fn ask_readers(&mut self) {
+        if self.asking.is_none() || self.may_have_them() {
+            return;
+        }
         let readers = self.readers();
         let Some(asking) = &mut self.asking else { return };
         let tables: Vec<u64> = asking.tables.iter().copied().collect();
@@ -149,22 +201,43 @@ impl<H: Host> Driver<H> {
                 link.send(given::ask(&tables));
                 peer.asked = true;
                 asking.of.insert(slot, false);
+                asking.moved = Instant::now();
             }
         }
     }
 
-    /// Nobody waits for what was given, is not given, or takes too long.
+    /// Nobody waits for what was given, is not given, or takes too long. What comes later is taken for a while.
     //= SYNC-MIRROR-03
     pub(super) fn end_asking(&mut self) {
+        self.ask_readers();
         let Some(asking) = &mut self.asking else { return };
         let is_up = |slot: &EngineSlot| self.peers.get(&slot.get()).is_some_and(|peer| peer.is_up);
         asking.of.retain(|slot, given| *given || is_up(slot));
-        if !asking.is_over() {
+        let is_heard = |peer: &Peer| peer.heard.is_some_and(|at| at.elapsed() < LIVES_WITHIN);
+        let readers = self.settings.readers();
+        let lives =
+            self.peers.iter().any(|(slot, peer)| readers >> *slot & 1 == 1 && peer.is_up && is_heard(peer));
+        let is_empty = asking.tables.is_empty();
+        if !is_empty && !asking.held.is_empty() && asking.is_worth_waiting(lives) {
             return;
         }
-        let joined = self.asking.take().and_then(|asking| asking.joined);
-        self.view.set_asks(false);
-        self.has_all();
+        let was_held = std::mem::take(&mut asking.held);
+        let joined = asking.joined.take();
+        let is_over = is_empty || asking.is_given() || asking.since.elapsed() >= GIVEN_WITHIN;
+        if !is_over && !was_held.is_empty() {
+            tracing::info!(
+                event = "OBJSYNC_NOT_GIVEN",
+                tables = was_held.len(),
+                "what the Controller may have of new tables is not waited for; it is taken when it comes"
+            );
+        }
+        if is_over {
+            self.asking = None;
+        }
+        if !was_held.is_empty() || self.view.asks() {
+            self.view.set_asks(false);
+            self.has_all();
+        }
         if let Some(event) = joined {
             self.host.event(event);
         }
@@ -174,6 +247,13 @@ impl<H: Host> Driver<H> {
     pub(super) fn hear_of_gifts(&mut self, from: EngineSlot, said: Said<'_>) {
         match said {
             Said::Catalogue(catalogue) if self.settings.reads => {
+                if self
+                    .peers
+                    .get_mut(&from.get())
+                    .is_some_and(|peer| !peer.catalogues.has_room(CATALOGUES_MAX))
+                {
+                    return self.lose(from, "it tells of its tables without pause");
+                }
                 self.host.told(from, catalogue);
                 self.handle(Input::Renewed);
             }
@@ -182,7 +262,8 @@ impl<H: Host> Driver<H> {
             Said::Catalogue(_) | Said::Ask(_) => {}
             Said::Entries(frame) => {
                 let was_asked = self.peers.get(&from.get()).is_some_and(|peer| peer.asked);
-                if self.asking.as_ref().is_some_and(|asking| asking.of.contains_key(&from)) {
+                if let Some(asking) = self.asking.as_mut().filter(|asking| asking.of.contains_key(&from)) {
+                    asking.moved = Instant::now();
                     self.take_gift(from, frame);
                 } else if !was_asked {
                     self.lose(from, "it gives entries that nobody has asked it for");

@@ -8,7 +8,8 @@ use forebay_objsync::wire::{Frame, Head, Packer};
 use forebay_objsync::{Shards, statement};
 
 use super::Driver;
-use crate::limits::GIVE_AHEAD;
+use crate::limits::{GIVE_AHEAD, GIVES_MAX};
+use crate::link::Link;
 use crate::{Host, given};
 
 /// A member that is given entries.
@@ -29,19 +30,30 @@ impl<H: Host> Driver<H> {
     /// Gives the entries of one partition; `true`: there is more to give.
     //= SYNC-MIRROR-03
     pub(super) fn give(&mut self) -> bool {
-        let Some(mut giving) = self.giving.pop_front() else { return false };
-        let peer = self.peers.get(&giving.to.get()).filter(|peer| peer.is_up);
-        // Who is gone asks again when it is back.
-        let Some(link) = peer.and_then(|peer| peer.link.as_ref()) else { return !self.giving.is_empty() };
-        if link.queued() > GIVE_AHEAD {
-            self.giving.push_back(giving);
-            return self.giving.len() > 1;
+        // Each is looked at once.
+        for _ in 0..self.giving.len() {
+            let Some(giving) = self.giving.pop_front() else { break };
+            let Some(peer) = self.peers.get_mut(&giving.to.get()).filter(|peer| peer.is_up) else { continue };
+            // Who is gone asks again when it is back.
+            let Some(queued) = peer.link.as_ref().map(Link::queued) else { continue };
+            if queued > GIVE_AHEAD || giving.next == 0 && !peer.gives.has_room(GIVES_MAX) {
+                self.giving.push_back(giving);
+                continue;
+            }
+            self.give_one(giving);
+            return !self.giving.is_empty();
         }
+        false
+    }
+
+    /// Gives the entries of the partition that is next.
+    fn give_one(&mut self, mut giving: Giving) {
+        let Some(link) = self.peers.get(&giving.to.get()).and_then(|peer| peer.link.as_ref()) else { return };
         let now = self.host.now();
         let shards = self.host.tables();
         if giving.next >= shards.geometry().partitions() {
             link.send(given::done(&giving.tables));
-            return !self.giving.is_empty();
+            return;
         }
         let wanted: BTreeSet<u64> = giving.tables.iter().copied().collect();
         let names: BTreeMap<_, u64> = shards
@@ -71,7 +83,7 @@ impl<H: Host> Driver<H> {
             link.send(given::entries(&frame));
         }
         giving.next += 1;
-        self.giving.push_front(giving);
-        true
+        // One after another gets a part, so that none waits for what another one asks for.
+        self.giving.push_back(giving);
     }
 }

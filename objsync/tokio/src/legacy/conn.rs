@@ -33,13 +33,16 @@ enum At {
     By(Arc<str>, Arc<dyn Reach>),
 }
 
+/// A connection with a Redis that is on its way.
+pub type Reached<'r> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'r>>;
+
 /// Has a way to a Redis.
 pub trait Reach: Send + Sync {
     /// A connection with it, as one that has shown its password.
     ///
     /// # Errors
     /// There is none.
-    fn reach(&self) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + '_>>;
+    fn reach(&self) -> Reached<'_>;
 }
 
 impl fmt::Debug for Place {

@@ -11,6 +11,7 @@
 //! No worker waits for a Redis: whatever becomes of it, an engine serves by its own table.
 
 mod conn;
+mod gate;
 mod hear;
 mod mirror;
 mod names;
@@ -21,7 +22,8 @@ mod session;
 mod source;
 mod target;
 
-pub use conn::{Place, Reach, Stream, through};
+pub use conn::{Place, Reach, Reached, Stream, through};
+pub use gate::Gate;
 pub use mirror::{Mirror, MirrorHandle, MirrorOrder, MirrorSettings};
 pub use page::{MirrorStatus, MirrorView};
 pub use relay::{Relay, relay};
