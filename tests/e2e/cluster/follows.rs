@@ -111,7 +111,14 @@ pub fn goes_without_its_holder(site: &mut Site, lab: &Lab, hosts: &Hosts) {
     signal(holder, "-KILL");
     let status = site.nodes[leader].process.wait(secs(15));
     assert!(!status.success(), "whoever looks after it starts it anew: {status}");
-    assert!(site.nodes[leader].said().contains("has ended, and this one may not start another"));
+    elsewhere(site, lab, hosts, leader);
+}
+
+/// The Controller at this node has ended for that reason: the addresses are elsewhere; and it comes back.
+fn elsewhere(site: &mut Site, lab: &Lab, hosts: &Hosts, leader: usize) {
+    assert!(
+        site.nodes[leader].said().contains("has ended or stands still, and this one may not start another")
+    );
     let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
     is_at(site, hosts, site.leader(&others));
     hosts.at(host(leader), || site.again(lab, leader));
@@ -119,9 +126,10 @@ pub fn goes_without_its_holder(site: &mut Site, lab: &Lab, hosts: &Hosts) {
 }
 
 /// The process that holds the address stands still, and then its Controller as well: the system takes the address away; and what
-/// goes on reads words that are over, and neither takes the address nor says that it has it.
+/// goes on reads words that are over, and neither takes the address nor says that it has it. Where it alone stands still, its
+/// Controller ends.
 //= test CLUSTER-VIP-03
-pub fn goes_where_all_stand_still(site: &mut Site, hosts: &Hosts) {
+pub fn goes_where_all_stand_still(site: &mut Site, lab: &Lab, hosts: &Hosts) {
     let leader = site.leader(&[0, 1, 2]);
     is_at(site, hosts, leader);
     let holder = right_is_given_up(&site.nodes[leader]).expect("it has one");
@@ -153,6 +161,14 @@ pub fn goes_where_all_stand_still(site: &mut Site, hosts: &Hosts) {
     site.nodes[leader].process.signal(18);
     site.all_answer();
     is_at(site, hosts, next);
+    // Where it alone stands still its Controller ends.
+    let holder = right_is_given_up(&site.nodes[next]).expect("it has one");
+    signal(holder, "-STOP");
+    let began = Instant::now();
+    assert!(!site.nodes[next].process.wait(secs(15)).success());
+    println!("a Controller whose holder stands still ended after {:?}", began.elapsed());
+    elsewhere(site, lab, hosts, next);
+    signal(holder, "-CONT");
 }
 
 fn signal(pid: u32, which: &str) {

@@ -1,8 +1,10 @@
 //! What the small process does that holds the address.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read, Write};
 use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ const AGAIN: Duration = Duration::from_millis(800);
 const RETRY: Duration = Duration::from_millis(300);
 /// `ip` takes milliseconds. While it is waited for nothing is given back.
 const IP: Duration = Duration::from_secs(1);
+/// An answer is one byte.
+const ANSWERING: Duration = Duration::from_millis(1);
 /// Between two looks whether it has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -49,7 +53,7 @@ struct Holding {
 /// Does it until nobody holds its pipe.
 ///
 /// # Errors
-/// As a text: signals cannot be listened to.
+/// As a text: signals cannot be listened to, or standard input is no line to a Controller.
 //= CLUSTER-VIP-01
 pub async fn keep() -> Result<(), String> {
     // Whoever ends the whole group ends it too early: it goes with its pipe.
@@ -57,7 +61,11 @@ pub async fn keep() -> Result<(), String> {
         .into_iter()
         .map(signal)
         .collect();
-    let _kept = kept.map_err(|error| error.to_string())?;
+    let text = |error: std::io::Error| error.to_string();
+    let _kept = kept.map_err(text)?;
+    // Each word is answered when it was looked at, at the line on which it came. One who does not listen is not waited for.
+    let mut line = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned().map_err(text)?);
+    line.set_write_timeout(Some(ANSWERING)).map_err(text)?;
     let (tell, mut told) = mpsc::channel(16);
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -69,15 +77,18 @@ pub async fn keep() -> Result<(), String> {
     let mut holding = Holding::default();
     loop {
         match tokio::time::timeout(EVERY / 2, told.recv()).await {
-            Ok(Some(line)) => match read(&line) {
-                Some((address, Some(until))) => holding.hold(address, until),
-                Some((address, None)) => holding.leave(address),
-                None => {}
-            },
+            Ok(Some(word)) => {
+                match read(&word) {
+                    Some((address, Some(until))) => holding.hold(address, until),
+                    Some((address, None)) => holding.leave(address),
+                    None => {}
+                }
+                holding.look();
+                let _ = line.write_all(b".");
+            }
             Ok(None) => break,
-            Err(_) => {}
+            Err(_) => holding.look(),
         }
-        holding.look();
     }
     holding.held.keys().for_each(|address| give_back(*address));
     Ok(())
@@ -272,7 +283,7 @@ mod tests {
         let (told, until) = read(&at(Moment::now().after(hour))).expect("a word");
         assert!(told == address && until.is_some_and(|until| !until.is_over() && until.left() <= hour));
         assert_eq!(read(&format!("leave {address}")), Some((address, None)));
-        assert_eq!(read("hold-x 192.0.2.7").is_some() || read("hold 192.0.2.7").is_some(), false);
+        assert_eq!((read("hold-x 192.0.2.7"), read("hold 192.0.2.7"), read("leave x")), (None, None, None));
         // What was said before this process stood still is over: it takes nothing, and has nothing tried.
         let mut holding = Holding::default();
         let now = Moment::now();

@@ -9,13 +9,13 @@ mod holding;
 mod wire;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use caps::{CapSet, Capability};
@@ -31,20 +31,32 @@ use crate::clock::Moment;
 pub(super) const EVERY: Duration = Duration::from_millis(200);
 /// What it takes.
 const RIGHTS: [Capability; 2] = [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW];
-/// Words that wait for the process: some ten seconds of them. One that takes no more of them stands still.
-const WAITING_MAX: usize = 64;
-/// Says to a Controller that begins anew in the same process that standard input is the pipe to the process that it had before.
+/// Rounds of words without an answer: five seconds of who leads. The process answers each word, and waits for two calls of `ip` and
+/// for neighbours at worst.
+const UNANSWERED_MAX: usize = 25;
+/// The line takes hundreds of words: one that is full leads to nobody.
+const WRITING: Duration = Duration::from_millis(50);
+/// Says to a Controller that begins anew in the same process that standard input is the line to the process that it had before.
 const HANDED: &str = "FOREBAY_ADDRESS_HANDED";
 
 /// The process, as we hold it.
+#[derive(Default)]
 pub struct Address {
-    /// Words go to it by way of a thread: a pipe that nobody reads fills up, and nothing here waits for that.
-    words: Mutex<Option<SyncSender<String>>>,
-    /// The pipe, for who comes after us in this process.
-    pipe: Option<File>,
+    /// The line to it; it goes with the last of our threads.
+    line: Mutex<Option<UnixStream>>,
+    heard: Arc<Heard>,
     held: Mutex<BTreeSet<IpAddr>>,
     said: Mutex<bool>,
     lost: watch::Sender<bool>,
+}
+
+/// What came from it.
+#[derive(Default)]
+struct Heard {
+    /// Rounds of words since its last answer.
+    unanswered: AtomicUsize,
+    /// It has ended.
+    is_gone: AtomicBool,
 }
 
 /// The addresses that go with the lead.
@@ -83,8 +95,8 @@ impl Address {
     //= CLUSTER-VIP-02
     pub fn start() -> Self {
         let may = RIGHTS.iter().all(|right| caps::has_cap(None, CapSet::Permitted, *right).unwrap_or(false));
-        let pipe = match std::env::var_os(HANDED) {
-            Some(_) => std::io::stdin().as_fd().try_clone_to_owned().map(Some),
+        let line = match std::env::var_os(HANDED) {
+            Some(_) => std::io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from).map(Some),
             None if may => begin().map(Some),
             None => Ok(None),
         };
@@ -94,35 +106,34 @@ impl Address {
                 let _ = caps::drop(None, set, right);
             }
         }
-        let pipe = pipe.unwrap_or_else(|error| {
+        let holder = line.and_then(|line| line.map(Self::over).transpose());
+        holder.map(Option::unwrap_or_default).unwrap_or_else(|error| {
             tracing::warn!(event = "CLUSTER_ADDRESS_FAILED", %error, "no process that holds the virtual address");
-            None
-        });
-        Self::over(pipe.map(File::from))
+            Self::default()
+        })
     }
 
-    fn over(pipe: Option<File>) -> Self {
-        let lost = watch::Sender::new(false);
-        let words = pipe.as_ref().and_then(|pipe| {
-            let (mut pipe, lost) = (pipe.try_clone().ok()?, lost.clone());
-            let (words, said) = sync_channel::<String>(WAITING_MAX);
-            let told = move || {
-                while let Ok(word) = said.recv() {
-                    if pipe.write_all(word.as_bytes()).is_err() {
-                        lost.send_replace(true);
-                        break;
-                    }
-                }
-            };
-            std::thread::Builder::new().name("address".to_owned()).spawn(told).ok().map(|_| words)
-        });
-        Address { words: Mutex::new(words), pipe, held: Mutex::default(), said: Mutex::new(false), lost }
+    /// With a process at the other end.
+    fn over(line: UnixStream) -> std::io::Result<Self> {
+        line.set_write_timeout(Some(WRITING))?;
+        let (address, mut answers) = (Address::default(), line.try_clone()?);
+        let heard = Arc::clone(&address.heard);
+        let hears = move || {
+            let mut bytes = [0; 64];
+            while answers.read(&mut bytes).is_ok_and(|count| count > 0) {
+                heard.unanswered.store(0, Ordering::Relaxed);
+            }
+            heard.is_gone.store(true, Ordering::Relaxed);
+        };
+        std::thread::Builder::new().name("address".to_owned()).spawn(hears)?;
+        *lock(&address.line) = Some(line);
+        Ok(address)
     }
 
     /// Hands the process on to the Controller that `command` begins in the place of this one.
     pub fn hand_over(self, command: &mut Command) {
-        if let Some(pipe) = self.pipe {
-            command.stdin(Stdio::from(pipe)).env(HANDED, "1");
+        if let Some(line) = lock(&self.line).take() {
+            command.stdin(Stdio::from(OwnedFd::from(line))).env(HANDED, "1");
         }
     }
 
@@ -130,39 +141,51 @@ impl Address {
     //= CLUSTER-VIP-03
     pub fn hold(&self, wanted: &BTreeSet<IpAddr>, until: Moment) {
         let before = std::mem::replace(&mut *lock(&self.held), wanted.clone());
-        before.difference(wanted).for_each(|address| self.say("leave", *address));
-        let word = format!("hold-{}", until.millis());
-        wanted.iter().for_each(|address| self.say(&word, *address));
+        let gone = before.difference(wanted).map(|address| format!("leave {address}\n"));
+        let until = until.millis();
+        self.say(gone.chain(wanted.iter().map(|address| format!("hold-{until} {address}\n"))).collect());
+        if let Some(address) = wanted.first().filter(|_| self.is_alone()) {
+            self.cannot(*address);
+        }
     }
 
     /// We do not lead: none of these is ours, nor what we had.
     pub fn leave(&self, known: &BTreeSet<IpAddr>) {
         let before = std::mem::take(&mut *lock(&self.held));
-        before.union(known).for_each(|address| self.say("leave", *address));
+        self.say(before.union(known).map(|address| format!("leave {address}\n")).collect());
     }
 
-    /// Ends when the process that was started has ended, or takes no more words, and says what follows. Of one that nobody needs
+    /// Ends when the process that was started has ended, or answers no more, and says what follows. Of one that nobody needs
     /// nothing is noticed.
     //= CLUSTER-VIP-03
     pub async fn lost(&self) -> String {
         let mut lost = self.lost.subscribe();
         // It is ours: the wait ends when it is so.
         let _ = lost.wait_for(|lost| *lost).await;
-        "the process that holds the virtual address has ended, and this one may not start another: it ends as well, to be \
-         started anew"
+        "the process that holds the virtual address has ended or stands still, and this one may not start another: it ends as \
+         well, to be started anew"
             .to_owned()
     }
 
-    fn say(&self, word: &str, address: IpAddr) {
-        let mut words = lock(&self.words);
-        if let Some(to) = words.as_ref() {
-            if to.try_send(format!("{word} {address}\n")).is_err() {
-                *words = None;
-                self.lost.send_replace(true);
-            }
-            return;
+    /// All that there is to be said at once. Rounds are counted, and not time: who stood still itself hears the answers late.
+    fn say(&self, words: String) {
+        let mut line = lock(&self.line);
+        let Some(to) = line.as_mut().filter(|_| !words.is_empty()) else { return };
+        let is_heard = self.heard.unanswered.fetch_add(1, Ordering::Relaxed) < UNANSWERED_MAX
+            && !self.heard.is_gone.load(Ordering::Relaxed);
+        if !is_heard || to.write_all(words.as_bytes()).is_err() {
+            *line = None;
+            self.lost.send_replace(true);
         }
-        if !*self.lost.borrow() && word != "leave" && !std::mem::replace(&mut *lock(&self.said), true) {
+    }
+
+    /// There never was such a process.
+    fn is_alone(&self) -> bool {
+        lock(&self.line).is_none() && !*self.lost.borrow()
+    }
+
+    fn cannot(&self, address: IpAddr) {
+        if !std::mem::replace(&mut *lock(&self.said), true) {
             tracing::warn!(
                 event = "CLUSTER_ADDRESS_FAILED",
                 %address,
@@ -173,14 +196,13 @@ impl Address {
     }
 }
 
-/// The pipe of one that was just started.
-fn begin() -> std::io::Result<OwnedFd> {
+/// Our end of the line to one that was just started.
+fn begin() -> std::io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("hold-address").stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut child = command.spawn()?;
-    let pipe = child.stdin.take().map(OwnedFd::from);
-    // How it ended nobody asks: that it did is noticed by its pipe.
-    pipe.ok_or_else(|| std::io::Error::other("it has no pipe"))
+    command.arg("hold-address").stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+    // How it ends nobody asks: that it did is noticed by its line.
+    command.spawn().map(|_| ours)
 }
 
 fn lock<T>(held: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -189,6 +211,8 @@ fn lock<T>(held: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use serde_json::json;
 
@@ -223,27 +247,37 @@ mod tests {
 
     //= test CLUSTER-VIP-03
     #[tokio::test]
-    async fn a_process_that_is_gone_or_takes_no_more_words_is_missed_and_nobody_waits_for_it() {
+    async fn a_process_that_is_gone_or_answers_no_more_is_missed_and_one_that_answers_late_is_not() {
         let wanted = BTreeSet::from(["192.0.2.7".parse().expect("one")]);
-        let soon = Duration::from_secs(20);
-        let (theirs, ours) = std::io::pipe().expect("a pipe");
-        let address = Address::over(Some(File::from(OwnedFd::from(ours))));
-        drop(theirs);
-        address.hold(&wanted, Moment::now());
-        tokio::time::timeout(soon, address.lost()).await.expect("it is gone");
-        // One that stands still.
-        let (_theirs, ours) = std::io::pipe().expect("a pipe");
-        let address = Address::over(Some(File::from(OwnedFd::from(ours))));
-        let all = async {
-            while !*address.lost.borrow() {
-                address.hold(&wanted, Moment::now());
+        let rounds = |address: &Address, most: usize| {
+            let said = (0..most).take_while(|_| !*address.lost.borrow());
+            said.map(|_| address.hold(&wanted, Moment::now())).count()
+        };
+        // One that answers, late: each time just before it is given up.
+        let (mut theirs, ours) = UnixStream::pair().expect("two ends");
+        let address = Address::over(ours).expect("a thread");
+        for _ in 0..3 {
+            assert_eq!(rounds(&address, UNANSWERED_MAX), UNANSWERED_MAX);
+            theirs.write_all(b".").expect("it is read");
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while address.heard.unanswered.load(Ordering::Relaxed) > 0 {
+                assert!(Instant::now() < deadline, "an answer is not heard");
                 tokio::task::yield_now().await;
             }
-        };
-        tokio::time::timeout(soon, all).await.expect("what fits into a pipe has an end");
+        }
+        // From now on it stands still.
+        assert_eq!(rounds(&address, 1_000), UNANSWERED_MAX + 1);
+        assert!(address.lost().await.contains("stands still"));
+        // One that has ended, and is needed no sooner than now.
+        let (theirs, ours) = UnixStream::pair().expect("two ends");
+        let address = Address::over(ours).expect("a thread");
+        drop(theirs);
+        address.leave(&BTreeSet::new());
+        address.hold(&BTreeSet::new(), Moment::now());
+        assert!(!*address.lost.borrow(), "nobody needs it");
+        assert!(rounds(&address, 1_000) <= UNANSWERED_MAX + 1);
         // Where there was none nothing is missed.
-        let address = Address::over(None);
-        address.hold(&wanted, Moment::now());
-        assert!(!*address.lost.borrow());
+        let address = Address::default();
+        assert_eq!(rounds(&address, 100), 100);
     }
 }
