@@ -411,7 +411,8 @@ impl Partition {
         self.evictable = self.evictable - u32::from(was_evictable) + u32::from(self.is_evictable(at));
     }
 
-    /// Changes the open set; when nobody is left the countdown starts, or the removed entry goes at last.
+    /// Changes the open set; when nobody is left the countdown starts when the entry was used last, or the removed
+    /// entry goes at last.
     pub(super) fn set_open(
         &mut self,
         catalog: &Catalog,
@@ -428,7 +429,7 @@ impl Partition {
         self.recount(was_evictable, at);
         self.digests.reopen(catalog, row, key.hash, before, open);
         if open == 0 && before != 0 {
-            self.used(row, at, tick);
+            self.set_idle(row, at, life.idle, tick);
             if row.cells.is_none() && self.store.is(at, Flag::Tombstone) {
                 self.erase(catalog, row, key.hash, at);
             }

@@ -138,15 +138,15 @@ impl Partition {
         (self.hand, self.turn, self.turn_before) = (0, tick, tick);
     }
 
-    /// Another engine opened its first or closed its last connection of a key, or died. Returns whether the
-    /// key is known here.
+    /// Another engine opened its first connection of a key (`closed` is `None`), or has none open since `closed`:
+    /// it closed its last one, or died. Returns whether the key is known here.
     //= TBL-OPEN-03
     pub fn open_elsewhere(
         &mut self,
         catalog: &Catalog,
         key: &super::Key,
         engine: EngineSlot,
-        open: bool,
+        closed: Option<Now>,
         now: Now,
     ) -> bool {
         let Ok(row) = self.row(catalog, key) else { return false };
@@ -154,9 +154,21 @@ impl Partition {
         if engine == catalog.me {
             return true; // Nobody else knows what is open here.
         }
-        let before = self.store.life(at).open;
-        let after = if open { before | engine.bit() } else { before & !engine.bit() };
-        self.set_open(catalog, row, key, at, after, Tick::at(now));
+        let mut life = self.store.life(at);
+        let tick = Tick::at(now);
+        let after = match closed {
+            None => life.open | engine.bit(),
+            Some(since) => {
+                // It may be heard of late, and after a later use: the younger age holds.
+                //= TBL-OPEN-02
+                if life.open & engine.bit() != 0 && tick.age_of(life.idle) > tick.age_of(Tick::at(since)) {
+                    life.idle = Tick::at(since);
+                    self.store.set_life(at, life);
+                }
+                life.open & !engine.bit()
+            }
+        };
+        self.set_open(catalog, row, key, at, after, tick);
         if after != 0 {
             self.store.set(at, Flag::MayBeOver, false);
         }

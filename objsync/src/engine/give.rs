@@ -17,7 +17,7 @@ pub(super) struct Given {
 }
 
 impl Engine {
-    /// Whether a member is heard that serves, and did when it came: only those know the group's time. It has the tables, and
+    /// Whether a member is heard that served when it was compared with: only those know the group's time. It has the tables, and
     /// what it lacks is not to be had from one that may have missed why. Who began to serve since then may have been given some
     /// after it was compared with.
     fn hears_one_that_serves(&self) -> bool {
@@ -25,11 +25,36 @@ impl Engine {
         heard.filter_map(|peer| peer.session.as_ref()).any(|session| session.greeted && session.served)
     }
 
+    /// A member that serves now, and did not when it came, has been given what there was, maybe after it was compared with:
+    /// it is compared with anew. Gives whether there is such a one.
+    //= SYNC-GIVE-01
+    fn compares_with_who_began(&mut self, now: Now) -> bool {
+        let mut began = alloc::vec::Vec::new();
+        for slot in (0..64).filter_map(EngineSlot::new) {
+            let is_member = self.is_member(slot);
+            let session = self.peers.get_mut(&slot.get()).and_then(Peer::greeted);
+            if let Some(session) = session.filter(|session| is_member && session.serves && !session.served) {
+                session.served = true;
+                began.push(slot);
+            }
+        }
+        for slot in &began {
+            self.again(*slot, now);
+        }
+        !began.is_empty()
+    }
+
     /// Asks those that only read for what they have, where nobody serves. `complete`: all members were compared with. Gives
     /// whether that has to be waited for.
     //= SYNC-GIVE-01
     pub(super) fn waits_to_be_given(&mut self, complete: bool, waited: Micros, now: Now) -> bool {
-        if self.only_reads() || self.settings.readers == 0 || self.hears_one_that_serves() {
+        if self.only_reads() || self.settings.readers == 0 {
+            return false;
+        }
+        if self.compares_with_who_began(now) {
+            return true;
+        }
+        if self.hears_one_that_serves() {
             return false;
         }
         let long = waited >= Micros::from_millis(GIVE_MS);
@@ -67,20 +92,19 @@ impl Engine {
     /// Whether what one says that only reads was asked for; and whether it is to be taken still.
     //= SYNC-READER-01
     //= SYNC-GIVE-01
-    pub(super) fn takes_from_reader(
-        &mut self,
-        from: EngineSlot,
-        clock: GroupMillis,
-        now: Now,
-    ) -> Option<bool> {
+    pub(super) fn takes_from_reader(&mut self, from: EngineSlot) -> Option<bool> {
         let asked = self.peers.get_mut(&from.get()).and_then(Peer::greeted).is_some_and(|s| s.gives);
         if !asked {
             return None;
         }
-        if clock.0 != 0 {
+        Some(!self.joined && !self.hears_one_that_serves())
+    }
+
+    /// One that only reads says what the group's time is: it counts if it was asked for what it has.
+    pub(super) fn hear_reader(&mut self, from: EngineSlot, clock: GroupMillis, now: Now) {
+        if self.session(from).is_some_and(|session| session.gives) {
             self.given.clock = Some((clock, now));
         }
-        Some(!self.joined && !self.hears_one_that_serves())
     }
 
     /// The group's time as one says that only reads and gave what it has: what others wrote by it must not be later than what is

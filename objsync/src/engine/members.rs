@@ -7,7 +7,7 @@ use forebay_core::units::{Micros, Now};
 
 use super::peer::{Peer, Session};
 use super::{Engine, Event, Output, Settings, Why};
-use crate::limits::{HOLD_AGAIN_MS, PROTOCOL_READERS};
+use crate::limits::{DEAD_MS, HOLD_AGAIN_MS, PROTOCOL_READERS, SILENCE_MS};
 use crate::shards::Shards;
 use crate::wire::{Frame, Hello};
 
@@ -51,10 +51,11 @@ impl Engine {
         let gone = self.settings.members & !members & !(1 << self.settings.me.get());
         self.settings.members = members;
         for slot in (0..64).filter_map(EngineSlot::new).filter(|slot| gone >> slot.get() & 1 == 1) {
+            let lived = self.peers.get(&slot.get()).and_then(Peer::lived);
+            self.forget(slot, lived, shards, now);
             if self.peers.remove(&slot.get()).is_some_and(|peer| peer.session.is_some()) {
                 self.out.push(Output::Close(slot, Why::Stranger));
             }
-            self.forget(slot, shards, now);
             self.out.push(Output::Event(Event::Cleared(slot)));
         }
     }
@@ -74,7 +75,7 @@ impl Engine {
         if away || peer.hold_from.is_none() {
             peer.hold_from = Some(now);
         }
-        let session = peer.session.insert(Session::new(self.settings.bounds, now));
+        let session = peer.session.insert(Session::new(self.settings.bounds, peer.lived, now));
         let Settings { me, boot, group, .. } = self.settings;
         let clock = if self.clock.known() { self.clock.read(now) } else { GroupMillis(0) };
         let hello = Hello {
@@ -142,6 +143,7 @@ impl Engine {
         }
         let Some(peer) = self.peers.get_mut(&from.get()) else { return Ok(()) };
         let new = peer.boot != Some(hello.boot);
+        let lived = peer.lived;
         let Some(session) = &mut peer.session else { return Ok(()) };
         if session.greeted {
             self.figures.repeated += 1;
@@ -155,7 +157,7 @@ impl Engine {
         (peer.boot, peer.lost) = (Some(hello.boot), None);
         //= SYNC-SLOT-01
         if new {
-            self.forget(from, shards, now);
+            self.forget(from, lived, shards, now);
         }
         if hello.clock.0 != 0 {
             self.step_time(from, hello.clock, shards, now)?;
@@ -167,8 +169,25 @@ impl Engine {
         Ok(())
     }
 
-    /// What a peer had open counts as closed.
-    pub(super) fn forget<S: Shards>(&mut self, slot: EngineSlot, shards: &mut S, now: Now) {
+    /// Until then what a peer is found not to have open may have been so: while they compare for the first time on a
+    /// connection, until the one before ended.
+    pub(super) fn open_until(&self, slot: EngineSlot, now: Now) -> Now {
+        let session = self.peers.get(&slot.get()).and_then(|peer| peer.session.as_ref());
+        let after = session.filter(|session| !session.synced).and_then(|session| session.after);
+        after.map_or(now, |heard| given_up(heard, now))
+    }
+
+    /// What a peer had open counts as closed: since it would have been given up by one that did not stand still itself, which
+    /// else takes for used what ended everywhere meanwhile. `heard`: when it was heard last, if it is gone.
+    //= SYNC-SLOT-01
+    pub(super) fn forget<S: Shards>(
+        &mut self,
+        slot: EngineSlot,
+        heard: Option<Now>,
+        shards: &mut S,
+        now: Now,
+    ) {
+        let since = heard.map_or(now, |heard| given_up(heard, now));
         let bit = 1 << slot.get();
         let geometry = shards.geometry();
         for partition in 0..geometry.partitions() {
@@ -179,9 +198,14 @@ impl Engine {
                     .map(|view| catalog.key(view.table, view.key))
                     .collect();
                 for key in open {
-                    partition.open_elsewhere(catalog, &key, slot, false, now);
+                    partition.open_elsewhere(catalog, &key, slot, Some(since), now);
                 }
             });
         }
     }
+}
+
+/// When one that was heard last at `heard` is given up at the latest; not after `now`.
+fn given_up(heard: Now, now: Now) -> Now {
+    now.min(Now(heard.0.saturating_add((SILENCE_MS + DEAD_MS) * 1_000)))
 }

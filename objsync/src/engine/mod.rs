@@ -300,7 +300,10 @@ impl Engine {
         let Some(session) = self.peers.get_mut(&from.get()).and_then(|p| p.session.as_mut()) else {
             return Ok(());
         };
-        session.last_heard = now;
+        // What waited while this engine stood still was said before.
+        //= SYNC-SLOT-01
+        let stood_still = now.since(self.looked) >= Micros::from_millis(SILENCE_MS);
+        session.last_heard = if stood_still { session.last_heard } else { now };
         session.sum.bytes_in += 4 + bytes.len() as u64;
         let frame = match Frame::decode(bytes) {
             Ok(frame) => frame,
@@ -341,8 +344,7 @@ impl Engine {
         }
         if self.reads(from) && matches!(frame, Frame::Changes(..) | Frame::Repair(..) | Frame::Values(..)) {
             let lacked = matches!(frame, Frame::Repair(..) | Frame::Values(_, false, _));
-            let takes =
-                self.takes_from_reader(from, head.clock, now).filter(|_| lacked).ok_or(Why::Nonsense)?;
+            let takes = self.takes_from_reader(from).filter(|_| lacked).ok_or(Why::Nonsense)?;
             if !takes && let Some(session) = self.session(from) {
                 session.applied(head.number, false);
                 return Ok(());
@@ -361,7 +363,7 @@ impl Engine {
             }
             //= SYNC-LEAVE-01
             Frame::Leave(_) => {
-                self.forget(from, shards, now);
+                self.forget(from, None, shards, now);
                 return Ok(());
             }
             Frame::Changes(_, packs) => self.arrive(from, &packs, true, shards, now)?,
@@ -470,7 +472,8 @@ impl Engine {
             let Some(peer) = self.peers.get_mut(&slot.get()) else { continue };
             if peer.lost.is_some_and(|lost| over(lost, DEAD_MS)) {
                 peer.lost = None;
-                self.forget(slot, shards, now);
+                let lived = peer.lived;
+                self.forget(slot, lived, shards, now);
             }
             self.flush(slot, shards, now);
             self.catch_up(slot, shards, now);

@@ -28,6 +28,8 @@ pub(super) struct Peer {
     pub lost: Option<Now>,
     /// When the last connection ended.
     pub ended: Option<Now>,
+    /// When it was heard last on connections that have ended.
+    pub lived: Option<Now>,
     /// Until then this engine's changes are known to have reached it.
     pub has_all_until: Option<Now>,
     /// Entries are held from then on for what it may have open, over all connections until one got in sync.
@@ -71,6 +73,8 @@ pub(super) struct Session {
     /// The number of the protocol that both speak.
     pub protocol: u16,
     pub last_heard: Now,
+    /// The peer was heard last before this connection.
+    pub after: Option<Now>,
     pub last_sent: Now,
     /// Number of the last frame that was sent, applied, acknowledged by the peer.
     pub sent: u64,
@@ -274,6 +278,7 @@ impl Peer {
             session: None,
             lost: None,
             ended: None,
+            lived: None,
             has_all_until: None,
             hold_from: None,
             before: Sum::default(),
@@ -285,11 +290,21 @@ impl Peer {
     pub(super) fn end_session(&mut self, now: Now) -> bool {
         let ended = self.session.take();
         self.ended = ended.as_ref().map(|_| now).or(self.ended);
+        self.lived = ended.as_ref().filter(|session| session.greeted).map(|s| s.last_heard).or(self.lived);
         let in_sync = ended.as_ref().filter(|session| session.synced);
         let until = in_sync.map(|s| s.behind_since().map_or(s.last_heard, |since| since.min(s.last_heard)));
         self.has_all_until = until.or(self.has_all_until);
         self.before = ended.as_ref().map_or(self.before, |session| self.before.and(session.sum));
         ended.is_some()
+    }
+
+    /// When it was heard last.
+    pub(super) fn lived(&self) -> Option<Now> {
+        self.session
+            .as_ref()
+            .filter(|session| session.greeted)
+            .map(|session| session.last_heard)
+            .or(self.lived)
     }
 
     /// The connection, once the peer is known to be at its other end.
@@ -299,12 +314,13 @@ impl Peer {
 }
 
 impl Session {
-    pub(super) fn new(bounds: Bounds, now: Now) -> Self {
+    pub(super) fn new(bounds: Bounds, after: Option<Now>, now: Now) -> Self {
         Self {
             bounds,
             greeted: false,
             protocol: 0,
             last_heard: now,
+            after,
             last_sent: now,
             sent: 0,
             heard: 0,

@@ -368,10 +368,11 @@ impl Engine {
                 }
                 // The peer has said all that it has in this cell: it has nothing of these open.
                 //= SYNC-STATEMENT-01
+                let since = self.open_until(from, now);
                 for row in found.lacked.iter().filter(|row| row.open & 1 << from.get() != 0) {
                     let key = shards.catalog().key(table.id, row.key);
                     shards.with(shards.geometry().route(&key), |partition, catalog| {
-                        partition.open_elsewhere(catalog, &key, from, false, now)
+                        partition.open_elsewhere(catalog, &key, from, Some(since), now)
                     });
                 }
                 keys.extend(found.lacked.iter().map(|row| row.key));

@@ -56,6 +56,7 @@ impl Engine {
         // Who only reads follows.
         //= SYNC-READER-02
         if self.reads(from) {
+            self.hear_reader(from, to, now);
             return Ok(());
         }
         if let Some(peer) = self.peers.get_mut(&from.get()) {

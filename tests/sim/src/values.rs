@@ -77,7 +77,7 @@ pub fn write(world: &mut World, on: u8, what: u64, key: u64, n: u64) {
     let item = values.item(&whole, bytes, group).expect("it was just written");
     let item = match item {
         Item::Counts(shares) => {
-            Item::Counts(shares.into_iter().rfind(|share| share.origin == slot).into_iter().collect())
+            Item::Counts(shares.into_iter().filter(|share| share.origin == slot).collect())
         }
         bytes => bytes,
     };

@@ -99,6 +99,41 @@ fn who_hears_one_that_serves_takes_nothing_of_one_that_only_reads() {
 
 //= test SYNC-GIVE-01
 #[test]
+fn who_joins_beside_one_that_is_given_all_has_it_before_it_serves() {
+    let (mut b, members) = read_by(2, 2);
+    b.wall_off = -600_000;
+    b.bind(0, 1, 1);
+    b.pass(SECOND);
+    lose(&mut b, &members, 2);
+    // They compare, of which neither has anything, before one asks.
+    b.connect(0, 1);
+    b.pass(SECOND);
+    b.connect(0, 2);
+    b.said.clear();
+    while b.heard(1).is_empty() {
+        b.pass(SECOND / 1_000);
+        assert!(b.at < 60 * SECOND, "it serves one day");
+    }
+    assert_eq!((b.heard(1)[0], b.server(1, 1)), (Event::Joined { complete: true }, Some(1)));
+    // One that has its tables from the other knows the time of the one that only reads, though that has nothing to say to it.
+    let time = |n: u8| b.nodes[&n].engine.group_time(b.nodes[&n].now(b.at)).0;
+    assert!(time(0) >= time(2) && time(1) >= time(2));
+}
+
+//= test SYNC-GIVE-01
+#[test]
+fn who_asks_one_that_has_nothing_hears_its_time_all_the_same() {
+    let (mut b, members) = read_by(1, 1);
+    b.wall_off = -600_000;
+    lose(&mut b, &members, 1);
+    b.connect(0, 1);
+    b.pass(4 * SECOND);
+    let time = |n: u8| b.nodes[&n].engine.group_time(b.nodes[&n].now(b.at)).0;
+    assert!(b.nodes[&0].engine.joined() && time(0) >= time(1), "{} {}", time(0), time(1));
+}
+
+//= test SYNC-GIVE-01
+#[test]
 fn one_that_is_away_or_does_not_understand_keeps_nobody_from_serving() {
     let (mut b, members) = read_by(2, 2);
     b.bind(0, 1, 1);

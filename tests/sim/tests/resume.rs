@@ -3,6 +3,7 @@
 mod bench;
 
 use bench::{Bench, MS, SECOND};
+use forebay_objsync::Input;
 use forebay_objsync::wire::{Frame, split};
 
 const WRITTEN: u32 = 200;
@@ -84,4 +85,39 @@ fn who_was_restarted_is_compared_with_and_gets_all() {
     b.pass(3 * SECOND);
     assert!((0..1_000).all(|n| b.server(1, n) == Some(1)));
     assert!((0..WRITTEN).all(|n| b.server(1, 10_000 + n) == Some(2)));
+}
+
+//= test SYNC-SLOT-01
+#[test]
+fn who_stood_still_takes_nothing_for_used_that_ended_elsewhere_meanwhile() {
+    // It reads what had come meanwhile, or looks at its clock first.
+    for reads_first in [true, false] {
+        let mut b = Bench::connected(2);
+        for n in [1, 2] {
+            b.bind(1, n, 1);
+            b.open(1, n);
+        }
+        b.pass(2 * SECOND);
+        let still = b.nodes.remove(&0).unwrap();
+        b.takes = 1_000 * SECOND;
+        b.close(1, 1);
+        b.pass(100 * SECOND);
+        b.sweep();
+        assert_eq!((b.server(1, 1), b.server(1, 2)), (None, Some(1)));
+        b.nodes.insert(0, still);
+        b.takes = MS;
+        let now = b.at;
+        b.under_way.iter_mut().for_each(|(at, ..)| *at = now);
+        assert!(!b.under_way.is_empty());
+        if !reads_first {
+            b.input(0, Input::Tick);
+        }
+        b.pass(MS);
+        b.cut(0, 1);
+        b.connect(0, 1);
+        b.pass(3 * SECOND);
+        b.sweep();
+        assert_eq!((b.server(0, 1), b.server(0, 2)), (None, Some(1)), "{reads_first}");
+        assert_eq!((b.server(1, 1), b.server(1, 2)), (None, Some(1)), "{reads_first}");
+    }
 }

@@ -16,7 +16,8 @@ const FRESH: u64 = 4;
 const ONCE: [u64; 14] = [486, 863, 1198, 1225, 1338, 1482, 1629, 1653, 1740, 1744, 2009, 2206, 2699, 3197];
 
 /// And since engines are replaced, read only, and write values.
-const SINCE: [u64; 8] = [583, 597, 687, 773, 5362, 20_000_052, 20_000_119, 20_000_273];
+const SINCE: [u64; 10] =
+    [583, 597, 687, 773, 4071, 5362, 9696, 20_000_052, 20_000_119, 20_000_273];
 
 /// Runs seeds on two threads; tells which broke a promise, and how many had three faults at once.
 fn run(seeds: Range<u64>) -> (Vec<String>, u64) {
@@ -92,7 +93,7 @@ fn what_one_that_only_reads_has_is_there_again_before_engines_that_lost_all_serv
     let few = if std::env::var_os("FOREBAY_LONG").is_some() { 1_000 } else { 6 };
     // The last ones broke it once.
     let broken: Vec<String> = (0..few)
-        .chain([108, 131, 133, 206])
+        .chain([108, 131, 133, 206, 279, 489, 859, 955, 959])
         .filter_map(|seed| Some((seed, World::run_plan(Plan::lost(seed), seed, false, None).err()?)))
         .map(|(seed, broken)| format!("seed {seed}, {} us: {}", broken.at, broken.what))
         .collect();

@@ -41,6 +41,31 @@ fn the_countdown_waits_for_connections_on_other_engines() {
     b.verify();
 }
 
+//= test TBL-OPEN-02
+#[test]
+fn what_has_ended_elsewhere_long_ago_is_idle_since_then_or_since_a_later_use_here() {
+    let mut b = Bench::small();
+    for n in [1, 2] {
+        b.put(b.shared, n, 0).unwrap();
+        assert!(b.elsewhere(b.shared, n, 9, true));
+    }
+    b.open(b.shared, 2);
+    b.pass(3_000);
+    let since = b.now;
+    b.close(b.shared, 2);
+    b.pass(4_000);
+    let engine = EngineSlot::new(9).unwrap();
+    for (n, since) in [(1, since), (2, Now(0))] {
+        let key = b.key(b.shared, n);
+        assert!(b.part.open_elsewhere(&b.catalog, &key, engine, Some(since), b.now));
+    }
+    b.pass(5_999);
+    assert!(b.get(b.shared, 1).is_some() && b.get(b.shared, 2).is_some());
+    b.pass(251);
+    assert!(b.get(b.shared, 1).is_none() && b.get(b.shared, 2).is_none());
+    b.verify();
+}
+
 #[test]
 fn nobody_but_this_engine_says_what_is_open_here() {
     let mut b = Bench::small();

@@ -99,7 +99,7 @@ impl Bench {
     pub(super) fn elsewhere(&mut self, table: TableId, n: u32, engine: u8, open: bool) -> bool {
         let key = self.key(table, n);
         let engine = EngineSlot::new(engine).unwrap();
-        self.part.open_elsewhere(&self.catalog, &key, engine, open, self.now)
+        self.part.open_elsewhere(&self.catalog, &key, engine, (!open).then_some(self.now), self.now)
     }
 
     pub(super) fn sweep(&mut self) -> Swept {

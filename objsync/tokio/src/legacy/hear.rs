@@ -110,7 +110,8 @@ impl<H: Host> Mirror<H> {
                     .filter(|view| view.record.open & 1 << slot.get() != 0)
                     .collect();
                 for view in views {
-                    partition.open_elsewhere(catalog, &catalog.key(view.table, view.key), slot, false, now);
+                    let key = catalog.key(view.table, view.key);
+                    partition.open_elsewhere(catalog, &key, slot, Some(now), now);
                     closed.push((view.table, view.key));
                 }
             });
