@@ -9,6 +9,7 @@ use crate::check::short;
 use crate::ledger::{Place, Rank};
 use crate::node::{Node, TABLES};
 use crate::plan::SECOND;
+use crate::slot;
 use crate::values::share_of;
 use crate::world::{Violation, World};
 
@@ -40,6 +41,8 @@ impl Left {
     //= SYNC-GIVE-01
     pub fn lacking(&self, world: &World, on: u8) -> Option<Violation> {
         let node = world.nodes.get(&on).filter(|_| on < world.plan.engines)?;
+        // One that is not there is waited for 2 s, and nobody then.
+        node.engine.peer(slot(world.plan.engines)).filter(|reader| reader.connected)?;
         let passed_ms = (world.at - self.at) / 1_000;
         let lives = |(place, (_, view)): &(&Place, &(Rank, EntryView))| {
             let whole = u64::from(TABLES[place.0].2) * SECOND / 1_000;
