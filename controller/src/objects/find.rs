@@ -202,6 +202,9 @@ impl<'q> Fits<'q> {
         if self.equal.is_empty() && self.label.0.is_none() && self.search.is_none() {
             return true;
         }
+        if self.search.as_ref().is_some_and(|search| !may_have_text(&held.bytes, search)) {
+            return false;
+        }
         let mut object = held.object();
         if self.search.is_some() {
             // Who could look for parts of what is sealed would find it out, piece by piece.
@@ -222,6 +225,15 @@ fn has_label(markers: Option<&Value>, key: &str, value: Option<&str>) -> bool {
         let values = marker.get("values").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         marker.get("key").and_then(Value::as_str) == Some(key)
             && value.is_none_or(|value| values.iter().any(|held| held == value))
+    })
+}
+
+/// What is not in an object's JSON is in none of its fields: most need not be read for a search.
+fn may_have_text(json: &[u8], (_, text, exact): &(Option<&str>, String, bool)) -> bool {
+    let written = Value::from(text.as_str()).to_string();
+    let inner = &written[1..written.len() - 1];
+    std::str::from_utf8(json).is_ok_and(|json| {
+        if *exact { json.contains(inner) } else { json.to_lowercase().contains(inner) }
     })
 }
 

@@ -157,7 +157,7 @@ impl Store {
                         let slots =
                             (0..64).filter(|n| others(&view) & 1 << n != 0).filter_map(EngineSlot::new);
                         slots.for_each(|slot| {
-                            partition.open_elsewhere(catalog, &key, slot, false, now());
+                            partition.open_elsewhere(catalog, &key, slot, Some(now()), now());
                         });
                     }
                 });
