@@ -232,9 +232,8 @@ fn has_label(markers: Option<&Value>, key: &str, value: Option<&str>) -> bool {
 fn may_have_text(json: &[u8], (_, text, exact): &(Option<&str>, String, bool)) -> bool {
     let written = Value::from(text.as_str()).to_string();
     let inner = &written[1..written.len() - 1];
-    std::str::from_utf8(json).is_ok_and(|json| {
-        if *exact { json.contains(inner) } else { json.to_lowercase().contains(inner) }
-    })
+    std::str::from_utf8(json)
+        .is_ok_and(|json| if *exact { json.contains(inner) } else { json.to_lowercase().contains(inner) })
 }
 
 fn has_text(value: &Value, text: &str, exact: bool) -> bool {

@@ -94,7 +94,8 @@ async fn no_search_looks_into_what_is_sealed() {
     assert_eq!(count("sslkeyandcertificate?search=(name,k)").await, 1);
     assert_eq!(count("sslkeyandcertificate?search=pem").await, 1);
     // What JSON writes otherwise is found as it was said, in any case where that is asked for.
-    site.make(&admin, "/api/pool", json!({"name": "a \"quoted\" \u{d6}l\\weg", "description": "two\nlines"})).await;
+    site.make(&admin, "/api/pool", json!({"name": "a \"quoted\" \u{d6}l\\weg", "description": "two\nlines"}))
+        .await;
     for (search, times) in [
         ("search=%22quoted%22", 1),
         ("search=%C3%96l%5Cw", 1),
