@@ -81,7 +81,7 @@ fn keep_exporting(store: &Weak<Kept>, from: &Path, to: &Path) {
 }
 
 /// Looks at each record of an engine before it is written: it is about a service that there is and that the engine was
-/// given, and says of the engine what the Controller knows.
+/// given, and says of the engine what the Controller knows. It counts to the room of its service's tenant.
 //= LOG-TAKE-02
 pub fn admit<S: Store + 'static>(app: &Arc<App<S>>, engine: &str) -> Admit {
     let given = app.engines.get(engine).map(|engine| Arc::clone(&engine.given)).unwrap_or_default();
@@ -92,10 +92,11 @@ pub fn admit<S: Store + 'static>(app: &Arc<App<S>>, engine: &str) -> Admit {
             let text = fields.get(name)?.as_str()?;
             Some(text.split('/').next().unwrap_or_default().to_owned())
         };
-        let (Some(service), pool) = (uuid("virtualservice"), uuid("pool_name")) else { return false };
+        let (Some(service), pool) = (uuid("virtualservice"), uuid("pool_name")) else { return None };
         let now = app.objects.now();
-        if !given.may_tell_of(&service, Instant::now()) || now.get("virtualservice", &service).is_none() {
-            return false;
+        let owner = now.get("virtualservice", &service).map(|held| held.tenant.clone())?;
+        if !given.may_tell_of(&service, Instant::now()) {
+            return None;
         }
         let name = |kind: &str, uuid: &str| now.get(kind, uuid).map(|held| held.name.clone());
         // Of a pool that the engine does not have it says nothing; one that is gone since has its uuid as a name.
@@ -114,6 +115,6 @@ pub fn admit<S: Store + 'static>(app: &Arc<App<S>>, engine: &str) -> Admit {
         set("service_engine_name", engine_name);
         set("pool_name", pool_name);
         set("pool", pool);
-        true
+        Some(owner)
     })
 }

@@ -39,7 +39,7 @@ struct Arguments {
     //= LOG-KEEP-03
     #[arg(long, value_name = "HOURS", default_value_t = 168, value_parser = clap::value_parser!(u32).range(1..=8784))]
     logs_hours: u32,
-    /// How many MiB they may take; the oldest hour goes first.
+    /// How many MiB they may take; where there is no room left, the oldest records of whoever has most of it go.
     #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(16..))]
     logs_mib: u32,
     /// Put each hour of them that is over there as a file of Parquet, which stays until somebody takes it away.

@@ -12,7 +12,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::once::Sent;
 use crate::record::{Kind, Record};
-use crate::{Failure, HOUR, Micros};
+use crate::{Failure, HOUR, Micros, trim};
 
 /// Words of a file at most: services, pools and engines.
 const WORDS_MAX: usize = 50_000;
@@ -30,7 +30,7 @@ const DICTIONARY_BYTES: usize = 32 << 10;
 const REST_BYTES_MAX: usize = 64 << 10;
 
 /// What a record takes beside its texts and the rest, in its row and in the index: measured as some 100.
-const COLUMNS_BYTES: u64 = 100;
+pub(crate) const COLUMNS_BYTES: u64 = 100;
 
 /// How hard the rest is compressed: 3 is four times as fast as 9 and needs a tenth more.
 const LEVEL: i32 = 3;
@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS log (
 CREATE INDEX IF NOT EXISTS by_service ON log (service, id, code, client);
 CREATE TABLE IF NOT EXISTS word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS dictionary (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS part (service INTEGER PRIMARY KEY, owner TEXT NOT NULL, bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS taken (engine TEXT, process INTEGER, number INTEGER NOT NULL, PRIMARY KEY (engine, process)) WITHOUT ROWID;
 ";
 
@@ -93,6 +94,8 @@ pub(crate) struct Writer {
     last: (i64, i64),
     pack: Option<Pack>,
     samples: Vec<Vec<u8>>,
+    /// Whether it is counted who has how much of the file.
+    is_counted: bool,
 }
 
 impl Writer {
@@ -102,13 +105,18 @@ impl Writer {
         let failed = |error| Failure::File(path.clone(), error);
         let db = Connection::open(&path).map_err(failed)?;
         db.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
-        // A file that was cut off by a crash of the machine is whole up to some commit.
-        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -8000")
-            .map_err(failed)?;
+        // A file that was cut off by a crash of the machine is whole up to some commit. Whether it gives room back is said first of
+        // all, or never.
+        db.execute_batch(
+            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+             PRAGMA cache_size = -8000; PRAGMA journal_size_limit = 16777216",
+        )
+        .map_err(failed)?;
         db.execute_batch(SCHEMA).map_err(failed)?;
         let words = words(&db).map_err(failed)?.into_iter().map(|(id, text)| (text, id)).collect();
         let last = "SELECT id, bytes FROM dictionary ORDER BY id DESC LIMIT 1";
         let held = db.query_row(last, [], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?))).optional();
+        let is_counted = trim::is_counted(&db);
         let mut writer = Writer {
             path: path.clone(),
             begin,
@@ -118,6 +126,7 @@ impl Writer {
             last: (0, 0),
             pack: None,
             samples: Vec::new(),
+            is_counted,
         };
         match held.map_err(failed)? {
             Some((id, bytes)) => writer.pack = pack(id, &bytes),
@@ -129,6 +138,25 @@ impl Writer {
     /// The hour's first moment.
     pub(crate) fn begin(&self) -> Micros {
         self.begin
+    }
+
+    /// The connection, where it is counted who has how much of the file.
+    pub(crate) fn counted(&self) -> Option<&Connection> {
+        self.is_counted.then_some(&self.db)
+    }
+
+    /// Gives back what was freed while it was written to.
+    pub(crate) fn end(self) {
+        if self.is_counted
+            && let Err(error) = trim::give_back(&self.db)
+        {
+            tracing::debug!(file = %self.path.display(), %error, "what is free of an hour stays");
+        }
+    }
+
+    /// Bytes of it that hold something.
+    pub(crate) fn used(&self) -> Option<u64> {
+        trim::used(&self.db).ok()
     }
 
     /// The dictionary in use, for the next hour.
@@ -177,17 +205,39 @@ impl Writer {
     /// What is written is noted in the same transaction, so that it is known after a new start as well.
     //= LOG-ONCE-01
     fn insert_once(&mut self, records: &[Record], sent: Option<&Sent>) -> rusqlite::Result<Option<Vec<u64>>> {
-        let Some(sent) = sent else { return self.insert(records).map(Some) };
+        let Some(sent) = sent else { return self.insert_counted(records).map(Some) };
         let (process, number) = (sent.process.cast_signed(), i64::try_from(sent.number).unwrap_or(i64::MAX));
         let find = "SELECT 1 FROM taken WHERE engine = ? AND process = ? AND number >= ?";
         let held = self.db.prepare_cached(find)?.exists(params![sent.engine, process, number])?;
         if held {
             return Ok(None);
         }
-        let sizes = self.insert(records)?;
+        let sizes = self.insert_counted(records)?;
         let note = "INSERT OR REPLACE INTO taken VALUES (?, ?, ?)";
         self.db.prepare_cached(note)?.execute(params![sent.engine, process, number])?;
         Ok(Some(sizes))
+    }
+
+    /// Counts in the same transaction who has how much.
+    //= LOG-SHARE-01
+    fn insert_counted(&mut self, records: &[Record]) -> rusqlite::Result<Vec<u64>> {
+        let sizes = self.insert(records)?;
+        if !self.is_counted {
+            return Ok(sizes);
+        }
+        let mut parts: HashMap<(&str, &str), u64> = HashMap::new();
+        for (record, bytes) in records.iter().zip(&sizes).filter(|(_, bytes)| **bytes > 0) {
+            *parts.entry((&record.service, &record.owner)).or_default() += bytes;
+        }
+        let mut count = self.db.prepare_cached(
+            "INSERT INTO part VALUES (?, ?, ?) ON CONFLICT (service) DO UPDATE SET bytes = bytes + excluded.bytes",
+        )?;
+        for ((service, owner), bytes) in parts {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            count.execute(params![self.words.get(service), owner, bytes])?;
+        }
+        drop(count);
+        Ok(sizes)
     }
 
     fn insert(&mut self, records: &[Record]) -> rusqlite::Result<Vec<u64>> {
@@ -342,6 +392,7 @@ impl Reader {
             total_ms: row.get(11)?,
             bytes: row.get(12)?,
             rest: rest.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default(),
+            owner: String::new(),
         };
         Ok((id, record))
     }

@@ -9,14 +9,16 @@
 mod export;
 mod filter;
 mod hour;
+mod ledger;
 mod once;
 mod parquet;
 mod record;
 mod retention;
+mod room;
 mod search;
-mod share;
 mod store;
 mod top;
+mod trim;
 
 pub use export::over as export;
 pub use filter::{Filter, Op};

@@ -48,6 +48,8 @@ pub struct Record {
     pub bytes: Option<i64>,
     /// All else, a JSON object.
     pub rest: String,
+    /// To whose room it counts; it is not shown, and not known of a record that is read.
+    pub owner: String,
 }
 
 /// An address as it stands in a column.
@@ -148,6 +150,7 @@ impl Record {
             total_ms,
             bytes,
             rest: Value::Object(fields).to_string(),
+            owner: String::new(),
         })
     }
 

@@ -32,16 +32,16 @@ pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Which hours go: those older than so many hours, then the oldest until the others have room. The one that is written to stays.
+/// Which hours go of those that have so many bytes: those older than so many hours, then the oldest until the others have room. The
+/// one that is written to stays.
 pub(crate) fn over(
     hours: &[(Micros, PathBuf)],
     now: Micros,
     hours_max: u32,
-    bytes_max: u64,
+    (mut held, bytes_max): (u64, u64),
     writing: Option<Micros>,
 ) -> Vec<PathBuf> {
     let eldest = now.div_euclid(HOUR).saturating_sub(Micros::from(hours_max)).saturating_mul(HOUR);
-    let mut held: u64 = hours.iter().map(|(_, path)| bytes(path)).sum();
     let mut gone = Vec::new();
     for (begin, path) in hours.iter().filter(|(begin, _)| Some(*begin) != writing) {
         if *begin <= eldest || held > bytes_max {
@@ -69,7 +69,7 @@ mod tests {
             .collect();
         let now = 14 * HOUR + 1;
         let gone = |hours_max, bytes_max, writing| {
-            let gone = over(&hours, now, hours_max, bytes_max, writing);
+            let gone = over(&hours, now, hours_max, (500, bytes_max), writing);
             gone.iter()
                 .map(|path| path.file_name().and_then(|n| n.to_str()).unwrap_or("").to_owned())
                 .collect::<Vec<_>>()

@@ -13,8 +13,8 @@ use crate::hour::{self, Writer};
 use crate::once::{Comes, Sent, Taken};
 use crate::record::{Record, fields_of};
 use crate::retention;
+use crate::room::{Room, held};
 use crate::search::{self, Found, Search};
-use crate::share::Shares;
 use crate::top::{self, Top};
 use crate::{Failure, HOUR, Micros};
 
@@ -30,14 +30,14 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Records of one transaction: it holds searches up for some tens of milliseconds at most.
 const TRANSACTION_MAX: usize = 2_000;
 
-/// Batches between looks at what is to go: 16 MiB at most.
-const TEND_BATCHES: u32 = 16;
+/// Bytes that come between looks at what is to go, at most; where less is kept, one of so many parts of that.
+const TEND_BYTES: (u64, u64) = (4 << 20, 32);
 
 /// How often is looked at the least.
 const TEND_EVERY: Duration = Duration::from_secs(5);
 
-/// The same trouble is told again after so long.
-const TOLD_AGAIN: Duration = Duration::from_secs(60);
+/// Of this many parts one more than there is room for is far too much at a start.
+const FAR: u64 = 8;
 
 /// How far ahead of our clock a record may be: the hour would never go otherwise.
 const AHEAD_MAX: Micros = HOUR;
@@ -62,10 +62,10 @@ pub struct Counts {
     pub refused: u64,
     /// Lost because the file could not be written.
     pub lost_failed: u64,
-    /// Lost because the hour under way alone has all the bytes that may be kept.
+    /// Lost because there was no room, and nothing that could go.
     pub lost_full: u64,
-    /// Lost because their service or engine had its part.
-    pub lost_beyond: u64,
+    /// Removed early, because the room was full and their service had the most of it.
+    pub trimmed: u64,
     /// Hours that went.
     pub hours_removed: u64,
 }
@@ -77,7 +77,7 @@ struct Counters {
     refused: AtomicU64,
     lost_failed: AtomicU64,
     lost_full: AtomicU64,
-    lost_beyond: AtomicU64,
+    trimmed: AtomicU64,
     hours_removed: AtomicU64,
 }
 
@@ -90,8 +90,8 @@ pub enum Refused {
     TooLong,
 }
 
-/// Says whether a record is let in, and may set right what it says.
-pub type Admit = Box<dyn FnMut(&mut Map<String, Value>) -> bool + Send>;
+/// Says to whose room a record counts, which is nobody's if it is not let in, and may set right what it says.
+pub type Admit = Box<dyn FnMut(&mut Map<String, Value>) -> Option<String> + Send>;
 
 /// Is told that records are written (or refused, or that there is no room for them), or that they could not be.
 pub type Done = Box<dyn FnOnce(bool) + Send>;
@@ -163,10 +163,9 @@ impl Store {
             waiting: waiting.clone(),
             open: None,
             taken: Taken::default(),
-            shares: Shares::new(settings.bytes_max, Instant::now()),
-            told_beyond: None,
+            room: None,
             next_look: Instant::now(),
-            batches: TEND_BATCHES,
+            unlooked: 0,
             is_full: false,
         };
         let thread = std::thread::Builder::new()
@@ -256,7 +255,7 @@ impl Store {
             refused: of(&self.counters.refused),
             lost_failed: of(&self.counters.lost_failed),
             lost_full: of(&self.counters.lost_full),
-            lost_beyond: of(&self.counters.lost_beyond),
+            trimmed: of(&self.counters.trimmed),
             hours_removed: of(&self.counters.hours_removed),
         }
     }
@@ -287,12 +286,11 @@ struct Writing {
     waiting: Arc<AtomicUsize>,
     open: Option<Writer>,
     taken: Taken,
-    shares: Shares,
-    /// When it was told last that somebody has had its part.
-    told_beyond: Option<Instant>,
+    /// Who has how much of the room, once that was looked at.
+    room: Option<Room>,
     next_look: Instant,
-    /// Batches until the next look, if it does not come by time.
-    batches: u32,
+    /// Bytes that came since.
+    unlooked: u64,
     /// There is no room, and nothing that could go.
     is_full: bool,
 }
@@ -312,7 +310,10 @@ impl Writing {
                 }
                 Ok(Order::Flush(done)) => drop(done.send(())),
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => {
+                    self.open.take().map(Writer::end);
+                    return;
+                }
             }
         }
     }
@@ -333,30 +334,26 @@ impl Writing {
 
     /// Says whether all that are let in are written, as far as there is room.
     fn take(&mut self, lines: &[u8], mut admit: Option<Admit>, sent: Option<&Sent>) -> bool {
-        self.batches = self.batches.saturating_sub(1);
+        self.unlooked += lines.len() as u64;
         let now = now();
         let eldest = hour::begin(now) - Micros::from(self.settings.hours_max) * HOUR;
         let (mut records, mut refused) = (Vec::new(), 0);
         let mut read = |line: &[u8]| {
             let mut fields = fields_of(line)?;
-            match admit.as_mut().is_none_or(|admit| admit(&mut fields)) {
-                true => Record::of(fields),
-                false => Err("it is not let in"),
-            }
+            let owner = match &mut admit {
+                Some(admit) => admit(&mut fields).ok_or("it is not let in")?,
+                None => String::new(),
+            };
+            Record::of(fields).map(|record| Record { owner, ..record })
         };
-        let (looked, mut beyond) = (Instant::now(), Vec::new());
         for line in split(lines) {
             match read(line) {
                 Ok(record) if record.at >= eldest + HOUR && record.at <= now + AHEAD_MAX => {
-                    match self.shares.has_room(&record, looked) {
-                        true => records.push(record),
-                        false => beyond.push(record),
-                    }
+                    records.push(record);
                 }
                 _ => refused += 1,
             }
         }
-        self.count_beyond(&beyond);
         self.counters.refused.fetch_add(refused, Ordering::Relaxed);
         if self.is_full {
             self.counters.lost_full.fetch_add(records.len() as u64, Ordering::Relaxed);
@@ -375,34 +372,20 @@ impl Writing {
         is_written
     }
 
-    //= LOG-SHARE-01
-    fn count_beyond(&mut self, beyond: &[Record]) {
-        let Some(first) = beyond.first() else { return };
-        self.counters.lost_beyond.fetch_add(beyond.len() as u64, Ordering::Relaxed);
-        if self.told_beyond.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
-            self.told_beyond = Some(Instant::now());
-            tracing::warn!(
-                event = "CONTROLLER_LOG_BEYOND",
-                service = first.service,
-                engine = first.engine,
-                lost = self.counters.lost_beyond.load(Ordering::Relaxed),
-                "a service or an engine tells more records than is its part of the room, and they are lost: raise --logs-mib, or lower the throttles of its analytics policy"
-            );
-        }
-    }
-
     fn write(&mut self, records: &[Record], sent: Option<&Sent>) -> bool {
         let Some(first) = records.first() else { return true };
         let begin = hour::begin(first.at);
-        let done = self.hour(begin).and_then(|writer| writer.write(records, sent));
+        let done = self.hour(begin).and_then(|writer| {
+            let sizes = writer.write(records, sent)?;
+            Ok(sizes.map(|sizes| (sizes, writer.counted().is_some())))
+        });
         let count = records.len() as u64;
         match done {
             // Its part of the batch was written before.
             Ok(None) => true,
-            Ok(Some(sizes)) => {
-                let now = Instant::now();
-                for (record, bytes) in records.iter().zip(&sizes) {
-                    self.shares.add(record, *bytes, now);
+            Ok(Some((sizes, is_counted))) => {
+                for (record, bytes) in records.iter().zip(&sizes).filter(|_| is_counted) {
+                    self.room().add(record, *bytes);
                 }
                 let refused = sizes.iter().filter(|bytes| **bytes == 0).count() as u64;
                 self.counters.refused.fetch_add(refused, Ordering::Relaxed);
@@ -424,8 +407,8 @@ impl Writing {
 
     /// The file of an hour, which stays open until another one is written to.
     fn hour(&mut self, begin: Micros) -> Result<&mut Writer, Failure> {
-        if self.open.as_ref().is_some_and(|open| open.begin() != begin) {
-            self.open = None;
+        if let Some(open) = self.open.take_if(|open| open.begin() != begin) {
+            open.end();
         }
         match &mut self.open {
             Some(_) => {}
@@ -441,19 +424,32 @@ impl Writing {
         self.open.as_mut().ok_or_else(|| Failure::Asked("no file is open".into()))
     }
 
+    /// Who has how much of the room.
+    fn room(&mut self) -> &mut Room {
+        let Writing { room, settings, folder, .. } = self;
+        room.get_or_insert_with(|| Room::open(settings.bytes_max, folder))
+    }
+
     //= LOG-KEEP-03
     fn tend(&mut self) {
-        if Instant::now() < self.next_look && self.batches > 0 {
+        let most = TEND_BYTES.0.min(self.settings.bytes_max / TEND_BYTES.1);
+        if Instant::now() < self.next_look && self.unlooked <= most {
             return;
         }
-        self.batches = TEND_BATCHES;
+        self.unlooked = 0;
         self.next_look = Instant::now() + TEND_EVERY;
-        self.shares.tidy(Instant::now());
         let Ok(hours) = hour::list(&self.folder) else { return };
         let writing = self.open.as_ref().map(Writer::begin);
         let Settings { hours_max, bytes_max } = self.settings;
-        for path in retention::over(&hours, now(), hours_max, bytes_max, writing) {
-            match retention::remove(&path) {
+        // Far too much at the start: the bound was lowered. Later on that is what has just come.
+        let far = match self.room {
+            None => bytes_max.saturating_add(bytes_max / FAR),
+            Some(_) => u64::MAX,
+        };
+        let held = held(&hours, self.open.as_ref());
+        let over = retention::over(&hours, now(), hours_max, (held, far), writing);
+        for path in &over {
+            match retention::remove(path) {
                 Ok(()) => {
                     self.counters.hours_removed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -462,16 +458,23 @@ impl Writing {
                 }
             }
         }
-        let held: u64 = hours.iter().map(|(_, path)| retention::bytes(path)).sum();
-        let is_full = held > bytes_max;
-        if is_full && !self.is_full {
+        if !over.is_empty() {
+            self.room = Some(Room::open(bytes_max, &self.folder));
+        }
+        let open = self.open.take();
+        let folder = self.folder.clone();
+        let made = self.room().make(&folder, open.as_ref());
+        self.open = open;
+        self.counters.trimmed.fetch_add(made.trimmed, Ordering::Relaxed);
+        self.counters.hours_removed.fetch_add(made.hours, Ordering::Relaxed);
+        if made.is_full && !self.is_full {
             tracing::warn!(
                 event = "CONTROLLER_LOG_FULL",
                 bytes_max,
-                "the hour under way has all the room that logs may take"
+                "logs have all the room that they may take, and nothing of them can go"
             );
         }
-        self.is_full = is_full;
+        self.is_full = made.is_full;
     }
 }
 

@@ -153,11 +153,36 @@ fn measure(records: u64, folder: &Path) -> anyhow::Result<()> {
     let lost = store.counts();
     report.put("live_rate", rate, "records/s");
     report.put("live_lost", (lost.lost_busy - lost_before.lost_busy) as f64, "records");
-    let eldest = Instant::now();
     drop(store);
+    full(&report, records, folder, bytes / 2)?;
+    let eldest = Instant::now();
     let store = Store::open(folder, Settings { hours_max: 1, bytes_max: 1 << 40 })?;
     store.flush();
     report.put("drop_23_hours", eldest.elapsed().as_secs_f64() * 1e3, "ms");
+    Ok(())
+}
+
+/// The same in half of the room: as many go as come, of whom there are the most.
+fn full(report: &Report, records: u64, folder: &Path, bytes_max: u64) -> anyhow::Result<()> {
+    let store = Store::open(folder, Settings { hours_max: 30, bytes_max })?;
+    let (mut lines, mut made, began) = (String::new(), Duration::ZERO, Instant::now());
+    for first in (0..records / 2).step_by(500) {
+        let making = Instant::now();
+        lines.clear();
+        (first..first + 500).for_each(|nth| line(now(), records * 2 + nth, &mut lines));
+        made += making.elapsed();
+        offer(&store, &lines)?;
+    }
+    store.flush();
+    let took = began.elapsed().saturating_sub(made);
+    let counts = store.counts();
+    drop(store);
+    let bytes: u64 =
+        std::fs::read_dir(folder)?.filter_map(|e| e.ok()?.metadata().ok()).map(|about| about.len()).sum();
+    report.put("full_taken_a_second", counts.written as f64 / took.as_secs_f64(), "records/s");
+    report.put("full_gone", counts.trimmed as f64, "records");
+    report.put("full_lost", (counts.lost_busy + counts.lost_full) as f64, "records");
+    report.put("full_of_the_room", bytes as f64 * 100.0 / bytes_max as f64, "%");
     Ok(())
 }
 
