@@ -110,11 +110,12 @@ pub fn admit<S: Store + 'static>(app: &Arc<App<S>>, engine: &str) -> Admit {
                 fields.insert(field.to_owned(), Value::from(value));
             }
         };
-        set("virtualservice", Some(service));
+        set("virtualservice", Some(service.clone()));
         set("service_engine", Some(engine.clone()));
         set("service_engine_name", engine_name);
         set("pool_name", pool_name);
         set("pool", pool);
+        app.alerts.watch.see(&service, &owner, fields);
         Some(owner)
     })
 }

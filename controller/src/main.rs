@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use forebay_controller::cluster::Cluster;
+use forebay_controller::reach::Trust;
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
 use forebay_controller::{api, backup, cluster, local, logs, notify, otlp, server, start};
@@ -48,13 +49,21 @@ struct Arguments {
     /// Speak only these versions of the engines' protocol, as in 2-3; for tests.
     #[arg(long, value_name = "MIN-MAX", hide = true, conflicts_with = "store", value_parser = versions)]
     channel_protocol: Option<(u32, u32)>,
-    /// Send metrics to a collector of OpenTelemetry there, by OTLP over HTTP: http://collector:4318/v1/metrics.
+    /// Send metrics to a collector of OpenTelemetry there, by OTLP over HTTP: https://collector:4318.
     //= MET-OTLP-01
     #[arg(long, value_name = "ADDRESS")]
     otlp_metrics: Option<otlp::Collector>,
     /// How often, in seconds: a multiple of five, or the next one above.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=300))]
     otlp_seconds: u64,
+    /// Send records of requests and connections to a collector of OpenTelemetry there: https://collector:4318.
+    //= LOG-OTLP-01
+    #[arg(long, value_name = "ADDRESS")]
+    otlp_logs: Option<otlp::Collector>,
+    /// A file with the authorities by whose word a collector is trusted (PEM); else those that this machine trusts.
+    //= MET-OTLP-02
+    #[arg(long, value_name = "FILE")]
+    otlp_authorities: Option<PathBuf>,
     #[command(flatten)]
     several: several::Several,
     /// What to do instead of serving.
@@ -63,9 +72,25 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn exported(&self) -> Option<otlp::Exported> {
-        let collector = self.otlp_metrics.clone()?;
-        Some(otlp::Exported { collector, every_s: self.otlp_seconds })
+    fn exported(&self) -> Result<Option<otlp::Exported>, String> {
+        let trust = match &self.otlp_authorities {
+            None => Trust::System,
+            Some(file) => {
+                let pem = std::fs::read_to_string(file);
+                Trust::Authorities(
+                    pem.map_err(|error| format!("--otlp-authorities {}: {error}", file.display()))?,
+                )
+            }
+        };
+        let ready = |name: &str, collector: &Option<otlp::Collector>| {
+            let ready = collector.clone().map(|collector| collector.ready(name, &trust)).transpose();
+            ready.map_err(|why| {
+                format!("--otlp-{name}: {why}; name those whom to trust by --otlp-authorities")
+            })
+        };
+        let (metrics, logs) = (ready("metrics", &self.otlp_metrics)?, ready("logs", &self.otlp_logs)?);
+        let is_any = metrics.is_some() || logs.is_some();
+        Ok(is_any.then_some(otlp::Exported { metrics, logs, every_s: self.otlp_seconds }))
     }
 }
 
@@ -272,7 +297,7 @@ async fn run(arguments: &Arguments, address: cluster::Address) -> Result<(), Str
         export: arguments.logs_export.clone(),
     };
     if let Some(settings) =
-        arguments.several.settings(folder, arguments.listen, engines, &logs, arguments.exported())?
+        arguments.several.settings(folder, arguments.listen, engines, &logs, arguments.exported()?)?
     {
         return cluster::run(settings, address, stop).await;
     }
@@ -288,8 +313,8 @@ async fn run(arguments: &Arguments, address: cluster::Address) -> Result<(), Str
     let cluster = Cluster::that_grows(arguments.listen.ip(), grow);
     let begun = start::begin(store, seal, heartbeat, cluster, &logs).await?;
     begun.keep_metrics(folder)?;
-    if let Some(exported) = arguments.exported() {
-        begun.export_metrics(exported);
+    if let Some(exported) = arguments.exported()? {
+        begun.export(exported);
     }
     let listener = tokio::net::TcpListener::bind(arguments.listen)
         .await

@@ -19,7 +19,7 @@ use crate::objects::Objects;
 use crate::placement::{self, Placement};
 use crate::sealed::Seal;
 use crate::store::Store;
-use crate::{distributor, local, logs, mirror, otlp, seeds};
+use crate::{distributor, local, logs, mirror, otlp, own, seeds};
 
 /// A Controller that has read all that its store has.
 pub struct Begun<S> {
@@ -84,6 +84,7 @@ pub async fn begin<S: Store + Clone + 'static>(
     tokio::spawn(channel::keep_known(Arc::clone(&app)));
     tokio::spawn(placement::drive(Arc::clone(&app)));
     tokio::spawn(alerts::drive(Arc::clone(&app)));
+    tokio::spawn(alerts::tell(Arc::clone(&app)));
     tokio::spawn(mirror::drive(Arc::clone(&app)));
     tokio::spawn(distributor::drive(Arc::clone(&app)));
     Ok(Begun { app, first, for_engines })
@@ -96,12 +97,23 @@ impl<S: Store + 'static> Begun<S> {
     /// It cannot be made or written.
     pub fn keep_metrics(&self, folder: &Path) -> Result<(), String> {
         let kept = self.app.counted.keep(&folder.join("metrics"));
-        kept.map_err(|failure| format!("metrics: {failure}; make room, or name another folder by --data-dir"))
+        kept.map_err(|failure| {
+            format!("metrics: {failure}; make room, or name another folder by --data-dir")
+        })?;
+        if let Some(series) = self.app.counted.series() {
+            tokio::spawn(own::drive(Arc::clone(series), folder.to_owned()));
+        }
+        Ok(())
     }
 
-    /// Sends what engines count to a collector.
-    pub fn export_metrics(&self, exported: otlp::Exported) {
-        tokio::spawn(otlp::drive(Arc::clone(&self.app), exported));
+    /// Sends what engines count and tell to collectors.
+    pub fn export(&self, exported: otlp::Exported) {
+        if let Some(collector) = exported.metrics {
+            tokio::spawn(otlp::drive(Arc::clone(&self.app), collector, exported.every_s));
+        }
+        if let Some((collector, kept)) = exported.logs.zip(self.app.logs.clone()) {
+            tokio::spawn(otlp::drive_logs(kept, collector));
+        }
     }
 
     /// Lets engines in that know one of these versions of the protocol, and says where that is.

@@ -265,6 +265,45 @@ impl Filter {
     }
 }
 
+/// A filter that is held against records before they are written: it finds what a search would find.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    filter: Filter,
+    /// The networks of a filter on addresses, read once.
+    networks: Option<Vec<([u8; 16], [u8; 16])>>,
+}
+
+impl From<Filter> for Condition {
+    fn from(filter: Filter) -> Self {
+        let is_of_addresses = matches!(column(&filter.field), Some((_, Holds::Address)));
+        let networks = || filter.values.iter().filter_map(|value| network(value)).collect();
+        Condition { networks: is_of_addresses.then(networks), filter }
+    }
+}
+
+impl Condition {
+    /// Whether a record meets it.
+    #[must_use]
+    pub fn meets(&self, record: &Map<String, Value>) -> bool {
+        let Some(networks) = &self.networks else { return self.filter.is_met(record) };
+        let ip = record.get(&self.filter.field).and_then(Value::as_str);
+        let Some(ip) = ip.and_then(|ip| ip.parse().ok()).map(address) else {
+            return self.filter.op == Op::Ne;
+        };
+        let mut networks = networks.iter();
+        match self.filter.op {
+            Op::Ne => !networks.any(|(first, last)| (first..=last).contains(&&ip)),
+            Op::Gt => networks.any(|(_, last)| ip > *last),
+            Op::Ge => networks.any(|(first, _)| ip >= *first),
+            Op::Lt => networks.any(|(first, _)| ip < *first),
+            Op::Le => networks.any(|(_, last)| ip <= *last),
+            Op::Eq | Op::Contains | Op::StartsWith => {
+                networks.any(|(first, last)| (first..=last).contains(&&ip))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

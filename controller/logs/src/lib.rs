@@ -21,11 +21,11 @@ mod top;
 mod trim;
 
 pub use export::over as export;
-pub use filter::{Filter, Op};
+pub use filter::{Condition, Filter, Op};
 pub use once::Sent;
 pub use record::{Kind, Record, moment, stamp};
 pub use search::{Found, Position, Search};
-pub use store::{Admit, BATCH_BYTES_MAX, Batch, Counts, Done, Refused, Settings, Store};
+pub use store::{Admit, BATCH_BYTES_MAX, Batch, Counts, Done, Refused, Settings, Store, Tap};
 pub use top::{Top, TopOf};
 
 /// Microseconds since 1970 in UTC.

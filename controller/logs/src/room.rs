@@ -27,6 +27,8 @@ pub(crate) struct Room {
     ledger: Ledger,
     /// Hours whose files, of earlier versions, do not say who has how much of them.
     uncounted: BTreeSet<Micros>,
+    /// The hour that is not written to of which records went last: the next ones are of it as well.
+    last: Option<(Micros, Connection)>,
     /// When room was made last, and when it was told last.
     made: Instant,
     told: Option<Instant>,
@@ -48,7 +50,8 @@ impl Room {
     /// Reads who has how much.
     pub(crate) fn open(bytes_max: u64, folder: &Path) -> Room {
         let (ledger, uncounted) = (Ledger::default(), BTreeSet::new());
-        let mut room = Room { bytes_max, ledger, uncounted, made: Instant::now(), told: None, trimmed: 0 };
+        let (made, told, last) = (Instant::now(), None, None);
+        let mut room = Room { bytes_max, ledger, uncounted, last, made, told, trimmed: 0 };
         room.read(&hour::list(folder).unwrap_or_default());
         room
     }
@@ -79,7 +82,7 @@ impl Room {
         let until = began + AT_ONCE.max(began.saturating_duration_since(self.made));
         let mut loudest = None;
         loop {
-            let held = held(&hours, open);
+            let held = self.held(&hours, open);
             // As long as there is any room, what comes has its turn as well.
             let excess = held.saturating_sub(self.bytes_max - self.bytes_max / FREE);
             made.is_full = held > self.bytes_max;
@@ -98,6 +101,10 @@ impl Room {
                     break;
                 }
             }
+        }
+        if made.trimmed == 0 {
+            // What is not needed is not kept open.
+            self.last = None;
         }
         self.made = Instant::now();
         self.tell(loudest, made.trimmed);
@@ -129,10 +136,11 @@ impl Room {
                     .map_err(|error| Failure::File(hours[at.unwrap_or(0)].1.clone(), error))?,
                 None => Trimmed::default(),
             },
-            Some(at) => match closed(&hours[at].1, &service, part, bytes)? {
+            Some(at) => match self.closed(&hours[at], &service, part, bytes)? {
                 Some(trimmed) => trimmed,
                 None => {
                     let (_, path) = hours.remove(at);
+                    self.last = None;
                     retention::remove(&path)?;
                     self.read(hours);
                     return Ok(Some(Step { hours: 1, ..Step::default() }));
@@ -146,6 +154,42 @@ impl Room {
         }
         self.ledger.remove(&owner, &service, trimmed.bytes, trimmed.gone);
         Ok(Some(Step { trimmed: trimmed.rows, hours: 0, service: Some(service) }))
+    }
+
+    /// Removes records of an hour that is not written to, and gives their room back; `None`: it goes as a whole, as nobody else
+    /// has anything in it.
+    fn closed(
+        &mut self,
+        (hour, path): &(Micros, PathBuf),
+        service: &str,
+        part: Part,
+        bytes: u64,
+    ) -> Result<Option<Trimmed>, Failure> {
+        let failed = |error| Failure::File(path.clone(), error);
+        let db = match self.last.take_if(|(last, _)| last == hour) {
+            Some((_, db)) => db,
+            None => trim::open(path).map_err(failed)?,
+        };
+        self.last = None;
+        if trim::is_alone(&db, service).map_err(failed)? {
+            return Ok(None);
+        }
+        let trimmed = trim::trim(&db, service, part.gone, bytes).map_err(failed)?;
+        trim::give_back(&db).map_err(failed)?;
+        self.last = Some((*hour, db));
+        Ok(Some(trimmed))
+    }
+
+    /// Bytes of all hours. What was freed in the one that is written to is used again, and of the one of which records went last
+    /// it is on its way to the system.
+    pub(crate) fn held(&self, hours: &[(Micros, PathBuf)], open: Option<&Writer>) -> u64 {
+        let of = |(begin, path): &(Micros, PathBuf)| {
+            let written = open.filter(|open| open.begin() == *begin).and_then(Writer::used);
+            let last = self.last.as_ref().filter(|(hour, _)| hour == begin);
+            let used = written.or_else(|| last.and_then(|(_, db)| trim::used(db).ok()));
+            used.unwrap_or_else(|| retention::bytes(path))
+        };
+        hours.iter().map(of).sum()
     }
 
     /// Says who has lost records, once in a while.
@@ -170,27 +214,4 @@ struct Step {
     hours: u64,
     /// Whose records went.
     service: Option<String>,
-}
-
-/// Removes records of an hour that is not written to, and gives their room back; `None`: it goes as a whole, as nobody else
-/// has anything in it.
-fn closed(path: &Path, service: &str, part: Part, bytes: u64) -> Result<Option<Trimmed>, Failure> {
-    let one = |db: &Connection| {
-        if trim::is_alone(db, service)? {
-            return Ok(None);
-        }
-        let trimmed = trim::trim(db, service, part.gone, bytes)?;
-        trim::give_back(db)?;
-        Ok(Some(trimmed))
-    };
-    trim::open(path).and_then(|db| one(&db)).map_err(|error| Failure::File(path.into(), error))
-}
-
-/// Bytes of all hours. What was freed in the one that is written to is used again.
-pub(crate) fn held(hours: &[(Micros, PathBuf)], open: Option<&Writer>) -> u64 {
-    let of = |(begin, path): &(Micros, PathBuf)| {
-        let used = open.filter(|open| open.begin() == *begin).and_then(Writer::used);
-        used.unwrap_or_else(|| retention::bytes(path))
-    };
-    hours.iter().map(of).sum()
 }

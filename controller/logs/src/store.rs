@@ -1,9 +1,9 @@
 //! The store: a thread that writes what it is offered and lets the oldest go, and searches beside it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +13,7 @@ use crate::hour::{self, Writer};
 use crate::once::{Comes, Sent, Taken};
 use crate::record::{Record, fields_of};
 use crate::retention;
-use crate::room::{Room, held};
+use crate::room::Room;
 use crate::search::{self, Found, Search};
 use crate::top::{self, Top};
 use crate::{Failure, HOUR, Micros};
@@ -96,6 +96,9 @@ pub type Admit = Box<dyn FnMut(&mut Map<String, Value>) -> Option<String> + Send
 /// Is told that records are written (or refused, or that there is no room for them), or that they could not be.
 pub type Done = Box<dyn FnOnce(bool) + Send>;
 
+/// Is shown records that have just been written, each once, by the thread that writes: it must not wait.
+pub type Tap = Box<dyn Fn(&[Record]) + Send + Sync>;
+
 /// Records that are offered.
 #[derive(Default)]
 pub struct Batch {
@@ -135,6 +138,7 @@ pub struct Store {
     /// Bytes that wait for the writer.
     waiting: Arc<AtomicUsize>,
     counters: Arc<Counters>,
+    tap: Arc<OnceLock<Tap>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -156,11 +160,13 @@ impl Store {
         hour::list(folder)?;
         let (orders, taken) = mpsc::sync_channel(WAITING_MAX);
         let (counters, waiting) = (Arc::new(Counters::default()), Arc::new(AtomicUsize::new(0)));
+        let tap = Arc::new(OnceLock::new());
         let writing = Writing {
             folder: folder.into(),
             settings,
             counters: counters.clone(),
             waiting: waiting.clone(),
+            tap: Arc::clone(&tap),
             open: None,
             taken: Taken::default(),
             room: None,
@@ -172,7 +178,7 @@ impl Store {
             .name("logs".into())
             .spawn(move || writing.run(&taken))
             .map_err(failed)?;
-        Ok(Store { folder: folder.into(), orders, waiting, counters, thread: Some(thread) })
+        Ok(Store { folder: folder.into(), orders, waiting, counters, tap, thread: Some(thread) })
     }
 
     //= LOG-KEEP-02
@@ -211,6 +217,11 @@ impl Store {
                 Err((Refused::Busy, batch))
             }
         }
+    }
+
+    /// Has records shown as they are written, from now on. Who comes second is shown nothing.
+    pub fn tap(&self, tap: Tap) {
+        let _ = self.tap.set(tap);
     }
 
     /// Waits until all that was taken is written.
@@ -284,6 +295,7 @@ struct Writing {
     settings: Settings,
     counters: Arc<Counters>,
     waiting: Arc<AtomicUsize>,
+    tap: Arc<OnceLock<Tap>>,
     open: Option<Writer>,
     taken: Taken,
     /// Who has how much of the room, once that was looked at.
@@ -311,7 +323,9 @@ impl Writing {
                 Ok(Order::Flush(done)) => drop(done.send(())),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => {
-                    self.open.take().map(Writer::end);
+                    if let Some(open) = self.open.take() {
+                        open.end();
+                    }
                     return;
                 }
             }
@@ -387,6 +401,9 @@ impl Writing {
                 for (record, bytes) in records.iter().zip(&sizes).filter(|_| is_counted) {
                     self.room().add(record, *bytes);
                 }
+                if let Some(tap) = self.tap.get() {
+                    tap(records);
+                }
                 let refused = sizes.iter().filter(|bytes| **bytes == 0).count() as u64;
                 self.counters.refused.fetch_add(refused, Ordering::Relaxed);
                 self.counters.written.fetch_add(count - refused, Ordering::Relaxed);
@@ -442,11 +459,9 @@ impl Writing {
         let writing = self.open.as_ref().map(Writer::begin);
         let Settings { hours_max, bytes_max } = self.settings;
         // Far too much at the start: the bound was lowered. Later on that is what has just come.
-        let far = match self.room {
-            None => bytes_max.saturating_add(bytes_max / FAR),
-            Some(_) => u64::MAX,
-        };
-        let held = held(&hours, self.open.as_ref());
+        let is_first = self.room.is_none();
+        let far = if is_first { bytes_max.saturating_add(bytes_max / FAR) } else { u64::MAX };
+        let held: u64 = hours.iter().map(|(_, path)| retention::bytes(path)).sum();
         let over = retention::over(&hours, now(), hours_max, (held, far), writing);
         for path in &over {
             match retention::remove(path) {

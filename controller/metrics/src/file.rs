@@ -126,6 +126,7 @@ fn known(db: &Connection) -> rusqlite::Result<Things> {
             0 => Kind::Engine,
             1 => Kind::Service,
             2 => Kind::Pool,
+            4 => Kind::Controller,
             _ => Kind::Server,
         };
         things.insert(Key { of, uuid: row.get(2)?, server: row.get(3)? }, row.get(0)?);

@@ -55,6 +55,8 @@ pub enum Kind {
     Pool = 2,
     /// A server of a pool.
     Server = 3,
+    /// The Controller itself.
+    Controller = 4,
 }
 
 impl Key {

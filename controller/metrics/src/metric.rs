@@ -14,6 +14,8 @@ pub enum Entity {
     Server,
     /// A service engine.
     Engine,
+    /// The Controller.
+    Controller,
 }
 
 /// How a value follows from a tally.
@@ -31,6 +33,8 @@ pub enum Of {
     Percent(&'static [usize], &'static [usize]),
     /// A sum of microseconds for each duration, in milliseconds; nothing without any.
     Mean(usize),
+    /// The first sum, of microseconds, for each of the second, in milliseconds; nothing without any.
+    Each(usize, usize),
     /// The duration in milliseconds that so many of a hundred are not above; nothing without any.
     Percentile(u32),
     /// Apdex of the durations; nothing without any.
@@ -79,6 +83,10 @@ impl Metric {
                 let count = all(&tally.durations);
                 (count > 0).then(|| tally.sum(place) as f64 / count as f64 / 1_000.0)
             }
+            Of::Each(us, count) => {
+                let count = tally.sum(count);
+                (count > 0).then(|| tally.sum(us) as f64 / count as f64 / 1_000.0)
+            }
             Of::Percentile(percent) => percentile(&tally.durations, f64::from(percent)),
             Of::Apdex => apdex(&tally.durations, apdex_ms),
         }
@@ -90,6 +98,7 @@ impl Metric {
             Kind::Service => matches!(self.entity, Entity::Client | Entity::Server),
             Kind::Pool | Kind::Server => self.entity == Entity::Server,
             Kind::Engine => self.entity == Entity::Engine,
+            Kind::Controller => self.entity == Entity::Controller,
         }
     }
 }
@@ -237,6 +246,7 @@ mod tests {
         assert_eq!(ids.len(), METRICS.len(), "each once");
     }
 
+    //= test MET-RTT-01
     #[test]
     fn values_follow_from_tallies() {
         let mut tally = Tally { sums: vec![0; service::COUNT], tops: vec![7], durations: Vec::new() };
@@ -254,6 +264,10 @@ mod tests {
         assert_eq!(value("l4_client.max_open_conns"), Some(7.0));
         assert_eq!(value("l4_client.avg_open_conns"), Some(3.0));
         assert_eq!(value("l7_client.avg_client_txn_latency"), None, "nothing took any time");
+        assert_eq!(value("l4_client.avg_total_rtt"), None, "nobody's round trips were timed");
+        (tally.sums[service::RTT_US], tally.sums[service::RTTS]) = (45_000, 3);
+        let value = |id: &str| find(id).expect(id).value(&tally, 5_000, 500);
+        assert_eq!(value("l4_client.avg_total_rtt"), Some(15.0));
         assert_eq!(value("l4_client.pct_connection_errors"), None, "nobody connected");
     }
 }

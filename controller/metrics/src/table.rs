@@ -1,6 +1,6 @@
 //! Every metric: `docs/spec/metrics.md` has the same list.
 
-use forebay_wire::tally::{engine, pool, server, service};
+use forebay_wire::tally::{controller, engine, pool, server, service};
 
 use crate::metric::{Entity, Metric, Of};
 
@@ -25,6 +25,10 @@ const fn client(id: &'static str, units: &'static str, of: Of, about: &'static s
 
 const fn servers(id: &'static str, units: &'static str, of: Of, about: &'static str) -> Metric {
     Metric { id, units, entity: Entity::Server, of, about }
+}
+
+const fn controllers(id: &'static str, of: Of, about: &'static str) -> Metric {
+    Metric { id, units: PERCENT, entity: Entity::Controller, of, about }
 }
 
 const fn engines(id: &'static str, units: &'static str, of: Of, about: &'static str) -> Metric {
@@ -101,6 +105,12 @@ pub const METRICS: &[Metric] = &[
         PERCENT,
         Of::Percent(&[service::ERRORED], &[service::CONNECTIONS]),
         "The same, of connections that began.",
+    ),
+    client(
+        "l4_client.avg_total_rtt",
+        MS,
+        Of::Each(service::RTT_US, service::RTTS),
+        "Round-trip times with clients as the kernel measures them, of HTTP with a connection's first request and each 1,024th after it, else at a connection's end; on the average of these.",
     ),
     client("l7_client.avg_total_requests", PER_SECOND, Of::Rate(&[service::REQUESTS], 1), "Requests."),
     client("l7_client.sum_total_requests", COUNT, Of::Sum(&[service::REQUESTS]), "Requests."),
@@ -242,6 +252,12 @@ pub const METRICS: &[Metric] = &[
         COUNT,
         Of::Sum(&[server::CONNECT_FAILED, server::ABORTED]),
         "The same, as a sum.",
+    ),
+    servers(
+        "l4_server.avg_total_rtt",
+        MS,
+        Of::Each(server::RTT_US, server::RTTS),
+        "Round-trip times with servers as the kernel measures them when a connection is opened, on the average.",
     ),
     servers(
         "l7_server.avg_total_requests",
@@ -386,4 +402,19 @@ pub const METRICS: &[Metric] = &[
     ),
     engines("se_if.avg_rx_bytes", BYTES, Of::Rate(&[engine::RX_BYTES], 1), "Bytes from clients."),
     engines("se_if.avg_tx_bytes", BYTES, Of::Rate(&[engine::TX_BYTES], 1), "Bytes to clients."),
+    controllers(
+        "controller_stats.avg_cpu_usage",
+        Of::Percent(&[controller::CPU_MS], &[controller::CORE_MS]),
+        "Processor time of the Controller, of what its machine has.",
+    ),
+    controllers(
+        "controller_stats.avg_mem_usage",
+        Of::Percent(&[controller::MEMORY_MS], &[controller::MEMORY_MAX_MS]),
+        "Resident memory of the Controller, of what its machine has.",
+    ),
+    controllers(
+        "controller_stats.avg_disk_usage",
+        Of::Percent(&[controller::DISK_MS], &[controller::DISK_MAX_MS]),
+        "What is used of the disk of the Controller's folder, by whomever.",
+    ),
 ];

@@ -1,7 +1,10 @@
 //! Alerts: what alert configurations ask for has happened.
 
 mod gone;
+mod outbox;
+mod records;
 mod rule;
+mod syslog;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +17,8 @@ use crate::api::{App, clock, told_until};
 use crate::events::{self, Wanted};
 use crate::objects::Catalogue;
 use crate::store::{Pages, Refusal, Step, Store};
+use outbox::{Actions, Outbox};
+use records::{Came, Watch};
 use rule::{Asks, Rule, When};
 
 /// Alerts that are kept: the eldest go first. A kilobyte each.
@@ -43,7 +48,12 @@ type EventOf = (Moment, String, String);
 
 /// Alerts, and what has to be known to raise the next ones.
 #[derive(Default)]
-pub struct Alerts(Mutex<State>);
+pub struct Alerts {
+    state: Mutex<State>,
+    /// Records that are asked for.
+    pub watch: Watch,
+    outbox: Outbox,
+}
 
 /// A rule and an object.
 type Pair = (String, String);
@@ -53,6 +63,8 @@ struct State {
     held: BTreeMap<Moment, Arc<Value>>,
     /// When those were raised that were taken away a moment ago.
     gone: BTreeSet<Moment>,
+    /// The moment of the last one, whether it is kept or told to others only.
+    last: Moment,
     /// Up to which moment all events were looked at.
     seen: Moment,
     /// Events after that which were, with the rule by which they were.
@@ -75,6 +87,8 @@ struct Found {
     why: String,
     /// Of which event, if it is one.
     event: Option<EventOf>,
+    /// How many times it was so since the last look.
+    times: u64,
 }
 
 impl Alerts {
@@ -96,12 +110,20 @@ impl Alerts {
             }
         }
         state.read_gone(store).await?;
-        Ok(Alerts(Mutex::new(state)))
+        Ok(Alerts { state: Mutex::new(state), ..Alerts::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // What a panic leaves half done is looked at again.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A moment that no other alert has.
+    fn next_moment(&self) -> Moment {
+        let mut state = self.lock();
+        let held = state.held.keys().next_back().copied().unwrap_or(0);
+        state.last = (clock() * 1_000).max(held.max(state.last) + 1);
+        state.last
     }
 
     /// All of them, the newest first.
@@ -150,8 +172,15 @@ pub async fn look<S: Store>(app: &App<S>, now: u64) -> Result<(), Refusal> {
         let objects = app.objects.now();
         objects.all("alertconfig").filter_map(|held| Rule::read(held)).collect()
     };
+    app.alerts.watch.ask(&rules);
     for_events(app, &rules, now).await?;
+    for_records(app, &rules, now).await?;
     for_metrics(app, &rules, now).await
+}
+
+/// Tells others of alerts, for ever.
+pub async fn tell<S: Store>(app: Arc<App<S>>) {
+    app.alerts.outbox.drive().await;
 }
 
 fn event_of(event: &Value) -> EventOf {
@@ -186,7 +215,8 @@ async fn for_events<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<
         upto = upto.min(unwritten - 1);
     }
     if let Some((last, ..)) = happened.last().map(event_of).filter(|_| count > happened.len()) {
-        upto = upto.min(last);
+        // Others may have that moment that are not among them; what was done is known.
+        upto = upto.min(last.saturating_sub(1));
     }
     let mut raised = 0;
     for event in &happened {
@@ -204,6 +234,52 @@ async fn for_events<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<
     state.seen = state.seen.max(upto);
     state.done = state.done.split_off(&((state.seen + 1, String::new(), String::new()), String::new()));
     Ok(())
+}
+
+/// Raises alerts for records that came since the last look.
+//= ALERT-LOGS-01
+async fn for_records<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<(), Refusal> {
+    let mut came: Vec<(Pair, Came)> = app.alerts.watch.take().into_iter().collect();
+    came.sort_by(|a, b| a.0.cmp(&b.0));
+    let (mut raised, mut done) = (0, 0);
+    let mut failed = Ok(());
+    for ((uuid, service), came) in &came {
+        if raised >= RAISED_MAX {
+            break;
+        }
+        let found = of_records(&app.objects.now(), service, came);
+        if let Some((rule, found)) = rules.iter().find(|rule| rule.uuid == *uuid).zip(found) {
+            match raise(app, rule, &found, now).await {
+                Ok(is_raised) => raised += usize::from(is_raised),
+                Err(refusal) => {
+                    failed = Err(refusal);
+                    break;
+                }
+            }
+        }
+        done += 1;
+    }
+    app.alerts.watch.put_back(came.into_iter().skip(done).collect());
+    failed
+}
+
+/// Records of a service, as far as there is one.
+fn of_records(objects: &Catalogue, service: &str, came: &Came) -> Option<Found> {
+    let held = objects.get("virtualservice", service)?;
+    let more = match came.times {
+        1 => String::new(),
+        times => format!("{times} records, the first: "),
+    };
+    Some(Found {
+        uuid: held.uuid.clone(),
+        name: held.name.clone(),
+        kind: "virtualservice".to_owned(),
+        tenant: held.tenant.clone(),
+        labels: json!(crate::access::labels(&held.object())),
+        why: more + &came.why,
+        event: None,
+        times: came.times,
+    })
 }
 
 async fn for_metrics<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<(), Refusal> {
@@ -232,12 +308,23 @@ async fn raise<S: Store>(app: &App<S>, rule: &Rule, found: &Found, now: u64) -> 
     if !app.alerts.lock().is_due(rule, found, now) {
         return Ok(false);
     }
-    let alert = made(&app.objects.now(), rule, found, now);
-    if let Err(refusal) = keep(app, alert).await {
+    let actions = Actions::of(&app.objects.now(), rule);
+    let mut alert = made(rule, found, &actions.level, now);
+    let moment = app.alerts.next_moment();
+    alert["uuid"] = Value::from(format!("alert-{moment:020}"));
+    alert["timestamp"] = Value::from(moment);
+    //= ALERT-SYSLOG-01
+    if !actions.is_external
+        && let Err(refusal) = keep(app, moment, &alert).await
+    {
         app.alerts.lock().is_found_again(rule, found);
         return Err(refusal);
     }
     app.alerts.lock().was_raised(rule, found, now);
+    if !actions.servers.is_empty() {
+        let at = forebay_logs::stamp(i64::try_from(moment).unwrap_or(i64::MAX));
+        app.alerts.outbox.put(&alert, actions.servers, &at);
+    }
     Ok(true)
 }
 
@@ -259,15 +346,11 @@ async fn expire<S: Store>(app: &App<S>, now: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn keep<S: Store>(app: &App<S>, mut alert: Value) -> Result<(), Refusal> {
-    let (moment, eldest) = {
+async fn keep<S: Store>(app: &App<S>, moment: Moment, alert: &Value) -> Result<(), Refusal> {
+    let eldest = {
         let state = app.alerts.lock();
-        let last = state.held.keys().next_back().copied().unwrap_or(0);
-        let eldest = state.held.keys().next().copied().filter(|_| state.held.len() >= ALERTS_MAX);
-        ((clock() * 1_000).max(last + 1), eldest)
+        state.held.keys().next().copied().filter(|_| state.held.len() >= ALERTS_MAX)
     };
-    alert["uuid"] = Value::from(format!("alert-{moment:020}"));
-    alert["timestamp"] = Value::from(moment);
     let mut step = Step::default().write(key(moment), Some(alert.to_string().into_bytes()));
     if let Some(eldest) = eldest {
         step = step.write(key(eldest), None);
@@ -286,7 +369,7 @@ async fn keep<S: Store>(app: &App<S>, mut alert: Value) -> Result<(), Refusal> {
     if let Some(eldest) = eldest {
         state.held.remove(&eldest);
     }
-    state.held.insert(moment, Arc::new(alert));
+    state.held.insert(moment, Arc::new(alert.clone()));
     Ok(())
 }
 
@@ -303,7 +386,7 @@ impl State {
         }
         if let When::Often(times, within) = rule.when {
             let moments = self.often.entry(pair.clone()).or_default();
-            moments.push_back(now);
+            moments.extend(std::iter::repeat_n(now, usize::try_from(found.times.min(times)).unwrap_or(1)));
             while moments.front().is_some_and(|at| now.saturating_sub(*at) >= within)
                 || moments.len() > REMEMBERED_MAX
             {
@@ -330,7 +413,9 @@ impl State {
     /// The alert could not be kept: what was found counts when it is found again.
     fn is_found_again(&mut self, rule: &Rule, found: &Found) {
         if let Some(moments) = self.often.get_mut(&(rule.uuid.clone(), found.uuid.clone())) {
-            moments.pop_back();
+            let When::Often(times, _) = rule.when else { return };
+            let times = usize::try_from(found.times.min(times)).unwrap_or(usize::MAX);
+            moments.truncate(moments.len().saturating_sub(times));
         }
     }
 }
@@ -345,6 +430,7 @@ fn of_event(event: &Value) -> Found {
         labels: event["labels"].clone(),
         why: format!("{}: {}", text("event_id"), text("event_description")),
         event: Some(event_of(event)),
+        times: 1,
     }
 }
 
@@ -445,15 +531,14 @@ fn of_metrics(objects: &Catalogue, rule: &Rule, values: &Values) -> Vec<(Pair, O
             labels: json!(crate::access::labels(&held.object())),
             why: told.join(", "),
             event: None,
+            times: 1,
         };
         all.push((pair, Some(found)));
     }
     all
 }
 
-fn made(objects: &Catalogue, rule: &Rule, found: &Found, now: u64) -> Value {
-    let actions = rule.actions.as_deref().and_then(|uuid| objects.get("actiongroupconfig", uuid));
-    let level = actions.and_then(|held| Some(held.object().get("level")?.as_str()?.to_owned()));
+fn made(rule: &Rule, found: &Found, level: &str, now: u64) -> Value {
     let event = |(moment, id, object): &EventOf| json!({"report_timestamp": moment, "event_id": id, "obj_uuid": object});
     let events: Vec<Value> = found.event.iter().map(event).collect();
     let summary = if rule.summary.is_empty() { &rule.name } else { &rule.summary };
@@ -466,7 +551,7 @@ fn made(objects: &Catalogue, rule: &Rule, found: &Found, now: u64) -> Value {
         "obj_type": found.kind.to_uppercase(),
         "tenant": found.tenant,
         "labels": found.labels,
-        "level": level.unwrap_or_else(|| "ALERT_LOW".to_owned()),
+        "level": level,
         "state": "ALERT_STATE_ON",
         "summary": summary,
         "description": format!("{summary}: {} {}: {}", found.kind, found.name, found.why),

@@ -4,6 +4,7 @@ use forebay_metrics::{Key, Kind, Metric, find};
 use forebay_model::Object;
 use serde_json::Value;
 
+use super::records::OfRecords;
 use crate::objects::Held;
 
 /// A configuration, read.
@@ -40,6 +41,8 @@ pub enum Asks {
     Events(Vec<OfEvent>),
     /// Metrics.
     Metrics(Vec<OfMetric>),
+    /// Records of requests or connections.
+    Records(OfRecords),
 }
 
 /// When what was asked for raises an alert.
@@ -131,6 +134,13 @@ impl Rule {
         let asks = match text("source")? {
             "EVENT_LOGS" => Asks::Events(entries(rule, "sys_event_rule").filter_map(of_event).collect()),
             "METRICS" => Asks::Metrics(entries(rule, "metrics_rule").filter_map(of_metric).collect()),
+            source @ ("APP_LOGS" | "CONN_LOGS") => {
+                let text = rule.get("conn_app_log_rule")?.get("filter_string")?.as_str()?;
+                // What is no condition at all is refused where it is written.
+                let filters = crate::api::filters(text).ok()?;
+                let filters = filters.into_iter().map(Into::into).collect();
+                Asks::Records(OfRecords { is_of_requests: source == "APP_LOGS", filters })
+            }
             _ => return None,
         };
         let when = match text("category") {
@@ -231,7 +241,7 @@ impl OfMetric {
     pub fn key(&self, of: Kind, uuid: &str) -> Option<Key> {
         let is_own = match of {
             Kind::Service => !self.metric.is_of(Kind::Server),
-            Kind::Pool | Kind::Server | Kind::Engine => true,
+            Kind::Pool | Kind::Server | Kind::Engine | Kind::Controller => true,
         };
         (is_own && self.metric.is_of(of)).then(|| Key::new(of, uuid))
     }

@@ -48,9 +48,9 @@ pub async fn object<S: Store>(
         | ("virtualservice", [what @ "scaleoutstatus", "detail"]) => {
             scale::show(app, asked, &held, what).ok_or_else(nothing)?
         }
-        ("pool", ["runtime"]) => runtime::of_pool(app, &held),
+        ("pool", ["runtime"]) => runtime::of_pool(app, &app.objects.now(), &held),
         ("pool", ["runtime", "server"] | ["runtime", "server", "detail"]) => {
-            runtime::servers_of_pool(app, &held)
+            runtime::servers_of_pool(app, &app.objects.now(), &held)
         }
         ("serviceengine", ["runtime"]) => runtime::of_engine(app, &held, &app.seen()),
         ("serviceenginegroup", ["runtime"]) => runtime::of_group(app, &held, &app.seen()),

@@ -167,7 +167,7 @@ pub fn score<S: Store>(
         "virtualservice" => {
             let pools = inventory::pools(now, held);
             let pools = pools.iter().filter_map(|id| now.get(id.kind, &id.uuid));
-            servers(pools.map(|held| runtime::of_pool(app, held)), &mut score);
+            servers(pools.map(|held| runtime::of_pool(app, now, held)), &mut score);
             let tally = minute.of(&Key::new(Kind::Service, &held.uuid)).cloned().unwrap_or_default();
             answers(&tally, service::RESPONSES, apdex_of(now, held, Kind::Service).0, &mut score);
             engines_of(app, &held.uuid)
@@ -264,7 +264,7 @@ pub async fn answer<S: Store>(
     let keys = keys(app, &app.objects.now(), &held);
     let minute = Minute::read(app, keys).await;
     let now = app.objects.now();
-    let runtime = inventory::runtime_of(app, asked, &held, &app.seen());
+    let runtime = inventory::runtime_of(app, asked, &now, &held, &app.seen());
     let score = score(app, &now, &held, &runtime, &minute, &who.tenant);
     let shown = score.shown();
     let state = &runtime["oper_status"]["state"];

@@ -139,7 +139,7 @@ fn one<S: Store>(
             entry["serviceengines"] = value!(references(engines.collect()));
         }
     }
-    entry["runtime"] = runtime_of(app, asked, held, seen);
+    entry["runtime"] = runtime_of(app, asked, now, held, seen);
     if let Some((_, of, metrics)) = METRICS.iter().find(|(path, ..)| *path == held.kind.path) {
         entry["health_score"] =
             health::score(app, now, held, &entry["runtime"], minute, &look.tenant).shown();
@@ -149,10 +149,16 @@ fn one<S: Store>(
 }
 
 /// How an object of a kind that has an inventory is.
-pub fn runtime_of<S: Store>(app: &App<S>, asked: &Asked, held: &Held, seen: &[Seen]) -> Value {
+pub fn runtime_of<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    now: &Catalogue,
+    held: &Held,
+    seen: &[Seen],
+) -> Value {
     match held.kind.path {
         "virtualservice" => of_service(app, asked, held, seen),
-        "pool" => of_pool(app, held),
+        "pool" => of_pool(app, now, held),
         "serviceengine" => of_engine(app, held, seen),
         _ => of_group(app, held, seen),
     }

@@ -314,6 +314,22 @@ fn place(text: &str) -> Option<Position> {
     Some(Position { at, nth })
 }
 
+/// Conditions as alert configurations have them: those of searches, one behind the other with `&` between them, each with or without
+/// `filter=` before it.
+pub fn filters(text: &str) -> Result<Vec<Filter>, String> {
+    let parts = text.split('&').map(str::trim).map(|part| part.strip_prefix("filter=").unwrap_or(part));
+    let all: Vec<Filter> = parts
+        .filter(|part| !part.is_empty())
+        .map(|part| filter(part).map_err(|answer| answer.text().to_owned()))
+        .collect::<Result<_, _>>()?;
+    match all.len() {
+        1..=FILTERS_MAX => Ok(all),
+        _ => Err(format!(
+            "write 1 to {FILTERS_MAX} conditions, as in ge(response_code,500)&sw(uri_path,/shop)"
+        )),
+    }
+}
+
 /// `eq(field,value)` and its like; the value may be a list in brackets, and in quotes.
 fn filter(text: &str) -> Result<Filter, Answer> {
     let refusal = || {
@@ -377,6 +393,20 @@ mod tests {
         assert_eq!(place("12-3"), Some(Position { at: 12, nth: 3 }));
         for text in ["", "12", "-1-2", "1--2", "1-9999999", "a-1"] {
             assert_eq!(place(text), None, "{text}");
+        }
+    }
+
+    //= test ALERT-LOGS-01
+    #[test]
+    fn conditions_of_alerts_are_those_of_searches() {
+        let read =
+            |text: &str| filters(text).map(|all| all.into_iter().map(|one| one.field).collect::<Vec<_>>());
+        assert_eq!(
+            read("ge(response_code,500)&filter=sw(uri_path,/a)").expect("two"),
+            ["response_code", "uri_path"]
+        );
+        for text in ["", "&", "response_code > 500", "ge(response_code,many)", &["eq(a,1)"; 17].join("&")] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

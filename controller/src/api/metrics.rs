@@ -15,6 +15,7 @@ use super::session::Who;
 use super::{App, inventory, runtime};
 use crate::counted::READERS;
 use crate::objects::{Catalogue, Held, Query};
+use crate::own;
 use crate::store::Store;
 
 /// Points of a series, where the client says nothing, and at most.
@@ -31,8 +32,7 @@ const TOLD_MS: u64 = 2_000;
 const STEP: u64 = 300;
 
 /// Metrics that clients ask for, and that nobody counts yet.
-const UNCOUNTED: [&str; 3] =
-    ["healthscore.health_score_value", "l4_client.avg_total_rtt", "l4_server.avg_total_rtt"];
+const UNCOUNTED: [&str; 1] = ["healthscore.health_score_value"];
 
 /// What series are asked for.
 struct Wanted {
@@ -88,12 +88,16 @@ pub async fn answer<S: Store>(
 /// Every metric.
 fn list() -> Value {
     let one = |metric: &Metric| {
-        let types: Vec<&str> =
-            [("virtualservice", Kind::Service), ("pool", Kind::Pool), ("serviceengine", Kind::Engine)]
-                .into_iter()
-                .filter(|(_, kind)| metric.is_of(*kind))
-                .map(|(name, _)| name)
-                .collect();
+        let types: Vec<&str> = [
+            ("virtualservice", Kind::Service),
+            ("pool", Kind::Pool),
+            ("serviceengine", Kind::Engine),
+            ("controller", Kind::Controller),
+        ]
+        .into_iter()
+        .filter(|(_, kind)| metric.is_of(*kind))
+        .map(|(name, _)| name)
+        .collect();
         value!({"metric_id": metric.id, "metric_units": metric.units, "description": metric.about, "entity_types": types})
     };
     value!({"count": METRICS.len(), "results": METRICS.iter().map(one).collect::<Vec<_>>()})
@@ -197,8 +201,15 @@ fn target<S: Store>(
         ("pool", Kind::Pool, "SERVER_METRICS_ENTITY"),
         ("serviceengine", Kind::Engine, "SE_METRICS_ENTITY"),
     ];
-    let nothing =
-        || bad(404, "metrics are those of a virtualservice, a pool or a serviceengine that there is");
+    let nothing = || {
+        bad(
+            404,
+            "metrics are those of a virtualservice, a pool, a serviceengine or the controller that there is",
+        )
+    };
+    if let Some(target) = of_controller(app, who, path, uuid) {
+        return target;
+    }
     let is_meant = |name: &str| path.is_none_or(|path| path == name);
     let mut refusal = nothing();
     for (name, of, entity) in KINDS.into_iter().filter(|(name, ..)| is_meant(name)) {
@@ -218,6 +229,36 @@ fn target<S: Store>(
     Err(refusal)
 }
 
+/// The Controller itself, by the uuid of the cluster or the name under which its series are kept: it is seen by who may read that.
+//= MET-OWN-01
+fn of_controller<S: Store>(
+    app: &App<S>,
+    who: &Who,
+    path: Option<&str>,
+    uuid: &str,
+) -> Option<Result<Target, Answer>> {
+    if path.is_some_and(|path| path != "controller") {
+        return None;
+    }
+    let cluster = app.objects.now().all("cluster").next().map(|held| (held.uuid.clone(), held.name.clone()));
+    let (own, name) = cluster.unwrap_or_default();
+    if uuid != own && uuid != own::NAME {
+        return None;
+    }
+    if let Err(denied) = who.tenant.demand("PERMISSION_CONTROLLER", crate::access::Access::Read) {
+        return Some(Err(denied.into()));
+    }
+    Some(Ok(Target {
+        kind: Kind::Controller,
+        entity: "CONTROLLER_METRICS_ENTITY",
+        uuid: uuid.to_owned(),
+        name,
+        own: vec![Key::new(Kind::Controller, own::NAME)],
+        servers: Vec::new(),
+        apdex_ms: (0, 0),
+    }))
+}
+
 fn of_object(
     now: &Catalogue,
     held: &Held,
@@ -229,7 +270,7 @@ fn of_object(
     let mut pools: Vec<String> = match of {
         Kind::Service => inventory::pools(now, held).into_iter().map(|id| id.uuid).collect(),
         Kind::Pool => vec![held.uuid.clone()],
-        Kind::Engine | Kind::Server => Vec::new(),
+        Kind::Engine | Kind::Server | Kind::Controller => Vec::new(),
     };
     if let Some(pool) = get("pool_uuid").filter(|pool| !pool.is_empty() && pool != "*") {
         pools.retain(|known| *known == pool);
@@ -259,7 +300,7 @@ pub fn apdex_of(now: &Catalogue, held: &Held, of: Kind) -> (u64, u64) {
         Kind::Pool => {
             now.referrers(&held.id()).find(|by| by.kind.path == "virtualservice").and_then(|by| profile(by))
         }
-        Kind::Engine | Kind::Server => None,
+        Kind::Engine | Kind::Server | Kind::Controller => None,
     };
     let number = |name: &str, or: u64| {
         profile.as_ref().and_then(|profile| profile.get(name)?.as_u64()).filter(|ms| *ms > 0).unwrap_or(or)
@@ -370,6 +411,7 @@ impl Target {
             Kind::Pool => "pool",
             Kind::Server => "server",
             Kind::Engine => "service engine",
+            Kind::Controller => "Controller",
         }
     }
 }

@@ -44,6 +44,7 @@ use crate::store::{Store, wrote};
 use answer::{Answer, bad, json};
 pub(crate) use health::Minute;
 pub use idle::Idle;
+pub(crate) use logs::filters;
 pub(crate) use metrics::{apdex_of, told_until};
 use request::{Asked, read};
 pub use request::{CONTENT_BYTES_MAX, Peer, host_of, whole};

@@ -124,6 +124,7 @@ fn is_own(metric: &Metric, of: Kind) -> bool {
         Kind::Service => metric.entity == Entity::Client,
         Kind::Pool | Kind::Server => metric.entity == Entity::Server,
         Kind::Engine => metric.entity == Entity::Engine,
+        Kind::Controller => metric.entity == Entity::Controller,
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json as value};
 use super::App;
 use super::request::Asked;
 use crate::engines::{Engine, Server};
-use crate::objects::{Held, Id};
+use crate::objects::{self, Catalogue, Held, Id};
 use crate::placement::{Action, Inputs, Member, Phase, Seen, Status, Unit, Wanted, seen};
 use crate::store::{Refusal, Store};
 
@@ -382,11 +382,17 @@ struct Judged<'o> {
 }
 
 /// Gives what is made of the servers of a pool.
-fn servers<T>(app: &App<impl Store>, held: &Held, object: &Object, each: impl Fn(Judged<'_>) -> T) -> Vec<T> {
-    let port = object.get("default_server_port").and_then(Value::as_u64).unwrap_or(80);
+fn servers<T>(
+    app: &App<impl Store>,
+    now: &Catalogue,
+    held: &Held,
+    object: &Object,
+    each: impl Fn(Judged<'_>) -> T,
+) -> Vec<T> {
+    let port = objects::port(object);
     let engines = app.engines.all();
     let told_of = told_of(&engines, &held.uuid);
-    let all = object.get("servers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let all = objects::servers(now, object);
     let judged = all.iter().map(|server| {
         let ip = server["ip"]["addr"].as_str().unwrap_or_default();
         let port = server["port"].as_u64().filter(|port| *port > 0).unwrap_or(port);
@@ -408,9 +414,9 @@ fn servers<T>(app: &App<impl Store>, held: &Held, object: &Object, each: impl Fn
 
 /// How a pool is: `/runtime`.
 //= SCALE-API-02
-pub fn of_pool<S: Store>(app: &App<S>, held: &Held) -> Value {
+pub fn of_pool<S: Store>(app: &App<S>, now: &Catalogue, held: &Held) -> Value {
     let object = held.object();
-    let found = servers(app, held, &object, |one| (one.is_enabled, one.is_up, one.word));
+    let found = servers(app, now, held, &object, |one| (one.is_enabled, one.is_up, one.word));
     let count = found.len();
     let enabled = found.iter().filter(|(is_enabled, ..)| *is_enabled).count();
     let up = found.iter().filter(|(is_enabled, is_up, _)| *is_enabled && *is_up).count();
@@ -434,8 +440,8 @@ pub fn of_pool<S: Store>(app: &App<S>, held: &Held) -> Value {
 }
 
 /// The servers of a pool: `/runtime/server`.
-pub fn servers_of_pool<S: Store>(app: &App<S>, held: &Held) -> Value {
-    let found = servers(app, held, &held.object(), |one| {
+pub fn servers_of_pool<S: Store>(app: &App<S>, now: &Catalogue, held: &Held) -> Value {
+    let found = servers(app, now, held, &held.object(), |one| {
         let why: Vec<String> = Some(one.why).filter(|why| !why.is_empty()).into_iter().collect();
         value!({
             "ip_addr": one.object["ip"], "port": one.port, "hostname": one.object["hostname"],

@@ -278,3 +278,54 @@ async fn clients_see_how_a_service_is_placed_scale_it_and_read_what_happened() {
     let (status, last) = lab.ask("POST", &format!("{at}/scalein"), &json!({"vip_id": "1"})).await;
     assert_eq!(status, 200, "{last}");
 }
+
+//= test SCALE-POOL-01
+#[tokio::test]
+async fn a_pool_has_the_addresses_of_its_group_as_servers() {
+    let mut lab = Lab::new().await;
+    let ip = |last: u8| json!({"addr": format!("10.0.1.{last}"), "type": "V4"});
+    let group = lab.make("ipaddrgroup", json!({"name": "g", "addrs": [ip(1), ip(2), ip(3)]})).await;
+    let refers = format!("/api/ipaddrgroup/{group}");
+    let own = json!([{"ip": ip(1), "port": 8080}, {"ip": ip(9)}]);
+    let pool = json!({"name": "p", "default_server_port": 8080, "ipaddrgroup_ref": refers, "servers": own});
+    let pool = lab.make("pool", pool).await;
+    let alone = lab.make("pool", json!({"name": "q", "ipaddrgroup_ref": refers})).await;
+    let vip = json!([{"vip_id": "1", "ip_address": {"addr": "10.0.0.9", "type": "V4"}}]);
+    let vsvip = lab.make("vsvip", json!({"name": "v", "vip": vip})).await;
+    let service = json!({"name": "web", "vsvip_ref": vsvip, "pool_ref": alone, "services": [{"port": 80}]});
+    let vs = lab.make("virtualservice", service).await;
+    lab.engine("se-a").await;
+    lab.settle(true).await;
+    let at = |pool: &str| format!("/api/pool/{pool}/runtime");
+    let listed = lab.get(&format!("{}/server", at(&pool))).await;
+    let places: Vec<String> = listed["results"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| format!("{}:{}", one["ip_addr"]["addr"].as_str().unwrap_or_default(), one["port"]))
+        .collect();
+    assert_eq!(places, ["10.0.1.1:8080", "10.0.1.9:8080", "10.0.1.2:8080", "10.0.1.3:8080"]);
+    let (uuid, number) = lab.engines[0].clone();
+    lab.app.engines.note(&uuid, number, |engine| {
+        for (last, state) in [(1, "up"), (2, "up"), (3, "down")] {
+            let server = Server { state: state.to_owned(), why: String::new() };
+            engine.servers.insert((alone.clone(), format!("10.0.1.{last}:80")), server);
+        }
+    });
+    let runtime = lab.get(&at(&alone)).await;
+    assert_eq!((&runtime["num_servers"], &runtime["num_servers_up"]), (&json!(3), &json!(2)), "{runtime}");
+    assert_eq!(runtime["oper_status"]["state"], "OPER_UP", "{runtime}");
+    let entry = lab.get("/api/pool-inventory?name=q").await["results"][0].clone();
+    assert_eq!(entry["health_score"]["health_score"], 67, "{entry}");
+    // Placement looks whether engines reach them, also those that the group gets later.
+    let servers = |lab: &Lab| {
+        let known = lab.app.placement.known();
+        known.world.wanted[&known.world.of[&vs]].servers.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(servers(&lab), ["10.0.1.1", "10.0.1.2", "10.0.1.3"]);
+    let (status, said) =
+        lab.ask("PATCH", &format!("/api/ipaddrgroup/{group}"), &json!({"replace": {"addrs": [ip(4)]}})).await;
+    assert_eq!(status, 200, "{said}");
+    lab.app.place().await.expect("written");
+    assert_eq!(servers(&lab), ["10.0.1.4"]);
+}

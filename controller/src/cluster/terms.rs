@@ -251,7 +251,7 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
         return why;
     }
     if let Some(exported) = settings.otlp.clone() {
-        begun.export_metrics(exported);
+        begun.export(exported);
     }
     let client = leading.client.clone();
     if let Some(roster) = &roster {

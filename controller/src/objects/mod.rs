@@ -6,6 +6,7 @@ mod change;
 mod claim;
 mod find;
 mod login;
+mod servers;
 mod show;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -24,6 +25,7 @@ pub use claim::Claim;
 pub(crate) use claim::default_group;
 pub use find::{Found, Query};
 pub use login::Login;
+pub use servers::{port, servers};
 pub use show::{Look, shown};
 
 use crate::access;

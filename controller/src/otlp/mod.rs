@@ -1,20 +1,20 @@
-//! Metrics for a collector of OpenTelemetry: OTLP over HTTP, posted from time to time.
+//! Metrics for a collector of OpenTelemetry: OTLP over HTTP, posted from time to time; and records of requests, as they come.
 
+mod logs;
+mod post;
 mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HOST};
-use axum::http::{Method, Request, Uri};
 use forebay_metrics::{Key, Kind, METRICS, STEPS};
-use hyper_util::rt::TokioIo;
+pub use logs::drive as drive_logs;
+pub use post::Collector;
+use post::Poster;
 use prost::Message;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use wire::{Export, Gauge, Metric, Number, Point, Resource, ResourceMetrics, Scope, ScopeMetrics, attribute};
+use wire::{Export, Gauge, Metric, Number, Point, ResourceMetrics, ScopeMetrics, attribute, resource, scope};
 
 use crate::api::{App, Minute, apdex_of, clock};
 use crate::store::Store;
@@ -23,64 +23,38 @@ use crate::store::Store;
 const AFTER: u64 = 3_000;
 /// Points of one request: half a megabyte or so.
 const POINTS_MAX: usize = 2_000;
-/// The collector has so long to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// The same trouble is told again after so long.
 const TOLD_AGAIN: Duration = Duration::from_secs(300);
 
 /// Where to, and how often.
 #[derive(Clone, Debug)]
 pub struct Exported {
-    /// The collector.
-    pub collector: Collector,
-    /// Seconds between two times; each is about the time since the one before.
+    /// Whom metrics are sent to.
+    pub metrics: Option<Collector>,
+    /// Whom records of requests and connections are sent to.
+    pub logs: Option<Collector>,
+    /// Seconds between two times that metrics are sent; each is about the time since the one before.
     pub every_s: u64,
-}
-
-/// Where a collector listens.
-#[derive(Clone, Debug)]
-pub struct Collector {
-    host: String,
-    port: u16,
-    path: String,
-}
-
-impl std::str::FromStr for Collector {
-    type Err = String;
-
-    /// Reads `http://collector:4318/v1/metrics`; without a path it is that of the protocol.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refusal = |why: &str| format!("{why}; write it as http://collector:4318/v1/metrics");
-        let uri: Uri = text.parse().map_err(|_| refusal("this is no address"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(refusal(
-                "collectors are reached by http: put one on this machine that speaks TLS to others",
-            ));
-        }
-        let host = uri.host().ok_or_else(|| refusal("there is no host in it"))?.to_owned();
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let path = if path == "/" { "/v1/metrics" } else { path };
-        Ok(Collector { host, port: uri.port_u16().unwrap_or(4318), path: path.to_owned() })
-    }
 }
 
 /// Sends for ever. What a collector does not take is not sent again: the next time is about what came since.
 //= MET-OTLP-01
-pub async fn drive<S: Store + 'static>(app: Arc<App<S>>, exported: Exported) {
+pub async fn drive<S: Store + 'static>(app: Arc<App<S>>, collector: Collector, every_s: u64) {
     // In whole stretches, as engines tell.
-    let every = exported.every_s.clamp(5, 300).div_ceil(5) * 5_000;
+    let mut poster = Poster::new(collector);
+    let every = every_s.clamp(5, 300).div_ceil(5) * 5_000;
     let mut told: Option<Instant> = None;
     loop {
         // Until the end of a stretch, and until it was told of.
         let left = every - clock().saturating_sub(AFTER) % every;
         tokio::time::sleep(Duration::from_millis(left)).await;
         let stop = clock().saturating_sub(AFTER) / every * every;
-        if let Err(why) = send(&app, &exported.collector, stop, every).await
+        if let Err(why) = send(&app, &mut poster, stop, every).await
             && told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN)
         {
             tracing::warn!(
                 event = "METRICS_NOT_EXPORTED",
-                collector = exported.collector.host,
+                collector = poster.host(),
                 why,
                 "metrics did not reach the collector"
             );
@@ -100,7 +74,7 @@ struct Thing {
 /// Sends what was counted in so many milliseconds before this moment.
 async fn send<S: Store + 'static>(
     app: &Arc<App<S>>,
-    collector: &Collector,
+    poster: &mut Poster,
     stop: u64,
     every: u64,
 ) -> Result<(), String> {
@@ -113,7 +87,7 @@ async fn send<S: Store + 'static>(
     let (say, mut made) = mpsc::channel(1);
     let making = tokio::task::spawn_blocking(move || make(&things, &minute, (stop, every), &say));
     while let Some(metrics) = made.recv().await {
-        post(collector, metrics).await?;
+        poster.post(posted(metrics)).await?;
     }
     making.await.map_err(broken)
 }
@@ -191,56 +165,8 @@ fn named(metric: &forebay_metrics::Metric, data_points: Vec<Point>) -> Metric {
     }
 }
 
-async fn post(collector: &Collector, metrics: Vec<Metric>) -> Result<(), String> {
-    let scope = Scope { name: "forebay".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let resource = Resource { attributes: vec![attribute("service.name", "forebay-controller")] };
-    let export = Export {
-        resource_metrics: vec![ResourceMetrics {
-            resource: Some(resource),
-            scope_metrics: vec![ScopeMetrics { scope: Some(scope), metrics }],
-        }],
-    };
-    let sent = tokio::time::timeout(PATIENCE, request(collector, export.encode_to_vec())).await;
-    sent.unwrap_or_else(|_| Err(format!("it did not answer within {} s", PATIENCE.as_secs())))
-}
-
-async fn request(collector: &Collector, content: Vec<u8>) -> Result<(), String> {
-    let Collector { host, port, path } = collector;
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let plain = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((plain, *port)).await.map_err(|error| text(&error))?;
-    let (mut requests, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-    let driven = tokio::spawn(connection);
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header(HOST, format!("{host}:{port}"))
-        .header(CONTENT_TYPE, "application/x-protobuf")
-        .body(Body::from(content))
-        .map_err(|error| text(&error))?;
-    let answer = requests.send_request(request).await.map_err(|error| text(&error));
-    driven.abort();
-    match answer?.status() {
-        status if status.is_success() => Ok(()),
-        status => Err(format!("it answered {status}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    //= test MET-OTLP-01
-    #[test]
-    fn a_collector_is_named_by_its_address() {
-        let read =
-            |text: &str| text.parse::<Collector>().map(|it| format!("{} {} {}", it.host, it.port, it.path));
-        assert_eq!(read("http://127.0.0.1:4318/v1/metrics"), Ok("127.0.0.1 4318 /v1/metrics".to_owned()));
-        assert_eq!(read("http://collector"), Ok("collector 4318 /v1/metrics".to_owned()));
-        assert_eq!(read("http://[::1]:80/x"), Ok("[::1] 80 /x".to_owned()));
-        for text in ["collector:4318", "https://collector", "", "http://"] {
-            assert!(read(text).is_err_and(|why| why.contains("http://collector:4318")), "{text}");
-        }
-    }
+fn posted(metrics: Vec<Metric>) -> Vec<u8> {
+    let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics }];
+    Export { resource_metrics: vec![ResourceMetrics { resource: Some(resource()), scope_metrics }] }
+        .encode_to_vec()
 }

@@ -1,4 +1,4 @@
-//! The messages of OTLP that are needed to send gauges: numbers and names of fields are those of its protocol, version 1.
+//! The messages of OTLP that are needed to send gauges and records: numbers and names of fields are those of its protocol, version 1.
 
 use prost::{Message, Oneof};
 
@@ -86,11 +86,74 @@ pub struct KeyValue {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct AnyValue {
+    #[prost(oneof = "OneOf", tags = "1, 2, 3, 4")]
+    pub value: Option<OneOf>,
+}
+
+/// A value of one of these types.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum OneOf {
     #[prost(string, tag = "1")]
-    pub string_value: String,
+    Text(String),
+    #[prost(bool, tag = "2")]
+    Bool(bool),
+    #[prost(int64, tag = "3")]
+    Number(i64),
+    #[prost(double, tag = "4")]
+    Real(f64),
+}
+
+/// What is posted of records.
+#[derive(Clone, PartialEq, Message)]
+pub struct ExportLogs {
+    #[prost(message, repeated, tag = "1")]
+    pub resource_logs: Vec<ResourceLogs>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ResourceLogs {
+    #[prost(message, optional, tag = "1")]
+    pub resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub scope_logs: Vec<ScopeLogs>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct ScopeLogs {
+    #[prost(message, optional, tag = "1")]
+    pub scope: Option<Scope>,
+    #[prost(message, repeated, tag = "2")]
+    pub log_records: Vec<LogRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct LogRecord {
+    #[prost(fixed64, tag = "1")]
+    pub time_unix_nano: u64,
+    #[prost(int32, tag = "2")]
+    pub severity_number: i32,
+    #[prost(string, tag = "3")]
+    pub severity_text: String,
+    #[prost(message, optional, tag = "5")]
+    pub body: Option<AnyValue>,
+    #[prost(message, repeated, tag = "6")]
+    pub attributes: Vec<KeyValue>,
+    #[prost(fixed64, tag = "11")]
+    pub observed_time_unix_nano: u64,
 }
 
 /// A key with a text.
 pub fn attribute(key: &str, value: &str) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { string_value: value.to_owned() }) }
+    let value = AnyValue { value: Some(OneOf::Text(value.to_owned())) };
+    KeyValue { key: key.to_owned(), value: Some(value) }
+}
+
+/// Whose words these are.
+pub fn resource() -> Resource {
+    Resource { attributes: vec![attribute("service.name", "forebay-controller")] }
+}
+
+/// See [`resource`].
+pub fn scope() -> Scope {
+    Scope { name: "forebay".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }

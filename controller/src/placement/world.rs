@@ -10,7 +10,7 @@ use forebay_core::place::{Group, Ha, Spread, Vip};
 use forebay_core::policy::Prefix;
 use serde_json::Value;
 
-use crate::objects::{Catalogue, Held, Id, default_group};
+use crate::objects::{self, Catalogue, Held, Id, default_group};
 use crate::store::Revision;
 
 /// Servers of a service that count where an engine is chosen: those after them stand in the same networks.
@@ -201,6 +201,11 @@ impl Reader {
                     self.find(now, held);
                 }
             }
+            "ipaddrgroup" => {
+                for pool in now.referrers(id).filter(|held| held.kind.path == "pool") {
+                    self.follow(now, &pool.id());
+                }
+            }
             "network" => {
                 for vsvip in now.referrers(id).filter(|held| held.kind.path == "vsvip") {
                     self.follow(now, &vsvip.id());
@@ -222,7 +227,10 @@ impl Reader {
             }
         });
         let pool = service.pool.as_ref().and_then(|uuid| now.get("pool", uuid));
-        let servers = pool.map(|pool| keep(&mut self.servers, pool, |held| servers(&held.object())));
+        let servers = pool.map(|pool| match pool.refers.iter().any(|id| id.kind == "ipaddrgroup") {
+            true => Arc::new(servers(now, &pool.object())),
+            false => keep(&mut self.servers, pool, |held| servers(now, &held.object())),
+        });
         let found = Found { service, cloud: held.cloud.clone(), vsvip, servers };
         // Its name may have changed with what it stands on.
         let before = self.names.insert(held.uuid.clone(), held.name.clone());
@@ -373,8 +381,9 @@ fn read_addresses(object: &forebay_model::Object, subnets: &dyn Fn(&str) -> Vec<
     read
 }
 
-fn servers(object: &forebay_model::Object) -> Vec<IpAddr> {
-    let all = entries(object, "servers").iter().filter_map(|server| address(&server["ip"]));
+fn servers(now: &Catalogue, object: &forebay_model::Object) -> Vec<IpAddr> {
+    let all = objects::servers(now, object);
+    let all = all.iter().filter_map(|server| address(&server["ip"]));
     all.take(SERVERS_MAX).collect()
 }
 

@@ -23,9 +23,17 @@ impl Random {
 }
 
 fn change(random: &mut Random, objects: &mut Catalogue, revision: u64) {
-    let kinds =
-        ["virtualservice", "virtualservice", "vsvip", "pool", "network", "serviceenginegroup", "cloud"];
-    let kind = kinds[usize::try_from(random.below(7)).expect("small")];
+    let kinds = [
+        "virtualservice",
+        "virtualservice",
+        "vsvip",
+        "pool",
+        "network",
+        "serviceenginegroup",
+        "cloud",
+        "ipaddrgroup",
+    ];
+    let kind = kinds[usize::try_from(random.below(8)).expect("small")];
     let uuid = format!("{kind}-{}", random.below(if kind == "virtualservice" { 9 } else { 4 }));
     if random.below(5) == 0 {
         objects.remove(&Id { kind, uuid });
@@ -41,7 +49,14 @@ fn change(random: &mut Random, objects: &mut Catalogue, revision: u64) {
             let networks = &networks[usize::try_from(random.below(2)).expect("small")];
             object["vip"] = json!([{"vip_id": "1", "ip_address": ip, "placement_networks": networks}]);
         }
-        "pool" => object["servers"] = json!([{"ip": ip, "port": 80}]),
+        "pool" => {
+            object["servers"] = json!([{"ip": ip, "port": 80}]);
+            if random.below(2) == 0 {
+                object["ipaddrgroup_ref"] =
+                    json!(format!("/api/ipaddrgroup/ipaddrgroup-{}", random.below(4)));
+            }
+        }
+        "ipaddrgroup" => object["addrs"] = json!([ip]),
         "network" => object["configured_subnets"] = json!([{"prefix": {"ip_addr": ip, "mask": 24}}]),
         "serviceenginegroup" => {
             object["max_vs_per_se"] = json!(random.below(9));

@@ -1,8 +1,12 @@
 //! Alerts, by a clock that the test moves.
 
+use std::sync::Arc;
+
 use forebay_controller::alerts::{Alerts, look};
 use forebay_controller::store::{Step, Store};
+use forebay_logs::Batch;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
 use crate::metrics::{Stand, stand};
 use crate::site::{Client, Site};
@@ -223,4 +227,170 @@ async fn metrics_beyond_a_threshold_raise_alerts() {
         "{found:?}"
     );
     assert!(found[0]["reason"].as_str().is_some_and(|why| why.contains("is 165.000")), "{found:?}");
+}
+
+/// Records of a service as an engine tells them, written by way of what lets them in.
+fn records(stand: &Stand, records: &[Value]) {
+    let store = stand.site.app.logs.clone().expect("logs are kept");
+    let lines: String = records
+        .iter()
+        .map(|more| {
+            let mut record = json!({
+                "report_timestamp": forebay_logs::stamp(crate::logs::now()), "virtualservice": stand.vs,
+                "client_ip": "10.1.2.3", "significant": true,
+            });
+            record.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            format!("{record}\n")
+        })
+        .collect();
+    let admit = forebay_controller::logs::admit(&stand.site.app, &stand.se);
+    let batch = Batch { lines: lines.into_bytes(), admit: Some(admit), ..Batch::default() };
+    store.try_offer(batch).expect("room");
+    store.flush();
+    assert_eq!(store.counts().refused, 0);
+}
+
+//= test ALERT-LOGS-01
+#[tokio::test]
+async fn records_that_are_asked_for_raise_alerts_when_they_come() {
+    let stand = stand("alerts-logs").await;
+    let Stand { site, admin, vs, .. } = &stand;
+    let on = |name: &str, source: &str, conditions: &str, more: Value| {
+        let mut config = json!({
+            "name": name, "source": source, "category": "REALTIME", "throttle": 100,
+            "alert_rule": {"conn_app_log_rule": {"filter_string": conditions}},
+        });
+        config.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        config
+    };
+    for bad in ["", "response_code > 500", "zz(response_code,500)"] {
+        let said = site.ask(admin, "POST", "/api/alertconfig", &on("bad", "APP_LOGS", bad, json!({}))).await;
+        assert!(said.status == 400 && said.text.contains("ge(response_code,500)"), "{bad}: {}", said.text);
+    }
+    let failing = "ge(response_code,500)&filter=eq(client_ip,10.0.0.0/8)";
+    site.make(admin, "/api/alertconfig", on("failing", "APP_LOGS", failing, json!({}))).await;
+    let either = json!({"alert_rule": {"operator": "OPERATOR_OR", "conn_app_log_rule": {"filter_string": "sw(uri_path,/a)&co(host,shop)"}}});
+    site.make(admin, "/api/alertconfig", on("either", "APP_LOGS", failing, either)).await;
+    let often = json!({"category": "ROLLINGWINDOW", "threshold": 3, "rolling_window": 60});
+    site.make(admin, "/api/alertconfig", on("often", "APP_LOGS", failing, often)).await;
+    let other = json!({"obj_uuid": stand.other});
+    site.make(admin, "/api/alertconfig", on("other", "APP_LOGS", failing, other)).await;
+    site.make(admin, "/api/alertconfig", on("reset", "CONN_LOGS", "co(significance,RESET)", json!({}))).await;
+    let failed = json!({"response_code": 503, "method": "GET", "host": "x", "uri_path": "/pay"});
+    // Nobody asked for it yet.
+    records(&stand, std::slice::from_ref(&failed));
+    look(&site.app, 1_000).await.expect("written");
+    assert!(alerts(site, admin, "").await.is_empty());
+    let well = json!({"response_code": 200, "method": "GET", "host": "x", "uri_path": "/pay"});
+    let far = json!({"response_code": 503, "client_ip": "192.0.2.1", "uri_path": "/b"});
+    let reset = json!({"significance": ["ADF_CLIENT_SENT_RESET"]});
+    records(&stand, &[well, far, failed.clone(), failed.clone(), reset]);
+    look(&site.app, 1_005).await.expect("written");
+    let names = |found: &[Value]| {
+        let mut names: Vec<_> =
+            found.iter().map(|alert| alert["name"].as_str().unwrap_or_default().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let found = alerts(site, admin, "").await;
+    assert_eq!(names(&found), ["failing", "reset"], "{found:?}");
+    let failing = found.iter().find(|alert| alert["name"] == "failing").expect("one");
+    assert_eq!((&failing["obj_uuid"], &failing["obj_type"]), (&json!(vs), &json!("VIRTUALSERVICE")));
+    let why = failing["reason"].as_str().unwrap_or_default();
+    assert!(why.starts_with("2 records, the first: ") && why.contains("GET x /pay, answered 503"), "{why}");
+    // The third within the minute, and another condition of two.
+    records(&stand, &[failed, json!({"response_code": 200, "host": "x", "uri_path": "/a/b"})]);
+    look(&site.app, 1_010).await.expect("written");
+    assert_eq!(names(&alerts(site, admin, "").await), ["either", "failing", "often", "reset"]);
+    look(&site.app, 1_200).await.expect("written");
+    assert_eq!(alerts(site, admin, "").await.len(), 4, "each record once");
+}
+
+//= test ALERT-SYSLOG-01
+#[tokio::test]
+async fn alerts_are_told_to_syslog_servers_over_every_transport() {
+    let site = Site::new("alerts-syslog").await;
+    let admin = site.admin().await;
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let secured = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = |at: std::io::Result<std::net::SocketAddr>| at.expect("bound").port();
+    let authority = json!({"name": "ca", "ca_certs": [{"certificate": signed.cert.pem()}]});
+    let authority = site.make(&admin, "/api/pkiprofile", authority).await["url"].clone();
+    let servers = json!([
+        {"syslog_server": "127.0.0.1", "syslog_server_port": port(udp.local_addr()), "udp": true},
+        {"syslog_server": "127.0.0.2", "syslog_server_port": 9, "udp": false},
+        {"syslog_server": "localhost", "syslog_server_port": port(secured.local_addr()), "udp": false, "tls_enable": true,
+         "pkiprofile_ref": authority, "format": "SYSLOG_RFC5424"},
+    ]);
+    let more = json!([
+        {"syslog_server": "127.0.0.1", "syslog_server_port": port(plain.local_addr()), "udp": false, "format": "SYSLOG_JSON"},
+        // It shows a certificate of nobody whom this machine trusts.
+        {"syslog_server": "localhost", "syslog_server_port": port(other.local_addr()), "udp": false, "tls_enable": true},
+    ]);
+    let mut configs = Vec::new();
+    for (name, servers, is_external) in [("one", servers, false), ("two", more, true)] {
+        let syslog = json!({"name": name, "sender_hostname": "ctl", "syslog_servers": servers});
+        let syslog = site.make(&admin, "/api/alertsyslogconfig", syslog).await["url"].clone();
+        let actions = json!({"name": name, "level": "ALERT_HIGH", "external_only": is_external, "syslog_config_ref": syslog});
+        let actions = site.make(&admin, "/api/actiongroupconfig", actions).await["url"].clone();
+        let about = json!({"object_type": "POOL", "action_group_ref": actions, "summary": "a pool changed"});
+        configs.push(site.make(&admin, "/api/alertconfig", on_events(name, about)).await);
+    }
+    let telling = tokio::spawn(forebay_controller::alerts::tell(site.app.clone()));
+    let pool = site.make(&admin, "/api/pool", json!({"name": "p"})).await;
+    let at = format!("/api/pool/{}", pool["uuid"].as_str().expect("a uuid"));
+    site.ask(&admin, "PATCH", &at, &json!({"replace": {"default_server_port": 81}})).await;
+    look(&site.app, 1_000).await.expect("written");
+    let kept = alerts(&site, &admin, "").await;
+    assert!(kept.len() == 1 && kept[0]["name"] == "one", "the other one is for others only: {kept:?}");
+    let heard = async {
+        let mut bytes = [0; 2_000];
+        let length = udp.recv(&mut bytes).await.expect("a datagram");
+        let datagram = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        let (mut stream, _) = plain.accept().await.expect("a connection");
+        let mut line = String::new();
+        stream.read_to_string(&mut line).await.expect("text");
+        let server = |cert: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+            let key =
+                rustls::pki_types::PrivateKeyDer::try_from(cert.signing_key.serialize_der()).expect("a key");
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let config = rustls::ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(vec![cert.cert.der().clone()], key)
+                .expect("a certificate");
+            tokio_rustls::TlsAcceptor::from(Arc::new(config))
+        };
+        let acceptor = server(&signed);
+        let (stream, _) = secured.accept().await.expect("a connection");
+        let mut stream = acceptor.accept(stream).await.expect("it trusts us");
+        let mut tls = String::new();
+        stream.read_to_string(&mut tls).await.expect("text");
+        let (stream, _) = other.accept().await.expect("a connection");
+        assert!(acceptor.accept(stream).await.is_err(), "nobody speaks for it");
+        (datagram, line, tls)
+    };
+    let (datagram, line, tls) =
+        tokio::time::timeout(std::time::Duration::from_secs(30), heard).await.expect("all are told");
+    let words = "[ALERT_HIGH: one] a pool changed: pool p: CONFIG_UPDATE";
+    assert!(
+        datagram.starts_with("<130>") && datagram.contains(&format!("ctl forebay: {words}")),
+        "{datagram}"
+    );
+    let (length, tls) = tls.split_once(' ').expect("its length");
+    assert_eq!(length.parse(), Ok(tls.len()));
+    assert!(
+        tls.starts_with("<130>1 2") && tls.contains(" ctl forebay - ALERT - ") && tls.contains(words),
+        "{tls}"
+    );
+    let (length, line) = line.split_once(' ').expect("its length");
+    assert_eq!(length.parse(), Ok(line.len()));
+    let object: Value = serde_json::from_str(&line[line.find('{').expect("an object")..]).expect("an object");
+    assert_eq!((&object["name"], &object["obj_uuid"]), (&json!("two"), &pool["uuid"]), "{line}");
+    telling.abort();
+    assert_eq!(configs.len(), 2);
 }

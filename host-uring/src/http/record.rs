@@ -224,7 +224,12 @@ pub fn class_of(status: u16) -> Option<usize> {
 /// Samples the client's round-trip time, now and then: it costs a system call.
 pub fn sample_rtt<R: Rt>(client: &Client<R>) {
     if client.requests.get() % super::limits::RTT_EVERY == 1 {
-        client.rtt_us.set(client.stream.rtt_us().unwrap_or(0));
+        let us = client.stream.rtt_us().unwrap_or(0);
+        client.rtt_us.set(us);
+        // A service that is gone has nobody to tell.
+        if let Some(service) = client.door.service() {
+            client.worker.current().service(service).counts.rtt.sample(us);
+        }
     }
 }
 

@@ -452,6 +452,7 @@ async fn carry<R: Rt>(connection: &Connection<R>, served: Served<'_, R>, first: 
         },
     };
     let rtt_us = connection.stream.rtt_us().unwrap_or(0);
+    connection.service().counts.rtt.sample(rtt_us);
     {
         let mut trace = connection.trace.borrow_mut();
         trace.client_rtt_us = rtt_us;

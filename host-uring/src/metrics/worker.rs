@@ -100,6 +100,26 @@ pub struct TimeoutCounters {
     pub tcp_idle: Counter,
 }
 
+/// Samples of round-trip times.
+#[derive(Debug, Default)]
+pub struct RttCounters {
+    /// Microseconds of all of them.
+    pub sum_us: Counter,
+    /// How many there were.
+    pub samples: Counter,
+}
+
+impl RttCounters {
+    /// One more; one of nothing is none.
+    //= MET-RTT-01
+    pub fn sample(&self, us: u32) {
+        if us > 0 {
+            self.sum_us.add(us.into());
+            self.samples.inc();
+        }
+    }
+}
+
 /// What a worker counts for a virtual service.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -114,6 +134,8 @@ pub struct ServiceMetrics {
     pub rx_bytes: Counter,
     /// Bytes to clients.
     pub tx_bytes: Counter,
+    /// Clients' round-trip times.
+    pub rtt: RttCounters,
     /// Upgrades to WebSocket.
     pub upgrades: Counter,
     /// From a request's first byte to its answer's last; from a connection's accept to its end where it is passed on
@@ -200,6 +222,8 @@ pub struct ServerMetrics {
     pub rx_bytes: Counter,
     /// Bytes to the server.
     pub tx_bytes: Counter,
+    /// Its round-trip times.
+    pub rtt: RttCounters,
     /// From the request's last byte to the answer's first.
     pub response_time: Histogram,
 }

@@ -220,9 +220,11 @@ impl<R: Rt> Upstreams<R> {
         };
         let now = self.rt.now();
         target.counts.connections.opened.inc();
+        let rtt_us = stream.rtt_us().unwrap_or(0);
+        target.counts.rtt.sample(rtt_us);
         Ok(ServerConn {
             local: stream.local_addr().ok(),
-            rtt_us: stream.rtt_us().unwrap_or(0),
+            rtt_us,
             stream,
             requests: 0,
             proof: None,

@@ -2,11 +2,12 @@
 
 use super::common::{IP_ADDR, PORT, U32};
 use super::infra::{SYSLOG_FORMATS, TLS};
-use super::rule::addresses;
+use super::rule::{addresses, part, problem, text as read_text};
 use super::system::SNMP_USER;
+use crate::Problem;
 use crate::field::{Message, Type};
 use crate::field::{flag, int, keyed, list, long_text, message, one_of, refers, text};
-use crate::kind::{Kind, Scope};
+use crate::kind::{Kind, Object, Scope};
 
 /// The longest script, bytes.
 const SCRIPT_BYTES_MAX: usize = 256 * 1024;
@@ -64,6 +65,34 @@ static RULE: Message = Message {
 /// The kinds of this file.
 pub(super) static KINDS: &[&Kind] = &[&ALERT, &ACTIONS, &EMAIL, &SCRIPT, &SYSLOG, &TRAPS];
 
+/// A rule on records has conditions as searches have them.
+//= ALERT-LOGS-01
+fn log_conditions(object: &Object, problems: &mut Vec<Problem>) {
+    const OPERATORS: [&str; 8] = ["eq", "ne", "co", "sw", "gt", "ge", "lt", "le"];
+    const PATH: &str = "alert_rule.conn_app_log_rule.filter_string";
+    const FIX: &str = "write conditions as searches of logs have them, with & between them: \
+                       ge(response_code,500)&sw(uri_path,/shop); operators are eq, ne, co, sw, gt, ge, lt and le";
+    if !matches!(read_text(object, "source"), "APP_LOGS" | "CONN_LOGS") {
+        return;
+    }
+    let Some(rule) = part(object, "alert_rule").and_then(|rule| part(rule, "conn_app_log_rule")) else {
+        return;
+    };
+    let conditions = read_text(rule, "filter_string");
+    let is_condition = |one: &str| {
+        let one = one.trim();
+        let inner = one.strip_prefix("filter=").unwrap_or(one).strip_suffix(')');
+        inner
+            .and_then(|inner| inner.split_once('('))
+            .is_some_and(|(operator, rest)| OPERATORS.contains(&operator.trim()) && rest.contains(','))
+    };
+    if conditions.is_empty() {
+        problems.push(problem(PATH, "an alert on logs looks for records by it", FIX));
+    } else if let Some(odd) = conditions.split('&').find(|one| !is_condition(one)) {
+        problems.push(problem(PATH, format!("\"{odd:.80}\" is no condition"), FIX));
+    }
+}
+
 /// What raises an alert.
 static ALERT: Kind = Kind {
     path: "alertconfig",
@@ -71,7 +100,7 @@ static ALERT: Kind = Kind {
     permission: "PERMISSION_ALERTCONFIG",
     scope: Scope::Tenant,
     dropped: &[],
-    rules: &[],
+    rules: &[log_conditions],
     fields: &[
         text("name").required(),
         refers("action_group_ref", "actiongroupconfig"),

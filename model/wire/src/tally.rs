@@ -44,8 +44,12 @@ pub mod service {
     pub const ERRORED: usize = 20;
     /// Open connections, each times the milliseconds that it was open.
     pub const OPEN_MS: usize = 21;
+    /// Microseconds of all samples of clients' round-trip times.
+    pub const RTT_US: usize = 22;
+    /// How many samples there were.
+    pub const RTTS: usize = 23;
     /// How many there are.
-    pub const COUNT: usize = 22;
+    pub const COUNT: usize = 24;
 }
 
 /// Places in the sums of a server. A pool has there what its servers have together. Its durations are those from a request's
@@ -75,8 +79,12 @@ pub mod server {
     pub const DURATION_US: usize = 14;
     /// Open connections, each times the milliseconds that it was open.
     pub const OPEN_MS: usize = 15;
-    /// How many there are.
-    pub const COUNT: usize = 16;
+    /// Microseconds of all samples of round-trip times; between stands what pools have.
+    pub const RTT_US: usize = 23;
+    /// How many samples there were.
+    pub const RTTS: usize = 24;
+    /// How many there are, those of pools among them.
+    pub const COUNT: usize = 25;
 }
 
 /// Places in the sums of a pool, behind those of its servers.
@@ -97,6 +105,24 @@ pub mod pool {
     pub const PERSISTENCE_MISSES: usize = 22;
     /// How many there are.
     pub const COUNT: usize = 23;
+}
+
+/// Places in the sums of a Controller.
+pub mod controller {
+    /// Processor time that it took, in milliseconds.
+    pub const CPU_MS: usize = 0;
+    /// Processor time that there was: cores times milliseconds.
+    pub const CORE_MS: usize = 1;
+    /// Resident memory in KiB, times the milliseconds that it was so much.
+    pub const MEMORY_MS: usize = 2;
+    /// Memory that there is in KiB, times milliseconds.
+    pub const MEMORY_MAX_MS: usize = 3;
+    /// What is used of the disk of its folder in KiB, times milliseconds.
+    pub const DISK_MS: usize = 4;
+    /// What that disk has in KiB, times milliseconds.
+    pub const DISK_MAX_MS: usize = 5;
+    /// How many there are.
+    pub const COUNT: usize = 6;
 }
 
 /// Places in the sums of an engine.

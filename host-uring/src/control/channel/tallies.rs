@@ -292,6 +292,8 @@ fn of_service(shared: &ServiceShared) -> Counts {
     sums[service::ERRORED] = unread.max(failed + refused);
     let durations = counts.histogram(|s| &s.duration);
     sums[service::DURATION_US] = durations.sum_us;
+    sums[service::RTT_US] = counts.sum(|s| s.rtt.sum_us.get());
+    sums[service::RTTS] = counts.sum(|s| s.rtt.samples.get());
     Counts { sums, durations: buckets(&durations) }
 }
 
@@ -325,6 +327,8 @@ fn of_server(shared: &ServerShared) -> Counts {
     sums[server::TX_BYTES] = counts.sum(|s| s.tx_bytes.get());
     let durations = counts.histogram(|s| &s.response_time);
     sums[server::DURATION_US] = durations.sum_us;
+    sums[server::RTT_US] = counts.sum(|s| s.rtt.sum_us.get());
+    sums[server::RTTS] = counts.sum(|s| s.rtt.samples.get());
     Counts { sums, durations: buckets(&durations) }
 }
 
