@@ -152,7 +152,7 @@ impl<S: Store + 'static> Maker<S> {
             group: engine.group.clone(),
             member: member(engine),
             peers: of_group.iter().filter_map(|peer| member(peer)).collect(),
-            reader: mirror::reader(&self.app.mirrors, engine, &of_group),
+            reader: mirror::reader(&self.app, engine, &of_group),
             // As the engine calls them in its folder.
             identity: Identity {
                 group: group_name(&engine.group),

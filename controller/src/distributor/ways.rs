@@ -125,8 +125,11 @@ async fn there(mut read: ReadHalf<DuplexStream>, to: mpsc::Sender<Result<Chunk, 
 
 async fn back(mut from: Streaming<Chunk>, mut write: WriteHalf<DuplexStream>, budget: &Budget) {
     while let Ok(Some(chunk)) = from.message().await {
-        let pause = budget.pause(Instant::now());
-        if !pause.is_zero() {
+        loop {
+            let pause = budget.pause(Instant::now());
+            if pause.is_zero() {
+                break;
+            }
             tokio::time::sleep(pause).await;
         }
         if write.write_all(&chunk.content).await.is_err() {

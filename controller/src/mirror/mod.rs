@@ -19,6 +19,7 @@ use forebay_model::compile::Member as Reader;
 use forebay_model::member_name;
 use forebay_objsync_tokio::Member;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::api::App;
 use crate::aside::Aside;
@@ -65,13 +66,20 @@ struct Shown {
 
 /// The one that only reads, as an engine is to know it; `None`: there is none for this engine, which waits for none then.
 //= SYNC-MIRROR-01
-pub fn reader(mirrors: &Mirrors, engine: &Engine, group: &[Arc<Engine>]) -> Option<Reader> {
-    let door = engine.door.filter(|_| engine.takes_mirror)?;
+pub fn reader<S: Store>(app: &App<S>, engine: &Engine, group: &[Arc<Engine>]) -> Option<Reader> {
+    let reader = reader_of(engine)?;
     let is_free = group.iter().all(|other| other.slot != Some(SLOT));
-    // It calls from there, and who is called knows it by that.
-    let is_one_family = engine.address.is_some_and(|address| address.is_ipv4() == door.is_ipv4());
-    let is_fit = is_free && is_one_family && mirrors.has_room_for(&engine.group);
-    is_fit.then_some(Reader { slot: SLOT, address: door, port: None })
+    // One that was refused may have a place later: documents are looked at anew every minute.
+    let is_fit = is_free && is_shared(app, &engine.group) && app.mirrors.has_room_for(&engine.group);
+    is_fit.then_some(reader)
+}
+
+/// As an engine's document names it: by nothing of the Controller that leads, for each change of leader would be another
+/// configuration for all engines then. The engine's own address is one of the right family; who calls shows a certificate.
+fn reader_of(engine: &Engine) -> Option<Reader> {
+    let door = engine.door.filter(|_| engine.takes_mirror)?;
+    let address = engine.address.filter(|address| address.is_ipv4() == door.is_ipv4())?;
+    Some(Reader { slot: SLOT, address, port: None })
 }
 
 /// Where an engine that has taken its mirror is reached, by the configuration that it works by.
@@ -94,8 +102,9 @@ struct Running {
     /// Where mirrors work; there is none before there is one.
     aside: Option<Aside>,
     mirrors: BTreeMap<String, Mirror>,
-    /// What mirrors had that are to begin anew.
+    /// What mirrors had that are to begin anew, once it has been read.
     had: BTreeMap<String, Had>,
+    reading: BTreeMap<String, JoinHandle<Option<Had>>>,
     /// When one did last.
     renewed: BTreeMap<String, Instant>,
 }
@@ -140,9 +149,11 @@ impl Running {
             let member = Member { slot, name, address: at, reads: false, from: Some(door) };
             wanted.entry(engine.group.clone()).or_default().push(member);
         }
-        self.retain(app, &wanted).await;
+        self.retain(app, &wanted);
+        self.take_what_was_read().await;
         for (group, members) in &wanted {
-            if !self.mirrors.contains_key(group) && app.mirrors.has_room_for(group) {
+            let is_none = !self.mirrors.contains_key(group) && !self.reading.contains_key(group);
+            if is_none && app.mirrors.has_room_for(group) {
                 self.begin(app, group, members).await;
             }
         }
@@ -158,7 +169,7 @@ impl Running {
     }
 
     /// Ends those that are none any more, and has those begin anew that have to.
-    async fn retain<S: Store>(&mut self, app: &App<S>, wanted: &BTreeMap<String, Vec<Member>>) {
+    fn retain<S: Store>(&mut self, app: &App<S>, wanted: &BTreeMap<String, Vec<Member>>) {
         let mut over = Vec::new();
         for (group, mirror) in &self.mirrors {
             // A group that has lost all its engines has its tables here alone.
@@ -172,22 +183,30 @@ impl Running {
         }
         for (group, is_worn) in over {
             let Some(mirror) = self.mirrors.remove(&group) else { continue };
-            let had = if is_worn { mirror.had().await } else { None };
-            let keeps = had.is_some();
-            if let Some(had) = had {
-                self.had.insert(group.clone(), had);
-                self.renewed.insert(group.clone(), Instant::now());
-            }
             tracing::warn!(
                 event = "MIRROR_ENDED",
                 group,
-                keeps_entries = keeps,
+                keeps_entries = is_worn,
                 "the tables of a group are not mirrored any more, or the mirror begins anew"
             );
+            if is_worn {
+                self.renewed.insert(group.clone(), Instant::now());
+                self.reading.insert(group, tokio::spawn(async move { mirror.had().await }));
+            }
         }
         let is_known = |group: &String| wanted.contains_key(group) || is_shared(app, group);
         self.had.retain(|group, _| is_known(group));
         self.renewed.retain(|group, _| is_known(group));
+    }
+
+    /// Mirrors that begin anew do with what those before them had.
+    async fn take_what_was_read(&mut self) {
+        let over: Vec<_> = self.reading.extract_if(.., |_, reading| reading.is_finished()).collect();
+        for (group, read) in over {
+            if let Ok(Some(had)) = read.await {
+                self.had.insert(group, had);
+            }
+        }
     }
 
     async fn begin<S: Store>(&mut self, app: &App<S>, group: &str, members: &[Member]) {
@@ -296,6 +315,23 @@ mod giving_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    //= test SYNC-MIRROR-01
+    #[test]
+    fn another_leader_is_no_other_configuration() {
+        let of = |door: &str| {
+            let at = |text: &str| Some(text.parse().expect("an address"));
+            reader_of(&Engine {
+                address: at("192.0.2.1"),
+                door: at(door),
+                takes_mirror: true,
+                ..Engine::default()
+            })
+        };
+        assert!(of("198.51.100.1").is_some());
+        assert_eq!(of("198.51.100.1"), of("198.51.100.2"));
+        assert_eq!(of("2001:db8::1"), None, "it could not call");
+    }
 
     //= test SYNC-MIRROR-02
     #[test]

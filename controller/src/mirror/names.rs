@@ -27,8 +27,8 @@ pub struct Names {
 }
 
 impl Names {
-    /// An engine tells of these. Half of all the names that there may be are anybody's; of the other half each has its part, so
-    /// that one that makes names up leaves the others theirs.
+    /// An engine tells of these. None may have more names, of those that it told of first, than it leaves to the others: one that
+    /// makes names up leaves them half of all.
     pub fn told(&mut self, catalog: &mut Catalog, by: EngineSlot, servers: &[u64]) {
         let bit = 1 << by.get();
         let mut owned = 0;
@@ -37,12 +37,11 @@ impl Names {
             owned += usize::from(name.owner == by);
         }
         self.left_out.insert(by, 0);
-        let part = SERVERS_MAX / 2 / self.left_out.len();
         let mut left_out = 0;
         for server in servers {
             if let Some(name) = self.all.get_mut(server) {
                 name.by |= bit;
-            } else if self.all.len() < SERVERS_MAX / 2 || owned < part && self.all.len() < SERVERS_MAX {
+            } else if owned < SERVERS_MAX - self.all.len() {
                 owned += 1;
                 self.all.insert(*server, Name { owner: by, by: bit });
                 catalog.server(*server);

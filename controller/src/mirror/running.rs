@@ -28,6 +28,9 @@ const COMPARE_MS: u64 = 10_000;
 /// How long reading all that a mirror has may take: half a million entries take a second, and others may go first.
 const READ: Duration = Duration::from_secs(30);
 
+/// How long it is waited for a mirror that is told of its members.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// A mirror that runs.
 pub struct Mirror {
     handle: Handle<Here>,
@@ -147,8 +150,10 @@ impl Mirror {
         {
             let (answer, answered) = oneshot::channel();
             let settings = Box::new(settings(group, &members, identity, me, percent));
-            let told = self.handle.commands.send(Command::Settings(settings, answer)).await;
-            if told.is_ok() && answered.await.is_ok() {
+            let told = self.handle.commands.try_send(Command::Settings(settings, answer));
+            let answered = async { tokio::time::timeout(ANSWER, answered).await.is_ok_and(|it| it.is_ok()) };
+            // Where it has not, it is told anew with the next look.
+            if told.is_ok() && answered.await {
                 (self.members, self.percent, self.identified) = (members, percent, Instant::now());
             }
         }

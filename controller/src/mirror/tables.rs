@@ -32,8 +32,10 @@ const SWEEPS: u32 = 64;
 #[derive(Clone)]
 struct Told {
     id: TableId,
-    /// For how long its entries live here: the longest that was told.
+    /// For how long its entries live here: the longest that is told, or was when somebody told last.
     life_s: u32,
+    /// What each tells who tells of it.
+    lives: BTreeMap<EngineSlot, u32>,
     /// Who tells of it, one bit a slot, and who ever has.
     by: u64,
     ever: u64,
@@ -70,6 +72,8 @@ pub struct Tables {
     left_out: BTreeMap<EngineSlot, usize>,
     /// Tables that there ever were.
     tables_ever: u64,
+    /// Who is there, one bit a slot.
+    there: u64,
     /// No more tables can be numbered.
     worn: bool,
     hand: u32,
@@ -97,6 +101,7 @@ impl Tables {
             names: Names::default(),
             left_out: BTreeMap::new(),
             tables_ever: 0,
+            there: 0,
             worn: false,
             hand: 0,
             swept: now,
@@ -120,6 +125,7 @@ impl Tables {
                 new.told.insert(*name, Told { id, number, ..table.clone() });
             }
         }
+        new.there = self.there;
         let names = self.shared.iter().map(|table| (table.id, table.name)).collect::<BTreeMap<_, _>>();
         let mut entries = Vec::new();
         for partition in &self.partitions {
@@ -151,34 +157,61 @@ impl Tables {
     //= SYNC-MIRROR-06
     pub fn told(&mut self, by: EngineSlot, catalogue: &Catalogue, now: Now) {
         let bit = 1 << by.get();
-        self.told.values_mut().for_each(|table| table.by &= !bit);
+        self.there |= bit;
+        for table in self.told.values_mut() {
+            table.by &= !bit;
+            table.lives.remove(&by);
+        }
         let (mut is_new, mut left_out) = (false, 0);
         for (name, life_s) in &catalogue.tables {
             let life_s = (*life_s).min(LIFE_MAX);
-            let is_known = self.told.contains_key(name);
-            if !is_known && self.told.len() >= TABLES_MAX && !self.make_room(by) {
-                left_out += 1;
-                continue;
-            }
-            let before = self.told.get(name).map(|table| table.life_s);
-            if before.is_none_or(|before| before < life_s) {
+            if !self.told.contains_key(name) {
+                if self.told.len() >= TABLES_MAX {
+                    if !self.make_room(by) {
+                        left_out += 1;
+                        continue;
+                    }
+                    is_new = true;
+                }
                 let Some(id) = self.define(*name, life_s) else { continue };
                 is_new = true;
-                let number = self.tables_ever;
-                self.tables_ever += u64::from(before.is_none());
-                let fresh = Told { id, life_s, by: 0, ever: 0, untold: None, number };
-                let table = self.told.entry(*name).or_insert(fresh);
-                (table.id, table.life_s) = (id, life_s);
+                let (number, lives) = (self.tables_ever, BTreeMap::new());
+                self.tables_ever += 1;
+                let fresh = Told { id, life_s, lives, by: 0, ever: 0, untold: None, number };
+                self.told.insert(*name, fresh);
             }
             if let Some(table) = self.told.get_mut(name) {
                 (table.by, table.ever) = (table.by | bit, table.ever | bit);
+                table.lives.insert(by, life_s);
             }
         }
+        is_new |= self.settle_lives();
         self.left_out.insert(by, left_out);
         self.names.told(&mut self.catalog, by, &catalogue.servers);
         if is_new {
             self.adopt(now);
         }
+    }
+
+    /// Entries live for as long as the longest that an engine tells that is there. Gives whether any does for longer or shorter.
+    fn settle_lives(&mut self) -> bool {
+        let there = self.there;
+        let mut others = Vec::new();
+        for (name, table) in &self.told {
+            let told = table.lives.iter().filter(|(slot, _)| there >> slot.get() & 1 == 1);
+            if let Some(longest) = told.map(|(_, life_s)| *life_s).max()
+                && longest != table.life_s
+            {
+                others.push((*name, longest));
+            }
+        }
+        for (name, life_s) in &others {
+            let id = self.define(*name, *life_s);
+            if let (Some(table), Some(id)) = (self.told.get_mut(name), id) {
+                (table.id, table.life_s) = (id, *life_s);
+            }
+        }
+        !others.is_empty()
     }
 
     fn define(&mut self, name: u64, life_s: u32) -> Option<TableId> {
@@ -211,6 +244,8 @@ impl Tables {
     /// These engines are there, one bit a slot: tables of which none of them tells go when their last entry must have ended.
     //= SYNC-MIRROR-02
     pub fn present(&mut self, slots: u64, now: Now) {
+        self.there = slots;
+        let mut is_new = self.settle_lives();
         let mut gone = Vec::new();
         for (name, table) in &mut self.told {
             if table.by & slots != 0 {
@@ -227,7 +262,8 @@ impl Tables {
             self.told.remove(name);
             self.catalog.remove(*id);
         }
-        if !gone.is_empty() {
+        is_new |= !gone.is_empty();
+        if is_new {
             self.adopt(now);
         }
     }
@@ -390,10 +426,14 @@ mod tests {
         let has = |name: u64| tables.told.contains_key(&name);
         assert!((7..27).all(has), "each of the others has all of its tables");
         assert_eq!((tables.count().tables, tables.entries()), (TABLES_MAX, 2));
-        // For ever is no longer than a month.
+        // For ever is no longer than a month, and no longer than it is said by one that is there.
         let now = Now(2 * SECOND);
-        let ever = Catalogue { tables: vec![(7, u32::MAX)], servers: Vec::new() };
+        let ever = Catalogue { tables: vec![(7, u32::MAX), (8, u32::MAX)], servers: Vec::new() };
         tables.told(slot(1), &ever, now);
+        assert_eq!(tables.told[&7].life_s, LIFE_MAX);
+        tables.present(0b101, now);
+        assert_eq!(tables.told[&7].life_s, 300);
+        tables.present(0b111, now);
         tables.present(0, now);
         tables.present(0, Now(2 * SECOND + 2 * u64::from(LIFE_MAX) * SECOND));
         assert_eq!(tables.count().tables, 0);
@@ -407,7 +447,7 @@ mod tests {
         tables.told(slot(0), &catalogue(1..2, 9..10), now);
         put(&mut tables, 1, 1, now);
         let each = 120_000_u64;
-        for turn in 1..=6 {
+        for turn in 1..=3 {
             let lies = catalogue(std::iter::empty(), (0..each).map(|n| turn * 1_000_000 + n));
             tables.told(slot(1), &lies, now);
             // Others have new servers all the time, and lose their old ones.

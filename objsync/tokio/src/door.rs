@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::limits::{GIVEN_UP, HANDSHAKE, HANDSHAKES_MAX, TOLD, TRIES_PER_SECOND};
+use crate::limits::{GIVEN_UP, HANDSHAKE, HANDSHAKES_MAX, STRANGERS_MAX, TOLD, TRIES_PER_SECOND};
 use crate::link::Told;
 use crate::{Refusals, Settings};
 
@@ -21,6 +21,8 @@ pub(crate) struct Rules {
     settings: Mutex<Arc<Settings>>,
     tries: Mutex<HashMap<IpAddr, (Instant, u32)>>,
     handshakes: Arc<Semaphore>,
+    /// The same of those who come from where no member is.
+    strangers: Arc<Semaphore>,
     refusals: Arc<Refusals>,
     told: Mutex<Option<Instant>>,
 }
@@ -59,6 +61,7 @@ impl Rules {
             settings: Mutex::new(settings),
             tries: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
+            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
             refusals,
             told: Mutex::default(),
         }
@@ -133,10 +136,14 @@ fn come_in(tcp: TcpStream, from: SocketAddr, door: u64, rules: &Arc<Rules>, tell
     if callers.is_empty() {
         return rules.refuse(&rules.refusals.address, from, "no member calls from this address");
     }
-    if !rules.may_try(ip) {
+    // Who comes from nowhere that is known may be a mirror: all of them together are one caller, and take no member's place.
+    let is_known = settings.members.iter().any(|member| member.address.ip() == ip);
+    let counts_as = if is_known { ip } else { Ipv4Addr::UNSPECIFIED.into() };
+    if !rules.may_try(counts_as) {
         return rules.refuse(&rules.refusals.rate, from, "it tries more often than ten times a second");
     }
-    let Ok(permit) = Arc::clone(&rules.handshakes).try_acquire_owned() else {
+    let places = if is_known { &rules.handshakes } else { &rules.strangers };
+    let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
         return rules.refuse(&rules.refusals.busy, from, "too many handshakes are under way");
     };
     let (rules, tell) = (Arc::clone(rules), tell.clone());

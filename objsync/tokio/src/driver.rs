@@ -162,9 +162,8 @@ impl<H: Host> Driver<H> {
         let mut changed = Vec::new();
         let mut looks = Looks::default();
         loop {
-            let pause = self.host.pause();
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
+            if self.give_way().await {
+                return self.leave().await;
             }
             self.host.changes(&mut changed);
             let found = !changed.is_empty();
@@ -200,24 +199,8 @@ impl<H: Host> Driver<H> {
             }
             tokio::select! {
                 biased;
-                command = self.commands.recv() => match command {
-                    Some(Command::Settings(settings, answer)) => {
-                        let changed = self.change(*settings);
-                        let _ = answer.send(changed);
-                    }
-                    Some(Command::Work(work)) => {
-                        let now = self.host.now();
-                        let outputs = work(&mut self.engine, &mut self.host, now);
-                        self.carry_out(outputs);
-                        self.tell_what_is_kept();
-                    }
-                    Some(Command::Bring(begun)) => {
-                        self.bring();
-                        // Who asked may have gone.
-                        let _ = begun.send(());
-                    }
-                    Some(Command::Verify(answer)) => self.verify(answer),
-                    Some(Command::Stop) | None => return self.leave().await,
+                command = self.commands.recv() => if self.obey(command) {
+                    return self.leave().await;
                 },
                 Some(told) = self.told.recv() => self.take(told),
                 () = self.wake.notified() => {}
@@ -226,6 +209,30 @@ impl<H: Host> Driver<H> {
                 }
             }
         }
+    }
+
+    /// Does as it is told; `true`: it is to end.
+    fn obey(&mut self, command: Option<Command<H>>) -> bool {
+        match command {
+            Some(Command::Settings(settings, answer)) => {
+                let changed = self.change(*settings);
+                let _ = answer.send(changed);
+            }
+            Some(Command::Work(work)) => {
+                let now = self.host.now();
+                let outputs = work(&mut self.engine, &mut self.host, now);
+                self.carry_out(outputs);
+                self.tell_what_is_kept();
+            }
+            Some(Command::Bring(begun)) => {
+                self.bring();
+                // Who asked may have gone.
+                let _ = begun.send(());
+            }
+            Some(Command::Verify(answer)) => self.verify(answer),
+            Some(Command::Stop) | None => return true,
+        }
+        false
     }
 
     /// The last word, to everybody, and until it has gone.

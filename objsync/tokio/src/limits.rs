@@ -21,6 +21,9 @@ pub const GIVEN_UP: Duration = Duration::from_secs(1);
 /// Handshakes under way that others began; what comes beyond is dropped. A group has at most 64 members.
 pub const HANDSHAKES_MAX: usize = 64;
 
+/// The same of those who come from where no member is: a mirror, and who is none.
+pub const STRANGERS_MAX: usize = 4;
+
 /// Connections that one address may begin in a second: each costs two signatures.
 pub const TRIES_PER_SECOND: u32 = 10;
 

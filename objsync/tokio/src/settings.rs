@@ -72,15 +72,23 @@ impl Settings {
         self.reads || !member.reads && self.me < member.slot
     }
 
-    /// The members at an address.
+    /// Those who may call from an address.
     pub(crate) fn at(&self, address: IpAddr) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(move |member| member.address.ip() == address)
+        self.members.iter().filter(move |member| member.address.ip() == address || self.is_anywhere(member))
+    }
+
+    /// Whether a member may call from anywhere: the mirror of a Controller, which is on another machine whenever another one
+    /// leads. Its certificate says who it is.
+    //= SYNC-MIRROR-01
+    pub(crate) fn is_anywhere(&self, member: &Member) -> bool {
+        self.tables_of_its_own && member.reads
     }
 }
 
 /// Which connections a firewall must let through for this engine: who calls, and where.
 pub fn open_ports(settings: &Settings) -> Vec<(IpAddr, SocketAddr)> {
-    let each = settings.members.iter().map(|member| {
+    let known = settings.members.iter().filter(|member| !settings.is_anywhere(member));
+    let each = known.map(|member| {
         if settings.calls(member) {
             (member.from.unwrap_or(settings.listen.ip()), member.address)
         } else {

@@ -86,4 +86,21 @@ impl<H: Host> Driver<H> {
         // One after another gets a part, so that none waits for what another one asks for.
         self.giving.push_back(giving);
     }
+
+    /// Rests for as long as other work goes first, and does only as it is told; `true`: it is to end.
+    pub(super) async fn give_way(&mut self) -> bool {
+        loop {
+            let pause = self.host.pause();
+            if pause.is_zero() {
+                return false;
+            }
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => if self.obey(command) {
+                    return true;
+                },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
 }
