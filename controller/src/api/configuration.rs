@@ -228,7 +228,10 @@ fn read(document: &Object, seal: Option<&Seal>) -> Result<Vec<Coming>, Answer> {
                 return Err(bad(400, "the passphrase does not open the secrets: send the one of the export"));
             }
             object.remove("_last_modified");
-            for problem in check(kind, &object).err().unwrap_or_default() {
+            let is_pair = kind.path == "sslkeyandcertificate";
+            //= API-PAIR-01
+            let pair = is_pair.then(|| crate::objects::misfit(&object, None)).flatten();
+            for problem in check(kind, &object).err().unwrap_or_default().into_iter().chain(pair) {
                 problems.push(value!({
                     "kind": kind.path, "uuid": old, "path": problem.path, "reason": problem.reason, "fix": problem.fix
                 }));

@@ -6,6 +6,7 @@ mod change;
 mod claim;
 mod find;
 mod login;
+mod pair;
 mod servers;
 mod show;
 
@@ -25,6 +26,7 @@ pub use claim::Claim;
 pub(crate) use claim::default_group;
 pub use find::{Found, Query};
 pub use login::Login;
+pub(crate) use pair::misfit;
 pub use servers::{port, servers};
 pub use show::{Look, shown};
 
@@ -156,11 +158,14 @@ impl<S: Store> Objects<S> {
 
     /// An object with its secrets open, for whoever carries it out; what does not open is left out.
     pub fn opened(&self, held: &Held) -> Object {
-        let mut object = held.object();
-        shape::secrets(held.kind, &mut object, &mut |field, value| {
+        self.unsealed(held.kind, &held.uuid, held.object())
+    }
+
+    fn unsealed(&self, kind: &'static Kind, uuid: &str, mut object: Object) -> Object {
+        shape::secrets(kind, &mut object, &mut |field, value| {
             // A field that was no secret in an earlier version is not sealed before its next write.
             if value.is_object() {
-                *value = self.seal.unseal(&held.uuid, field, value).unwrap_or(Value::Null);
+                *value = self.seal.unseal(uuid, field, value).unwrap_or(Value::Null);
             }
         });
         object
@@ -313,6 +318,13 @@ impl<S: Store> Objects<S> {
         });
         if let Some(text) = failed {
             return Err(Denied::Store(Refusal::Unavailable(text.to_owned())));
+        }
+        if kind.path == "sslkeyandcertificate" {
+            let open = |object: &Object| self.unsealed(kind, uuid, object.clone());
+            let was = before.map(|before| open(&before.object()));
+            if let Some(problem) = misfit(&open(&object), was.as_ref()) {
+                return Err(Denied::Wrong(vec![problem]));
+            }
         }
         let last = before.and_then(|before| before.object().get("_last_modified")?.as_str()?.parse().ok());
         object.insert("_last_modified".to_owned(), Value::from(moment_after(last.unwrap_or(0)).to_string()));

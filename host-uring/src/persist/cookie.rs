@@ -11,6 +11,7 @@
 //! keys of such groups are rotated weekly. Comparing tags in constant time is the library's.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand;
@@ -87,12 +88,16 @@ impl Nonces {
 /// The keys of persistence cookies.
 pub struct Sealer {
     keys: Vec<NamedKey>,
+    /// Where each stands, by its name: an engine of ten thousand services has as many keys, and who sends a cookie says which
+    /// of them it names.
+    places: HashMap<Box<[u8]>, usize>,
     mark: Mark,
 }
 
 impl Sealer {
     /// Takes the keys, the sealing one first.
     pub fn new(keys: &[CookieKey]) -> Self {
+        let places = keys.iter().enumerate().map(|(at, named)| (named.name.as_bytes().into(), at)).collect();
         let keys = keys
             .iter()
             .map(|named| NamedKey {
@@ -103,7 +108,11 @@ impl Sealer {
                 ),
             })
             .collect();
-        Sealer { keys, mark: Mark::new() }
+        Sealer { keys, places, mark: Mark::new() }
+    }
+
+    fn named(&self, name: &[u8]) -> Option<&NamedKey> {
+        self.keys.get(*self.places.get(name)?)
     }
 
     /// Appends the sealed payload to `out`; `false`, and nothing appended, if no key is configured or the
@@ -111,7 +120,7 @@ impl Sealer {
     //= PERS-SEAL-01
     pub fn seal(&self, binding: &Binding, payload: &Payload, out: &mut Vec<u8>) -> bool {
         let chosen = match binding.keys.first() {
-            Some(name) => self.keys.iter().find(|key| key.name == *name),
+            Some(name) => self.named(name.as_bytes()),
             None => self.keys.first(),
         };
         let Some(sealing) = chosen else { return false };
@@ -153,7 +162,7 @@ impl Sealer {
         if !binding.keys.is_empty() && !binding.keys.iter().any(|key| key.as_bytes() == name) {
             return None;
         }
-        let named = self.keys.iter().find(|named| named.name.as_bytes() == name)?;
+        let named = self.named(name)?;
         if text.len() > TEXT_MAX {
             return None;
         }

@@ -555,14 +555,14 @@ fn cookies(reader: &mut Reader, snapshot: &Snapshot) {
                 fix,
             );
         }
+        let keys = cookie.cookie_keys.len();
+        if keys > limits::COOKIE_KEYS_MAX {
+            let reason = format!("{keys} keys, at most {} are taken", limits::COOKIE_KEYS_MAX);
+            reader.report(&format!("{at}.cookie_keys"), reason, "remove the oldest");
+        }
         if cookie.persistent_cookie == Some(true) && cookie.timeout_min == 0 {
             let reason = "a browser keeps a cookie only with a time-out, and timeout_min is 0";
             reader.report(&format!("{at}.persistent_cookie"), reason, "set timeout_min, or remove it");
         }
-    }
-    if snapshot.cookie_key.len() > limits::COOKIE_KEYS_MAX {
-        let reason =
-            format!("{} keys, at most {} are taken", snapshot.cookie_key.len(), limits::COOKIE_KEYS_MAX);
-        reader.report("cookie_key", reason, "remove the oldest");
     }
 }

@@ -2,8 +2,11 @@
 
 /// Bytes of a document: five thousand servers with long names need about 1 MiB; more is a mistake or an attack.
 pub const DOCUMENT_BYTES_MAX: usize = 16 << 20;
-/// Items of any list: a pool holds at most 5,000 servers, and no other list is longer.
+/// Items of any list but the document's own: a pool holds at most 5,000 servers, and no other list is longer.
 pub const LIST_ITEMS_MAX: usize = 10_000;
+/// Tables of one kind: ten thousand services have two kinds of ports and certificates of two files each at most, and fill the
+/// document with them.
+pub const TABLES_MAX: usize = 40_000;
 /// Servers of one pool, as in the public limits of the product whose users we serve.
 pub const POOL_SERVERS_MAX: usize = 5_000;
 /// Health monitors of one pool, for the same reason.
@@ -22,7 +25,7 @@ pub const COMMAND_WORDS_MAX: usize = 64;
 pub const COMMAND_WORD_BYTES_MAX: usize = 4_096;
 /// Maintenance codes of a monitor, as in the public limits.
 pub const MAINTENANCE_CODES_MAX: usize = 4;
-/// Cookie keys: the one that seals and those that still open; each unknown key name costs one comparison.
+/// Keys of one persistence's cookies: the one that seals and those that still open; they are looked at one by one.
 pub const COOKIE_KEYS_MAX: usize = 16;
 /// Pools of a group: each choice looks at all of them.
 pub const GROUP_MEMBERS_MAX: usize = 256;

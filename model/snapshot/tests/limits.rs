@@ -38,9 +38,12 @@ const LISTS: &[(&str, usize, Document)] = &[
         let group = format!("[[pool_group]]\nname = \"g\"\nmember = [{members}]\n");
         document("", ONE, &format!("{service}{group}{pools}"))
     }),
-    ("cookie_key", limits::COOKIE_KEYS_MAX, |n| {
+    ("persistence[0].cookie_keys", limits::COOKIE_KEYS_MAX, |n| {
         let keys = items(n, |i| format!("[[cookie_key]]\nname = \"k{i}\"\nkey = \"{}\"\n", key(i)), "");
-        let profile = "persistence = \"c\"\n[[persistence]]\nname = \"c\"\ntype = \"http_cookie\"\n";
+        let names = items(n, |i| format!("\"k{i}\""), ", ");
+        let profile = format!(
+            "persistence = \"c\"\n[[persistence]]\nname = \"c\"\ntype = \"http_cookie\"\ncookie_keys = [{names}]\n"
+        );
         document("", ONE, &format!("{profile}{keys}"))
     }),
     ("health_monitor[0].maintenance_codes", limits::MAINTENANCE_CODES_MAX, |n| {

@@ -104,6 +104,12 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
             }
             Err(problems) => problems,
         };
+        // What is too much of all together is nobody's fault alone, and what then seems to be wrong with single services is not.
+        //= COMPILE-ROOM-01
+        let is_of_all = |problem: &Problem| !problem.path.contains(['.', '[']);
+        if problems.iter().any(is_of_all) {
+            return Err(problems);
+        }
         let mut is_known = false;
         for problem in problems {
             let found = section_at(&out.sections, &problem.path);

@@ -93,8 +93,10 @@ impl<T: Read> Read for Vec<T> {
             reader.expected(path, Self::FORM, value.get_ref());
             return Self::new();
         };
-        if items.len() > crate::limits::LIST_ITEMS_MAX {
-            let (got, max) = (items.len(), crate::limits::LIST_ITEMS_MAX);
+        let is_of_document = !path.contains(['.', '[']);
+        let max = if is_of_document { crate::limits::TABLES_MAX } else { crate::limits::LIST_ITEMS_MAX };
+        if items.len() > max {
+            let got = items.len();
             reader.report(path, format!("{got} items, at most {max} are taken"), "split the configuration");
             return Self::new();
         }

@@ -1,0 +1,103 @@
+//! What an engine has room for, and what becomes of what is too much.
+
+mod world;
+
+use forebay_model::compile::compile;
+use forebay_snapshot::limits::{COOKIE_KEYS_MAX, HOST_NAMES_MAX};
+use serde_json::{Value, json};
+use world::World;
+
+/// Services by number, each with a pool of so many servers that are known by names, and further fields of that pool.
+fn site(names: &[usize], of_pool: impl Fn(usize) -> Value) -> (World, Vec<String>) {
+    let mut world = World::of(&json!({}));
+    let mut services = Vec::new();
+    for (at, count) in names.iter().enumerate() {
+        let servers: Vec<Value> = (0..*count)
+            .map(|n| json!({"ip": {"addr": "192.0.2.1", "type": "DNS"}, "hostname": format!("s{n}.v{at}.test"), "port": 80, "resolve_server_by_dns": true}))
+            .collect();
+        let mut pool = json!({"name": format!("p{at}"), "servers": servers});
+        pool.as_object_mut().expect("one").extend(of_pool(at).as_object().cloned().unwrap_or_default());
+        world.put("pool", &format!("pool-{at}"), &pool);
+        let address = format!("198.51.{}.{}", at / 250, at % 250 + 1);
+        let vip =
+            json!({"name": "v", "vip": [{"vip_id": "1", "ip_address": {"addr": address, "type": "V4"}}]});
+        world.put("vsvip", &format!("vsvip-{at}"), &vip);
+        let uuid = format!("virtualservice-{at}");
+        let service = json!({
+            "name": uuid,
+            "services": [{"port": 80}],
+            "vsvip_ref": format!("/api/vsvip/vsvip-{at}"),
+            "pool_ref": format!("/api/pool/pool-{at}"),
+        });
+        world.put("virtualservice", &uuid, &service);
+        services.push(uuid);
+    }
+    (world, services)
+}
+
+//= test COMPILE-ROOM-01
+#[test]
+fn services_that_are_too_much_together_take_nobody_off_who_serves() {
+    let half = HOST_NAMES_MAX / 2;
+    for (names, fits) in
+        [([half, half, 0], true), ([half, half, 1], false), ([HOST_NAMES_MAX + 1, 1, 1], false)]
+    {
+        let (world, services) = site(&names, |_| json!({}));
+        let known: Vec<&str> = services.iter().map(String::as_str).collect();
+        match compile(&world.input(&known)) {
+            Ok(made) => assert!(fits && made.left_out.is_empty(), "{names:?}: {:?}", made.left_out),
+            Err(problems) => {
+                let text = problems.iter().map(ToString::to_string).collect::<String>();
+                assert!(!fits && text.contains("host names"), "{names:?}: {text}");
+            }
+        }
+    }
+}
+
+//= test CFG-COOKIE-01
+//= test COMPILE-COOKIE-01
+#[test]
+fn each_service_of_an_engine_may_have_a_cookie_profile_and_rotated_keys_of_its_own() {
+    const SERVICES: usize = 300;
+    let refers = |at: usize| json!({"application_persistence_profile_ref": format!("/api/applicationpersistenceprofile/profile-{at}")});
+    let (mut world, services) = site(&[1; SERVICES], refers);
+    for at in 0..SERVICES {
+        let key = |n: usize| {
+            let mut state = (at * 2 + n) as u64 + 1;
+            let mut byte = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56).to_le_bytes()[0]
+            };
+            let bytes: Vec<u8> = (0..32).map(|_| byte()).collect();
+            json!({"name": format!("k{n}"), "aes_key": base64(&bytes)})
+        };
+        let profile = json!({
+            "name": format!("profile-{at}"),
+            "persistence_type": "PERSISTENCE_TYPE_HTTP_COOKIE",
+            "http_cookie_persistence_profile": {"key": [key(0), key(1)]},
+        });
+        world.put("applicationpersistenceprofile", &format!("profile-{at}"), &profile);
+    }
+    let known: Vec<&str> = services.iter().map(String::as_str).collect();
+    let made = world.compiled(&known);
+    assert!(made.left_out.is_empty(), "{:?}", made.left_out.values().next());
+    let keys = made.sections.keys().filter(|key| key.starts_with("cookie_key/")).count();
+    assert!(keys == 2 * SERVICES && keys > COOKIE_KEYS_MAX, "{keys}");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letters = bytes.chunks(3).map(|three| {
+        let at = |n: usize| u32::from(three.get(n).copied().unwrap_or(0));
+        let all = at(0) << 16 | at(1) << 8 | at(2);
+        let letter = |n: u32| {
+            if n as usize > three.len() {
+                '='
+            } else {
+                char::from(LETTERS[(all >> (18 - 6 * n) & 63) as usize])
+            }
+        };
+        (0..4).map(letter).collect::<String>()
+    });
+    letters.collect()
+}
