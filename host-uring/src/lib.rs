@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod control;
+pub mod fault;
 pub mod health;
 pub mod http;
 pub mod l4;

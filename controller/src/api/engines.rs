@@ -1,5 +1,6 @@
 //! Engines: tokens by which they become members, and what they are asked.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
@@ -115,7 +116,8 @@ pub fn channel<S: Store>(app: &App<S>, who: &Who, uuid: &str) -> Result<Answer, 
                 "current": engine.is_current(),
                 "problems": engine.problems,
                 "not_made": engine.unmade,
-                "left_out": engine.left_out,
+                "left_out": engine.lacking().collect::<BTreeMap<_, _>>(),
+                "as_before": engine.as_before().collect::<BTreeMap<_, _>>(),
                 "with_next_start": engine.pending,
             },
             "tables_complete": engine.has_tables,

@@ -122,6 +122,8 @@ struct Look<'a> {
     is_legacy: bool,
     /// Engines that cannot do it, and why.
     left_out: BTreeMap<String, Vec<String>>,
+    /// Engines that do it as it was before, or without a part, and why.
+    as_before: BTreeMap<String, Vec<String>>,
 }
 
 impl Look<'_> {
@@ -143,7 +145,13 @@ impl Look<'_> {
         }
         match (member.phase, engine.services.get(self.server)) {
             (Phase::Leaving { .. }, _) => ("OPER_DISABLING", format!("{name} is being left")),
-            (Phase::Serving, Some(told)) if told.is_up => ("OPER_UP", String::new()),
+            (Phase::Serving, Some(told)) if told.is_up => {
+                let why = self.as_before.get(&member.engine);
+                let text = |why: &Vec<String>| {
+                    format!("{name} does not serve all of it as it is: {}", why.join("; "))
+                };
+                ("OPER_UP", why.map(text).unwrap_or_default())
+            }
             (Phase::Serving, Some(_)) => ("OPER_DOWN", format!("{name}: no server of it can be used")),
             (Phase::Serving, None) => ("OPER_INITIALIZING", format!("{name} has told nothing of it yet")),
             (Phase::Configuring, _) => ("OPER_CREATING", format!("{name} is to take its configuration")),
@@ -170,10 +178,9 @@ impl Look<'_> {
         let word =
             ["OPER_UP", "OPER_DOWN", "OPER_CREATING", "OPER_INITIALIZING"].into_iter().find(|word| of(word));
         let word = word.unwrap_or("OPER_DOWN");
-        let why: Vec<String> = match word {
-            "OPER_UP" => Vec::new(),
-            _ => found.into_iter().map(|(_, why)| why).filter(|why| !why.is_empty()).collect(),
-        };
+        // Of one that is up it is told what its engines that are up do not serve as it is.
+        let told = found.into_iter().filter(|(found, _)| word != "OPER_UP" || *found == word);
+        let why: Vec<String> = told.map(|(_, why)| why).filter(|why| !why.is_empty()).collect();
         state(word, &why, unit.changed)
     }
 
@@ -200,11 +207,35 @@ fn doing(unit: &Unit, action: Action) -> bool {
 
 /// The engines of a virtual service that cannot do it, and why.
 //= CHAN-LEFT-01
-fn left_out<S: Store>(app: &App<S>, unit: Option<&Unit>, vs: &str) -> BTreeMap<String, Vec<String>> {
+fn left_out<S: Store>(
+    app: &App<S>,
+    unit: Option<&Unit>,
+    vs: &str,
+    server: &str,
+) -> BTreeMap<String, Vec<String>> {
     let members = unit.map_or(&[][..], |unit| &unit.members);
     let why = |member: &Member| {
-        let why = app.engines.get(&member.engine)?.left_out.get(vs)?.clone();
+        let engine = app.engines.get(&member.engine)?;
+        // Of its brothers a child is told nothing.
+        let parent = || {
+            engine
+                .lacks(server)
+                .map(|_| vec!["it cannot do the service that this one is hosted by".to_owned()])
+        };
+        let why = engine.lacks(vs).cloned().or_else(parent)?;
         Some((member.engine.clone(), why))
+    };
+    members.iter().filter_map(why).collect()
+}
+
+/// Why engines serve a virtual service as it was before, or without a part of it.
+//= CHAN-PART-06
+fn as_before<S: Store>(app: &App<S>, unit: Option<&Unit>, vs: &str) -> BTreeMap<String, Vec<String>> {
+    let members = unit.map_or(&[][..], |unit| &unit.members);
+    let why = |member: &Member| {
+        let engine = app.engines.get(&member.engine)?;
+        let (_, why) = engine.as_before().find(|(uuid, _)| *uuid == vs)?;
+        Some((member.engine.clone(), why.clone()))
     };
     members.iter().filter_map(why).collect()
 }
@@ -215,14 +246,16 @@ pub fn of_service<S: Store>(app: &App<S>, asked: &Asked, held: &Held, seen: &[Se
     let known = app.placement.known();
     let key = known.world.of.get(&held.uuid);
     let found = known.of(&held.uuid);
+    let server = known.world.parents.get(&held.uuid).unwrap_or(&held.uuid);
     let look = Look {
         vs: &held.uuid,
-        server: known.world.parents.get(&held.uuid).unwrap_or(&held.uuid),
+        server,
         wanted: key.and_then(|key| known.world.wanted.get(key)),
         unit: found.map(|(unit, _)| unit),
         seen,
         is_legacy: found.is_some_and(|(_, settings)| matches!(settings.group.ha, Ha::Legacy { .. })),
-        left_out: left_out(app, found.map(|(unit, _)| unit), &held.uuid),
+        left_out: left_out(app, found.map(|(unit, _)| unit), &held.uuid, server),
+        as_before: as_before(app, found.map(|(unit, _)| unit), &held.uuid),
     };
     let whole = look.whole();
     let none = Unit::default();

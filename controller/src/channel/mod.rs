@@ -11,6 +11,7 @@ mod pushing;
 mod session;
 mod tokens;
 mod told;
+mod untaken;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -16,7 +16,7 @@ use tonic::{Status, Streaming};
 
 use super::logging::Logging;
 use super::pushing::{Outcome, Pushing};
-use super::{Channel, told};
+use super::{Channel, told, untaken};
 use crate::counted::Upto;
 use crate::engines::{MISSED_MAX, QUESTIONS_MAX, Question};
 use crate::store::Store;
@@ -289,10 +289,16 @@ impl<S: Store + 'static> Session<S> {
 
     fn hear(&mut self, message: FromEngine) -> Result<(), String> {
         match message.said {
-            Some(from_engine::Said::Report(report)) => self.note(|engine| {
-                engine.heard = Some(Instant::now());
-                told::report(engine, report);
-            }),
+            Some(from_engine::Said::Report(report)) => {
+                let before = untaken::told_by(&report).then(|| untaken::of(&self.channel.app, &self.uuid));
+                self.note(|engine| {
+                    engine.heard = Some(Instant::now());
+                    told::report(engine, report);
+                });
+                if let Some(before) = before {
+                    untaken::tell(&self.channel.app, &self.uuid, &before);
+                }
+            }
             Some(from_engine::Said::Applied(applied)) => return self.applied(applied),
             Some(from_engine::Said::Answer(answer)) => self.answer(answer),
             Some(from_engine::Said::Sample(sample)) => {

@@ -1,11 +1,15 @@
 //! What engines tell, as the Controller keeps it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use forebay_wire::limits::{PROBLEM_BYTES_MAX, PROBLEMS_MAX};
+use forebay_model::compile::uuid_of;
+use forebay_wire::limits::{
+    PROBLEM_BYTES_MAX, PROBLEMS_MAX, UNTAKEN_BYTES_MAX, UNTAKEN_MAX, UNTAKEN_WHYS_MAX,
+};
 use forebay_wire::proto;
 
-use crate::engines::{Engine, Interface, Machine, Peer, Server, Service};
+use crate::engines::{Engine, Interface, Machine, Peer, Server, Service, Untaken};
 
 /// Services and servers that are kept of one engine: what a document of the longest kind may have.
 const KEPT_MAX: usize = 200_000;
@@ -93,6 +97,10 @@ pub fn report(engine: &mut Engine, told: proto::Report) {
             engine.servers.insert(place, server);
         }
     }
+    //= CHAN-PART-06
+    if told.whole || told.untaken.is_some() {
+        engine.untaken = untaken(told.untaken.unwrap_or_default());
+    }
     if let Some(told) = told.machine {
         engine.machine = machine(told);
     }
@@ -108,6 +116,22 @@ pub fn report(engine: &mut Engine, told: proto::Report) {
     engine.peers = told.peers.into_iter().take(crate::engines::SLOTS.into()).filter_map(peer).collect();
 }
 
+/// By the services' uuids: one of several kinds of ports is several services of the engine's document.
+fn untaken(told: proto::AllUntaken) -> BTreeMap<String, Untaken> {
+    let mut all: BTreeMap<String, Untaken> = BTreeMap::new();
+    for one in told.services.into_iter().take(UNTAKEN_MAX) {
+        let known = all.entry(short(uuid_of(&one.service).to_owned(), TEXT_MAX)).or_default();
+        known.is_left_out |= one.is_left_out;
+        for text in one.why.into_iter().take(UNTAKEN_WHYS_MAX) {
+            let text = short(text, UNTAKEN_BYTES_MAX);
+            if !known.why.contains(&text) {
+                known.why.push(text);
+            }
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +141,7 @@ mod tests {
     }
 
     //= test CHAN-REPORT-01
+    //= test CHAN-PART-06
     #[test]
     fn reports_add_up_and_a_whole_one_begins_anew() {
         let mut engine = Engine::default();
@@ -138,6 +163,21 @@ mod tests {
         assert_eq!(states(&engine), [("b".to_owned(), false), ("c".to_owned(), true)]);
         report(&mut engine, proto::Report { whole: true, ..Default::default() });
         assert!(states(&engine).is_empty());
+        // What could not be taken stays so until it is told anew; an older engine tells nothing of it.
+        let one = |service: &str, is_left_out| proto::Untaken {
+            service: service.to_owned(),
+            is_left_out,
+            why: vec!["w".to_owned()],
+            ..Default::default()
+        };
+        let services = vec![one("a/http", false), one("a", true), one("b", false)];
+        let untaken = Some(proto::AllUntaken { services });
+        report(&mut engine, proto::Report { untaken, ..Default::default() });
+        report(&mut engine, proto::Report::default());
+        assert_eq!(engine.lacking().map(|(uuid, _)| uuid.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(engine.as_before().map(|(uuid, _)| uuid.as_str()).collect::<Vec<_>>(), ["b"]);
+        report(&mut engine, proto::Report { whole: true, ..Default::default() });
+        assert!(engine.untaken.is_empty());
         let odd = proto::Network { address: vec![1, 2, 3], prefix_length: 8 };
         let good = proto::Network { address: vec![192, 0, 2, 1], prefix_length: 24 };
         let long = proto::Network { address: vec![192, 0, 2, 1], prefix_length: 33 };

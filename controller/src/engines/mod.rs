@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use given::Given;
 pub use members::{Members, SLOTS, group_name, secret};
-pub use state::{Engine, HEARTBEAT, Interface, MISSED_MAX, Machine, Peer, Server, Service};
+pub use state::{Engine, HEARTBEAT, Interface, MISSED_MAX, Machine, Peer, Server, Service, Untaken};
 
 use crate::objects::{Catalogue, Held};
 

@@ -67,6 +67,8 @@ pub struct Engine {
     pub given: Arc<Given>,
     /// Services that are not in its configuration though they are placed on it, by their uuids, and why.
     pub left_out: BTreeMap<String, Vec<String>>,
+    /// Services that it could not take as its configuration says, by their uuids.
+    pub untaken: BTreeMap<String, Untaken>,
     /// Settings that take effect when it starts the next time.
     pub pending: Vec<String>,
     /// What it runs on.
@@ -79,6 +81,15 @@ pub struct Engine {
     pub has_tables: bool,
     /// How it stands with the other engines of its group.
     pub peers: Vec<Peer>,
+}
+
+/// A service that an engine could not take as its configuration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Untaken {
+    /// It does not serve it; else it serves it as it was before, or without a part.
+    pub is_left_out: bool,
+    /// Why, in its words.
+    pub why: Vec<String>,
 }
 
 /// What an engine runs on.
@@ -156,6 +167,25 @@ impl Engine {
     pub fn is_to_have(&self, service: &str) -> bool {
         let key = format!("virtual_service/{service}");
         self.configured.as_ref().is_none_or(|sections| sections.contains_key(&key))
+    }
+
+    /// Why it does not serve a service that is placed on it: what the Controller left out, and what the engine did.
+    //= CHAN-PART-06
+    pub fn lacks(&self, service: &str) -> Option<&Vec<String>> {
+        let own = || self.untaken.get(service).filter(|one| one.is_left_out).map(|one| &one.why);
+        self.left_out.get(service).or_else(own)
+    }
+
+    /// The services that it does not serve though they are placed on it, and why.
+    pub fn lacking(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
+        let own =
+            self.untaken.iter().filter(|(uuid, one)| one.is_left_out && !self.left_out.contains_key(*uuid));
+        self.left_out.iter().chain(own.map(|(uuid, one)| (uuid, &one.why)))
+    }
+
+    /// The services that it serves as they were before, or without a part, and why.
+    pub fn as_before(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
+        self.untaken.iter().filter(|(_, one)| !one.is_left_out).map(|(uuid, one)| (uuid, &one.why))
     }
 
     /// It works by the last configuration that was sent to it.

@@ -348,7 +348,7 @@ impl Placement {
     }
 
     /// Tells what happened. It is done: who asked for it, and the engines, must not hear otherwise because of a line in a list.
-    pub(super) async fn tell<S: Store>(&self, store: &S, events: &[Event], now: u64) {
+    pub(crate) async fn tell<S: Store>(&self, store: &S, events: &[Event], now: u64) {
         if let Err(refusal) = keep(&self.events, store, events, now).await {
             tracing::warn!(event = "CONTROLLER_EVENT_LOST", %refusal, "events of a placement are not kept");
         }
@@ -417,6 +417,6 @@ pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str
         problems: engine.problems.clone(),
         has_tables: engine.has_tables,
         services,
-        left_out: engine.left_out.keys().cloned().collect(),
+        left_out: engine.lacking().map(|(uuid, _)| uuid.clone()).collect(),
     }
 }

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use forebay_host_uring::control::Start;
 use forebay_host_uring::control::channel::{self, Local, Settings};
+use forebay_host_uring::fault::{Fault, Unfit};
 use forebay_snapshot::engine::ProcessLog;
 use forebay_snapshot::{Problem, Snapshot};
 
 use super::args::Led;
-use super::{Failure, engine, exit, paths, process_log, read, told};
+use super::{Failure, engine, exit, paths, process_log, read, started, told};
 
 /// Runs an engine by its file, or by what a Controller says.
 pub fn run(config: Option<&Path>, led: Led, start: Start) -> ExitCode {
@@ -39,15 +41,56 @@ pub fn run(config: Option<&Path>, led: Led, start: Start) -> ExitCode {
     // The first one that is set counts, and there is something to tell before the document is there.
     process_log(&log);
     match prepared(&settings, token_file.as_deref()) {
-        Ok(()) => {
-            let document = settings.folder.document();
-            engine(&document, Start { controller: Some(Arc::new(settings)), ..start })
-        }
-        Err(error) => {
-            tracing::error!(event = "SE_FAILED", "not started");
-            Failure::new(exit::FAILED, format!("{error:#}"), "").tell()
+        Ok(()) => serve(settings, start),
+        Err(error) => not_started(&error),
+    }
+}
+
+fn not_started(error: &anyhow::Error) -> ExitCode {
+    tracing::error!(event = "SE_FAILED", "not started");
+    Failure::new(exit::FAILED, format!("{error:#}"), "").tell()
+}
+
+/// Runs the engine. What keeps it from starting costs the services that it is in, and not the others.
+//= CHAN-PART-04
+fn serve(settings: Settings, start: Start) -> ExitCode {
+    let document = settings.folder.document();
+    let settings = Arc::new(settings);
+    let start = Start { controller: Some(Arc::clone(&settings)), ..start };
+    let mut faults = Vec::new();
+    loop {
+        let error = match started(&document, start.clone()) {
+            Ok(code) => return code,
+            Err(error) => error,
+        };
+        // Who takes over starts by what another process runs by.
+        let Some(unfit) = error.downcast_ref::<Unfit>().filter(|_| !start.take_over) else {
+            return not_started(&error);
+        };
+        faults.push(unfit.0.clone());
+        let judge = |text: &str| judged(&document, text);
+        let next = channel::held_back(&settings, &faults, &judge)
+            .and_then(|kept| kept.map(|kept| write(&settings, &kept)).transpose());
+        match next {
+            Ok(Some(())) => {}
+            Ok(None) => return not_started(&error),
+            Err(error) => return not_started(&error),
         }
     }
+}
+
+fn judged(document: &Path, text: &str) -> Vec<Fault> {
+    let (misfits, files) = match super::judge(document, text) {
+        Ok(_) => return Vec::new(),
+        Err(problems) => problems,
+    };
+    misfits.iter().map(Fault::from).chain(files.iter().map(Fault::of_file)).collect()
+}
+
+fn write(settings: &Settings, kept: &channel::Kept) -> anyhow::Result<()> {
+    let text = channel::document(kept, settings).map_err(anyhow::Error::msg)?;
+    let written = settings.folder.write(&settings.folder.document(), text.as_bytes());
+    written.with_context(|| format!("--state: {} cannot be written", settings.folder.document().display()))
 }
 
 /// What the engine says for itself, and how it tells of itself.
@@ -105,19 +148,13 @@ fn judged_alone(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
 /// The folder has all that the engine starts with.
 //= CHAN-START-01
 fn prepared(settings: &Settings, token: Option<&Path>) -> anyhow::Result<()> {
-    use anyhow::Context;
     settings.folder.make()?;
     channel::join(settings, token)?;
     // What is wrong with a document is said of the one that would be there.
     let path = settings.folder.document();
-    let judge = |text: &str| match super::judged(&path, text) {
-        Ok(_) => Vec::new(),
-        Err(problems) => problems.iter().map(ToString::to_string).collect(),
-    };
+    let judge = |text: &str| judged(&path, text);
     let kept = channel::first(settings, &judge)?;
-    let text = channel::document(&kept, settings).map_err(anyhow::Error::msg)?;
-    let written = settings.folder.write(&path, text.as_bytes());
-    written.with_context(|| format!("--state: {} cannot be written", path.display()))
+    write(settings, &kept)
 }
 
 /// What the machine is called.

@@ -148,7 +148,12 @@ fn read(config: &Path) -> Result<String, ExitCode> {
 
 /// All problems of a configuration, those of its own place among them.
 fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
-    let mut snapshot = forebay_snapshot::check(text)?;
+    judge(config, text).map_err(|(problems, files)| [problems, files].concat())
+}
+
+/// The same: what is wrong with the document, else what is wrong with the files that it names.
+fn judge(config: &Path, text: &str) -> Result<Snapshot, (Vec<Problem>, Vec<Problem>)> {
+    let mut snapshot = forebay_snapshot::check(text).map_err(|problems| (problems, Vec::new()))?;
     inline::lay_out(config, &mut snapshot);
     let mut problems = paths::on_itself(config, text, &snapshot);
     problems.extend(paths::unfit_files(config, text, &snapshot));
@@ -157,7 +162,7 @@ fn judged(config: &Path, text: &str) -> Result<Snapshot, Vec<Problem>> {
     problems.extend(paths::no_authorities(config, text, &snapshot));
     problems.extend(paths::no_pki(config, text, &snapshot));
     problems.extend(paths::no_members(config, text, &snapshot));
-    if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
+    if problems.is_empty() { Ok(snapshot) } else { Err((Vec::new(), problems)) }
 }
 
 /// Reads and checks a file; tells its problems on standard error.
@@ -216,9 +221,17 @@ fn check(config: &Path, output: Output) -> ExitCode {
 }
 
 fn engine(config: &Path, start: Start) -> ExitCode {
+    started(config, start).unwrap_or_else(|error| {
+        tracing::error!(event = "SE_FAILED", "not started");
+        Failure::new(exit::FAILED, format!("{error:#}"), "").tell()
+    })
+}
+
+/// Runs an engine to its end, or says what keeps it from starting.
+fn started(config: &Path, start: Start) -> anyhow::Result<ExitCode> {
     let mut snapshot = match load(config) {
         Ok(snapshot) => snapshot,
-        Err(code) => return code,
+        Err(code) => return Ok(code),
     };
     paths::settle(config, &mut snapshot);
     process_log(&snapshot.engine.process_log);
@@ -226,19 +239,10 @@ fn engine(config: &Path, start: Start) -> ExitCode {
         tracing::warn!("faults may be planted through the admin socket: this is for tests only");
     }
     let source = Some(Source { path: config.to_owned(), settle: paths::settle });
-    match control::run(
-        snapshot,
-        Start { source, program: control::Program::own(), ..start },
-        forebay_host_uring::worker::make,
-    ) {
-        Ok(ended) if ended.connections_cut == 0 => ExitCode::SUCCESS,
-        // Whoever stopped it reads in the log how many; a script sees that the grace was too short.
-        Ok(_) => ExitCode::from(exit::TIME_OUT),
-        Err(error) => {
-            tracing::error!(event = "SE_FAILED", "not started");
-            Failure::new(exit::FAILED, format!("{error:#}"), "").tell()
-        }
-    }
+    let start = Start { source, program: control::Program::own(), ..start };
+    let ended = control::run(snapshot, start, forebay_host_uring::worker::make)?;
+    // Whoever stopped it reads in the log how many; a script sees that the grace was too short.
+    Ok(if ended.connections_cut == 0 { ExitCode::SUCCESS } else { ExitCode::from(exit::TIME_OUT) })
 }
 
 fn process_log(log: &ProcessLog) {

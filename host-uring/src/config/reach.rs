@@ -6,6 +6,7 @@ use forebay_core::id::PoolId;
 use forebay_snapshot::{Certificate, Pool, TlsProfile};
 
 use super::Tree;
+use crate::fault::Fault;
 use crate::tls::{Back, BackWanted, Changed};
 
 /// What connections to a pool's servers are secured with. As for clients, files are read once the tree stands, and before
@@ -54,7 +55,7 @@ impl Tree {
     /// Reads the authorities and certificates of all pools; what `before` has read of the same files stays. Gives all that
     /// is wrong with them.
     //= TLS-SERVER-RELOAD-01
-    pub(super) fn read_backs(&self, before: Option<&Tree>) -> Vec<String> {
+    pub(super) fn read_backs(&self, before: Option<&Tree>) -> Vec<Fault> {
         let mut problems = Vec::new();
         for pool in &self.pools {
             let Some(secured) = &pool.tls else { continue };
@@ -65,7 +66,10 @@ impl Tree {
                     let _ = secured.back.set(back);
                 }
                 Err(why) => {
-                    problems.extend(why.iter().map(|why| format!("pool \"{}\".tls: {why}", pool.name)))
+                    let of = |why: Fault| {
+                        why.or_of("pool", &pool.name).within(&format!("pool \"{}\".tls", pool.name))
+                    };
+                    problems.extend(why.into_iter().map(of));
                 }
             }
         }

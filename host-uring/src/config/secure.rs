@@ -7,6 +7,7 @@ use forebay_snapshot::tls::{ClientCertificateMode, TicketKey};
 use forebay_snapshot::{Certificate, PkiProfile, Protocol, TlsProfile, VirtualService};
 
 use super::{Service, Tree, name_id};
+use crate::fault::Fault;
 use crate::limits::sizes::part_of;
 use crate::tls::{Asked, Changed, Front, Wanted};
 
@@ -92,7 +93,7 @@ impl Tree {
     /// # Errors
     /// All that is wrong with them.
     //= TLS-RELOAD-02
-    pub fn read_certificates(&self, before: Option<&Tree>) -> Result<(), Vec<String>> {
+    pub fn read_certificates(&self, before: Option<&Tree>) -> Result<(), Vec<Fault>> {
         let mut problems = self.read_backs(before);
         for service in &self.services {
             let Some(secure) = &service.tls else { continue };
@@ -104,9 +105,11 @@ impl Tree {
                     let _ = secure.front.set(front);
                 }
                 Err(why) => {
-                    problems.extend(
-                        why.into_iter().map(|why| format!("virtual_service \"{}\": {why}", service.name)),
-                    );
+                    let name = &service.name;
+                    let of = |why: Fault| {
+                        why.or_of("virtual_service", name).within(&format!("virtual_service \"{name}\""))
+                    };
+                    problems.extend(why.into_iter().map(of));
                 }
             }
         }
@@ -128,7 +131,7 @@ impl Tree {
     }
 
     /// Takes over what `before` has read, for a tree of the same document: what its files hold by now does not count.
-    pub fn keep_certificates(&self, before: &Tree) -> Result<(), Vec<String>> {
+    pub fn keep_certificates(&self, before: &Tree) -> Result<(), Vec<Fault>> {
         for service in &self.services {
             let Some(secure) = &service.tls else { continue };
             if let Some(front) = before.front_of(service.id.0) {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forebay_snapshot::{Engine, Objsync, Problem, Snapshot};
+use forebay_snapshot::{Engine, Objsync, Snapshot};
 use serde_json::{Value, json};
 
 use super::refused::{Code, Refused};
@@ -19,6 +19,7 @@ use super::sockets::When;
 use super::supervisor::{Order, Orders};
 use super::{Running, SeatListener, State, names, resident, sockets};
 use crate::config::{Listener, Transport, Tree};
+use crate::fault::{Fault, in_words as told_all};
 use crate::health::events::say_reload;
 use crate::health::{unable, unix_s};
 use crate::limits::{RELOAD_WAIT_S, WATCH_LOOK_MS};
@@ -91,7 +92,7 @@ pub struct Reloader {
 }
 
 /// How a tree comes by its certificates, beside the tree that runs.
-type Certificates = fn(&Tree, &Tree) -> Result<(), Vec<String>>;
+type Certificates = fn(&Tree, &Tree) -> Result<(), Vec<Fault>>;
 
 /// A configuration that is ready to take the place of the one before, with sockets for its new addresses.
 type Ready = (Running, Vec<Vec<SeatListener>>);
@@ -116,13 +117,31 @@ impl Reloader {
         self.load_source(self.source()?, cause).await
     }
 
-    /// As [`Reloader::load`], from another file, which lies where the engine's own one does.
+    /// As [`Reloader::load`], from another file, which lies where the engine's own one does. What is wrong with it is told by
+    /// whoever asks, with [`Reloader::refuse`] if that is the end of it.
     ///
     /// # Errors
-    /// As there.
-    pub async fn load_from(&self, path: &Path, cause: &'static str) -> Result<Value, Refused> {
-        let source = Source { path: path.to_owned(), ..self.source()? };
-        self.load_source(source, cause).await
+    /// All that is wrong with the file; nothing has changed then.
+    pub async fn try_from(&self, path: &Path, cause: &'static str) -> Result<Value, Vec<Fault>> {
+        let as_faults = |refused: Refused| vec![Fault::from(refused.reason)];
+        let source = Source { path: path.to_owned(), ..self.source().map_err(as_faults)? };
+        let loaded = self.ours().await.map_err(as_faults)?;
+        self.attempt(loaded, source, cause).await
+    }
+
+    /// Tells why a file was not loaded.
+    pub fn refuse(&self, path: &Path, cause: &'static str, faults: &[Fault]) -> Refused {
+        let problems = told_all(faults);
+        let reason = format!("{}: {}", path.display(), problems.join("\n"));
+        tracing::error!(
+            event = "CONFIG_REFUSED",
+            cause,
+            problems = problems.len(),
+            "the configuration is not loaded, nothing has changed: {reason}"
+        );
+        let reloads = &self.state.reloads;
+        reloads.note(&reloads.refused, problems);
+        Refused::new(Code::Failed, reason, "nothing has changed; repair it and load it again")
     }
 
     fn source(&self) -> Result<Source, Refused> {
@@ -131,8 +150,19 @@ impl Reloader {
     }
 
     async fn load_source(&self, source: Source, cause: &'static str) -> Result<Value, Refused> {
-        let mut loaded = self.ours().await?;
-        let shown = source.path.display().to_string();
+        let loaded = self.ours().await?;
+        let path = source.path.clone();
+        let done = self.attempt(loaded, source, cause).await;
+        done.map_err(|faults| self.refuse(&path, cause, &faults))
+    }
+
+    /// Loads a file, or says all that is wrong with it.
+    async fn attempt(
+        &self,
+        mut loaded: tokio::sync::MutexGuard<'_, Snapshot>,
+        source: Source,
+        cause: &'static str,
+    ) -> Result<Value, Vec<Fault>> {
         let reloads = &self.state.reloads;
         let before = loaded.clone();
         // Reading, binding and making tables wait for disks and locks; this thread has others to serve.
@@ -148,8 +178,9 @@ impl Reloader {
             Ok(None) => {
                 // Its certificate may be another one all the same.
                 let objsync = loaded.objsync.clone();
-                if let Err(problems) = self.members(objsync).await {
-                    tracing::error!(problems = problems.join("; "), "object sync goes on as it was");
+                if let Err(faults) = self.members(objsync).await {
+                    let problems = told_all(&faults).join("; ");
+                    tracing::error!(problems, "object sync goes on as it was");
                 }
                 reloads.note(&reloads.unchanged, Vec::new());
                 let generation = self.state.running().number;
@@ -161,25 +192,13 @@ impl Reloader {
                 );
                 return Ok(json!({ "outcome": "unchanged", "generation": generation }));
             }
-            Err(problems) => Err(problems),
+            Err(faults) => Err(faults),
         };
         let (snapshot, ready) = match ready {
             Ok(ready) => ready,
-            Err(problems) => {
+            Err(faults) => {
                 self.state.names.follow(&loaded);
-                let reason = format!("{shown}: {}", problems.join("\n"));
-                tracing::error!(
-                    event = "CONFIG_REFUSED",
-                    cause,
-                    problems = problems.len(),
-                    "the configuration is not loaded, nothing has changed: {reason}"
-                );
-                reloads.note(&reloads.refused, problems);
-                return Err(Refused::new(
-                    Code::Failed,
-                    reason,
-                    "nothing has changed; repair it and load it again",
-                ));
+                return Err(faults);
             }
         };
         self.state.names.follow(&snapshot);
@@ -229,9 +248,9 @@ impl Reloader {
                     "servers come and go as their names say"
                 );
             }
-            Err(problems) => tracing::error!(
+            Err(faults) => tracing::error!(
                 event = "NAMES_NOT_APPLIED",
-                problems = problems.join("; "),
+                problems = told_all(&faults).join("; "),
                 "the servers stay as they were: what their names say now cannot be followed"
             ),
         }
@@ -239,7 +258,7 @@ impl Reloader {
 
     /// As [`Reloader::prepared`], and object sync follows: the last step that may fail.
     //= SYNC-RELOAD-01
-    async fn prepared_with_members(&self, snapshot: Snapshot) -> Result<(Snapshot, Ready), Vec<String>> {
+    async fn prepared_with_members(&self, snapshot: Snapshot) -> Result<(Snapshot, Ready), Vec<Fault>> {
         let objsync = snapshot.objsync.clone();
         let ready = self.prepared(snapshot, |tree, before| tree.read_certificates(Some(before))).await?;
         self.members(objsync).await?;
@@ -247,7 +266,7 @@ impl Reloader {
     }
 
     /// From now on the members are these, or the tables are shared the other way, and the files are read anew.
-    async fn members(&self, objsync: Objsync) -> Result<(), Vec<String>> {
+    async fn members(&self, objsync: Objsync) -> Result<(), Vec<Fault>> {
         let Some(sharing) = self.state.sharing() else { return Ok(()) };
         let before = self.state.tree().objsync.clone();
         let stays = before.is_legacy() == objsync.is_legacy();
@@ -260,18 +279,20 @@ impl Reloader {
         }
         let proof = sharing.proof();
         let read = move || {
-            let way = sync::way(&objsync)?;
+            let way = sync::way(&objsync).map_err(no_part)?;
             if way.is_some() {
-                sync::Sync::has_secret_of(&objsync, proof).map_err(|why| vec![why])?;
+                sync::Sync::has_secret_of(&objsync, proof).map_err(|why| vec![why.into()])?;
             }
             Ok((objsync, way))
         };
         match (off_this_thread(read).await?, sync) {
             ((_, Some(sync::Way::Members(mut settings))), Some(sync)) => {
                 settings.tables_of_its_own = self.state.is_led();
-                sync.change(settings).await.map_err(|why| vec![why])
+                sync.change(settings).await.map_err(|why| vec![why.into()])
             }
-            ((objsync, Some(way)), _) if !stays => switch(&self.state, &before, &objsync, way).await,
+            ((objsync, Some(way)), _) if !stays => {
+                switch(&self.state, &before, &objsync, way).await.map_err(no_part)
+            }
             _ => Ok(()),
         }
     }
@@ -281,7 +302,7 @@ impl Reloader {
         &self,
         snapshot: Snapshot,
         certificates: Certificates,
-    ) -> Result<(Snapshot, Ready), Vec<String>> {
+    ) -> Result<(Snapshot, Ready), Vec<Fault>> {
         let state = Arc::clone(&self.state);
         off_this_thread(move || prepare(&state, &snapshot, certificates).map(|ready| (snapshot, ready))).await
     }
@@ -363,31 +384,36 @@ fn signature(path: &Path) -> Option<(u64, i64, i64, u64)> {
 
 /// Does what waits on a thread of its own; one that panics has a problem.
 async fn off_this_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Vec<String>> + Send + 'static,
-) -> Result<T, Vec<String>> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(vec![panic.to_string()]))
+    work: impl FnOnce() -> Result<T, Vec<Fault>> + Send + 'static,
+) -> Result<T, Vec<Fault>> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(vec![panic.to_string().into()]))
+}
+
+/// What is wrong with no part alone.
+fn no_part(problems: Vec<String>) -> Vec<Fault> {
+    problems.into_iter().map(Fault::from).collect()
 }
 
 /// What the file says; `None`: what it said before, as the files do that it names.
-fn read(source: &Source, before: &Snapshot, running: &Tree) -> Result<Option<Snapshot>, Vec<String>> {
-    let text =
-        std::fs::read_to_string(&source.path).map_err(|error| vec![format!("it cannot be read: {error}")])?;
-    let mut snapshot =
-        forebay_snapshot::check(&text).map_err(|problems| problems.iter().map(told).collect::<Vec<_>>())?;
+fn read(source: &Source, before: &Snapshot, running: &Tree) -> Result<Option<Snapshot>, Vec<Fault>> {
+    let text = std::fs::read_to_string(&source.path)
+        .map_err(|error| vec![format!("it cannot be read: {error}").into()])?;
+    let mut snapshot = forebay_snapshot::check(&text)
+        .map_err(|problems| problems.iter().map(Fault::from).collect::<Vec<_>>())?;
     (source.settle)(&source.path, &mut snapshot);
     if snapshot == *before && running.changed_certificates().is_empty() {
         return Ok(None);
     }
     let mut fixed = need_a_start(&before.engine, &snapshot.engine);
     fixed.extend(sync::need_a_start(&before.objsync, &snapshot.objsync));
-    if fixed.is_empty() { Ok(Some(snapshot)) } else { Err(fixed) }
+    if fixed.is_empty() { Ok(Some(snapshot)) } else { Err(no_part(fixed)) }
 }
 
 /// Makes all that may fail of a configuration that comes after the current one.
-fn prepare(state: &State, snapshot: &Snapshot, certificates: Certificates) -> Result<Ready, Vec<String>> {
+fn prepare(state: &State, snapshot: &Snapshot, certificates: Certificates) -> Result<Ready, Vec<Fault>> {
     let old = state.running();
     let tree = Arc::new(Tree::after(snapshot.clone(), &state.living(), &state.names.addresses()));
-    let mut unable = unable(&tree);
+    let mut unable = unable(&tree, Some(&old.tree));
     unable.extend(certificates(&tree, &old.tree).err().into_iter().flatten());
     if !unable.is_empty() {
         return Err(unable);
@@ -398,14 +424,9 @@ fn prepare(state: &State, snapshot: &Snapshot, certificates: Certificates) -> Re
     //= RELOAD-LISTEN-01
     let added =
         sockets::bind_new(&tree, state.workers.len(), when, |listener| !had.contains(&place(listener)))
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let store = old.store.next(&tree, clock::now()).map_err(|problem| vec![problem.to_string()])?;
+            .map_err(|problems| problems.iter().map(Fault::from).collect::<Vec<_>>())?;
+    let store = old.store.next(&tree, clock::now()).map_err(|problem| vec![problem.to_string().into()])?;
     Ok((Running { number: old.number + 1, tree, store: Arc::new(store) }, added))
-}
-
-fn told(problem: &Problem) -> String {
-    let line = problem.line.map(|line| format!("line {line}: ")).unwrap_or_default();
-    format!("{line}{}: {} ({})", problem.path, problem.reason, problem.fix)
 }
 
 /// Settings that differ and that only a new start can change.

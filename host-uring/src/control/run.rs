@@ -26,6 +26,7 @@ use super::successor::Program;
 use super::supervisor::{Body, Order, Orders, Supervisor};
 use super::{Running, ShutdownStage, State, channel, full, identity, resident, sharing, sockets, trim, web};
 use crate::config::Tree;
+use crate::fault::{Fault, Unfit};
 use crate::health::{self, Driver};
 use crate::limits::sizes::{self, Needs, Sizes};
 use crate::limits::{HANDOVER_END_S, HANDOVER_LOOK_MS, STOP_NOW_S, cgroup};
@@ -94,10 +95,7 @@ pub fn run(
             sockets::take_over(&tree, workers, listeners, claims)
         }
     };
-    let seats = seats.map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        anyhow!("{}", lines.join("\n"))
-    })?;
+    let seats = seats.map_err(|problems| Unfit(problems.iter().map(Fault::from).collect()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -119,14 +117,14 @@ pub fn run(
     }
     let names = Arc::new(Book::default());
     let tree = runtime.block_on(resolved(tree, &snapshot, &names, heir.as_mut().map(Heir::names)));
-    let mut problems = health::unable(&tree);
+    let mut problems = health::unable(&tree, None);
     problems.extend(tree.read_certificates(None).err().into_iter().flatten());
     let shared = sync::way(&tree.objsync).unwrap_or_else(|unfit| {
-        problems.extend(unfit);
+        problems.extend(unfit.into_iter().map(Fault::from));
         None
     });
     if !problems.is_empty() {
-        return Err(anyhow!("{}", problems.join("\n")));
+        return Err(Unfit(problems).into());
     }
     tree.bound_sessions(sizes.session_bytes);
     let made = make(&tree, &sizes, heir.as_ref().map(Heir::legacy))?;

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::alone::{self, Claim};
 use super::{ListenSocket, SeatListener};
 use crate::config::{Listener, Transport, Tree};
+use crate::fault::{At, Fault};
 use crate::limits::{BIND_ASK_MS, BIND_LOOK_MS, BIND_WAIT_MS, LISTEN_BACKLOG};
 
 /// An address that could not be listened on.
@@ -66,6 +67,14 @@ impl fmt::Display for BindProblem {
             }
             _ => write!(f, "{error}"),
         }
+    }
+}
+
+impl From<&BindProblem> for Fault {
+    /// Addresses come and go, and so do other programs.
+    fn from(problem: &BindProblem) -> Self {
+        let at = At::Listen(problem.service.clone(), problem.address.to_string());
+        Fault { at, ..Fault::from(problem.to_string()) }.that_may_mend()
     }
 }
 

@@ -7,15 +7,18 @@ use forebay_snapshot::HealthMonitor;
 
 use super::probe::{can_ping, can_start};
 use crate::config::Tree;
+use crate::fault::Fault;
 use crate::tls::{ClientFiles, ClientProfile};
 
 /// All monitors that this process cannot run, each with the reason and the remedy; to be asked once its rights are what
 /// they will stay. A monitor that can never pass would take its pools out of service with the first look.
-pub fn unable(tree: &Tree) -> Vec<String> {
-    tree.monitors.iter().filter_map(|monitor| said(tree, monitor)).collect()
+/// Those that `before` has as they are run already, and are not judged anew.
+pub fn unable(tree: &Tree, before: Option<&Tree>) -> Vec<Fault> {
+    let is_new = |monitor: &&HealthMonitor| !before.is_some_and(|before| before.monitors.contains(monitor));
+    tree.monitors.iter().filter(is_new).filter_map(|monitor| said(tree, monitor)).collect()
 }
 
-fn said(tree: &Tree, monitor: &HealthMonitor) -> Option<String> {
+fn said(tree: &Tree, monitor: &HealthMonitor) -> Option<Fault> {
     let why = match monitor {
         HealthMonitor::Ping(_) => {
             let asks = |name: &String| name == monitor.name();
@@ -36,5 +39,9 @@ fn said(tree: &Tree, monitor: &HealthMonitor) -> Option<String> {
             None
         }
     };
-    why.map(|why| format!("health_monitor \"{}\": {why}", monitor.name()))
+    let name = monitor.name();
+    // Rights are given and programs installed beside the configuration.
+    why.map(|why| {
+        Fault::of("health_monitor", name, format!("health_monitor \"{name}\": {why}")).that_may_mend()
+    })
 }

@@ -15,6 +15,7 @@ use super::files::{self, Changed, Signature};
 use super::judge::{Unjudged, Unnamed};
 use super::remembered::Remembered;
 use super::server::{provider, versions};
+use crate::fault::Fault;
 
 /// What the document says of how a pool's servers are reached.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,16 +50,16 @@ impl Back {
     /// # Errors
     /// All that is wrong with them.
     //= TLS-SERVER-VERIFY-01
-    pub fn load(wanted: &BackWanted) -> Result<Self, Vec<String>> {
+    pub fn load(wanted: &BackWanted) -> Result<Self, Vec<Fault>> {
         let provider = Arc::new(provider(&wanted.profile));
-        let mut problems = Vec::new();
+        let mut problems: Vec<Fault> = Vec::new();
         // Before they are read: what changes meanwhile is seen to be new.
         let files = named(wanted).map(|file| (file.to_owned(), files::signature(file).ok())).collect();
         let verifier: Option<Arc<dyn ServerCertVerifier>> = match &wanted.authorities {
             None => Some(Arc::new(Unjudged(Arc::clone(&provider)))),
             Some(file) => match authorities(file) {
                 Err(why) => {
-                    problems.push(why);
+                    problems.push(why.into());
                     None
                 }
                 Ok(roots) => {
@@ -74,7 +75,7 @@ impl Back {
                             Some(Arc::new(Unnamed { roots, by_name, provider: Arc::clone(&provider) }))
                         }
                         Err(why) => {
-                            problems.push(format!("ca_file {file}: {why}"));
+                            problems.push(format!("ca_file {file}: {why}").into());
                             None
                         }
                     }
@@ -84,16 +85,19 @@ impl Back {
         //= TLS-SERVER-CERT-01
         let own = wanted.certificate.as_ref().map(|Certificate { name, chain_file, key_file, .. }| {
             files::load(chain_file, key_file).map_err(|why| {
-                problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}")))
+                let of =
+                    |why: &String| Fault::of("certificate", name, format!("certificate \"{name}\": {why}"));
+                problems.extend(why.iter().map(of));
             })
         });
         let name = wanted.name.as_deref().map(|name| {
-            super::client::server_name(name).map_err(|why| problems.push(format!("server_name: {why}")))
+            super::client::server_name(name)
+                .map_err(|why| problems.push(format!("server_name: {why}").into()))
         });
         let (Some(verifier), true) = (verifier, problems.is_empty()) else { return Err(problems) };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(&wanted.profile))
-            .map_err(|why| vec![format!("tls_profile \"{}\": {why}", wanted.profile.name)])?
+            .map_err(|why| vec![Fault::from(format!("tls_profile \"{}\": {why}", wanted.profile.name))])?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
         let mut config = match own {

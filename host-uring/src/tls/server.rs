@@ -18,6 +18,7 @@ use super::files::{self, Changed, Loaded, Signature};
 use super::ids::{ById, Kept};
 use super::suit;
 use super::tickets::{HandedKey, Scope, Tickets};
+use crate::fault::Fault;
 use crate::limits::sizes::SESSION_BYTES;
 use crate::limits::{EARLY_DATA_BYTES_MAX, EARLY_SESSIONS_MAX, SESSIONS_BY_ID_MAX};
 
@@ -64,11 +65,11 @@ impl Front {
     /// # Errors
     /// All that is wrong with them, each with the certificate's name.
     //= TLS-RELOAD-02
-    pub fn load(wanted: &Wanted, before: Option<&Front>) -> Result<Self, Vec<String>> {
+    pub fn load(wanted: &Wanted, before: Option<&Front>) -> Result<Self, Vec<Fault>> {
         let provider = Arc::new(provider(&wanted.profile));
         let mut files = Vec::new();
         let mut loaded = Vec::new();
-        let mut problems = Vec::new();
+        let mut problems: Vec<Fault> = Vec::new();
         for certificate in &wanted.certificates {
             let Certificate { name, chain_file, key_file, ocsp_file } = certificate;
             // Before they are read: what changes meanwhile is seen to be new.
@@ -86,13 +87,19 @@ impl Front {
             });
             match stapled {
                 Ok(one) => loaded.push(one),
-                Err(why) => problems.extend(why.iter().map(|why| format!("certificate \"{name}\": {why}"))),
+                Err(why) => problems.extend(
+                    why.iter()
+                        .map(|why| Fault::of("certificate", name, format!("certificate \"{name}\": {why}"))),
+                ),
             }
         }
-        problems.extend(suit::problem(
-            &wanted.profile,
-            &loaded.iter().map(|one: &Loaded| one.is_cheap).collect::<Vec<_>>(),
-        ));
+        problems.extend(
+            suit::problem(
+                &wanted.profile,
+                &loaded.iter().map(|one: &Loaded| one.is_cheap).collect::<Vec<_>>(),
+            )
+            .map(Fault::from),
+        );
         let mut lists = Vec::new();
         let verifier: Option<Arc<dyn ClientCertVerifier>> = match &wanted.clients {
             None => Some(Arc::new(NoClientAuth)),
@@ -105,7 +112,10 @@ impl Front {
                     }
                     Err(why) => {
                         let name = &asked.pki.name;
-                        problems.extend(why.iter().map(|why| format!("pki_profile \"{name}\": {why}")));
+                        let of = |why: &String| {
+                            Fault::of("pki_profile", name, format!("pki_profile \"{name}\": {why}"))
+                        };
+                        problems.extend(why.iter().map(of));
                         None
                     }
                 }
@@ -115,7 +125,7 @@ impl Front {
         let stapled = loaded.iter().map(|one| one.stapled.as_ref().map(|stapled| stapled.until)).collect();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(&wanted.profile))
-            .map_err(|why| vec![format!("tls_profile \"{}\": {why}", wanted.profile.name)])?
+            .map_err(|why| vec![Fault::from(format!("tls_profile \"{}\": {why}", wanted.profile.name))])?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(Shown::new(loaded, wanted.profile.max_version)));
         config.alpn_protocols = wanted.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -215,7 +225,7 @@ impl Front {
 
 /// What makes a service's tickets; `None`: it has none.
 //= TLS-TICKET-04
-fn tickets(wanted: &Wanted, before: Option<&Front>) -> Result<Option<Arc<Tickets>>, Vec<String>> {
+fn tickets(wanted: &Wanted, before: Option<&Front>) -> Result<Option<Arc<Tickets>>, Vec<Fault>> {
     let lifetime_s = wanted.profile.session_lifetime_s;
     //= TLS-CLIENT-06
     if lifetime_s == 0 || wanted.clients.is_some() {
@@ -232,7 +242,7 @@ fn tickets(wanted: &Wanted, before: Option<&Front>) -> Result<Option<Arc<Tickets
     let scope = Scope { service: wanted.service, policy: 0 };
     match Tickets::new(scope, lifetime_s, &wanted.ticket_keys) {
         Some(tickets) => Ok(Some(Arc::new(tickets))),
-        None => Err(vec!["the system gives no random numbers for keys of session tickets".to_owned()]),
+        None => Err(vec!["the system gives no random numbers for keys of session tickets".to_owned().into()]),
     }
 }
 

@@ -41,6 +41,14 @@ pub const PROBLEMS_MAX: usize = 100;
 /// See [`PROBLEMS_MAX`].
 pub const PROBLEM_BYTES_MAX: usize = 1_000;
 
+/// Services of which an engine tells that it could not take them as they are: with [`UNTAKEN_WHYS_MAX`] a report stays far below
+/// [`MESSAGE_BYTES_MAX`].
+pub const UNTAKEN_MAX: usize = 1_000;
+/// Reasons of each: people read them.
+pub const UNTAKEN_WHYS_MAX: usize = 4;
+/// Bytes of a reason.
+pub const UNTAKEN_BYTES_MAX: usize = 500;
+
 /// Bytes of the records of one message before they are compressed: a hundred records, or one of the longest with room to spare.
 pub const LOG_BATCH_BYTES: usize = 64 << 10;
 

@@ -3,6 +3,7 @@
 mod clocks;
 mod cut;
 mod export;
+mod judged;
 mod logs;
 mod member;
 mod metrics;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use forebay_wire::limits::CONFIGURATION_BYTES_MAX;
-use forebay_wire::{Sections, digest, proto};
+use forebay_wire::proto::Untaken;
+use forebay_wire::{Sections, between, change, digest, proto};
 use prost::Message;
 
 /// The file that says where Controllers are.
@@ -23,12 +24,23 @@ fn is_place(text: &str) -> bool {
 }
 
 /// A configuration as it came.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kept {
     /// Its number; 0: none came yet.
     pub version: u64,
     /// Its parts.
     pub sections: Sections,
+    /// What the engine works by, where it could not take all of that.
+    pub part: Option<InPart>,
+}
+
+/// A configuration without what the engine could not take of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InPart {
+    /// Its parts.
+    pub sections: Sections,
+    /// The services that are not as they should be.
+    pub untaken: Vec<Untaken>,
 }
 
 impl Kept {
@@ -36,6 +48,26 @@ impl Kept {
     pub fn digest(&self) -> [u8; 32] {
         digest(&self.sections)
     }
+
+    /// The parts that the engine works by.
+    pub fn works_by(&self) -> &Sections {
+        self.part.as_ref().map_or(&self.sections, |part| &part.sections)
+    }
+
+    /// The services that are not as they should be.
+    pub fn untaken(&self) -> &[Untaken] {
+        self.part.as_ref().map_or(&[], |part| &part.untaken)
+    }
+}
+
+/// The sum over what came and what could not be taken of it.
+fn sum(came: &Sections, untaken: &[Untaken]) -> [u8; 32] {
+    let mut all = came.clone();
+    all.extend(untaken.iter().map(|one| {
+        let text = format!("{} {} {}", one.is_left_out, one.may_mend, one.why.join("\0"));
+        (format!("untaken {}", one.service), text)
+    }));
+    digest(&all)
 }
 
 /// The folder.
@@ -107,18 +139,30 @@ impl Folder {
         }
         .with_context(|| format!("--state: {shown} cannot be read"))?;
         let kept = proto::Kept::decode(bytes.as_slice()).ok().map(|kept| {
-            let sections = kept.sections.into_iter().map(|section| (section.key, section.text)).collect();
-            (Kept { version: kept.version, sections }, kept.digest)
+            let sections: Sections =
+                kept.sections.into_iter().map(|section| (section.key, section.text)).collect();
+            let is_whole = kept.version > 0 && digest(&sections) == *kept.digest;
+            let version = kept.version;
+            match kept.untaken {
+                None => (Kept { version, sections, part: None }, is_whole),
+                Some(by) => {
+                    let came = change(&sections, by);
+                    let is_whole = is_whole && sum(&came, &kept.services) == *kept.sum;
+                    let part = Some(InPart { sections, untaken: kept.services });
+                    (Kept { version, sections: came, part }, is_whole)
+                }
+            }
         });
         match kept {
-            Some((kept, sum)) if kept.version > 0 && kept.digest() == *sum => Ok(Some(kept)),
+            Some((kept, true)) => Ok(Some(kept)),
             _ => bail!(
                 "--state: {shown} is not what was written there; remove it, and the Controller sends all of it again"
             ),
         }
     }
 
-    /// Keeps a configuration: the file holds the one before, or all of this one, whatever happens.
+    /// Keeps a configuration: the file holds the one before, or all of this one, whatever happens. What the engine works by
+    /// stands first: software that knows nothing of the rest starts by it as well.
     ///
     /// # Errors
     /// It cannot be written.
@@ -128,8 +172,15 @@ impl Folder {
             |(key, text): (&String, &String)| proto::Section { key: key.clone(), text: text.clone() };
         let message = proto::Kept {
             version: kept.version,
-            digest: kept.digest().to_vec(),
-            sections: kept.sections.iter().map(section).collect(),
+            digest: digest(kept.works_by()).to_vec(),
+            sections: kept.works_by().iter().map(section).collect(),
+            untaken: kept.part.as_ref().map(|part| between(&part.sections, &kept.sections)),
+            services: kept.untaken().to_vec(),
+            sum: kept
+                .part
+                .as_ref()
+                .map(|part| sum(&kept.sections, &part.untaken).to_vec())
+                .unwrap_or_default(),
         };
         self.write(&self.configuration(), &message.encode_to_vec())
     }
@@ -225,7 +276,7 @@ mod tests {
         assert_eq!(folder.kept().expect("nothing is there"), None);
         let sections = Sections::from([("pool/p".to_owned(), "[[pool]]\n".to_owned())]);
         for version in 1..3 {
-            let kept = Kept { version, sections: sections.clone() };
+            let kept = Kept { version, sections: sections.clone(), part: None };
             folder.keep(&kept).expect("room");
             assert_eq!(folder.kept().expect("it is whole"), Some(kept));
         }
@@ -233,10 +284,21 @@ mod tests {
         let file = folder.configuration();
         std::fs::write(path.join("configuration.new"), "half").expect("room");
         assert_eq!(folder.kept().expect("it is whole").map(|kept| kept.version), Some(2));
-        folder.keep(&Kept { version: 3, sections }).expect("what was left is in nobody's way");
+        folder
+            .keep(&Kept { version: 3, sections: sections.clone(), part: None })
+            .expect("what was left is in nobody's way");
         let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        // Of one that was taken in part both are known, and older software finds what the engine works by.
+        let part = Sections::from([("pool/o".to_owned(), "[[pool]]\n".to_owned())]);
+        let untaken = vec![Untaken { service: "s".to_owned(), is_left_out: true, ..Untaken::default() }];
+        let kept = Kept { version: 4, sections, part: Some(InPart { sections: part.clone(), untaken }) };
+        folder.keep(&kept).expect("room");
+        let found = folder.kept().expect("it is whole").expect("it is there");
+        assert_eq!((found.works_by(), &found), (&part, &kept));
         let mut bytes = std::fs::read(&file).expect("it is there");
+        let read = proto::Kept::decode(bytes.as_slice()).expect("ours");
+        assert_eq!((read.sections[0].key.as_str(), read.digest), ("pool/o", digest(&part).to_vec()));
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         std::fs::write(&file, bytes).expect("room");

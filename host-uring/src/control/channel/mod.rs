@@ -10,6 +10,7 @@ mod completing;
 mod document;
 mod enroll;
 mod folder;
+mod holding;
 mod link;
 mod machine;
 mod metering;
@@ -27,14 +28,17 @@ use std::time::{Duration, Instant};
 use forebay_wire::PROTOCOL;
 
 pub use document::Local;
-pub use folder::{Folder, Kept};
+pub use folder::{Folder, InPart, Kept};
 pub use metering::Metering;
 
 use super::State;
 use super::admin::Hall;
+use crate::fault::{Fault, in_words};
 use crate::limits::TOLD_LOOK_MS;
 use completing::Completing;
+use holding::{Holding, TURNS_MAX};
 use link::Trouble;
+use stream::Again;
 
 /// Wait before the Controller is called again: the first time, and at most. Half of it is random, so that engines that lost it
 /// together do not call together.
@@ -118,8 +122,8 @@ pub fn join(settings: &Settings, token: Option<&std::path::Path>) -> anyhow::Res
     runtime()?.block_on(enroll::join(settings, token))
 }
 
-/// Says what is wrong with a document, in words.
-pub type Judge<'j> = &'j dyn Fn(&str) -> Vec<String>;
+/// Says what is wrong with a document.
+pub type Judge<'j> = &'j dyn Fn(&str) -> Vec<Fault>;
 
 /// The configuration that the folder has; the first one is waited for, and so is a better one where nothing can start by the
 /// one that is there.
@@ -130,9 +134,9 @@ pub type Judge<'j> = &'j dyn Fn(&str) -> Vec<String>;
 //= CHAN-START-03
 pub fn first(settings: &Settings, judge: Judge<'_>) -> anyhow::Result<Kept> {
     let kept = settings.folder.kept()?;
-    let kept = match kept.map(|kept| (problems(&kept, settings, judge), kept)) {
-        Some((problems, kept)) if problems.is_empty() => return Ok(kept),
-        Some((problems, kept)) => {
+    let kept = match kept.map(|kept| fitting(kept, settings, judge)) {
+        Some(Ok(kept)) => return Ok(kept),
+        Some(Err((kept, problems))) => {
             unfit(&problems);
             kept
         }
@@ -149,12 +153,80 @@ pub fn first(settings: &Settings, judge: Judge<'_>) -> anyhow::Result<Kept> {
     })
 }
 
-/// Why nothing can start by a configuration; empty: it can.
-fn problems(kept: &Kept, settings: &Settings, judge: Judge<'_>) -> Vec<String> {
-    match document(kept, settings) {
+/// A configuration as far as an engine can start by it, or why it cannot.
+fn fitting(kept: Kept, settings: &Settings, judge: Judge<'_>) -> Result<Kept, (Kept, Vec<String>)> {
+    let problems = |kept: &Kept| match document(kept, settings) {
         Ok(text) => judge(&text),
-        Err(problem) => vec![problem],
+        Err(problem) => vec![problem.into()],
+    };
+    let faults = problems(&kept);
+    if faults.is_empty() {
+        return Ok(kept);
     }
+    match without(&kept, &[faults], &problems) {
+        Ok(kept) => Ok(kept),
+        Err(faults) => Err((kept, in_words(&faults))),
+    }
+}
+
+/// A configuration without what these faults are in, which were found one after another: first those of what the engine works
+/// by, then those of what was left of it.
+///
+/// # Errors
+/// What is wrong, where that leaves nothing by which an engine could start.
+//= CHAN-PART-04
+fn without(
+    kept: &Kept,
+    faults: &[Vec<Fault>],
+    judge: &dyn Fn(&Kept) -> Vec<Fault>,
+) -> Result<Kept, Vec<Fault>> {
+    let mut holding = Holding::new(&kept.sections, kept.works_by()).at_start();
+    let mut known = faults.iter().cloned();
+    let mut found = known.next().unwrap_or_default();
+    let mut tried = kept.works_by().clone();
+    for _ in 0..TURNS_MAX {
+        let is_news = holding.accuse(&found, &tried);
+        let next = holding.sections();
+        if !is_news && next == tried {
+            break;
+        }
+        tried = next;
+        if let Some(more) = known.next() {
+            found = more;
+            continue;
+        }
+        let part = InPart { sections: tried.clone(), untaken: holding.untaken() };
+        let next = Kept { part: Some(part), ..kept.clone() };
+        found = judge(&next);
+        if found.is_empty() {
+            stream::say_part(next.untaken());
+            return Ok(next);
+        }
+    }
+    Err(found)
+}
+
+/// What an engine can start by after all, where it could not start for these faults, each time for others.
+///
+/// # Errors
+/// They are in nothing that could be held back.
+//= CHAN-PART-04
+pub fn held_back(
+    settings: &Settings,
+    faults: &[Vec<Fault>],
+    judge: Judge<'_>,
+) -> anyhow::Result<Option<Kept>> {
+    if faults.len() >= TURNS_MAX {
+        return Ok(None);
+    }
+    let Some(kept) = settings.folder.kept()? else { return Ok(None) };
+    let problems = |kept: &Kept| match document(kept, settings) {
+        Ok(text) => judge(&text),
+        Err(problem) => vec![problem.into()],
+    };
+    let Ok(kept) = without(&kept, faults, &problems) else { return Ok(None) };
+    settings.folder.keep(&kept)?;
+    Ok(Some(kept))
 }
 
 fn unfit(problems: &[String]) {
@@ -175,7 +247,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// # Errors
 /// A part of it is no TOML.
 pub fn document(kept: &Kept, settings: &Settings) -> Result<String, String> {
-    document::made(&kept.sections, &settings.local, None).map(|(document, _)| document.text)
+    document::made(kept.works_by(), &settings.local, None).map(|(document, _)| document.text)
 }
 
 /// Hangs on the Controller from now on, until another process serves in this one's place.
@@ -228,9 +300,12 @@ async fn gather(state: &State) {
 async fn keep(settings: &Settings, hall: &Arc<Hall>, metering: &Metering) {
     let mut calls = Calling::new(settings);
     let mut completing = Completing::new(&hall.state);
+    let mut again = Again::default();
     loop {
         let began = Instant::now();
-        let trouble = stream::hang(settings, hall, metering, &mut completing).await;
+        let trouble = stream::hang(settings, hall, metering, &mut completing, &mut again).await;
+        stream::mend(settings, hall, &mut again).await;
+        completing.look(&hall.state);
         if began.elapsed() >= STOOD {
             calls.stood();
         }

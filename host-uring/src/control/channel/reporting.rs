@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use forebay_wire::limits::REPORTED_MAX;
-use forebay_wire::proto::{Machine, Peer, Report, Server, Service};
+use forebay_wire::proto::{AllUntaken, Machine, Peer, Report, Server, Service, Untaken};
 
 use super::machine;
 use crate::config::Tree;
@@ -25,6 +25,7 @@ pub struct Reporting {
     machine: (Option<Instant>, Machine),
     peers: Vec<Peer>,
     has_tables: bool,
+    untaken: Vec<Untaken>,
 }
 
 impl Reporting {
@@ -38,13 +39,16 @@ impl Reporting {
             machine: (None, Machine::default()),
             peers: Vec::new(),
             has_tables: false,
+            untaken: Vec::new(),
         }
     }
 
-    /// What is to be reported now (`is_complete`: tables that a configuration has brought are): nothing, where nothing that matters has changed and the last report is not old enough.
+    /// What is to be reported now (`is_complete`: tables that a configuration has brought are; `untaken`: what the engine could
+    /// not take of its configuration): nothing, where nothing that matters has changed and the last report is not old enough.
     //= CHAN-REPORT-01
     //= CHAN-HEART-01
-    pub fn due(&mut self, state: &State, is_complete: bool) -> Vec<Report> {
+    //= CHAN-PART-06
+    pub fn due(&mut self, state: &State, is_complete: bool, untaken: &[Untaken]) -> Vec<Report> {
         let now = Instant::now();
         let is_old = self.last.is_none_or(|last| now.duration_since(last) >= self.every);
         let tree = state.tree();
@@ -73,7 +77,12 @@ impl Reporting {
             }
             self.machine = (Some(now), seen);
         }
+        if is_whole || untaken != self.untaken {
+            report.untaken = Some(AllUntaken { services: untaken.to_vec() });
+            self.untaken = untaken.to_vec();
+        }
         let is_news = is_whole
+            || report.untaken.is_some()
             || !report.services.is_empty()
             || !report.servers.is_empty()
             || !report.services_gone.is_empty()
@@ -119,7 +128,7 @@ fn split(mut report: Report) -> Vec<Report> {
         if services.is_empty() && servers.is_empty() && services_gone.is_empty() && servers_gone.is_empty() {
             return all;
         }
-        (report.whole, report.machine) = (false, None);
+        (report.whole, report.machine, report.untaken) = (false, None, None);
     }
 }
 
