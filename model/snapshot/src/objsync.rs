@@ -66,7 +66,7 @@ section! {
         address: IpAddr;
         /// Its port; absent: the same as this engine's.
         port: Option<u16> = None, in 1024..=65535;
-        /// It only reads: the mirror that a Controller keeps. It has a slot that no engine has, calls from its address, and is waited for by nobody.
+        /// It only reads: the mirror that a Controller keeps. It has a slot that no engine has, calls from its address (under a Controller: from anywhere, known by its certificate), and is waited for by nobody.
         reads: bool = false;
     }
 }
