@@ -178,9 +178,11 @@ impl Engine {
         std::fs::rename(fresh, &self.config).expect("the lab's folder can be written");
     }
 
-    /// Makes it load its file again; what it answers.
+    /// Makes it load its file again; what it answers. Like the command it asks once more where the process before was met.
     pub fn reload(&self) -> Value {
-        self.admin(&serde_json::json!({ "command": "reload" }))
+        let ask = || self.admin(&serde_json::json!({ "command": "reload" }));
+        let answer = ask();
+        if answer["error"]["code"] == "moved" { ask() } else { answer }
     }
 
     /// Makes it work by another configuration.
