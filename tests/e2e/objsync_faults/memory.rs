@@ -20,8 +20,8 @@ use crate::port::connected;
 /// Clients of the engine that is asked: their sums fill most of an answer.
 const CLIENTS: u32 = 60_000;
 
-/// Answers to so many questions are about twice what may wait.
-const QUESTIONS: u64 = 7_000;
+/// Answers to so many questions are about four times what may wait.
+const QUESTIONS: u64 = 14_000;
 
 /// What may wait for all members together.
 const QUEUED_MAX: u64 = 32 << 20;
@@ -80,7 +80,8 @@ fn a_member_that_never_reads_is_given_up_before_more_than_32_mib_wait_for_it() {
         }
     });
     println!("at most {most} bytes were seen to wait, and {held} bytes more were held than before");
-    assert!(most <= QUEUED_MAX && held <= QUEUED_MAX + QUEUED_MAX / 2, "{most} bytes wait, {held} are held");
+    // Most times a fifth more is held than waits; where the engine's threads get no turn what it has read is held as well.
+    assert!(most <= QUEUED_MAX && held <= 2 * QUEUED_MAX, "{most} bytes wait, {held} are held");
     let said = engines[1].process.printed();
     assert!(said.contains("it is so slow that too much waits for it"), "{said}");
     // The true one comes back and is compared with.
