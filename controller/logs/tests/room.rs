@@ -59,7 +59,7 @@ fn record(service: &str, at: Micros, nth: u64) -> Value {
     }
     json!({
         "report_timestamp": stamp(at), "virtualservice": service, "service_engine": "se-1", "response_code": 200,
-        "uri_path": format!("/{nth}"), "user_agent": text, "significant": nth % 50 == 0,
+        "uri_path": format!("/{nth}"), "user_agent": text, "significant": nth.is_multiple_of(50),
     })
 }
 

@@ -66,7 +66,7 @@ pub async fn judged<S: Store>(
 //= CLUSTER-NODES-03
 pub fn advised(object: &Object) -> Option<String> {
     let count = cluster::wanted(object).unwrap_or_default().len();
-    (count > 0 && count % 2 == 0).then(|| match count {
+    (count > 0 && count.is_multiple_of(2)).then(|| match count {
         2 => "with 2 nodes nobody leads once either of them is lost: name 1, 3, 5 or 7".to_owned(),
         _ => format!(
             "with {count} nodes no more of them can be lost than with {}: name 1, 3, 5 or 7",
