@@ -151,13 +151,14 @@ impl Store {
                 self.with_partition_mut(at, |partition, catalog| {
                     let own = 1 << self.me.get() | 1 << self.before.get();
                     let others = |view: &EntryView| view.record.open & !own;
-                    let open: Vec<EntryView> = partition.entries(catalog, next..end, now()).collect();
+                    let now = now();
+                    let open: Vec<EntryView> = partition.entries(catalog, next..end, now).collect();
                     for view in open.into_iter().filter(|view| others(view) != 0) {
                         let key = catalog.key(view.table, view.key);
                         let slots =
                             (0..64).filter(|n| others(&view) & 1 << n != 0).filter_map(EngineSlot::new);
                         slots.for_each(|slot| {
-                            partition.open_elsewhere(catalog, &key, slot, Some(now()), now());
+                            partition.open_elsewhere(catalog, &key, slot, Some(now), now);
                         });
                     }
                 });

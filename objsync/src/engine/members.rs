@@ -51,8 +51,8 @@ impl Engine {
         let gone = self.settings.members & !members & !(1 << self.settings.me.get());
         self.settings.members = members;
         for slot in (0..64).filter_map(EngineSlot::new).filter(|slot| gone >> slot.get() & 1 == 1) {
-            let lived = self.peers.get(&slot.get()).and_then(Peer::lived);
-            self.forget(slot, lived, shards, now);
+            let last_heard = self.peers.get(&slot.get()).and_then(Peer::last_heard);
+            self.forget(slot, last_heard, shards, now);
             if self.peers.remove(&slot.get()).is_some_and(|peer| peer.session.is_some()) {
                 self.out.push(Output::Close(slot, Why::Stranger));
             }
@@ -75,7 +75,7 @@ impl Engine {
         if away || peer.hold_from.is_none() {
             peer.hold_from = Some(now);
         }
-        let session = peer.session.insert(Session::new(self.settings.bounds, peer.lived, now));
+        let session = peer.session.insert(Session::new(self.settings.bounds, peer.last_heard, now));
         let Settings { me, boot, group, .. } = self.settings;
         let clock = if self.clock.known() { self.clock.read(now) } else { GroupMillis(0) };
         let hello = Hello {
@@ -143,7 +143,7 @@ impl Engine {
         }
         let Some(peer) = self.peers.get_mut(&from.get()) else { return Ok(()) };
         let new = peer.boot != Some(hello.boot);
-        let lived = peer.lived;
+        let last_heard = peer.last_heard;
         let Some(session) = &mut peer.session else { return Ok(()) };
         if session.greeted {
             self.figures.repeated += 1;
@@ -157,7 +157,7 @@ impl Engine {
         (peer.boot, peer.lost) = (Some(hello.boot), None);
         //= SYNC-SLOT-01
         if new {
-            self.forget(from, lived, shards, now);
+            self.forget(from, last_heard, shards, now);
         }
         if hello.clock.0 != 0 {
             self.step_time(from, hello.clock, shards, now)?;
@@ -173,8 +173,8 @@ impl Engine {
     /// connection, until the one before ended.
     pub(super) fn open_until(&self, slot: EngineSlot, now: Now) -> Now {
         let session = self.peers.get(&slot.get()).and_then(|peer| peer.session.as_ref());
-        let after = session.filter(|session| !session.synced).and_then(|session| session.after);
-        after.map_or(now, |heard| given_up(heard, now))
+        let before = session.filter(|session| !session.synced).and_then(|session| session.heard_before);
+        before.map_or(now, |heard| given_up(heard, now))
     }
 
     /// What a peer had open counts as closed: since it would have been given up by one that did not stand still itself, which

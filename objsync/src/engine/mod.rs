@@ -472,8 +472,8 @@ impl Engine {
             let Some(peer) = self.peers.get_mut(&slot.get()) else { continue };
             if peer.lost.is_some_and(|lost| over(lost, DEAD_MS)) {
                 peer.lost = None;
-                let lived = peer.lived;
-                self.forget(slot, lived, shards, now);
+                let last_heard = peer.last_heard;
+                self.forget(slot, last_heard, shards, now);
             }
             self.flush(slot, shards, now);
             self.catch_up(slot, shards, now);

@@ -29,7 +29,7 @@ pub(super) struct Peer {
     /// When the last connection ended.
     pub ended: Option<Now>,
     /// When it was heard last on connections that have ended.
-    pub lived: Option<Now>,
+    pub last_heard: Option<Now>,
     /// Until then this engine's changes are known to have reached it.
     pub has_all_until: Option<Now>,
     /// Entries are held from then on for what it may have open, over all connections until one got in sync.
@@ -74,7 +74,7 @@ pub(super) struct Session {
     pub protocol: u16,
     pub last_heard: Now,
     /// The peer was heard last before this connection.
-    pub after: Option<Now>,
+    pub heard_before: Option<Now>,
     pub last_sent: Now,
     /// Number of the last frame that was sent, applied, acknowledged by the peer.
     pub sent: u64,
@@ -278,7 +278,7 @@ impl Peer {
             session: None,
             lost: None,
             ended: None,
-            lived: None,
+            last_heard: None,
             has_all_until: None,
             hold_from: None,
             before: Sum::default(),
@@ -290,7 +290,8 @@ impl Peer {
     pub(super) fn end_session(&mut self, now: Now) -> bool {
         let ended = self.session.take();
         self.ended = ended.as_ref().map(|_| now).or(self.ended);
-        self.lived = ended.as_ref().filter(|session| session.greeted).map(|s| s.last_heard).or(self.lived);
+        self.last_heard =
+            ended.as_ref().filter(|session| session.greeted).map(|s| s.last_heard).or(self.last_heard);
         let in_sync = ended.as_ref().filter(|session| session.synced);
         let until = in_sync.map(|s| s.behind_since().map_or(s.last_heard, |since| since.min(s.last_heard)));
         self.has_all_until = until.or(self.has_all_until);
@@ -299,12 +300,12 @@ impl Peer {
     }
 
     /// When it was heard last.
-    pub(super) fn lived(&self) -> Option<Now> {
+    pub(super) fn last_heard(&self) -> Option<Now> {
         self.session
             .as_ref()
             .filter(|session| session.greeted)
             .map(|session| session.last_heard)
-            .or(self.lived)
+            .or(self.last_heard)
     }
 
     /// The connection, once the peer is known to be at its other end.
@@ -314,13 +315,13 @@ impl Peer {
 }
 
 impl Session {
-    pub(super) fn new(bounds: Bounds, after: Option<Now>, now: Now) -> Self {
+    pub(super) fn new(bounds: Bounds, heard_before: Option<Now>, now: Now) -> Self {
         Self {
             bounds,
             greeted: false,
             protocol: 0,
             last_heard: now,
-            after,
+            heard_before,
             last_sent: now,
             sent: 0,
             heard: 0,

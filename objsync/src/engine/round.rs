@@ -347,6 +347,7 @@ impl Engine {
         }
         self.suspect(shards, step.range, &tables, &listed, now);
         let rows = self.summing(from, &step, now).rows(shards, step.range, &tables, &listed, now);
+        let since = self.open_until(from, now);
         let says_nothing = self.says_nothing(from);
         let mut lister = Lister::default();
         let mut judged: Vec<(u64, Vec<u16>)> = Vec::new();
@@ -368,7 +369,6 @@ impl Engine {
                 }
                 // The peer has said all that it has in this cell: it has nothing of these open.
                 //= SYNC-STATEMENT-01
-                let since = self.open_until(from, now);
                 for row in found.lacked.iter().filter(|row| row.open & 1 << from.get() != 0) {
                     let key = shards.catalog().key(table.id, row.key);
                     shards.with(shards.geometry().route(&key), |partition, catalog| {

@@ -67,6 +67,7 @@ impl Record {
                 (false, 200) => Some((What::Read(read()), Some(returned))),
                 // Nothing was done, as it says; 429: too many passwords are compared at this moment.
                 (_, 503 | 429) => {
+                    // Sleep: between two asks of a client that was told to come again.
                     std::thread::sleep(LOOK_EVERY);
                     None
                 }
