@@ -1,11 +1,8 @@
 //! Services of TCP on the in-memory runtime: which server, what passes, how it ends.
 
-#[path = "support/memory.rs"]
-mod memory;
-
+use crate::memory::{Lab, sleep_ms};
 use forebay_host_uring::config::HealthState;
 use forebay_host_uring::l4::record::End;
-use memory::{Lab, sleep_ms};
 
 const ONE: &str = "10.0.0.1:80";
 const TWO: &str = "10.0.0.2:80";

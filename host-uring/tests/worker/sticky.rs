@@ -1,13 +1,11 @@
 //! Persistence, pool groups and rules on real traffic.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
+use crate::support::{Answer, Engine, Server, eventually, read_answer, read_request};
 use forebay_host_uring::config::HealthState;
-use support::{Answer, Engine, Server, eventually, read_answer, read_request};
 
 const KEY: &str = "[[cookie_key]]\nname = \"k1\"\nkey = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n";
 

@@ -1,11 +1,9 @@
 //! What a server sends behind the end of its answer, when nobody looks any more: it is nobody's answer.
 
-mod support;
-
 use std::io::Write;
 use std::sync::atomic::Ordering;
 
-use support::{Engine, Server, read_answer, read_request};
+use crate::support::{Engine, Server, read_answer, read_request};
 
 /// Announced as content of an answer that has none; it looks like an answer itself.
 const LATE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nspoof";

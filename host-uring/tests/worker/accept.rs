@@ -1,11 +1,9 @@
 //! A listening socket that fails: counted, told, and not given up.
 
-mod support;
-
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use support::{Engine, Server, eventually};
+use crate::support::{Engine, Server, eventually};
 
 /// What was logged.
 #[derive(Clone, Default)]

@@ -1,16 +1,14 @@
 //! Requests through a worker, on real sockets.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use crate::support::{Engine, Server, eventually, read_answer, read_request, signal};
 use forebay_host_uring::control::mailbox::Message;
 use forebay_host_uring::rt::Backend;
-use support::{Engine, Server, eventually, read_answer, read_request, signal};
 
 fn document(servers: &[&Server], pool: &str) -> String {
     document_with(servers, "", pool)

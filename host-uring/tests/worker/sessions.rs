@@ -1,9 +1,6 @@
 //! A server's own session: kept as long as it is used, and forgotten when the server ends it.
 
-#[path = "support/memory.rs"]
-mod memory;
-
-use memory::Lab;
+use crate::memory::Lab;
 
 const SERVERS: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
 

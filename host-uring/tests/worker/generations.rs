@@ -1,18 +1,16 @@
 //! Configurations that live on for the requests that began with them.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::memory;
+use crate::memory::Lab;
 use forebay_host_uring::config::{Addresses, Tree};
 use forebay_host_uring::control::Running;
 use forebay_host_uring::limits::RETIRED_SERVERS_MAX;
 use forebay_host_uring::rt::Rt;
-use memory::Lab;
 
 /// A pool of as many servers, the first of which is asked.
 fn document(servers: usize, keys: &str) -> String {

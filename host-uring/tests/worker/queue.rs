@@ -1,16 +1,14 @@
 //! The queue before limited servers: strict order, no wake-up lost, and no place for who has left.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use crate::memory;
+use crate::memory::{Lab, sleep_ms};
 use forebay_host_uring::rt::memory::Memory;
 use forebay_host_uring::rt::{Now, Rt};
 use forebay_host_uring::worker::Queue;
-use memory::{Lab, sleep_ms};
 
 /// Random numbers (SplitMix64), the same for the same seed.
 struct Dice(u64);

@@ -1,9 +1,6 @@
 //! Beside a stream that always goes on, others have their turn.
 
-#[path = "support/memory.rs"]
-mod memory;
-
-use memory::Lab;
+use crate::memory::Lab;
 
 const SERVER: &str = "10.0.0.1:80";
 const OTHER: &str = "10.0.0.2:80";

@@ -1,13 +1,10 @@
 //! Headers of the PROXY protocol, received and sent, on the in-memory runtime.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::memory::{Lab, Peer, sleep_ms};
 use forebay_host_uring::l4::introduce::Refused;
-use memory::{Lab, Peer, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";

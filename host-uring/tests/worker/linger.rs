@@ -1,14 +1,11 @@
 //! An answer that closes the connection arrives whole, however slowly its client reads, and whatever it sends meanwhile.
 
-#[path = "support/memory.rs"]
-mod memory;
-mod support;
-
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use memory::Lab;
-use support::{Engine, Server};
+use crate::memory::Lab;
+use crate::support;
+use crate::support::{Engine, Server};
 
 const SERVER: &str = "10.0.0.1:80";
 

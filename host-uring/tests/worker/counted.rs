@@ -1,10 +1,8 @@
 //! What is counted and logged of a request, exactly: all of it, nothing twice, nothing under another's name.
 
-#[path = "support/memory.rs"]
-mod memory;
-
+use crate::memory;
+use crate::memory::{Lab, sleep_ms};
 use forebay_host_uring::config::HealthState;
-use memory::{Lab, sleep_ms};
 use serde_json::Value;
 
 const SERVER: &str = "10.0.0.1:80";

@@ -1,12 +1,9 @@
 //! Answers that end before they are whole, and clients that go away in the middle: nobody takes a part for the whole.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use memory::{Lab, sleep_ms};
+use crate::memory::{Lab, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 

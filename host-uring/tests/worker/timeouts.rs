@@ -1,9 +1,7 @@
 //! Every time-out of a request, on a virtual clock: what the client gets, and which counter moves.
 
-#[path = "support/memory.rs"]
-mod memory;
-
-use memory::{Lab, sleep_ms};
+use crate::memory;
+use crate::memory::{Lab, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 const OTHER: &str = "10.0.0.2:80";

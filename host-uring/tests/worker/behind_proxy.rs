@@ -1,10 +1,8 @@
 //! Client addresses that a trusted proxy names: thousands of them share its connections.
 
-#[path = "support/memory.rs"]
-mod memory;
-
+use crate::memory;
+use crate::memory::{Lab, sleep_ms};
 use forebay_host_uring::control::Tables;
-use memory::{Lab, sleep_ms};
 
 const SERVERS: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
 

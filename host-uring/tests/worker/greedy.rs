@@ -1,12 +1,10 @@
 //! Clients that send more than they should: what they cost themselves and others.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use support::{Engine, Server, eventually, read_answer, read_request};
+use crate::support::{Engine, Server, eventually, read_answer, read_request};
 
 fn document(server: &Server, profile: &str) -> String {
     format!(

@@ -1,11 +1,8 @@
 //! Interim answers (1xx) end nothing: failures after one are answered, times are those of the final answer. And load:
 //! what moves for a long time counts while it moves.
 
-#[path = "support/memory.rs"]
-mod memory;
-
+use crate::memory::{Lab, sleep_ms};
 use forebay_host_uring::metrics::HistogramSum;
-use memory::{Lab, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 const OTHER: &str = "10.0.0.2:80";

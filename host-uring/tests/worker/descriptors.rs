@@ -1,9 +1,6 @@
 //! A worker's share of the file limit: what is idle never takes what is wanted.
 
-#[path = "support/memory.rs"]
-mod memory;
-
-use memory::{Lab, Peer};
+use crate::memory::{Lab, Peer};
 
 const SERVERS: usize = 20;
 

@@ -1,12 +1,9 @@
 //! A side that does not read: nothing is read for it, and nothing is held for it, in any direction.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
-use memory::{Lab, Peer, sleep_ms};
+use crate::memory::{Lab, Peer, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 /// What one in-memory pipe holds.

@@ -1,10 +1,7 @@
 //! Clients that speak HTTP/2 and leave things half done, on a virtual clock.
 
-#[path = "support/memory.rs"]
-mod memory;
-
+use crate::memory::{Lab, Peer, sleep_ms};
 use forebay_host_uring::rt::give_way;
-use memory::{Lab, Peer, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,24 +1,19 @@
 //! The golden cases of `proto/http` through workers, on real sockets: what the parser promises, the proxy keeps.
 
-#[path = "../../proto/http/tests/relay/cases.rs"]
-mod cases;
-#[path = "../../proto/http/tests/relay/mod.rs"]
-mod relay;
-mod support;
-
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use cases::{Case, Kind};
+use crate::cases::{self, Case, Kind};
+use crate::relay::{self, End, Outcome};
+use crate::support;
+use crate::support::{Engine, Server, read_answer};
 use forebay_http::Limits;
 use forebay_http::h1::body::{Decoder, State};
 use forebay_http::h1::write::{FieldEdit, Forwarding, Hop, Policy, RequestEdits, ResponseEdits};
 use forebay_http::h1::{self, Method, Parse, RequestContext, RequestHead, Upgrade};
-use relay::{End, Outcome};
-use support::{Engine, Server, read_answer};
 
 #[test]
 fn every_golden_request_is_forwarded_or_refused_by_the_proxy_as_by_the_parser() {

@@ -1,12 +1,9 @@
 //! What passes and what does not: upgrades, hops, ends, and which connections are kept.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use memory::{Lab, sleep_ms};
+use crate::memory::{Lab, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";

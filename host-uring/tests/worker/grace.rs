@@ -1,20 +1,17 @@
 //! What is open at a server that is disabled or found down: it goes on until the grace is over, and is cut then.
 
-#[path = "support/memory.rs"]
-mod memory;
-mod support;
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::rc::Rc;
 
+use crate::memory;
+use crate::memory::{Lab, Peer, sleep_ms};
+use crate::support::{Engine, Server, eventually, read_answer, read_request};
 use forebay_host_uring::config::HealthState;
 use forebay_host_uring::control::mailbox::Message;
 use forebay_host_uring::rt::memory::Memory;
 use forebay_host_uring::rt::{Now, Rt};
-use memory::{Lab, Peer, sleep_ms};
-use support::{Engine, Server, eventually, read_answer, read_request};
 
 const A: &str = "10.0.0.1:80";
 const B: &str = "10.0.0.2:80";

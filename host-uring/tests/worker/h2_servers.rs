@@ -1,16 +1,13 @@
 //! Servers that speak HTTP/2 and fall silent, on a virtual clock.
 
-#[path = "support/memory.rs"]
-mod memory;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::memory::{Lab, Peer, sleep_ms};
 use forebay_host_uring::rt::Rt;
 use forebay_host_uring::rt::memory::Memory;
 use forebay_http::h1::write::{Answer, answer};
 use forebay_http::h2::{Config, Connection, Event, Inbox, Role};
-use memory::{Lab, Peer, sleep_ms};
 
 const SERVER: &str = "10.0.0.1:80";
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
