@@ -113,15 +113,18 @@ pub fn merge(rule: Rule, me: EngineSlot, from: EngineSlot, ours: &Entry, theirs:
         lasting,
         ..*winner
     };
+    // What third engines have open keeps nobody from telling, or taking, when it was used: each learns from those themselves when
+    // that ends, and then not from this sender again.
+    let neither_has_it_open = ours.open & mine == 0 && theirs.open & sender == 0;
     let younger = |a: &Entry, b: &Entry| {
-        a.open | b.open == 0 && a.tombstone == b.tombstone && a.age_ms + AGE_WORTH_MS < b.age_ms
+        neither_has_it_open && a.tombstone == b.tombstone && a.age_ms + AGE_WORTH_MS < b.age_ms
     };
     Merged {
         entry,
         changed: held == Ordering::Less
             || entry.open != ours.open
             || entry.lasting != ours.lasting
-            || younger(&entry, ours),
+            || younger(theirs, ours),
         answer: held == Ordering::Greater
             || entry.lasting != theirs.lasting
             || (ours.open ^ theirs.open) & mine != 0
@@ -291,6 +294,28 @@ mod tests {
         assert_eq!((merged.entry.age_ms, merged.changed, merged.answer), (0, false, true));
         let merged = merge(Rule::First, slot(0), slot(1), &old, &young);
         assert_eq!((merged.entry.age_ms, merged.changed, merged.answer), (0, true, false));
+    }
+
+    //= test SYNC-AGE-01
+    #[test]
+    fn what_a_third_one_has_open_keeps_nobody_from_saying_or_taking_when_it_was_used() {
+        let (young, old) = (entry(2, 0, false, 9, 0), Entry { age_ms: 15_000, ..entry(2, 0, false, 9, 0) });
+        for (here, there) in [(1 << 3, 0), (0, 1 << 3), (1 << 3, 1 << 3)] {
+            let (a, b) = (Entry { open: here, ..young }, Entry { open: there, ..old });
+            let merged = merge(Rule::First, slot(0), slot(1), &a, &b);
+            assert_eq!(
+                (merged.changed, merged.answer),
+                (false, true),
+                "{here} {there}: the sender is behind"
+            );
+            let (a, b) = (Entry { open: here, ..old }, Entry { open: there, ..young });
+            let merged = merge(Rule::First, slot(0), slot(1), &a, &b);
+            assert_eq!((merged.changed, merged.entry.age_ms), (true, 0), "{here} {there}: it is taken");
+            assert_eq!((merged.entry.open, merged.answer), (here, false));
+        }
+        // Of its own connections each says itself.
+        let a = Entry { open: 1, ..young };
+        assert!(!merge(Rule::First, slot(0), slot(1), &a, &Entry { open: 1, ..old }).answer);
     }
 
     //= test SYNC-AGE-01
