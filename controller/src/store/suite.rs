@@ -205,7 +205,19 @@ pub struct Folder(pub std::path::PathBuf);
 impl Folder {
     /// A new one.
     pub fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("forebay-controller-{}-{name}", std::process::id()));
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    /// A new one in memory, if there is room: an etcd is waited for by the second, and the disk of a machine that builds stands
+    /// still for as long.
+    pub fn in_memory(name: &str) -> Self {
+        let memory = std::path::Path::new("/dev/shm");
+        let free = rustix::fs::statvfs(memory).map_or(0, |disk| disk.f_bavail * disk.f_frsize);
+        if free >> 30 > 0 { Self::below(memory, name) } else { Self::new(name) }
+    }
+
+    fn below(place: &std::path::Path, name: &str) -> Self {
+        let folder = place.join(format!("forebay-controller-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a place for files");
         Folder(folder)
     }

@@ -78,7 +78,7 @@ fn names(admin: &Curl) -> BTreeSet<String> {
 //= test CLUSTER-JOIN-01
 #[test]
 fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_leader() {
-    let lab = Lab::new();
+    let lab = Lab::in_memory();
     let mut site = Site::start(&lab);
     // What is written by way of one is there by way of every other as soon as it is acknowledged.
     for node in 0..3 {
@@ -207,7 +207,7 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
 //= test CLUSTER-KEY-01
 #[test]
 fn a_node_without_the_key_that_all_share_says_what_to_do() {
-    let lab = Lab::new();
+    let lab = Lab::in_memory();
     for (arguments, said) in [
         (
             ["--store=etcd", "--nodes=a=127.0.0.1,b=127.0.0.2,c=127.0.0.3", "--node=a"],
@@ -233,7 +233,7 @@ fn a_node_without_the_key_that_all_share_says_what_to_do() {
 //= test CLUSTER-LEADER-04
 #[test]
 fn an_etcd_that_is_there_already_is_shared_by_two_controllers_and_others() {
-    let lab = Lab::new();
+    let lab = Lab::in_memory();
     let [clients, peers] = lab.addresses::<2>();
     let mut command = std::process::Command::new(bin::foreign("etcd", "etcd-server"));
     command.arg(format!("--data-dir={}", lab.folder().join("outside").display()));

@@ -63,7 +63,7 @@ impl Site {
 //= test CLUSTER-GONE-01
 #[test]
 fn no_name_no_old_object_and_no_node_that_was_off_takes_the_others_with_it() {
-    let lab = Lab::new();
+    let lab = Lab::in_memory();
     let mut site = Site::start_here(&lab);
     let leader = site.leader(&[0, 1, 2]);
     let [one, other] = [(leader + 1) % 3, (leader + 2) % 3];

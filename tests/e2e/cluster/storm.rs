@@ -244,7 +244,7 @@ fn suffer(
 //= test CLUSTER-STILL-01
 #[test]
 fn what_clients_see_of_several_controllers_is_as_if_there_were_one() {
-    let lab = Lab::new();
+    let lab = Lab::in_memory();
     let Some(hosts) = Hosts::new(3) else { return };
     let mut site = Site::start_on(&lab, &hosts);
     let pool = |name: &str| {

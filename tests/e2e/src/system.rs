@@ -1,9 +1,12 @@
 //! The few calls to the system that std does not offer, each with a safe face.
 
+use std::ffi::CString;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// Connects from a chosen source address; with port 0 the port is chosen at connect, so that each
@@ -39,6 +42,16 @@ pub fn monotonic_us() -> u64 {
     // SAFETY: the pointer is to a value that lives through the call.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+}
+
+/// Bytes that may be written below a folder; 0 where that is not known.
+pub fn free_bytes(folder: &Path) -> u64 {
+    let Ok(path) = CString::new(folder.as_os_str().as_bytes()) else { return 0 };
+    // SAFETY: all-zero bytes are a value of this plain struct.
+    let mut disk: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to values that live through the call; the path ends with a zero byte.
+    let failed = unsafe { libc::statvfs(path.as_ptr(), &raw mut disk) } != 0;
+    if failed { 0 } else { disk.f_bavail * disk.f_frsize }
 }
 
 /// A socket that is bound and does not listen; others that set SO_REUSEADDR may bind beside it.

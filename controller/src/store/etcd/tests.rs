@@ -55,7 +55,7 @@ async fn written(store: &Etcd, key: &str) -> i64 {
 //= test API-STORE-03
 #[tokio::test]
 async fn etcd_does_what_a_store_does() {
-    let folder = Folder::new("etcd-suite");
+    let folder = Folder::in_memory("etcd-suite");
     let member = Member::start(&folder.0, 1, &[]).await;
     suite::run(async || lead(&[member.endpoint()]).await, &folder.0).await;
     // What an administrator forgets is forgotten, and is said to be.
@@ -73,7 +73,7 @@ async fn etcd_does_what_a_store_does() {
 //= test CLUSTER-LEADER-01
 #[tokio::test]
 async fn one_leads_at_a_time_and_who_leads_no_more_writes_nothing() {
-    let folder = Folder::new("etcd-lead");
+    let folder = Folder::in_memory("etcd-lead");
     let member = Member::start(&folder.0, 2, &[]).await;
     let at = [member.endpoint()];
     let first = lead(&at).await;
@@ -99,7 +99,7 @@ async fn one_leads_at_a_time_and_who_leads_no_more_writes_nothing() {
 //= test CLUSTER-LEADER-02
 #[tokio::test]
 async fn a_leader_that_etcd_does_not_hear_gives_up_before_another_one_may_lead() {
-    let folder = Folder::new("etcd-mute");
+    let folder = Folder::in_memory("etcd-mute");
     let member = Member::start(&folder.0, 3, &[]).await;
     let relay = Relay::start(member.port()).await;
     let cut_off = lead(&[relay.endpoint()]).await;
@@ -123,7 +123,7 @@ async fn a_leader_that_etcd_does_not_hear_gives_up_before_another_one_may_lead()
 //= test CLUSTER-LEADER-02
 #[tokio::test]
 async fn a_leader_that_is_busy_goes_on_leading() {
-    let folder = Folder::new("etcd-busy");
+    let folder = Folder::in_memory("etcd-busy");
     let member = Member::start(&folder.0, 7, &[]).await;
     let at = [member.endpoint()];
     let store = lead(&at).await;
@@ -137,7 +137,7 @@ async fn a_leader_that_is_busy_goes_on_leading() {
 //= test CLUSTER-STEP-01
 #[tokio::test]
 async fn a_step_whose_answer_is_lost_is_done_once() {
-    let folder = Folder::new("etcd-once");
+    let folder = Folder::in_memory("etcd-once");
     let member = Member::start(&folder.0, 4, &[]).await;
     let relay = Relay::start(member.port()).await;
     let store = lead(&[relay.endpoint()]).await;
@@ -159,7 +159,7 @@ async fn a_step_whose_answer_is_lost_is_done_once() {
 //= test CLUSTER-FULL-01
 #[tokio::test]
 async fn a_member_whose_storage_is_full_is_named_with_the_remedy_and_reading_goes_on() {
-    let folder = Folder::new("etcd-full");
+    let folder = Folder::in_memory("etcd-full");
     let member = Member::start(&folder.0, 5, &["--quota-backend-bytes=6000000"]).await;
     let store = lead(&[member.endpoint()]).await;
     let mut kept = 0;
@@ -180,7 +180,7 @@ async fn a_member_whose_storage_is_full_is_named_with_the_remedy_and_reading_goe
 //= test CLUSTER-FORM-01
 #[tokio::test]
 async fn what_another_version_has_written_is_left_alone() {
-    let folder = Folder::new("etcd-form");
+    let folder = Folder::in_memory("etcd-form");
     let member = Member::start(&folder.0, 6, &[]).await;
     let at = leading(&[member.endpoint()]);
     let newer = TxnRequest { success: vec![put(at.key("form"), b"2".to_vec(), 0)], ..Default::default() };
