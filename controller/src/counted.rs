@@ -12,6 +12,7 @@ use forebay_wire::limits::TALLIES_MAX;
 use forebay_wire::proto::{Counted as Of, Sample};
 use tokio::sync::{Semaphore, watch};
 
+use crate::api::Remembered;
 use crate::engines::Engine;
 use crate::objects::Catalogue;
 
@@ -26,7 +27,11 @@ pub static READERS: Semaphore = Semaphore::const_new(READERS_MAX);
 
 /// Where series are, once they are kept.
 #[derive(Default)]
-pub struct Counted(OnceLock<Arc<Series>>);
+pub struct Counted {
+    series: OnceLock<Arc<Series>>,
+    /// What was usual of services.
+    pub remembered: Arc<Remembered>,
+}
 
 /// The process of an engine, and the sample of it up to which all are kept.
 pub type Upto = (u64, u64);
@@ -47,13 +52,13 @@ impl Counted {
             Keep { bytes_max: BYTES_MAX, things_max: THINGS_MAX, clock: Arc::new(clock) },
         )?;
         // Who comes second has the first one's.
-        let _ = self.0.set(Arc::new(series));
+        let _ = self.series.set(Arc::new(series));
         Ok(())
     }
 
     /// The series, where they are kept.
     pub fn series(&self) -> Option<&Arc<Series>> {
-        self.0.get()
+        self.series.get()
     }
 
     /// Takes a sample of an engine; `upto` is told when it lies on the disk. What no object stands behind is left out, and what

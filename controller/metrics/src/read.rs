@@ -81,6 +81,12 @@ pub fn totals(folder: &Path, keys: &[Key], range: Range) -> Result<Vec<Option<Ta
     })
 }
 
+/// For each thing what [`read`] says of it alone.
+pub fn each(folder: &Path, keys: &[Key], range: Range) -> Result<Vec<Vec<Option<Tally>>>, Failure> {
+    let one = |key: &Key| Ask { keys: vec![key.clone()], engine: None, range };
+    at_once(folder, |reader| keys.iter().map(|key| reader.all(&one(key))).collect())
+}
+
 /// What one thing counted in several slots.
 #[derive(Clone, Default)]
 struct Total {

@@ -148,6 +148,14 @@ impl Store {
         read::read(&self.folder, ask)
     }
 
+    /// For each thing a tally for each of these slots, as [`Store::read`] has them of one.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn each(&self, keys: &[Key], range: Range) -> Result<Vec<Vec<Option<Tally>>>, Failure> {
+        read::each(&self.folder, keys, range)
+    }
+
     /// For each thing what it counted in all of these slots together; `None`: nothing was told of it.
     ///
     /// # Errors

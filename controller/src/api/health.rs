@@ -13,7 +13,7 @@ use super::answer::{Answer, bad, json};
 use super::metrics::{apdex_of, moment, told_until};
 use super::request::Asked;
 use super::session::Who;
-use super::{App, inventory, runtime};
+use super::{App, inventory, penalty, runtime};
 use crate::counted::READERS;
 use crate::objects::{Catalogue, Held, Tenant};
 use crate::store::Store;
@@ -29,6 +29,8 @@ const PENALTY_MAX: f64 = 25.0;
 #[derive(Default)]
 pub struct Minute {
     tallies: HashMap<Key, Tally>,
+    /// What is unusual of services, in words.
+    unusual: HashMap<Key, Vec<String>>,
     length: u64,
     stop: u64,
 }
@@ -36,24 +38,41 @@ pub struct Minute {
 impl Minute {
     /// Reads it, away from the thread that answers. Where nothing is kept, nothing was counted.
     pub async fn read<S: Store>(app: &App<S>, keys: BTreeSet<Key>) -> Self {
-        Self::over(app, keys, told_until(), SLOTS).await
+        Self::of_slots(app, keys, told_until(), SLOTS, false).await
+    }
+
+    /// The same, and what is unusual of the services among them.
+    pub async fn compared<S: Store>(app: &App<S>, keys: BTreeSet<Key>) -> Self {
+        Self::of_slots(app, keys, told_until(), SLOTS, true).await
     }
 
     /// The same of so many slots before this moment.
     pub async fn over<S: Store>(app: &App<S>, keys: BTreeSet<Key>, stop: u64, slots: u64) -> Self {
+        Self::of_slots(app, keys, stop, slots, false).await
+    }
+
+    async fn of_slots<S: Store>(
+        app: &App<S>,
+        keys: BTreeSet<Key>,
+        stop: u64,
+        slots: u64,
+        compares: bool,
+    ) -> Self {
         let range = Range::of(0, 0, stop, slots);
         let Some(series) = app.counted.series().map(Arc::clone) else { return Minute::default() };
         let keys: Vec<Key> = keys.into_iter().collect();
         // They are not closed.
         let Ok(_turn) = READERS.acquire().await else { return Minute::default() };
+        let remembered = Arc::clone(&app.counted.remembered);
         let read = tokio::task::spawn_blocking(move || {
-            let found = series.totals(&keys, range);
-            found.map(|found| {
-                keys.into_iter().zip(found).filter_map(|(key, tally)| Some((key, tally?))).collect()
-            })
+            let found = series.totals(&keys, range)?;
+            let services: Vec<&Key> = keys.iter().filter(|key| compares && key.of == Kind::Service).collect();
+            let unusual = remembered.unusual(&series, &services, stop)?;
+            let tallies = keys.into_iter().zip(found).filter_map(|(key, tally)| Some((key, tally?)));
+            Ok::<_, forebay_metrics::Failure>((tallies.collect(), unusual))
         });
         match read.await {
-            Ok(Ok(tallies)) => Minute { tallies, length: slots * STEPS[0].0, stop },
+            Ok(Ok((tallies, unusual))) => Minute { tallies, unusual, length: slots * STEPS[0].0, stop },
             Ok(Err(failure)) => {
                 tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
                 Minute::default()
@@ -124,12 +143,14 @@ fn engines_of<S: Store>(app: &App<S>, vs: &str) -> Vec<String> {
 pub struct Score {
     performance: f64,
     resources: f64,
+    anomaly: f64,
+    security: f64,
     why: Vec<String>,
 }
 
 impl Score {
     fn whole(&self) -> f64 {
-        (self.performance - self.resources).max(0.0)
+        (self.performance - self.resources - self.anomaly - self.security).max(0.0)
     }
 
     /// As inventories have it.
@@ -139,8 +160,8 @@ impl Score {
             "health_score": round(self.whole()),
             "performance_score": round(self.performance),
             "resources_penalty": round(self.resources),
-            "anomaly_penalty": 0,
-            "security_penalty": 0,
+            "anomaly_penalty": round(self.anomaly),
+            "security_penalty": round(self.security),
             "reason": self.why,
         })
     }
@@ -157,7 +178,7 @@ pub fn score<S: Store>(
     minute: &Minute,
     tenant: &Tenant,
 ) -> Score {
-    let mut score = Score { performance: 0.0, resources: 0.0, why: Vec::new() };
+    let mut score = Score { performance: 0.0, resources: 0.0, anomaly: 0.0, security: 0.0, why: Vec::new() };
     if runtime["oper_status"]["state"] != "OPER_UP" {
         score.why.push("it is not up".to_owned());
         return score;
@@ -170,6 +191,13 @@ pub fn score<S: Store>(
             servers(pools.map(|held| runtime::of_pool(app, now, held)), &mut score);
             let tally = minute.of(&Key::new(Kind::Service, &held.uuid)).cloned().unwrap_or_default();
             answers(&tally, service::RESPONSES, apdex_of(now, held, Kind::Service).0, &mut score);
+            let key = Key::new(Kind::Service, &held.uuid);
+            let unusual = minute.unusual.get(&key).map_or(&[][..], Vec::as_slice);
+            score.anomaly = penalty::anomaly(now, held, unusual.len());
+            score.why.extend_from_slice(unusual);
+            let seconds = i64::try_from(runtime::clock() / 1_000).unwrap_or(i64::MAX);
+            score.security =
+                penalty::security(&app.counted.remembered, now, held, tenant, seconds, &mut score.why);
             engines_of(app, &held.uuid)
         }
         "pool" => {
@@ -186,7 +214,7 @@ pub fn score<S: Store>(
     for uuid in own {
         let name = if sees(&uuid) { app.engine_name(&uuid) } else { "an engine".to_owned() };
         if let Some(tally) = minute.of(&Key::new(Kind::Engine, &uuid)) {
-            resources(tally, &name, &mut score);
+            resources(tally, &name, penalty::resources_max(now, held, PENALTY_MAX), &mut score);
         }
     }
     score
@@ -224,7 +252,7 @@ fn answers(tally: &Tally, responses: usize, apdex_ms: u64, score: &mut Score) {
 }
 
 /// What an engine has too little of.
-fn resources(tally: &Tally, name: &str, score: &mut Score) {
+fn resources(tally: &Tally, name: &str, most: f64, score: &mut Score) {
     let kinds = [
         ("processor", engine::CPU_MS, engine::CORE_MS),
         ("memory", engine::MEMORY_MS, engine::MEMORY_MAX_MS),
@@ -236,7 +264,7 @@ fn resources(tally: &Tally, name: &str, score: &mut Score) {
             continue;
         }
         let percent = tally.sum(used) as f64 * 100.0 / whole as f64;
-        let penalty = ((percent - EASY) / (100.0 - EASY) * PENALTY_MAX).clamp(0.0, PENALTY_MAX);
+        let penalty = ((percent - EASY) / (100.0 - EASY) * most).max(0.0).min(most);
         if penalty > 0.0 {
             score.why.push(format!("{name}: {percent:.0} % of its {what} is used"));
             score.resources = score.resources.max(penalty);
@@ -262,7 +290,7 @@ pub async fn answer<S: Store>(
     who.tenant.demand(kind.permission, crate::access::Access::Read)?;
     let held = app.objects.get(kind, uuid, &who.tenant)?;
     let keys = keys(app, &app.objects.now(), &held);
-    let minute = Minute::read(app, keys).await;
+    let minute = Minute::compared(app, keys).await;
     let now = app.objects.now();
     let runtime = inventory::runtime_of(app, asked, &now, &held, &app.seen());
     let score = score(app, &now, &held, &runtime, &minute, &who.tenant);
@@ -275,8 +303,8 @@ pub async fn answer<S: Store>(
         "value": shown["health_score"],
         "performance_score": performance,
         "resources_penalty": {"value": shown["resources_penalty"]},
-        "anomaly_penalty": {"value": 0},
-        "security_penalty": {"value": 0},
+        "anomaly_penalty": {"value": shown["anomaly_penalty"]},
+        "security_penalty": {"value": shown["security_penalty"]},
         "reason": shown["reason"],
     });
     let header = value!({"name": "health_score", "units": "METRIC_COUNT", "entity_uuid": held.uuid});

@@ -73,7 +73,7 @@ async fn list<S: Store>(
         let keys = found.page.iter().flat_map(|held| health::keys(app, &now, held)).collect();
         (found, keys)
     };
-    let minute = Minute::read(app, keys).await;
+    let minute = Minute::compared(app, keys).await;
     let alerts = app.alerts.all();
     let now = app.objects.now();
     let results: Vec<Value> = found

@@ -1,7 +1,7 @@
 //! Series, as clients ask for them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use forebay_controller::engines::Given;
 use forebay_wire::proto::{Counted, Sample, Tally};
@@ -386,4 +386,100 @@ async fn prometheus_reads_the_last_minute_of_what_the_user_sees() {
     }
     assert_eq!(page(&admin, "virtualservice?metric_id=nothing").await.status, 400);
     assert_eq!(page(&admin, "tenant").await.status, 404);
+}
+
+//= test MET-HEALTH-03
+//= test MET-HEALTH-04
+#[tokio::test]
+async fn what_is_unusual_or_unsafe_is_taken_off_the_score_and_said() {
+    let Stand { site, admin, se, .. } = stand("metrics-penalties").await;
+    let signed = rcgen::generate_simple_self_signed(["a.test".to_owned()]).expect("a certificate");
+    let mut over = rcgen::CertificateParams::new(vec!["b.test".to_owned()]).expect("a name");
+    over.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    over.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    let over_key = rcgen::KeyPair::generate().expect("a key");
+    let over = over.self_signed(&over_key).expect("signed").pem();
+    let mut services = Vec::new();
+    for (name, pair) in [
+        ("own", Some((signed.cert.pem(), signed.signing_key.serialize_pem()))),
+        ("over", Some((over, over_key.serialize_pem()))),
+        ("clear", None),
+    ] {
+        let address = format!("10.0.0.{}", 20 + services.len());
+        let vip = json!([{"vip_id": "1", "ip_address": {"addr": address, "type": "V4"}}]);
+        let vsvip = uuid(&site.make(&admin, "/api/vsvip", json!({"name": name, "vip": vip})).await);
+        // Without servers, of which none is up here.
+        let mut vs = json!({"name": name, "vsvip_ref": vsvip, "services": [{"port": 80}]});
+        if let Some((pem, key)) = pair {
+            let certificate = json!({"name": name, "certificate": {"certificate": pem}, "key": key});
+            let made = site.make(&admin, "/api/sslkeyandcertificate", certificate).await;
+            vs["ssl_key_and_certificate_refs"] = json!([made["url"]]);
+            vs["services"] = json!([{"port": 443, "enable_ssl": true}]);
+        }
+        services.push(uuid(&site.make(&admin, "/api/virtualservice", vs).await));
+    }
+    let keys: Vec<String> = services.iter().map(|vs| format!("virtual_service/{vs}")).collect();
+    give(&site, &se, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+    // The engine serves them.
+    site.app.engines.learn(&site.app.objects.now(), &site.app.members);
+    let questions = tokio::sync::mpsc::channel(1).0;
+    let number = site.app.engines.attach(&se, questions, std::time::Instant::now()).expect("it is there");
+    for _ in 0..8 {
+        site.app.place().await.expect("written");
+        let has = site.app.placement.known().on(&se);
+        site.app.engines.note(&se, number, |engine| {
+            engine.has_tables = true;
+            let addresses = vec![("10.0.0.1".parse().expect("an address"), 24)];
+            let interface =
+                forebay_controller::engines::Interface { addresses, is_up: true, ..Default::default() };
+            engine.machine.interfaces = vec![interface];
+            let told = |accepts| forebay_controller::engines::Service {
+                is_up: true,
+                is_listening: accepts,
+                connections: 0,
+            };
+            engine.services = has.into_iter().map(|one| (one.vs, told(one.accepts))).collect();
+        });
+    }
+    let score = async |of: &str| {
+        let said =
+            site.ask(&admin, "GET", &format!("/api/analytics/healthscore/virtualservice/{of}"), &NONE).await;
+        assert_eq!(said.status, 200, "{}", said.text);
+        said.json["series"][0]["data"][0].clone()
+    };
+    let own = score(&services[0]).await;
+    let why = |score: &Value| score["reason"].to_string();
+    assert_eq!((&own["security_penalty"]["value"], &own["value"]), (&json!(20), &json!(80)), "{own}");
+    assert!(why(&own).contains("the certificate own is signed by itself"), "{own}");
+    assert_eq!(own["anomaly_penalty"]["value"], 0, "{own}");
+    let gone = score(&services[1]).await;
+    assert_eq!(gone["security_penalty"]["value"], 100, "{gone}");
+    assert!(why(&gone).contains("the certificate over is over"), "{gone}");
+    assert_eq!(gone["value"], 0);
+    // What a profile says is the most.
+    let gentle = json!({"name": "gentle", "hs_max_security_penalty": 7});
+    let gentle = uuid(&site.make(&admin, "/api/analyticsprofile", gentle).await);
+    let change = json!({"replace": {"analytics_profile_ref": gentle}});
+    let at = format!("/api/virtualservice/{}", services[1]);
+    assert_eq!(site.ask(&admin, "PATCH", &at, &change).await.status, 200);
+    assert_eq!(score(&services[1]).await["security_penalty"]["value"], 7);
+    // Ten requests a second in each five minutes, and a thousand in the last ones: as well in those under way, which may be over
+    // when it is asked.
+    let step = 300_000;
+    let now = u64::try_from(UNIX_EPOCH.elapsed().expect("after 1970").as_millis()).expect("a number");
+    let under_way = (now - 80_000) / step;
+    let slots = (under_way - 12..=under_way).map(|slot| (slot, slot * step + step / 2));
+    for (number, (slot, at)) in (3..).zip(slots.filter(|(_, at)| *at < now)) {
+        let requests = if slot + 1 >= under_way { 300_000 } else { 3_000 };
+        let sums = [(service::REQUESTS, requests)];
+        let tallies = vec![
+            tally(Counted::Engine, "", "", &[(engine::CORE_MS, 10_000)], &[]),
+            tally(Counted::Service, &services[2], "", &sums, &[]),
+        ];
+        tell(&site, &se, number, now - at, tallies).await;
+    }
+    let odd = score(&services[2]).await;
+    assert_eq!(odd["anomaly_penalty"]["value"], 5, "{odd}");
+    assert_eq!(odd["value"], 95, "{odd}");
+    assert!(why(&odd).contains("unusual: 1000.0 requests a second in the last five minutes"), "{odd}");
 }

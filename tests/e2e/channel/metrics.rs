@@ -8,7 +8,7 @@ use forebay_e2e::client::Client;
 use forebay_e2e::led::{Options, member, seen};
 use forebay_e2e::process::Process;
 use forebay_e2e::wait::{eventually, eventually_some, secs};
-use forebay_e2e::{Controller, Lab, Origin, python};
+use forebay_e2e::{Controller, Lab, Origin, pki, python};
 use serde_json::{Value, json};
 
 /// The sum of a series' points.
@@ -20,12 +20,13 @@ fn sum(controller: &Controller, path: &str, metric: &str) -> f64 {
 }
 
 /// A collector that prints what it reads by OpenTelemetry's own messages.
-fn collector(lab: &Lab, at: std::net::SocketAddr) -> Process {
+fn collector(lab: &Lab, name: &str, at: std::net::SocketAddr, files: &[&str]) -> Process {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("channel/otlp");
     let mut command = Command::new(python::interpreter(&folder, env!("CARGO_TARGET_TMPDIR")));
     command.env("PYTHONDONTWRITEBYTECODE", "1").arg(folder.join("receive.py"));
     command.arg(at.ip().to_string()).arg(at.port().to_string());
-    Process::start("collector", command, lab.folder()).brief()
+    command.args(files.iter().map(|file| lab.folder().join(file)));
+    Process::start(name, command, lab.folder()).brief()
 }
 
 //= test MET-SEND-01
@@ -38,8 +39,22 @@ fn collector(lab: &Lab, at: std::net::SocketAddr) -> Process {
 fn each_request_is_counted_once_over_new_starts_of_the_controller_and_of_the_engine() {
     let lab = Lab::new();
     let at = lab.address();
-    let collector = collector(&lab, at);
-    let export = ["--otlp-metrics", &format!("http://{at}"), "--otlp-seconds", "5"];
+    // Metrics in clear text, records over TLS to one that shows its address by an authority of its own.
+    let metrics = collector(&lab, "collector-metrics", at, &[]);
+    let secured = lab.address();
+    pki::authority(lab.folder(), "ca");
+    pki::certificate(lab.folder(), "collector", "ca", pki::EC, &format!("IP:{}", secured.ip()), 30);
+    let logs = collector(&lab, "collector-logs", secured, &["collector.pem", "collector.key"]);
+    let export = [
+        "--otlp-metrics",
+        &format!("http://{at}"),
+        "--otlp-seconds",
+        "5",
+        "--otlp-logs",
+        &format!("https://{secured}"),
+        "--otlp-authorities",
+        &lab.folder().join("ca.pem").display().to_string(),
+    ];
     let mut controller = Controller::start_with(&lab, &export);
     let mut engine = member(&lab, &controller, &Options::default());
     let uuid = engine.uuid();
@@ -59,6 +74,7 @@ fn each_request_is_counted_once_over_new_starts_of_the_controller_and_of_the_eng
         "vsvip_ref": format!("/api/vsvip/{addresses}"),
         "pool_ref": format!("/api/pool/{pool}"),
         "services": [{"port": vip.port()}],
+        "analytics_policy": {"full_client_logs": {"enabled": true, "duration": 0, "throttle": 0}},
     });
     let vs = make("virtualservice", service);
     // All answers, and those that came from the server.
@@ -83,7 +99,7 @@ fn each_request_is_counted_once_over_new_starts_of_the_controller_and_of_the_eng
     told(&controller);
     //= test MET-OTLP-01
     let point = eventually_some("the collector has what was answered", secs(30), || {
-        let points = collector.printed();
+        let points = metrics.printed();
         let mut points = points.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         points.find(|point| {
             let is_it = point["name"] == "forebay.l7_client.sum_total_responses"
@@ -104,6 +120,42 @@ fn each_request_is_counted_once_over_new_starts_of_the_controller_and_of_the_eng
         ),
     ] {
         assert_eq!(point[field], wanted, "{point}");
+    }
+    //= test LOG-OTLP-01
+    //= test MET-OTLP-02
+    let record = eventually_some("the collector has what was told", secs(30), || {
+        let records = logs.printed();
+        let mut records = records.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        records.find(|record| record["attributes"]["forebay.virtualservice"] == vs.as_str())
+    });
+    assert_eq!(
+        record["record"],
+        format!("GET / {}", record["attributes"]["forebay.response_code"]),
+        "{record}"
+    );
+    assert_eq!(record["attributes"]["forebay.service_engine"], uuid.as_str(), "{record}");
+    // What takes time on the network, and what the Controller itself takes.
+    //= test MET-RTT-01
+    //= test MET-OWN-01
+    for (path, ids) in [
+        (path.as_str(), "l4_client.avg_total_rtt,l4_server.avg_total_rtt"),
+        (
+            "controller/controller",
+            "controller_stats.avg_cpu_usage,controller_stats.avg_mem_usage,controller_stats.avg_disk_usage",
+        ),
+    ] {
+        eventually("there are values", secs(20), || {
+            let (status, said) = controller
+                .admin()
+                .get(&format!("/api/analytics/metrics/{path}?metric_id={ids}&step=300&limit=3"));
+            assert_eq!(status, 200, "{said}");
+            let all = said["series"].as_array().expect("series");
+            all.iter().all(|one| {
+                let most = one["header"]["statistics"]["max"].as_f64().expect("a number");
+                assert!(most < 100.0, "{one}");
+                most > 0.0
+            })
+        });
     }
     // What was told and not acknowledged, and what is counted while nobody listens.
     some(30);
