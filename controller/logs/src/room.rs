@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::hour::{self, Writer};
-use crate::ledger::{Ledger, Part};
+use crate::ledger::{Ledger, Loss};
 use crate::record::Record;
 use crate::trim::{self, Trimmed};
 use crate::{Failure, Micros, retention};
@@ -18,6 +18,23 @@ const FREE: u64 = 16;
 /// So long room is made at once at the least, if some is left: as long again is written.
 const AT_ONCE: Duration = Duration::from_millis(50);
 
+/// What goes at once: of all room one part in so many at the least, so that it need not be done for every few records that come,
+/// and so many bytes at the most.
+const BITE: (u64, u64) = (256, 32 << 20);
+
+/// Hours that stay open for the next bite, two megabytes each: what is written to a file that is closed goes to the disk at once,
+/// which is waited for.
+const OPEN_MAX: usize = 24;
+
+/// What is written to all of them, and is not yet in its place, takes one part in so many of all room at the most, so many bytes.
+const BESIDE: (u64, u64) = (32, 192 << 20);
+
+/// Of one of them one part in so many of all room may be free and not given back, so many bytes at the most.
+const LOOSE: (u64, u64) = (256, 8 << 20);
+
+/// After so long in which nothing has gone they are closed.
+const CLOSED_AFTER: Duration = Duration::from_secs(10);
+
 /// The same is told again after so long.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
@@ -27,10 +44,11 @@ pub(crate) struct Room {
     ledger: Ledger,
     /// Hours whose files, of earlier versions, do not say who has how much of them.
     uncounted: BTreeSet<Micros>,
-    /// The hour that is not written to of which records went last: the next ones are of it as well.
-    last: Option<(Micros, Connection)>,
-    /// When room was made last, and when it was told last.
+    /// Hours that are not written to of which records went last, the last one at the end.
+    last: Vec<(Micros, Connection)>,
+    /// When room was made last, when something went, and when it was told last.
     made: Instant,
+    went: Instant,
     told: Option<Instant>,
     trimmed: u64,
 }
@@ -50,8 +68,8 @@ impl Room {
     /// Reads who has how much.
     pub(crate) fn open(bytes_max: u64, folder: &Path) -> Room {
         let (ledger, uncounted) = (Ledger::default(), BTreeSet::new());
-        let (made, told, last) = (Instant::now(), None, None);
-        let mut room = Room { bytes_max, ledger, uncounted, last, made, told, trimmed: 0 };
+        let (made, last) = (Instant::now(), Vec::new());
+        let mut room = Room { bytes_max, ledger, uncounted, last, made, went: made, told: None, trimmed: 0 };
         room.read(&hour::list(folder).unwrap_or_default());
         room
     }
@@ -89,7 +107,8 @@ impl Room {
             if excess == 0 || !made.is_full && Instant::now() >= until {
                 break;
             }
-            match self.step(&mut hours, open, excess) {
+            let bite = excess.max(self.bytes_max / BITE.0).min(BITE.1);
+            match self.step(&mut hours, open, bite) {
                 Ok(None) => break,
                 Ok(Some(step)) => {
                     made.trimmed += step.trimmed;
@@ -102,21 +121,22 @@ impl Room {
                 }
             }
         }
-        if made.trimmed == 0 {
-            // What is not needed is not kept open.
-            self.last = None;
-        }
         self.made = Instant::now();
+        if made.trimmed > 0 {
+            self.went = self.made;
+        } else if self.went.elapsed() >= CLOSED_AFTER {
+            self.end();
+        }
         self.tell(loudest, made.trimmed);
         made
     }
 
-    /// Removes what is to go next, of so many bytes; `None`: there is nothing that could.
+    /// Removes what is to go next, about so many bytes; `None`: there is nothing that could.
     fn step(
         &mut self,
         hours: &mut Vec<(Micros, PathBuf)>,
         open: Option<&Writer>,
-        excess: u64,
+        bytes: u64,
     ) -> Result<Option<Step>, Failure> {
         let writing = open.map(Writer::begin);
         let old = hours.iter().position(|(hour, _)| self.uncounted.contains(hour) && Some(*hour) != writing);
@@ -125,59 +145,81 @@ impl Room {
             retention::remove(&path)?;
             return Ok(Some(Step { hours: 1, ..Step::default() }));
         }
-        let Some((owner, service, part)) = self.ledger.loudest() else { return Ok(None) };
-        // Not so many that others have far more after it.
-        let bytes = excess.min(part.bytes / 4);
-        let at = hours.iter().position(|(hour, _)| *hour == part.from);
-        let trimmed = match at {
-            None => Trimmed::default(),
-            Some(_) if writing == Some(part.from) => match open.and_then(Writer::counted) {
-                Some(db) => trim::trim(db, &service, part.gone, bytes)
-                    .map_err(|error| Failure::File(hours[at.unwrap_or(0)].1.clone(), error))?,
-                None => Trimmed::default(),
-            },
-            Some(at) => match self.closed(&hours[at], &service, part, bytes)? {
-                Some(trimmed) => trimmed,
-                None => {
-                    let (_, path) = hours.remove(at);
-                    self.last = None;
-                    retention::remove(&path)?;
-                    self.read(hours);
-                    return Ok(Some(Step { hours: 1, ..Step::default() }));
-                }
-            },
-        };
-        if trimmed.rows == 0 {
-            let next = hours.iter().map(|(hour, _)| *hour).find(|hour| *hour > part.from);
-            self.ledger.next_hour(&owner, &service, next);
-            return Ok(Some(Step::default()));
-        }
-        self.ledger.remove(&owner, &service, trimmed.bytes, trimmed.gone);
-        Ok(Some(Step { trimmed: trimmed.rows, hours: 0, service: Some(service) }))
-    }
-
-    /// Removes records of an hour that is not written to, and gives their room back; `None`: it goes as a whole, as nobody else
-    /// has anything in it.
-    fn closed(
-        &mut self,
-        (hour, path): &(Micros, PathBuf),
-        service: &str,
-        part: Part,
-        bytes: u64,
-    ) -> Result<Option<Trimmed>, Failure> {
-        let failed = |error| Failure::File(path.clone(), error);
-        let db = match self.last.take_if(|(last, _)| last == hour) {
-            Some((_, db)) => db,
-            None => trim::open(path).map_err(failed)?,
-        };
-        self.last = None;
-        if trim::is_alone(&db, service).map_err(failed)? {
+        let losses = self.ledger.losses(bytes);
+        if losses.is_empty() {
             return Ok(None);
         }
-        let trimmed = trim::trim(&db, service, part.gone, bytes).map_err(failed)?;
-        trim::give_back(&db).map_err(failed)?;
-        self.last = Some((*hour, db));
+        let mut step = Step::default();
+        for (hour, losses) in losses {
+            let path = hours.iter().find(|(begin, _)| *begin == hour).map(|(_, path)| path.clone());
+            let trimmed = match &path {
+                None => None,
+                Some(path) if writing == Some(hour) => match open.and_then(Writer::counted) {
+                    Some(db) => Some(trim::trim(db, &losses).map_err(|e| Failure::File(path.clone(), e))?),
+                    None => None,
+                },
+                Some(path) => match self.closed(hour, path, &losses)? {
+                    Some(trimmed) => Some(trimmed),
+                    None => {
+                        retention::remove(path)?;
+                        hours.retain(|(begin, _)| *begin != hour);
+                        // Who has how much is read anew: what was to go else is seen with the next step.
+                        self.read(hours);
+                        step.hours += 1;
+                        return Ok(Some(step));
+                    }
+                },
+            };
+            let next = hours.iter().map(|(begin, _)| *begin).find(|begin| *begin > hour);
+            // Where there is no file there is nothing left of anybody.
+            let none = || Trimmed { is_over: true, ..Trimmed::default() };
+            let trimmed = trimmed.unwrap_or_else(|| losses.iter().map(|_| none()).collect());
+            for (Loss { owner, service, .. }, trimmed) in losses.into_iter().zip(trimmed) {
+                self.ledger.remove(&owner, &service, trimmed.bytes, trimmed.gone);
+                if trimmed.is_over {
+                    self.ledger.next_hour(&owner, &service, next);
+                }
+                step.trimmed += trimmed.rows;
+                step.service = Some(service).filter(|_| trimmed.rows > 0).or(step.service);
+            }
+        }
+        Ok(Some(step))
+    }
+
+    /// Removes records of an hour that is not written to; `None`: it goes as a whole, as nobody else has anything in it.
+    fn closed(
+        &mut self,
+        hour: Micros,
+        path: &Path,
+        losses: &[Loss],
+    ) -> Result<Option<Vec<Trimmed>>, Failure> {
+        let failed = |error| Failure::File(path.to_owned(), error);
+        let at = self.last.iter().position(|(last, _)| *last == hour);
+        let db = match at.map(|at| self.last.remove(at)) {
+            Some((_, db)) => db,
+            None => trim::open(path, (self.bytes_max / BESIDE.0).min(BESIDE.1) / OPEN_MAX as u64)
+                .map_err(failed)?,
+        };
+        if let [loss] = losses
+            && trim::is_alone(&db, &loss.service).map_err(failed)?
+        {
+            return Ok(None);
+        }
+        let trimmed = trim::trim(&db, losses).map_err(failed)?;
+        if trim::free(&db).map_err(failed)? > (self.bytes_max / LOOSE.0).min(LOOSE.1) {
+            trim::give_back(&db).map_err(failed)?;
+        }
+        if self.last.len() >= OPEN_MAX {
+            let (_, eldest) = self.last.remove(0);
+            close(&eldest);
+        }
+        self.last.push((hour, db));
         Ok(Some(trimmed))
+    }
+
+    /// Closes what is open, and gives back what is free of it.
+    pub(crate) fn end(&mut self) {
+        self.last.drain(..).for_each(|(_, db)| close(&db));
     }
 
     /// Bytes of all hours. What was freed in the one that is written to is used again, and of the one of which records went last
@@ -185,7 +227,7 @@ impl Room {
     pub(crate) fn held(&self, hours: &[(Micros, PathBuf)], open: Option<&Writer>) -> u64 {
         let of = |(begin, path): &(Micros, PathBuf)| {
             let written = open.filter(|open| open.begin() == *begin).and_then(Writer::used);
-            let last = self.last.as_ref().filter(|(hour, _)| hour == begin);
+            let last = self.last.iter().find(|(hour, _)| hour == begin);
             let used = written.or_else(|| last.and_then(|(_, db)| trim::used(db).ok()));
             used.unwrap_or_else(|| retention::bytes(path))
         };
@@ -205,6 +247,13 @@ impl Room {
                 "the room for logs is full, and this service has the most of it: its oldest records go; raise --logs-mib, or lower the throttles of its analytics policy"
             );
         }
+    }
+}
+
+/// What cannot be given back stays free in the file.
+fn close(db: &Connection) {
+    if let Err(error) = trim::give_back(db) {
+        tracing::debug!(%error, "what is free of an hour stays");
     }
 }
 

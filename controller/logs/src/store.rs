@@ -326,6 +326,9 @@ impl Writing {
                     if let Some(open) = self.open.take() {
                         open.end();
                     }
+                    if let Some(mut room) = self.room.take() {
+                        room.end();
+                    }
                     return;
                 }
             }

@@ -273,7 +273,15 @@ fn who_keeps_records_until_they_are_written_hears_of_it_and_has_back_what_is_not
     store.try_offer(first).unwrap();
     assert_eq!(heard.recv_timeout(Duration::from_secs(20)), Ok(true));
     assert_eq!((store.counts().written, store.counts().refused), (990, 10));
-    // What is not taken comes back as it was, is not counted, and nobody hears of it.
+    // What is not taken comes back as it was, is not counted, and nobody hears of it. The writer is held up until all were offered.
+    let (go, holds) = std::sync::mpsc::channel::<()>();
+    let admit = move |_: &mut _| {
+        let _ = holds.recv_timeout(Duration::from_secs(60));
+        None
+    };
+    let held =
+        Batch { lines: lines([record(at, 1)].into_iter()), admit: Some(Box::new(admit)), ..Batch::default() };
+    store.try_offer(held).unwrap();
     let mut back = Vec::new();
     for _ in 0..100 {
         let (next, heard) = batch(1_000);
@@ -284,6 +292,7 @@ fn who_keeps_records_until_they_are_written_hears_of_it_and_has_back_what_is_not
         }
     }
     assert!(!back.is_empty(), "a hundred batches at once are more than wait");
+    drop(go);
     store.flush();
     let counts = store.counts();
     assert_eq!((counts.lost_busy, counts.written), (0, 990 * (101 - back.len() as u64)));

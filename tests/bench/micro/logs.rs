@@ -15,6 +15,9 @@ const DAY: Micros = 24 * 3_600_000_000;
 /// Records that come in a second while searches are timed.
 const LIVE_RATE: u64 = 20_000;
 
+/// For so long they come into a full store.
+const FULL_LIVE: Duration = Duration::from_secs(10);
+
 /// What the records are like: 100 services of which few have most, 60,000 clients, 1,000 paths with ids behind them.
 fn line(at: Micros, nth: u64, out: &mut String) {
     use std::fmt::Write as _;
@@ -162,10 +165,14 @@ fn measure(records: u64, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same in half of the room: as many go as come, of whom there are the most.
+/// The same in half of the room: as many go as come, of whom there are the most. First as fast as it can be, then at a rate.
 fn full(report: &Report, records: u64, folder: &Path, bytes_max: u64) -> anyhow::Result<()> {
+    let began = Instant::now();
     let store = Store::open(folder, Settings { hours_max: 30, bytes_max })?;
-    let (mut lines, mut made, began) = (String::new(), Duration::ZERO, Instant::now());
+    store.flush();
+    report.put("full_open", began.elapsed().as_secs_f64() * 1e3, "ms");
+    let (mut lines, mut made, mut longest) = (String::new(), Duration::ZERO, Duration::ZERO);
+    let began = Instant::now();
     for first in (0..records / 2).step_by(500) {
         let making = Instant::now();
         lines.clear();
@@ -176,11 +183,30 @@ fn full(report: &Report, records: u64, folder: &Path, bytes_max: u64) -> anyhow:
     store.flush();
     let took = began.elapsed().saturating_sub(made);
     let counts = store.counts();
+    report.put("full_taken_a_second", counts.written as f64 / took.as_secs_f64(), "records/s");
+    report.put("full_gone", counts.trimmed as f64, "records");
+    let (began, mut sent) = (Instant::now(), 0);
+    while began.elapsed() < FULL_LIVE {
+        let due = (began.elapsed().as_secs_f64() * LIVE_RATE as f64) as u64;
+        lines.clear();
+        (sent..due.min(sent + 500)).for_each(|nth| line(now(), records * 3 + nth, &mut lines));
+        let _ = store.offer(lines.as_bytes().to_vec());
+        sent = due.min(sent + 500);
+        if sent == due {
+            // How long what is offered waits.
+            let waits = Instant::now();
+            store.flush();
+            longest = longest.max(waits.elapsed());
+            // Sleep: records come in as a rate, in pieces.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    report.put("full_live_rate", sent as f64 / began.elapsed().as_secs_f64(), "records/s");
+    report.put("full_live_waits_at_most", longest.as_secs_f64() * 1e3, "ms");
+    let counts = store.counts();
     drop(store);
     let bytes: u64 =
         std::fs::read_dir(folder)?.filter_map(|e| e.ok()?.metadata().ok()).map(|about| about.len()).sum();
-    report.put("full_taken_a_second", counts.written as f64 / took.as_secs_f64(), "records/s");
-    report.put("full_gone", counts.trimmed as f64, "records");
     report.put("full_lost", (counts.lost_busy + counts.lost_full) as f64, "records");
     report.put("full_of_the_room", bytes as f64 * 100.0 / bytes_max as f64, "%");
     Ok(())
