@@ -9,9 +9,7 @@ use forebay_core::table::{EngineSlot, GroupMillis, Hasher, KeyBytes, TableId, Wr
 use forebay_core::units::Now;
 use forebay_model::{member_name, reader_name};
 use forebay_objsync::{Bounds, Engine as Sync, Event, Settings as SyncSettings, Shards};
-use forebay_objsync_tokio::{
-    Catalogue, Command, Differences, Driver, Handle, Host, Identity, Member, Settings, Table,
-};
+use forebay_objsync_tokio::{Catalogue, Command, Driver, Handle, Host, Identity, Member, Settings, Table};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::SLOT;
@@ -61,20 +59,6 @@ impl Host for Serving {
 
     fn changes(&mut self, _: &mut Vec<(TableId, KeyBytes, Option<u64>)>) {}
 
-    fn wake_me(&mut self) -> bool {
-        true
-    }
-
-    fn gather(&mut self) -> bool {
-        true
-    }
-
-    fn group_time(&mut self, _: GroupMillis, _: Now) {}
-
-    fn acknowledged(&mut self, _: u64, _: EngineSlot) {}
-
-    fn connected(&mut self, _: usize) {}
-
     fn kept(&self) -> Vec<Table> {
         self.names.iter().map(|name| Table { name: *name, settings: 1, servers: 1 }).collect()
     }
@@ -82,8 +66,6 @@ impl Host for Serving {
     fn catalogue(&self) -> Catalogue {
         of(self.names.iter().copied())
     }
-
-    fn differ(&mut self, _: EngineSlot, _: &Differences) {}
 
     fn event(&mut self, _: Event) {}
 }

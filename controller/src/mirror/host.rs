@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forebay_core::table::{EngineSlot, GroupMillis, KeyBytes, TableId};
+use forebay_core::table::{EngineSlot, KeyBytes, TableId};
 use forebay_core::units::Now;
 use forebay_objsync::Event;
-use forebay_objsync_tokio::{Catalogue, Differences, Host, Table};
+use forebay_objsync_tokio::{Catalogue, Host, Table};
 
 use super::tables::{Count, Tables};
 use crate::aside::Budget;
@@ -111,20 +111,6 @@ impl Host for Here {
         self.tables.sweep(now);
     }
 
-    fn wake_me(&mut self) -> bool {
-        true
-    }
-
-    fn gather(&mut self) -> bool {
-        true
-    }
-
-    fn group_time(&mut self, _: GroupMillis, _: Now) {}
-
-    fn acknowledged(&mut self, _: u64, _: EngineSlot) {}
-
-    fn connected(&mut self, _: usize) {}
-
     fn kept(&self) -> Vec<Table> {
         Vec::new()
     }
@@ -133,8 +119,6 @@ impl Host for Here {
         let now = self.clock();
         self.tables.told(by, &catalogue, now);
     }
-
-    fn differ(&mut self, _: EngineSlot, _: &Differences) {}
 
     fn event(&mut self, event: Event) {
         if let Event::Ahead(slot, by_ms) = event {

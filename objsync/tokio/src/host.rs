@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{Catalogue, Differences, Settings, Table, View};
 
-/// What is driven: tables, clock, and what the engine's own workers have changed.
+/// What is driven: tables, clock, and what the engine's own workers have changed. Who has no workers that wait for anything says
+/// nothing of it.
 pub trait Host: Send + 'static {
     /// The tables.
     type Tables: Shards;
@@ -28,19 +29,29 @@ pub trait Host: Send + 'static {
     fn changes(&mut self, taken: &mut Vec<(TableId, KeyBytes, Option<u64>)>);
 
     /// Asks that the next change wakes the driver ([`Handle::waker`]); `false`: there is one already.
-    fn wake_me(&mut self) -> bool;
+    fn wake_me(&mut self) -> bool {
+        true
+    }
 
     /// Asks that the next change that somebody waits for wakes the driver; `false`: there is one already.
-    fn gather(&mut self) -> bool;
+    fn gather(&mut self) -> bool {
+        true
+    }
 
     /// The time of the group is this, now.
-    fn group_time(&mut self, time: GroupMillis, now: Now);
+    fn group_time(&mut self, time: GroupMillis, now: Now) {
+        let _ = (time, now);
+    }
 
     /// A peer has what was given this number.
-    fn acknowledged(&mut self, ticket: u64, by: EngineSlot);
+    fn acknowledged(&mut self, ticket: u64, by: EngineSlot) {
+        let _ = (ticket, by);
+    }
 
     /// So many members are connected.
-    fn connected(&mut self, peers: usize);
+    fn connected(&mut self, peers: usize) {
+        let _ = peers;
+    }
 
     /// How long the driver is to rest before its next step, because other work goes first.
     fn pause(&self) -> Duration {
@@ -61,7 +72,9 @@ pub trait Host: Send + 'static {
     }
 
     /// The tables of a member differ from those here in another way than before, or do not differ any more.
-    fn differ(&mut self, slot: EngineSlot, how: &Differences);
+    fn differ(&mut self, slot: EngineSlot, how: &Differences) {
+        let _ = (slot, how);
+    }
 
     /// Something that people should know.
     fn event(&mut self, event: Event);

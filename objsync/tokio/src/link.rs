@@ -1,6 +1,7 @@
 //! A connection with a member, once both know who the other is.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -39,6 +40,8 @@ pub(crate) struct Link {
     pub number: u64,
     /// By which listening socket it came.
     pub door: Option<u64>,
+    /// Where its other end is.
+    pub remote: Option<SocketAddr>,
     send: mpsc::UnboundedSender<Vec<u8>>,
     queued: Arc<AtomicUsize>,
     reader: JoinHandle<()>,
@@ -62,6 +65,7 @@ impl Link {
         traffic: Arc<Traffic>,
         tell: mpsc::Sender<Told>,
     ) -> Self {
+        let remote = stream.get_ref().0.peer_addr().ok();
         let (read, write) = tokio::io::split(stream);
         let (send, queue) = mpsc::unbounded_channel();
         let queued = Arc::new(AtomicUsize::new(0));
@@ -75,7 +79,7 @@ impl Link {
             let why = read_all(read, slot, number, &traffic, &tell).await;
             let _ = tell.send(Told::Gone { slot, link: number, why }).await;
         });
-        Self { number, door, send, queued, reader, writer }
+        Self { number, door, remote, send, queued, reader, writer }
     }
 
     /// Whether something has not been sent yet.

@@ -16,8 +16,8 @@ pub struct PeerStatus {
     pub slot: EngineSlot,
     /// It only reads: nobody waits for it.
     pub reads: bool,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens; of one that only reads from where it has called, if it is connected.
+    pub address: Option<SocketAddr>,
     /// What the engine knows of it; `None`: it has never been heard of.
     pub figures: Option<PeerFigures>,
     /// Bytes that came from it and that were sent to it, since the start.

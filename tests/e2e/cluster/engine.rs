@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use forebay_e2e::client::Client;
 use forebay_e2e::led::{Led, Options};
+use forebay_e2e::metrics::Page;
 use forebay_e2e::wait::{eventually, secs};
 use forebay_e2e::{Lab, Origin};
 use serde_json::{Value, json};
@@ -16,10 +17,14 @@ use crate::site::Site;
 
 /// The pause between two requests of a client.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Clients that have an entry each, with addresses of their own, beside the one that asks all the while.
+const CLIENTS: u32 = 7;
 
 pub struct Served {
     engine: Led,
     uuid: String,
+    /// Where its service is.
+    at: SocketAddr,
     stop: Arc<AtomicBool>,
     /// Requests that were answered, and what became of others.
     client: Option<JoinHandle<(usize, Vec<String>)>>,
@@ -40,8 +45,13 @@ impl Served {
         let (server, vip) = (lab.address(), lab.address());
         let origin = Origin::fixed(server, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
         let ip = |of: SocketAddr| json!({"addr": of.ip().to_string(), "type": "V4"});
-        let pool =
-            make("pool", json!({"name": "served", "servers": [{"ip": ip(server), "port": server.port()}]}));
+        let pool = json!({
+            "name": "served",
+            "servers": [{"ip": ip(server), "port": server.port()}],
+            "application_persistence_profile_ref":
+                "/api/applicationpersistenceprofile?name=System-Persistence-Client-IP",
+        });
+        let pool = make("pool", pool);
         let addresses = make("vsvip", json!({"name": "v", "vip": [{"vip_id": "1", "ip_address": ip(vip)}]}));
         let service = json!({
             "name": "s",
@@ -67,7 +77,42 @@ impl Served {
             }
             (good, bad)
         });
-        Served { engine, uuid, stop, client: Some(client), _origin: origin }
+        Served { engine, uuid, at: vip, stop, client: Some(client), _origin: origin }
+    }
+
+    /// Each client comes, so that the engine has an entry of it and the leader mirrors all of them; says how often the engine has
+    /// loaded a configuration by then.
+    //= test SYNC-MIRROR-04
+    pub fn is_mirrored_by(&self, lab: &Lab, site: &Site, leader: usize) -> usize {
+        for client in 0..CLIENTS {
+            let mut client = Client::new(self.at).from(lab.client_ip(client));
+            assert_eq!(client.get_once("/").expect("an answer").status, 200);
+        }
+        self.is_mirrored_still_by(site, leader);
+        self.engine.said("CONFIG_LOADED")
+    }
+
+    /// The engine has the entries of all, and so has the mirror of this leader.
+    pub fn is_mirrored_still_by(&self, site: &Site, leader: usize) {
+        let all = f64::from(CLIENTS + 1);
+        let admin = site.admin(leader);
+        let group = admin.get("/api/serviceenginegroup?name=Default-Group").1["results"][0]["uuid"].clone();
+        let path = format!("/api/serviceenginegroup/{}/mirror", group.as_str().expect("a uuid"));
+        let mut seen = Value::Null;
+        eventually("the mirror of the leader has all entries", secs(30), || {
+            seen = admin.get(&path).1;
+            let engine = &seen["engines"][0];
+            let is_equal = engine["synced"] == true && engine["cells_differ"] == 0;
+            seen["entries"].as_f64() == Some(all) && is_equal
+        });
+        let page = Page::read(self.engine.metrics).expect("its metrics");
+        assert_eq!(page.sum("forebay_persistence_entries", &[]), all, "none has gone at the engine: {seen}");
+    }
+
+    /// It has loaded nothing since.
+    //= test SYNC-MIRROR-01
+    pub fn has_loaded(&self, times: usize) {
+        assert_eq!(self.engine.said("CONFIG_LOADED"), times, "another leader is no other configuration");
     }
 
     /// Waits until it hangs on this node, and says how long that took.

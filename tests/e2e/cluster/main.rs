@@ -154,6 +154,7 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     };
     let through = site.admin(others[1]);
     eventually("writes go on", secs(30), || written(&through, site::BROUGHT + 15));
+    let loaded = engine.is_mirrored_by(&lab, &site, leader);
     site.nodes[leader].process.kill();
     let killed = Instant::now();
     let next = site.leader(&others);
@@ -165,6 +166,8 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     assert!(led < secs(15), "a new leader after {led:?}");
     let attached = engine.is_attached_to(&site, next, killed);
     assert!(attached < secs(15), "its engine after {attached:?}");
+    engine.is_mirrored_still_by(&site, next);
+    engine.has_loaded(loaded);
     eventually("the one that was killed is missed", secs(15), || {
         site.nobody(next).get("/api/cluster/status").1["cluster_state"]["state"]
             == "CLUSTER_UP_HA_COMPROMISED"

@@ -10,6 +10,7 @@ use forebay_wire::limits::CONFIGURATION_BYTES_MAX;
 use forebay_wire::proto::Untaken;
 use forebay_wire::{Sections, between, change, digest, proto};
 use prost::Message;
+use toml::{Table, Value};
 
 /// The file that says where Controllers are.
 const CONTROLLERS: &str = "controllers";
@@ -68,6 +69,52 @@ fn sum(came: &Sections, untaken: &[Untaken]) -> [u8; 32] {
         (format!("untaken {}", one.service), text)
     }));
     digest(&all)
+}
+
+/// A section without what software of before members that only read could not start by; `None`: it has nothing of that.
+fn older(key: &str, text: &str) -> Option<Table> {
+    if key != "objsync/objsync" {
+        return None;
+    }
+    let mut table: Table = text.parse().ok()?;
+    let members = table.get_mut("objsync")?.get_mut("members")?.as_array_mut()?;
+    let before = members.len();
+    members.retain(|member| member.get("reads").and_then(Value::as_bool) != Some(true));
+    (members.len() < before).then_some(table)
+}
+
+/// What older software could start by as well; what is left out for that goes to `newer` as it is.
+fn for_older(sections: &Sections, newer: &mut Vec<proto::Section>) -> Sections {
+    let one = |(key, text): (&String, &String)| {
+        let plain = older(key, text).and_then(|table| toml::to_string(&table).ok());
+        let shown = plain.map(|plain| {
+            let whole = proto::Section { key: key.clone(), text: text.clone() };
+            if !newer.contains(&whole) {
+                newer.push(whole);
+            }
+            plain
+        });
+        (key.clone(), shown.unwrap_or_else(|| text.clone()))
+    };
+    sections.iter().map(one).collect()
+}
+
+/// What stood there before [`for_older`].
+fn as_it_was(mut sections: Sections, newer: &[proto::Section]) -> Sections {
+    for proto::Section { key, text } in newer {
+        if let Some(held) = sections.get_mut(key)
+            && let (Some(plain), Ok(stands)) = (older(key, text), held.parse::<Table>())
+            && plain == stands
+        {
+            held.clone_from(text);
+        }
+    }
+    sections
+}
+
+fn newer_sum(newer: &[proto::Section]) -> [u8; 32] {
+    let each = newer.iter().enumerate();
+    digest(&each.map(|(nth, one)| (format!("{nth} {}", one.key), one.text.clone())).collect())
 }
 
 /// The folder.
@@ -141,15 +188,19 @@ impl Folder {
         let kept = proto::Kept::decode(bytes.as_slice()).ok().map(|kept| {
             let sections: Sections =
                 kept.sections.into_iter().map(|section| (section.key, section.text)).collect();
-            let is_whole = kept.version > 0 && digest(&sections) == *kept.digest;
+            let newer = kept.newer;
+            let is_whole = kept.version > 0
+                && digest(&sections) == *kept.digest
+                && (newer.is_empty() || newer_sum(&newer) == *kept.newer_sum);
             let version = kept.version;
             match kept.untaken {
-                None => (Kept { version, sections, part: None }, is_whole),
+                None => (Kept { version, sections: as_it_was(sections, &newer), part: None }, is_whole),
                 Some(by) => {
                     let came = change(&sections, by);
                     let is_whole = is_whole && sum(&came, &kept.services) == *kept.sum;
+                    let sections = as_it_was(sections, &newer);
                     let part = Some(InPart { sections, untaken: kept.services });
-                    (Kept { version, sections: came, part }, is_whole)
+                    (Kept { version, sections: as_it_was(came, &newer), part }, is_whole)
                 }
             }
         });
@@ -162,25 +213,27 @@ impl Folder {
     }
 
     /// Keeps a configuration: the file holds the one before, or all of this one, whatever happens. What the engine works by
-    /// stands first: software that knows nothing of the rest starts by it as well.
+    /// stands first, without members that only read: software that knows nothing of the rest starts by it as well.
     ///
     /// # Errors
     /// It cannot be written.
     //= CHAN-KEEP-01
+    //= CHAN-KEEP-02
     pub fn keep(&self, kept: &Kept) -> io::Result<()> {
         let section =
             |(key, text): (&String, &String)| proto::Section { key: key.clone(), text: text.clone() };
+        let mut newer = Vec::new();
+        let works_by = for_older(kept.works_by(), &mut newer);
+        let came = kept.part.as_ref().map(|part| (for_older(&kept.sections, &mut newer), &part.untaken));
         let message = proto::Kept {
             version: kept.version,
-            digest: digest(kept.works_by()).to_vec(),
-            sections: kept.works_by().iter().map(section).collect(),
-            untaken: kept.part.as_ref().map(|part| between(&part.sections, &kept.sections)),
+            digest: digest(&works_by).to_vec(),
+            sections: works_by.iter().map(section).collect(),
+            untaken: came.as_ref().map(|(came, _)| between(&works_by, came)),
             services: kept.untaken().to_vec(),
-            sum: kept
-                .part
-                .as_ref()
-                .map(|part| sum(&kept.sections, &part.untaken).to_vec())
-                .unwrap_or_default(),
+            sum: came.as_ref().map(|(came, untaken)| sum(came, untaken).to_vec()).unwrap_or_default(),
+            newer_sum: if newer.is_empty() { Vec::new() } else { newer_sum(&newer).to_vec() },
+            newer,
         };
         self.write(&self.configuration(), &message.encode_to_vec())
     }
@@ -263,6 +316,49 @@ mod tests {
         // One that is alone tells of none.
         folder.keep_controllers("a:1", &[]).expect("room");
         assert_eq!(settings.controllers(), ["a:1", "b:1"]);
+        std::fs::remove_dir_all(path).expect("ours");
+    }
+
+    //= test CHAN-KEEP-02
+    #[test]
+    fn what_is_kept_is_such_that_older_software_starts_by_it() {
+        let path = std::env::temp_dir().join(format!("forebay-kept-older-{}", std::process::id()));
+        let folder = Folder::new(path.clone());
+        folder.make().expect("room");
+        let engine = r#"{ slot = 2, address = "192.0.2.2", port = 4001 }"#;
+        let mirror = r#"{ slot = 63, address = "192.0.2.1", reads = true }"#;
+        let of = |members: &str, pool: &str| {
+            let objsync = format!("[objsync]\nslot = 1\nmembers = [{members}]\n");
+            Sections::from([
+                ("objsync/objsync".to_owned(), objsync),
+                (format!("pool/{pool}"), "[[pool]]\n".to_owned()),
+            ])
+        };
+        let with = |pool: &str| of(&format!("{engine}, {mirror}"), pool);
+        let part = InPart { sections: with("old"), untaken: Vec::new() };
+        for part in [None, Some(part)] {
+            let kept = Kept { version: 1, sections: with("new"), part };
+            folder.keep(&kept).expect("room");
+            assert_eq!(folder.kept().expect("it is whole"), Some(kept.clone()), "it is as it was");
+            // As software before this reads it: the sections, and what leads from them to what came, each by its sum.
+            let bytes = std::fs::read(folder.configuration()).expect("it is there");
+            let read = proto::Kept::decode(bytes.as_slice()).expect("ours");
+            let sections: Sections =
+                read.sections.into_iter().map(|section| (section.key, section.text)).collect();
+            assert_eq!(digest(&sections).as_slice(), read.digest);
+            if let Some(by) = read.untaken {
+                assert_eq!(sum(&change(&sections, by), &read.services).as_slice(), read.sum);
+            }
+            let table: Table = sections["objsync/objsync"].parse().expect("TOML");
+            let [only] = &table["objsync"]["members"].as_array().expect("a list")[..] else {
+                panic!("{table}")
+            };
+            assert_eq!(only["slot"].as_integer(), Some(2), "the mirror is beside: {table}");
+        }
+        // Nothing is beside where there is none.
+        folder.keep(&Kept { version: 2, sections: of(engine, "p"), part: None }).expect("room");
+        let bytes = std::fs::read(folder.configuration()).expect("it is there");
+        assert!(proto::Kept::decode(bytes.as_slice()).expect("ours").newer.is_empty());
         std::fs::remove_dir_all(path).expect("ours");
     }
 

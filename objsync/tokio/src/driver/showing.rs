@@ -40,7 +40,11 @@ impl<H: Host> Driver<H> {
             PeerStatus {
                 slot: member.slot,
                 reads: member.reads,
-                address: member.address,
+                address: match member.reads {
+                    false => Some(member.address),
+                    // What stands in the configuration may be a place holder.
+                    true => known.and_then(|peer| peer.link.as_ref()).and_then(|link| link.remote),
+                },
                 figures: self.engine.peer(member.slot),
                 bytes: (
                     read(|traffic| traffic.came.load(Ordering::Relaxed)),
