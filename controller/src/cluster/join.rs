@@ -92,10 +92,14 @@ async fn place<S: Store>(app: &App<S>, roster: &Roster, name: &str) -> Result<Pl
             "no node is called '{name}': add it first (forebay cluster add NAME=ADDRESS), and say --name"
         )));
     };
-    roster.admit(node, &nodes).await.map_err(|(text, may_again)| match may_again {
+    let place = roster.admit(node, &nodes).await.map_err(|(text, may_again)| match may_again {
         true => Status::unavailable(text),
         false => Status::failed_precondition(text),
-    })
+    })?;
+    // It may look there as soon as it has the key, and who is not named there takes itself for removed.
+    let named = tending::name_too(&app.store, node).await;
+    named.map_err(|refusal| Status::unavailable(refusal.to_string()))?;
+    Ok(place)
 }
 
 /// Gets the key of the Controllers at these places (host and port where engines are let in) into a folder that has none.

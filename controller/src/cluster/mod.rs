@@ -26,7 +26,7 @@ use forebay_etcd::{Client, Endpoint, Endpoints, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-pub use address::{Address, judge as judge_address, keep as hold_address};
+pub use address::{Address, judge as judge_address, keep as hold_address, wanted as virtual_addresses};
 pub use front::{Front, Role};
 pub use grow::Grow;
 pub use guard::{Guard, release};

@@ -15,7 +15,7 @@ use super::roster::{Roster, is_member, names, wanted};
 use super::{LOOKED, NodeNow, Role, address};
 use crate::api::App;
 use crate::objects::{Change, Tenant};
-use crate::store::{Step, Store};
+use crate::store::{Refusal, Step, Store};
 
 /// Where the store says which nodes there are: what each of them looks at.
 pub(super) const NODES: &str = "cluster/nodes";
@@ -192,6 +192,22 @@ async fn step<S: Store>(app: &App<S>, roster: &Roster) -> Result<(), String> {
     why.map_or(Ok(()), Err)
 }
 
+/// Has [`NODES`] name one more, before that one is given what it needs to look there. Where nothing stands there yet, nobody is
+/// left out by it.
+///
+/// # Errors
+/// Those of the store; it is named by another step meanwhile.
+//= CLUSTER-JOIN-03
+pub(super) async fn name_too(store: &impl Store, node: &Node) -> Result<(), Refusal> {
+    let Some(before) = store.get(NODES).await? else { return Ok(()) };
+    let Some(mut nodes) = listed(&before.value).filter(|nodes| !names(nodes, node)) else { return Ok(()) };
+    nodes.push(node.clone());
+    let mut said: Value = serde_json::from_slice(&before.value).unwrap_or_default();
+    said["nodes"] = kept::list(&nodes);
+    let step = Step::default().demand(NODES, Some(before.revision));
+    store.commit(step.write(NODES, Some(said.to_string().into_bytes()))).await.map(drop)
+}
+
 /// The nodes that [`NODES`] names, if it does.
 pub(super) fn listed(said: &[u8]) -> Option<Vec<Node>> {
     let said: Value = serde_json::from_slice(said).ok()?;
@@ -252,6 +268,33 @@ pub(super) const REMOVED: &str = "this Controller was removed from the others: s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Embedded;
+    use crate::store::suite::Folder;
+
+    //= test CLUSTER-JOIN-03
+    #[tokio::test]
+    async fn who_joins_is_named_before_it_looks() {
+        let folder = Folder::new("named-too");
+        let store = Embedded::open(&folder.0.join("store")).expect("a store");
+        let [a, b, c]: [Node; 3] =
+            ["a=192.0.2.1", "b=192.0.2.2", "c=192.0.2.3"].map(|text| text.parse().expect("one"));
+        name_too(&store, &c).await.expect("nothing stands there");
+        assert_eq!(store.get(NODES).await.expect("readable"), None);
+        let said = json!({"nodes": kept::list(&[a, b]), "addresses": ["192.0.2.9"]}).to_string();
+        let step = Step::default().write(NODES, Some(said.clone().into_bytes()));
+        store.commit(step).await.expect("room");
+        assert!(is_left_out(said.as_bytes(), &c));
+        for _ in 0..2 {
+            name_too(&store, &c).await.expect("room");
+            let said = store.get(NODES).await.expect("readable").expect("it stands there").value;
+            assert!(!is_left_out(&said, &c));
+            let said: Value = serde_json::from_slice(&said).expect("JSON");
+            assert_eq!(
+                (said["nodes"].as_array().map(Vec::len), &said["addresses"][0]),
+                (Some(3), &json!("192.0.2.9"))
+            );
+        }
+    }
 
     //= test CLUSTER-GONE-01
     #[test]

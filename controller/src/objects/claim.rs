@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::Denied;
 use super::catalogue::{Catalogue, Held, Id};
 use crate::access::Tenant;
+use crate::cluster::virtual_addresses;
 
 /// The group of engines of services that name none.
 const DEFAULT_GROUP: &str = "Default-Group";
@@ -140,6 +141,9 @@ pub(super) fn is_free(
     before: Option<&Held>,
     held: &Held,
 ) -> Result<(), Denied> {
+    if held.kind.path == "cluster" {
+        return are_controllers(now, tenant, before, held);
+    }
     let Some(claim) = &held.claim else { return Ok(()) };
     let had = before
         .filter(|before| (&before.cloud, &before.tenant) == (&held.cloud, &held.tenant))
@@ -153,6 +157,30 @@ pub(super) fn is_free(
     look.ports(claim, tenant)?;
     look.room(claim, had)?;
     look.group(claim, had, tenant)
+}
+
+/// Says whether the addresses that go with the Controllers' lead are no service's.
+//= CLUSTER-VIP-04
+fn are_controllers(
+    now: &Catalogue,
+    tenant: &Tenant,
+    before: Option<&Held>,
+    held: &Held,
+) -> Result<(), Denied> {
+    let had = before.map(|before| virtual_addresses(&before.object())).unwrap_or_default();
+    for address in virtual_addresses(&held.object()).difference(&had) {
+        let holder = now.at(&address.to_canonical()).find_map(|id| now.get(id.kind, &id.uuid));
+        if let Some(holder) = holder {
+            let whose = match tenant.sees(holder) {
+                true => format!("{} {}", holder.kind.name, holder.name),
+                false => "a service that you may not see".to_owned(),
+            };
+            let field = if address.is_ipv4() { "virtual_ip" } else { "virtual_ip6" };
+            let reason = format!("{address} is an address of {whose}");
+            return Err(wrong(field, reason, "name one at which no service is: engines answer for that one"));
+        }
+    }
+    Ok(())
 }
 
 impl<'l> Look<'l> {
@@ -188,7 +216,17 @@ impl<'l> Look<'l> {
     fn addresses(&self, claim: &Claim, had: Option<&Claim>) -> Result<(), Denied> {
         let had = had.map(|had| &had.addresses);
         let new = claim.addresses.iter().filter(|address| had.is_none_or(|had| !had.contains(*address)));
+        let of_controllers: BTreeSet<IpAddr> =
+            self.now.all("cluster").flat_map(|cluster| virtual_addresses(&cluster.object())).collect();
         for address in new {
+            //= CLUSTER-VIP-04
+            if of_controllers.iter().any(|of| of.to_canonical() == *address) {
+                return Err(wrong(
+                    "vip",
+                    format!("{address} is the virtual address of the Controllers"),
+                    "give it another one: the Controller that leads has that",
+                ));
+            }
             let holders = self.holders(&BTreeSet::from([*address]), self.held);
             if holders.iter().any(|other| other.tenant != self.held.tenant) {
                 return Err(wrong(

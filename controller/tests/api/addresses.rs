@@ -106,6 +106,37 @@ async fn an_address_belongs_to_one_tenant_and_a_port_of_it_to_one_service() {
     changed(&site, &red, "/api/vsvip/vip-far", moved).await;
 }
 
+//= test CLUSTER-VIP-04
+#[tokio::test]
+async fn an_address_is_a_services_or_goes_with_the_controllers_lead() {
+    let site = Site::new("virtual").await;
+    let admin = site.admin().await;
+    site.make(&admin, "/api/tenant", json!({"name": "red", "uuid": "tenant-red"})).await;
+    let red = Client { tenant: Some("red".to_owned()), ..admin.clone() };
+    for (who, name, address) in [(&admin, "four", "10.9.9.9"), (&red, "six", "2001:db8::9")] {
+        site.make(who, "/api/vsvip", json!({"uuid": name, "name": name, "vip": vip(address)})).await;
+    }
+    let of = |field: &str, address: &str| {
+        let kind = if address.contains(':') { "V6" } else { "V4" };
+        json!({"replace": {field: {"addr": address, "type": kind}}})
+    };
+    for (field, address, whose) in [
+        ("virtual_ip", "10.9.9.9", "VsVip four"),
+        ("virtual_ip6", "2001:db8::9", "a service that you may not see"),
+    ] {
+        let why = refused(&site, &admin, "PATCH", "/api/cluster", of(field, address)).await;
+        assert!(why.contains(&format!("{field}: {address} is an address of {whose}")), "{why}");
+    }
+    changed(&site, &admin, "/api/cluster", of("virtual_ip", "10.9.9.10")).await;
+    changed(&site, &admin, "/api/cluster", of("virtual_ip", "10.9.9.11")).await;
+    let own = json!({"name": "v", "vip": vip("10.9.9.11")});
+    let why = refused(&site, &red, "POST", "/api/vsvip", own).await;
+    assert!(why.contains("10.9.9.11 is the virtual address of the Controllers"), "{why}");
+    let moved = json!({"replace": {"vip": vip("10.9.9.11")}});
+    refused(&site, &admin, "PATCH", "/api/vsvip/four", moved).await;
+    changed(&site, &admin, "/api/vsvip/four", json!({"replace": {"vip": vip("10.9.9.10")}})).await;
+}
+
 //= test PLACE-ADDRESS-01
 #[tokio::test]
 async fn a_host_is_one_childs_of_its_parent() {
