@@ -1,5 +1,6 @@
-//! TLS on the way out: to collectors and syslog servers, which are asked who they are.
+//! The way out, to collectors and syslog servers: where they may be, and TLS, by which they are asked who they are.
 
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,6 +64,19 @@ impl Trust {
             .with_no_client_auth();
         Ok(Arc::new(config))
     }
+}
+
+/// An address is one of this machine: what is sent there leaves from it. Nothing is sent.
+pub fn is_here(ip: IpAddr) -> bool {
+    if ip.is_loopback() || ip.is_unspecified() {
+        return true;
+    }
+    let any = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let from = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == ip)
 }
 
 /// Speaks TLS to a server of this name or address, which shows that it is that.

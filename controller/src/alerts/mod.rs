@@ -7,6 +7,7 @@ mod rule;
 mod syslog;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -167,13 +168,22 @@ pub async fn drive<S: Store + 'static>(app: Arc<App<S>>) {
 //= ALERT-RAISE-01
 //= ALERT-EXPIRE-01
 pub async fn look<S: Store>(app: &App<S>, now: u64) -> Result<(), Refusal> {
+    look_from(app, now, clock() * 1_000).await
+}
+
+/// The same by a clock of events that says it is `begun`, in microseconds since 1970: what happens from there on is for the next
+/// look, and what happened in the second before is looked at once more.
+///
+/// # Errors
+/// Those of the store.
+pub async fn look_from<S: Store>(app: &App<S>, now: u64, begun: u64) -> Result<(), Refusal> {
     expire(app, now).await?;
     let rules: Vec<Rule> = {
         let objects = app.objects.now();
         objects.all("alertconfig").filter_map(|held| Rule::read(held)).collect()
     };
     app.alerts.watch.ask(&rules);
-    for_events(app, &rules, now).await?;
+    for_events(app, &rules, now, begun).await?;
     for_records(app, &rules, now).await?;
     for_metrics(app, &rules, now).await
 }
@@ -190,9 +200,7 @@ fn event_of(event: &Value) -> EventOf {
 
 /// Raises alerts for what has happened: each event is looked at once, also one that was written late.
 //= ALERT-ONCE-01
-async fn for_events<S: Store>(app: &App<S>, rules: &[Rule], now: u64) -> Result<(), Refusal> {
-    // What happens from here on is for the next look.
-    let begun = clock() * 1_000;
+async fn for_events<S: Store>(app: &App<S>, rules: &[Rule], now: u64, begun: Moment) -> Result<(), Refusal> {
     let (seen, done) = {
         let state = app.alerts.lock();
         (state.seen, state.done.clone())
@@ -308,7 +316,8 @@ async fn raise<S: Store>(app: &App<S>, rule: &Rule, found: &Found, now: u64) -> 
     if !app.alerts.lock().is_due(rule, found, now) {
         return Ok(false);
     }
-    let actions = Actions::of(&app.objects.now(), rule);
+    let nodes: Vec<IpAddr> = app.cluster.all().into_iter().map(|one| one.address).collect();
+    let actions = Actions::of(&app.objects.now(), rule, &nodes);
     let mut alert = made(rule, found, &actions.level, now);
     let moment = app.alerts.next_moment();
     alert["uuid"] = Value::from(format!("alert-{moment:020}"));

@@ -1,6 +1,7 @@
 //! What alerts do beside being there: whom they are told to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::rule::Rule;
 use super::syslog::{self, Format, Server};
-use crate::objects::Catalogue;
+use crate::objects::{ADMIN, Catalogue, Held};
 use crate::reach::Trust;
 
 /// Messages that wait for one server; what is more is lost, and counted.
@@ -35,14 +36,14 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// Those of a rule.
-    pub fn of(objects: &Catalogue, rule: &Rule) -> Self {
+    /// Those of a rule; `nodes` are the addresses of the Controllers.
+    pub fn of(objects: &Catalogue, rule: &Rule, nodes: &[IpAddr]) -> Self {
         let group = rule.actions.as_deref().and_then(|uuid| objects.get("actiongroupconfig", uuid));
         let group = group.map(|held| held.object()).unwrap_or_default();
         let level = group.get("level").and_then(Value::as_str).unwrap_or("ALERT_LOW").to_owned();
         let servers =
             behind(&group, "syslog_config_ref").and_then(|uuid| objects.get("alertsyslogconfig", &uuid));
-        let servers = servers.map(|held| servers_of(objects, &held.object())).unwrap_or_default();
+        let servers = servers.map(|held| servers_of(objects, &held, nodes)).unwrap_or_default();
         let is_external = group.get("external_only") == Some(&Value::Bool(true)) && !servers.is_empty();
         Actions { level, is_external, servers }
     }
@@ -55,7 +56,10 @@ fn behind(object: &Object, name: &str) -> Option<String> {
 
 /// The servers of an object `alertsyslogconfig`.
 //= ALERT-SYSLOG-01
-fn servers_of(objects: &Catalogue, config: &Object) -> Vec<Server> {
+fn servers_of(objects: &Catalogue, held: &Held, nodes: &[IpAddr]) -> Vec<Server> {
+    let config = held.object();
+    //= ALERT-SYSLOG-02
+    let avoids = (held.tenant != ADMIN).then(|| nodes.to_vec());
     let sender = match config.get("sender_hostname").and_then(Value::as_str).filter(|name| !name.is_empty()) {
         Some(name) => name.to_owned(),
         None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
@@ -80,6 +84,7 @@ fn servers_of(objects: &Catalogue, config: &Object) -> Vec<Server> {
             tls: is_on("tls_enable").then_some(trust),
             format: Format::of(text("format")),
             sender: sender.clone(),
+            avoids: avoids.clone(),
         })
     };
     let all = config.get("syslog_servers").and_then(Value::as_array).into_iter().flatten();
@@ -162,14 +167,31 @@ impl Outbox {
     }
 
     /// Sends for ever.
-    //= ALERT-SYSLOG-01
     pub async fn drive(&self) {
-        let mut on_their_way = JoinSet::new();
+        self.drive_by(|server, message| async move { syslog::send(&server, &message).await }).await;
+    }
+
+    /// The same by whatever sends.
+    //= ALERT-SYSLOG-01
+    async fn drive_by<F>(&self, send: impl Fn(Server, String) -> F)
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let (mut on_their_way, mut of) = (JoinSet::new(), HashMap::new());
         loop {
             let (ready, next) = self.ready(Instant::now());
             for (server, message) in ready {
-                on_their_way.spawn(async move {
-                    let sent = syslog::send(&server, &message).await;
+                let task = on_their_way.spawn(send(server.clone(), message));
+                of.insert(task.id(), server);
+            }
+            tokio::select! {
+                Some(done) = on_their_way.join_next_with_id() => {
+                    let (id, sent) = match done {
+                        Ok((id, sent)) => (id, sent),
+                        // A mistake of ours with one message is no reason to hold up the next ones.
+                        Err(error) => (error.id(), Err(error.to_string())),
+                    };
+                    let Some(server) = of.remove(&id) else { continue };
                     if let Err(why) = &sent {
                         tracing::warn!(
                             event = "ALERT_NOT_TOLD",
@@ -179,14 +201,7 @@ impl Outbox {
                             "an alert did not reach a syslog server"
                         );
                     }
-                    (server, sent.is_ok())
-                });
-            }
-            tokio::select! {
-                Some(done) = on_their_way.join_next() => {
-                    if let Ok((server, is_taken)) = done {
-                        self.is_done(&server, is_taken);
-                    }
+                    self.is_done(&server, sent.is_ok());
                 }
                 () = self.news.notified() => {}
                 () = async {
@@ -214,6 +229,7 @@ mod tests {
             tls: None,
             format: Format::Legacy,
             sender: "ctl".to_owned(),
+            avoids: None,
         }
     }
 
@@ -241,5 +257,32 @@ mod tests {
         let rested = next.expect("until then");
         assert!(rested > now && rested <= Instant::now() + REST);
         assert_eq!(hosts(&outbox.ready(rested).0), ["dead"]);
+    }
+    //= test ALERT-SYSLOG-01
+    #[tokio::test]
+    async fn a_message_that_brings_its_task_down_holds_up_none_behind_it() {
+        /// Pause between two looks.
+        const LOOK_EVERY: Duration = Duration::from_millis(5);
+        let outbox = Outbox::default();
+        for name in ["bad", "good"] {
+            outbox.put(&json!({"name": name}), vec![server("one")], "2026-11-02T13:48:22Z");
+        }
+        let sent = |_: Server, message: String| async move { Err(message).expect("a mistake of ours") };
+        // When it has rested the next one may go.
+        let next = async {
+            loop {
+                if let Some((_, message)) = outbox.ready(Instant::now() + REST).0.pop() {
+                    return message;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        // The first message is on its way before it is looked for another one.
+        let message = tokio::select! {
+            biased;
+            () = outbox.drive_by(sent) => String::new(),
+            message = tokio::time::timeout(3 * REST, next) => message.expect("in time"),
+        };
+        assert!(message.contains("good"), "{message}");
     }
 }

@@ -1,5 +1,6 @@
 //! Alerts for syslog servers: how a message looks, and how it gets there.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -30,6 +31,33 @@ pub struct Server {
     pub format: Format,
     /// Whom messages are from.
     pub sender: String,
+    /// The addresses of Controllers, if it may be at none of them and not on this machine.
+    pub avoids: Option<Vec<IpAddr>>,
+}
+
+impl Server {
+    /// Where it is, as far as it may be there.
+    //= ALERT-SYSLOG-02
+    async fn places(&self) -> Result<Vec<SocketAddr>, String> {
+        let all = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        let all: Vec<SocketAddr> = all.map_err(|error| error.to_string())?.collect();
+        if all.is_empty() {
+            return Err("its name has no address".to_owned());
+        }
+        let Some(nodes) = &self.avoids else { return Ok(all) };
+        let is_apart = |at: &SocketAddr| {
+            let ip = at.ip().to_canonical();
+            !nodes.contains(&ip) && !reach::is_here(ip)
+        };
+        let may: Vec<SocketAddr> = all.iter().copied().filter(is_apart).collect();
+        match may.is_empty() {
+            true => Err(format!(
+                "{} is an address of a Controller: only what stands in the tenant admin may name it",
+                all[0].ip()
+            )),
+            false => Ok(may),
+        }
+    }
 }
 
 /// How a message looks.
@@ -140,8 +168,7 @@ pub async fn send(server: &Server, message: &str) -> Result<(), String> {
 
 async fn datagram(server: &Server, message: &str) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
-    let mut all = tokio::net::lookup_host((server.host.as_str(), server.port)).await.map_err(text)?;
-    let at = all.next().ok_or("its name has no address")?;
+    let at = server.places().await?[0];
     let own = if at.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(own).await.map_err(text)?;
     socket.send_to(message.as_bytes(), at).await.map_err(text)?;
@@ -155,7 +182,7 @@ async fn stream(server: &Server, message: &str) -> Result<(), String> {
         Format::Legacy => format!("{message}\n"),
         Format::Plain | Format::Json | Format::Structured => format!("{} {message}", message.len()),
     };
-    let plain = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(text)?;
+    let plain = TcpStream::connect(&*server.places().await?).await.map_err(text)?;
     match &server.tls {
         None => {
             let mut plain = plain;
@@ -173,6 +200,38 @@ async fn stream(server: &Server, message: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    //= test ALERT-SYSLOG-02
+    #[tokio::test]
+    async fn a_server_of_a_tenant_is_no_controller() {
+        let here = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        here.set_read_timeout(Some(PATIENCE)).expect("it can be set");
+        let port = here.local_addr().expect("its address").port();
+        let mut server = Server {
+            host: "localhost".to_owned(),
+            port,
+            is_udp: true,
+            tls: None,
+            format: Format::Legacy,
+            sender: "ctl".to_owned(),
+            avoids: Some(vec![IpAddr::from([192, 0, 2, 7])]),
+        };
+        for (host, is_udp) in
+            [("localhost", true), ("127.0.0.1", false), ("::ffff:127.0.0.1", true), ("192.0.2.7", false)]
+        {
+            (server.host, server.is_udp) = (host.to_owned(), is_udp);
+            let why = send(&server, "no").await.expect_err(host);
+            assert!(why.contains("is an address of a Controller"), "{host}: {why}");
+        }
+        server.host = "192.0.2.8".to_owned();
+        assert_eq!(server.places().await, Ok(vec![SocketAddr::from(([192, 0, 2, 8], port))]));
+        // The administrator's may be beside the Controller.
+        (server.host, server.is_udp, server.avoids) = ("127.0.0.1".to_owned(), true, None);
+        send(&server, "yes").await.expect("sent");
+        let mut came = [0; 8];
+        let (length, _) = here.recv_from(&mut came).expect("it comes");
+        assert_eq!(&came[..length], b"yes", "and nothing of those before");
+    }
 
     //= test ALERT-SYSLOG-01
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_controller::alerts::{Alerts, look};
+use forebay_controller::alerts::{Alerts, look, look_from};
 use forebay_controller::store::{Step, Store};
 use forebay_logs::Batch;
 use serde_json::{Value, json};
@@ -133,24 +133,22 @@ async fn no_event_is_passed_over_however_late_it_is_written_and_however_many_the
     let (slow, _) = ring.add(Step::default(), event(1), now());
     let (quick, _) = ring.add(Step::default(), event(2), now());
     site.app.store.commit(quick).await.expect("room");
-    // Sleep: what is younger than a second is looked at again in any case.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
-    look(&site.app, 1_000).await.expect("written");
+    // By a clock by which these are older than a second: what is younger is looked at again in any case.
+    let settled = || now() + 1_000_000;
+    look_from(&site.app, 1_000, settled()).await.expect("written");
     let found = alerts(&site, &admin, "").await;
     assert!(found.len() == 1 && found[0]["obj_uuid"] == "virtualservice-2", "{found:?}");
     site.app.store.commit(slow).await.expect("room");
-    look(&site.app, 1_010).await.expect("written");
-    look(&site.app, 1_300).await.expect("written");
+    look_from(&site.app, 1_010, settled()).await.expect("written");
+    look_from(&site.app, 1_300, settled()).await.expect("written");
     let found = alerts(&site, &admin, "").await;
     assert!(found.len() == 2 && found[0]["obj_uuid"] == "virtualservice-1", "each once: {found:?}");
     // More than one look raises.
     for n in 100..220 {
         ring.commit(&site.app.store, Step::default(), event(n)).await.expect("room");
     }
-    // Sleep: what is younger than a second is looked at again in any case.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     for (look_at, raised) in [(1_400, 52), (1_401, 102), (1_402, 122), (1_600, 122)] {
-        look(&site.app, look_at).await.expect("written");
+        look_from(&site.app, look_at, settled()).await.expect("written");
         assert_eq!(site.app.alerts.all().len(), raised);
     }
 }
