@@ -2,18 +2,18 @@
 //!
 //! A catalog is built by the control thread, given to every partition ([`super::Partition::adopt`]) and only
 //! then published to the workers. It never changes afterwards: a new configuration clones it, edits the
-//! clone and publishes that. Ids of tables and servers are never given twice, so what a worker still does
-//! with yesterday's catalog is right or refused, never misfiled.
+//! clone and publishes that. Ids of servers are never given twice, and ids of tables only when a thousand are
+//! free: the one that is free for longest. What a worker still does with yesterday's catalog is right or refused, never misfiled.
 
 use super::clock::Lifetime;
 use super::geometry::Geometry;
 use super::hash::Hasher;
 use super::key::KeyBytes;
-use super::limits::{CLASSES_MAX, TABLES_MAX};
+use super::limits::{CLASSES_MAX, TABLES_FREE_KEPT, TABLES_MAX};
 use super::memory::{Block, TableMemory};
 use super::store::{Choices, Store};
 use super::version::EngineSlot;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -95,7 +95,7 @@ pub struct TableSettings {
 /// Why a table cannot be defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CatalogProblem {
-    /// 65,535 tables were defined in the life of this process; restart it.
+    /// There are 65,535 tables.
     TooManyTables,
     /// No time-out, or more than 16, were given.
     Classes(usize),
@@ -105,7 +105,7 @@ impl core::fmt::Display for CatalogProblem {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::TooManyTables => {
-                write!(f, "{TABLES_MAX} persistence tables were defined since the start: restart the engine")
+                write!(f, "{TABLES_MAX} persistence tables are all that there may be: remove some")
             }
             Self::Classes(n) => write!(f, "{n} time-out classes for one table: give 1 to {CLASSES_MAX}"),
         }
@@ -148,7 +148,13 @@ pub struct Catalog {
     cell_mask: u64,
     pub(super) cells: u32,
     free_cells: Vec<u32>,
+    /// Numbers of tables that are no more, the one that is free for longest first.
+    free_rows: VecDeque<TableId>,
     pub(super) era: u32,
+    /// When a number was given again last; 0: never.
+    pub(super) reused: u32,
+    /// The era of the row that has each number, 0 where none has it.
+    pub(super) owners: Arc<Vec<u32>>,
 }
 
 impl Catalog {
@@ -178,7 +184,10 @@ impl Catalog {
             cell_mask: u64::from(cells_per_row) - 1,
             cells: 0,
             free_cells: Vec::new(),
+            free_rows: VecDeque::new(),
             era: 1,
+            reused: 0,
+            owners: Arc::default(),
         }
     }
 
@@ -187,7 +196,7 @@ impl Catalog {
     /// A table that stops or starts being shared is a new one: its entries go.
     ///
     /// # Errors
-    /// Too many tables in the life of this process, or a wrong number of classes.
+    /// Too many tables at once, or a wrong number of classes.
     pub fn define(&mut self, settings: &TableSettings) -> Result<TableId, CatalogProblem> {
         let Some(first) = settings.lives.first().filter(|_| settings.lives.len() <= CLASSES_MAX) else {
             return Err(CatalogProblem::Classes(settings.lives.len()));
@@ -207,11 +216,19 @@ impl Catalog {
             }
             self.remove(id);
         }
-        let id = match u16::try_from(self.rows.len()) {
-            Ok(id) if usize::from(id) < TABLES_MAX => TableId(id),
-            _ => return Err(CatalogProblem::TooManyTables),
-        };
+        //= TBL-CATALOG-02
         self.era = self.era.saturating_add(1);
+        let id = match u16::try_from(self.rows.len()) {
+            Ok(id) if usize::from(id) < TABLES_MAX && self.free_rows.len() < TABLES_FREE_KEPT => {
+                self.rows.push(None);
+                TableId(id)
+            }
+            _ => {
+                let free = self.free_rows.pop_front().ok_or(CatalogProblem::TooManyTables)?;
+                self.reused = self.era;
+                free
+            }
+        };
         let cells = settings.synced.then(|| {
             self.free_cells.pop().unwrap_or_else(|| {
                 self.cells += self.cells_per_row;
@@ -219,7 +236,11 @@ impl Catalog {
             })
         });
         let salt = self.salts.hash128(&[settings.name]);
-        self.rows.push(Some(Row { salt, name: settings.name, lives, half_shortest, cells, era: self.era }));
+        let row = Row { salt, name: settings.name, lives, half_shortest, cells, era: self.era };
+        if let Some(free) = self.rows.get_mut(usize::from(id.0)) {
+            *free = Some(row);
+        }
+        self.own(id, self.era);
         self.by_name.insert(settings.name, id);
         Ok(id)
     }
@@ -230,6 +251,16 @@ impl Catalog {
             self.era = self.era.saturating_add(1);
             self.by_name.remove(&row.name);
             self.free_cells.extend(row.cells);
+            self.free_rows.push_back(table);
+            self.own(table, 0);
+        }
+    }
+
+    fn own(&mut self, table: TableId, era: u32) {
+        let owners = Arc::make_mut(&mut self.owners);
+        owners.resize(self.rows.len(), 0);
+        if let Some(owner) = owners.get_mut(usize::from(table.0)) {
+            *owner = era;
         }
     }
 

@@ -46,6 +46,9 @@ pub const PARTITION_BYTES: u64 = 8_192;
 /// Tables of one service engine over its life. An id is not given twice, so that a worker that still holds
 /// yesterday's catalog cannot write into somebody else's table.
 pub const TABLES_MAX: usize = 65_535;
+/// So many numbers of removed tables rest before one is given again. What has to do with a removed table is refused however
+/// soon that is; a table is rarely asked for by who does not know yet that it is gone, and its number means another one.
+pub const TABLES_FREE_KEPT: usize = 1_024;
 
 /// Time-out classes of one table: the entry has four bits for it.
 pub const CLASSES_MAX: usize = 16;

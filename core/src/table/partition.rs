@@ -11,6 +11,7 @@ use super::outcome::{
 use super::store::{At, Fields, Flag, Store};
 use super::version::{GroupMillis, Version};
 use crate::units::Now;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// A slice of the table, with everything that its operations change.
@@ -35,6 +36,10 @@ pub struct Partition {
     pub(super) counters: Counters,
     /// The catalog that was adopted last.
     pub(super) era: u32,
+    /// When a number of a removed table was given again last: to a catalog from before it may mean that one.
+    pub(super) reused: u32,
+    /// The era of the row that has each number.
+    pub(super) owners: Arc<Vec<u32>>,
     /// Slot number and idle since, the oldest last: found together, evicted one by one.
     pub(super) oldest: Vec<(u32, Tick)>,
     /// Connections beyond those that an entry counts itself.
@@ -59,6 +64,8 @@ impl Partition {
             turn: tick,
             turn_before: tick,
             era: 0,
+            reused: 0,
+            owners: Arc::default(),
             last_stamp: 0,
             oldest: Vec::with_capacity(OLDEST_KEPT),
             overflow: Vec::with_capacity(OVERFLOW_RESERVED),
@@ -305,6 +312,11 @@ impl Partition {
     #[inline(always)]
     pub(super) fn row<'c>(&self, catalog: &'c Catalog, key: &Key) -> Result<&'c Row, Refused> {
         let row = catalog.row(key.table).ok_or(Refused::UnknownTable)?;
+        //= TBL-CATALOG-02
+        let owner = || self.owners.get(usize::from(key.table.get()));
+        if catalog.era < self.reused && owner() != Some(&row.era) {
+            return Err(Refused::OldCatalog);
+        }
         if self.digests.knows(catalog, row, key.hash) { Ok(row) } else { Err(Refused::UnknownTable) }
     }
 

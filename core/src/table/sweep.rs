@@ -130,11 +130,14 @@ impl Partition {
                 continue;
             }
             match catalog.row(self.store.life(at).table()) {
-                Some(row) => self.mark(self.life(row, at), at, tick),
-                None => self.drop_slot(at),
+                // A table that came since has no entries: these are of the one that had its number before.
+                //= TBL-CATALOG-02
+                Some(row) if row.era <= self.era => self.mark(self.life(row, at), at, tick),
+                Some(_) | None => self.drop_slot(at),
             }
         }
-        self.era = catalog.era;
+        (self.era, self.reused) = (catalog.era, catalog.reused);
+        self.owners = catalog.owners.clone();
         (self.hand, self.turn, self.turn_before) = (0, tick, tick);
     }
 

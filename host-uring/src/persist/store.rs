@@ -207,7 +207,7 @@ impl Store {
     /// not for a thread that others wait for.
     ///
     /// # Errors
-    /// As [`Store::build`]; also too many tables since the start of the process. Nothing has changed then.
+    /// As [`Store::build`]. Nothing has changed then.
     //= RELOAD-KEEP-02
     pub fn next(&self, tree: &Arc<Tree>, now: Now) -> Result<Self, StoreProblem> {
         let wanted = wanted(tree);

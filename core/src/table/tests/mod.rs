@@ -216,6 +216,71 @@ fn a_worker_with_an_old_catalog_does_not_end_what_it_does_not_know() {
     b.verify();
 }
 
+//= test TBL-CATALOG-02
+#[test]
+fn tables_come_and_go_without_end_and_nothing_of_one_is_taken_for_another_ones() {
+    let mut b = Bench::small();
+    b.put(b.own, 1, 0).unwrap();
+    b.put(b.shared, 1, 0).unwrap();
+    let mut highest = 0;
+    let mut before: Option<(Catalog, Key)> = None;
+    for name in 10..70_010_u64 {
+        let table = b.catalog.define(&settings(name, name % 3 == 0)).unwrap();
+        highest = highest.max(table.get());
+        // Every now and then somebody uses one, and is late.
+        if name % 701 < 2 {
+            b.part.adopt(&b.catalog, b.now);
+            if let Some((old, key)) = before.take() {
+                let late = b.part.put(&old, &key, Write::first(b.servers[1]), b.now, b.group());
+                // What it writes into a table that is gone is swept away, if it is not refused.
+                assert!(matches!(late, Ok(_) | Err(Refused::OldCatalog | Refused::UnknownTable)), "{late:?}");
+            }
+            assert_eq!(b.get(table, 2), None, "nobody has written into it");
+            b.put(table, 2, 0).unwrap();
+            before = Some((b.catalog.clone(), b.key(table, 3)));
+        }
+        b.catalog.remove(table);
+    }
+    assert!(highest < 1_100, "{highest} numbers were given");
+    b.part.adopt(&b.catalog, b.now);
+    assert_eq!(b.part.stats().entries, 2);
+    assert_eq!((b.get(b.own, 1), b.get(b.shared, 1)), (Some(b.servers[0]), Some(b.servers[0])));
+    b.verify();
+}
+
+//= test TBL-CATALOG-02
+#[test]
+fn who_is_late_with_a_removed_table_does_not_write_into_the_one_that_has_its_number() {
+    for synced in [false, true] {
+        let mut b = Bench::small();
+        let first = b.catalog.define(&settings(10, synced)).unwrap();
+        b.part.adopt(&b.catalog, b.now);
+        b.put(first, 1, 0).unwrap();
+        let (old, late) = (b.catalog.clone(), b.key(first, 2));
+        b.catalog.remove(first);
+        let mut name = 11;
+        // Its number is given again in the catalog that does not have it any more.
+        let next = loop {
+            let table = b.catalog.define(&settings(name, synced)).unwrap();
+            if table == first {
+                break table;
+            }
+            b.catalog.remove(table);
+            name += 1;
+        };
+        b.part.adopt(&b.catalog, b.now);
+        assert_eq!(b.part.stats().entries, 0, "the entries of the one before are gone");
+        let written = b.part.put(&old, &late, Write::first(b.servers[0]), b.now, b.group());
+        assert_eq!(written, Err(Refused::OldCatalog));
+        assert_eq!((b.get(next, 1), b.get(next, 2)), (None, None));
+        // What else it has is as good as before.
+        let kept = old.key(b.own, KeyBytes(5_u128.to_be_bytes()));
+        assert!(b.part.put(&old, &kept, Write::first(b.servers[0]), b.now, b.group()).is_ok());
+        b.put(next, 1, 0).unwrap();
+        b.verify();
+    }
+}
+
 #[test]
 fn a_server_keeps_its_slot() {
     let mut b = Bench::small();
