@@ -519,11 +519,9 @@ pub fn of_group<S: Store>(app: &App<S>, held: &Held, seen: &[Seen]) -> Value {
     let known = app.placement.known();
     let own = || seen.iter().filter(|seen| seen.group == held.uuid);
     let services: usize = known.world.of_group(&held.uuid).map(|(_, wanted)| wanted.services.len()).sum();
-    let wanted = known
-        .world
-        .groups
-        .get(&held.uuid)
-        .map(|settings| Inputs::new(&held.uuid, settings, &known.world, &known.units, seen).plan().1);
+    let wanted = known.world.groups.get(&held.uuid).map(|settings| {
+        Inputs::new(&held.uuid, settings, &known.world, &known.units, seen, clock()).plan().1
+    });
     value!({
         "num_se": own().count(),
         "num_se_up": own().filter(|seen| seen.state == EngineState::Up).count(),

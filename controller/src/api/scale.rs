@@ -12,7 +12,7 @@ use super::request::Asked;
 use super::runtime::{clock, scale_status};
 use super::session::Who;
 use crate::objects::{Denied, Held, Tenant};
-use crate::placement::{Inputs, Unit, Wish, of, reasons};
+use crate::placement::{Inputs, Unit, Wish, of};
 use crate::store::Store;
 
 /// `/api/virtualservice/<uuid>/<what>`, where `what` is done; `None`: it is nothing that can be done.
@@ -64,6 +64,13 @@ async fn wish<S: Store>(
         },
         "migrate" => Wish::Migrate { from: engine("from_se_ref")?, to: engine("to_se_ref")? },
         "switchover" => Wish::SwitchOver { to: engine("se_uuid")? },
+        "retryplacement" => {
+            let done =
+                app.placement.wish(&app.store, (&held.uuid, ""), &Wish::Retry, &app.seen(), clock()).await;
+            done.map_err(failed)?.map_err(|refused| bad(400, &refused))?;
+            app.place().await.map_err(failed)?;
+            return Ok(answer(app, held));
+        }
         // The look that was just taken is all there is to it.
         _ => return Ok(answer(app, held)),
     };
@@ -185,18 +192,20 @@ fn candidates<S: Store>(app: &App<S>, asked: &Asked, held: &Held) -> Value {
     let seen = app.seen();
     let found = known.world.of.get(&held.uuid).and_then(|key| {
         let (wanted, settings) = of(&known.world, key)?;
-        let inputs = Inputs::new(&wanted.group, settings, &known.world, &known.units, &seen);
-        let judged = inputs.judge().of(key);
-        let why = reasons(&judged, settings);
+        let inputs = Inputs::new(&wanted.group, settings, &known.world, &known.units, &seen, clock());
+        let judge = inputs.judge();
+        let judged = judge.of(key);
+        let why = judge.reasons(key);
         let all: Vec<Value> = judged
             .iter()
-            .map(|(seen, candidate)| {
+            .map(|found| {
+                let (seen, candidate) = found;
                 let (fits, why) = match candidate.fit {
                     Ok(Reach::Interface) => {
                         (true, "it has interfaces in the networks of its addresses".to_owned())
                     }
                     Ok(Reach::Route) => (true, "it has routes to its addresses".to_owned()),
-                    Err(why) => (false, why.to_string()),
+                    Err(_) => (false, judge.why(key, found).unwrap_or_default()),
                 };
                 value!({
                     "se_ref": app.engine_ref(asked, &seen.uuid),

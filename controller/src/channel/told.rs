@@ -122,6 +122,7 @@ fn untaken(told: proto::AllUntaken) -> BTreeMap<String, Untaken> {
     for one in told.services.into_iter().take(UNTAKEN_MAX) {
         let known = all.entry(short(uuid_of(&one.service).to_owned(), TEXT_MAX)).or_default();
         known.is_left_out |= one.is_left_out;
+        known.may_mend |= one.is_left_out && one.may_mend;
         for text in one.why.into_iter().take(UNTAKEN_WHYS_MAX) {
             let text = short(text, UNTAKEN_BYTES_MAX);
             if !known.why.contains(&text) {
@@ -168,7 +169,7 @@ mod tests {
             service: service.to_owned(),
             is_left_out,
             why: vec!["w".to_owned()],
-            ..Default::default()
+            may_mend: true,
         };
         let services = vec![one("a/http", false), one("a", true), one("b", false)];
         let untaken = Some(proto::AllUntaken { services });
@@ -176,6 +177,8 @@ mod tests {
         report(&mut engine, proto::Report::default());
         assert_eq!(engine.lacking().map(|(uuid, _)| uuid.as_str()).collect::<Vec<_>>(), ["a"]);
         assert_eq!(engine.as_before().map(|(uuid, _)| uuid.as_str()).collect::<Vec<_>>(), ["b"]);
+        // That another engine may have it is said of what it does not serve.
+        assert_eq!(["a", "b"].map(|uuid| engine.untaken[uuid].may_mend), [true, false]);
         report(&mut engine, proto::Report { whole: true, ..Default::default() });
         assert!(engine.untaken.is_empty());
         let odd = proto::Network { address: vec![1, 2, 3], prefix_length: 8 };

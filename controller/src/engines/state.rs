@@ -90,6 +90,8 @@ pub struct Untaken {
     pub is_left_out: bool,
     /// Why, in its words.
     pub why: Vec<String>,
+    /// That is for its machine, and not for the service: another engine may have it.
+    pub may_mend: bool,
 }
 
 /// What an engine runs on.
@@ -181,6 +183,13 @@ impl Engine {
         let own =
             self.untaken.iter().filter(|(uuid, one)| one.is_left_out && !self.left_out.contains_key(*uuid));
         self.left_out.iter().chain(own.map(|(uuid, one)| (uuid, &one.why)))
+    }
+
+    /// The services that it does not serve as its machine is, and why: another engine may have them.
+    //= PLACE-REFUSED-01
+    pub fn refused(&self) -> impl Iterator<Item = (&String, &String)> {
+        let own = self.untaken.iter().filter(|(_, one)| one.is_left_out && one.may_mend);
+        own.filter_map(|(uuid, one)| Some((uuid, one.why.first()?)))
     }
 
     /// The services that it serves as they were before, or without a part, and why.

@@ -61,6 +61,8 @@ pub enum Wish {
         /// This one.
         to: Option<String>,
     },
+    /// That engines which could not have it are asked again at once.
+    Retry,
 }
 
 /// What is known of placements at a moment; it does not change.
@@ -297,6 +299,10 @@ impl Placement {
             Wish::ScaleIn { from, primary } => machine.scale_in(vs, vip, from.as_deref(), *primary),
             Wish::Migrate { from, to } => machine.migrate(vs, vip, from.as_deref(), to.as_deref()),
             Wish::SwitchOver { to } => machine.switch_over(vs, vip, to.as_deref()),
+            Wish::Retry => {
+                machine.retry(vs);
+                Ok(())
+            }
         };
         if let Err(refused) = done {
             return Ok(Err(refused));
@@ -358,7 +364,11 @@ impl Placement {
     pub fn is_moving(&self) -> bool {
         let known = self.known();
         known.units.values().any(|unit| {
-            unit.work.is_some() || unit.members.iter().any(|member| member.phase != Phase::Serving)
+            unit.work.is_some()
+                || unit
+                    .members
+                    .iter()
+                    .any(|member| member.phase != Phase::Serving && !unit.is_refused_by(&member.engine))
         })
     }
 }
@@ -418,5 +428,6 @@ pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str
         has_tables: engine.has_tables,
         services,
         left_out: engine.lacking().map(|(uuid, _)| uuid.clone()).collect(),
+        refused: engine.refused().map(|(uuid, why)| (uuid.clone(), why.clone())).collect(),
     }
 }

@@ -114,3 +114,31 @@ fn an_engine_whose_tables_do_not_get_complete_serves_without_after_its_time() {
     assert_eq!(lab.serving(0).len(), 2);
     assert!(lab.told().contains(&"SE_SCALEOUT_READY_TIMEDOUT"));
 }
+
+//= test SCALE-FAIL-01
+#[test]
+fn an_engine_that_does_not_come_to_serve_is_given_up_with_its_reason() {
+    for is_lost in [true, false] {
+        let mut lab = Lab::new(&json!({"vs_scaleout_timeout": 100}), 2, 1);
+        lab.settle();
+        lab.ask(|machine| machine.scale_out("vs-0", VIP, None)).expect("there is one");
+        lab.seen[1].problems = vec!["10.0.0.0:80: somebody else listens there".to_owned()];
+        lab.step();
+        lab.told();
+        if is_lost {
+            lab.seen[1].state = EngineState::Lost;
+        } else {
+            lab.now += 100 * SECOND - 1;
+            lab.step();
+            assert_eq!(lab.on(0).len(), 2);
+            lab.now += 1;
+        }
+        lab.step();
+        assert_eq!((lab.on(0).len(), lab.state(0).as_str()), (1, "SCALEOUT_ERROR"));
+        let why = lab.units["vip-0"].status().expect("it ended").reason;
+        assert!(why[0].contains("se-1") && why[0].contains("somebody else listens"), "{why:?}");
+        assert_eq!(lab.told(), ["VS_SCALEOUT_FAILED"]);
+        lab.settle();
+        assert_eq!(lab.on(0).len(), 1, "it is not tried again by itself");
+    }
+}

@@ -7,7 +7,8 @@ use forebay_core::place::{EngineState, Ha};
 
 use super::events::Event;
 use super::leaving::CLOSING_MS;
-use super::planning::{Inputs, Place, Seen, of, reasons};
+use super::planning::{Inputs, Place, Seen, no_engines, of};
+use super::refusing::refuses_all;
 use super::state::{Action, Member, Phase, Status, Unit};
 use super::world::{Settings, Vs, Wanted, World};
 
@@ -44,6 +45,7 @@ impl<'m> Machine<'m> {
     pub fn step(&mut self) {
         self.units.retain(|key, _| self.world.wanted.contains_key(key));
         for key in self.keys() {
+            self.hear_refusals(&key);
             self.give_up(&key);
         }
         for (group, settings) in &self.world.groups {
@@ -72,8 +74,19 @@ impl<'m> Machine<'m> {
 
     /// Tells of something that happened to every virtual service of a placement.
     pub(super) fn tell(&mut self, id: &'static str, key: &str, engine: &str, text: &str) {
+        self.tell_all_but(&BTreeSet::new(), id, key, engine, text);
+    }
+
+    fn tell_all_but(
+        &mut self,
+        but: &BTreeSet<String>,
+        id: &'static str,
+        key: &str,
+        engine: &str,
+        text: &str,
+    ) {
         let Some(wanted) = self.world.wanted.get(key) else { return };
-        for vs in &wanted.services {
+        for vs in wanted.services.iter().filter(|vs| !but.contains(&vs.uuid)) {
             self.events.push(Event {
                 id,
                 kind: "virtualservice",
@@ -103,14 +116,16 @@ impl<'m> Machine<'m> {
             return;
         }
         let name = self.name(&work.engine);
-        let mut why = match self.engine(&work.engine) {
-            Some(seen) if seen.state == EngineState::Lost => format!("{name} was lost before it served"),
-            None => format!("{name} is not there any more"),
-            Some(_) if self.now.saturating_sub(work.began) >= settings.scaleout_ms => {
+        let refused = self.will_not_serve(key, unit, &work.engine);
+        let mut why = match (self.engine(&work.engine), refused) {
+            (Some(seen), _) if seen.state == EngineState::Lost => format!("{name} was lost before it served"),
+            (None, _) => format!("{name} is not there any more"),
+            (Some(_), Some(why)) => format!("{name} cannot have it: {why}"),
+            (Some(_), None) if self.now.saturating_sub(work.began) >= settings.scaleout_ms => {
                 let seconds = settings.scaleout_ms / 1000;
                 format!("{name} does not serve after vs_scaleout_timeout ({seconds} s)")
             }
-            Some(_) => return,
+            (Some(_), None) => return,
         };
         for problem in self.engine(&work.engine).map_or(&[][..], |seen| &seen.problems) {
             why = format!("{why}; {problem}");
@@ -165,7 +180,7 @@ impl<'m> Machine<'m> {
             }
             unit.least = least;
         }
-        let inputs = Inputs::new(group, settings, self.world, self.units, self.seen);
+        let inputs = Inputs::new(group, settings, self.world, self.units, self.seen, self.now);
         let (places, _) = inputs.plan();
         // Made once, and only if somebody is short.
         let judge = OnceCell::new();
@@ -180,11 +195,11 @@ impl<'m> Machine<'m> {
                 });
                 explained += 1;
                 short = match explained {
-                    ..=EXPLAINED_MAX => reasons(&judge.of(key), settings),
+                    ..=EXPLAINED_MAX => judge.reasons(key),
                     _ => judge.counted(key),
                 };
                 if short.is_empty() {
-                    short = reasons(&[], settings);
+                    short = vec![no_engines(settings)];
                 }
             }
             self.settle(key, settings, &place, short);
@@ -209,8 +224,15 @@ impl<'m> Machine<'m> {
                 unit.since.entry(uuid.clone()).or_insert(since);
             }
         }
+        let by_uuid = &self.by_uuid;
+        let wanted = self.world.wanted.get(key);
+        let has_nothing = |member: &Member| {
+            let seen = by_uuid.get(member.engine.as_str()).filter(|seen| seen.state == EngineState::Up);
+            seen.zip(wanted).is_some_and(|(seen, wanted)| refuses_all(wanted, seen))
+        };
         // Tables can be had only of those that have some.
-        let is_first = !unit.members.iter().any(|member| member.phase != Phase::Configuring);
+        let has_some = |member: &Member| member.phase != Phase::Configuring && !has_nothing(member);
+        let is_first = !unit.members.iter().any(has_some);
         let mut come = Vec::new();
         for engine in &place.engines {
             if unit.member(engine).is_none() {
@@ -262,26 +284,43 @@ impl<'m> Machine<'m> {
             .filter(|seen| seen.state != EngineState::Lost)
             .map(|seen| seen.uuid.clone())
             .collect();
+        let nothing: BTreeSet<String> = self.has_nothing(key);
         let Some(unit) = self.units.get_mut(key) else { return };
+        let refused = unit.refused.get(engine).filter(|one| one.is_said).map(|one| one.why.clone());
         if !is_there {
             unit.members.retain(|member| member.engine != engine);
             unit.changed = now;
             self.tell("VS_REMOVED_SE", key, engine, &format!("{name} was lost, and others take its place"));
             return;
         }
-        let others =
-            unit.staying().filter(|member| member.engine != engine && there.contains(&member.engine));
+        let counts = |member: &&Member| {
+            member.engine != engine && there.contains(&member.engine) && !nothing.contains(&member.engine)
+        };
+        let others = unit.staying().filter(counts);
         let (serving, coming) = others.fold((0, 0), |(serving, coming), member| match member.phase {
             Phase::Serving => (serving + 1, coming),
             _ => (serving, coming + 1),
         });
-        // It goes on until others serve in its place.
-        if !is_forced && (serving == 0 || coming > 0) {
+        // It goes on until others serve in its place; one that cannot have it, until nobody is about to.
+        if !is_forced && (serving == 0 && refused.is_none() || coming > 0) {
             return;
         }
-        for member in unit.members.iter_mut().filter(|member| member.engine == engine) {
-            member.phase = Phase::Leaving { until };
+        if let Some(why) = refused {
+            if nothing.contains(engine) {
+                unit.members.retain(|member| member.engine != engine);
+            } else {
+                leave(unit, engine, until);
+            }
+            unit.changed = now;
+            self.tell(
+                "VS_REMOVED_SE",
+                key,
+                engine,
+                &format!("it leaves {name}, which cannot have it: {why}"),
+            );
+            return;
         }
+        leave(unit, engine, until);
         unit.changed = now;
         self.tell(
             "VS_REMOVED_SE",
@@ -299,7 +338,9 @@ impl<'m> Machine<'m> {
         let mut told = Vec::new();
         //= SCALE-ALONE-01
         let lets_in = |member: &Member| {
-            matches!(member.phase, Phase::Opening | Phase::Serving) && self.is_there(&member.engine)
+            matches!(member.phase, Phase::Opening | Phase::Serving)
+                && self.is_there(&member.engine)
+                && !self.has_nothing_of(wanted, &member.engine)
         };
         let is_alone = !next.members.iter().any(lets_in);
         for at in 0..next.members.len() {
@@ -322,7 +363,8 @@ impl<'m> Machine<'m> {
         self.lead(key, &mut next);
         self.units.insert(key.to_owned(), next);
         for (id, engine, text) in told {
-            self.tell(id, key, &engine, &text);
+            let but = if id == "SE_SCALEOUT_READY" { self.but_for(&engine) } else { BTreeSet::new() };
+            self.tell_all_but(&but, id, key, &engine, &text);
         }
         self.work(key, settings);
         self.wholeness(key);
@@ -353,6 +395,8 @@ impl<'m> Machine<'m> {
         let has_it = enabled().all(|vs| seen.services.contains_key(&vs.uuid) || is_out(&vs.uuid));
         let waits = self.now.saturating_sub(member.since);
         match member.phase {
+            //= PLACE-REFUSED-01
+            Phase::Opening | Phase::Serving if refuses_all(wanted, seen) => Phase::Opening,
             Phase::Configuring | Phase::Completing if how.is_alone => Phase::Opening,
             Phase::Configuring if has_it => Phase::Completing,
             //= SCALE-OUT-01
@@ -389,7 +433,12 @@ impl<'m> Machine<'m> {
         if first.phase == Phase::Serving && !is_gone {
             return;
         }
-        let fits = |member: &Member| member.phase == Phase::Serving && self.is_there(&member.engine);
+        let is_pair = of(self.world, key).is_some_and(|(_, one)| matches!(one.group.ha, Ha::Legacy { .. }));
+        let fits = |member: &Member| {
+            member.phase == Phase::Serving
+                && self.is_there(&member.engine)
+                && (!is_pair || self.may_lead(unit, &member.engine))
+        };
         let Some(at) = unit.members.iter().position(fits) else { return };
         let heir = unit.members.remove(at);
         let text =
@@ -447,11 +496,19 @@ impl<'m> Machine<'m> {
         unit.is_whole = is_whole;
         unit.changed = now;
         if is_whole {
-            self.tell("VS_SE_HA_ACTIVE", key, "", &format!("{has} engines serve it, as they should"));
+            let (but, text) = (self.served_by_nobody(key), format!("{has} engines serve it, as they should"));
+            self.tell_all_but(&but, "VS_SE_HA_ACTIVE", key, "", &text);
         } else {
             let text = format!("{has} engines serve it, and {wanted} should");
             self.tell("VS_SE_HA_COMPROMISED", key, "", &text);
         }
+    }
+}
+
+/// An engine is left.
+fn leave(unit: &mut Unit, engine: &str, until: u64) {
+    for member in unit.members.iter_mut().filter(|member| member.engine == engine) {
+        member.phase = Phase::Leaving { until };
     }
 }
 

@@ -14,6 +14,9 @@ mod machine;
 mod planning;
 #[cfg(test)]
 mod reach_tests;
+mod refusing;
+#[cfg(test)]
+mod refusing_tests;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,7 +29,7 @@ pub use drive::drive;
 pub use driver::{Assigned, Known, Placement, Reading, Wish, seen};
 pub use events::{EVENTS_MAX, Event};
 pub use machine::{Machine, accepts};
-pub use planning::{Inputs, Judge, Place, Seen, Told, of, reasons};
-pub use state::{Action, Member, Phase, Status, Unit, Work};
+pub use planning::{Inputs, Judge, Place, Seen, Told, of};
+pub use state::{Action, Member, Phase, Status, Unheld, Unit, Work};
 pub use wishes::Refused;
 pub use world::{Reader, Settings, Vs, Wanted, World};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::place::{
-    self, Admin, Candidate, Engine, EngineId, EngineState, Placed, Service, ServiceId, Unfit, plan,
+    self, Admin, Candidate, Engine, EngineId, EngineState, Placed, Service, ServiceId, Unfit, plan, refused,
 };
 use forebay_core::policy::Prefix;
 
@@ -52,6 +52,8 @@ pub struct Seen {
     pub services: BTreeMap<String, Told>,
     /// The virtual services that it is not told of, because they cannot be carried out.
     pub left_out: BTreeSet<String>,
+    /// The virtual services that it does not serve as its machine is, and why: another engine may have them.
+    pub refused: BTreeMap<String, String>,
 }
 
 /// A group, its engines and services, numbered for the core.
@@ -62,16 +64,20 @@ pub struct Inputs<'i> {
     engines: Vec<Engine>,
     keys: Vec<&'i str>,
     services: Vec<Service>,
+    /// What engines have said that could not have a service, by its key and their uuids.
+    whys: BTreeMap<&'i str, BTreeMap<String, String>>,
 }
 
 impl<'i> Inputs<'i> {
-    /// Of the group of this uuid. A service that nobody has on yet, and that is off, needs no engine.
+    /// Of the group of this uuid, `now` being milliseconds since 1970. A service that nobody has on yet, and that is off, needs
+    /// no engine.
     pub fn new(
         group: &str,
         settings: &'i Settings,
         world: &'i World,
         units: &BTreeMap<String, Unit>,
         all: &'i [Seen],
+        now: u64,
     ) -> Self {
         let mut seen: Vec<&Seen> = all.iter().filter(|seen| seen.group == group).collect();
         seen.sort_by(|a, b| a.uuid.cmp(&b.uuid));
@@ -97,6 +103,7 @@ impl<'i> Inputs<'i> {
         let none = Unit::default();
         let mut keys = Vec::new();
         let mut services = Vec::new();
+        let mut whys = BTreeMap::new();
         for (key, wanted) in world.of_group(group) {
             let unit = units.get(key).unwrap_or(&none);
             if unit.members.is_empty() && !wanted.services.iter().any(|vs| vs.is_enabled) {
@@ -108,20 +115,28 @@ impl<'i> Inputs<'i> {
                 let members = unit.members.iter().filter(move |member| leaves(member.phase) == leaving);
                 members.filter_map(|member| number(&member.engine)).collect::<Vec<_>>()
             };
+            if !unit.refused.is_empty() {
+                let said = unit.refused.iter().map(|(engine, one)| (engine.clone(), one.why.clone()));
+                whys.insert(key.as_str(), said.collect());
+            }
+            let current = part(false);
+            let were: Vec<_> =
+                unit.refused.iter().filter_map(|(engine, one)| Some((number(engine)?, one.said()))).collect();
             services.push(Service {
                 id,
                 weight: u32::try_from(wanted.services.len()).unwrap_or(u32::MAX),
                 vips: wanted.vips.clone(),
                 servers: wanted.servers.clone(),
                 factor: unit.factor,
-                current: part(false),
+                refused: refused(&were, &current, now),
+                current,
                 leaving: part(true),
                 named: None,
                 second: wanted.is_second,
             });
             keys.push(key.as_str());
         }
-        Inputs { settings, seen, engines, keys, services }
+        Inputs { settings, seen, engines, keys, services, whys }
     }
 
     /// Where the services are to be: with their keys, engines and waiting engines by their uuids.
@@ -173,6 +188,24 @@ impl<'i> Judge<'_, 'i> {
         found.into_iter().filter_map(|found| Some((self.inputs.of(found.engine)?, found))).collect()
     }
 
+    /// Why an engine cannot have a service.
+    pub fn why(&self, key: &str, (seen, found): &(&Seen, Candidate)) -> Option<String> {
+        let why = found.fit.err()?;
+        let said = || self.inputs.whys.get(key)?.get(&seen.uuid).map(|said| format!("{why}: {said}"));
+        Some(if why == Unfit::Refused { said() } else { None }.unwrap_or_else(|| why.to_string()))
+    }
+
+    /// Why a service has no further engine: a line for each one of its group.
+    //= PLACE-REASON-01
+    pub fn reasons(&self, key: &str) -> Vec<String> {
+        let judged = self.of(key);
+        if judged.is_empty() {
+            return vec![no_engines(self.inputs.settings)];
+        }
+        let line = |found: &(&Seen, Candidate)| Some(format!("{}: {}", found.0.name, self.why(key, found)?));
+        judged.iter().filter_map(line).collect()
+    }
+
     /// Why a service has no further engine, in few words: how many engines have which reason.
     pub fn counted(&self, key: &str) -> Vec<String> {
         let Some(service) = self.service(key) else { return Vec::new() };
@@ -188,6 +221,7 @@ impl<'i> Judge<'_, 'i> {
                 Err(Unfit::TooMany { .. }) => "may not have as many as share its addresses (max_vs_per_se)",
                 Err(Unfit::Leaving) => "are being left by it",
                 Err(Unfit::Spare) => "are neither the active nor the standby one",
+                Err(Unfit::Refused) => "could not have it when they were asked",
             };
             *counts.entry(why).or_default() += 1;
         }
@@ -206,17 +240,9 @@ pub struct Place {
     pub wanted: u16,
 }
 
-/// Why a service has no further engine: a line for each one of its group.
-//= PLACE-REASON-01
-pub fn reasons(judged: &[(&Seen, Candidate)], settings: &Settings) -> Vec<String> {
-    if judged.is_empty() {
-        return vec![format!("the group {} has no engines: let one join it by a token", settings.name)];
-    }
-    let line = |(seen, found): &(&Seen, Candidate)| {
-        let why = found.fit.err()?;
-        Some(format!("{}: {why}", seen.name))
-    };
-    judged.iter().filter_map(line).collect()
+/// Why a service has no engine where there is none.
+pub fn no_engines(settings: &Settings) -> String {
+    format!("the group {} has no engines: let one join it by a token", settings.name)
 }
 
 /// The settings and the wish of a service.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use forebay_core::place::Refusal;
 use serde::{Deserialize, Serialize};
 
 /// How far an engine has come with a service.
@@ -110,6 +111,26 @@ pub struct Status {
     pub ended: Option<u64>,
 }
 
+/// That an engine could not have a service as its machine is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unheld {
+    /// In its words.
+    pub why: String,
+    /// How often.
+    pub times: u32,
+    /// When it was last said or, where it is not said any more, since when; milliseconds since 1970.
+    pub at: u64,
+    /// It has the service, and says so now.
+    pub is_said: bool,
+}
+
+impl Unheld {
+    /// As the core takes it.
+    pub fn said(&self) -> Refusal {
+        Refusal { times: self.times, at_ms: self.at, is_said: self.is_said }
+    }
+}
+
 /// A placement: what moves as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
@@ -129,6 +150,9 @@ pub struct Unit {
     pub is_whole: bool,
     /// Why it has fewer engines than it should have; empty: it has them.
     pub short: Vec<String>,
+    /// The engines that could not have it as their machines are, by uuid.
+    #[serde(default)]
+    pub refused: BTreeMap<String, Unheld>,
     /// Since when each of its virtual services has been placed, by uuid, milliseconds since 1970.
     #[serde(default)]
     pub since: BTreeMap<String, u64>,
@@ -142,6 +166,11 @@ impl Unit {
     /// The engine's part.
     pub fn member(&self, engine: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.engine == engine)
+    }
+
+    /// This engine has it, and says that it cannot.
+    pub fn is_refused_by(&self, engine: &str) -> bool {
+        self.refused.get(engine).is_some_and(|one| one.is_said)
     }
 
     /// How many serve.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use forebay_core::place::{Admin, EngineState};
 use serde_json::{Value, json};
 
+use super::refusing_tests::refuse;
 use super::*;
 use crate::objects::{Catalogue, Held};
 use crate::store::suite::Folder;
@@ -23,9 +24,11 @@ pub(super) fn put(objects: &mut Catalogue, kind: &str, uuid: &str, object: &Valu
 pub(super) struct Lab {
     objects: Catalogue,
     reader: Reader,
-    units: BTreeMap<String, Unit>,
+    pub units: BTreeMap<String, Unit>,
     pub seen: Vec<Seen>,
     pub now: u64,
+    /// What an engine's machine keeps it from listening for: its uuid, and that of the virtual service.
+    pub broken: BTreeSet<(String, String)>,
     events: Vec<Event>,
     revision: u64,
 }
@@ -38,6 +41,7 @@ impl Lab {
             units: BTreeMap::new(),
             seen: (0..engines).map(engine).collect(),
             now: 1_000_000,
+            broken: BTreeSet::new(),
             events: Vec::new(),
             revision: 0,
         };
@@ -53,7 +57,7 @@ impl Lab {
         put(&mut self.objects, kind, uuid, object, self.revision);
     }
 
-    fn group(&mut self, group: &Value) {
+    pub fn group(&mut self, group: &Value) {
         let mut object = json!({"name": "Default-Group", "cloud_ref": "/api/cloud/c"});
         for (name, value) in group.as_object().expect("an object") {
             object[name] = value.clone();
@@ -74,7 +78,6 @@ impl Lab {
         self.put("virtualservice", &format!("vs-{number}"), &object);
     }
 
-    /// The engines, for who looks on another thread.
     /// The engines, as a look asks for them when its turn has come.
     fn looked(&self) -> impl FnOnce() -> Box<dyn FnOnce() -> Vec<Seen> + Send> {
         let seen = self.seen.clone();
@@ -113,6 +116,7 @@ impl Lab {
         let known = Known::new(self.units.clone(), world.into());
         for seen in self.seen.iter_mut().filter(|seen| seen.state == EngineState::Up) {
             let before = std::mem::take(&mut seen.services);
+            refuse(&self.broken, &known, seen);
             for assigned in known.on(&seen.uuid).into_iter().filter(|has| !seen.left_out.contains(&has.vs)) {
                 let connections = before.get(&assigned.vs).map_or(0, |told| told.connections);
                 let told = Told { is_listening: assigned.accepts, is_up: true, connections };
@@ -140,7 +144,7 @@ impl Lab {
         on.filter(|(_, phase)| *phase == Phase::Serving).map(|(engine, _)| engine).collect()
     }
 
-    fn state(&self, number: usize) -> String {
+    pub fn state(&self, number: usize) -> String {
         self.units[&format!("vip-{number}")].status().map(|status| status.state).unwrap_or_default()
     }
 
@@ -165,6 +169,7 @@ pub(super) fn engine(number: usize) -> Seen {
         has_tables: true,
         services: BTreeMap::new(),
         left_out: BTreeSet::new(),
+        refused: BTreeMap::new(),
     }
 }
 
@@ -204,34 +209,6 @@ fn an_engine_more_takes_the_configuration_then_the_tables_and_then_clients() {
     assert_eq!(lab.told(), ["VS_ADD_SE", "SE_SCALEOUT_READY", "VS_SCALEOUT_COMPLETE"]);
     let status = lab.units["vip-0"].status().expect("there was one");
     assert_eq!((status.began, status.ended), (1_000_000, Some(1_000_000 + 59 * SECOND)));
-}
-
-//= test SCALE-FAIL-01
-#[test]
-fn an_engine_that_does_not_come_to_serve_is_given_up_with_its_reason() {
-    for is_lost in [true, false] {
-        let mut lab = Lab::new(&json!({"vs_scaleout_timeout": 100}), 2, 1);
-        lab.settle();
-        lab.ask(|machine| machine.scale_out("vs-0", VIP, None)).expect("there is one");
-        lab.seen[1].problems = vec!["10.0.0.0:80: somebody else listens there".to_owned()];
-        lab.step();
-        lab.told();
-        if is_lost {
-            lab.seen[1].state = EngineState::Lost;
-        } else {
-            lab.now += 100 * SECOND - 1;
-            lab.step();
-            assert_eq!(lab.on(0).len(), 2);
-            lab.now += 1;
-        }
-        lab.step();
-        assert_eq!((lab.on(0).len(), lab.state(0).as_str()), (1, "SCALEOUT_ERROR"));
-        let why = lab.units["vip-0"].status().expect("it ended").reason;
-        assert!(why[0].contains("se-1") && why[0].contains("somebody else listens"), "{why:?}");
-        assert_eq!(lab.told(), ["VS_SCALEOUT_FAILED"]);
-        lab.settle();
-        assert_eq!(lab.on(0).len(), 1, "it is not tried again by itself");
-    }
 }
 
 //= test SCALE-IN-01

@@ -3,7 +3,7 @@
 use forebay_core::place::{EngineState, Ha};
 
 use super::machine::Machine;
-use super::planning::{Inputs, of, reasons};
+use super::planning::{Inputs, of};
 use super::state::{Action, Member, Phase, Unit, Work};
 use super::world::{Settings, Wanted};
 
@@ -38,8 +38,9 @@ impl Machine<'_> {
     /// The engine that is to come: the one that is named, if it can, or the best one.
     fn comer(&self, key: &str, settings: &Settings, to: Option<&str>) -> Result<String, Refused> {
         let group = &self.world.wanted.get(key).map(|wanted| wanted.group.clone()).unwrap_or_default();
-        let inputs = Inputs::new(group, settings, self.world, self.units, self.seen);
-        let judged = inputs.judge().of(key);
+        let inputs = Inputs::new(group, settings, self.world, self.units, self.seen, self.now);
+        let judge = inputs.judge();
+        let judged = judge.of(key);
         let found = match to {
             Some(uuid) => judged.iter().find(|(seen, _)| seen.uuid == uuid),
             None => judged.first(),
@@ -51,7 +52,7 @@ impl Machine<'_> {
             },
             (Some((seen, found)), None) if found.fit.is_ok() => Ok(seen.uuid.clone()),
             (None, Some(uuid)) => Err(format!("{uuid} is no engine of the group {}", settings.name)),
-            _ => Err(format!("no engine can take it: {}", reasons(&judged, settings).join("; "))),
+            _ => Err(format!("no engine can take it: {}", judge.reasons(key).join("; "))),
         }
     }
 
@@ -72,6 +73,7 @@ impl Machine<'_> {
     /// Why not.
     //= SCALE-OUT-01, SCALE-LIMIT-01
     pub fn scale_out(&mut self, vs: &str, vip: &str, to: Option<&str>) -> Result<(), Refused> {
+        self.ask_again(vs, to);
         let (key, _, settings) = self.asked(vs, vip)?;
         not_legacy(settings)?;
         let has = self.idle(&key)?.staying().count();
@@ -166,6 +168,7 @@ impl Machine<'_> {
         from: Option<&str>,
         to: Option<&str>,
     ) -> Result<(), Refused> {
+        self.ask_again(vs, to);
         let (key, _, settings) = self.asked(vs, vip)?;
         not_legacy(settings)?;
         let unit = self.idle(&key)?;

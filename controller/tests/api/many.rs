@@ -53,6 +53,7 @@ fn engines(count: usize) -> Vec<Seen> {
         has_tables: true,
         services: BTreeMap::new(),
         left_out: BTreeSet::new(),
+        refused: BTreeMap::new(),
     };
     (0..count).map(engine).collect()
 }

@@ -45,5 +45,6 @@ fn unfit(from: Unfit) -> wit::Unfit {
         Unfit::HasIt => wit::Unfit::HasIt,
         Unfit::Leaving => wit::Unfit::Leaving,
         Unfit::Spare => wit::Unfit::Spare,
+        Unfit::Refused => wit::Unfit::Refused,
     }
 }

@@ -93,6 +93,7 @@ fn service(from: wit::Service) -> Option<Service> {
         factor: from.factor,
         current: ids(from.current),
         leaving: ids(from.leaving),
+        refused: ids(from.refused),
         named: from.named.map(EngineId),
         second: from.second,
     })

@@ -53,6 +53,8 @@ pub enum Unfit {
     Leaving,
     /// Two others are the active and the standby one.
     Spare,
+    /// It could not have the service when it was asked last.
+    Refused,
 }
 
 //= PLACE-REASON-01
@@ -79,6 +81,9 @@ impl fmt::Display for Unfit {
             Unfit::HasIt => f.write_str("the virtual service is on it"),
             Unfit::Leaving => f.write_str("the virtual service is being taken away from it"),
             Unfit::Spare => f.write_str("its group has an active and a standby engine, and it is neither"),
+            Unfit::Refused => f.write_str(
+                "it could not have the virtual service when it was asked last, and is asked again after a while"
+            ),
         }
     }
 }
@@ -165,7 +170,11 @@ pub(super) fn can_take(engine: &Engine, service: &Service) -> Result<Reach, Unfi
         (_, Admin::Disabled) => Err(Unfit::Disabled),
         (_, Admin::NothingNew) => Err(Unfit::NothingNew),
         (EngineState::Silent, _) => Err(Unfit::Silent),
-        (EngineState::Up, Admin::Enabled) => reach(engine, service),
+        (EngineState::Up, Admin::Enabled) => {
+            let reach = reach(engine, service)?;
+            //= PLACE-REFUSED-01
+            if service.refused.contains(&engine.id) { Err(Unfit::Refused) } else { Ok(reach) }
+        }
     }
 }
 

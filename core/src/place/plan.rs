@@ -50,9 +50,13 @@ fn staying(engines: &[Engine], service: &Service) -> Vec<EngineId> {
 }
 
 fn shared(group: &Group, engines: &[Engine], services: &[&Service]) -> Vec<Placed> {
-    let has: Vec<Vec<EngineId>> = services.iter().map(|service| staying(engines, service)).collect();
+    // Where an engine says that it cannot have a service, another one is looked for, and it stays there if there is none.
+    let stays = services
+        .iter()
+        .map(|service| staying(engines, service).into_iter().partition(|id| !service.refused.contains(id)));
+    let (has, kept): (Vec<Vec<EngineId>>, Vec<Vec<EngineId>>) = stays.unzip();
     let wanted: Vec<u16> = services.iter().map(|service| group.scale(service)).collect();
-    let mut room = Room::new(group, engines, services, has);
+    let mut room = Room::new(group, engines, services, has, &kept);
     let mut without: Vec<bool> = alloc::vec![false; services.len()];
     for level in 0..wanted.iter().copied().max().unwrap_or(0) {
         for at in 0..services.len() {
@@ -64,8 +68,10 @@ fn shared(group: &Group, engines: &[Engine], services: &[&Service]) -> Vec<Place
         }
     }
     let found = room.finish();
-    let all = services.iter().zip(found).zip(wanted);
-    all.map(|((service, has), wanted)| {
+    let all = services.iter().zip(found).zip(kept).zip(wanted);
+    all.map(|(((service, mut has), kept), wanted)| {
+        let missing = usize::from(wanted).saturating_sub(has.len());
+        has.extend(kept.into_iter().take(missing));
         let missing = usize::from(wanted).saturating_sub(has.len());
         let waiting = lost(engines, service, &has, missing);
         Placed { id: service.id, engines: has, waiting, wanted }

@@ -34,15 +34,17 @@ pub(super) struct Room<'p> {
 type Step = (usize, Option<usize>);
 
 impl<'p> Room<'p> {
+    /// `kept`: where a service is beside, until it is elsewhere.
     pub fn new(
         group: &'p Group,
         engines: &'p [Engine],
         services: &'p [&'p Service],
         has: Vec<Vec<EngineId>>,
+        kept: &[Vec<EngineId>],
     ) -> Self {
         let mut loads = Loads::empty(engines);
-        for (service, has) in services.iter().zip(&has) {
-            for id in has.iter().chain(&service.leaving) {
+        for ((service, has), kept) in services.iter().zip(&has).zip(kept) {
+            for id in has.iter().chain(kept).chain(&service.leaving) {
                 loads.add(*id, service.weight);
             }
         }
@@ -217,13 +219,15 @@ mod tests {
             factor: 0,
             current: Vec::new(),
             leaving: Vec::new(),
+            refused: Vec::new(),
             named: None,
             second: false,
         };
         let engines: Vec<Engine> = (0..9).map(engine).collect();
         let services: Vec<Service> = (0..count).map(service).collect();
         let services: Vec<&Service> = services.iter().collect();
-        let mut room = Room::new(&group, &engines, &services, vec![Vec::new(); services.len()]);
+        let none = vec![Vec::new(); services.len()];
+        let mut room = Room::new(&group, &engines, &services, none.clone(), &none);
         let placed = (0..services.len()).filter(|at| room.take(*at)).count();
         assert_eq!(placed, 80, "eight engines have ten each");
         room.looks

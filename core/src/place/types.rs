@@ -151,6 +151,8 @@ pub struct Service {
     pub current: Vec<EngineId>,
     /// Engines that it is being taken away from.
     pub leaving: Vec<EngineId>,
+    /// Engines that could not have it: they get it no more, and it goes to others that may have it.
+    pub refused: Vec<EngineId>,
     /// The engine that a person has named for it.
     pub named: Option<EngineId>,
     /// In a group of active and standby: it is served by the second of the two.

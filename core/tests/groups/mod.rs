@@ -32,6 +32,7 @@ pub fn service(id: u32) -> Service {
         factor: 0,
         current: Vec::new(),
         leaving: Vec::new(),
+        refused: Vec::new(),
         named: None,
         second: false,
     }

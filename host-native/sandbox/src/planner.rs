@@ -128,6 +128,7 @@ fn service(from: &Service) -> planning::Service {
         factor: from.factor,
         current: ids(&from.current),
         leaving: ids(&from.leaving),
+        refused: ids(&from.refused),
         named: from.named.map(|engine| engine.0),
         second: from.second,
     }

@@ -26,10 +26,12 @@ fn decider() -> Decider {
 
 /// With what the cases of the core itself leave out: engines that people have named, or that there are not, servers, IPv6.
 fn any_group_at_all() -> impl Strategy<Value = (Group, Vec<Engine>, Vec<Service>)> {
-    let more = (prop::option::of(0_u32..9), vec(0_u8..4, 0..3), any::<bool>(), any::<bool>());
+    let refused = vec((0_u32..7).prop_map(EngineId), 0..3);
+    let more = (prop::option::of(0_u32..9), vec(0_u8..4, 0..3), any::<bool>(), any::<bool>(), refused);
     (any_case(), vec(more, 12)).prop_map(|((group, mut engines, mut services), more)| {
-        for (service, (named, servers, is_v6, is_astray)) in services.iter_mut().zip(more) {
+        for (service, (named, servers, is_v6, is_astray, refused)) in services.iter_mut().zip(more) {
             service.named = named.map(EngineId);
+            service.refused = refused;
             service.servers = servers.iter().map(|n| Ipv4Addr::new(10, 0, *n, 1).into()).collect();
             if is_v6 {
                 let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7).into();

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod cut;
+mod elsewhere;
 mod export;
 mod judged;
 mod logs;
