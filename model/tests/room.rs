@@ -2,7 +2,9 @@
 
 mod world;
 
-use forebay_model::compile::compile;
+use forebay_model::check::check;
+use forebay_model::compile::{Compiled, SERVICE_NAMES_MAX, compile};
+use forebay_model::kind::kind;
 use forebay_snapshot::limits::{COOKIE_KEYS_MAX, HOST_NAMES_MAX};
 use serde_json::{Value, json};
 use world::World;
@@ -39,9 +41,7 @@ fn site(names: &[usize], of_pool: impl Fn(usize) -> Value) -> (World, Vec<String
 #[test]
 fn services_that_are_too_much_together_take_nobody_off_who_serves() {
     let half = HOST_NAMES_MAX / 2;
-    for (names, fits) in
-        [([half, half, 0], true), ([half, half, 1], false), ([HOST_NAMES_MAX + 1, 1, 1], false)]
-    {
+    for (names, fits) in [([half, half, 0], true), ([half, half, 1], false), ([half, half - 1, 2], false)] {
         let (world, services) = site(&names, |_| json!({}));
         let known: Vec<&str> = services.iter().map(String::as_str).collect();
         match compile(&world.input(&known)) {
@@ -52,6 +52,71 @@ fn services_that_are_too_much_together_take_nobody_off_who_serves() {
             }
         }
     }
+}
+
+//= test COMPILE-SHARE-01
+#[test]
+fn a_service_that_takes_too_much_alone_is_left_out_and_the_others_have_room() {
+    let (mut world, services) = site(&[SERVICE_NAMES_MAX, SERVICE_NAMES_MAX - 1, 1], |_| json!({}));
+    // One name more than a pool may have, by a second pool.
+    let server = json!({"ip": {"addr": "more.test", "type": "DNS"}, "port": 80});
+    world.put("pool", "pool-more", &json!({"name": "more", "servers": [server]}));
+    let members = ["pool-0", "pool-more"].map(|pool| json!({"pool_ref": format!("/api/pool/{pool}")}));
+    world.put("poolgroup", "poolgroup-0", &json!({"name": "both", "members": members}));
+    let service = json!({
+        "name": "both", "services": [{"port": 80}], "vsvip_ref": "/api/vsvip/vsvip-0",
+        "pool_group_ref": "/api/poolgroup/poolgroup-0",
+    });
+    world.put("virtualservice", &services[0], &service);
+    let known: Vec<&str> = services.iter().map(String::as_str).collect();
+    let said = |made: &Compiled| -> Vec<String> {
+        made.left_out.iter().map(|(uuid, why)| format!("{uuid}: {}", why[0])).collect()
+    };
+    let made = compile(&world.input(&known)).expect("there is room");
+    let why = said(&made);
+    assert!(why.len() == 1 && why[0].starts_with("virtualservice-0: ") && why[0].contains("501"), "{why:?}");
+    // Its text counts as well: of servers, rules, certificates.
+    let (mut world, services) = site(&[1, 1], |_| json!({}));
+    let known: Vec<&str> = services.iter().map(String::as_str).collect();
+    for (pools, fits) in [(4, true), (24, false)] {
+        let members: Vec<Value> = (0..pools)
+            .map(|pool| {
+                let server = |n: usize| {
+                    let address = format!("10.{pool}.{}.{}", n / 250, n % 250 + 1);
+                    json!({"ip": {"addr": address, "type": "V4"}, "port": 80})
+                };
+                let servers: Vec<Value> = (0..5_000).map(server).collect();
+                let uuid = format!("pool-long-{pool}");
+                world.put("pool", &uuid, &json!({"name": uuid, "servers": servers}));
+                json!({"pool_ref": format!("/api/pool/{uuid}")})
+            })
+            .collect();
+        world.put("poolgroup", "poolgroup-0", &json!({"name": "long", "members": members}));
+        let service = json!({
+            "name": "long", "services": [{"port": 80}], "vsvip_ref": "/api/vsvip/vsvip-0",
+            "pool_group_ref": "/api/poolgroup/poolgroup-0",
+        });
+        world.put("virtualservice", &services[0], &service);
+        let made = compile(&world.input(&known)).expect("there is room");
+        let why = said(&made);
+        assert_eq!(why.is_empty(), fits, "{pools}: {:?}", why.first());
+        assert!(fits || why[0].contains("bytes of an engine's configuration"), "{why:?}");
+    }
+}
+
+//= test COMPILE-SHARE-01
+#[test]
+fn a_pool_with_more_host_names_than_a_service_may_have_is_refused_where_it_is_written() {
+    let servers = |count: usize| -> Vec<Value> {
+        (0..count).map(|n| json!({"ip": {"addr": format!("s{n}.test"), "type": "DNS"}, "port": 80})).collect()
+    };
+    let pool = |count: usize| {
+        let pool = json!({"name": "p", "servers": servers(count)});
+        check(kind("pool").expect("there is one"), pool.as_object().expect("one"))
+    };
+    assert!(pool(SERVICE_NAMES_MAX).is_ok());
+    let problems = pool(SERVICE_NAMES_MAX + 1).expect_err("it is refused");
+    assert!(problems[0].path == "servers" && problems[0].reason.contains("501"), "{problems:?}");
 }
 
 //= test CFG-COOKIE-01

@@ -28,6 +28,8 @@ pub(super) struct Section {
     pub has_tickets: bool,
     /// Where it listens.
     pub listens: Vec<Listen>,
+    /// Host names that are looked up for it.
+    pub names: BTreeSet<String>,
     /// Of its first rules, whose each is: a child's uuid, or nobody's else.
     pub owners: Vec<Option<String>>,
 }
@@ -70,6 +72,7 @@ pub(super) struct Making {
     pub warnings: Vec<Problem>,
     pub has_tickets: bool,
     pub listens: Vec<Listen>,
+    pub names: BTreeSet<String>,
     pub owners: Vec<Option<String>>,
 }
 
@@ -83,6 +86,7 @@ impl Making {
             warnings: Vec::new(),
             has_tickets: false,
             listens: Vec::new(),
+            names: BTreeSet::new(),
             owners: Vec::new(),
         }
     }
@@ -171,8 +175,8 @@ impl<'a> Cx<'a> {
 
     /// Keeps a part that is this text.
     pub fn done_as(&mut self, making: Making, text: String) {
-        let Making { key, label, needs, problems, warnings, has_tickets, listens, owners } = making;
-        let made = Section { text, label, needs, problems, warnings, has_tickets, listens, owners };
+        let Making { key, label, needs, problems, warnings, has_tickets, listens, names, owners } = making;
+        let made = Section { text, label, needs, problems, warnings, has_tickets, listens, names, owners };
         self.made.insert(key, made);
     }
 }

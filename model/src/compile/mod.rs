@@ -27,6 +27,7 @@ mod policy;
 mod pool;
 mod rates;
 mod service;
+mod share;
 mod suites;
 mod table;
 mod tls;
@@ -38,6 +39,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use again::{Outline, compile_after};
+pub use share::{SERVICE_BYTES_MAX, SERVICE_NAMES_MAX};
 
 use crate::Problem;
 use crate::kind::Object;

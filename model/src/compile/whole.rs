@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::again::MONITOR;
 use super::cx::{Cx, Listen};
 use super::hosting::{Closed, Shut};
-use super::{Compiled, Input, Outline, document, engine, pool, service};
+use super::{Compiled, Input, Outline, document, engine, pool, service, share};
 use crate::Problem;
 
 /// The first part: what stands before all tables. Its key comes before all others.
@@ -63,7 +63,8 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
     let reached: BTreeMap<&String, BTreeSet<String>> =
         roots.iter().map(|(uuid, keys)| (uuid, reach(&cx, keys))).collect();
     for (uuid, keys) in &reached {
-        let problems = problems_of(&cx, keys);
+        let mut problems = problems_of(&cx, keys);
+        problems.extend(share::too_much(&cx, uuid, keys));
         if !problems.is_empty() {
             out.left_out.insert((*uuid).clone(), problems);
         }

@@ -11,6 +11,7 @@ use super::rates::RATE_PROFILE;
 use super::rule::addresses;
 use super::vsparts::REALTIME;
 use crate::Problem;
+use crate::compile::SERVICE_NAMES_MAX;
 use crate::field::{Default, Field, Message, TEXT, Type};
 use crate::field::{count, flag, int, keyed, list, long_text, message, one_of, refers, text};
 use crate::kind::{Kind, Object, Scope};
@@ -207,7 +208,7 @@ static POOL: Kind = Kind {
     scope: Scope::Cloud,
     // One provider for Terraform has a field of its own.
     dropped: &["ignore_servers"],
-    rules: &[hash_has_its_header, servers_are_named_once, addresses],
+    rules: &[hash_has_its_header, servers_are_named_once, names_leave_room, addresses],
     fields: &[
         text("name").required(),
         flag("enabled").or_true(),
@@ -297,6 +298,31 @@ fn hash_has_its_header(pool: &Object, problems: &mut Vec<Problem>) {
             path: "lb_algorithm_consistent_hash_hdr".to_owned(),
             reason: "it is missing, and requests are to be placed by a header".to_owned(),
             fix: "name the header, or choose another lb_algorithm_hash".to_owned(),
+        });
+    }
+}
+
+/// What one service may have of an engine, a pool has no more of.
+//= COMPILE-SHARE-01
+fn names_leave_room(pool: &Object, problems: &mut Vec<Problem>) {
+    let servers = pool.get("servers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let name = |server: &Value| {
+        let text = |at: &str| server.pointer(at).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let is_looked_up = server.get("resolve_server_by_dns") == Some(&Value::Bool(true));
+        let named = text("/hostname").filter(|_| is_looked_up);
+        let name = named.or_else(|| text("/ip/addr").filter(|_| text("/ip/type") == Some("DNS")))?;
+        Some(name.to_ascii_lowercase())
+    };
+    let names: std::collections::BTreeSet<String> = servers.iter().filter_map(name).collect();
+    if names.len() > SERVICE_NAMES_MAX {
+        problems.push(Problem {
+            line: None,
+            path: "servers".to_owned(),
+            reason: format!(
+                "they have {} different host names, and {SERVICE_NAMES_MAX} are the most that are looked up for one virtual service",
+                names.len()
+            ),
+            fix: "write their addresses, or let one name have several".to_owned(),
         });
     }
 }
