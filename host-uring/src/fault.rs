@@ -36,6 +36,11 @@ impl Fault {
         Fault { at: At::Part(kind, name.to_owned()), why: why.into(), may_mend: false }
     }
 
+    /// Of a certificate's files. What is wrong with them may be the clock or the disk of this machine.
+    pub fn of_certificate(name: &str, why: &str) -> Self {
+        Fault::of("certificate", name, format!("certificate \"{name}\": {why}")).that_may_mend()
+    }
+
     /// That may mend itself.
     #[must_use]
     pub fn that_may_mend(self) -> Self {
@@ -73,9 +78,9 @@ impl From<&Problem> for Fault {
 }
 
 impl Fault {
-    /// Of a file that the document names.
+    /// Of a file that the document names: it may come, and a clock may be set.
     pub fn of_file(problem: &Problem) -> Self {
-        Fault { at: At::File(problem.path.clone()), ..Fault::from(problem) }
+        Fault { at: At::File(problem.path.clone()), ..Fault::from(problem) }.that_may_mend()
     }
 }
 

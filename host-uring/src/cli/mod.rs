@@ -184,6 +184,13 @@ fn told(config: &Path, problem: &Problem) -> String {
     format!("{}{line}: {}: {}\n    {}", config.display(), problem.path, problem.reason, problem.fix)
 }
 
+/// What the engine would start with, and somebody should know of.
+fn warnings(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+    let mut all = forebay_snapshot::warnings(snapshot);
+    all.extend(paths::expired(config, text, snapshot));
+    all
+}
+
 fn check(config: &Path, output: Output) -> ExitCode {
     if output == Output::Json {
         let text = match read(config) {
@@ -191,7 +198,7 @@ fn check(config: &Path, output: Output) -> ExitCode {
             Err(code) => return code,
         };
         let (problems, warnings) = match judged(config, &text) {
-            Ok(snapshot) => (Vec::new(), forebay_snapshot::warnings(&snapshot)),
+            Ok(snapshot) => (Vec::new(), warnings(config, &text, &snapshot)),
             Err(problems) => (problems, Vec::new()),
         };
         let list = |all: &[Problem]| -> Vec<_> {
@@ -204,7 +211,9 @@ fn check(config: &Path, output: Output) -> ExitCode {
     }
     match load(config) {
         Ok(snapshot) => {
-            for warning in forebay_snapshot::warnings(&snapshot) {
+            // It was read a moment ago.
+            let text = read(config).unwrap_or_default();
+            for warning in warnings(config, &text, &snapshot) {
                 eprintln!("warning: {}", told(config, &warning));
             }
             let servers: usize = snapshot.pool.iter().map(|pool| pool.server.len()).sum();

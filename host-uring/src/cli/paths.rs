@@ -122,6 +122,19 @@ pub fn no_certificates(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Pr
     snapshot.certificate.iter().enumerate().flat_map(of).collect()
 }
 
+/// Certificates that are over: an engine that starts with them shows them.
+//= TLS-CHECK-05
+pub fn expired(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {
+    let of = |(n, certificate): (usize, &Certificate)| {
+        let settled = |path: &str| from_folder_of(config, path).to_string_lossy().into_owned();
+        let why = tls::examine_time(&settled(&certificate.chain_file), &settled(&certificate.key_file))?;
+        let (reason, fix) = parted(why);
+        let line = line_with(text, &certificate.chain_file);
+        Some(Problem { line, path: format!("certificate[{n}].chain_file"), reason, fix })
+    };
+    snapshot.certificate.iter().enumerate().filter_map(of).collect()
+}
+
 /// Services none of whose cipher suites of TLS 1.2 goes with their certificates' keys.
 //= TLS-CHECK-04
 pub fn no_suites(config: &Path, text: &str, snapshot: &Snapshot) -> Vec<Problem> {

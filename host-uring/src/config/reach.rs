@@ -60,8 +60,9 @@ impl Tree {
         for pool in &self.pools {
             let Some(secured) = &pool.tls else { continue };
             let old = before.and_then(|before| before.back_of(pool.id));
-            let kept = old.filter(|back| back.is_current(&secured.wanted));
-            match kept.map_or_else(|| Back::load(&secured.wanted).map(Arc::new), Ok) {
+            let kept = old.clone().filter(|back| back.is_current(&secured.wanted));
+            let load = || Back::load(&secured.wanted, old.as_deref()).map(Arc::new);
+            match kept.map_or_else(load, Ok) {
                 Ok(back) => {
                     let _ = secured.back.set(back);
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use forebay_snapshot::{Certificate, TlsProfile};
 use rustls::client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier};
 use rustls::pki_types::ServerName;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::files::{self, Changed, Signature};
@@ -42,6 +42,8 @@ pub struct Back {
     config: ClientConfig,
     /// The name that is asked for, where it is always the same.
     name: Option<ServerName<'static>>,
+    /// The certificate that servers are shown.
+    own: Vec<Arc<CertifiedKey>>,
 }
 
 impl Back {
@@ -50,7 +52,7 @@ impl Back {
     /// # Errors
     /// All that is wrong with them.
     //= TLS-SERVER-VERIFY-01
-    pub fn load(wanted: &BackWanted) -> Result<Self, Vec<Fault>> {
+    pub fn load(wanted: &BackWanted, before: Option<&Back>) -> Result<Self, Vec<Fault>> {
         let provider = Arc::new(provider(&wanted.profile));
         let mut problems: Vec<Fault> = Vec::new();
         // Before they are read: what changes meanwhile is seen to be new.
@@ -84,11 +86,13 @@ impl Back {
         };
         //= TLS-SERVER-CERT-01
         let own = wanted.certificate.as_ref().map(|Certificate { name, chain_file, key_file, .. }| {
-            files::load(chain_file, key_file).map_err(|why| {
-                let of =
-                    |why: &String| Fault::of("certificate", name, format!("certificate \"{name}\": {why}"));
-                problems.extend(why.iter().map(of));
-            })
+            let shown = before.map(|before| before.own.as_slice());
+            let loaded =
+                files::load(chain_file, key_file).and_then(|one| match one.unfit(name, chain_file, shown) {
+                    Some(why) => Err(vec![why]),
+                    None => Ok(one),
+                });
+            loaded.map_err(|why| problems.extend(why.iter().map(|why| Fault::of_certificate(name, why))))
         });
         let name = wanted.name.as_deref().map(|name| {
             super::client::server_name(name)
@@ -100,13 +104,14 @@ impl Back {
             .map_err(|why| vec![Fault::from(format!("tls_profile \"{}\": {why}", wanted.profile.name))])?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
+        let keys = own.iter().flatten().map(|own| Arc::clone(&own.key)).collect();
         let mut config = match own {
             Some(Ok(own)) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.key))),
             _ => builder.with_no_client_auth(),
         };
         config.enable_sni = wanted.is_name_told;
         config.resumption = Resumption::disabled();
-        Ok(Back { wanted: wanted.clone(), files, config, name: name.and_then(Result::ok) })
+        Ok(Back { wanted: wanted.clone(), files, config, name: name.and_then(Result::ok), own: keys })
     }
 
     /// Says whether this is what the document wants, and the files are what they were when they were read.

@@ -72,6 +72,32 @@ impl Loaded {
         }
     }
 
+    /// Says that it is over, if it is: clients that look will not have it.
+    pub fn over(&self, chain_file: &str) -> Option<String> {
+        let since = unix_s() - self.facts.not_after;
+        let days = since / 86_400;
+        (since > 0)
+            .then(|| format!("chain_file {chain_file}: the certificate expired {days} days ago; renew it"))
+    }
+
+    /// The same, if that keeps it from being used: who shows another one so far goes on with that. Else it is used as it is,
+    /// and said: whoever talks to this engine now may not look, or not mind, and nobody talks to one that shows none.
+    //= TLS-CHECK-05
+    pub fn unfit(
+        &self,
+        name: &str,
+        chain_file: &str,
+        before: Option<&[Arc<CertifiedKey>]>,
+    ) -> Option<String> {
+        let why = self.over(chain_file)?;
+        let is_own = |other: &Arc<CertifiedKey>| other.cert.first() == self.key.cert.first();
+        if before.is_some_and(|before| !before.iter().any(is_own)) {
+            return Some(why);
+        }
+        tracing::warn!(event = "CERTIFICATE_EXPIRED", certificate = name, why, "it is shown all the same");
+        None
+    }
+
     /// Reads what the authority says of it, from a file. An answer that is too old is told, and shown to nobody.
     ///
     /// # Errors
@@ -144,6 +170,11 @@ pub fn read_private(file: &str) -> Result<Bytes, String> {
     Ok(bytes)
 }
 
+/// Says that a certificate is over.
+pub fn examine_time(chain_file: &str, key_file: &str) -> Option<String> {
+    load(chain_file, key_file).ok()?.over(chain_file)
+}
+
 /// What is wrong with a certificate, its key, or what its authority says of it: which setting names the file, and why,
 /// with the remedy.
 pub fn examine(chain_file: &str, key_file: &str, ocsp_file: Option<&str>) -> Vec<(&'static str, String)> {
@@ -195,10 +226,6 @@ fn chain(file: &str) -> Result<(Vec<CertificateDer<'static>>, Facts), String> {
     }
     let facts = x509::facts(&chain[0]).ok_or_else(|| said("its first part is no certificate".to_owned()))?;
     let now = unix_s();
-    if now > facts.not_after {
-        let days = (now - facts.not_after) / 86_400;
-        return Err(said(format!("the certificate expired {days} days ago; renew it")));
-    }
     if now < facts.not_before {
         return Err(said("the certificate is not valid yet; look at the machine's clock".to_owned()));
     }

@@ -30,7 +30,7 @@ pub use authorities::{Asked, examine_pki};
 pub use back::{Back, BackWanted, Proof, Reach, examine_authorities};
 pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused, server_name};
 pub use early::{EarlyData, prove};
-pub use files::{Changed, examine, read_private, read_public};
+pub use files::{Changed, examine, examine_time, read_private, read_public};
 pub use greet::{Unshaken, greet};
 pub use reach::{Unreached, reach, thought_better};
 pub use rustls::pki_types::ServerName;

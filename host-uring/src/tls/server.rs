@@ -55,6 +55,8 @@ pub struct Front {
     sessions: Option<Arc<Kept>>,
     /// How many of them there may be.
     sessions_max: usize,
+    /// What it shows.
+    keys: Vec<Arc<CertifiedKey>>,
     /// Microseconds for a handshake.
     pub handshake_us: u64,
 }
@@ -83,14 +85,15 @@ impl Front {
                 if let Some(file) = ocsp_file {
                     one.staple(file).map_err(|why| vec![why])?;
                 }
-                Ok(one)
+                let shown = before.map(|before| before.keys.as_slice());
+                match one.unfit(name, chain_file, shown) {
+                    Some(why) => Err(vec![why]),
+                    None => Ok(one),
+                }
             });
             match stapled {
                 Ok(one) => loaded.push(one),
-                Err(why) => problems.extend(
-                    why.iter()
-                        .map(|why| Fault::of("certificate", name, format!("certificate \"{name}\": {why}"))),
-                ),
+                Err(why) => problems.extend(why.iter().map(|why| Fault::of_certificate(name, why))),
             }
         }
         problems.extend(
@@ -122,6 +125,7 @@ impl Front {
             }
         };
         let (true, Some(verifier)) = (problems.is_empty(), verifier) else { return Err(problems) };
+        let keys = loaded.iter().map(|one| Arc::clone(&one.key)).collect();
         let stapled = loaded.iter().map(|one| one.stapled.as_ref().map(|stapled| stapled.until)).collect();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(&wanted.profile))
@@ -165,6 +169,7 @@ impl Front {
             tickets,
             sessions,
             sessions_max,
+            keys,
             handshake_us: u64::from(wanted.profile.handshake_timeout_ms) * 1000,
         })
     }

@@ -1,7 +1,8 @@
 //! Certificates for tests, made by OpenSSL.
 
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::bin;
 
@@ -101,4 +102,16 @@ fn stamp(hours: i64) -> String {
 /// The section of a certificate whose files have its name.
 pub fn section(name: &str) -> String {
     format!("[[certificate]]\nname = \"{name}\"\nchain_file = \"{name}.pem\"\nkey_file = \"{name}.key\"\n")
+}
+
+/// The subject of the certificate that is shown at an address; empty: none is.
+///
+/// # Panics
+/// If openssl is not there.
+pub fn shown(at: SocketAddr) -> String {
+    let mut command = Command::new(bin::foreign("openssl", "openssl"));
+    command.args(["s_client", "-connect", &at.to_string()]).stdin(Stdio::null());
+    let done = command.output().expect("openssl starts");
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    text.lines().find(|line| line.starts_with("subject=")).unwrap_or_default().to_owned()
 }

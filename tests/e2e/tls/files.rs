@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use forebay_e2e::pki::{self, EC, RSA};
-use forebay_e2e::{Lab, bin, config};
+use forebay_e2e::{Engine, Lab, Origin, bin, config, origin};
 
 //= test TLS-CHECK-02
 //= test TLS-KEY-01
@@ -44,7 +44,6 @@ fn what_check_says_of_files_names_the_line_the_reason_and_the_remedy() {
     for (place, file, reason, fix) in [
         ("certificate[1].chain_file", "gone.pem", "there is no such file", "write its path"),
         ("certificate[2].key_file", "other.key", "it is not the key of the certificate in", "name the key"),
-        ("certificate[3].chain_file", "old.pem", "the certificate expired", "renew it"),
         ("certificate[4].key_file", "open.key", "everybody may read or write it (mode 0644)", "chmod o="),
         ("certificate[5].key_file", "swapped.key", "it holds no private key", "BEGIN PRIVATE KEY"),
         ("certificate[6].chain_file", "empty.pem", "it holds no certificate", "BEGIN CERTIFICATE"),
@@ -54,6 +53,43 @@ fn what_check_says_of_files_names_the_line_the_reason_and_the_remedy() {
         assert!(told.contains(reason) && told.contains(fix) && told.contains(&number), "{number}: {told}");
     }
     assert!(!said.contains("certificate[0]"), "{said}");
+}
+
+//= test TLS-CHECK-05
+#[test]
+fn an_engine_starts_with_a_certificate_that_has_expired_and_puts_none_in_anothers_place() {
+    let lab = Lab::new();
+    let folder = lab.folder();
+    pki::authority(folder, "ca");
+    for (name, days) in [("over", -1), ("good", 2), ("late", -1)] {
+        pki::certificate(folder, name, "ca", EC, "DNS:app.test", days);
+    }
+    let [at, server] = lab.addresses();
+    let _server = Origin::fixed(server, origin::ok("one"));
+    let document = |name: &str| {
+        config::service_with("web", at, &format!("certificates = [\"{name}\"]"))
+            + &config::pool("web", "", &[server])
+            + &pki::section(name)
+    };
+    let engine = lab.engine(&document("over"));
+    let shown = || pki::shown(at);
+    assert!(shown().contains("over"), "{}", shown());
+    let printed = engine.process.printed();
+    assert!(printed.contains("CERTIFICATE_EXPIRED"), "{printed}");
+    let check = |engine: &Engine| {
+        let mut command = Command::new(bin::path("forebay-se"));
+        let done = command.arg("check").arg("--config").arg(&engine.config).output().expect("it starts");
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (is_good, said) = check(&engine);
+    assert!(is_good && said.contains("warning: ") && said.contains("the certificate expired"), "{said}");
+    engine.load(&document("good"));
+    assert!(shown().contains("good"), "{}", shown());
+    // What is good so far is not given up for it.
+    engine.write(&document("late"));
+    let refused = engine.reload().to_string();
+    assert!(refused.contains("the certificate expired"), "{refused}");
+    assert!(shown().contains("good"), "{}", shown());
 }
 
 //= test TLS-CHECK-04

@@ -103,9 +103,11 @@ impl<'s> Holding<'s> {
             {
                 return false;
             }
-            of.push((key, other, fault));
+            // Another engine may have that part in another way.
+            let may_mend = fault.may_mend || keys.iter().any(|key| is_own(&key));
+            of.push((key, other, fault, may_mend));
         }
-        for (key, other, fault) in of {
+        for (key, other, fault, may_mend) in of {
             let why = std::slice::from_ref(&fault.why);
             let held = match &fault.at {
                 At::Path(_) => self.held_about(&key, other.as_ref()),
@@ -116,7 +118,7 @@ impl<'s> Holding<'s> {
                 let is_as_it_was = |key: &String| self.had.texts.contains_key(key) && !self.differs(key, "");
                 let is_newer = |other: &String| is_as_it_was(&key) && !is_as_it_was(other);
                 let key = other.filter(|other| !self.is_start && is_newer(other)).unwrap_or(key);
-                self.step(key, why, fault.may_mend);
+                self.step(key, why, may_mend);
             }
             for (key, one) in held {
                 self.step(key, &one.why, one.may_mend);
@@ -464,7 +466,8 @@ struct Web<'s> {
 impl<'s> Web<'s> {
     fn of(texts: &'s Sections) -> Self {
         let mut called: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
-        for key in texts.keys().filter(|key| key.contains('/')) {
+        // Nothing stands on a service: who writes its name into a text of his own has nothing to do with it.
+        for key in texts.keys().filter(|key| key.contains('/') && kind(key) != SERVICE) {
             called.entry(name(key)).or_default().push(key);
         }
         let mut leads = BTreeMap::new();

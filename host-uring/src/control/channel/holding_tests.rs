@@ -50,6 +50,21 @@ fn misfit(key: &str) -> Fault {
 }
 
 //= test CHAN-PART-01
+//= test CHAN-PART-06
+#[test]
+fn who_writes_anothers_name_has_nothing_to_do_with_its_faults() {
+    let mut came = two("1", "1");
+    came.extend([service("a", "certificates = [\"ca\"]\npool = \"p\"\nheader = \"b\"")]);
+    let mut holding = Holding::new(&came, &came).at_start();
+    let at = At::Path("virtual_service[1].listen[0]".to_owned());
+    let said = "the engine's metrics are there (see engine.metrics_listen)".to_owned();
+    assert!(accuse(&mut holding, &[Fault { at, ..Fault::from(said) }]));
+    assert_eq!(told(&holding), [("b".to_owned(), true)]);
+    // The engine's own part is another one elsewhere.
+    assert!(holding.untaken()[0].may_mend);
+}
+
+//= test CHAN-PART-01
 #[test]
 fn what_is_at_fault_stays_as_it_was_and_all_else_is_as_it_came() {
     let (had, mut came) = (two("1", "1"), two("bad", "2"));
