@@ -57,6 +57,7 @@ pub fn pair(lab: &Lab, name: &str) -> Value {
 //= test CHAN-PART-04
 //= test CHAN-PART-05
 //= test CHAN-PART-06
+//= test TLS-CHECK-05
 #[test]
 fn what_an_engine_alone_can_judge_of_one_service_keeps_no_change_of_another_away() {
     let lab = Lab::new();
@@ -65,8 +66,6 @@ fn what_an_engine_alone_can_judge_of_one_service_keeps_no_change_of_another_away
         pki::certificate(lab.folder(), name, "ca", pki::EC, &format!("DNS:{name}"), days);
     }
     let mut controller = Controller::start(&lab);
-    let mut engine = member(&lab, &controller, &Options::default());
-    let uuid = engine.uuid();
     let admin = controller.admin();
     assert_eq!(admin.send("POST", "/api/tenant", &json!({"name": "other"})).0, 201);
     let other = controller.admin().with(&["--header", "X-Avi-Tenant: other"]);
@@ -76,50 +75,57 @@ fn what_an_engine_alone_can_judge_of_one_service_keeps_no_change_of_another_away
     let secure = elsewhere.address();
     let _one = Origin::fixed(one, origin::ok("one"));
     let _two = Origin::fixed(two, origin::ok("two"));
-    let key = made(&other, "sslkeyandcertificate", pair(&lab, "first.test"));
+    let key = made(&other, "sslkeyandcertificate", pair(&lab, "stale.test"));
     let tls = json!({
         "services": [{"port": secure.port(), "enable_ssl": true}],
         "ssl_key_and_certificate_refs": [format!("/api/sslkeyandcertificate/{key}")],
     });
     let (theirs, _) = service(&other, "secure", (secure, one), tls);
     let (_, pool) = service(&admin, "plain", (plain, one), json!({}));
-    eventually("both serve", secs(20), || shown(secure).contains("first.test") && says(plain, "one"));
+    let holder = TcpListener::bind(taken).expect("it is free");
+    let (third, _) = service(&admin, "third", (taken, one), json!({}));
 
-    // Only the engine knows that this one is over.
+    // Its first configuration has one bad service: a port that another program has. What has expired is shown.
+    let mut engine = member(&lab, &controller, &Options::default());
+    let uuid = engine.uuid();
+    eventually("the good ones serve", secs(20), || {
+        shown(secure).contains("stale.test") && says(plain, "one")
+    });
+    let held = |what: &str| seen(&controller, &uuid)["configuration"][what].clone();
+    eventually("it is left out", secs(20), || {
+        let left_out = held("left_out");
+        left_out[&third].to_string().contains("another process listens there") && left_out[&theirs].is_null()
+    });
+
+    // Where another one is shown by now, one that is over does not take its place.
     let path = format!("/api/sslkeyandcertificate/{key}");
-    let (status, answer) = other.send("PUT", &path, &pair(&lab, "stale.test"));
-    assert_eq!(status, 200, "{answer}");
-    let as_before = || seen(&controller, &uuid)["configuration"]["as_before"][&theirs].to_string();
-    eventually("the Controller has heard of it", secs(20), || as_before().contains("expired"));
-    let goes_to = |server: SocketAddr| {
-        let servers = json!({"name": "plain", "servers": [{"ip": ip(server), "port": server.port()}]});
-        assert_eq!(admin.send("PUT", &format!("/api/pool/{pool}"), &servers).0, 200);
+    let shows = |name: &str| {
+        let (status, answer) = other.send("PUT", &path, &pair(&lab, name));
+        assert_eq!(status, 200, "{answer}");
     };
-    goes_to(two);
+    shows("first.test");
+    eventually("it is renewed", secs(20), || shown(secure).contains("first.test"));
+    shows("stale.test");
+    eventually("the Controller has heard of it", secs(20), || {
+        held("as_before")[&theirs].to_string().contains("expired")
+    });
+    let servers = json!({"name": "plain", "servers": [{"ip": ip(two), "port": two.port()}]});
+    assert_eq!(admin.send("PUT", &format!("/api/pool/{pool}"), &servers).0, 200);
     eventually("another's change is there", secs(20), || says(plain, "two"));
     assert!(shown(secure).contains("first.test"), "it is as it was");
-    let whole = || seen(&controller, &uuid)["configuration"]["current"] == true;
-    eventually("all else is taken", secs(20), whole);
+    eventually("all else is taken", secs(20), || held("current") == true);
     let (_, runtime) = other.get(&format!("/api/virtualservice/{theirs}/runtime"));
     let state = &runtime["oper_status"];
     assert!(state["state"] == "OPER_UP" && state["reason"].to_string().contains("expired"), "{runtime}");
-
-    // A port that another program has: what is new is left out until it is free.
-    let holder = TcpListener::bind(taken).expect("it is free");
-    let (third, _) = service(&admin, "third", (taken, one), json!({}));
-    let left_out = || seen(&controller, &uuid)["configuration"]["left_out"][&third].to_string();
-    eventually("it is left out", secs(20), || left_out().contains("another process listens there"));
-    goes_to(one);
-    eventually("another's change is there again", secs(20), || says(plain, "one"));
-
-    // It starts in the same way, without its Controller, and finds the port free after a while.
     eventually("its tenant is told", secs(20), || {
         other.get("/api/analytics/logs?type=2&page_size=100").1.to_string().contains("VS_CONFIG_REFUSED")
     });
+
+    // It starts in the same way, without its Controller, and finds the port free after a while.
     controller.process.kill();
     engine.process.kill();
     engine.again(&lab, controller.engines, &Options::default());
-    eventually("it serves", secs(20), || says(plain, "one"));
+    eventually("it serves", secs(20), || says(plain, "two"));
     assert!(shown(secure).contains("first.test"), "also over a start");
     assert!(!says(taken, "one"));
     drop(holder);
@@ -134,42 +140,9 @@ fn what_an_engine_alone_can_judge_of_one_service_keeps_no_change_of_another_away
             && configuration["left_out"] == json!({})
             && configuration["as_before"][&theirs].is_array()
     });
-    let (status, answer) = other.send("PUT", &path, &pair(&lab, "second.test"));
-    assert_eq!(status, 200, "{answer}");
+    shows("second.test");
     eventually("what is mended arrives", secs(20), || shown(secure).contains("second.test"));
     eventually("nothing is lacking", secs(20), || {
         seen(&controller, &uuid)["configuration"]["as_before"] == json!({})
     });
-}
-
-//= test CHAN-PART-04
-#[test]
-fn an_engine_whose_first_configuration_has_one_bad_service_serves_the_others() {
-    let lab = Lab::new();
-    pki::authority(lab.folder(), "ca");
-    pki::certificate(lab.folder(), "stale.test", "ca", pki::EC, "DNS:stale.test", -1);
-    let controller = Controller::start(&lab);
-    let admin = controller.admin();
-    let [server, secure, plain, taken] = lab.addresses();
-    let _server = Origin::fixed(server, origin::ok("one"));
-    let key = made(&admin, "sslkeyandcertificate", pair(&lab, "stale.test"));
-    let tls = json!({
-        "services": [{"port": secure.port(), "enable_ssl": true}],
-        "ssl_key_and_certificate_refs": [format!("/api/sslkeyandcertificate/{key}")],
-    });
-    let (bad, _) = service(&admin, "secure", (secure, server), tls);
-    service(&admin, "plain", (plain, server), json!({}));
-    let holder = TcpListener::bind(taken).expect("it is free");
-    let (shut, _) = service(&admin, "shut", (taken, server), json!({}));
-    let engine = member(&lab, &controller, &Options::default());
-    let uuid = engine.uuid();
-    eventually("the good one serves", secs(20), || says(plain, "one"));
-    //= test TLS-CHECK-05
-    eventually("what has expired is shown", secs(20), || shown(secure).contains("stale.test"));
-    eventually("the other one is told of", secs(20), || {
-        let left_out = &seen(&controller, &uuid)["configuration"]["left_out"];
-        left_out[&shut].to_string().contains("listens there") && left_out[&bad].is_null()
-    });
-    drop(holder);
-    eventually("the port is free", secs(20), || says(taken, "one"));
 }
