@@ -86,15 +86,14 @@ fn older(key: &str, text: &str) -> Option<Table> {
 /// What older software could start by as well; what is left out for that goes to `newer` as it is.
 fn for_older(sections: &Sections, newer: &mut Vec<proto::Section>) -> Sections {
     let one = |(key, text): (&String, &String)| {
-        let plain = older(key, text).and_then(|table| toml::to_string(&table).ok());
-        let shown = plain.map(|plain| {
-            let whole = proto::Section { key: key.clone(), text: text.clone() };
-            if !newer.contains(&whole) {
-                newer.push(whole);
-            }
-            plain
-        });
-        (key.clone(), shown.unwrap_or_else(|| text.clone()))
+        let Some(plain) = older(key, text).and_then(|table| toml::to_string(&table).ok()) else {
+            return (key.clone(), text.clone());
+        };
+        let whole = proto::Section { key: key.clone(), text: text.clone() };
+        if !newer.contains(&whole) {
+            newer.push(whole);
+        }
+        (key.clone(), plain)
     };
     sections.iter().map(one).collect()
 }
