@@ -63,8 +63,7 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
     let reached: BTreeMap<&String, BTreeSet<String>> =
         roots.iter().map(|(uuid, keys)| (uuid, reach(&cx, keys))).collect();
     for (uuid, keys) in &reached {
-        let mut problems = problems_of(&cx, keys);
-        problems.extend(share::too_much(&cx, uuid, keys));
+        let problems = problems_of(&cx, keys);
         if !problems.is_empty() {
             out.left_out.insert((*uuid).clone(), problems);
         }
@@ -109,7 +108,18 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
         //= COMPILE-ROOM-01
         let is_of_all = |problem: &Problem| !problem.path.contains(['.', '[']);
         if problems.iter().any(is_of_all) {
-            return Err(problems);
+            //= COMPILE-SHARE-01
+            match share::largest(&cx, kept, &reached, &is_in) {
+                Some((uuid, why, true)) => {
+                    more.insert(uuid, Closed { problems: vec![why], has_no_paths: false });
+                    return Ok(out);
+                }
+                Some((uuid, why, false)) => {
+                    out.left_out.insert(uuid, vec![why]);
+                    continue;
+                }
+                None => return Err(problems),
+            }
         }
         let mut is_known = false;
         for problem in problems {
@@ -225,7 +235,7 @@ fn crowded(
 }
 
 /// The parts that these need, themselves among them.
-fn reach(cx: &Cx<'_>, roots: &BTreeSet<String>) -> BTreeSet<String> {
+pub(super) fn reach(cx: &Cx<'_>, roots: &BTreeSet<String>) -> BTreeSet<String> {
     let mut open: Vec<&String> = roots.iter().collect();
     let mut seen = BTreeSet::new();
     while let Some(key) = open.pop() {
