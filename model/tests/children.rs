@@ -70,36 +70,6 @@ fn rule(name: &str, criteria: &str, value: &str) -> Value {
         "match": {"host_hdr": {"match_criteria": criteria, "value": [value]}}})
 }
 
-fn named(prefix: &str, count: usize) -> Value {
-    let server = |n: usize| json!({"ip": {"addr": format!("{prefix}{n}.test"), "type": "DNS"}, "port": 80});
-    json!({"servers": (0..count).map(server).collect::<Vec<_>>()})
-}
-
-//= test COMPILE-SHARE-01
-//= test COMPILE-CHILD-02
-#[test]
-fn of_a_parent_that_takes_too_much_with_its_children_the_largest_child_goes_and_no_other() {
-    for (of_another, is_out) in [(0, false), (250, true)] {
-        let mut objects = parent("VS_TYPE_VH_ENHANCED", &json!([]));
-        objects["pool"]["pool-parent"] = named("p", 300);
-        objects["pool"]["pool-child"] = named("a", 100);
-        objects["pool"]["pool-large"] = named("b", 400);
-        objects["pool"]["pool-other"] = named("o", of_another + 1);
-        child(&mut objects, "virtualservice-2", &json!({"vh_domain_name": ["a.test"]}));
-        let large = json!({"vh_domain_name": ["b.test"], "pool_ref": "/api/pool/pool-large"});
-        child(&mut objects, "virtualservice-3", &large);
-        objects["vsvip"]["vsvip-9"] =
-            json!({"vip": [{"vip_id": "1", "ip_address": {"addr": "192.0.2.19", "type": "V4"}}]});
-        objects["virtualservice"]["virtualservice-9"] = json!({
-            "vsvip_ref": "/api/vsvip/vsvip-9", "services": [{"port": 80}], "pool_ref": "/api/pool/pool-other",
-        });
-        let made = World::of(&objects).compiled(&[PARENT, "virtualservice-9"]);
-        let out: Vec<&str> = made.left_out.keys().map(String::as_str).collect();
-        assert_eq!(out, if is_out { vec!["virtualservice-3"] } else { Vec::new() }, "{:?}", made.left_out);
-        assert!(pool_of(&made, "a.test").is_some_and(|pool| pool.starts_with("pool-child")));
-    }
-}
-
 //= test COMPILE-CHILD-02
 #[test]
 fn a_child_that_cannot_be_told_apart_is_left_out_and_its_parent_goes_on() {

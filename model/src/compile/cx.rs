@@ -28,8 +28,6 @@ pub(super) struct Section {
     pub has_tickets: bool,
     /// Where it listens.
     pub listens: Vec<Listen>,
-    /// Host names that are looked up for it.
-    pub names: BTreeSet<String>,
     /// Of its first rules, whose each is: a child's uuid, or nobody's else.
     pub owners: Vec<Option<String>>,
 }
@@ -72,7 +70,6 @@ pub(super) struct Making {
     pub warnings: Vec<Problem>,
     pub has_tickets: bool,
     pub listens: Vec<Listen>,
-    pub names: BTreeSet<String>,
     pub owners: Vec<Option<String>>,
 }
 
@@ -86,7 +83,6 @@ impl Making {
             warnings: Vec::new(),
             has_tickets: false,
             listens: Vec::new(),
-            names: BTreeSet::new(),
             owners: Vec::new(),
         }
     }
@@ -175,8 +171,8 @@ impl<'a> Cx<'a> {
 
     /// Keeps a part that is this text.
     pub fn done_as(&mut self, making: Making, text: String) {
-        let Making { key, label, needs, problems, warnings, has_tickets, listens, names, owners } = making;
-        let made = Section { text, label, needs, problems, warnings, has_tickets, listens, names, owners };
+        let Making { key, label, needs, problems, warnings, has_tickets, listens, owners } = making;
+        let made = Section { text, label, needs, problems, warnings, has_tickets, listens, owners };
         self.made.insert(key, made);
     }
 }

@@ -27,7 +27,6 @@ mod policy;
 mod pool;
 mod rates;
 mod service;
-mod share;
 mod suites;
 mod table;
 mod tls;
@@ -39,7 +38,6 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use again::{Outline, compile_after};
-pub use share::{SERVICE_BYTES_MAX, SERVICE_NAMES_MAX};
 
 use crate::Problem;
 use crate::kind::Object;

@@ -308,9 +308,6 @@ fn servers(cx: &Cx<'_>, making: &mut Making, held: &Held, by_header: bool, part:
             making.idle(held, &format!("servers[{at}]"), reason, "leave it out, or give it another port");
             continue;
         }
-        if is_name {
-            making.names.insert(host.to_ascii_lowercase());
-        }
         let mut part = Part::default().with("address", address);
         part.set_some("ratio", server.int("ratio"));
         part.set("enabled", is_on && server.is_on("enabled"));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::again::MONITOR;
 use super::cx::{Cx, Listen};
 use super::hosting::{Closed, Shut};
-use super::{Compiled, Input, Outline, document, engine, pool, service, share};
+use super::{Compiled, Input, Outline, document, engine, pool, service};
 use crate::Problem;
 
 /// The first part: what stands before all tables. Its key comes before all others.
@@ -108,18 +108,7 @@ fn once(input: &Input<'_>, shut: &Shut, more: &mut Shut) -> Result<Compiled, Vec
         //= COMPILE-ROOM-01
         let is_of_all = |problem: &Problem| !problem.path.contains(['.', '[']);
         if problems.iter().any(is_of_all) {
-            //= COMPILE-SHARE-01
-            match share::largest(&cx, kept, &reached, &is_in) {
-                Some((uuid, why, true)) => {
-                    more.insert(uuid, Closed { problems: vec![why], has_no_paths: false });
-                    return Ok(out);
-                }
-                Some((uuid, why, false)) => {
-                    out.left_out.insert(uuid, vec![why]);
-                    continue;
-                }
-                None => return Err(problems),
-            }
+            return Err(problems);
         }
         let mut is_known = false;
         for problem in problems {
@@ -235,7 +224,7 @@ fn crowded(
 }
 
 /// The parts that these need, themselves among them.
-pub(super) fn reach(cx: &Cx<'_>, roots: &BTreeSet<String>) -> BTreeSet<String> {
+fn reach(cx: &Cx<'_>, roots: &BTreeSet<String>) -> BTreeSet<String> {
     let mut open: Vec<&String> = roots.iter().collect();
     let mut seen = BTreeSet::new();
     while let Some(key) = open.pop() {

@@ -11,7 +11,6 @@ use super::rates::RATE_PROFILE;
 use super::rule::addresses;
 use super::vsparts::REALTIME;
 use crate::Problem;
-use crate::compile::SERVICE_NAMES_MAX;
 use crate::field::{Default, Field, Message, TEXT, Type};
 use crate::field::{count, flag, int, keyed, list, long_text, message, one_of, refers, text};
 use crate::kind::{Kind, Object, Scope};
@@ -302,7 +301,10 @@ fn hash_has_its_header(pool: &Object, problems: &mut Vec<Problem>) {
     }
 }
 
-/// What one service may have of an engine, a pool has no more of.
+/// Different host names of a pool's servers: half of what an engine looks up.
+const POOL_NAMES_MAX: usize = forebay_snapshot::limits::HOST_NAMES_MAX / 2;
+
+/// A pool leaves room for others.
 //= COMPILE-SHARE-01
 fn names_leave_room(pool: &Object, problems: &mut Vec<Problem>) {
     let servers = pool.get("servers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -314,12 +316,12 @@ fn names_leave_room(pool: &Object, problems: &mut Vec<Problem>) {
         Some(name.to_ascii_lowercase())
     };
     let names: std::collections::BTreeSet<String> = servers.iter().filter_map(name).collect();
-    if names.len() > SERVICE_NAMES_MAX {
+    if names.len() > POOL_NAMES_MAX {
         problems.push(Problem {
             line: None,
             path: "servers".to_owned(),
             reason: format!(
-                "they have {} different host names, and {SERVICE_NAMES_MAX} are the most that are looked up for one virtual service",
+                "they have {} different host names, and {POOL_NAMES_MAX} are the most that are looked up for a pool",
                 names.len()
             ),
             fix: "write their addresses, or let one name have several".to_owned(),
