@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use crate::hour::{self, Writer};
 use crate::ledger::{Ledger, Loss};
 use crate::record::Record;
+use crate::store::set_aside;
 use crate::trim::{self, Trimmed};
 use crate::{Failure, Micros, retention};
 
@@ -29,8 +30,9 @@ const OPEN_MAX: usize = 24;
 /// What is written to all of them, and is not yet in its place, takes one part in so many of all room at the most, so many bytes.
 const BESIDE: (u64, u64) = (32, 192 << 20);
 
-/// Of one of them one part in so many of all room may be free and not given back, so many bytes at the most.
-const LOOSE: (u64, u64) = (256, 8 << 20);
+/// Of one of them one part in so many of all room may be free and not given back, so many bytes at the most: all of them, with
+/// what is beside, have less than what stays free ([`FREE`]).
+const LOOSE: (u64, u64) = (1_024, 8 << 20);
 
 /// After so long in which nothing has gone they are closed.
 const CLOSED_AFTER: Duration = Duration::from_secs(10);
@@ -98,6 +100,7 @@ impl Room {
         let Ok(mut hours) = hour::list(folder) else { return made };
         let began = Instant::now();
         let until = began + AT_ONCE.max(began.saturating_duration_since(self.made));
+        let written = open.map(|open| hour::file(folder, open.begin()));
         let mut loudest = None;
         loop {
             let held = self.held(&hours, open);
@@ -116,6 +119,17 @@ impl Room {
                     loudest = step.service.or(loudest);
                 }
                 Err(failure) => {
+                    // One that is written to is set aside by whoever writes.
+                    //= LOG-KEEP-04
+                    if let Failure::File(path, error) = &failure
+                        && written.as_ref() != Some(path)
+                        && set_aside(path, error)
+                    {
+                        hours.retain(|(_, other)| other != path);
+                        self.read(&hours);
+                        made.hours += 1;
+                        continue;
+                    }
                     tracing::error!(event = "CONTROLLER_LOG_STAYS", %failure, "old logs cannot be removed");
                     break;
                 }

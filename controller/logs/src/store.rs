@@ -418,7 +418,7 @@ impl Writing {
                 self.open = None;
                 self.next_look = Instant::now();
                 if let Failure::File(path, error) = &failure {
-                    set_aside(path, error);
+                    let _ = set_aside(path, error);
                 }
                 false
             }
@@ -497,14 +497,15 @@ impl Writing {
 }
 
 //= LOG-KEEP-04
-/// A file that is damaged is not written to any more: it stays beside, by another name, until somebody looks.
-fn set_aside(path: &Path, error: &rusqlite::Error) {
+/// A file that is damaged is not written to any more: it stays beside, by another name, until somebody looks. Says whether it is.
+pub(crate) fn set_aside(path: &Path, error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     if !matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) {
-        return;
+        return false;
     }
     let aside = path.with_extension("damaged");
     let moved = std::fs::rename(path, &aside);
     tracing::error!(event = "CONTROLLER_LOG_DAMAGED", file = %path.display(), moved = moved.is_ok(), "an hour of logs is damaged");
     let _ = retention::remove(path);
+    true
 }

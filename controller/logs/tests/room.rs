@@ -231,3 +231,29 @@ fn hours_that_do_not_say_who_has_how_much_go_first_and_as_a_whole() {
     assert!(!file.exists(), "{counts:?}");
     assert!(counts.hours_removed == 1 && counts.trimmed < 12_000, "{counts:?}");
 }
+
+//= test LOG-KEEP-04
+#[test]
+fn an_hour_that_is_damaged_keeps_no_room_from_being_made() {
+    let folder = Folder::new("damaged");
+    let store = open(&folder, 4 * MIB);
+    let service = |nth: u64| if nth.is_multiple_of(3) { "quiet-a" } else { "loud-a" };
+    let at = |back: i64, from: u64, count: u64| -> Vec<Value> {
+        let one = |nth: u64| record(service(nth), hour(back) + nth as Micros * 10_000, nth);
+        (from..from + count).map(one).collect()
+    };
+    offer(&store, &at(3, 0, 4_000));
+    drop(store);
+    let file = folder.files().into_iter().find(|path| path.extension().is_some_and(|e| e == "db")).unwrap();
+    // What says who has how much stands at the front.
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[16 * 4_096..].fill(0);
+    std::fs::write(&file, bytes).unwrap();
+    let store = open(&folder, 4 * MIB);
+    offer(&store, &at(1, 4_000, 16_000));
+    let counts = store.counts();
+    assert_eq!(written(counts), 16_000, "what comes is taken");
+    assert!(counts.trimmed > 0 && !file.exists(), "{counts:?}");
+    assert!(file.with_extension("damaged").exists(), "it is set aside");
+    assert_eq!(left(&store, "loud-a").last(), Some(&(19_999, false)));
+}
