@@ -211,10 +211,11 @@ pub fn score<S: Store>(
     // Who may not read engines is told what is short, and not where.
     //= MET-HEALTH-02
     let sees = |uuid: &str| now.get("serviceengine", uuid).is_some_and(|engine| tenant.sees(engine));
+    let most = if own.is_empty() { 0.0 } else { penalty::resources_max(now, held, PENALTY_MAX) };
     for uuid in own {
         let name = if sees(&uuid) { app.engine_name(&uuid) } else { "an engine".to_owned() };
         if let Some(tally) = minute.of(&Key::new(Kind::Engine, &uuid)) {
-            resources(tally, &name, penalty::resources_max(now, held, PENALTY_MAX), &mut score);
+            resources(tally, &name, most, &mut score);
         }
     }
     score
