@@ -10,6 +10,9 @@ use crate::tool::tree::File;
 /// Above this a file hides a second concept.
 const LINES_MAX: usize = 600;
 
+/// Above this a file is what some program left, or a product that is to be made and not kept.
+pub const BYTES_MAX: u64 = 1 << 20;
+
 /// How far above an unsafe block its reason may begin.
 const SAFETY_LINES: usize = 12;
 
@@ -52,6 +55,19 @@ pub fn check(files: &[File]) -> Findings {
             sleeps(&mut findings, file);
             ignored_tests(&mut findings, file);
         }
+    }
+    findings
+}
+
+/// Refuses files that are too large to be anybody's source.
+pub fn check_large(files: &[(String, u64)]) -> Findings {
+    let mut findings = Findings::of("");
+    for (path, bytes) in files {
+        findings.problem(
+            path.clone(),
+            format!("has {bytes} bytes, more than {BYTES_MAX}"),
+            "take it away; what a program makes belongs below `target` or in a temporary folder",
+        );
     }
     findings
 }

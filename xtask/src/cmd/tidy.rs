@@ -16,6 +16,7 @@ impl Tidy {
         let mut findings = tidy::check(&files);
         findings.join(tidy::check_exceptions(&files));
         findings.join(links::check(&files));
+        findings.join(tidy::check_large(&tree::larger_than(&tree::root(), tidy::BYTES_MAX)?));
         Ok(super::report("tidy", &findings))
     }
 }

@@ -49,6 +49,7 @@ fn tidy(gate: &mut Gate) -> Result<Outcome> {
     let mut findings = tidy::check(files);
     findings.join(tidy::check_exceptions(files));
     findings.join(links::check(files));
+    findings.join(tidy::check_large(&tree::larger_than(&tree::root(), tidy::BYTES_MAX)?));
     Ok(checked(&findings))
 }
 

@@ -35,6 +35,34 @@ pub fn root() -> PathBuf {
 /// Reads all text files below `root`, in order of their paths; files that are not UTF-8 are left out.
 pub fn read_all(root: &Path) -> Result<Vec<File>> {
     let mut files = Vec::new();
+    each(root, &mut |path, entry| {
+        if entry.file_name() != "Cargo.lock"
+            && let Ok(text) = fs::read_to_string(entry.path())
+        {
+            files.push(File { path, text });
+        }
+        Ok(())
+    })?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+/// Files below `root`, text or not, of more than `bytes`: their paths and sizes.
+pub fn larger_than(root: &Path, bytes: u64) -> Result<Vec<(String, u64)>> {
+    let mut large = Vec::new();
+    each(root, &mut |path, entry| {
+        let size = entry.metadata().with_context(|| format!("looking at {path}"))?.len();
+        if size > bytes {
+            large.push((path, size));
+        }
+        Ok(())
+    })?;
+    large.sort();
+    Ok(large)
+}
+
+/// Shows `see` each file below `root`, with its path from there.
+fn each(root: &Path, see: &mut dyn FnMut(String, &fs::DirEntry) -> Result<()>) -> Result<()> {
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))? {
@@ -45,23 +73,36 @@ pub fn read_all(root: &Path) -> Result<Vec<File>> {
                 if !SKIPPED.iter().any(|s| name == *s) {
                     folders.push(entry.path());
                 }
-            } else if kind.is_file()
+            } else if kind.is_file() && name != ".git" {
                 // In a second work tree `.git` is a file.
-                && name != "Cargo.lock"
-                && name != ".git"
-                && let Ok(text) = fs::read_to_string(entry.path())
-            {
                 let path = entry.path();
                 let path = path.strip_prefix(root).expect("found below the root");
-                files.push(File { path: path.to_string_lossy().replace('\\', "/"), text });
+                see(path.to_string_lossy().replace('\\', "/"), &entry)?;
             }
         }
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(files)
+    Ok(())
 }
 
 /// A path for people: from the root where it lies below it.
 pub fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_files_are_found_whatever_is_in_them_but_not_what_is_built() {
+        let root = std::env::temp_dir().join(format!("forebay-tree-{}", std::process::id()));
+        for (path, bytes) in [("a/data.wal", 11), ("a/small", 10), ("target/b", 12)] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, vec![0xff; bytes]).unwrap();
+        }
+        let found = larger_than(&root, 10).unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(found, [("a/data.wal".to_owned(), 11)]);
+    }
 }
