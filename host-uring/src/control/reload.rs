@@ -311,6 +311,19 @@ impl Reloader {
     /// in time.
     async fn publish(&self, (running, added): Ready) -> (Value, Vec<usize>) {
         let running = Arc::new(running);
+        let store = Arc::clone(&running.store);
+        let adopted = off_this_thread(move || {
+            store.adopt(clock::now());
+            Ok(())
+        });
+        if let Err(faults) = adopted.await {
+            // A mistake of ours: those that it came to have their tables, and others refuse what is written to new ones.
+            tracing::error!(
+                event = "TABLES_FAILED",
+                problems = told_all(&faults).join("; "),
+                "tables were not made"
+            );
+        }
         running.tree.bound_sessions(self.state.sizes.session_bytes);
         let before = self.state.tree();
         let changes = changes(&before, &running.tree);

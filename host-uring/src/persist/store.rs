@@ -78,6 +78,8 @@ pub struct Store {
     tree: Arc<Tree>,
     sealer: Sealer,
     pub(super) catalog: Catalog,
+    /// The partitions had others before.
+    has_other_tables: bool,
     pub(super) geometry: Option<Geometry>,
     shelves: Arc<Shelves>,
     pub(super) tables: Vec<Kept>,
@@ -182,6 +184,7 @@ impl Store {
             tree: tree.clone(),
             sealer: Sealer::new(&tree.cookie_keys),
             catalog,
+            has_other_tables: false,
             geometry,
             shelves: Arc::new(Shelves {
                 partitions,
@@ -200,11 +203,8 @@ impl Store {
         })
     }
 
-    /// Keys and tables for a configuration that takes this one's place. Tables of services and pools that stay keep
-    /// their entries; those of others lose them now, before anybody works by the new configuration.
-    ///
-    /// Takes each partition's lock for a walk of it (0.3 ms) if tables come, go or change their time-out, so it is
-    /// not for a thread that others wait for.
+    /// Keys and tables for a configuration that may take this one's place: then [`Store::adopt`] comes first. Tables of services
+    /// and pools that stay keep their entries.
     ///
     /// # Errors
     /// As [`Store::build`]. Nothing has changed then.
@@ -241,15 +241,11 @@ impl Store {
         for (_, server) in tree.servers() {
             catalog.server(server.id.0);
         }
-        if changed {
-            for locked in &self.shelves.partitions {
-                locked.0.lock().unwrap_or_else(PoisonError::into_inner).adopt(&catalog, now);
-            }
-        }
         Ok(Store {
             tree: tree.clone(),
             sealer: Sealer::new(&tree.cookie_keys),
             catalog,
+            has_other_tables: changed,
             geometry: self.geometry,
             shelves: Arc::clone(&self.shelves),
             tables,
@@ -260,6 +256,22 @@ impl Store {
             before: self.before,
             feed: Arc::clone(&self.feed),
         })
+    }
+
+    /// From now on the partitions have these tables; entries of those that are gone go, before anybody works by this
+    /// configuration. Nothing that may fail comes after it: whoever went on by the configuration before could not write to
+    /// what is gone.
+    ///
+    /// Takes each partition's lock for a walk of it (0.3 ms) if tables come, go or change their time-out, so it is
+    /// not for a thread that others wait for.
+    //= RELOAD-KEEP-02
+    pub fn adopt(&self, now: Now) {
+        if !self.has_other_tables {
+            return;
+        }
+        for locked in &self.shelves.partitions {
+            locked.0.lock().unwrap_or_else(PoisonError::into_inner).adopt(&self.catalog, now);
+        }
     }
 
     /// The next turn of a pool whose round robin goes over all workers.
@@ -456,6 +468,39 @@ mod tests {
             store.put(&key(n), staying, true, now);
         }
         assert_eq!(counted(), [0, 400]);
+    }
+
+    //= test RELOAD-KEEP-02
+    #[test]
+    fn a_configuration_that_takes_nobodys_place_takes_no_entry_away() {
+        let tree = |pool: &str, persistence: &str| {
+            let text = format!(
+                "version = 1\n[[virtual_service]]\nname = \"web\"\nlisten = [\"127.0.0.1:80\"]\npool = \"{pool}\"\n\
+                 [[pool]]\nname = \"{pool}\"\n{persistence}server = [{{ address = \"127.0.0.1:81\" }}]\n\
+                 [[persistence]]\nname = \"ip\"\ntype = \"client_ip\"\n"
+            );
+            Arc::new(Tree::build(forebay_snapshot::check(&text).expect("it is valid")))
+        };
+        let (had, other) = (tree("a", "persistence = \"ip\"\n"), tree("b", "persistence = \"ip\"\n"));
+        let now = crate::rt::clock::now();
+        let store = Store::build(&had, 1 << 20, [7; 16], now).expect("a table");
+        let server = had.pools[0].servers[0].id;
+        let table = store.table(ServiceIndex(0), PoolIndex(0)).expect("the pool has one");
+        let key = |n: u64| store.key(table, store.table_key(ClientKey::Opaque(&n.to_le_bytes())));
+        store.put(&key(1), server, false, now).expect("there is room");
+        // Something else of it was refused: twice it comes to nothing.
+        for _ in 0..2 {
+            store.next(&other, now).expect("tables");
+            assert_eq!(store.get(&key(1), now), Some(server));
+            assert!(store.put(&key(2), server, false, now).is_some(), "whoever comes now is kept as well");
+        }
+        let next = store.next(&other, now).expect("tables");
+        next.adopt(now);
+        assert_eq!(store.get(&key(1), now), None);
+        let table = next.table(ServiceIndex(0), PoolIndex(0)).expect("the other pool has one");
+        let key = next.key(table, next.table_key(ClientKey::Opaque(&1_u64.to_le_bytes())));
+        assert_eq!(next.get(&key, now), None);
+        assert!(next.put(&key, other.pools[0].servers[0].id, false, now).is_some());
     }
 
     //= test OBS-PERSIST-02

@@ -33,6 +33,7 @@ fn reload(lab: &Lab, document: &str) {
     tree.started = lab.memory.now();
     let tree = Arc::new(tree);
     let store = Arc::new(before.store.next(&tree, lab.memory.now()).expect("tables"));
+    store.adopt(lab.memory.now());
     lab.worker.configure(&Running { number: before.number + 1, tree, store });
 }
 
