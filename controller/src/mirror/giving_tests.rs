@@ -24,8 +24,8 @@ const SECRET: [u8; 16] = [7; 16];
 /// The server of all entries, and how many each table has.
 const SERVER: u64 = 9;
 const ENTRIES: u8 = 20;
-/// A hundred times what a new table may take where there is nobody to ask; who waits for a mirror took two seconds and ten.
-const SOON: Duration = Duration::from_secs(1);
+/// Far more than a new table takes where there is nobody to ask; who waits for a mirror takes two seconds and more.
+const SOON: Duration = Duration::from_millis(1_400);
 
 fn slot(n: u8) -> EngineSlot {
     EngineSlot::new(n).expect("below 64")

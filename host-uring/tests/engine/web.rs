@@ -166,7 +166,7 @@ fn silent_clients_keep_nobody_from_the_metrics_address() {
     for path in ["/readyz", "/metrics"] {
         let began = std::time::Instant::now();
         assert!(engine.get(path).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")), "{path}");
-        assert!(began.elapsed() < secs(1), "{path}: {:?}", began.elapsed());
+        assert!(began.elapsed() < secs(3), "{path}: {:?}", began.elapsed());
     }
     // The last of them are let go as well, well before the time of a whole exchange is over.
     let began = std::time::Instant::now();
@@ -196,7 +196,7 @@ fn clients_that_do_not_read_keep_nobody_from_the_metrics_address() {
     for path in ["/healthz", "/readyz", "/metrics"] {
         let began = std::time::Instant::now();
         assert!(engine.get(path).is_some_and(|answer| answer.starts_with("HTTP/1.1 200")), "{path}");
-        assert!(began.elapsed() < secs(2), "{path}: {:?}", began.elapsed());
+        assert!(began.elapsed() < secs(3), "{path}: {:?}", began.elapsed());
     }
     drop(greedy);
 }

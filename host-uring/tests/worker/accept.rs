@@ -36,6 +36,8 @@ fn a_socket_that_listens_no_more_is_counted_told_once_and_tried_on() {
     engine.close_sockets();
     eventually("it is tried again and again", || engine.count(|m| m.accept_errors.get()) > 5);
     let said = String::from_utf8(said.0.lock().expect("no holder panics").clone()).expect("text");
-    assert_eq!(said.matches("SE_ACCEPT_FAILED").count(), 1, "{said}");
-    assert!(said.contains(&engine.addresses[0].to_string()), "{said}");
+    // Other tests of this program say something too, of addresses of their own.
+    let at = engine.addresses[0].to_string();
+    let told = said.lines().filter(|line| line.contains("SE_ACCEPT_FAILED") && line.contains(&at)).count();
+    assert_eq!(told, 1, "{said}");
 }

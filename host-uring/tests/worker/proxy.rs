@@ -323,7 +323,7 @@ fn a_kept_connection_that_the_server_closed_is_not_used() {
         let answer = read_answer(&mut client, &mut rest, false).expect("an answer");
         assert_eq!(answer.status, 200, "request {n}");
         let begin = std::time::Instant::now();
-        eventually("the server's close has come", || begin.elapsed() > Duration::from_millis(3));
+        eventually("the server's close has come", || begin.elapsed() > Duration::from_millis(20));
     }
 }
 
@@ -347,7 +347,7 @@ fn kept_connections_end_by_number_age_use_and_idleness() {
             assert_eq!(read_answer(&mut client, &mut rest, false).expect("an answer").status, 200);
             // Longer than what may be kept for a millisecond.
             let begin = std::time::Instant::now();
-            eventually("a moment passed", || begin.elapsed() > Duration::from_millis(3));
+            eventually("a moment passed", || begin.elapsed() > Duration::from_millis(20));
         }
         assert_eq!(server.connections.load(Ordering::SeqCst), opened, "{rules}");
     }

@@ -49,7 +49,7 @@ fn a_service_that_one_engine_cannot_have_is_served_by_the_other() {
         let on = on();
         on.as_array().is_some_and(|all| all.len() == 1) && on[0]["uuid"] == right.uuid().as_str()
     });
-    assert_eq!(get("runtime")["oper_status"]["state"], "OPER_UP");
+    eventually("it is up", secs(20), || get("runtime")["oper_status"]["state"] == "OPER_UP");
     eventually("that is said", secs(20), || ready() > 0);
     let why = get("candidatesehostlist")["se"].to_string();
     assert!(why.contains("could not have the virtual service") && why.contains("not valid yet"), "{why}");

@@ -129,7 +129,7 @@ fn what_an_engine_alone_can_judge_of_one_service_keeps_no_change_of_another_away
     assert!(shown(secure).contains("first.test"), "also over a start");
     assert!(!says(taken, "one"));
     drop(holder);
-    eventually("it has the port", secs(20), || says(taken, "one"));
+    eventually("it has the port", secs(40), || says(taken, "one"));
     engine.says("CONFIG_TAKEN_IN_PART");
 
     controller.again(&lab);

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// A machine that does something else as well makes each step some seconds longer, and nobody waits for what comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Waits until `is_true` says so.
 ///
 /// # Panics
@@ -14,12 +17,13 @@ pub fn eventually(what: &str, limit: Duration, mut is_true: impl FnMut() -> bool
     eventually_some(what, limit, || is_true().then_some(()));
 }
 
-/// Waits until `look` finds something, and returns it.
+/// Waits until `look` finds something, and returns it; never for less than [`PATIENCE`]. A test that promises a time has a clock
+/// of its own.
 ///
 /// # Panics
 /// If it does not within `limit`: the message is `what`.
 pub fn eventually_some<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
+    let (began, limit) = (Instant::now(), limit.max(PATIENCE));
     loop {
         if let Some(found) = look() {
             return found;
