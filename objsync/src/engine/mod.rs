@@ -228,6 +228,8 @@ impl Engine {
                     .filter(|slot| self.is_member(*slot))
                     .collect::<Vec<_>>()
                 {
+                    // A number of a table may be another table's now, of which it has refused nothing.
+                    self.offer_again(slot);
                     self.again(slot, now);
                 }
             }
