@@ -334,3 +334,17 @@ fn an_engine_that_joins_is_sent_most_entries_once_however_many_members_it_has() 
     assert_eq!(sent[0], u64::from(entries));
     assert!(sent[1] * 10 <= u64::from(entries) * 13, "{sent:?}");
 }
+
+//= test SYNC-RENEW-01
+#[test]
+fn with_other_tables_than_before_nothing_counts_as_refused() {
+    let mut b = Bench::connected(2);
+    b.put(0, 7, 90, WriteKind::First);
+    b.changed(0, 7, None);
+    b.pass(5 * SECOND);
+    assert_eq!(b.server(1, 7), None, "it does not know the server");
+    b.nodes.get_mut(&1).unwrap().tables.catalog.server(90);
+    b.input(0, Input::Renewed);
+    b.pass(15 * SECOND);
+    assert!(b.server(1, 7).is_some());
+}

@@ -125,20 +125,6 @@ fn what_a_peer_cannot_take_is_not_acknowledged_and_not_sent_again_until_it_can()
     assert!(b.server(1, 7).is_some() && b.server(0, 8).is_some(), "it can now");
 }
 
-//= test SYNC-RENEW-01
-#[test]
-fn with_other_tables_than_before_nothing_counts_as_refused() {
-    let mut b = Bench::connected(2);
-    b.put(0, 7, 90, WriteKind::First);
-    b.changed(0, 7, None);
-    b.pass(5 * SECOND);
-    assert_eq!(b.server(1, 7), None, "it does not know the server");
-    b.nodes.get_mut(&1).unwrap().tables.catalog.server(90);
-    b.input(0, Input::Renewed);
-    b.pass(15 * SECOND);
-    assert!(b.server(1, 7).is_some());
-}
-
 //= test SYNC-ORDER-01
 #[test]
 fn a_frame_that_comes_twice_is_applied_once_and_a_gap_ends_the_connection() {
