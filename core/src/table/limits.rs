@@ -43,8 +43,8 @@ pub const DIGEST_CELL_BYTES: u64 = 24;
 /// reserve for counts that do not fit (1 KiB), and what rounding three blocks up to pages costs.
 pub const PARTITION_BYTES: u64 = 8_192;
 
-/// Tables of one service engine, removed ones that rest counted. A worker that still holds yesterday's catalog
-/// cannot write into somebody else's table: a number that is given again has another owner.
+/// Tables of one service engine over its life. An id is not given twice, so that a worker that still holds
+/// yesterday's catalog cannot write into somebody else's table.
 pub const TABLES_MAX: usize = 65_535;
 /// So many numbers of removed tables rest before one is given again. What has to do with a removed table is refused however
 /// soon that is; a table is rarely asked for by who does not know yet that it is gone, and its number means another one.
