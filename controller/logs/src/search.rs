@@ -96,6 +96,15 @@ pub(crate) enum Step {
     Enough(Position),
 }
 
+/// Where an answer may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Behind any record.
+    Record,
+    /// Behind all records of a microsecond, which may be some more than were asked for.
+    Microsecond,
+}
+
 /// Whether time is what ended it.
 pub(crate) fn is_over(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
@@ -161,35 +170,56 @@ pub(crate) fn walk(
     Ok((None, damaged))
 }
 
-/// Looks for records in the hours of a folder.
-pub(crate) fn search(hours: &[(Micros, PathBuf)], search: &Search) -> Result<Found, Failure> {
+/// Records of a slice, newest first; with the number of the last one, if there are so many.
+type Looked = (Vec<Map<String, Value>>, Option<i64>);
+
+fn look(reader: &mut Reader, slice: &Slice<'_>, limit: usize) -> rusqlite::Result<Looked> {
+    let (conditions, bound) = slice.conditions();
+    let (db, words, packs) = reader.parts();
+    let mut rows = db.prepare(&format!("SELECT {ROW} {conditions} ORDER BY id DESC"))?;
+    let mut rows = rows.query(rusqlite::params_from_iter(bound))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if Instant::now() >= slice.until {
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT),
+                None,
+            ));
+        }
+        let (id, record) = Reader::record(words, packs, slice.begin, row)?;
+        if !slice.plan.rest.iter().all(|filter| filter.may_meet(&record)) {
+            continue;
+        }
+        let record = record.shown();
+        if slice.plan.rest.iter().all(|filter| filter.is_met(&record)) {
+            found.push(record);
+            if found.len() == limit {
+                return Ok((found, Some(id)));
+            }
+        }
+    }
+    Ok((found, None))
+}
+
+/// Looks for records in the hours of a folder. `by` is behind what an answer may end.
+pub(crate) fn search(hours: &[(Micros, PathBuf)], search: &Search, by: Cut) -> Result<Found, Failure> {
     let limit = search.limit.clamp(1, LIMIT_MAX);
     let mut records = Vec::new();
     let (next, damaged) = walk(hours, search, |reader, slice| {
-        let (conditions, bound) = slice.conditions();
-        let (db, words, packs) = reader.parts();
-        let mut rows = db.prepare(&format!("SELECT {ROW} {conditions} ORDER BY id DESC"))?;
-        let mut rows = rows.query(rusqlite::params_from_iter(bound))?;
         // A slice counts when it is through: one that time cuts off, here or in SQLite, is looked through again from its end.
-        let mut found = Vec::new();
-        let step = loop {
-            let Some(row) = rows.next()? else { break Step::On };
-            if Instant::now() >= slice.until {
-                return Err(rusqlite::Error::SqliteFailure(
-                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT),
-                    None,
-                ));
-            }
-            let (id, record) = Reader::record(words, packs, slice.begin, row)?;
-            if !slice.plan.rest.iter().all(|filter| filter.may_meet(&record)) {
-                continue;
-            }
-            let record = record.shown();
-            if slice.plan.rest.iter().all(|filter| filter.is_met(&record)) {
-                found.push(record);
-                if records.len() + found.len() == limit {
-                    let nth = id & ((1 << NTH_BITS) - 1);
-                    break Step::Enough(Position { at: slice.begin + (id >> NTH_BITS), nth });
+        let (mut found, last) = look(reader, slice, limit - records.len())?;
+        let step = match last {
+            None => Step::On,
+            Some(id) => {
+                let (us, nth) = (id >> NTH_BITS, id & ((1 << NTH_BITS) - 1));
+                let at = slice.begin + us;
+                match by {
+                    Cut::Record => Step::Enough(Position { at, nth }),
+                    Cut::Microsecond => {
+                        let rest = Slice { ids: (us << NTH_BITS, id), ..*slice };
+                        found.append(&mut look(reader, &rest, usize::MAX)?.0);
+                        Step::Enough(Position { at, nth: 0 })
+                    }
                 }
             }
         };

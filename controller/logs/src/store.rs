@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,10 +11,11 @@ use serde_json::{Map, Value};
 
 use crate::hour::{self, Writer};
 use crate::once::{Comes, Sent, Taken};
+use crate::part::{self, Part};
 use crate::record::{Record, fields_of};
 use crate::retention;
 use crate::room::Room;
-use crate::search::{self, Found, Search};
+use crate::search::{self, Cut, Found, Search};
 use crate::top::{self, Top};
 use crate::{Failure, HOUR, Micros};
 
@@ -138,7 +139,7 @@ pub struct Store {
     /// Bytes that wait for the writer.
     waiting: Arc<AtomicUsize>,
     counters: Arc<Counters>,
-    tap: Arc<OnceLock<Tap>>,
+    tap: Arc<Mutex<Option<Tap>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -160,7 +161,7 @@ impl Store {
         hour::list(folder)?;
         let (orders, taken) = mpsc::sync_channel(WAITING_MAX);
         let (counters, waiting) = (Arc::new(Counters::default()), Arc::new(AtomicUsize::new(0)));
-        let tap = Arc::new(OnceLock::new());
+        let tap = Arc::default();
         let writing = Writing {
             folder: folder.into(),
             settings,
@@ -219,9 +220,9 @@ impl Store {
         }
     }
 
-    /// Has records shown as they are written, from now on. Who comes second is shown nothing.
+    /// Has records shown as they are written, from now on, to this one alone.
     pub fn tap(&self, tap: Tap) {
-        let _ = self.tap.set(tap);
+        *self.tap.lock().unwrap_or_else(PoisonError::into_inner) = Some(tap);
     }
 
     /// Waits until all that was taken is written.
@@ -238,7 +239,16 @@ impl Store {
     ///
     /// Fails if the search makes no sense or the folder cannot be read. A damaged file is counted in what is found.
     pub fn search(&self, what: &Search) -> Result<Found, Failure> {
-        search::search(&search::hours(&self.folder)?, what)
+        search::search(&search::hours(&self.folder)?, what, Cut::Record)
+    }
+
+    /// What this store has of a search that is asked of several, before this microsecond.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::search`].
+    pub fn part(&self, what: &Search, before: Option<Micros>) -> Result<Part, Failure> {
+        part::part(&search::hours(&self.folder)?, what, before)
     }
 
     /// Counts the values of a field among the records that a search finds; its limit is that of values.
@@ -248,6 +258,15 @@ impl Store {
     /// As [`Store::search`].
     pub fn top(&self, what: &Search, field: &str) -> Result<Top, Failure> {
         top::top(&search::hours(&self.folder)?, what, field)
+    }
+
+    /// What this store has of the values of a field, where several are asked: all of them, but for those that find no room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::search`].
+    pub fn groups(&self, what: &Search, field: &str) -> Result<Top, Failure> {
+        part::groups(&search::hours(&self.folder)?, what, field)
     }
 
     /// The first moment of the eldest hour that is kept; `None`: there is none.
@@ -295,7 +314,7 @@ struct Writing {
     settings: Settings,
     counters: Arc<Counters>,
     waiting: Arc<AtomicUsize>,
-    tap: Arc<OnceLock<Tap>>,
+    tap: Arc<Mutex<Option<Tap>>>,
     open: Option<Writer>,
     taken: Taken,
     /// Who has how much of the room, once that was looked at.
@@ -404,7 +423,7 @@ impl Writing {
                 for (record, bytes) in records.iter().zip(&sizes).filter(|_| is_counted) {
                     self.room().add(record, *bytes);
                 }
-                if let Some(tap) = self.tap.get() {
+                if let Some(tap) = &*self.tap.lock().unwrap_or_else(PoisonError::into_inner) {
                     tap(records);
                 }
                 let refused = sizes.iter().filter(|bytes| **bytes == 0).count() as u64;

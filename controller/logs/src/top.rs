@@ -111,12 +111,18 @@ pub(crate) fn top(hours: &[(Micros, PathBuf)], search: &Search, field: &str) -> 
         }
         Ok(Step::On)
     })?;
-    let mut values: Vec<_> = tally.counts.into_iter().collect();
+    let values = most(tally.counts, search.limit);
+    Ok(Top { values, records, others: tally.others, next, damaged })
+}
+
+/// The most frequent of these, by their JSON: so many; of two that are as frequent, the smaller text first.
+pub(crate) fn most(counts: HashMap<String, u64>, want: usize) -> Vec<TopOf> {
+    let mut values: Vec<_> = counts.into_iter().collect();
     values.sort_by(|(a, a_count), (b, b_count)| b_count.cmp(a_count).then_with(|| a.cmp(b)));
-    values.truncate(search.limit);
+    values.truncate(want);
     let read = |(text, count): (String, u64)| TopOf {
         value: serde_json::from_str(&text).unwrap_or(Value::Null),
         count,
     };
-    Ok(Top { values: values.into_iter().map(read).collect(), records, others: tally.others, next, damaged })
+    values.into_iter().map(read).collect()
 }
