@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod file;
+mod gather;
 mod keeper;
 mod metric;
 mod read;
@@ -14,6 +15,7 @@ mod store;
 mod table;
 mod tally;
 
+pub use gather::{Holders, Part, Row, gathered, gathered_totals, held};
 pub use metric::{Entity, Metric, Of, apdex, find, near};
 pub use read::{Ask, Range};
 pub use store::{Counts, Keep, Offer, Refused, Store, THINGS_MAX};

@@ -52,7 +52,8 @@ impl Range {
 /// Of so few things rows are sought one by one; for more of them all rows of the time are read, in their order.
 const SOUGHT_MAX: usize = 256;
 
-struct Reader {
+/// The file as it is at one moment.
+pub(crate) struct Reader {
     db: Connection,
     rolled: [u64; STEPS.len()],
 }
@@ -79,12 +80,6 @@ pub fn totals(folder: &Path, keys: &[Key], range: Range) -> Result<Vec<Option<Ta
         let total = |thing: &Option<i64>| totals.get(thing.as_ref()?).and_then(Total::whole);
         Ok(things.iter().map(total).collect())
     })
-}
-
-/// For each thing what [`read`] says of it alone.
-pub fn each(folder: &Path, keys: &[Key], range: Range) -> Result<Vec<Vec<Option<Tally>>>, Failure> {
-    let one = |key: &Key| Ask { keys: vec![key.clone()], engine: None, range };
-    at_once(folder, |reader| keys.iter().map(|key| reader.all(&one(key))).collect())
 }
 
 /// What one thing counted in several slots.
@@ -118,7 +113,10 @@ impl Total {
 }
 
 /// Reads all of it as it is at one moment.
-fn at_once<T>(folder: &Path, read: impl FnOnce(&Reader) -> rusqlite::Result<T>) -> Result<T, Failure> {
+pub(crate) fn at_once<T>(
+    folder: &Path,
+    read: impl FnOnce(&Reader) -> rusqlite::Result<T>,
+) -> Result<T, Failure> {
     let db = file::reader(folder)?;
     let begun = || {
         db.execute_batch("BEGIN")?;
@@ -148,25 +146,32 @@ pub fn known(folder: &Path, of: Kind) -> Result<Vec<Key>, Failure> {
 }
 
 impl Reader {
-    fn thing(&self, key: &Key) -> rusqlite::Result<Option<i64>> {
+    /// The number of a thing.
+    pub(crate) fn thing(&self, key: &Key) -> rusqlite::Result<Option<i64>> {
         let find = "SELECT id FROM thing WHERE kind = ? AND name = ? AND server = ?";
         let kind = key.of as i64;
         let mut find = self.db.prepare_cached(find)?;
         find.query_row(params![kind, key.uuid, key.server], |row| row.get(0)).optional()
     }
 
-    fn all(&self, ask: &Ask) -> rusqlite::Result<Vec<Option<Tally>>> {
+    /// The uuid of a thing.
+    pub(crate) fn name(&self, thing: i64) -> rusqlite::Result<Option<String>> {
+        let mut find = self.db.prepare_cached("SELECT name FROM thing WHERE id = ?")?;
+        find.query_row([thing], |row| row.get(0)).optional()
+    }
+
+    /// Who holds any of the things that are asked for, since when: of the engine alone that is asked for, if one is.
+    pub(crate) fn holders(&self, ask: &Ask) -> rusqlite::Result<BTreeMap<i64, Millis>> {
+        let mut holders = BTreeMap::new();
         let only = match &ask.engine {
             Some(uuid) => match self.thing(&Key::new(Kind::Engine, uuid))? {
                 Some(engine) => Some(engine),
-                None => return Ok((ask.range.first..ask.range.end).map(|_| None).collect()),
+                None => return Ok(holders),
             },
             None => None,
         };
-        let (mut things, mut holders) = (Vec::new(), BTreeMap::new());
         for key in &ask.keys {
             let Some(thing) = self.thing(key)? else { continue };
-            things.push(thing);
             let mut held = self.db.prepare_cached("SELECT engine, since FROM holds WHERE thing = ?")?;
             let mut rows = held.query([thing])?;
             while let Some(row) = rows.next()? {
@@ -177,10 +182,23 @@ impl Reader {
                 }
             }
         }
+        Ok(holders)
+    }
+
+    fn all(&self, ask: &Ask) -> rusqlite::Result<Vec<Option<Tally>>> {
+        let only = match &ask.engine {
+            Some(uuid) => match self.thing(&Key::new(Kind::Engine, uuid))? {
+                Some(engine) => Some(engine),
+                None => return Ok((ask.range.first..ask.range.end).map(|_| None).collect()),
+            },
+            None => None,
+        };
+        let things = ask.keys.iter().map(|key| self.thing(key)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let holders = self.holders(ask)?;
         let mut found = Vec::new();
         for slot in ask.range.first..ask.range.end {
             let mut tally: Option<Tally> = None;
-            for thing in &things {
+            for thing in things.iter().flatten() {
                 for (engine, of) in self.of(ask.range.level, slot, *thing)? {
                     if only.is_none_or(|only| only == engine) {
                         tally.get_or_insert_default().beside(&of);
@@ -252,7 +270,7 @@ impl Reader {
     }
 
     /// What a thing counted in a slot, by engine. What is not rolled up yet is added up from what is there.
-    fn of(&self, level: usize, slot: u64, thing: i64) -> rusqlite::Result<BTreeMap<i64, Tally>> {
+    pub(crate) fn of(&self, level: usize, slot: u64, thing: i64) -> rusqlite::Result<BTreeMap<i64, Tally>> {
         let mut found: BTreeMap<i64, Tally> = BTreeMap::new();
         if level > 0 && slot >= self.rolled[level] {
             let ratio = STEPS[level].0 / STEPS[level - 1].0;

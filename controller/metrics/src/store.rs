@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 
+use crate::gather::{self, Holders, Part};
 use crate::keeper::Keeper;
 use crate::read::{self, Ask, Range};
 use crate::{Failure, Key, Kind, Millis, Tally};
@@ -148,20 +149,28 @@ impl Store {
         read::read(&self.folder, ask)
     }
 
-    /// For each thing a tally for each of these slots, as [`Store::read`] has them of one.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn each(&self, keys: &[Key], range: Range) -> Result<Vec<Vec<Option<Tally>>>, Failure> {
-        read::each(&self.folder, keys, range)
-    }
-
     /// For each thing what it counted in all of these slots together; `None`: nothing was told of it.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn totals(&self, keys: &[Key], range: Range) -> Result<Vec<Option<Tally>>, Failure> {
         read::totals(&self.folder, keys, range)
+    }
+
+    /// Of each of these who holds any of its things, as this store knows it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn holders(&self, asks: &[Ask]) -> Result<Vec<Holders>, Failure> {
+        gather::holders(&self.folder, asks)
+    }
+
+    /// Of each of these what this store has; the holders are those that all stores know together.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn parts(&self, asks: &[(Ask, Holders)]) -> Result<Vec<Part>, Failure> {
+        gather::parts(&self.folder, asks)
     }
 
     /// Everything of a kind that was ever told of.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use forebay_metrics::{Ask, Counts, Keep, Key, Kind, Offer, Range, STEPS, Store, Tally};
+use forebay_metrics::{
+    Ask, Counts, Holders, Keep, Key, Kind, Offer, Range, STEPS, Store, Tally, gathered, gathered_totals, held,
+};
 
 /// A day that begins when this does, and so do its hours.
 const DAY: u64 = 20_000 * 86_400_000;
@@ -327,4 +329,74 @@ fn what_was_counted_in_a_time_is_the_same_for_few_things_and_for_many() {
         site.store().totals(&[key(40)], last).expect("readable")[0].as_ref().map(|t| t.sum(0)),
         Some(sum)
     );
+}
+
+/// What engine `e` counted in a slot, of two services.
+fn of_two(seed: u64) -> Vec<(Key, Tally)> {
+    let tally = |n: u64| Tally { sums: vec![n, 1], tops: vec![n % 7], durations: vec![n % 3, 1] };
+    let mut all = vec![(Key::new(Kind::Engine, "e"), tally(1))];
+    // At times nothing happens.
+    if !seed.is_multiple_of(4) {
+        all.push((service(), tally(seed)));
+    }
+    if seed.is_multiple_of(3) {
+        all.push((Key::new(Kind::Service, "virtualservice-2"), tally(seed + 1)));
+    }
+    all
+}
+
+//= test MET-SEVERAL-01
+#[test]
+fn whatever_the_division_of_samples_series_are_those_of_one_store_with_all_of_them() {
+    let sites = ["whole", "one", "two", "three"].map(|name| Site::new(&format!("several-{name}"), 64 << 20));
+    let mut numbers = [[0_u64; 3]; 4];
+    let mut seed = 3_u64;
+    for step in 1..=130_u64 {
+        sites.iter().for_each(|site| site.at(DAY + step * 5_000));
+        for (nth, engine) in ["a", "b", "c"].into_iter().enumerate() {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let random = seed >> 33;
+            if random.is_multiple_of(5) {
+                // Nobody hears of it.
+                continue;
+            }
+            // Each is told to one of three, and to the one that has all of it.
+            let mut tallies = of_two(random % 1_000);
+            tallies[0].0 = Key::new(Kind::Engine, engine);
+            for of in [0, 1 + usize::try_from(random / 7 % 3).expect("small")] {
+                numbers[of][nth] += 1;
+                let number = numbers[of][nth];
+                assert!(sites[of].tell(engine, number, number, tallies.clone()));
+            }
+        }
+    }
+    sites.iter().for_each(|site| site.store().flush());
+    let both = vec![service(), Key::new(Kind::Service, "virtualservice-2")];
+    let mut asks = Vec::new();
+    for (level, slots) in [(0, 220), (1, 5), (2, 1)] {
+        for keys in [both.clone(), both[..1].to_vec(), vec![Key::new(Kind::Service, "nobody's")]] {
+            for engine in [None, Some("b".to_owned()), Some("nobody".to_owned())] {
+                let range = Range::of(level, DAY, DAY + slots * STEPS[level].0, 1_000);
+                asks.push(Ask { keys: keys.clone(), engine, range });
+            }
+        }
+    }
+    let mut holders = vec![Holders::new(); asks.len()];
+    for site in &sites[1..] {
+        for (all, more) in holders.iter_mut().zip(site.store().holders(&asks).expect("readable")) {
+            *all = held([std::mem::take(all), more]);
+        }
+    }
+    let asked: Vec<_> = asks.iter().cloned().zip(holders).collect();
+    let parts: Vec<_> = sites[1..].iter().map(|site| site.store().parts(&asked).expect("readable")).collect();
+    for (nth, ask) in asks.iter().enumerate() {
+        let of: Vec<_> = parts.iter().map(|parts| parts[nth].clone()).collect();
+        let wanted = sites[0].store().read(ask).expect("readable");
+        assert_eq!(gathered(ask.range, &of), wanted, "{ask:?}");
+    }
+    let range = Range::of(0, DAY, DAY + 1_000_000, 1_000);
+    let totals = |site: &Site| site.store().totals(&both, range).expect("readable");
+    let sums = |all: Vec<Option<Tally>>| all.into_iter().map(|all| all.map(|all| (all.sums, all.durations)));
+    let of: Vec<_> = sites[1..].iter().map(totals).collect();
+    assert!(sums(gathered_totals(of)).eq(sums(totals(&sites[0]))));
 }
