@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use forebay_metrics::{Failure, Keep, Key, Kind, Offer, Store as Series, THINGS_MAX, Tally};
+use forebay_metrics::{Keep, Key, Kind, Offer, Store as Series, THINGS_MAX, Tally};
 use forebay_model::compile::uuid_of;
 use forebay_wire::limits::TALLIES_MAX;
 use forebay_wire::proto::{Counted as Of, Sample};
@@ -41,19 +41,23 @@ fn clock() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Opens the series of a Controller with this folder.
+///
+/// # Errors
+/// As a text that says what to do.
+pub fn open(folder: &Path) -> Result<Arc<Series>, String> {
+    let keep = Keep { bytes_max: BYTES_MAX, things_max: THINGS_MAX, clock: Arc::new(clock) };
+    let opened = Series::open(&folder.join("metrics"), keep);
+    opened
+        .map(Arc::new)
+        .map_err(|failure| format!("metrics: {failure}; make room, or name another folder by --data-dir"))
+}
+
 impl Counted {
-    /// Keeps series in this folder from now on.
-    ///
-    /// # Errors
-    /// It cannot be made or written.
-    pub fn keep(&self, folder: &Path) -> Result<(), Failure> {
-        let series = Series::open(
-            folder,
-            Keep { bytes_max: BYTES_MAX, things_max: THINGS_MAX, clock: Arc::new(clock) },
-        )?;
+    /// Keeps series here from now on.
+    pub fn keep(&self, series: Arc<Series>) {
         // Who comes second has the first one's.
-        let _ = self.series.set(Arc::new(series));
-        Ok(())
+        let _ = self.series.set(series);
     }
 
     /// The series, where they are kept.

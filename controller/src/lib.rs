@@ -25,6 +25,7 @@ pub mod notify;
 pub mod objects;
 pub mod otlp;
 mod own;
+pub mod parts;
 pub mod placement;
 pub mod reach;
 pub mod sealed;

@@ -15,7 +15,7 @@ use forebay_controller::cluster::Cluster;
 use forebay_controller::reach::Trust;
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
-use forebay_controller::{api, backup, cluster, local, logs, notify, otlp, server, start};
+use forebay_controller::{api, backup, cluster, counted, local, logs, notify, otlp, server, start};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The Controller: keeps the objects and serves the API by which they are managed.
@@ -311,8 +311,8 @@ async fn run(arguments: &Arguments, address: cluster::Address) -> Result<(), Str
     let (told, mut several) = tokio::sync::watch::channel(false);
     let grow = arguments.several.grow(folder, arguments.listen, told)?;
     let cluster = Cluster::that_grows(arguments.listen.ip(), grow);
-    let begun = start::begin(store, seal, heartbeat, cluster, &logs).await?;
-    begun.keep_metrics(folder)?;
+    let begun = start::begin(store, seal, heartbeat, cluster, Some(logs::open(&logs)?)).await?;
+    begun.keep_metrics(counted::open(folder)?, folder);
     if let Some(exported) = arguments.exported()? {
         begun.export(exported);
     }

@@ -19,7 +19,7 @@ use crate::objects::Objects;
 use crate::placement::{self, Placement};
 use crate::sealed::Seal;
 use crate::store::Store;
-use crate::{distributor, local, logs, mirror, otlp, own, seeds};
+use crate::{distributor, local, mirror, otlp, own, seeds};
 
 /// A Controller that has read all that its store has.
 pub struct Begun<S> {
@@ -40,7 +40,7 @@ pub async fn door(wanted: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Reads everything, makes what is missing, and begins to place services. Engines are to report every `heartbeat`;
-/// what they tell of requests is kept as `logs` says.
+/// what they tell of requests is kept in `logs`.
 ///
 /// # Errors
 /// As a text that says what to do.
@@ -49,7 +49,7 @@ pub async fn begin<S: Store + Clone + 'static>(
     seal: Seal,
     heartbeat: Duration,
     cluster: Cluster,
-    logs: &logs::Settings,
+    logs: Option<Arc<forebay_logs::Store>>,
 ) -> Result<Begun<S>, String> {
     let accounts = Accounts::new()?;
     let objects = Objects::open(store.clone(), seal).await.map_err(|refusal| refusal.to_string())?;
@@ -61,7 +61,6 @@ pub async fn begin<S: Store + Clone + 'static>(
     let placement = Placement::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let members = Members::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let for_engines = authority.server()?;
-    let logs = Some(logs::open(logs)?);
     let (engines, began) = (Engines::heard_every(heartbeat), Instant::now());
     let alerts = Alerts::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let app = Arc::new(App {
@@ -91,19 +90,10 @@ pub async fn begin<S: Store + Clone + 'static>(
 }
 
 impl<S: Store + 'static> Begun<S> {
-    /// Keeps what engines count, in a folder of the Controller's own.
-    ///
-    /// # Errors
-    /// It cannot be made or written.
-    pub fn keep_metrics(&self, folder: &Path) -> Result<(), String> {
-        let kept = self.app.counted.keep(&folder.join("metrics"));
-        kept.map_err(|failure| {
-            format!("metrics: {failure}; make room, or name another folder by --data-dir")
-        })?;
-        if let Some(series) = self.app.counted.series() {
-            tokio::spawn(own::drive(Arc::clone(series), folder.to_owned()));
-        }
-        Ok(())
+    /// Keeps what engines count here, and what the Controller itself takes of the machine, whose folder this is.
+    pub fn keep_metrics(&self, series: Arc<forebay_metrics::Store>, folder: &Path) {
+        self.app.counted.keep(Arc::clone(&series));
+        tokio::spawn(own::drive(series, folder.to_owned()));
     }
 
     /// Sends what engines count and tell to collectors.

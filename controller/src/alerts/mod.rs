@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::api::{App, clock, told_until};
 use crate::events::{self, Wanted};
 use crate::objects::Catalogue;
+use crate::parts::Remote;
 use crate::store::{Pages, Refusal, Step, Store};
 use outbox::{Actions, Outbox};
 use records::{Came, Watch};
@@ -483,34 +484,31 @@ async fn values<S: Store>(app: &App<S>, rules: &[Rule]) -> Values {
             }
         }
     }
-    let Some(series) = app.counted.series().map(Arc::clone) else { return Values::new() };
-    let read = tokio::task::spawn_blocking(move || {
-        let mut all = Values::new();
-        for (seconds, pairs) in asked {
-            let slots = seconds.div_ceil(5);
-            let range = Range::of(0, 0, told_until(), slots);
-            let keys: BTreeSet<&Key> = pairs.iter().map(|(_, key)| key).collect();
-            let keys: Vec<Key> = keys.into_iter().cloned().collect();
-            let totals = series.totals(&keys, range)?;
-            let totals: HashMap<&Key, &Tally> =
-                keys.iter().zip(&totals).filter_map(|(key, tally)| Some((key, tally.as_ref()?))).collect();
-            for (metric, key) in &pairs {
-                let value = totals.get(key).and_then(|tally| metric.value(tally, slots * 5_000, 500));
-                if let Some(value) = value {
-                    all.insert((metric.id, seconds, key.clone()), value);
-                }
+    let Some(series) = app.counted.series() else { return Values::new() };
+    let mut all = Values::new();
+    for (seconds, pairs) in asked {
+        let slots = seconds.div_ceil(5);
+        let range = Range::of(0, 0, told_until(), slots);
+        let keys: BTreeSet<&Key> = pairs.iter().map(|(_, key)| key).collect();
+        let keys: Vec<Key> = keys.into_iter().cloned().collect();
+        let remote = Remote { own: Arc::clone(series), cluster: &app.cluster };
+        let totals = match remote.totals(keys.clone(), range).await {
+            Ok((totals, _)) => totals,
+            Err(failure) => {
+                tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
+                return Values::new();
+            }
+        };
+        let totals: HashMap<&Key, &Tally> =
+            keys.iter().zip(&totals).filter_map(|(key, tally)| Some((key, tally.as_ref()?))).collect();
+        for (metric, key) in &pairs {
+            let value = totals.get(key).and_then(|tally| metric.value(tally, slots * 5_000, 500));
+            if let Some(value) = value {
+                all.insert((metric.id, seconds, key.clone()), value);
             }
         }
-        Ok::<_, forebay_metrics::Failure>(all)
-    });
-    match read.await {
-        Ok(Ok(all)) => all,
-        Ok(Err(failure)) => {
-            tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
-            Values::new()
-        }
-        Err(_) => Values::new(),
     }
+    all
 }
 
 /// The objects that a rule is about, and what was found of those of which the metrics are as it asks for.

@@ -138,7 +138,14 @@ mod tests {
     use super::*;
 
     fn node(name: &str, leads: bool, since: Option<u64>) -> Neighbour {
-        Neighbour { name: name.to_owned(), address: [192, 0, 2, 1].into(), engines: None, leads, since }
+        Neighbour {
+            name: name.to_owned(),
+            address: [192, 0, 2, 1].into(),
+            engines: None,
+            controllers: None,
+            leads,
+            since,
+        }
     }
 
     //= test CLUSTER-SHOWN-01

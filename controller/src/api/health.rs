@@ -10,12 +10,14 @@ use forebay_wire::tally::{engine, server, service};
 use serde_json::{Value, json as value};
 
 use super::answer::{Answer, bad, json};
+use super::logs::tell_missing;
 use super::metrics::{apdex_of, moment, told_until};
 use super::request::Asked;
 use super::session::Who;
 use super::{App, inventory, penalty, runtime};
 use crate::counted::READERS;
 use crate::objects::{Catalogue, Held, Tenant};
+use crate::parts::{Missing, Remote};
 use crate::store::Store;
 
 /// Slots of five seconds that count: the last minute.
@@ -33,6 +35,8 @@ pub struct Minute {
     unusual: HashMap<Key, Vec<String>>,
     length: u64,
     stop: u64,
+    /// Controllers whose part is missing.
+    pub missing: Vec<Missing>,
 }
 
 impl Minute {
@@ -63,21 +67,28 @@ impl Minute {
         let keys: Vec<Key> = keys.into_iter().collect();
         // They are not closed.
         let Ok(_turn) = READERS.acquire().await else { return Minute::default() };
-        let remembered = Arc::clone(&app.counted.remembered);
-        let read = tokio::task::spawn_blocking(move || {
-            let found = series.totals(&keys, range)?;
-            let services: Vec<&Key> = keys.iter().filter(|key| compares && key.of == Kind::Service).collect();
-            let unusual = remembered.unusual(&series, &services, stop)?;
-            let tallies = keys.into_iter().zip(found).filter_map(|(key, tally)| Some((key, tally?)));
-            Ok::<_, forebay_metrics::Failure>((tallies.collect(), unusual))
-        });
+        let read = async {
+            let services: Vec<Key> =
+                keys.iter().filter(|key| compares && key.of == Kind::Service).cloned().collect();
+            let remote = Remote { own: Arc::clone(&series), cluster: &app.cluster };
+            let (found, mut missing) = remote.totals(keys.clone(), range).await?;
+            let remote = Remote { own: series, cluster: &app.cluster };
+            let (unusual, more) = app.counted.remembered.unusual(remote, services, stop).await?;
+            missing.extend(more);
+            missing.sort();
+            missing.dedup();
+            Ok::<_, forebay_metrics::Failure>((found, unusual, missing))
+        };
         match read.await {
-            Ok(Ok((tallies, unusual))) => Minute { tallies, unusual, length: slots * STEPS[0].0, stop },
-            Ok(Err(failure)) => {
+            Ok((found, unusual, missing)) => {
+                let tallies = keys.into_iter().zip(found).filter_map(|(key, tally)| Some((key, tally?)));
+                let length = slots * STEPS[0].0;
+                Minute { tallies: tallies.collect(), unusual, length, stop, missing }
+            }
+            Err(failure) => {
                 tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
                 Minute::default()
             }
-            Err(_) => Minute::default(),
         }
     }
 
@@ -309,14 +320,13 @@ pub async fn answer<S: Store>(
         "reason": shown["reason"],
     });
     let header = value!({"name": "health_score", "units": "METRIC_COUNT", "entity_uuid": held.uuid});
-    Ok(json(
-        200,
-        value!({
-            "entity_uuid": held.uuid,
-            "step": SLOTS * STEPS[0].0 / 1_000,
-            "limit": 1,
-            "url": format!("{}/api/analytics/healthscore/{path}/{uuid}", asked.base()),
-            "series": [{"header": header, "data": [data]}],
-        }),
-    ))
+    let mut answer = value!({
+        "entity_uuid": held.uuid,
+        "step": SLOTS * STEPS[0].0 / 1_000,
+        "limit": 1,
+        "url": format!("{}/api/analytics/healthscore/{path}/{uuid}", asked.base()),
+        "series": [{"header": header, "data": [data]}],
+    });
+    tell_missing(&mut answer, &minute.missing);
+    Ok(json(200, answer))
 }

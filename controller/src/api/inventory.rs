@@ -86,6 +86,7 @@ async fn list<S: Store>(
         })
         .collect();
     let mut list = value!({"count": found.count, "results": results});
+    super::logs::tell_missing(&mut list, &minute.missing);
     if let Some(page) = found.next {
         list["next"] = Value::from(super::objects::next(asked, &format!("{}-inventory", kind.path), page));
     }

@@ -1,9 +1,9 @@
 //! `/api/analytics/logs`: requests and connections of a service; events are next door.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use forebay_logs::{Failure, Filter, Found, Kind, Micros, Op, Position, Search, Store as Kept, TopOf, stamp};
+use forebay_logs::{Cursor, Failure, Filter, Kind, Micros, Op, Search, Store as Kept, TopOf, stamp};
 use forebay_model::kind;
 use serde_json::{Map, Value, json as value};
 use tokio::sync::Semaphore;
@@ -13,7 +13,9 @@ use super::request::Asked;
 use super::session::Who;
 use super::{App, events};
 use crate::access::Access;
+use crate::cluster::Cluster;
 use crate::objects::{Denied, Held, Query};
+use crate::parts::{self, Groups, Missing, Place, Records};
 use crate::store::Store;
 
 /// Records of one answer at most: some megabyte.
@@ -56,18 +58,16 @@ pub async fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<An
     let wanted = Wanted::read(asked, &query, &held, sort)?;
     let Some(kept) = app.logs.clone() else { return Err(bad(503, "this Controller keeps no logs")) };
     let _turn = TURN.acquire().await.map_err(|_| bad(503, "the Controller stops"))?;
-    let found = tokio::task::spawn_blocking(move || wanted.answer(&kept)).await;
-    match found {
-        Ok(Ok(mut answer)) => {
+    match wanted.answer(&app.cluster, kept).await {
+        Ok(mut answer) => {
             go_on(asked, &mut answer);
-            Ok(json(200, &answer))
+            Ok(json(200, answer))
         }
-        Ok(Err(Failure::Asked(why))) => Err(bad(400, &why)),
-        Ok(Err(failure)) => {
+        Err(Failure::Asked(why)) => Err(bad(400, &why)),
+        Err(failure) => {
             tracing::error!(event = "CONTROLLER_LOG_UNREAD", %failure, "logs cannot be searched");
             Err(bad(500, "the logs cannot be read: see the Controller's own log"))
         }
-        Err(_) => Err(bad(500, "the Controller made a mistake: see its log")),
     }
 }
 
@@ -96,6 +96,18 @@ fn go_on(asked: &Asked, answer: &mut Value) {
     answer["next"] = Value::from(address + "continue=" + &place);
 }
 
+/// Where an earlier answer stopped.
+#[derive(Default)]
+enum After {
+    /// There was none.
+    #[default]
+    Nothing,
+    /// One with records.
+    Records(Cursor),
+    /// One with values of a field.
+    Groups(Place),
+}
+
 /// What a client asks for.
 struct Wanted {
     search: Search,
@@ -104,6 +116,8 @@ struct Wanted {
     /// The field by which they are ordered, if it is not time, and whether the greatest comes first.
     order: Option<(String, bool)>,
     group: Option<String>,
+    /// Where an earlier answer stopped.
+    after: After,
     fields: Vec<String>,
     /// Nothing can fit.
     is_nothing: bool,
@@ -158,8 +172,13 @@ impl Wanted {
             }
             Some(_) => return Err(bad(400, "timeout: put seconds there")),
         };
-        let before = text("continue")
-            .map(|text| place(text).ok_or_else(|| bad(400, "continue: take it from an answer")));
+        let group = text("groupby").map(str::to_owned);
+        let after = match (text("continue"), &group) {
+            (None, _) => Some(After::Nothing),
+            (Some(text), None) => text.parse().ok().map(After::Records),
+            (Some(text), Some(_)) => text.parse().ok().map(After::Groups),
+        };
+        let after = after.ok_or_else(|| bad(400, "continue: take it from an answer to the same question"))?;
         let limit = if order.is_some() { SORTED_MAX } else { page * size };
         Ok(Wanted {
             search: Search {
@@ -167,14 +186,15 @@ impl Wanted {
                 filters,
                 from: moment(from),
                 to: moment(to).min(ahead),
-                before: before.transpose()?,
+                before: None,
                 limit,
                 within: Duration::from_millis(within.clamp(1, WITHIN_MS.1)),
             },
             page,
             size,
             order,
-            group: text("groupby").map(str::to_owned),
+            group,
+            after,
             fields: text("cols")
                 .map(|list| list.split(',').map(|one| one.trim().to_owned()).collect())
                 .unwrap_or_default(),
@@ -182,57 +202,60 @@ impl Wanted {
         })
     }
 
-    fn answer(mut self, kept: &Kept) -> Result<Value, Failure> {
-        let (from, to) =
-            (self.search.from.max(kept.eldest().unwrap_or(self.search.to)), self.search.to.min(now()));
-        let mut answer = value!({
-            "count": 0, "results": [], "percent_remaining": 0.0,
-            "start": stamp(from.min(to)), "end": stamp(to),
-        });
-        if self.is_nothing {
-            return Ok(answer);
+    //= LOG-SEVERAL-01
+    //= LOG-SEVERAL-03
+    async fn answer(mut self, cluster: &Cluster, own: Arc<Kept>) -> Result<Value, Failure> {
+        let mut answer = value!({"count": 0, "results": [], "percent_remaining": 0.0});
+        let own_eldest = own.eldest();
+        let mut search = self.search.clone();
+        if self.group.is_some() {
+            search.limit = self.page * self.size;
         }
-        let (next, stopped) = match self.group.take() {
-            Some(field) => self.groups(kept, &field, &mut answer)?,
-            None => self.records(kept, &mut answer)?,
+        let wanted = parts::Wanted { search, own };
+        let (eldest, stopped) = match (self.group.take(), std::mem::take(&mut self.after)) {
+            _ if self.is_nothing => (own_eldest, None),
+            (Some(field), after) => {
+                let after = if let After::Groups(place) = after { Some(place) } else { None };
+                let groups = wanted.groups(cluster, field.clone(), after).await?;
+                self.groups(groups, &field, &mut answer)
+            }
+            (None, after) => {
+                let after = if let After::Records(cursor) = after { Some(cursor) } else { None };
+                let records = wanted.records(cluster, after).await?;
+                // Up to ten thousand are read and put in order, away from the thread that answers.
+                let made = tokio::task::spawn_blocking(move || {
+                    let told = self.records(records, &mut answer);
+                    (self, answer, told)
+                });
+                let made = made
+                    .await
+                    .map_err(|panic| Failure::System("logs".into(), std::io::Error::other(panic)))?;
+                let told;
+                (self, answer, told) = made;
+                told
+            }
         };
-        if let Some(next) = next {
-            answer["continue"] = format!("{}-{}", next.at, next.nth).into();
-        }
+        let to = self.search.to.min(now());
+        let from = self.search.from.max(eldest.unwrap_or(self.search.to));
+        (answer["start"], answer["end"]) = (stamp(from.min(to)).into(), stamp(to).into());
         //= LOG-FIND-02
         if let Some(stopped) = stopped {
-            let (left, all) = ((stopped.at - from).max(0), (to - from).max(1));
+            let (left, all) = ((stopped - from).max(0), (to - from).max(1));
             // Of a share nobody needs more than three digits, and what is left is not nothing.
             let thousandth = (left.saturating_mul(1_000) / all).clamp(1, 1_000);
             answer["percent_remaining"] =
                 Value::from(i32::try_from(thousandth).map_or(0.1, f64::from) / 10.0);
-            answer["searched_back_to"] = stamp(stopped.at).into();
+            answer["searched_back_to"] = stamp(stopped).into();
         }
         Ok(answer)
     }
 
-    /// Records; gives where it is to be gone on, and where time was up.
+    /// Records; gives the eldest hour of all nodes, and where time was up.
     //= LOG-SEE-02
-    fn records(
-        &self,
-        kept: &Kept,
-        answer: &mut Value,
-    ) -> Result<(Option<Position>, Option<Position>), Failure> {
-        let began = Instant::now();
-        let Found { records, mut next, damaged } = kept.search(&self.search)?;
-        let (mut count, mut stopped) = (records.len() as u64, next);
-        if next.is_some() && records.len() >= self.search.limit {
-            // How many more there are is told as far as time allows.
-            let within = self.search.within.saturating_sub(began.elapsed());
-            let rest = Search { before: next, within, limit: 1, ..self.search.clone() };
-            let top = kept.top(&rest, "significant")?;
-            count += top.records;
-            stopped = top.next;
-            if top.records == 0 && top.next.is_none() {
-                next = None;
-            }
-        }
-        let mut shown = records;
+    fn records(&self, records: Records, answer: &mut Value) -> (Option<Micros>, Option<Micros>) {
+        let Records { found, damaged, eldest, missing } = records;
+        let read = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+        let mut shown: Vec<Map<String, Value>> = found.lines.iter().map(|line| read(&line.text)).collect();
         if let Some((field, is_down)) = &self.order {
             shown.sort_by(|a, b| compare(a.get(field), b.get(field)));
             if *is_down {
@@ -244,21 +267,20 @@ impl Wanted {
         let end = (begin + self.size).min(shown.len());
         let page = shown.drain(begin..end).map(|record| self.cut(record)).collect::<Vec<_>>();
         answer["results"] = page.into();
-        answer["count"] = count.into();
-        answer["count_is_complete"] = stopped.is_none().into();
+        answer["count"] = found.count.into();
+        answer["count_is_complete"] = (found.counted.is_none() && missing.is_empty()).into();
+        if let Some(next) = found.next {
+            answer["continue"] = next.to_string().into();
+        }
         tell_damage(answer, damaged);
-        Ok((next, stopped))
+        tell_missing(answer, &missing);
+        (eldest, found.counted)
     }
 
-    /// The most frequent values of a field.
+    /// The most frequent values of a field; the same.
     //= LOG-FIND-03
-    fn groups(
-        &self,
-        kept: &Kept,
-        field: &str,
-        answer: &mut Value,
-    ) -> Result<(Option<Position>, Option<Position>), Failure> {
-        let top = kept.top(&Search { limit: self.page * self.size, ..self.search.clone() }, field)?;
+    fn groups(&self, groups: Groups, field: &str, answer: &mut Value) -> (Option<Micros>, Option<Micros>) {
+        let Groups { top, next, eldest, missing } = groups;
         let shown = |of: TopOf| value!({field: of.value, "count": of.count});
         let groups: Vec<Value> =
             top.values.into_iter().skip((self.page - 1) * self.size).map(shown).collect();
@@ -266,8 +288,12 @@ impl Wanted {
         answer["results"] = groups.into();
         answer["records"] = top.records.into();
         answer["others"] = top.others.into();
+        if let Some(next) = next {
+            answer["continue"] = next.to_string().into();
+        }
         tell_damage(answer, top.damaged);
-        Ok((top.next, top.next))
+        tell_missing(answer, &missing);
+        (eldest, top.next.map(|next| next.at))
     }
 
     /// Only what was asked for.
@@ -282,6 +308,14 @@ impl Wanted {
 fn tell_damage(answer: &mut Value, damaged: u32) {
     if damaged > 0 {
         answer["damaged_hours"] = damaged.into();
+    }
+}
+
+/// Whose part is missing, in words.
+//= LOG-SEVERAL-03
+pub fn tell_missing(answer: &mut Value, missing: &[Missing]) {
+    if !missing.is_empty() {
+        answer["missing"] = missing.iter().map(Missing::to_string).collect::<Vec<_>>().into();
     }
 }
 
@@ -304,14 +338,6 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> std::cmp::Ordering {
 fn now() -> Micros {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Micros::try_from(since.as_micros()).unwrap_or(Micros::MAX)
-}
-
-/// Where an earlier answer stopped.
-fn place(text: &str) -> Option<Position> {
-    let (at, nth) = text.split_once('-')?;
-    let (at, nth) =
-        (at.parse().ok().filter(|at| *at >= 0)?, nth.parse().ok().filter(|nth| (0..1 << 20).contains(nth))?);
-    Some(Position { at, nth })
 }
 
 /// Conditions as alert configurations have them: those of searches, one behind the other with `&` between them, each with or without
@@ -375,7 +401,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_and_places_are_read_as_clients_write_them() {
+    fn conditions_are_read_as_clients_write_them() {
         let read = |text: &str| filter(text).ok().map(|filter| (filter.field, filter.op, filter.values));
         let list = |values: &[&str]| values.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
@@ -389,10 +415,6 @@ mod tests {
         );
         for text in ["", "eq", "eq(a)", "zz(a,1)", "eq(a,b", "eq(response_code,x)", "gt(total_time,[1,2])"] {
             assert_eq!(read(text), None, "{text}");
-        }
-        assert_eq!(place("12-3"), Some(Position { at: 12, nth: 3 }));
-        for text in ["", "12", "-1-2", "1--2", "1-9999999", "a-1"] {
-            assert_eq!(place(text), None, "{text}");
         }
     }
 

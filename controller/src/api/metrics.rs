@@ -4,18 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::http::Method;
-use forebay_metrics::{Ask, Key, Kind, METRICS, Metric, Range, STEPS, Store as Series, Tally, find, near};
+use forebay_metrics::{Ask, Key, Kind, METRICS, Metric, Range, STEPS, Tally, find, near};
 use forebay_model::kind;
 use serde_json::{Value, json as value};
 
 use super::answer::{Answer, bad, json, text};
 use super::events::micros;
+use super::logs::tell_missing;
 use super::request::Asked;
 use super::session::Who;
 use super::{App, inventory, runtime};
 use crate::counted::READERS;
 use crate::objects::{Catalogue, Held, Query};
 use crate::own;
+use crate::parts::{Missing, Remote};
 use crate::store::Store;
 
 /// Points of a series, where the client says nothing, and at most.
@@ -133,8 +135,9 @@ async fn one<S: Store>(
     if let Some(warning) = wanted.warning() {
         answer["warning"] = Value::from(warning);
     }
-    let whole = move |mut series: Vec<Value>| {
+    let whole = move |mut series: Vec<Value>, missing: &[Missing]| {
         answer["series"] = series.pop().unwrap_or_else(|| value!([]));
+        tell_missing(&mut answer, missing);
         answer
     };
     series(app, vec![wanted], whole).await
@@ -176,13 +179,15 @@ async fn collection<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<
             }
         }
     }
-    let whole = move |series: Vec<Value>| {
+    let whole = move |series: Vec<Value>, missing: &[Missing]| {
         found.extend(ids.into_iter().zip(series));
         let mut answer = serde_json::Map::from_iter([("series".to_owned(), Value::Object(found))]);
         if !warnings.is_empty() {
             answer.insert("warnings".to_owned(), Value::Object(warnings));
         }
-        Value::Object(answer)
+        let mut answer = Value::Object(answer);
+        tell_missing(&mut answer, missing);
+        answer
     };
     series(app, all, whole).await
 }
@@ -425,13 +430,23 @@ impl Wanted {
         (self.stop.div_ceil(self.step()) * self.step() - self.start) / self.step()
     }
 
-    /// The points of these things together.
-    fn read(&self, series: &Series, keys: &[Key]) -> Result<Vec<Point>, forebay_metrics::Failure> {
+    /// What is read for it: what its own things counted, and servers, each as far as a metric is made of it.
+    fn asks(&self) -> impl Iterator<Item = Ask> {
         let step = self.step();
         let (first, end) = (self.start / step, self.stop.div_ceil(step));
         let range = Range { level: self.level, first: first * self.slots, end: end * self.slots };
-        let ask = Ask { keys: keys.to_vec(), engine: self.engine.clone(), range };
-        let slots = series.read(&ask)?;
+        let of = move |is_own: bool| {
+            let is_wanted = self.metrics.iter().any(|metric| is_of_own(metric) == is_own);
+            let keys = if is_own { &self.target.own } else { &self.target.servers };
+            is_wanted.then(|| Ask { keys: keys.clone(), engine: self.engine.clone(), range })
+        };
+        [true, false].into_iter().filter_map(of)
+    }
+
+    /// The points of these slots.
+    fn points_of(&self, slots: &[Option<Tally>]) -> Vec<Point> {
+        let step = self.step();
+        let (first, end) = (self.start / step, self.stop.div_ceil(step));
         let size = usize::try_from(self.slots).unwrap_or(usize::MAX);
         let point = |(at, slots): (u64, &[Option<Tally>])| {
             let begin = at * step;
@@ -444,28 +459,26 @@ impl Wanted {
             });
             (begin, all, (begin + step).min(self.stop).saturating_sub(begin))
         };
-        Ok((first..end).zip(slots.chunks(size)).map(point).collect())
+        (first..end).zip(slots.chunks(size)).map(point).collect()
     }
 
-    fn shown(&self, series: &Series) -> Result<Value, forebay_metrics::Failure> {
-        let (mut own, mut servers) = (None, None);
-        let mut all = Vec::new();
-        for metric in &self.metrics {
-            let is_own = !metric.is_of(Kind::Server);
-            let (held, keys, apdex_ms) = match is_own {
-                true => (&mut own, &self.target.own, self.target.apdex_ms.0),
-                false => (&mut servers, &self.target.servers, self.target.apdex_ms.1),
-            };
-            if held.is_none() {
-                *held = Some(self.read(series, keys)?);
-            }
-            let points = held.as_deref().unwrap_or_default();
-            all.push(self.one(metric, points, apdex_ms));
-        }
+    /// Made of what was read as [`Wanted::asks`] says, of which it takes its own.
+    fn shown(&self, read: &mut impl Iterator<Item = Vec<Option<Tally>>>) -> Value {
+        let mut points = |is_own: bool| {
+            let is_wanted = self.metrics.iter().any(|metric| is_of_own(metric) == is_own);
+            let slots = if is_wanted { read.next() } else { None };
+            self.points_of(&slots.unwrap_or_default())
+        };
+        let (own, servers) = (points(true), points(false));
+        let one = |metric: &&Metric| match is_of_own(metric) {
+            true => self.one(metric, &own, self.target.apdex_ms.0),
+            false => self.one(metric, &servers, self.target.apdex_ms.1),
+        };
+        let mut all: Vec<Value> = self.metrics.iter().map(one).collect();
         all.extend(self.uncounted.iter().map(|id| {
             value!({"header": {"name": id, "entity_uuid": self.target.uuid, "entity_name": self.target.name}, "data": []})
         }));
-        Ok(Value::Array(all))
+        Value::Array(all)
     }
 
     /// What has no points, in words.
@@ -511,12 +524,17 @@ impl Wanted {
     }
 }
 
+/// Says whether it is made of what the thing itself counted, and not of its servers.
+fn is_of_own(metric: &Metric) -> bool {
+    !metric.is_of(Kind::Server)
+}
+
 /// Reads series and makes a text of them, away from the thread that answers.
 //= MET-BOUND-01
 async fn series<S: Store>(
     app: &App<S>,
     wanted: Vec<Wanted>,
-    whole: impl FnOnce(Vec<Value>) -> Value + Send + 'static,
+    whole: impl FnOnce(Vec<Value>, &[Missing]) -> Value + Send + 'static,
 ) -> Result<Answer, Answer> {
     let sum = |of: fn(&Wanted) -> u64| wanted.iter().map(of).fold(0, u64::saturating_add);
     let slots = sum(|wanted| wanted.points().saturating_mul(wanted.slots));
@@ -531,16 +549,17 @@ async fn series<S: Store>(
     let kept =
         kept.ok_or_else(|| bad(503, "this Controller keeps no metrics: it has no folder of its own"))?;
     let _turn = READERS.acquire().await.map_err(|_| bad(503, "the Controller stops"))?;
+    let asks = wanted.iter().flat_map(Wanted::asks).collect();
+    let read = Remote { own: kept, cluster: &app.cluster }.read(asks).await;
+    let (read, missing) = read.map_err(|failure| {
+        tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
+        bad(503, "series cannot be read: see the log of the Controller")
+    })?;
     let made = tokio::task::spawn_blocking(move || {
-        let all = wanted.iter().map(|wanted| wanted.shown(&kept)).collect::<Result<Vec<_>, _>>()?;
-        Ok::<_, forebay_metrics::Failure>(whole(all).to_string())
+        let mut read = read.into_iter();
+        let all = wanted.iter().map(|wanted| wanted.shown(&mut read)).collect();
+        whole(all, &missing).to_string()
     });
-    let made = made.await.map_err(|_| bad(500, "the Controller made a mistake: see its log"))?;
-    match made {
-        Ok(page) => Ok(text(200, page, "application/json")),
-        Err(failure) => {
-            tracing::error!(event = "METRICS_NOT_READ", %failure, "series cannot be read");
-            Err(bad(503, "series cannot be read: see the log of the Controller"))
-        }
-    }
+    let page = made.await.map_err(|_| bad(500, "the Controller made a mistake: see its log"))?;
+    Ok(text(200, page, "application/json"))
 }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use forebay_metrics::{Failure, Key, Metric, Range, STEPS, Store as Series, Tally, find};
+use forebay_metrics::{Ask, Key, Metric, Range, STEPS, Tally, find};
 use forebay_model::Object;
 use serde_json::Value;
 
 use super::certificate::About;
 use crate::objects::{Catalogue, Held, Tenant};
+use crate::parts::{Read, Remote};
 use crate::store::Revision;
 
 /// What may be unusual of a service, in words, with the least that counts: below it a factor of two is nothing.
@@ -44,40 +45,46 @@ impl Remembered {
     ///
     /// # Errors
     /// The series cannot be read.
-    pub fn unusual(
+    pub async fn unusual(
         &self,
-        series: &Series,
-        keys: &[&Key],
+        series: Remote<'_>,
+        keys: Vec<Key>,
         stop: u64,
-    ) -> Result<HashMap<Key, Vec<String>>, Failure> {
+    ) -> Read<HashMap<Key, Vec<String>>> {
         let step = STEPS[1].0;
         let end = stop.saturating_sub(SETTLED_MS) / step;
         let lock = || self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut found, mut missing) = (HashMap::new(), Vec::new());
+        let (mut found, mut asks, mut missing) = (HashMap::new(), Vec::new(), Vec::new());
+        let range = Range { level: 1, first: end.saturating_sub(SLOTS + 1), end };
         {
             let known = lock();
             for key in keys {
                 match known.get(&key.uuid).filter(|(slot, _)| *slot == end) {
-                    Some((_, words)) => drop(found.insert((*key).clone(), words.clone())),
-                    None => missing.push((*key).clone()),
+                    Some((_, words)) => drop(found.insert(key, words.clone())),
+                    None => {
+                        asks.push(Ask { keys: vec![key.clone()], engine: None, range });
+                        missing.push(key);
+                    }
                 }
             }
         }
         if missing.is_empty() {
-            return Ok(found);
+            return Ok((found, Vec::new()));
         }
-        let range = Range { level: 1, first: end.saturating_sub(SLOTS + 1), end };
-        let read = series.each(&missing, range)?;
+        let (read, away) = series.read(asks).await?;
         let mut known = lock();
         if known.len() + missing.len() > KEPT_MAX {
             known.clear();
         }
         for (key, slots) in missing.into_iter().zip(read) {
             let words = unusual(&slots, step);
-            known.insert(key.uuid.clone(), (end, words.clone()));
+            // What was worked out without a part is worked out again.
+            if away.is_empty() {
+                known.insert(key.uuid.clone(), (end, words.clone()));
+            }
             found.insert(key, words);
         }
-        Ok(found)
+        Ok((found, away))
     }
 
     /// What a certificate says, which is read once for each version of it.

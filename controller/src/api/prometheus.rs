@@ -113,6 +113,9 @@ fn page(path: &str, of: Kind, metrics: &[&Metric], all: &[Shown], minute: &Minut
             );
         }
     }
+    for missing in &minute.missing {
+        let _ = writeln!(page, "# {missing}");
+    }
     let _ = writeln!(page, "# {} of {path}", all.len());
     page
 }

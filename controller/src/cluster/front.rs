@@ -187,7 +187,7 @@ fn is_from_memory(only_reads: bool, answer: &Response<Body>) -> bool {
 }
 
 /// A request as the leader takes it: by HTTP/2, by whatever version the client came.
-fn passed(mut head: Parts, content: Bytes) -> Result<Request<Full<Bytes>>, String> {
+pub(super) fn passed(mut head: Parts, content: Bytes) -> Result<Request<Full<Bytes>>, String> {
     let from = head.extensions.get::<Peer>().map(|peer| peer.0.to_string());
     let host = api::host_of(&head.uri);
     // What concerns one connection ends here; the content is whole, and has its length.

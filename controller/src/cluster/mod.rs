@@ -1,6 +1,7 @@
 //! A Controller among others: one leads and writes, each answers by way of that one.
 
 mod address;
+mod asking;
 mod front;
 mod grow;
 mod guard;
@@ -22,11 +23,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::Response;
 use forebay_etcd::{Client, Endpoint, Endpoints, Tls};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 pub use address::{Address, judge as judge_address, keep as hold_address, wanted as virtual_addresses};
+pub use asking::Asking;
 pub use front::{Front, Role};
 pub use grow::Grow;
 pub use guard::{Guard, release};
@@ -37,6 +42,7 @@ pub use member::{Member, Node, Plan};
 pub use presence::{Cluster, Neighbour};
 pub use roster::{Roster, wanted};
 
+use crate::parts::{Answering, Stores};
 use crate::sealed::Seal;
 use crate::store::Leading;
 use crate::{backup, files, local, logs, notify, server};
@@ -193,11 +199,20 @@ pub async fn run(settings: Settings, address: Address, stop: impl Future<Output 
         tls,
         ends(stopping.clone()),
     );
-    let for_controllers = Arc::clone(&front);
+    let stores = Arc::new(Stores::new(folder.clone(), settings.logs.clone()));
+    if let Err(why) = stores.open() {
+        // It is tried again by who needs them: this node may follow without.
+        tracing::error!(
+            event = "CLUSTER_STORES_CLOSED",
+            why,
+            "logs and series of this Controller cannot be opened"
+        );
+    }
+    let for_controllers = (Arc::clone(&front), Arc::new(Answering::new(Arc::clone(&stores))));
     let others = server::serve(
         move |request| {
-            let front = Arc::clone(&for_controllers);
-            async move { front.controller(request).await }
+            let (front, own) = for_controllers.clone();
+            self::inside(front, own, request)
         },
         controllers,
         identity.server()?,
@@ -213,8 +228,10 @@ pub async fn run(settings: Settings, address: Address, stop: impl Future<Output 
         tokio::spawn(local::serve(folder.clone(), move || front.app()))
     };
     let (member, is_removed) = (Mutex::new(member), AtomicBool::new(false));
+    let asking = Arc::new(Asking::new(identity.client()?));
     let node =
-        Arc::new(NodeNow { settings, reach, front, guard, own, stopping, member, is_removed, address });
+        NodeNow { settings, reach, front, guard, own, stopping, member, is_removed, address, stores, asking };
+    let node = Arc::new(node);
     let present = tokio::spawn(presence::say(Arc::clone(&node)));
     let followed = kept.map(|kept| tokio::spawn(tending::follow(Arc::clone(&node), kept)));
     // One term at a time, and none when we are gone.
@@ -234,8 +251,17 @@ pub async fn run(settings: Settings, address: Address, stop: impl Future<Output 
     // Who leads resigns, so that another one may at once.
     let _ = tokio::time::timeout(RESIGN, place.acquire()).await;
     let _ = tokio::join!(clients, others);
+    node.stores.close();
     drop(node.member.lock().unwrap_or_else(PoisonError::into_inner).take());
     done
+}
+
+/// Answers another Controller: about what this node has itself, or for a client of that one.
+async fn inside(front: Arc<Front>, own: Arc<Answering>, request: Request) -> Response<Body> {
+    match Answering::is_asked(&request) {
+        true => own.answer(request).await,
+        false => front.controller(request).await,
+    }
 }
 
 fn reach(
@@ -281,4 +307,8 @@ struct NodeNow {
     is_removed: AtomicBool,
     /// What goes with the lead.
     address: Address,
+    /// What this node was told while it led.
+    stores: Arc<Stores>,
+    /// How others are asked for theirs.
+    asking: Arc<Asking>,
 }

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::NodeNow;
+use super::asking::Asking;
 use super::grow::Grow;
 use super::kept::Kept;
 use super::member::Node;
 use super::roster::Roster;
+use crate::api::clock;
 use crate::store::{Leading, Refusal};
 
 /// Who is not heard for so many seconds is taken for gone.
@@ -29,6 +31,8 @@ pub struct Neighbour {
     pub address: IpAddr,
     /// Where it lets engines in while it leads.
     pub engines: Option<SocketAddr>,
+    /// Where other Controllers call, if it has ever run.
+    pub controllers: Option<SocketAddr>,
     /// It leads.
     pub leads: bool,
     /// Since when it has run, seconds of the epoch; `None`: it is not heard.
@@ -40,7 +44,15 @@ pub struct Neighbour {
 pub struct Cluster {
     seen: Arc<watch::Sender<Vec<Neighbour>>>,
     way: Arc<Way>,
+    /// How others are asked for what they have, if there may be any.
+    asking: Option<Arc<Asking>>,
+    /// Since when this one leads, milliseconds since 1970.
+    led_since: u64,
 }
+
+/// Others may have taken samples of engines for so long after this one has begun to lead, by its clock, in milliseconds: clocks
+/// differ.
+const LATER_MS: u64 = 60_000;
 
 /// How there come to be others.
 enum Way {
@@ -70,8 +82,24 @@ impl Cluster {
 
     fn of(address: IpAddr, way: Way) -> Self {
         let since = Some(now());
-        let own = Neighbour { name: address.to_string(), address, engines: None, leads: true, since };
-        Cluster { seen: Arc::new(watch::Sender::new(vec![own])), way: Arc::new(way) }
+        let (name, controllers) = (address.to_string(), None);
+        let own = Neighbour { name, address, engines: None, controllers, leads: true, since };
+        let seen = Arc::new(watch::Sender::new(vec![own]));
+        Cluster { seen, way: Arc::new(way), asking: None, led_since: clock() }
+    }
+
+    /// Which asks the others for their part of logs and series from now on.
+    pub(super) fn that_asks(self, asking: Arc<Asking>) -> Self {
+        Cluster { asking: Some(asking), ..self }
+    }
+
+    pub(super) fn asking(&self) -> Option<&Arc<Asking>> {
+        self.asking.as_ref()
+    }
+
+    /// Says whether another one may have been told something of the time from this moment on, in milliseconds since 1970.
+    pub fn had_another(&self, from: u64) -> bool {
+        self.asking.is_some() && from < self.led_since.saturating_add(LATER_MS)
     }
 
     /// The members of etcd, if they are ours.
@@ -205,7 +233,8 @@ fn neighbours(shown: &[(bool, Vec<u8>)], nodes: &[Node], own: &Own) -> Vec<Neigh
     for node in nodes {
         if !all.iter().any(|held| held.name == node.name) {
             let (name, address) = (node.name.clone(), node.address);
-            all.push(Neighbour { name, address, engines: None, leads: false, since: None });
+            let (engines, controllers) = (None, None);
+            all.push(Neighbour { name, address, engines, controllers, leads: false, since: None });
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -219,6 +248,7 @@ fn read(said: &[u8], is_heard: bool, own: &Own) -> Option<Neighbour> {
     Some(Neighbour {
         address: said["address"].as_str()?.parse().ok()?,
         engines: said["engines"].as_str().and_then(|at| at.parse().ok()),
+        controllers: said["controllers"].as_str().and_then(|at| at.parse().ok()),
         leads,
         since: said["since"].as_u64().filter(|_| is_heard || leads),
         name,

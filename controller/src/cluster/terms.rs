@@ -217,6 +217,7 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
         Some(roster) => Cluster::of_members(node.own.address, roster),
         None => Cluster::alone(node.own.address),
     };
+    let cluster = cluster.that_asks(Arc::clone(&node.asking));
     let is_new = match (leading.peek(tending::NODES).await, &roster) {
         // It was removed a moment ago.
         (Ok(Some(said)), Some(roster)) if tending::is_left_out(&said, &roster.own) => {
@@ -242,14 +243,16 @@ async fn serve(node: &NodeNow, (store, leading): (&Etcd, Leading), seal: Seal, d
         Ok(May::Wait(why)) => return why,
         Err(refusal) => return refusal.to_string(),
     }
-    let mut begun =
-        match start::begin(store.clone(), seal, settings.heartbeat, cluster.clone(), &settings.logs).await {
-            Ok(begun) => begun,
-            Err(why) => return why,
-        };
-    if let Err(why) = begun.keep_metrics(&settings.folder) {
-        return why;
-    }
+    let held = match node.stores.open() {
+        Ok(held) => held,
+        Err(why) => return why,
+    };
+    let (cluster_now, logs) = (cluster.clone(), Some(held.logs));
+    let mut begun = match start::begin(store.clone(), seal, settings.heartbeat, cluster_now, logs).await {
+        Ok(begun) => begun,
+        Err(why) => return why,
+    };
+    begun.keep_metrics(held.series, &settings.folder);
     if let Some(exported) = settings.otlp.clone() {
         begun.export(exported);
     }

@@ -64,7 +64,7 @@ pub struct Stand {
 /// A service with a pool of one server, and an engine that has told of two stretches with one missing between them.
 pub async fn stand(name: &str) -> Stand {
     let site = Site::new(name).await;
-    site.app.counted.keep(&site.folder.join("metrics")).expect("room");
+    site.app.counted.keep(forebay_controller::counted::open(&site.folder).expect("room"));
     let admin = site.admin().await;
     let group = "/api/serviceenginegroup?name=Default-Group";
     let se =

@@ -6,6 +6,7 @@ mod history;
 mod nodes;
 mod site;
 mod storm;
+mod told;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -131,6 +132,7 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     // Who is at the machine of a node that does not lead is told where to go.
     site.at_the_machine(&lab, leader);
     let mut engine = engine::Served::start(&lab, &site, leader);
+    let told = told::Told::start(&lab, &site, leader);
     // A member of etcd that dies is started anew, and meanwhile the others do.
     let member = site.nodes[leader].member().expect("a member");
     let killed = std::process::Command::new("kill").args(["-9", &member.to_string()]).status();
@@ -155,6 +157,7 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     let through = site.admin(others[1]);
     eventually("writes go on", secs(30), || written(&through, site::BROUGHT + 15));
     let loaded = engine.is_mirrored_by(&lab, &site, leader);
+    told.is_written(&site);
     site.nodes[leader].process.kill();
     let killed = Instant::now();
     let next = site.leader(&others);
@@ -168,6 +171,7 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     assert!(attached < secs(15), "its engine after {attached:?}");
     engine.is_mirrored_still_by(&site, next);
     engine.has_loaded(loaded);
+    told.goes_on();
     eventually("the one that was killed is missed", secs(15), || {
         site.nobody(next).get("/api/cluster/status").1["cluster_state"]["state"]
             == "CLUSTER_UP_HA_COMPROMISED"
@@ -177,6 +181,7 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
         good.iter().filter(|name| !held.contains(*name)).cloned().collect::<Vec<_>>()
     };
     assert_eq!(missing(&site, next), [""; 0], "acknowledged and lost");
+    told.is_missed(&site, others[0], leader);
     println!(
         "{} acknowledged writes; a new leader after {led:?}, its engine after {attached:?}; no write for {longest:?}",
         good.len()
@@ -185,6 +190,8 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     site.again(&lab, leader);
     site.all_answer();
     assert_eq!(site.leader(&[0, 1, 2]), next);
+    // What was told to it is found again, wherever one asks.
+    (0..3).for_each(|node| told.has_all(&site, node));
     // Who is ended in order hands over at once.
     let began = Instant::now();
     assert!(site.nodes[next].process.end(secs(10)).success());
