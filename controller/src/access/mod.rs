@@ -237,6 +237,12 @@ impl Tenant {
             }
     }
 
+    /// Says whether all there is of a resource may be read, in every tenant.
+    pub fn reads_everywhere(&self, resource: &str) -> bool {
+        let reads = |grant: &Grant| grant.access(resource) >= Access::Read && !grant.is_filtered();
+        self.rights.is_super || self.rights.everywhere.iter().any(reads)
+    }
+
     /// Says whether some role goes so far for a resource, whatever its labels.
     ///
     /// # Errors

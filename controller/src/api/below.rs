@@ -5,6 +5,7 @@ use forebay_model::kind;
 use serde_json::Value;
 
 use super::answer::{Answer, bad, json};
+use super::others::Reader;
 use super::request::Asked;
 use super::session::Who;
 use super::{App, idle, runtime, scale, tables};
@@ -52,7 +53,10 @@ pub async fn object<S: Store>(
         ("pool", ["runtime", "server"] | ["runtime", "server", "detail"]) => {
             runtime::servers_of_pool(app, &app.objects.now(), &held)
         }
-        ("serviceengine", ["runtime"]) => runtime::of_engine(app, &held, &app.seen()),
+        ("serviceengine", ["runtime"]) => {
+            let now = app.objects.now();
+            runtime::of_engine(app, &Reader::new(&now, &who.tenant), &held, &app.seen())
+        }
         ("serviceenginegroup", ["runtime"]) => runtime::of_group(app, &held, &app.seen()),
         ("serviceenginegroup", ["mirror"]) => app.mirrors.show(&held.uuid),
         _ => return Err(nothing()),

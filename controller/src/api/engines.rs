@@ -1,6 +1,5 @@
 //! Engines: tokens by which they become members, and what they are asked.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
@@ -11,6 +10,7 @@ use serde_json::{Value, json as value};
 
 use super::App;
 use super::answer::{Answer, bad, empty, json};
+use super::others::Reader;
 use super::request::{Asked, hours};
 use super::session::Who;
 use crate::channel::{Grant, end_token, make_token, tokens as all_tokens};
@@ -94,10 +94,18 @@ fn group<S: Store>(app: &App<S>, who: &Who, named: Option<&Value>) -> Result<Str
 
 /// `/api/serviceengine/<uuid>/channel`: how it stands between the Controller and an engine.
 //= CHAN-SEEN-01
+//= CHAN-SEEN-02
 pub fn channel<S: Store>(app: &App<S>, who: &Who, uuid: &str) -> Result<Answer, Answer> {
     let engine = seen(app, who, uuid)?;
     let now = Instant::now();
     let since = |then: Option<Instant>| then.map(|then| now.saturating_duration_since(then).as_secs());
+    let objects = app.objects.now();
+    let reader = Reader::new(&objects, &who.tenant);
+    let (problems, more_problems) = reader.texts(app, &engine, &engine.problems);
+    let (unmade, more_unmade) = reader.texts(app, &engine, &engine.unmade);
+    let (left_out, more_left_out) = reader.services(engine.lacking());
+    let (as_before, more_as_before) = reader.services(engine.as_before());
+    let (interfaces, routes) = reader.networks(app, &engine);
     Ok(json(
         200,
         value!({
@@ -114,11 +122,17 @@ pub fn channel<S: Store>(app: &App<S>, who: &Who, uuid: &str) -> Result<Answer, 
                 "sent": engine.sent,
                 "applied": engine.applied,
                 "current": engine.is_current(),
-                "problems": engine.problems,
-                "not_made": engine.unmade,
-                "left_out": engine.lacking().collect::<BTreeMap<_, _>>(),
-                "as_before": engine.as_before().collect::<BTreeMap<_, _>>(),
+                "problems": problems,
+                "not_made": unmade,
+                "left_out": left_out,
+                "as_before": as_before,
                 "with_next_start": engine.pending,
+                "not_shown": {
+                    "problems": more_problems,
+                    "not_made": more_unmade,
+                    "left_out": more_left_out,
+                    "as_before": more_as_before,
+                },
             },
             "tables_complete": engine.has_tables,
             "peers": engine.peers.iter().map(|peer| value!({
@@ -127,11 +141,8 @@ pub fn channel<S: Store>(app: &App<S>, who: &Who, uuid: &str) -> Result<Answer, 
             "machine": {
                 "cores": engine.machine.cores,
                 "memory_bytes": engine.machine.memory_bytes,
-                "interfaces": engine.machine.interfaces.iter().map(|interface| value!({
-                    "name": interface.name, "mac": interface.mac, "up": interface.is_up,
-                    "addresses": interface.addresses.iter().map(|(address, length)| format!("{address}/{length}")).collect::<Vec<_>>(),
-                })).collect::<Vec<_>>(),
-                "routes": engine.machine.routes.iter().map(|(net, length)| format!("{net}/{length}")).collect::<Vec<_>>(),
+                "interfaces": interfaces,
+                "routes": routes,
             },
             "services": engine.services.len(),
             "services_up": engine.services.values().filter(|service| service.is_up).count(),
@@ -141,15 +152,27 @@ pub fn channel<S: Store>(app: &App<S>, who: &Who, uuid: &str) -> Result<Answer, 
     ))
 }
 
-/// `/api/serviceengine/<uuid>/objsync`: what the engine itself says of the others.
+/// `/api/serviceengine/<uuid>/objsync`: what the engine itself says of the others. Its tables have views of their own, below the
+/// service or the pool whose they are.
+//= CHAN-SEEN-02
 pub async fn objsync<S: Store>(app: &App<S>, asked: &Asked, who: &Who, uuid: &str) -> Result<Answer, Answer> {
-    seen(app, who, uuid)?;
-    let what =
-        asked.query.iter().find(|(name, _)| name == "what").map_or("serviceengine_objsync", |(_, what)| what);
-    let said = app.engines.ask(uuid, value!({"command": "show", "what": what}), PATIENCE).await;
-    let said = said.map_err(|why| bad(503, &why))?;
+    const WHAT: &str = "serviceengine_objsync";
+    let engine = seen(app, who, uuid)?;
+    if asked.query.iter().any(|(name, what)| name == "what" && what != WHAT) {
+        return Err(bad(
+            400,
+            "what: an engine tells of the other members here; look for its tables below their service \
+             (keyvalsummary, keyvalsummaryobjsync) or their pool (runtime/internal, persistence, objsync)",
+        ));
+    }
+    let said = app.engines.ask(uuid, value!({"command": "show", "what": WHAT}), PATIENCE).await;
+    let mut said = said.map_err(|why| bad(503, &why))?;
     match said["ok"].as_bool() {
-        Some(true) => Ok(json(200, &said["data"])),
+        Some(true) => {
+            let objects = app.objects.now();
+            Reader::new(&objects, &who.tenant).members(app, &engine, &mut said["data"]);
+            Ok(json(200, &said["data"]))
+        }
         _ => Err(bad(409, said["error"]["reason"].as_str().unwrap_or("the engine does not say"))),
     }
 }

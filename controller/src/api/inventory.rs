@@ -9,10 +9,11 @@ use serde_json::{Value, json as value};
 use super::App;
 use super::answer::{Answer, bad, json};
 use super::health::{self, Minute};
+use super::others::Reader;
 use super::request::Asked;
 use super::runtime::{of_engine, of_group, of_pool, of_service, on_engine};
 use super::session::Who;
-use crate::objects::{Catalogue, Held, Id, Look, Query, shown};
+use crate::objects::{Catalogue, Held, Id, Look, Query, Tenant, shown};
 use crate::placement::Seen;
 use crate::store::Store;
 
@@ -140,7 +141,7 @@ fn one<S: Store>(
             entry["serviceengines"] = value!(references(engines.collect()));
         }
     }
-    entry["runtime"] = runtime_of(app, asked, now, held, seen);
+    entry["runtime"] = runtime_of(app, asked, (now, &look.tenant), held, seen);
     if let Some((_, of, metrics)) = METRICS.iter().find(|(path, ..)| *path == held.kind.path) {
         entry["health_score"] =
             health::score(app, now, held, &entry["runtime"], minute, &look.tenant).shown();
@@ -149,18 +150,18 @@ fn one<S: Store>(
     entry
 }
 
-/// How an object of a kind that has an inventory is.
+/// How an object of a kind that has an inventory is, for this reader.
 pub fn runtime_of<S: Store>(
     app: &App<S>,
     asked: &Asked,
-    now: &Catalogue,
+    (now, tenant): (&Catalogue, &Tenant),
     held: &Held,
     seen: &[Seen],
 ) -> Value {
     match held.kind.path {
         "virtualservice" => of_service(app, asked, held, seen),
         "pool" => of_pool(app, now, held),
-        "serviceengine" => of_engine(app, held, seen),
+        "serviceengine" => of_engine(app, &Reader::new(now, tenant), held, seen),
         _ => of_group(app, held, seen),
     }
 }

@@ -10,6 +10,7 @@ use forebay_model::{Object, compile};
 use serde_json::{Value, json as value};
 
 use super::App;
+use super::others::{Reader, refused};
 use super::request::Asked;
 use crate::engines::{Engine, Server};
 use crate::objects::{self, Catalogue, Held, Id};
@@ -138,7 +139,7 @@ impl Look<'_> {
         };
         let name = &engine.name;
         if !engine.problems.is_empty() {
-            return ("OPER_DOWN", format!("{name}: {}", engine.problems.join("; ")));
+            return ("OPER_DOWN", format!("{name} {}", refused(&engine.uuid, engine.problems.len())));
         }
         if let Some(why) = self.left_out.get(&member.engine) {
             return ("OPER_DOWN", format!("{name} cannot do it: {}", why.join("; ")));
@@ -486,7 +487,8 @@ pub fn servers_of_pool<S: Store>(app: &App<S>, now: &Catalogue, held: &Held) -> 
 
 /// How an engine is: `/runtime`.
 //= SCALE-API-02
-pub fn of_engine<S: Store>(app: &App<S>, held: &Held, seen: &[Seen]) -> Value {
+//= CHAN-SEEN-02
+pub fn of_engine<S: Store>(app: &App<S>, reader: &Reader<'_>, held: &Held, seen: &[Seen]) -> Value {
     let engine = app.engines.get(&held.uuid);
     let seen = seen.iter().find(|seen| seen.uuid == held.uuid);
     let none = || vec!["it is not connected".to_owned()];
@@ -494,7 +496,9 @@ pub fn of_engine<S: Store>(app: &App<S>, held: &Held, seen: &[Seen]) -> Value {
         (Some(_), Some(engine)) if engine.enable_state == "SE_STATE_DISABLED" => {
             ("OPER_DISABLED", vec!["it is disabled".to_owned()])
         }
-        (Some(seen), _) if seen.state == EngineState::Up => ("OPER_UP", seen.problems.clone()),
+        (Some(seen), Some(engine)) if seen.state == EngineState::Up => {
+            ("OPER_UP", reader.reason(app, engine, &seen.problems))
+        }
         (Some(_), Some(engine)) if engine.slot.is_none() => {
             ("OPER_CREATING", vec!["it has not joined yet".to_owned()])
         }

@@ -46,6 +46,11 @@ impl Given {
         self.names.extend(children.map(|uuid| (uuid, None)));
     }
 
+    /// The services and pools that it has, or had lately.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
     /// Whether the engine may tell of this service or pool.
     pub fn may_tell_of(&self, uuid: &str, now: Instant) -> bool {
         self.names.get(uuid).is_some_and(|until| until.is_none_or(|until| until > now))

@@ -136,7 +136,9 @@ fn an_engine_that_does_not_come_to_serve_is_given_up_with_its_reason() {
         lab.step();
         assert_eq!((lab.on(0).len(), lab.state(0).as_str()), (1, "SCALEOUT_ERROR"));
         let why = lab.units["vip-0"].status().expect("it ended").reason;
-        assert!(why[0].contains("se-1") && why[0].contains("somebody else listens"), "{why:?}");
+        // What it says is of some service of it, which may be another tenant's.
+        assert!(why[0].contains("(problems: 1, shown at /api/serviceengine/se-1/channel)"), "{why:?}");
+        assert!(why[0].contains("se-1 ") && !why[0].contains("somebody else listens"), "{why:?}");
         assert_eq!(lab.told(), ["VS_SCALEOUT_FAILED"]);
         lab.settle();
         assert_eq!(lab.on(0).len(), 1, "it is not tried again by itself");

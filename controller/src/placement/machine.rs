@@ -127,8 +127,11 @@ impl<'m> Machine<'m> {
             }
             (Some(_), None) => return,
         };
-        for problem in self.engine(&work.engine).map_or(&[][..], |seen| &seen.problems) {
-            why = format!("{why}; {problem}");
+        // What they are may be of any service of the engine, and this is told to who sees this one.
+        //= CHAN-SEEN-02
+        let problems = self.engine(&work.engine).map_or(0, |seen| seen.problems.len());
+        if problems > 0 {
+            why = format!("{why}; it {}", crate::api::refused(&work.engine, problems));
         }
         let Some(unit) = self.units.get_mut(key) else { return };
         unit.members.retain(|member| member.engine != work.engine);

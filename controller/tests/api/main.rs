@@ -10,6 +10,7 @@ mod gone;
 mod logs;
 mod many;
 mod metrics;
+mod others;
 mod roles;
 mod site;
 mod tried;
