@@ -301,10 +301,10 @@ pub fn apdex_of(now: &Catalogue, held: &Held, of: Kind) -> (u64, u64) {
     };
     let profile = match of {
         Kind::Service => profile(held),
-        // Of a pool that several services use that of the first one.
-        Kind::Pool => {
+        // Its own, else that of the service: of a pool that several services use that of the first one.
+        Kind::Pool => profile(held).or_else(|| {
             now.referrers(&held.id()).find(|by| by.kind.path == "virtualservice").and_then(|by| profile(by))
-        }
+        }),
         Kind::Engine | Kind::Server | Kind::Controller => None,
     };
     let number = |name: &str, or: u64| {

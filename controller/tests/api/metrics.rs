@@ -185,7 +185,7 @@ async fn series_have_the_shape_that_clients_know_with_gaps_and_statistics() {
 //= test MET-APDEX-01
 #[tokio::test]
 async fn apdex_is_by_the_analytics_profile_of_the_service() {
-    let Stand { site, admin, vs, .. } = stand("metrics-apdex").await;
+    let Stand { site, admin, vs, pool, se, .. } = stand("metrics-apdex").await;
     let path = format!(
         "/api/analytics/metrics/virtualservice/{vs}?metric_id=l7_client.apdexr&step=5&pad_missing_data=0"
     );
@@ -197,8 +197,25 @@ async fn apdex_is_by_the_analytics_profile_of_the_service() {
     let profile = site.make(&admin, "/api/analyticsprofile", profile).await;
     let change = json!({"replace": {"analytics_profile_ref": profile["url"]}});
     let at = format!("/api/virtualservice/{vs}");
-    assert_eq!(site.ask(&admin, "PATCH", &at, &change).await.status, 200);
+    let said = site.ask(&admin, "PATCH", &at, &change).await;
+    // Who sets it is not told that nothing acts on it.
+    let is_of_it = |warning: &String| warning.contains("analytics_profile_ref");
+    assert!(said.status == 200 && !said.warnings.iter().any(is_of_it), "{:?}", said.warnings);
     assert_eq!(value().await, 0.5);
+    // A pool's own counts before that of its service.
+    let sums = [(server::RESPONSES + 1, 10)];
+    tell(&site, &se, 3, 15_000, vec![tally(Counted::Pool, &pool, "", &sums, &[(8, 10)])]).await;
+    let path =
+        format!("/api/analytics/metrics/pool/{pool}?metric_id=l7_server.apdexr&step=5&pad_missing_data=0");
+    let of_pool =
+        async || site.ask(&admin, "GET", &path, &NONE).await.json["series"][0]["data"][0]["value"].clone();
+    assert_eq!(of_pool().await, 1.0);
+    let own = json!({"name": "own", "apdex_server_response_threshold": 20});
+    let own = site.make(&admin, "/api/analyticsprofile", own).await;
+    let change = json!({"replace": {"analytics_profile_ref": own["url"]}});
+    let said = site.ask(&admin, "PATCH", &format!("/api/pool/{pool}"), &change).await;
+    assert!(said.status == 200 && !said.warnings.iter().any(is_of_it), "{:?}", said.warnings);
+    assert_eq!(of_pool().await, 0.5);
     let at = format!("/api/analyticsprofile/{}", uuid(&profile));
     let said = site.ask(&admin, "PATCH", &at, &json!({"replace": {"apdex_response_threshold": 4}})).await;
     assert_eq!((said.status, value().await), (200, json!(0.0)), "{}", said.text);

@@ -8,6 +8,7 @@ type Rows = &'static [(&'static str, Effect)];
 const PEOPLE: Effect = Elsewhere("people");
 const CLIENTS: Effect = Elsewhere("who made it");
 const PLACING: Effect = Elsewhere("placement");
+const SCORES: Effect = Elsewhere("metrics");
 /// A family of addresses, or a type that has just one value: what is checked, and follows from what stands beside it.
 const CHECKED: Effect = Elsewhere("checks");
 
@@ -72,6 +73,7 @@ macro_rules! matched {
 }
 
 static VIRTUALSERVICE: Rows = &[
+    ("analytics_profile_ref", SCORES),
     ("analytics_policy.full_client_logs.enabled", Engine("virtual_service.client_logs")),
     ("analytics_policy.full_client_logs.duration", Engine("virtual_service.client_logs")),
     ("analytics_policy.full_client_logs.throttle", Engine("virtual_service.client_logs")),
@@ -169,6 +171,7 @@ static VSVIP: Rows = &[
 ];
 
 static POOL: Rows = &[
+    ("analytics_profile_ref", SCORES),
     ("name", PEOPLE),
     ("cloud_ref", PLACING),
     ("vrf_ref", PLACING),
