@@ -49,6 +49,8 @@ pub enum Output {
 pub enum Command {
     /// Run a Controller and two service engines with servers behind them, on loopback, until Ctrl-C
     Up(Up),
+    /// End what `forebay up` runs and remove what it has made; lists all of it
+    Down(Down),
     /// Run one demo HTTP server
     DemoServer(DemoServer),
     /// Log in at a Controller: its certificate's fingerprint is compared and remembered, and a token, never a password
@@ -113,6 +115,9 @@ pub struct Up {
     /// Send a load through them, scale out and stop one demo server and one engine in the middle, report, and end
     #[arg(long)]
     pub once: bool,
+    /// Go on in the background: returns when it is ready, and `forebay down` ends it
+    #[arg(long, short, conflicts_with = "once")]
+    pub detach: bool,
     /// Without a Controller: both engines serve from the start, by files in the data folder
     #[arg(long)]
     pub files: bool,
@@ -138,6 +143,17 @@ pub struct Up {
     /// The Controller's program; the default is `forebay-controller` beside this program
     #[arg(long, value_name = "FILE", conflicts_with = "files")]
     pub controller_program: Option<PathBuf>,
+}
+
+/// Options of `forebay down`.
+#[derive(Args)]
+pub struct Down {
+    /// The run of this data folder; the default is every one that named none
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// End it, and leave its data folder as it is
+    #[arg(long)]
+    pub keep_data: bool,
 }
 
 /// What is asked of the engines of a virtual service.

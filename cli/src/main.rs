@@ -53,6 +53,10 @@ fn command(cli: Cli, started: Instant) -> anyhow::Result<ExitCode> {
             Output::Text | Output::Json => up::run(&options, output, started),
             _ => Err(api::usage("forebay up prints text or json").into()),
         },
+        Command::Down(options) => match output {
+            Output::Text | Output::Json => up::down(&options, output),
+            _ => Err(api::usage("forebay down prints text or json").into()),
+        },
         Command::DemoServer(options) => demo::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Login(options) => Ok(enter::login(&options)?),
         Command::Logout => Ok(enter::logout(&common)?),

@@ -1,8 +1,12 @@
 //! The few calls to the system that std does not offer, each with a safe face.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -49,6 +53,68 @@ pub fn tie_to_us(command: &mut Command) {
             }
             Ok(())
         });
+    }
+}
+
+/// Makes the child of `command` the first of a session of its own: what becomes of our terminal does not reach it.
+pub fn apart_from_terminal(command: &mut Command) {
+    // SAFETY: between fork and exec only setsid is called, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) });
+    }
+}
+
+/// From now on what this program prints goes into a file.
+///
+/// # Errors
+/// Those of the system.
+pub fn print_into(file: &File) -> io::Result<()> {
+    for stream in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: plain system call on descriptors that are open.
+        if unsafe { libc::dup2(file.as_raw_fd(), stream) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// A process that need not be our child. As long as this is held, its number is not given to another one in our eyes: signals
+/// reach this process or none.
+pub struct Held(OwnedFd);
+
+impl Held {
+    /// Takes hold of the process that has this number now.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: plain system call; what it returns is a descriptor of ours, or an error.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        match libc::c_int::try_from(fd) {
+            // SAFETY: the descriptor is new, open, and nobody else's.
+            Ok(fd) if fd >= 0 => Ok(Held(unsafe { OwnedFd::from_raw_fd(fd) })),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended, or is somebody else's.
+    pub fn signal(&self, signal: libc::c_int) -> io::Result<()> {
+        let none = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: plain system call on a descriptor of ours; without a siginfo it is as kill is.
+        let done = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal, none, 0) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Says whether it has ended, after waiting for that as long as this.
+    pub fn has_ended(&self, wait: Duration) -> bool {
+        let mut asked = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let ms = libc::c_int::try_from(wait.as_millis()).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the pointer is to one entry that lives through the call.
+        unsafe { libc::poll(&raw mut asked, 1, ms) > 0 }
     }
 }
 

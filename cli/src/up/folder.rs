@@ -5,9 +5,13 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+
+use super::config::{CHAIN_FILE, KEY_FILE, PKI_FOLDER};
+use super::{detach, led, record};
 
 /// Folders tried before giving up: runs beside one another on one machine.
 const RUNS_MAX: u32 = 100;
@@ -33,9 +37,8 @@ impl DataFolder {
             let claimed = try_claim(path)?;
             return claimed.with_context(|| format!("{} is in use by another `forebay up`", path.display()));
         }
-        let base = state_folder()?.join("forebay");
-        for n in 1..=RUNS_MAX {
-            let name = if n == 1 { "up".to_owned() } else { format!("up-{n}") };
+        let base = base()?;
+        for name in names() {
             if let Some(folder) = try_claim(&base.join(name))? {
                 return Ok(folder);
             }
@@ -43,9 +46,106 @@ impl DataFolder {
         bail!("{RUNS_MAX} runs of `forebay up` use {}; name another folder with --data", base.display())
     }
 
+    /// Claims the folder of an earlier run; `None`: a run has it. It is to be there.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn of_earlier(path: &Path) -> Result<Option<Self>> {
+        try_claim(path)
+    }
+
     /// Its absolute path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes what runs have made here, and the folder if nothing else stands in it.
+    ///
+    /// # Errors
+    /// Those of the system, at the first thing that cannot be removed; `gone` has what is removed by then.
+    //= CLI-DOWN-02
+    pub fn remove(self, gone: &mut Removed) -> Result<()> {
+        let entries =
+            fs::read_dir(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let mut paths: Vec<PathBuf> =
+            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+        paths.sort();
+        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        for path in paths.into_iter().filter(|path| name(path).is_none_or(|name| name != MARK)) {
+            if name(&path).is_some_and(|name| is_ours(&name)) {
+                removed(&path)?;
+                gone.removed.push(path);
+            } else {
+                gone.kept.push(path);
+            }
+        }
+        if gone.kept.iter().any(|kept| kept.starts_with(&self.path)) {
+            return Ok(());
+        }
+        removed(&self.path.join(MARK))?;
+        fs::remove_dir(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
+        gone.removed.push(self.path);
+        Ok(())
+    }
+}
+
+/// What became of the files of runs.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// What is there no more.
+    pub removed: Vec<PathBuf>,
+    /// What no run has made.
+    pub kept: Vec<PathBuf>,
+}
+
+/// The folders below the user's state folder that runs have made.
+///
+/// # Errors
+/// There is no state folder.
+pub fn of_runs() -> Result<(PathBuf, Vec<PathBuf>)> {
+    let base = base()?;
+    let found = names().map(|name| base.join(name)).filter(|path| is_of_a_run(path)).collect();
+    Ok((base, found))
+}
+
+/// Says whether a run has made this folder.
+pub fn is_of_a_run(path: &Path) -> bool {
+    path.join(MARK).is_file()
+}
+
+fn base() -> Result<PathBuf> {
+    Ok(state_folder()?.join("forebay"))
+}
+
+/// The names of runs that name no folder.
+fn names() -> impl Iterator<Item = String> {
+    (1..=RUNS_MAX).map(|n| if n == 1 { "up".to_owned() } else { format!("up-{n}") })
+}
+
+/// Says whether `up` makes something of this name, or tells people to.
+fn is_ours(name: &str) -> bool {
+    let numbered = |front: &str, end: &str| {
+        let number = name.strip_prefix(front).and_then(|rest| rest.strip_suffix(end));
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let fixed = [CHAIN_FILE, KEY_FILE, PKI_FOLDER, led::FOLDER, led::LOG_FILE, detach::LOG_FILE];
+    fixed.contains(&name)
+        || record::FILES.contains(&name)
+        // Where the lines to try keep their cookies.
+        || ["jar", "app"].contains(&name)
+        || numbered("se-", "")
+        || numbered("demo-", ".log")
+}
+
+fn removed(path: &Path) -> Result<()> {
+    let what = path.symlink_metadata();
+    let done =
+        what.and_then(|what| if what.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) });
+    match done {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -57,10 +157,17 @@ fn try_claim(path: &Path) -> Result<Option<DataFolder>> {
     let claim = open.write(true).create(true).truncate(false).open(&lock);
     let claim = claim.with_context(|| format!("cannot write {}", lock.display()))?;
     match claim.try_lock() {
+        // Who removes a folder does it with the claim: what was opened before may be no file of the folder any more.
+        Ok(()) if !is_same(&claim, &lock) => Ok(None),
         Ok(()) => Ok(Some(DataFolder { path, _claim: claim })),
         Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", lock.display())),
     }
+}
+
+fn is_same(open: &File, path: &Path) -> bool {
+    let which = |of: fs::Metadata| (of.dev(), of.ino());
+    open.metadata().is_ok_and(|open| path.metadata().is_ok_and(|there| which(open) == which(there)))
 }
 
 fn refuse_a_folder_of_others(path: &Path) -> Result<()> {
@@ -163,6 +270,42 @@ mod tests {
         fs::remove_dir_all(base).unwrap();
         fs::create_dir_all(base).unwrap();
         DataFolder::claim(Some(base)).expect("an empty one is nobody's");
+    }
+
+    //= test CLI-DOWN-02
+    #[test]
+    fn what_runs_have_made_is_removed_and_all_else_stays() {
+        let place = Place::new("remove");
+        let base = &place.0;
+        let elsewhere = Place::new("elsewhere");
+        fs::create_dir_all(&elsewhere.0).unwrap();
+        fs::write(elsewhere.0.join("theirs"), "1").unwrap();
+        let folder = DataFolder::claim(Some(base)).unwrap();
+        for name in ["se-1/state", "controller", "pki"] {
+            fs::create_dir_all(base.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(&elsewhere.0, base.join("se-2")).unwrap();
+        for name in ["se-1/state/x", "https.pem", "https.key", "demo-1.log", "notes.txt", "pki.old-1", "se-x"]
+        {
+            fs::write(base.join(name), name).unwrap();
+        }
+        let mut gone = Removed::default();
+        folder.remove(&mut gone).unwrap();
+        let names = |paths: &[PathBuf]| -> Vec<String> {
+            paths.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(names(&gone.kept), ["notes.txt", "pki.old-1", "se-x"]);
+        assert_eq!(
+            names(&gone.removed),
+            ["controller", "demo-1.log", "https.key", "https.pem", "pki", "se-1", "se-2"]
+        );
+        assert!(elsewhere.0.join("theirs").is_file(), "where a link leads to nothing is removed");
+        for name in ["notes.txt", "pki.old-1", "se-x"] {
+            fs::remove_file(base.join(name)).unwrap();
+        }
+        let again = DataFolder::claim(Some(base)).expect("it is still one of runs");
+        again.remove(&mut gone).unwrap();
+        assert!(!base.exists());
     }
 
     #[test]

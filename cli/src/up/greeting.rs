@@ -1,5 +1,7 @@
 //! What `up` says once it runs: for people and for programs.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::Running;
@@ -8,6 +10,14 @@ use super::config::{CHAIN_FILE, Stick};
 /// This program, as it was started.
 fn own_program() -> String {
     std::env::current_exe().map_or_else(|_| "forebay".to_owned(), |path| path.display().to_string())
+}
+
+/// What is typed to end a run, and to remove what it has made; in the folder that was named for it, if one was.
+pub fn down(named: Option<&Path>) -> String {
+    match named {
+        Some(folder) => format!("{} down --data {}", own_program(), folder.display()),
+        None => format!("{} down", own_program()),
+    }
 }
 
 /// For people: addresses, lines to try, what to stop, in few lines.
@@ -80,7 +90,11 @@ pub fn text(running: &Running) -> String {
         }
     }
     line(format!("\nStatus page: http://{}/", first.seat.metrics));
-    line(format!("Data folder: {folder}\nCtrl-C stops all of it; only that folder stays.\n"));
+    let ends = match running.is_background {
+        true => "It goes on in the background",
+        false => "Ctrl-C stops all of it; only that folder stays",
+    };
+    line(format!("Data folder: {folder}\n{ends}. End it and remove all of it: {}\n", running.down));
     t
 }
 
@@ -127,6 +141,8 @@ pub fn json(running: &Running) -> serde_json::Value {
     });
     json!({
         "ready": true,
+        "pid": std::process::id(),
+        "down": running.down,
         "controller": controller,
         "data": running.folder.path(),
         "engines": engines,

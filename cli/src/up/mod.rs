@@ -3,10 +3,12 @@
 //!
 //! The order: claim a data folder, start servers, choose ports, start the Controller and the engines that join it, make
 //! the services by its API, wait until they answer. With `--files` there is no Controller, and the engines work by files. Then either a live view until Ctrl-C, or the load of
-//! `--once` and its report.
+//! `--once` and its report. With `--detach` it goes on in the background; `forebay down` ends it and removes what it made.
 
 mod client;
 mod config;
+mod detach;
+mod down;
 mod engines;
 mod folder;
 mod from_log;
@@ -16,6 +18,7 @@ mod metrics;
 mod once;
 mod ports;
 mod process;
+mod record;
 mod verdict;
 mod view;
 
@@ -31,10 +34,12 @@ use crate::args::{Output, Up};
 use crate::sys;
 use client::Client;
 use config::{Plan, Seat, Service, Stick};
+pub use down::run as down;
 use engines::Engine;
 use folder::DataFolder;
 use ports::Ports;
 use process::Process;
+use record::Record;
 
 /// How long the whole start may take, the service engine's included.
 const START_WAIT: Duration = Duration::from_secs(20);
@@ -76,6 +81,10 @@ pub struct Running {
     program: PathBuf,
     first_byte: Duration,
     notes: Vec<String>,
+    /// It goes on in the background.
+    is_background: bool,
+    /// How `forebay down` ends this run, as it is typed.
+    down: String,
     /// Nobody else's for as long as this runs.
     _ports: Ports,
 }
@@ -112,12 +121,17 @@ impl Drop for Running {
 
 /// Runs `forebay up`; `started` is when the program started.
 pub fn run(options: &Up, output: Output, started: Instant) -> Result<ExitCode> {
+    let is_background = options.detach && detach::is_background();
+    if options.detach && !is_background {
+        return detach::start();
+    }
     sys::catch_stop_signals();
     let mut running = match start(options, started) {
         Ok(running) => running,
         Err(_) if sys::stop_asked() => return Ok(ExitCode::SUCCESS),
         Err(error) => return Err(error),
     };
+    Record::of(&running).write(running.folder.path())?;
     for note in &running.notes {
         eprintln!("{note}");
     }
@@ -131,6 +145,9 @@ pub fn run(options: &Up, output: Output, started: Instant) -> Result<ExitCode> {
         _ => writeln!(out, "{}", greeting::json(&running))?,
     }
     out.flush()?;
+    if is_background {
+        detach::go_on(running.folder.path())?;
+    }
     let live = output == Output::Text && out.is_terminal();
     let ended = view::until_stopped(&mut running, live);
     if !live || ended.is_err() {
@@ -144,6 +161,7 @@ pub fn run(options: &Up, output: Output, started: Instant) -> Result<ExitCode> {
 fn start(options: &Up, started: Instant) -> Result<Running> {
     let program = program(options.engine.as_deref(), "forebay-se", "forebay-host-uring", "--engine")?;
     let folder = DataFolder::claim(options.data.as_deref())?;
+    Record::beginning().write(folder.path())?;
     let mut ports = Ports::default();
     let (servers, demo) = servers(options, &folder, &mut ports)?;
     let mut services = Vec::new();
@@ -176,8 +194,21 @@ fn start(options: &Up, started: Instant) -> Result<Running> {
     };
     let notes = std::mem::take(&mut ports.notes);
     let first_byte = Duration::ZERO;
-    let mut running =
-        Running { engines, controller, demo, plan, folder, program, first_byte, notes, _ports: ports };
+    let is_background = options.detach;
+    let down = greeting::down(options.data.as_ref().map(|_| folder.path()));
+    let mut running = Running {
+        engines,
+        controller,
+        demo,
+        plan,
+        folder,
+        program,
+        first_byte,
+        notes,
+        is_background,
+        down,
+        _ports: ports,
+    };
     wait_until_it_answers(&mut running, started)?;
     Ok(running)
 }

@@ -1,5 +1,6 @@
 //! `forebay up` and the other commands of the command line.
 
+mod down;
 mod installed;
 mod led;
 mod live;
@@ -21,7 +22,8 @@ fn completions_and_manual_page_name_every_command() {
         let done = Command::new(bin::path("forebay")).args(arguments).stdin(Stdio::null()).output().unwrap();
         assert!(done.status.success());
         let text = String::from_utf8(done.stdout).unwrap();
-        for word in ["up", "demo", "completions", "login", "apply", "shell", "pool", "virtualservice"] {
+        for word in ["up", "down", "demo", "completions", "login", "apply", "shell", "pool", "virtualservice"]
+        {
             assert!(text.contains(word), "{arguments:?} does not name {word}");
         }
     }

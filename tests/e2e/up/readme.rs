@@ -124,6 +124,12 @@ fn every_command_of_the_readme_works_as_it_stands() {
                 windows.push(up);
                 greeting = text;
             }
+            "cargo xtask down" => {
+                let text = desk.run(&command);
+                let folder = desk.lab.folder().join(".local/state/forebay/up");
+                assert!(text.contains(&format!("removed  {}\n", folder.display())), "{text}");
+                assert!(!folder.exists(), "{text}");
+            }
             // A person types yes and the password.
             "target/gate/forebay login 127.0.0.1:9443" => {
                 let behind = |word: &str| {

@@ -26,6 +26,8 @@ use crate::check::Findings;
 pub enum Command {
     /// Build and run Forebay on this machine, with demo servers and some traffic
     Up(up::Up),
+    /// End what `up` runs and remove what it has made
+    Down(up::Down),
     /// Run everything that gates a change
     Test(test::Test),
     /// Find what this machine lacks, name it, and install it with --install
@@ -58,6 +60,7 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Command::Up(c) => c.run(),
+            Command::Down(c) => c.run(),
             Command::Test(c) => c.run(),
             Command::Setup(c) => c.run(),
             Command::Fmt(c) => c.run(),

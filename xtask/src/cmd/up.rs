@@ -21,6 +21,31 @@ pub struct Up {
     args: Vec<String>,
 }
 
+/// End what `up` runs and remove what it has made
+///
+/// Everything after `down` goes to `forebay down`: try `cargo xtask down --help`.
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub struct Down {
+    /// Arguments for `forebay down`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+impl Down {
+    pub fn run(self) -> Result<ExitCode> {
+        let program = Workspace::load()?.target.join("gate").join("forebay");
+        // Nothing is built for it: what is not built has run nothing.
+        anyhow::ensure!(
+            program.exists(),
+            "{} is not built, so `cargo xtask up` has run nothing from here",
+            tree::shown(&program)
+        );
+        let error = Command::new(&program).arg("down").args(self.args).exec();
+        Err(error).with_context(|| format!("starting {}", tree::shown(&program)))
+    }
+}
+
 /// What is run, and nothing else; cargo shows its progress.
 const BUILD: &[&str] = &[
     "build",

@@ -28,7 +28,9 @@ const ENGINES_PORT: u16 = 8443;
 /// An engine that died is noticed after six of these, seconds: a person waits for it.
 const HEARTBEAT_S: u32 = 1;
 /// Its folder, in the data folder.
-const FOLDER: &str = "controller";
+pub const FOLDER: &str = "controller";
+/// What it prints, in the data folder.
+pub const LOG_FILE: &str = "forebay-controller.log";
 /// Who `up` is, as a user of the Controller.
 const USER: &str = "admin";
 
