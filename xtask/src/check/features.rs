@@ -4,6 +4,9 @@
 use super::arrows::PURE;
 use crate::tool::workspace::{Package, Workspace};
 
+/// Folders whose packages are what users get: they are built alone, each with what it alone asks of others.
+const SHIPPED: &[&str] = &["host-uring", "controller", "cli"];
+
 /// Arguments for cargo that select one package with one set of its features.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Set {
@@ -11,6 +14,9 @@ pub struct Set {
     pub args: Vec<String>,
     /// The crate has no clock, randomness, input or output.
     pub pure: bool,
+    /// Somebody builds this package in this way. The others (tests, tools, parts of a program) are only ever built with
+    /// what uses them; to build each alone makes most foreign crates anew with other features.
+    pub real: bool,
 }
 
 /// Every package by itself: default features, none, each alone, all.
@@ -23,6 +29,8 @@ fn of_package(package: &Package) -> Vec<Set> {
         package: package.name.clone(),
         args: args.iter().map(|a| (*a).to_owned()).collect(),
         pure: PURE.contains(&package.folder.as_str()),
+        real: !package.features.is_empty()
+            || PURE.iter().chain(SHIPPED).any(|folder| *folder == package.folder),
     };
     let mut sets = vec![set(&[])];
     // Cargo lists an optional dependency that is a feature of its own among them.
@@ -71,6 +79,17 @@ mod tests {
                 "--all-features"
             ]
         );
+    }
+
+    #[test]
+    fn what_users_get_what_is_pure_and_what_has_features_is_always_built_alone() {
+        let real = |folder: &str, features: &[(&str, &[&str])]| {
+            of_package(&Package { folder: folder.into(), ..package(features) }).iter().all(|set| set.real)
+        };
+        assert!(PURE.iter().chain(SHIPPED).all(|folder| real(folder, &[])));
+        assert!(real("model", &[("a", &[])]) && !real("model", &[]));
+        let manifest = |folder: &&&str| crate::tool::tree::root().join(folder).join("Cargo.toml").exists();
+        assert!(PURE.iter().chain(SHIPPED).all(|folder| manifest(&folder)), "they are there");
     }
 
     #[test]

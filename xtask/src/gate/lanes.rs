@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use super::report::Outcome;
 use super::suites::{self, Suite};
+use super::unsteady;
 
 /// Programs of the end-to-end tests beside which nothing runs, and why.
 const ALONE: &[(&str, &str)] = &[
@@ -64,7 +65,7 @@ const LANES: usize = 2;
 /// # Errors
 /// One cannot be started.
 pub fn one_by_one(programs: &[&Suite], long: bool) -> Result<Outcome> {
-    through(1, programs, |suite| suites::run(suite, long, &suites::logs()))
+    through(1, programs, |suite| suites::run(suite, None, long, &suites::logs()))
 }
 
 /// Runs programs of unit tests side by side.
@@ -78,7 +79,9 @@ pub fn units(programs: &[&Suite], long: bool) -> Result<Outcome> {
     };
     let mut programs = programs.to_vec();
     programs.sort_by_key(place);
-    through(LANES, &programs, |suite| suites::run(suite, long, &suites::logs()))
+    let mut sum = through(LANES, &programs, |suite| suites::run(suite, None, long, &suites::logs()))?;
+    unsteady::look(&mut sum, &programs, long)?;
+    Ok(sum)
 }
 
 /// Runs programs side by side, then those alone that must be.
@@ -89,8 +92,9 @@ pub fn side_by_side(programs: &[&Suite], long: bool) -> Result<Outcome> {
     let (alone, mut beside): (Vec<&Suite>, Vec<&Suite>) =
         programs.iter().partition(|suite| ALONE.iter().any(|(name, _)| *name == suite.target));
     beside.sort_by_key(|suite| LONG.iter().position(|name| *name == suite.target).unwrap_or(LONG.len()));
-    let mut sum = through(LANES, &beside, |suite| suites::run(suite, long, &suites::logs()))?;
+    let mut sum = through(LANES, &beside, |suite| suites::run(suite, None, long, &suites::logs()))?;
     sum.add(one_by_one(&alone, long)?);
+    unsteady::look(&mut sum, programs, long)?;
     Ok(sum)
 }
 

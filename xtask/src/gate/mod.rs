@@ -7,6 +7,7 @@ pub mod report;
 mod stages;
 pub mod suites;
 mod traces;
+mod unsteady;
 
 use std::time::Instant;
 

@@ -13,6 +13,10 @@ pub struct Outcome {
     pub problems: usize,
     /// What failed, by name.
     pub red: Vec<String>,
+    /// Those of them that are tests: the program's name and the test's.
+    pub tests: Vec<(String, String)>,
+    /// Tests that failed beside others and passed alone.
+    pub unsteady: Vec<String>,
 }
 
 impl Outcome {
@@ -36,6 +40,8 @@ impl Outcome {
         self.problems += other.problems;
         self.skipped.extend(other.skipped);
         self.red.extend(other.red);
+        self.tests.extend(other.tests);
+        self.unsteady.extend(other.unsteady);
     }
 }
 
@@ -56,6 +62,9 @@ impl Row {
         if let Some((n, of)) = o.looked_at {
             parts.push(format!("{n} {of}"));
         }
+        if !o.unsteady.is_empty() {
+            parts.push(format!("{} unsteady", o.unsteady.len()));
+        }
         if o.problems > 0 {
             parts.push(format!("{} problems", o.problems));
         }
@@ -75,6 +84,13 @@ pub fn print(rows: &[Row], seconds: f64) {
         println!("\nskipped:");
         for (test, reason) in &skipped {
             println!("  {test}: {reason}");
+        }
+    }
+    let unsteady: Vec<_> = rows.iter().flat_map(|r| &r.outcome.unsteady).collect();
+    if !unsteady.is_empty() {
+        println!("\nunsteady (failed beside others, see above, and passed alone; each is to be mended):");
+        for test in &unsteady {
+            println!("  {test}");
         }
     }
     let red: Vec<_> =

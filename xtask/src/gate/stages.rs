@@ -166,7 +166,8 @@ fn clippy(gate: &mut Gate) -> Result<Outcome> {
         Ok(())
     };
     lint(&["--workspace", "--all-targets"], &[])?;
-    for set in features::sets(gate.workspace()?) {
+    let long = gate.long;
+    for set in features::sets(gate.workspace()?).into_iter().filter(|set| set.real || long) {
         let mut args = vec!["--package", set.package.as_str()];
         args.extend(set.args.iter().map(String::as_str));
         // The code alone, not its tests: they may unwrap.

@@ -36,6 +36,13 @@ pub struct Suite {
     pub binaries: BTreeMap<String, PathBuf>,
 }
 
+impl Suite {
+    /// Package and target.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.package, self.target)
+    }
+}
+
 /// Builds the product's programs and all tests, with one resolution of features, and shows cargo's progress.
 ///
 /// # Errors
@@ -116,13 +123,13 @@ pub fn in_a_known_environment(command: &mut Command) {
     }
 }
 
-/// Runs one program and counts.
+/// Runs one program, or one test of it, and counts.
 ///
 /// # Errors
 /// It cannot be started.
-pub fn run(suite: &Suite, long: bool, out: &Path) -> Result<Outcome> {
+pub fn run(suite: &Suite, only: Option<&str>, long: bool, out: &Path) -> Result<Outcome> {
     fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
-    let name = format!("{} {}", suite.package, suite.target);
+    let name = suite.name();
     let log = out.join(format!("{}.stderr", name.replace([' ', '/'], "-")));
     let skips = out.join(format!("{}.skips", name.replace([' ', '/'], "-")));
     fs::write(&skips, "").context("emptying the file of skips")?;
@@ -140,6 +147,9 @@ pub fn run(suite: &Suite, long: bool, out: &Path) -> Result<Outcome> {
     }
     if long {
         command.env("FOREBAY_LONG", "1");
+    }
+    if let Some(test) = only {
+        command.args([test, "--exact"]);
     }
     let begun = Instant::now();
     let mut child = command.spawn().with_context(|| format!("starting {}", suite.program.display()))?;
@@ -298,6 +308,7 @@ impl Count {
             failed: self.failed.len(),
             skipped,
             red: self.failed.iter().map(|t| format!("{suite} {t}")).collect(),
+            tests: self.failed.iter().map(|t| (suite.to_owned(), t.clone())).collect(),
             ..Outcome::default()
         }
     }
@@ -324,6 +335,7 @@ mod tests {
         let outcome = count.outcome("core lib", "a::one: no wrk here\n");
         assert_eq!((outcome.passed, outcome.failed), (1, 1));
         assert_eq!(outcome.red, ["core lib a::three"]);
+        assert_eq!(outcome.tests, [("core lib".to_owned(), "a::three".to_owned())]);
         assert_eq!(outcome.skipped.len(), 2);
         assert_eq!(outcome.skipped[1], ("core lib a::one".to_owned(), "no wrk here".to_owned()));
         assert_eq!(count.details.len(), 2);
@@ -340,7 +352,7 @@ mod tests {
             binaries: BTreeMap::new(),
         };
         let out = folder.join(format!("forebay-xtask-{}-{}", std::process::id(), suite.target));
-        let outcome = run(&suite, false, &out).unwrap();
+        let outcome = run(&suite, None, false, &out).unwrap();
         fs::remove_dir_all(&out).ok();
         outcome
     }
