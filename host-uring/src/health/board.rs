@@ -10,7 +10,7 @@ pub struct ServerReport {
     pub state: HealthState,
     /// Since when, in seconds since 1970.
     pub since_unix_s: u64,
-    /// What tipped it, with the bytes that were seen.
+    /// What tipped it, or how the last probe since failed, with the bytes that were seen.
     pub why: String,
     /// Changes of state since the start.
     pub changes: u64,

@@ -136,29 +136,8 @@ impl Driver {
         // Its target may be gone with its configuration.
         let Some(target) = self.targets.get_mut(&ended.target) else { return };
         target.running.remove(&(ended.monitor, ended.attempt));
-        {
-            let servers = target.slots.iter().filter_map(|slot| self.tree.server_at(*slot));
-            for (_, server) in servers {
-                let mut report = server.shared.report();
-                match &ended.outcome {
-                    Outcome::Pass => report.probes_passed += 1,
-                    Outcome::Fail(failure) => {
-                        report.probes_failed += 1;
-                        if report.state == HealthState::Checking {
-                            report.why = format!("the first probe failed: {failure}");
-                        }
-                    }
-                    Outcome::Maintenance(_) => report.probes_maintenance += 1,
-                    Outcome::NotMade => {
-                        report.probes_not_made += 1;
-                        if report.state == HealthState::Checking {
-                            report.why =
-                                "not checked yet: no descriptor, port or place for a probe".to_owned();
-                        }
-                    }
-                }
-            }
-        }
+        let servers = target.slots.iter().filter_map(|slot| self.tree.server_at(*slot));
+        note(servers.map(|(_, server)| server), &ended, &target.probes);
         target.health.handle_result(now, ended.monitor, ended.attempt, ended.outcome);
         self.turn(ended.target);
     }
@@ -285,22 +264,55 @@ fn publish(tree: &Tree, pool: &Pool, server: &Server, state: HealthState, why: &
     say_pool(tree, pool, usable);
 }
 
+/// Counts a probe that has ended, and says in the reports how it went where that is news.
+fn note<'s>(servers: impl Iterator<Item = &'s Server>, ended: &Ended, probes: &[Arc<Ask>]) {
+    for server in servers {
+        let mut report = server.shared.report();
+        match &ended.outcome {
+            Outcome::Pass => report.probes_passed += 1,
+            Outcome::Fail(failure) => {
+                report.probes_failed += 1;
+                match report.state {
+                    HealthState::Checking => report.why = format!("the first probe failed: {failure}"),
+                    // Who mends one fault and meets the next one must not be told the first one for ever.
+                    //= OBS-HEALTH-03
+                    HealthState::Down => report.why = failed(ended.monitor, failure, probes),
+                    HealthState::Up | HealthState::Maintenance => {}
+                }
+            }
+            Outcome::Maintenance(_) => report.probes_maintenance += 1,
+            Outcome::NotMade => {
+                report.probes_not_made += 1;
+                if report.state == HealthState::Checking {
+                    report.why = "not checked yet: no descriptor, port or place for a probe".to_owned();
+                }
+            }
+        }
+    }
+}
+
 fn grown(before: &mut u64, now: u64) -> u32 {
     let by = now.saturating_sub(*before);
     *before = now;
     u32::try_from(by).unwrap_or(u32::MAX)
 }
 
+fn name(monitor: usize, probes: &[Arc<Ask>]) -> &str {
+    probes.get(monitor).map_or("?", |ask| ask.monitor.name.as_str())
+}
+
+fn failed(monitor: usize, failure: &Failure, probes: &[Arc<Ask>]) -> String {
+    format!("monitor {}: {failure}", name(monitor, probes))
+}
+
 fn said(why: &Why, probes: &[Arc<Ask>]) -> String {
-    let name = |index: &usize| probes.get(*index).map_or("?", |ask| ask.monitor.name.as_str());
     match why {
         Why::Unmonitored => "no monitor".to_owned(),
         Why::Passed => "every monitor passes".to_owned(),
-        Why::Failed { monitor, failure } => {
-            let failure: &Failure = failure;
-            format!("monitor {}: {failure}", name(monitor))
+        Why::Failed { monitor, failure } => failed(*monitor, failure, probes),
+        Why::Maintenance { monitor, seen } => {
+            format!("monitor {}: maintenance, {seen}", name(*monitor, probes))
         }
-        Why::Maintenance { monitor, seen } => format!("monitor {}: maintenance, {seen}", name(monitor)),
         Why::Traffic { failures, tried } => format!("traffic: {failures} of {tried} requests failed"),
         Why::TimePassed => "its pause is over: traffic tries it again".to_owned(),
     }

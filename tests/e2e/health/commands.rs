@@ -42,18 +42,33 @@ fn is_alive(id: &str) -> bool {
 }
 
 //= test HM-EXTERNAL-01
+//= test OBS-HEALTH-03
 #[test]
 fn the_exit_status_of_a_command_puts_a_server_out_and_back() {
     let lab = Lab::new();
     let origin = Origin::fixed(lab.address(), origin::ok("hi"));
     let bad = lab.folder().join("bad");
-    let text = format!("[ -e {} ] && {{ echo 'the disk is full' >&2; exit 3; }}; exit 0", bad.display());
+    let text = format!("[ -e {0} ] && {{ cat {0} >&2; exit 3; }}; exit 0", bad.display());
     let engine = with_script(&lab, &[origin.address], lab.address(), &text);
     engine.wait_for_server(origin.address, true);
-    fs::write(&bad, "").expect("a file");
+    let put = |text: &str| {
+        let fresh = bad.with_extension("new");
+        fs::write(&fresh, text).expect("a file");
+        fs::rename(&fresh, &bad).expect("a file");
+    };
+    put("the disk is full\n");
     engine.wait_for_server(origin.address, false);
     let why = engine.why(origin.address);
     assert!(why.contains("ended with status 3 and printed \"the disk is full\\n\""), "{why}");
+    put("the key is gone\n");
+    eventually("what is wrong now is said", secs(20), || {
+        engine.why(origin.address).contains("printed \"the key is gone\\n\"")
+    });
+    let told = engine.process.printed();
+    assert!(
+        told.contains("the disk is full") && !told.contains("the key is gone"),
+        "events are of changes: {told}"
+    );
     fs::remove_file(&bad).expect("the file is there");
     engine.wait_for_server(origin.address, true);
 }

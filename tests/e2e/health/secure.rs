@@ -15,7 +15,7 @@ fn certificate(folder: &Path, name: &str, authority: &str, ip: impl std::fmt::Di
 
 /// An nginx with a server for each certificate; it tells under `/` which name it was asked for.
 fn nginx(lab: &Lab, servers: &[(SocketAddr, &str)]) -> Process {
-    let servers: String = servers
+    let sections: String = servers
         .iter()
         .map(|(at, name)| {
             let tls = match *name {
@@ -30,12 +30,17 @@ fn nginx(lab: &Lab, servers: &[(SocketAddr, &str)]) -> Process {
     let text = format!(
         "daemon off; master_process off; pid nginx.pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off;\n\
          client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\n\
-         {servers}}}\n"
+         {sections}}}\n"
     );
     std::fs::write(lab.folder().join("nginx.conf"), text).expect("the lab's folder");
     let mut command = Command::new(bin::foreign("nginx", "nginx"));
     command.arg("-p").arg(lab.folder()).args(["-e", "stderr", "-c", "nginx.conf"]);
-    Process::start("nginx", command, lab.folder())
+    let process = Process::start("nginx", command, lab.folder());
+    // A first probe that is refused would be followed by the next one after seconds.
+    for (at, _) in servers {
+        eventually("nginx listens", secs(10), || TcpStream::connect(at).is_ok());
+    }
+    process
 }
 
 /// Time enough for any answer: the reason is that of the first probe.
