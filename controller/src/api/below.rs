@@ -34,7 +34,12 @@ pub async fn object<S: Store>(
     }
     let shown = match (path, rest) {
         ("virtualservice", ["runtime"]) => {
-            let mut shown = runtime::of_service(app, asked, &held, &app.seen());
+            let mut shown = runtime::of_service(
+                app,
+                asked,
+                &held,
+                &app.seen_for(held.kind, std::iter::once(&*held.uuid)),
+            );
             //= API-WARN-03
             let idle = idle::of(app, &held);
             if !idle.is_empty() {

@@ -304,7 +304,8 @@ pub async fn answer<S: Store>(
     let keys = keys(app, &app.objects.now(), &held);
     let minute = Minute::compared(app, keys).await;
     let now = app.objects.now();
-    let runtime = inventory::runtime_of(app, asked, (&now, &who.tenant), &held, &app.seen());
+    let seen = app.seen_for(kind, std::iter::once(&*held.uuid));
+    let runtime = inventory::runtime_of(app, asked, (&now, &who.tenant), &held, &seen);
     let score = score(app, &now, &held, &runtime, &minute, &who.tenant);
     let shown = score.shown();
     let state = &runtime["oper_status"]["state"];

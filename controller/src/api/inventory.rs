@@ -67,13 +67,13 @@ async fn list<S: Store>(
 ) -> Result<Answer, Answer> {
     let query = Query::new(&asked.query);
     let look = Look::of(&query, asked.base(), &who.tenant);
-    let seen = app.seen();
     let (found, keys) = {
         let now = app.objects.now();
         let found = query.find(&now, kind, &who.tenant)?;
         let keys = found.page.iter().flat_map(|held| health::keys(app, &now, held)).collect();
         (found, keys)
     };
+    let seen = app.seen_for(kind, found.page.iter().map(|held| held.uuid.as_str()));
     let minute = Minute::compared(app, keys).await;
     let alerts = app.alerts.all();
     let now = app.objects.now();

@@ -1,12 +1,12 @@
 //! How things are now: virtual services, pools, engines and their groups.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::place::{EngineState, Ha};
-use forebay_model::{Object, compile};
+use forebay_model::{Kind, Object, compile};
 use serde_json::{Value, json as value};
 
 use super::App;
@@ -26,7 +26,22 @@ pub fn clock() -> u64 {
 impl<S: Store> App<S> {
     /// The engines as placement sees them now.
     pub fn seen(&self) -> Vec<Seen> {
-        seen_of(&self.engines.all(), self.began, Instant::now())
+        seen_of(&self.engines.all(), self.began, Instant::now(), |_| true)
+    }
+
+    /// The same, as far as the states of these objects need it: of ten thousand services of others nothing is read.
+    pub fn seen_for<'o>(&self, kind: &Kind, objects: impl Iterator<Item = &'o str>) -> Vec<Seen> {
+        match kind.path {
+            "virtualservice" => {
+                let known = self.placement.known();
+                let with_parent =
+                    |uuid: &'o str| [Some(uuid), known.world.parents.get(uuid).map(String::as_str)];
+                let wanted: BTreeSet<&str> = objects.flat_map(with_parent).flatten().collect();
+                seen_of(&self.engines.all(), self.began, Instant::now(), |uuid| wanted.contains(uuid))
+            }
+            "pool" => Vec::new(),
+            _ => self.seen(),
+        }
     }
 
     /// Places what is to be placed now.
@@ -37,7 +52,7 @@ impl<S: Store> App<S> {
         let reading = || self.placement.world(&self.objects.now());
         let engines = || {
             let (engines, began, now) = (self.engines.all(), self.began, Instant::now());
-            move || seen_of(&engines, began, now)
+            move || seen_of(&engines, began, now, |_| true)
         };
         self.placement.step(&self.store, reading, engines, clock()).await
     }
@@ -55,8 +70,14 @@ impl<S: Store> App<S> {
 }
 
 /// The engines as they were at a moment: each as it was heard of by then, so that both have to be read together.
-fn seen_of(engines: &[Arc<Engine>], began: Instant, now: Instant) -> Vec<Seen> {
-    engines.iter().map(|engine| seen(engine, began, now, compile::uuid_of)).collect()
+fn seen_of(
+    engines: &[Arc<Engine>],
+    began: Instant,
+    now: Instant,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<Seen> {
+    let uuid_of = |name| Some(compile::uuid_of(name)).filter(|uuid| wanted(uuid));
+    engines.iter().map(|engine| seen(engine, began, now, uuid_of)).collect()
 }
 
 /// A moment as the API has it.

@@ -382,9 +382,14 @@ fn services(world: &World) -> BTreeSet<(&str, &str)> {
 }
 
 /// An engine as placement sees it. `began` is when this Controller started: an engine has its time from then on to come back.
-/// `uuid_of` gives the uuid of the virtual service that an engine tells of by a name.
+/// `uuid_of` gives the uuid of the virtual service that an engine tells of by a name; `None`: nobody wants to know of it.
 //= PLACE-LOST-01
-pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str) -> &str) -> Seen {
+pub fn seen<'n>(
+    engine: &'n Engine,
+    began: Instant,
+    now: Instant,
+    uuid_of: impl Fn(&'n str) -> Option<&'n str>,
+) -> Seen {
     let is_known = engine.slot.is_some();
     let state = if engine.is_connected && engine.is_up(now) {
         EngineState::Up
@@ -408,7 +413,8 @@ pub fn seen(engine: &Engine, began: Instant, now: Instant, uuid_of: impl Fn(&str
     let mut services: BTreeMap<String, Told> = BTreeMap::new();
     for (name, told) in engine.services.iter().filter(|(name, _)| engine.is_to_have(name)) {
         let part = Told { is_listening: told.is_listening, is_up: told.is_up, connections: told.connections };
-        let sum = services.entry(uuid_of(name).to_owned()).or_insert(Told { connections: 0, ..part });
+        let Some(uuid) = uuid_of(name) else { continue };
+        let sum = services.entry(uuid.to_owned()).or_insert(Told { connections: 0, ..part });
         sum.is_listening &= part.is_listening;
         sum.is_up &= part.is_up;
         sum.connections += part.connections;

@@ -111,7 +111,7 @@ async fn a_look_is_taken_on_a_thread_of_its_own() {
     let look = move || {
         tell.send(std::thread::current().id()).expect("somebody waits");
         let now = std::time::Instant::now();
-        vec![seen(&Engine::default(), now, now, |name| name)]
+        vec![seen(&Engine::default(), now, now, Some)]
     };
     placement.step(&store, || placement.world(&objects), || look, 1).await.expect("written");
     assert_ne!(told.recv().expect("it was taken"), std::thread::current().id());
