@@ -5,7 +5,9 @@
 pub mod access;
 pub mod accounts;
 pub mod alerts;
+pub mod alone;
 pub mod api;
+mod arrivals;
 mod aside;
 mod attempts;
 pub mod backup;
@@ -31,6 +33,7 @@ pub mod reach;
 pub mod sealed;
 pub mod seeds;
 pub mod server;
+mod standing;
 pub mod start;
 pub mod store;
 pub mod tokens;

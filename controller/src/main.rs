@@ -7,7 +7,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -15,7 +14,7 @@ use forebay_controller::cluster::Cluster;
 use forebay_controller::reach::Trust;
 use forebay_controller::sealed::Seal;
 use forebay_controller::store::Embedded;
-use forebay_controller::{api, backup, cluster, counted, local, logs, notify, otlp, server, start};
+use forebay_controller::{alone, backup, cluster, local, logs, otlp};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The Controller: keeps the objects and serves the API by which they are managed.
@@ -299,7 +298,7 @@ async fn run(arguments: &Arguments, address: cluster::Address) -> Result<(), Str
     if let Some(settings) =
         arguments.several.settings(folder, arguments.listen, engines, &logs, arguments.exported()?)?
     {
-        return cluster::run(settings, address, stop).await;
+        return cluster::run(settings, address, Box::pin(stop)).await;
     }
     let instead =
         "say --store etcd and the rest; where the objects are to be those of store.redb, remove the file";
@@ -307,42 +306,22 @@ async fn run(arguments: &Arguments, address: cluster::Address) -> Result<(), Str
     // The key first: a store without one has lost it, however far a first start came.
     let seal = Seal::of_store(&folder.join(backup::STORE), &folder.join(backup::KEY))?;
     let store = Embedded::open(&folder.join(backup::STORE)).map_err(|refusal| refusal.to_string())?;
-    let tls = server::certificate(folder, arguments.listen)?;
-    let (told, mut several) = tokio::sync::watch::channel(false);
+    let (told, becomes) = tokio::sync::watch::channel(false);
     let grow = arguments.several.grow(folder, arguments.listen, told)?;
     let cluster = Cluster::that_grows(arguments.listen.ip(), grow);
-    let begun = start::begin(store, seal, heartbeat, cluster, Some(logs::open(&logs)?)).await?;
-    begun.keep_metrics(counted::open(folder)?, folder);
-    if let Some(exported) = arguments.exported()? {
-        begun.export(exported);
-    }
-    let listener = tokio::net::TcpListener::bind(arguments.listen)
-        .await
-        .map_err(|error| format!("{}: {error}; choose another by --listen", arguments.listen))?;
-    let at = listener.local_addr().map_err(|error| error.to_string())?;
-    let speaks = arguments.channel_protocol.unwrap_or(forebay_wire::PROTOCOL);
-    let door_at = begun.open_door(start::door(arguments.listen_engines).await?, speaks)?;
-    println!("API: https://{at}");
-    println!("certificate: {}", server::fingerprint(folder)?);
-    println!("engines: {door_at}");
-    if let Some(password) = &begun.first {
-        println!("user: admin");
-        println!("password: {password} (shown this once)");
-    }
-    begun.open_socket(folder.clone());
-    let app = begun.app;
-    let answer = move |request| api::serve(Arc::clone(&app), request);
-    // Who connects from now on waits in the socket's queue at worst.
-    notify::ready();
-    let becomes = several.clone();
-    let stop = async move {
-        tokio::select! {
-            () = stop => notify::stopping(),
-            _ = several.wait_for(|becomes| *becomes) => {}
-        }
+    let settings = alone::Settings {
+        folder: folder.clone(),
+        listen: arguments.listen,
+        listen_engines: arguments.listen_engines,
+        heartbeat,
+        logs,
+        otlp: arguments.exported()?,
+        speaks: arguments.channel_protocol.unwrap_or(forebay_wire::PROTOCOL),
     };
-    server::serve(answer, listener, tls, stop).await.map_err(|error| error.to_string())?;
-    if *becomes.borrow() { Err(anew(address)) } else { Ok(()) }
+    match alone::run(settings, store, seal, cluster, becomes, Box::pin(stop)).await? {
+        alone::End::Stopped => Ok(()),
+        alone::End::BecomesOneOfSeveral => Err(anew(address)),
+    }
 }
 
 /// Begins again in this process, with nothing left of what it was: the folder says otherwise now. Says why it could not.

@@ -24,16 +24,23 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api;
+use crate::arrivals::Arrivals;
 use crate::backup::CERTIFICATE;
 use crate::files::{keep_names, write_private};
 use crate::hex::sha256;
+use crate::standing::{Limits, Noted, Noting, Standing};
 
 /// Connections at once: each holds some 40 KiB, and up to a request's content.
 const CONNECTIONS_MAX: usize = 1000;
+/// Of these an address has so many: all users may come through one proxy, and who is slow at each leaves places for others.
+const OF_ONE_MAX: usize = CONNECTIONS_MAX / 4;
 /// A handshake, or the head of a request, takes no longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests under way have so long to end when the Controller stops.
 const LEAVE: Duration = Duration::from_secs(5);
+/// A connection on which nothing is asked for: browsers keep theirs for about as long. Who takes an answer slowly has ten minutes.
+const STANDING: Limits =
+    Limits { first: PATIENCE, idle: Duration::from_secs(60), unasked: Duration::from_secs(600) };
 /// Streams of one connection of HTTP/2.
 const STREAMS_MAX: u32 = 64;
 
@@ -50,6 +57,7 @@ pub async fn serve<A: Future<Output = Response<Body>> + Send + 'static>(
     let router = Router::new().fallback(answer);
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let arrivals = Arrivals::of(OF_ONE_MAX);
     let leaving = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
@@ -67,11 +75,12 @@ pub async fn serve<A: Future<Output = Response<Body>> + Send + 'static>(
             },
             () = &mut stop => break,
         };
+        let Some(arrival) = arrivals.enter(from.ip()) else { continue };
         let _ = stream.set_nodelay(true);
         let router = router.clone().layer(axum::Extension(api::Peer(from.ip().to_canonical())));
         let (acceptor, watcher) = (acceptor.clone(), leaving.watcher());
         tokio::spawn(async move {
-            let _place = place;
+            let _places = (place, arrival);
             let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else {
                 tracing::debug!(%from, "no handshake");
                 return;
@@ -84,10 +93,15 @@ pub async fn serve<A: Future<Output = Response<Body>> + Send + 'static>(
                 .max_concurrent_streams(STREAMS_MAX)
                 .max_header_list_size(64 * 1024)
                 .keep_alive_interval(Some(Duration::from_secs(30)));
-            let service = TowerToHyperService::new(router);
+            let standing = Standing::begins();
+            let service = Noted { inner: TowerToHyperService::new(router), standing: Arc::clone(&standing) };
+            let stream = Noting { inner: stream, standing: Arc::clone(&standing) };
             let connection = builder.serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(%from, %error, "a connection ended early");
+            tokio::select! {
+                served = watcher.watch(connection.into_owned()) => if let Err(error) = served {
+                    tracing::debug!(%from, %error, "a connection ended early");
+                },
+                () = standing.is_over(STANDING) => tracing::debug!(%from, "nothing was asked for"),
             }
         });
     }

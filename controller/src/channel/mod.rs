@@ -41,11 +41,22 @@ pub use known::keep_known;
 pub use tokens::{Grant, Made, end as end_token, list as tokens, make as make_token};
 
 use crate::api::App;
+use crate::arrivals::Arrivals;
 use crate::cluster;
+use crate::standing::{Limits, Noted, Standing};
 use crate::store::Store;
 
 /// Connections at once: a thousand engines, and those that come back while their old ones are not yet known to be gone.
 const CONNECTIONS_MAX: usize = 2_200;
+/// Of these, callers of one address who have not shown a certificate of ours: handshakes, and those who come with a token.
+const STRANGERS_OF_ONE_MAX: usize = 200;
+/// All such callers behind their handshakes: each asks for one thing.
+const STRANGERS_MAX: usize = 400;
+/// So long they may stand, whatever they do.
+const STRANGER: Duration = Duration::from_secs(60);
+/// A caller that asks for nothing. An engine's stream is asked for at once, and lives as long as it answers pings.
+const STANDING: Limits =
+    Limits { first: Duration::from_secs(10), idle: Duration::MAX, unasked: Duration::MAX };
 /// Whole configurations that are on their way at once: each is tens of megabytes at worst, twice.
 const SNAPSHOTS_MAX: usize = 32;
 /// Messages that wait to be sent to one engine: pieces of half a megabyte each.
@@ -103,6 +114,7 @@ pub async fn serve<S: Store + 'static>(
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (arrivals, strangers) = (Arrivals::of(STRANGERS_OF_ONE_MAX), Arc::new(Semaphore::new(STRANGERS_MAX)));
     let mut stop = pin!(stop);
     loop {
         // Who finds no place waits in the queue of the socket.
@@ -119,6 +131,8 @@ pub async fn serve<S: Store + 'static>(
             },
             () = &mut stop => return Ok(()),
         };
+        let Some(arrival) = arrivals.enter(from.ip()) else { continue };
+        let strangers = Arc::clone(&strangers);
         let _ = stream.set_nodelay(true);
         // Of a socket that was just accepted the system knows it.
         let to = stream.local_addr().map_or(from.ip(), |at| at.ip()).to_canonical();
@@ -138,6 +152,20 @@ pub async fn serve<S: Store + 'static>(
                 }
             };
             let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(who);
+            //= CHAN-SLOW-01
+            let (stranger, lasts) = match shown {
+                Some(_) => {
+                    drop(arrival);
+                    (None, Duration::MAX)
+                }
+                None => match strangers.try_acquire_owned() {
+                    Ok(stranger) => (Some((stranger, arrival)), STRANGER),
+                    Err(_) => {
+                        tracing::debug!(%from, "there are too many who have shown no certificate");
+                        return;
+                    }
+                },
+            };
             let door = Door { channel, caller: shown, from: from.ip(), to };
             let service = ChannelServer::new(door)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -150,12 +178,17 @@ pub async fn serve<S: Store + 'static>(
                 .max_header_list_size(16 * 1024)
                 .keep_alive_interval(Some(ALIVE))
                 .keep_alive_timeout(ALIVE);
-            let connection = builder
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-                .into_owned();
-            if let Err(error) = connection.await {
-                tracing::debug!(%from, %error, "an engine's connection ended early");
+            let standing = Standing::begins();
+            let service = Noted { inner: TowerToHyperService::new(service), standing: Arc::clone(&standing) };
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            tokio::select! {
+                served = tokio::time::timeout(lasts, connection) => match served {
+                    Ok(Err(error)) => tracing::debug!(%from, %error, "an engine's connection ended early"),
+                    Ok(Ok(())) | Err(_) => {}
+                },
+                () = standing.is_over(STANDING) => tracing::debug!(%from, "nothing was asked for"),
             }
+            drop(stranger);
         });
     }
 }

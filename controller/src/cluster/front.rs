@@ -90,24 +90,13 @@ impl Front {
     //= CLUSTER-ANY-02
     pub async fn client(&self, mut request: Request) -> Response<Body> {
         request.headers_mut().remove(CLIENT);
-        let from = request.extensions().get::<Peer>();
-        let from = from.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0);
-        let Some(mut guest) = self.guests.enter(from) else {
-            return later(&format!("{OF_ONE_MAX} requests of this client are under way"));
-        };
         if let Role::Nobody(why) = &*self.role() {
             return nobody(why);
         }
         // All of it is here before anything is passed on: who is slow holds a place of its own, and none of the leader's.
-        let (head, body) = request.into_parts();
-        let content = match api::whole(body, |bytes| guest.takes(bytes)).await {
-            Ok(content) => Bytes::from(content),
-            Err(mut answer) => {
-                if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
-                    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                }
-                return answer;
-            }
+        let (head, content, guest) = match received(&self.guests, request).await {
+            Ok(received) => received,
+            Err(answer) => return answer,
         };
         match &*self.role() {
             Role::Leads(app) if app.store.is_led() => {
@@ -160,6 +149,28 @@ impl Front {
                 "the Controller that leads, at {at}, did not answer: {text}; whether this was done is not known: look \
                  before you repeat it"
             )),
+        }
+    }
+}
+
+/// A whole request, and the room that it takes.
+///
+/// # Errors
+/// The answer: its client has too many under way, or it is too long, does not come in time, or finds no room.
+pub async fn received(guests: &Guests, request: Request) -> Result<(Parts, Bytes, Guest), Response<Body>> {
+    let from = request.extensions().get::<Peer>();
+    let from = from.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0);
+    let Some(mut guest) = guests.enter(from) else {
+        return Err(later(&format!("{OF_ONE_MAX} requests of this client are under way")));
+    };
+    let (head, body) = request.into_parts();
+    match api::whole(body, |bytes| guest.takes(bytes)).await {
+        Ok(content) => Ok((head, Bytes::from(content), guest)),
+        Err(mut answer) => {
+            if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Err(answer)
         }
     }
 }

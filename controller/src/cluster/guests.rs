@@ -67,7 +67,7 @@ impl Drop for Guest {
 }
 
 /// Whose an address is: of those of IPv6 one client has a whole network.
-fn whose(address: IpAddr) -> IpAddr {
+pub fn whose(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         short @ IpAddr::V4(_) => short,

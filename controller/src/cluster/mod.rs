@@ -19,6 +19,7 @@ mod terms;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,9 +33,11 @@ use tokio::sync::{Semaphore, watch};
 
 pub use address::{Address, judge as judge_address, keep as hold_address, wanted as virtual_addresses};
 pub use asking::Asking;
+pub(crate) use front::received;
 pub use front::{Front, Role};
 pub use grow::Grow;
 pub use guard::{Guard, release};
+pub(crate) use guests::{Guests, whose};
 pub use identity::{Files, Identity};
 pub use join::{admit, join, token};
 pub use kept::Kept;
@@ -150,7 +153,16 @@ impl Reach {
 ///
 /// # Errors
 /// As a text that says what to do.
-pub async fn run(settings: Settings, address: Address, stop: impl Future<Output = ()>) -> Result<(), String> {
+pub fn run(
+    settings: Settings,
+    address: Address,
+    stop: Pin<Box<dyn Future<Output = ()>>>,
+) -> Pin<Box<dyn Future<Output = Result<(), String>>>> {
+    // All that is generic below is compiled here, once, and not anew in each program.
+    Box::pin(serve(settings, address, stop))
+}
+
+async fn serve(settings: Settings, address: Address, stop: impl Future<Output = ()>) -> Result<(), String> {
     let folder = &settings.folder;
     let key = folder.join(backup::KEY);
     let is_shared = settings.kept().is_none_or(|kept| kept.nodes.len() > 1 && kept.initial.len() > 1);

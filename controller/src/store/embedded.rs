@@ -6,11 +6,16 @@
 use std::io::ErrorKind;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::{Change, Given, HISTORY, Listed, Refusal, Revision, Step, Store, Stored};
+
+mod handle;
+
+use handle::{Handle, is_of_the_disk};
 
 /// Keys; the revision of the step that wrote a value, and the value.
 const VALUES: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("values");
@@ -29,10 +34,12 @@ pub struct Embedded {
 }
 
 struct Inner {
-    database: Database,
+    database: Handle,
     file: PathBuf,
-    /// Steps are made one after another.
-    writing: Mutex<()>,
+    /// Steps are made one after another. The revision of one of which the disk did not let us see what became of it.
+    writing: Mutex<Option<Revision>>,
+    /// A step is there of which was said that this is not known: what this process holds is older than the file.
+    is_behind: AtomicBool,
 }
 
 impl Embedded {
@@ -58,8 +65,14 @@ impl Embedded {
             Unopened::System(error) => Refusal::Unavailable(format!("{}: {error}", file.display())),
             Unopened::Broken => damaged("parts of it are not what was written"),
         })?;
-        let store =
-            Embedded { inner: Arc::new(Inner { database, file: file.to_owned(), writing: Mutex::new(()) }) };
+        let store = Embedded {
+            inner: Arc::new(Inner {
+                database: Handle::new(file, database),
+                file: file.to_owned(),
+                writing: Mutex::default(),
+                is_behind: AtomicBool::new(false),
+            }),
+        };
         store.inner.begin(is_new).map_err(|failure| match failure {
             Failure::Form(form) => {
                 damaged(&format!("it has form {form}, and this version knows form {FORM}"))
@@ -155,143 +168,213 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 }
 
 impl Inner {
-    /// Makes the tables of a new file, or sees that it is one of ours.
     fn begin(&self, is_new: bool) -> Result<(), Failure> {
-        if !is_new {
-            let reading = self.database.begin_read()?;
-            let state = reading.open_table(STATE)?;
-            let form = state.get("form")?.map_or(0, |form| form.value());
-            return if form == FORM { Ok(()) } else { Err(Failure::Form(form)) };
+        self.database.with(|database| begin(database, is_new))
+    }
+
+    /// Reads; where the disk has failed before, of the file as it is opened anew.
+    fn read<T>(&self, with: impl Fn(&Database) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.is_whole()?;
+        self.database.with(with)
+    }
+
+    fn is_whole(&self) -> Result<(), Failure> {
+        if self.is_behind.load(Ordering::Acquire) {
+            let why = format!(
+                "{}: a step is there of which was said that this is not known; start the Controller again",
+                self.file.display()
+            );
+            return Err(Failure::Refused(Refusal::Unavailable(why)));
         }
-        let writing = self.database.begin_write()?;
-        {
-            writing.open_table(VALUES)?;
-            writing.open_table(CHANGES)?;
-            let mut state = writing.open_table(STATE)?;
-            state.insert("form", FORM)?;
-            state.insert("revision", 0)?;
-        }
-        writing.commit()?;
         Ok(())
     }
 
     fn get(&self, key: &str) -> Result<Option<Stored>, Failure> {
-        let values = self.database.begin_read()?.open_table(VALUES)?;
-        Ok(values.get(key)?.map(|held| stored(held.value())))
+        self.read(|database| get(database, key))
     }
 
     fn list(&self, prefix: &str, after: Option<&str>, most: usize) -> Result<Listed, Failure> {
-        let reading = self.database.begin_read()?;
-        let revision = reading.open_table(STATE)?.get("revision")?.map_or(0, |held| held.value());
-        let values = reading.open_table(VALUES)?;
-        let from = after.filter(|after| *after >= prefix).unwrap_or(prefix);
-        let mut entries = Vec::new();
-        for entry in values.range(from..)? {
-            let (key, value) = entry?;
-            if !key.value().starts_with(prefix) || entries.len() == most {
-                break;
-            }
-            if after != Some(key.value()) {
-                entries.push((key.value().to_owned(), stored(value.value())));
-            }
-        }
-        Ok(Listed { revision, entries })
-    }
-
-    //= API-STORE-01
-    fn commit(&self, step: &Step) -> Result<Revision, Failure> {
-        step.check().map_err(Failure::Refused)?;
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let writing = self.database.begin_write()?;
-        let revision = {
-            let mut values = writing.open_table(VALUES)?;
-            let mut changes = writing.open_table(CHANGES)?;
-            let mut state = writing.open_table(STATE)?;
-            for (key, wanted) in &step.demands {
-                let held = values.get(key.as_str())?.map(|held| held.value().0);
-                if held != *wanted {
-                    // What was begun is dropped with its transaction.
-                    return Err(Failure::Refused(Refusal::Conflict(key.clone())));
-                }
-            }
-            let revision = state.get("revision")?.map_or(0, |held| held.value()) + 1;
-            for (place, (key, value)) in (0_u32..).zip(&step.writes) {
-                match value {
-                    Some(value) => {
-                        values.insert(key.as_str(), (revision, value.as_slice()))?;
-                    }
-                    None => {
-                        values.remove(key.as_str())?;
-                    }
-                }
-                changes.insert((revision, place), key.as_str())?;
-            }
-            if let Some(last) = revision.checked_sub(HISTORY) {
-                // A step adds at most as many as it takes away, but for the first ones.
-                changes.retain_in(..(last + 1, 0), |_, _| false)?;
-            }
-            state.insert("revision", revision)?;
-            revision
-        };
-        writing.commit()?;
-        Ok(revision)
+        self.read(|database| list(database, prefix, after, most))
     }
 
     fn changes(&self, since: Revision, most: usize) -> Result<Vec<Change>, Failure> {
-        let reading = self.database.begin_read()?;
-        let state = reading.open_table(STATE)?;
-        let held = |name| state.get(name).map(|held| held.map_or(0, |held| held.value()));
-        let (revision, first) = (held("revision")?, held("from")?);
-        if since > revision || since < first || revision.saturating_sub(since) > HISTORY {
-            return Err(Failure::Refused(Refusal::Forgotten));
-        }
-        let values = reading.open_table(VALUES)?;
-        let mut found: Vec<Change> = Vec::new();
-        for entry in reading.open_table(CHANGES)?.range((since + 1, 0)..)? {
-            let (at, change) = entry?;
-            let (revision, _) = at.value();
-            if found.len() >= most && found.last().is_some_and(|last| last.revision != revision) {
-                break;
-            }
-            let key = change.value();
-            let value = values.get(key)?.map(|held| held.value().1.to_vec());
-            found.push(Change { revision, key: key.to_owned(), value });
-        }
-        Ok(found)
+        self.read(|database| changes(database, since, most))
     }
 
-    /// The form of the file is that of the library's next version as well only if every table is copied entry by entry.
     fn backup(&self, file: &Path) -> Result<(), Failure> {
-        let refuse = |what: String| Failure::Refused(Refusal::Unavailable(what));
         if file.exists() {
             return Err(Failure::Refused(is_there(file)));
         }
-        let reading = self.database.begin_read()?;
-        let copy = Database::create(file)?;
-        let writing = copy.begin_write()?;
-        {
-            let (from, mut to) = (reading.open_table(VALUES)?, writing.open_table(VALUES)?);
-            for entry in from.range::<&str>(..)? {
-                let (key, value) = entry?;
-                to.insert(key.value(), value.value())?;
-            }
-            let (from, mut to) = (reading.open_table(CHANGES)?, writing.open_table(CHANGES)?);
-            for entry in from.range::<(u64, u32)>(..)? {
-                let (key, value) = entry?;
-                to.insert(key.value(), value.value())?;
-            }
-            let (from, mut to) = (reading.open_table(STATE)?, writing.open_table(STATE)?);
-            for entry in from.range::<&str>(..)? {
-                let (key, value) = entry?;
-                to.insert(key.value(), value.value())?;
-            }
-            if to.is_empty()? {
-                return Err(refuse(format!("{} has no state to copy", self.file.display())));
+        // A failure may be that of the other disk.
+        self.read(|database| Ok(backup(database, &self.file, file)))?
+    }
+
+    //= API-STORE-01
+    //= API-STORE-04
+    fn commit(&self, step: &Step) -> Result<Revision, Failure> {
+        step.check().map_err(Failure::Refused)?;
+        let mut unknown = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_whole()?;
+        let before = self.database.with(revision)?;
+        if unknown.take().is_some_and(|written| written <= before) {
+            self.is_behind.store(true, Ordering::Release);
+            self.is_whole()?;
+        }
+        let committed = self.database.once(|database| commit(database, step));
+        let Err(Failure::Library(error)) = committed else { return committed };
+        if !is_of_the_disk(&error) {
+            return Err(Failure::Library(error));
+        }
+        // The file itself says what became of it.
+        match self.database.with(revision) {
+            Ok(now) if now > before => Ok(now),
+            Ok(_) => Err(Failure::Refused(Refusal::Unavailable(format!(
+                "{}: {error}; nothing was written; make room on that disk",
+                self.file.display()
+            )))),
+            Err(_) => {
+                *unknown = Some(before + 1);
+                Err(Failure::Refused(Refusal::Unknown(format!("{}: {error}", self.file.display()))))
             }
         }
-        writing.commit()?;
-        Ok(())
     }
+}
+
+/// Makes the tables of a new file, or sees that it is one of ours.
+fn begin(database: &Database, is_new: bool) -> Result<(), Failure> {
+    if !is_new {
+        let reading = database.begin_read()?;
+        let state = reading.open_table(STATE)?;
+        let form = state.get("form")?.map_or(0, |form| form.value());
+        return if form == FORM { Ok(()) } else { Err(Failure::Form(form)) };
+    }
+    let writing = database.begin_write()?;
+    {
+        writing.open_table(VALUES)?;
+        writing.open_table(CHANGES)?;
+        let mut state = writing.open_table(STATE)?;
+        state.insert("form", FORM)?;
+        state.insert("revision", 0)?;
+    }
+    writing.commit()?;
+    Ok(())
+}
+
+fn get(database: &Database, key: &str) -> Result<Option<Stored>, Failure> {
+    let values = database.begin_read()?.open_table(VALUES)?;
+    Ok(values.get(key)?.map(|held| stored(held.value())))
+}
+
+fn list(database: &Database, prefix: &str, after: Option<&str>, most: usize) -> Result<Listed, Failure> {
+    let reading = database.begin_read()?;
+    let revision = reading.open_table(STATE)?.get("revision")?.map_or(0, |held| held.value());
+    let values = reading.open_table(VALUES)?;
+    let from = after.filter(|after| *after >= prefix).unwrap_or(prefix);
+    let mut entries = Vec::new();
+    for entry in values.range(from..)? {
+        let (key, value) = entry?;
+        if !key.value().starts_with(prefix) || entries.len() == most {
+            break;
+        }
+        if after != Some(key.value()) {
+            entries.push((key.value().to_owned(), stored(value.value())));
+        }
+    }
+    Ok(Listed { revision, entries })
+}
+
+/// Where the store stands.
+fn revision(database: &Database) -> Result<Revision, Failure> {
+    Ok(database.begin_read()?.open_table(STATE)?.get("revision")?.map_or(0, |held| held.value()))
+}
+
+fn commit(database: &Database, step: &Step) -> Result<Revision, Failure> {
+    let writing = database.begin_write()?;
+    let revision = {
+        let mut values = writing.open_table(VALUES)?;
+        let mut changes = writing.open_table(CHANGES)?;
+        let mut state = writing.open_table(STATE)?;
+        for (key, wanted) in &step.demands {
+            let held = values.get(key.as_str())?.map(|held| held.value().0);
+            if held != *wanted {
+                // What was begun is dropped with its transaction.
+                return Err(Failure::Refused(Refusal::Conflict(key.clone())));
+            }
+        }
+        let revision = state.get("revision")?.map_or(0, |held| held.value()) + 1;
+        for (place, (key, value)) in (0_u32..).zip(&step.writes) {
+            match value {
+                Some(value) => {
+                    values.insert(key.as_str(), (revision, value.as_slice()))?;
+                }
+                None => {
+                    values.remove(key.as_str())?;
+                }
+            }
+            changes.insert((revision, place), key.as_str())?;
+        }
+        if let Some(last) = revision.checked_sub(HISTORY) {
+            // A step adds at most as many as it takes away, but for the first ones.
+            changes.retain_in(..(last + 1, 0), |_, _| false)?;
+        }
+        state.insert("revision", revision)?;
+        revision
+    };
+    writing.commit()?;
+    Ok(revision)
+}
+
+fn changes(database: &Database, since: Revision, most: usize) -> Result<Vec<Change>, Failure> {
+    let reading = database.begin_read()?;
+    let state = reading.open_table(STATE)?;
+    let held = |name| state.get(name).map(|held| held.map_or(0, |held| held.value()));
+    let (revision, first) = (held("revision")?, held("from")?);
+    if since > revision || since < first || revision.saturating_sub(since) > HISTORY {
+        return Err(Failure::Refused(Refusal::Forgotten));
+    }
+    let values = reading.open_table(VALUES)?;
+    let mut found: Vec<Change> = Vec::new();
+    for entry in reading.open_table(CHANGES)?.range((since + 1, 0)..)? {
+        let (at, change) = entry?;
+        let (revision, _) = at.value();
+        if found.len() >= most && found.last().is_some_and(|last| last.revision != revision) {
+            break;
+        }
+        let key = change.value();
+        let value = values.get(key)?.map(|held| held.value().1.to_vec());
+        found.push(Change { revision, key: key.to_owned(), value });
+    }
+    Ok(found)
+}
+
+/// The form of the file is that of the library's next version as well only if every table is copied entry by entry.
+fn backup(database: &Database, own: &Path, file: &Path) -> Result<(), Failure> {
+    let refuse = |what: String| Failure::Refused(Refusal::Unavailable(what));
+    let reading = database.begin_read()?;
+    let copy = Database::create(file)?;
+    let writing = copy.begin_write()?;
+    {
+        let (from, mut to) = (reading.open_table(VALUES)?, writing.open_table(VALUES)?);
+        for entry in from.range::<&str>(..)? {
+            let (key, value) = entry?;
+            to.insert(key.value(), value.value())?;
+        }
+        let (from, mut to) = (reading.open_table(CHANGES)?, writing.open_table(CHANGES)?);
+        for entry in from.range::<(u64, u32)>(..)? {
+            let (key, value) = entry?;
+            to.insert(key.value(), value.value())?;
+        }
+        let (from, mut to) = (reading.open_table(STATE)?, writing.open_table(STATE)?);
+        for entry in from.range::<&str>(..)? {
+            let (key, value) = entry?;
+            to.insert(key.value(), value.value())?;
+        }
+        if to.is_empty()? {
+            return Err(refuse(format!("{} has no state to copy", own.display())));
+        }
+    }
+    writing.commit()?;
+    Ok(())
 }
 
 fn is_there(file: &Path) -> Refusal {

@@ -2,8 +2,10 @@
 
 mod accounts;
 mod ansible;
+mod disk;
 mod faults;
 mod fuzzer;
 mod raw;
 mod sdk;
+mod slow;
 mod terraform;

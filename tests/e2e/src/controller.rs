@@ -24,6 +24,8 @@ pub struct Controller {
     pub data: PathBuf,
     /// Further arguments of its program.
     arguments: Vec<String>,
+    /// What starts its program, as in a namespace of its own.
+    under: Vec<String>,
     /// What its environment has beside from its next start on, as a clock of its own.
     pub env: Vec<(String, String)>,
 }
@@ -42,11 +44,19 @@ impl Controller {
     /// # Panics
     /// As [`Controller::start`].
     pub fn start_with(lab: &Lab, arguments: &[&str]) -> Self {
+        Self::start_under(lab, &[], arguments)
+    }
+
+    /// As [`Controller::start_with`], by another program that is given it to start.
+    ///
+    /// # Panics
+    /// As [`Controller::start`].
+    pub fn start_under(lab: &Lab, under: &[String], arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let data = lab.folder().join("controller");
         let address = lab.address();
         let engines = lab.address();
-        let (process, log) = Self::spawn(lab, &data, (address, engines), &arguments, &[]);
+        let (process, log) = Self::spawn(lab, &data, (address, engines), (under, &arguments), &[]);
         let mut controller = Controller {
             process,
             address,
@@ -54,6 +64,7 @@ impl Controller {
             password: String::new(),
             data,
             arguments,
+            under: under.to_vec(),
             env: Vec::new(),
         };
         controller.comes_up();
@@ -72,7 +83,7 @@ impl Controller {
     /// If it does not come up.
     pub fn again(&mut self, lab: &Lab) {
         let at = (self.address, self.engines);
-        self.process = Self::spawn(lab, &self.data, at, &self.arguments, &self.env).0;
+        self.process = Self::spawn(lab, &self.data, at, (&self.under, &self.arguments), &self.env).0;
         self.comes_up();
     }
 
@@ -80,11 +91,19 @@ impl Controller {
         lab: &Lab,
         data: &std::path::Path,
         (address, engines): (SocketAddr, SocketAddr),
-        arguments: &[String],
+        (under, arguments): (&[String], &[String]),
         env: &[(String, String)],
     ) -> (Process, PathBuf) {
         let name = format!("controller-{}", address.port());
-        let mut command = Command::new(bin::path("forebay-controller"));
+        let program = bin::path("forebay-controller");
+        let mut command = match under {
+            [] => Command::new(program),
+            [first, further @ ..] => {
+                let mut command = Command::new(first);
+                command.args(further).arg(program);
+                command
+            }
+        };
         command.arg("--data-dir").arg(data).arg("--listen").arg(address.to_string());
         command.arg("--listen-engines").arg(engines.to_string()).args(arguments).envs(env.iter().cloned());
         (Process::start(&name, command, lab.folder()).brief(), lab.folder().join(format!("{name}.log")))
