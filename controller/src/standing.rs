@@ -212,6 +212,7 @@ mod tests {
         let pings = async {
             loop {
                 standing.wrote.store(standing.now(), Ordering::Relaxed);
+                // Sleep: between two pings.
                 tokio::time::sleep(LIMITS.idle / 8).await;
             }
         };

@@ -24,6 +24,7 @@ mod runtime;
 mod scale;
 #[cfg(test)]
 mod scale_tests;
+mod seen;
 mod session;
 mod tables;
 
