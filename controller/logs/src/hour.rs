@@ -65,12 +65,21 @@ pub(crate) fn file(folder: &Path, begin: Micros) -> PathBuf {
 
 /// The hours that a folder has, oldest first.
 pub(crate) fn list(folder: &Path) -> Result<Vec<(Micros, PathBuf)>, Failure> {
+    files(folder, ".db")
+}
+
+/// Those that were set aside, oldest first.
+pub(crate) fn aside(folder: &Path) -> Result<Vec<(Micros, PathBuf)>, Failure> {
+    files(folder, ".damaged")
+}
+
+fn files(folder: &Path, end: &str) -> Result<Vec<(Micros, PathBuf)>, Failure> {
     let failed = |error| Failure::System(folder.into(), error);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let hour = name.strip_prefix("hour-").and_then(|rest| rest.strip_suffix(".db"));
+        let hour = name.strip_prefix("hour-").and_then(|rest| rest.strip_suffix(end));
         if let Some(hour) = hour.and_then(|hour| hour.parse::<Micros>().ok()) {
             found.push((hour.saturating_mul(HOUR), path));
         }

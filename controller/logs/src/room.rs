@@ -46,6 +46,8 @@ pub(crate) struct Room {
     ledger: Ledger,
     /// Hours whose files, of earlier versions, do not say who has how much of them.
     uncounted: BTreeSet<Micros>,
+    /// Bytes of hours that were set aside.
+    aside: u64,
     /// Hours that are not written to of which records went last, the last one at the end.
     last: Vec<(Micros, Connection)>,
     /// When room was made last, when something went, and when it was told last.
@@ -71,7 +73,8 @@ impl Room {
     pub(crate) fn open(bytes_max: u64, folder: &Path) -> Room {
         let (ledger, uncounted) = (Ledger::default(), BTreeSet::new());
         let (made, last) = (Instant::now(), Vec::new());
-        let mut room = Room { bytes_max, ledger, uncounted, last, made, went: made, told: None, trimmed: 0 };
+        let (told, trimmed, aside) = (None, 0, 0);
+        let mut room = Room { bytes_max, ledger, uncounted, aside, last, made, went: made, told, trimmed };
         room.read(&hour::list(folder).unwrap_or_default());
         room
     }
@@ -93,6 +96,11 @@ impl Room {
         }
     }
 
+    /// Hours that were set aside take so many bytes of it.
+    pub(crate) fn set_aside(&mut self, bytes: u64) {
+        self.aside = bytes;
+    }
+
     /// Makes room, if there is little. What is too old, or far too much, has gone before.
     //= LOG-SHARE-01
     pub(crate) fn make(&mut self, folder: &Path, open: Option<&Writer>) -> Made {
@@ -103,7 +111,7 @@ impl Room {
         let written = open.map(|open| hour::file(folder, open.begin()));
         let mut loudest = None;
         loop {
-            let held = self.held(&hours, open);
+            let held = self.held(&hours, open) + self.aside;
             // As long as there is any room, what comes has its turn as well.
             let excess = held.saturating_sub(self.bytes_max - self.bytes_max / FREE);
             made.is_full = held > self.bytes_max;
@@ -277,4 +285,22 @@ struct Step {
     hours: u64,
     /// Whose records went.
     service: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= test LOG-KEEP-04
+    #[test]
+    fn what_was_set_aside_takes_its_part_of_the_room() {
+        let folder = std::env::temp_dir().join(format!("forebay-logs-aside-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("room");
+        let mut room = Room::open(1_000, &folder);
+        for (bytes, is_full) in [(0, false), (1_001, true), (900, false)] {
+            room.set_aside(bytes);
+            assert_eq!(room.make(&folder, None).is_full, is_full, "{bytes}");
+        }
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
 }

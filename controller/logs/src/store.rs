@@ -40,6 +40,9 @@ const TEND_EVERY: Duration = Duration::from_secs(5);
 /// Of this many parts one more than there is room for is far too much at a start.
 const FAR: u64 = 8;
 
+/// Hours that were set aside have one part in so many of the room at the most, or the newest of them half of it.
+const ASIDE: u64 = 8;
+
 /// How far ahead of our clock a record may be: the hour would never go otherwise.
 const AHEAD_MAX: Micros = HOUR;
 
@@ -469,6 +472,26 @@ impl Writing {
         room.get_or_insert_with(|| Room::open(settings.bytes_max, folder))
     }
 
+    /// Hours that were set aside go by age as others do, and the oldest of them before they take much of the room: the newest may
+    /// take more. Says how much is left of them.
+    //= LOG-KEEP-04
+    fn tend_aside(&self) -> u64 {
+        let bytes = |all: &[(Micros, PathBuf)]| all.iter().map(|(_, path)| retention::bytes(path)).sum();
+        let Ok(mut hours) = hour::aside(&self.folder) else { return 0 };
+        let Settings { hours_max, bytes_max } = self.settings;
+        let newest = hours.last().filter(|(_, path)| retention::bytes(path) <= bytes_max / 2);
+        let newest = newest.map(|(begin, _)| *begin);
+        let mut gone = retention::over(&hours, now(), hours_max, (0, u64::MAX), None);
+        gone.extend(retention::over(&hours, now(), u32::MAX, (bytes(&hours), bytes_max / ASIDE), newest));
+        for path in gone {
+            if let Err(failure) = retention::remove(&path) {
+                tracing::error!(event = "CONTROLLER_LOG_STAYS", %failure, "an old hour of logs cannot be removed");
+            }
+        }
+        hours.retain(|(_, path)| path.exists());
+        bytes(&hours)
+    }
+
     //= LOG-KEEP-03
     fn tend(&mut self) {
         let most = TEND_BYTES.0.min(self.settings.bytes_max / TEND_BYTES.1);
@@ -498,8 +521,10 @@ impl Writing {
         if !over.is_empty() {
             self.room = Some(Room::open(bytes_max, &self.folder));
         }
+        let aside = self.tend_aside();
         let open = self.open.take();
         let folder = self.folder.clone();
+        self.room().set_aside(aside);
         let made = self.room().make(&folder, open.as_ref());
         self.open = open;
         self.counters.trimmed.fetch_add(made.trimmed, Ordering::Relaxed);

@@ -433,3 +433,28 @@ fn records_of_two_microseconds_that_take_turns_hold_nobody_up() {
     let found = store.search(&asked(vec![], 10_000)).unwrap();
     assert_eq!(found.records.len(), 10_000, "and none is lost");
 }
+
+//= test LOG-KEEP-04
+#[test]
+fn hours_that_were_set_aside_go_by_age_and_before_they_take_much_of_the_room() {
+    let folder = Folder::new();
+    let begun = now() / HOUR;
+    let name = |hours: i64| folder.0.join(format!("hour-{:08}.damaged", begun + hours));
+    let sizes = [(-30, 10), (-5, 700_000), (-4, 700_000), (-3, 200_000), (-2, 10)];
+    for (hours, size) in sizes {
+        std::fs::write(name(hours), vec![7; size]).unwrap();
+    }
+    let bytes_max = 8_000_000;
+    let store = Store::open(&folder.0, Settings { hours_max: 24, bytes_max }).unwrap();
+    store.flush();
+    let left: Vec<_> = sizes.iter().filter(|(hours, _)| name(*hours).exists()).collect();
+    assert_eq!(left, [&(-4, 700_000), &(-3, 200_000), &(-2, 10)]);
+    // One that is large is kept if it is the newest, and does not take all.
+    std::fs::write(name(-1), vec![7; 3_900_000]).unwrap();
+    drop(store);
+    Store::open(&folder.0, Settings { hours_max: 24, bytes_max }).unwrap().flush();
+    assert!(name(-1).exists() && !name(-2).exists());
+    std::fs::write(name(0), vec![7; 4_100_000]).unwrap();
+    Store::open(&folder.0, Settings { hours_max: 24, bytes_max }).unwrap().flush();
+    assert!(!name(-1).exists() && !name(0).exists());
+}
