@@ -254,9 +254,11 @@ impl<'m> Machine<'m> {
             unit.short.clone_from(&short);
             unit.changed = now;
         }
-        for engine in come {
-            let text = format!("it is placed on {}", self.name(&engine));
-            self.tell("VS_ADD_SE", key, &engine, &text);
+        //= PLACE-REFUSED-03
+        let is_again = self.units.get(key).is_some_and(Unit::is_tried_again);
+        for engine in come.iter().filter(|_| !is_again) {
+            let text = format!("it is placed on {}", self.name(engine));
+            self.tell("VS_ADD_SE", key, engine, &text);
         }
         if !was_short && !short.is_empty() {
             let text = format!("it has {has} of {wanted} engines: {}", short.join("; "));
@@ -309,18 +311,18 @@ impl<'m> Machine<'m> {
             return;
         }
         if let Some(why) = refused {
+            let is_again = unit.is_tried_again();
             if nothing.contains(engine) {
                 unit.members.retain(|member| member.engine != engine);
             } else {
                 leave(unit, engine, until);
             }
             unit.changed = now;
-            self.tell(
-                "VS_REMOVED_SE",
-                key,
-                engine,
-                &format!("it leaves {name}, which cannot have it: {why}"),
-            );
+            // What is asked in vain again and again is told once.
+            if serving > 0 || !is_again {
+                let text = format!("it leaves {name}, which cannot have it: {why}");
+                self.tell("VS_REMOVED_SE", key, engine, &text);
+            }
             return;
         }
         leave(unit, engine, until);

@@ -25,16 +25,18 @@ impl Lab {
         self.broken.insert((engine.to_owned(), vs.to_owned()));
     }
 
-    /// Which engines were tried until it comes to rest for so long.
+    /// How often another engine was asked for the first service in so long.
     fn goes_on(&mut self, ms: u64) -> usize {
-        self.told();
         let until = self.now + ms;
+        let mut asked = 0;
         while self.now < until {
+            let had = self.on(0).len();
             self.now += SECOND / 2;
             self.step();
+            asked += usize::from(self.on(0).len() > had);
             self.obey();
         }
-        self.told().iter().filter(|event| **event == "VS_ADD_SE").count()
+        asked
     }
 }
 
@@ -102,6 +104,25 @@ fn a_service_that_no_engine_can_have_stays_where_it_is_and_others_are_asked_more
     lab.settle();
     assert_eq!(lab.serving(0), ["se-0"]);
     assert!(lab.told().contains(&"SE_SCALEOUT_READY"));
+}
+
+//= test PLACE-REFUSED-03
+#[test]
+fn what_is_tried_again_in_vain_is_told_once() {
+    let mut lab = Lab::new(&json!({}), 3, 1);
+    for engine in ["se-0", "se-1", "se-2"] {
+        lab.breaks(engine, "vs-0");
+    }
+    lab.settle();
+    lab.goes_on(30 * SECOND);
+    lab.told();
+    assert!(lab.goes_on(3600 * SECOND) > 3, "others are asked");
+    assert_eq!(lab.told(), [""; 0]);
+    lab.broken.remove(&("se-2".to_owned(), "vs-0".to_owned()));
+    lab.goes_on(1200 * SECOND);
+    assert_eq!(lab.serving(0), ["se-2"]);
+    let told = lab.told();
+    assert!(told.contains(&"SE_SCALEOUT_READY") && told.contains(&"VS_REMOVED_SE"), "{told:?}");
 }
 
 //= test PLACE-REFUSED-02

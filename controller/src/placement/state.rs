@@ -173,6 +173,13 @@ impl Unit {
         self.refused.get(engine).is_some_and(|one| one.is_said)
     }
 
+    /// One that has it says that it cannot, and another one could not have it either: nobody asked for what is tried now.
+    pub fn is_tried_again(&self) -> bool {
+        self.work.is_none()
+            && self.refused.values().any(|one| !one.is_said || one.times > 1)
+            && self.staying().any(|member| self.is_refused_by(&member.engine))
+    }
+
     /// How many serve.
     pub fn serving(&self) -> usize {
         self.members.iter().filter(|member| member.phase == Phase::Serving).count()
