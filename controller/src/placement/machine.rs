@@ -310,29 +310,18 @@ impl<'m> Machine<'m> {
         if !is_forced && (serving == 0 && refused.is_none() || coming > 0) {
             return;
         }
-        if let Some(why) = refused {
-            let is_again = unit.is_tried_again();
-            if nothing.contains(engine) {
-                unit.members.retain(|member| member.engine != engine);
-            } else {
-                leave(unit, engine, until);
-            }
-            unit.changed = now;
-            // What is asked in vain again and again is told once.
-            if serving > 0 || !is_again {
-                let text = format!("it leaves {name}, which cannot have it: {why}");
-                self.tell("VS_REMOVED_SE", key, engine, &text);
-            }
-            return;
+        let is_again = unit.is_tried_again();
+        match &refused {
+            Some(_) if nothing.contains(engine) => unit.members.retain(|member| member.engine != engine),
+            _ => leave(unit, engine, until),
         }
-        leave(unit, engine, until);
         unit.changed = now;
-        self.tell(
-            "VS_REMOVED_SE",
-            key,
-            engine,
-            &format!("it leaves {name}, which is not to have it any more"),
-        );
+        // What is asked in vain again and again is told once.
+        if refused.is_none() || serving > 0 || !is_again {
+            let why = refused.map(|why| format!("which cannot have it: {why}"));
+            let why = why.unwrap_or_else(|| "which is not to have it any more".to_owned());
+            self.tell("VS_REMOVED_SE", key, engine, &format!("it leaves {name}, {why}"));
+        }
     }
 
     /// Looks how far each engine has come.

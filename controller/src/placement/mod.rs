@@ -20,6 +20,7 @@ mod refusing_tests;
 mod state;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod wishes;
 mod world;
 #[cfg(test)]

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::place::{
-    self, Admin, Candidate, Engine, EngineId, EngineState, Placed, Service, ServiceId, Unfit, plan, refused,
+    self, Admin, Candidate, Engine, EngineId, EngineState, Ha, Placed, Service, ServiceId, Unfit, plan,
+    refused,
 };
 use forebay_core::policy::Prefix;
 
 use super::state::{Phase, Unit};
+use super::turns::Turns;
 use super::world::{Settings, Wanted, World};
 
 /// A virtual service, as an engine tells of it.
@@ -102,7 +104,8 @@ impl<'i> Inputs<'i> {
         };
         let none = Unit::default();
         let mut keys = Vec::new();
-        let mut services = Vec::new();
+        let mut services: Vec<Service> = Vec::new();
+        let mut turns = Turns::new(engines.len(), now);
         let mut whys = BTreeMap::new();
         for (key, wanted) in world.of_group(group) {
             let unit = units.get(key).unwrap_or(&none);
@@ -122,19 +125,30 @@ impl<'i> Inputs<'i> {
             let current = part(false);
             let were: Vec<_> =
                 unit.refused.iter().filter_map(|(engine, one)| Some((number(engine)?, one.said()))).collect();
+            let refused = refused(&were, &current, now);
+            turns.look(services.len(), unit, &were, &refused);
             services.push(Service {
                 id,
                 weight: u32::try_from(wanted.services.len()).unwrap_or(u32::MAX),
                 vips: wanted.vips.clone(),
                 servers: wanted.servers.clone(),
                 factor: unit.factor,
-                refused: refused(&were, &current, now),
+                refused,
                 current,
                 leaving: part(true),
                 named: None,
                 second: wanted.is_second,
             });
             keys.push(key.as_str());
+        }
+        // Where it is not its turn a service stays where it is. Of an active and a standby engine nobody else is asked.
+        if !matches!(settings.group.ha, Ha::Legacy { .. }) {
+            for at in turns.wait() {
+                if let Some(service) = services.get_mut(at) {
+                    let current = &service.current;
+                    service.refused.retain(|engine| !current.contains(engine));
+                }
+            }
         }
         Inputs { settings, seen, engines, keys, services, whys }
     }

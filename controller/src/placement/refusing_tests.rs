@@ -6,6 +6,7 @@ use forebay_core::place::EngineState;
 use serde_json::json;
 
 use super::tests::{Lab, SECOND, VIP, engine};
+use super::turns::{AGAIN, WITHIN_MS};
 use super::*;
 
 /// An engine says what it cannot listen for: of what it is to let clients in, and nothing else.
@@ -123,6 +124,42 @@ fn what_is_tried_again_in_vain_is_told_once() {
     assert_eq!(lab.serving(0), ["se-2"]);
     let told = lab.told();
     assert!(told.contains(&"SE_SCALEOUT_READY") && told.contains(&"VS_REMOVED_SE"), "{told:?}");
+}
+
+//= test PLACE-REFUSED-04
+#[test]
+fn of_many_services_that_no_engine_can_have_few_are_tried_at_a_time_and_each_has_its_turn() {
+    const MANY: usize = 250;
+    let mut lab = Lab::new(&json!({"max_vs_per_se": 1000}), 2, MANY);
+    for number in 0..MANY {
+        lab.breaks("se-0", &format!("vs-{number}"));
+        lab.breaks("se-1", &format!("vs-{number}"));
+    }
+    let pause = 5 * SECOND;
+    let mut begun = Vec::new();
+    let mut goes_on = |lab: &mut Lab, ms: u64, is_over: &dyn Fn(&Lab) -> bool| {
+        let until = lab.now + ms;
+        while lab.now < until && !is_over(lab) {
+            let had: Vec<usize> = (0..MANY).map(|number| lab.on(number).len()).collect();
+            lab.now += pause;
+            lab.step();
+            let tries = (0..MANY).filter(|number| lab.on(*number).len() > had[*number]).count();
+            begun.push(tries);
+            lab.obey();
+        }
+    };
+    lab.settle();
+    goes_on(&mut lab, 1200 * SECOND, &|_| false);
+    // Of the last one by its name another engine can have it now.
+    lab.broken.remove(&("se-1".to_owned(), "vs-99".to_owned()));
+    let before = lab.now;
+    goes_on(&mut lab, 3600 * SECOND, &|lab| lab.serving(99) == ["se-1"]);
+    assert_eq!(lab.serving(99), ["se-1"], "its turn does not come");
+    let took_s = (lab.now - before) / SECOND;
+    let within = usize::try_from(WITHIN_MS / pause).expect("some looks");
+    // What was not tried yet was tried at once, before.
+    let most = begun[within..].windows(within).map(|looks| looks.iter().sum::<usize>()).max();
+    assert!(most.is_some_and(|most| (1..=AGAIN).contains(&most)), "{most:?} in 30 s, then after {took_s} s");
 }
 
 //= test PLACE-REFUSED-02
