@@ -16,13 +16,29 @@ pub const PROBLEMS_MAX: usize = 100;
 ///
 /// # Errors
 /// All that is wrong, at most [`PROBLEMS_MAX`]; at least one.
-//= API-FIELD-01
 pub fn check(kind: &'static Kind, sent: &Object) -> Result<Object, Vec<Problem>> {
+    check_after(kind, sent, None)
+}
+
+/// The same of an object that has been there, as `before` was: what is bounded so that there is room for others may stay as
+/// much as it was before there was that bound.
+///
+/// # Errors
+/// Those of [`check`].
+//= API-FIELD-01
+pub fn check_after(
+    kind: &'static Kind,
+    sent: &Object,
+    before: Option<&Object>,
+) -> Result<Object, Vec<Problem>> {
     let mut reader = Reader { problems: Vec::new(), path: String::new() };
     let object = reader.fields(&|| kind.all_fields(), sent, kind.dropped);
     if reader.problems.is_empty() {
         for rule in kind.rules {
             rule(&object, &mut reader.problems);
+        }
+        if kind.path == "pool" {
+            reader.problems.extend(crate::schema::names_leave_room(&object, before));
         }
     }
     if reader.problems.is_empty() { Ok(object) } else { Err(reader.problems) }

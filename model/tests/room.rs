@@ -2,7 +2,7 @@
 
 mod world;
 
-use forebay_model::check::check;
+use forebay_model::check::{check, check_after};
 use forebay_model::compile::compile;
 use forebay_model::kind::kind;
 use forebay_snapshot::limits::{COOKIE_KEYS_MAX, HOST_NAMES_MAX};
@@ -70,6 +70,35 @@ fn a_pool_with_more_host_names_than_leave_room_for_others_is_refused_where_it_is
     assert!(pool(HALF).is_ok());
     let problems = pool(HALF + 1).expect_err("it is refused");
     assert!(problems[0].path == "servers" && problems[0].reason.contains("501"), "{problems:?}");
+}
+
+//= test COMPILE-SHARE-01
+#[test]
+fn a_pool_that_has_had_more_host_names_than_are_allowed_today_may_keep_them() {
+    let pool = |count: usize| {
+        let servers: Vec<Value> = (0..count)
+            .map(|n| json!({"ip": {"addr": format!("s{n}.test"), "type": "DNS"}, "port": 80}))
+            .collect();
+        json!({"name": "p", "servers": servers}).as_object().cloned().expect("one")
+    };
+    let after = |had: usize, has: usize| {
+        check_after(kind("pool").expect("there is one"), &pool(has), Some(&pool(had)))
+    };
+    for (had, has) in [(HALF + 200, HALF + 200), (HALF + 200, HALF + 1), (3, HALF), (HOST_NAMES_MAX, 1)] {
+        assert!(after(had, has).is_ok(), "{had} {has}");
+    }
+    for (had, has, words) in [
+        (
+            HALF + 200,
+            HALF + 201,
+            "701 different host names, and 700 are the most that are looked up for it, as many as it had",
+        ),
+        (HALF, HALF + 1, "500 are the most that are looked up for a pool"),
+        (HOST_NAMES_MAX + 1, HOST_NAMES_MAX + 1, "1000 are the most"),
+    ] {
+        let problems = after(had, has).expect_err("it is refused");
+        assert!(problems[0].path == "servers" && problems[0].reason.contains(words), "{problems:?}");
+    }
 }
 
 //= test CFG-COOKIE-01

@@ -6,9 +6,10 @@ use aws_lc_rs::rand;
 use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use forebay_model::check::check_after;
 use forebay_model::kind::Scope;
 use forebay_model::reference::Reference;
-use forebay_model::{Kind, Object, check, kinds, shape};
+use forebay_model::{Kind, Object, kinds, shape};
 use serde_json::{Value, json as value};
 
 use super::App;
@@ -171,7 +172,7 @@ pub async fn import<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<
             object.insert("uuid".to_owned(), Value::from(uuid.clone()));
             let done = match is_there {
                 true => app.objects.replace(one.kind, &uuid, &object, &all).await,
-                false => app.objects.create(one.kind, &object, &all).await,
+                false => app.objects.take_in(one.kind, &object, &all).await,
             };
             match done {
                 Ok(_) if is_there => replaced += 1,
@@ -231,7 +232,9 @@ fn read(document: &Object, seal: Option<&Seal>) -> Result<Vec<Coming>, Answer> {
             let is_pair = kind.path == "sslkeyandcertificate";
             //= API-PAIR-01
             let pair = is_pair.then(|| crate::objects::misfit(&object, None)).flatten();
-            for problem in check(kind, &object).err().unwrap_or_default().into_iter().chain(pair) {
+            for problem in
+                check_after(kind, &object, Some(&object)).err().unwrap_or_default().into_iter().chain(pair)
+            {
                 problems.push(value!({
                     "kind": kind.path, "uuid": old, "path": problem.path, "reason": problem.reason, "fix": problem.fix
                 }));

@@ -117,7 +117,7 @@ async fn done<S: Store>(
     }
     let held = app.objects.change(kind, change, &who.tenant).await?;
     let what = match change {
-        Change::Create(_) => "created",
+        Change::Create(_) | Change::Move(_) => "created",
         Change::Replace(..) => "replaced",
         Change::Patch(..) => "patched",
         Change::Delete(_) => "deleted",

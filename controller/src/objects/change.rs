@@ -12,6 +12,8 @@ use crate::store::{Step, Store};
 pub enum Change<'c> {
     /// A new one.
     Create(&'c Object),
+    /// A new one that stood elsewhere as it is.
+    Move(&'c Object),
     /// A whole one in the place of the one of this uuid.
     Replace(&'c str, &'c Object),
     /// Parts of the one of this uuid become others.
@@ -41,6 +43,19 @@ impl<S: Store> Objects<S> {
         tenant: &Tenant,
     ) -> Result<Arc<Held>, Denied> {
         self.change(kind, Change::Create(sent), tenant).await
+    }
+
+    /// Takes in an object that stood elsewhere.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn take_in(
+        &self,
+        kind: &'static Kind,
+        sent: &Object,
+        tenant: &Tenant,
+    ) -> Result<Arc<Held>, Denied> {
+        self.change(kind, Change::Move(sent), tenant).await
     }
 
     /// Puts a whole object in the place of what it was.
@@ -121,7 +136,8 @@ impl<S: Store> Objects<S> {
 
     async fn ready(&self, kind: &'static Kind, change: Change<'_>, tenant: &Tenant) -> Result<Ready, Denied> {
         match change {
-            Change::Create(sent) => self.created(kind, sent, tenant).await,
+            Change::Create(sent) => self.created(kind, sent, tenant, false).await,
+            Change::Move(sent) => self.created(kind, sent, tenant, true).await,
             Change::Replace(uuid, sent) => self.replaced(kind, uuid, sent, tenant).await,
             Change::Patch(uuid, change) => self.patched(kind, uuid, change, tenant).await,
             Change::Delete(uuid) => self.deleted(kind, uuid, tenant),

@@ -14,8 +14,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
+use forebay_model::check::check_after;
 use forebay_model::reference::{Reference, is_uuid};
-use forebay_model::{Kind, Object, Problem, check, kind, patch, shape};
+use forebay_model::{Kind, Object, Problem, kind, patch, shape};
 use serde_json::Value;
 
 pub use crate::access::{ADMIN, Tenant};
@@ -180,8 +181,15 @@ impl<S: Store> Objects<S> {
         found.ok_or(Denied::Missing(kind))
     }
 
-    async fn created(&self, kind: &'static Kind, sent: &Object, tenant: &Tenant) -> Result<Ready, Denied> {
-        let object = check(kind, sent)?;
+    /// `is_moved`: it stood elsewhere as it is.
+    async fn created(
+        &self,
+        kind: &'static Kind,
+        sent: &Object,
+        tenant: &Tenant,
+        is_moved: bool,
+    ) -> Result<Ready, Denied> {
+        let object = check_after(kind, sent, is_moved.then_some(sent))?;
         if self.now().len() >= OBJECTS_MAX {
             return Err(Denied::Bad(format!("there are {OBJECTS_MAX} objects, and no more can be kept")));
         }
@@ -212,7 +220,7 @@ impl<S: Store> Objects<S> {
         {
             return Err(Denied::Stale(kind));
         }
-        let object = check(kind, sent)?;
+        let object = check_after(kind, sent, Some(&old))?;
         self.write(kind, uuid, object, tenant, Some(&before)).await
     }
 
@@ -228,7 +236,7 @@ impl<S: Store> Objects<S> {
         let mut old = before.object();
         shape::mask(kind, &mut old);
         let changed = patch::apply(kind, &old, change)?;
-        let object = check(kind, &changed)?;
+        let object = check_after(kind, &changed, Some(&old))?;
         self.write(kind, uuid, object, tenant, Some(&before)).await
     }
 

@@ -88,6 +88,24 @@ async fn a_configuration_goes_from_one_controller_to_another() {
     assert_eq!(to.app.objects.opened(&held)["key"], "very private");
     assert!(to.try_login("ann", "password-ann").await.is_err(), "passwords stay where they are");
     assert!(to.try_login("admin", &to.password).await.is_ok());
+    // What an earlier version took goes along, and may be changed: not to more than it was.
+    let pool = |names: usize| {
+        let servers: Vec<Value> = (0..names)
+            .map(|n| json!({"ip": {"addr": format!("s{n}.test"), "type": "DNS"}, "port": 80}))
+            .collect();
+        json!({"name": "many", "uuid": "pool-many", "servers": servers})
+    };
+    let refused = to.ask(&other, "POST", "/api/pool", &pool(600)).await;
+    assert!(refused.status == 400 && refused.text.contains("500 are the most"), "{}", refused.text);
+    let of_before = json!({"configuration": {"META": {"form": 1}, "Pool": [pool(600)]}});
+    let done = to.ask(&other, "POST", "/api/configuration/import", &of_before).await;
+    assert_eq!((done.status, &done.json["created"]), (200, &json!(1)), "{}", done.text);
+    let said =
+        to.ask(&other, "PATCH", "/api/pool/pool-many", &json!({"replace": {"description": "d"}})).await;
+    assert_eq!(said.status, 200, "{}", said.text);
+    assert_eq!(to.ask(&other, "PUT", "/api/pool/pool-many", &pool(550)).await.status, 200);
+    let more = to.ask(&other, "PUT", "/api/pool/pool-many", &pool(600)).await;
+    assert!(more.status == 400 && more.text.contains("550 are the most"), "{}", more.text);
     // Not for everybody.
     let access = json!([{"role_ref": "/api/role?name=Tenant-Admin", "all_tenants": true}]);
     from.user(&admin, "bob", access).await;

@@ -41,6 +41,7 @@ mod vsvip;
 use crate::kind::Kind;
 
 pub use permission::PERMISSIONS;
+pub(crate) use pool::names_leave_room;
 
 /// Every kind.
 #[rustfmt::skip] // one line for each file

@@ -207,7 +207,7 @@ static POOL: Kind = Kind {
     scope: Scope::Cloud,
     // One provider for Terraform has a field of its own.
     dropped: &["ignore_servers"],
-    rules: &[hash_has_its_header, servers_are_named_once, names_leave_room, addresses],
+    rules: &[hash_has_its_header, servers_are_named_once, addresses],
     fields: &[
         text("name").required(),
         flag("enabled").or_true(),
@@ -304,9 +304,28 @@ fn hash_has_its_header(pool: &Object, problems: &mut Vec<Problem>) {
 /// Different host names of a pool's servers: half of what an engine looks up.
 const POOL_NAMES_MAX: usize = forebay_snapshot::limits::HOST_NAMES_MAX / 2;
 
-/// A pool leaves room for others.
+/// A pool leaves room for others, or as much as it left `before`.
 //= COMPILE-SHARE-01
-fn names_leave_room(pool: &Object, problems: &mut Vec<Problem>) {
+pub(crate) fn names_leave_room(pool: &Object, before: Option<&Object>) -> Option<Problem> {
+    let names = host_names(pool);
+    let had = before.map_or(0, host_names);
+    let most = had.clamp(POOL_NAMES_MAX, forebay_snapshot::limits::HOST_NAMES_MAX);
+    (names > most).then(|| {
+        let allowed = match most > POOL_NAMES_MAX {
+            true => format!("{most} are the most that are looked up for it, as many as it had"),
+            false => format!("{POOL_NAMES_MAX} are the most that are looked up for a pool"),
+        };
+        Problem {
+            line: None,
+            path: "servers".to_owned(),
+            reason: format!("they have {names} different host names, and {allowed}"),
+            fix: "write their addresses, or let one name have several".to_owned(),
+        }
+    })
+}
+
+/// How many different host names its servers have.
+fn host_names(pool: &Object) -> usize {
     let servers = pool.get("servers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let name = |server: &Value| {
         let text = |at: &str| server.pointer(at).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -315,18 +334,7 @@ fn names_leave_room(pool: &Object, problems: &mut Vec<Problem>) {
         let name = named.or_else(|| text("/ip/addr").filter(|_| text("/ip/type") == Some("DNS")))?;
         Some(name.to_ascii_lowercase())
     };
-    let names: std::collections::BTreeSet<String> = servers.iter().filter_map(name).collect();
-    if names.len() > POOL_NAMES_MAX {
-        problems.push(Problem {
-            line: None,
-            path: "servers".to_owned(),
-            reason: format!(
-                "they have {} different host names, and {POOL_NAMES_MAX} are the most that are looked up for a pool",
-                names.len()
-            ),
-            fix: "write their addresses, or let one name have several".to_owned(),
-        });
-    }
+    servers.iter().filter_map(name).collect::<std::collections::BTreeSet<String>>().len()
 }
 
 fn servers_are_named_once(pool: &Object, problems: &mut Vec<Problem>) {
