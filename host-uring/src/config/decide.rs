@@ -33,7 +33,7 @@ impl Pool {
     pub fn decision_config(&self, service: &Service) -> PoolConfig {
         let from = &self.config;
         PoolConfig {
-            vs: service.id,
+            vs: service.keeps_as,
             id: self.id,
             algorithm: algorithm(from),
             persistence: self.persistence.as_ref().map(|p| profile(p, service, &self.name)),

@@ -6,6 +6,7 @@
 
 mod decide;
 mod heritage;
+mod hosts;
 mod names;
 mod reach;
 mod secure;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use forebay_core::id::{Endpoint, GroupId, PoolId, ServerId, VsId};
-use forebay_core::policy::{Action, Names, Policy, PolicyConfig};
+use forebay_core::policy::{Action, Edit, Names, On, Policy, PolicyConfig, Rule};
 use forebay_core::units::Now;
 use forebay_snapshot::profile::{TcpProfile, UdpProfile};
 use forebay_snapshot::service::{ClientLogs, ProxyProtocol};
@@ -31,6 +32,7 @@ use heritage::Heritage;
 use names::Placed;
 
 pub use decide::{fail_action, head_limits};
+pub use hosts::Hosts;
 pub use names::{Addresses, Unplaced};
 pub use reach::Reencrypted;
 pub use secure::Secure;
@@ -110,6 +112,8 @@ pub struct Listener {
 pub struct Service {
     /// Identifies it in cookies and tables; derived from the name, so the same on every engine.
     pub id: VsId,
+    /// As whose clients its own are known: by its own name, or one that it shares with other services.
+    pub keeps_as: VsId,
     /// Its name.
     pub name: String,
     /// What serves it.
@@ -118,6 +122,8 @@ pub struct Service {
     pub pools: Vec<PoolIndex>,
     /// Its rules, compiled; empty if it has none.
     pub policy: Policy,
+    /// The places of its rules that edit fields of answers, by their names.
+    pub answer_rules: BTreeMap<String, usize>,
     /// Its rules as they were compiled.
     pub rules: Arc<PolicyConfig>,
     /// Other engines may listen on its addresses too.
@@ -126,6 +132,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// What its clients are to be served TLS with; `None`: they speak none.
     pub tls: Option<Secure>,
+    /// Which of its hosts have profiles of their own.
+    pub hosts: Hosts,
     /// Where its clients go by the name that their TLS asks for, which is passed on; `None`: it reads no TLS.
     pub sni: Option<Sni>,
     /// Fields that tell servers who a client is.
@@ -294,7 +302,12 @@ impl Tree {
             let http = http_profile.iter().find(|p| p.name == vs.http_profile).cloned().unwrap_or_default();
             let tcp = tcp_profile.iter().find(|p| p.name == vs.tcp_profile).cloned().unwrap_or_default();
             let udp = udp_profile.iter().find(|p| p.name == vs.udp_profile).cloned().unwrap_or_default();
-            let tls = secure::wanted(&vs, &certificate, &tls_profile, &pki_profile, &ticket_key, http.http2);
+            let tls = |profile: &str| {
+                let documents = (&*certificate, &*tls_profile, &*pki_profile, &*ticket_key);
+                secure::wanted(&vs, profile, documents, http.http2).map(Secure::wants)
+            };
+            let hosts = Hosts::of(&vs, &http_profile, tls);
+            let tls = tls(&vs.tls_profile);
             let service = ServiceIndex(services.len());
             let transport = Transport::of(vs.protocol);
             //= RELOAD-STANDBY-01
@@ -323,15 +336,18 @@ impl Tree {
             let id = VsId(name_id(&vs.name));
             services.push(Service {
                 id,
+                keeps_as: vs.persistence_name.as_deref().map_or(id, |name| VsId(name_id(name))),
                 name: vs.name,
                 target,
                 pools,
+                answer_rules: answer_rules(&vs.rules, &policy),
                 policy,
                 rules,
                 shared_listener: vs.shared_listener,
                 protocol: vs.protocol,
                 identity: vs.client_certificate.headers,
-                tls: tls.map(Secure::wants),
+                tls,
+                hosts,
                 sni,
                 proxy_protocol: vs.proxy_protocol,
                 client_logs: vs.client_logs,
@@ -438,6 +454,19 @@ fn compile(rules: &PolicyConfig, pools: &BTreeMap<&str, PoolIndex>, groups: &[Gr
     let group = |name: &str| groups.iter().find(|g| g.name == name).map(|g| g.id);
     Policy::new(rules, &Names { pool: &pool, group: &group })
         .expect("checked: the same rules compiled before")
+}
+
+/// Which rules edit fields of answers.
+fn answer_rules(rules: &[Rule], policy: &Policy) -> BTreeMap<String, usize> {
+    let edits = |action: &Action| {
+        matches!(
+            action,
+            Action::Header(Edit::Add(On::Response, ..) | Edit::Set(On::Response, ..) | Edit::Remove(On::Response, _))
+        )
+    };
+    let named = |name: &str| rules.iter().any(|rule| rule.name == name && rule.then.iter().any(edits));
+    let names = (0..rules.len()).filter_map(|at| Some((policy.name_of(at)?, at)));
+    names.filter(|(name, _)| named(name)).map(|(name, at)| (name.to_owned(), at)).collect()
 }
 
 /// Derives an id from a name: 32 bits of FNV-1a, which the check keeps free of collisions within a document.

@@ -44,13 +44,16 @@ impl Secure {
     }
 }
 
-/// What the document says of a service's TLS; `None`: its clients speak none.
+/// What the document says of a service's TLS by one of its profiles; `None`: its clients speak none.
 pub(super) fn wanted(
     service: &VirtualService,
-    certificates: &[Certificate],
-    profiles: &[TlsProfile],
-    trusted: &[PkiProfile],
-    ticket_keys: &[TicketKey],
+    profile: &str,
+    (certificates, profiles, trusted, ticket_keys): (
+        &[Certificate],
+        &[TlsProfile],
+        &[PkiProfile],
+        &[TicketKey],
+    ),
     http2: bool,
 ) -> Option<Wanted> {
     let of = |name: &String| certificates.iter().find(|one| one.name == *name).cloned();
@@ -60,7 +63,7 @@ pub(super) fn wanted(
     }
     let asks = &service.client_certificate;
     let pki = trusted.iter().find(|profile| asks.pki_profile.as_ref() == Some(&profile.name));
-    let profile = profiles.iter().find(|profile| profile.name == service.tls_profile);
+    let profile = profiles.iter().find(|one| one.name == profile);
     Some(Wanted {
         certificates,
         profile: profile.cloned().unwrap_or_default(),
@@ -78,6 +81,19 @@ pub(super) fn wanted(
 }
 
 impl Service {
+    /// What its clients are served TLS with: by its own profile first, then by those of single hosts.
+    fn secured(&self) -> impl Iterator<Item = &Secure> {
+        self.tls.iter().chain(&self.hosts.fronts)
+    }
+
+    /// The same of a service and profile that it has had before: its own by whatever name, a host's by its name.
+    fn secured_as(&self, place: usize, profile: &str) -> Option<&Secure> {
+        match place {
+            0 => self.tls.as_ref(),
+            _ => self.hosts.fronts.iter().find(|secure| secure.wanted.profile.name == profile),
+        }
+    }
+
     /// Says whether a connection that the one has let in is one that the other would have let in: what it speaks, and
     /// who of its clients must show a certificate, is the same.
     //= TLS-CLIENT-01
@@ -96,20 +112,21 @@ impl Tree {
     pub fn read_certificates(&self, before: Option<&Tree>) -> Result<(), Vec<Fault>> {
         let mut problems = self.read_backs(before);
         for service in &self.services {
-            let Some(secure) = &service.tls else { continue };
-            let old = before.and_then(|before| before.front_of(service.id.0));
-            let kept = old.clone().filter(|front| front.is_current(&secure.wanted));
-            let load = || Front::load(&secure.wanted, old.as_deref()).map(Arc::new);
-            match kept.map_or_else(load, Ok) {
-                Ok(front) => {
-                    let _ = secure.front.set(front);
-                }
-                Err(why) => {
-                    let name = &service.name;
-                    let of = |why: Fault| {
-                        why.or_of("virtual_service", name).within(&format!("virtual_service \"{name}\""))
-                    };
-                    problems.extend(why.into_iter().map(of));
+            for (place, secure) in service.secured().enumerate() {
+                let old = before.and_then(|before| before.front_of(service.id.0, place, secure));
+                let kept = old.clone().filter(|front| front.is_current(&secure.wanted));
+                let load = || Front::load(&secure.wanted, old.as_deref()).map(Arc::new);
+                match kept.map_or_else(load, Ok) {
+                    Ok(front) => {
+                        let _ = secure.front.set(front);
+                    }
+                    Err(why) => {
+                        let name = &service.name;
+                        let of = |why: Fault| {
+                            why.or_of("virtual_service", name).within(&format!("virtual_service \"{name}\""))
+                        };
+                        problems.extend(why.into_iter().map(of));
+                    }
                 }
             }
         }
@@ -118,7 +135,7 @@ impl Tree {
 
     /// The fronts of all services whose clients speak TLS.
     pub fn fronts(&self) -> impl Iterator<Item = &Arc<Front>> {
-        self.services.iter().filter_map(|service| service.tls.as_ref()).map(Secure::front)
+        self.services.iter().flat_map(Service::secured).map(Secure::front)
     }
 
     /// Shares out the memory for sessions by ID: to each service what it may have, or its part of that if there is less.
@@ -133,14 +150,15 @@ impl Tree {
     /// Takes over what `before` has read, for a tree of the same document: what its files hold by now does not count.
     pub fn keep_certificates(&self, before: &Tree) -> Result<(), Vec<Fault>> {
         for service in &self.services {
-            let Some(secure) = &service.tls else { continue };
-            if let Some(front) = before.front_of(service.id.0) {
-                let _ = secure.front.set(front);
+            for (place, secure) in service.secured().enumerate() {
+                if let Some(front) = before.front_of(service.id.0, place, secure) {
+                    let _ = secure.front.set(front);
+                }
             }
         }
         let is_missing = |secure: &Secure| secure.front.get().is_none();
         let are_kept = self.keep_backs(before);
-        match are_kept && !self.services.iter().filter_map(|service| service.tls.as_ref()).any(is_missing) {
+        match are_kept && !self.services.iter().flat_map(Service::secured).any(is_missing) {
             true => Ok(()),
             false => self.read_certificates(None),
         }
@@ -148,12 +166,13 @@ impl Tree {
 
     /// Files of certificates and keys that have changed since they were read, as they are now.
     pub fn changed_certificates(&self) -> Vec<Changed> {
-        let secured = self.services.iter().filter_map(|service| service.tls.as_ref());
+        let secured = self.services.iter().flat_map(Service::secured);
         secured.flat_map(|secure| secure.front().changed()).chain(self.changed_backs()).collect()
     }
 
-    fn front_of(&self, service: u32) -> Option<Arc<Front>> {
+    /// What was read for a service, at the place among those that it has now.
+    fn front_of(&self, service: u32, place: usize, secure: &Secure) -> Option<Arc<Front>> {
         let service = self.services.iter().find(|one| one.id.0 == service)?;
-        service.tls.as_ref()?.front.get().cloned()
+        service.secured_as(place, &secure.wanted.profile.name)?.front.get().cloned()
     }
 }

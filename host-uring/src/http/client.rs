@@ -20,6 +20,7 @@ use super::h2::front;
 use super::h2::part::Part;
 use super::h2::way::Way;
 use crate::config::ServiceIndex;
+use crate::limits::SERVER_NAME_BYTES_MAX;
 use crate::metrics::ServiceMetrics;
 use crate::rt::{Now, Rt, Stream};
 use crate::tls::Session;
@@ -33,6 +34,8 @@ pub struct Client<R: Rt> {
     pub(crate) door: Rc<Door>,
     /// The service of its request, by the configuration that the request began with.
     pub service: Cell<ServiceIndex>,
+    /// For which of the hosts with profiles of their own its request is, from 1 on; 0: for another one.
+    host: Cell<u16>,
     /// The socket.
     pub stream: Way<R>,
     /// The other end.
@@ -85,6 +88,7 @@ impl<R: Rt> Client<R> {
             worker: worker.clone(),
             door: door.clone(),
             service: Cell::new(service),
+            host: Cell::new(0),
             stream: Way::Own(stream),
             peer,
             local,
@@ -101,7 +105,7 @@ impl<R: Rt> Client<R> {
     /// By what TLS knows the client.
     //= PERS-TLS-02
     pub fn known_by_tls(&self, plan: &Generation) -> Option<TlsId<'static>> {
-        self.stream.session()?.known_as(plan.tree.service(self.service.get()).id)
+        self.stream.session()?.known_as(plan.tree.service(self.service.get()).keeps_as)
     }
 
     /// The client of one stream of a connection, which is counted as one; `retired`: one whose stream has ended, which it
@@ -127,6 +131,7 @@ impl<R: Rt> Client<R> {
             worker: whole.worker.clone(),
             door: whole.door.clone(),
             service: whole.service.clone(),
+            host: Cell::new(0),
             stream: Way::Part(Box::new(part)),
             peer: whole.peer,
             local: whole.local,
@@ -188,14 +193,38 @@ impl<R: Rt> Client<R> {
         value
     }
 
-    /// Its service's settings, by the configuration that its request began with.
+    /// Its service's settings, by the configuration that its request began with, for the host that the request is for.
     pub fn service<'g>(&self, plan: &'g Generation) -> &'g Service {
-        plan.service(self.service.get())
+        let service = plan.service(self.service.get());
+        match self.host.get().checked_sub(1) {
+            None => service,
+            at => service.for_host(at.map(usize::from)),
+        }
+    }
+
+    /// Says which host its request is for.
+    //= SE-HOST-01
+    pub(super) fn came_for(&self, plan: &Generation, host: &[u8]) {
+        let at = plan.tree.service(self.service.get()).hosts.find(host);
+        // More hosts than a document has are none.
+        self.host.set(at.and_then(|at| u16::try_from(at + 1).ok()).unwrap_or(0));
+    }
+
+    /// Says whether its connection is for other hosts than its request: those have another profile of TLS, by which it would
+    /// have had to be greeted.
+    //= TLS-HOST-02
+    pub(super) fn is_misdirected(&self, plan: &Generation, host: &[u8]) -> bool {
+        let hosts = &plan.tree.service(self.service.get()).hosts;
+        let Some(session) = self.stream.session().filter(|_| !hosts.fronts.is_empty()) else { return false };
+        let mut name = [0; SERVER_NAME_BYTES_MAX];
+        let len = session.server_name(&mut name);
+        hosts.front(&name[..len]) != hosts.front(host)
     }
 
     /// The current configuration, for a request that begins; `None` if the service that the client came to is gone.
     pub fn current(&self) -> Option<Rc<Generation>> {
         self.service.set(self.door.service()?);
+        self.host.set(0);
         Some(self.worker.current())
     }
 

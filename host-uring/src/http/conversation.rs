@@ -293,6 +293,7 @@ async fn converse<R: Rt>(client: &Rc<Client<R>>, head: &mut Head, mut first_head
 /// Serves a request whose head is there.
 async fn request<R: Rt>(client: &Rc<Client<R>>, plan: &Generation, head: &mut Head, begin: Now) -> Outcome {
     let worker = &client.worker;
+    client.came_for(plan, head.request.host(head.bytes.filled()).unwrap_or(b""));
     client.service(plan).counts.requests.inc();
     let mut work = worker.works.work();
     work.trace.begin = begin;
@@ -359,7 +360,7 @@ fn names_http(bytes: &[u8]) -> bool {
 }
 
 async fn read_head<R: Rt>(client: &Client<R>, service: &Service, head: &mut Head, deadline: Now) -> HeadRead {
-    let limits = &service.limits;
+    let limits = &service.head_limits;
     // One byte more than a head may have, so that the parser sees that it is too long.
     let capacity_max = limits.head_bytes as usize + 1;
     loop {

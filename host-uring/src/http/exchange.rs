@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use forebay_core::Verdict;
 use forebay_core::id::ServerIndex;
+use forebay_core::request::RequestView;
 use forebay_core::retry::{self, Attempt, Retry, Sent};
 use forebay_http::grpc;
-use forebay_http::h1::Method;
+use forebay_http::h1::{Framing, Method};
 
 use super::answer::Saying;
 use super::buffer::Buffer;
@@ -92,6 +93,18 @@ pub async fn exchange<R: Rt>(
             work.trace.ended("the end of its client's TLS handshake did not come");
             Ended::with(Outcome::Reset)
         }
+        //= TLS-HOST-02
+        _ if client.is_misdirected(plan, view.host()) => {
+            worker.metrics.requests_rejected.inc();
+            work.trace.ended("its connection is for hosts with another TLS profile");
+            answer(client, plan, head, work, Saying { status: 421, ..Saying::default() }, patience).await
+        }
+        //= SE-HOST-01
+        _ if matches!(head.request.framing, Framing::Length(n) if n > service.limits.body_bytes) => {
+            worker.metrics.requests_rejected.inc();
+            work.trace.ended("its content is longer than its host takes");
+            answer(client, plan, head, work, Saying { status: 413, ..Saying::default() }, patience).await
+        }
         Some(0) => {
             // We are the last one that this request wants to reach (RFC 9110 7.6.2).
             let status = if head.request.method == Method::Options { 204 } else { 405 };
@@ -100,6 +113,7 @@ pub async fn exchange<R: Rt>(
         _ => {
             let steer = steer(client, plan, &view, &mut work.text);
             work.trace.rule = steer.ended_by();
+            work.trace.answer_rule = steer.answered_by(plan.tree.service(service.index));
             match steer.end() {
                 Some(end) => ruled(client, plan, head, &view, work, end, patience).await,
                 None => attempts(client, plan, head, &view, &steer, work, patience).await,

@@ -49,6 +49,8 @@ pub struct Trace {
     pub server_status: u16,
     /// The rule that ended it, by its place among the service's.
     pub rule: Option<usize>,
+    /// The last rule that edits fields of its answer, likewise.
+    pub answer_rule: Option<usize>,
     /// How it ended; empty: complete.
     pub state: &'static str,
     /// Why the record deserves a look.
@@ -187,6 +189,7 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
             server_connection_reused: trace.reused,
             persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
             rule: trace.rule.and_then(|at| service.policy.name_of(at)),
+            answer_rule: trace.answer_rule.filter(|_| trace.server_status > 0).and_then(|at| service.policy.name_of(at)),
             reason: trace.reason.as_ref(),
             request_state: if trace.state.is_empty() { "complete" } else { trace.state },
             significance: words.as_slice(),

@@ -10,7 +10,7 @@ use forebay_http::h1::write::FieldEdit;
 use super::client::Client;
 use super::limits::EDITS_INLINE;
 use super::view::View;
-use crate::config::{GroupIndex, Target};
+use crate::config::{self, GroupIndex, Target};
 use crate::persist::bound_to;
 use crate::rt::Rt;
 use crate::worker::{Generation, Route, Service, Worker};
@@ -32,6 +32,15 @@ impl Steer<'_> {
     /// The place of the rule that ends the request, if one does.
     pub fn ended_by(&self) -> Option<usize> {
         self.outcome.as_ref().and_then(Outcome::ended_by)
+    }
+
+    /// The place of the last rule that edits fields of the answer, if one does.
+    //= OBS-LOG-10
+    pub fn answered_by(&self, service: &config::Service) -> Option<usize> {
+        if service.answer_rules.is_empty() {
+            return None;
+        }
+        self.outcome.as_ref()?.rules().filter_map(|name| service.answer_rules.get(name).copied()).last()
     }
 
     /// Says whether a rule decides about a field of a message.

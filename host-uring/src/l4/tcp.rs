@@ -220,7 +220,7 @@ async fn find_server<R: Rt>(
     let (worker, plan) = (&*connection.worker, &*connection.plan);
     let client = connection.ends.client;
     let who = ClientAddr::new(client.ip().to_canonical(), client.port());
-    let service = plan.tree.service(connection.service).id;
+    let service = plan.tree.service(connection.service).keeps_as;
     let tls = connection.stream.session().and_then(|session| session.known_as(service));
     let view = NoHttp { client: who, tls };
     let found = match target {

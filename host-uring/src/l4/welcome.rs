@@ -4,12 +4,14 @@ use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::rc::Rc;
 
+use forebay_tls_hello::Name;
+
 use super::introduce::Arriving;
 use super::record::{End, Ends, Trace, finish};
 use crate::config::ServiceIndex;
 use crate::limits::{PARTING_BYTES_MAX, PARTING_READ_BYTES, PARTING_US};
 use crate::rt::{Now, Rt, Stream};
-use crate::tls::{EarlyData, Securable, Session, Unshaken, greet};
+use crate::tls::{EarlyData, Securable, Session, Unshaken, greet, hear};
 use crate::worker::{Generation, TimeOuts, Worker};
 
 /// Makes the handshake with a client and serves it; one whose handshake fails is closed, counted and logged. A client that
@@ -26,7 +28,19 @@ pub async fn welcome<R: Rt>(
     let Some(front) = &plan.service(service).tls else { return };
     let arriving = Arriving::new(&worker);
     let begin = worker.rt.now();
-    let greeted = greet(front, &mut stream, TimeOuts::at(begin, front.handshake_us)).await;
+    let deadline = TimeOuts::at(begin, front.handshake_us);
+    let greeted = match plan.service(service).has_fronts() {
+        false => greet(front, &mut stream, deadline, None).await,
+        //= TLS-HOST-01
+        true => match hear(stream.bare(), deadline).await {
+            Ok(heard) => {
+                let name = heard.name.as_ref().map_or("", Name::as_str);
+                let front = plan.front(service, name).unwrap_or(front);
+                greet(front, &mut stream, deadline, Some(heard)).await
+            }
+            Err(why) => Err(why),
+        },
+    };
     let counts = &plan.service(service).counts;
     match greeted {
         Ok(agreed) => {

@@ -70,6 +70,8 @@ pub struct AccessRecord<'a> {
     pub persistence_used: bool,
     /// The rule that ended the request, by its name.
     pub rule: Option<&'a str>,
+    /// The last rule that edited fields of a server's answer, by its name.
+    pub answer_rule: Option<&'a str>,
     /// Why this server; its indexes are places in `pool`.
     pub reason: Option<&'a Reason>,
     /// How the request ended: `complete`, or what cut it.
@@ -166,6 +168,10 @@ impl Line for AccessRecord<'_> {
         if let Some(rule) = self.rule {
             o.text(key!("http_request_policy_rule_name"), rule.as_bytes(), TEXT / 4);
         }
+        //= OBS-LOG-10
+        if let Some(rule) = self.answer_rule {
+            o.text(key!("http_response_policy_rule_name"), rule.as_bytes(), TEXT / 4);
+        }
         o.flag(key!("significant"), !self.significance.is_empty());
         if !self.significance.is_empty() {
             let list = o.key(key!("significance"));
@@ -251,6 +257,7 @@ mod tests {
             server_connection_reused: true,
             persistence_used: false,
             rule: None,
+            answer_rule: None,
             reason: None,
             request_state: "complete",
             significance: &["closed without an answer"],

@@ -20,7 +20,7 @@ use forebay_core::units::Now;
 use super::Sealer;
 use super::feed::{Changed, Feed};
 use super::journal::Journal;
-use super::wanted::{Wanted, define, wanted};
+use super::wanted::{Wanted, define, table_name, wanted};
 use crate::config::{PoolIndex, ServiceIndex, Tree};
 
 /// Buckets that one hold of a partition's lock sweeps: about 0.1 ms when nothing but expired entries is met.
@@ -291,7 +291,8 @@ impl Store {
 
     /// The table of a service's pool, if it has one.
     pub fn table(&self, service: ServiceIndex, pool: PoolIndex) -> Option<TableId> {
-        self.tables.iter().find(|kept| (kept.service, kept.pool) == (service, pool)).map(|kept| kept.id)
+        let name = table_name(&self.tree, service, pool);
+        self.tables.iter().find(|kept| kept.wanted.name == name).map(|kept| kept.id)
     }
 
     /// The key's bytes as the decision core takes them.

@@ -1,5 +1,7 @@
 //! Which tables a configuration needs.
 
+use std::collections::BTreeSet;
+
 use forebay_core::hash;
 use forebay_core::persist::Kind;
 use forebay_core::table::{Catalog, Lifetime, TableId, TableSettings};
@@ -17,14 +19,17 @@ pub(super) struct Wanted {
     pub(super) life: Lifetime,
 }
 
-/// The tables that a configuration needs.
+/// The tables that a configuration needs; one that several services share is said to be the first one's.
+//= PERS-NAME-01
 pub(super) fn wanted(tree: &Tree) -> Vec<(ServiceIndex, PoolIndex, Wanted)> {
-    let services = (0..tree.services.len()).map(ServiceIndex);
-    services
+    let mut seen = BTreeSet::new();
+    (0..tree.services.len())
+        .map(ServiceIndex)
         .flat_map(|service| {
             let pools = tree.pools_of(tree.service(service)).iter();
             pools.filter_map(move |pool| Some((service, *pool, Wanted::by(tree, service, *pool)?)))
         })
+        .filter(|(.., wanted)| seen.insert(wanted.name))
         .collect()
 }
 
@@ -65,9 +70,9 @@ impl Wanted {
 }
 
 /// The same on every engine and after a restart.
-fn table_name(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> u64 {
+pub(super) fn table_name(tree: &Tree, service: ServiceIndex, pool: PoolIndex) -> u64 {
     let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&tree.service(service).id.0.to_le_bytes());
+    bytes[..4].copy_from_slice(&tree.service(service).keeps_as.0.to_le_bytes());
     bytes[4..].copy_from_slice(&tree.pool(pool).id.0.to_le_bytes());
     hash::fixed64(&bytes)
 }

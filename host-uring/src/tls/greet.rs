@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use super::authorities::is_too_deep;
+use super::hear::Heard;
 use super::secured::Securable;
 use super::server::Front;
 use super::session::{Agreed, Broken, Session, Step};
@@ -116,16 +117,25 @@ impl Unshaken {
     }
 }
 
-/// Makes the handshake with a client, by `deadline`.
+/// Makes the handshake with a client, by `deadline`; `heard`: what was read of it, if anything was.
 ///
 /// # Errors
 /// Why it failed. The client was told as far as it listens.
 //= TLS-HANDSHAKE-01
 //= TLS-HANDSHAKE-02
-pub async fn greet<S: Securable>(front: &Front, stream: &mut S, deadline: Now) -> Result<Agreed, Unshaken> {
+pub async fn greet<S: Securable>(
+    front: &Front,
+    stream: &mut S,
+    deadline: Now,
+    heard: Option<Heard>,
+) -> Result<Agreed, Unshaken> {
     let session = Session::accept(Arc::clone(&front.config)).map_err(|_| Unshaken::Nothing)?;
     let mut session = Box::new(session);
     let mut turn = None;
+    if let Some(heard) = heard {
+        session.hear(&heard.bytes).map_err(|_| Unshaken::Malformed)?;
+        turn = Some(lane::turn(&lane::HANDSHAKES).await);
+    }
     loop {
         let left = || if session.has_begun() { Unshaken::Gone } else { Unshaken::Unbegun };
         let step = session.shake(stream.bare(), false).map_err(|broken| kind(&broken).unwrap_or_else(left));

@@ -9,6 +9,7 @@ mod client;
 mod early;
 mod files;
 mod greet;
+mod hear;
 mod ids;
 mod judge;
 mod known;
@@ -32,6 +33,7 @@ pub use client::{ClientFiles, ClientProfile, Connection, Unfit, connect, refused
 pub use early::{EarlyData, prove};
 pub use files::{Changed, examine, examine_time, read_private, read_public};
 pub use greet::{Unshaken, greet};
+pub use hear::{Heard, hear};
 pub use reach::{Unreached, reach, thought_better};
 pub use rustls::pki_types::ServerName;
 pub use secret::Bytes;

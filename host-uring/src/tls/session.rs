@@ -125,6 +125,23 @@ impl Session {
         Ok(Self::of(ServerConnection::new(config)?))
     }
 
+    /// Takes in what the client has sent already. What comes of it waits for its turn, which is the caller's to give.
+    ///
+    /// # Errors
+    /// It is more than any first message has.
+    pub(super) fn hear(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let connection = self.connection.get_mut();
+        while !bytes.is_empty() {
+            let count = connection.read_tls(&mut bytes)?;
+            if count == 0 {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            self.greeting.set(self.greeting.get() + count);
+        }
+        self.awaits_turn.set(self.greeting.get() > 0);
+        Ok(())
+    }
+
     /// The client's side of a new connection to the server that is asked for by this name.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::config::{self, ServiceIndex, Tree};
 use crate::control::Running;
 use crate::persist::Store;
 use crate::rt::Now;
+use crate::tls::Front;
 
 /// One configuration, as one worker works by it.
 pub struct Generation {
@@ -110,6 +111,12 @@ impl Generation {
     /// The service at `index`.
     pub fn service(&self, index: ServiceIndex) -> &Service {
         &self.services[index.0]
+    }
+
+    /// What a client of a service is served TLS with who asks for this host.
+    pub fn front(&self, service: ServiceIndex, host: &str) -> Option<&Arc<Front>> {
+        let at = self.tree.service(service).hosts.find(host.as_bytes());
+        self.service(service).for_host(at).tls.as_ref()
     }
 
     /// The configuration of a route's pool.

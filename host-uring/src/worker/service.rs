@@ -13,7 +13,7 @@ use forebay_snapshot::profile::{ForwardedFor, Network};
 use forebay_snapshot::{HttpProfile, Protocol};
 
 use super::generation::Seat;
-use crate::config::{self, ServiceIndex, Tree};
+use crate::config::{self, Secure, ServiceIndex, Tree};
 use crate::http::identity::IdentityFields;
 use crate::http::limits::DRAIN_IDLE_US;
 use crate::http::strict;
@@ -68,6 +68,8 @@ pub struct Service {
     pub time_outs: TimeOuts,
     /// Bounds of what clients send.
     pub limits: Limits,
+    /// The same while it is not known for which host a request is: the widest of them.
+    pub head_limits: Limits,
     /// Bounds of what servers send: heads as large as the client's bound, bodies of any size.
     pub server_limits: Limits,
     /// What happens to forwarding fields of strangers.
@@ -94,6 +96,10 @@ pub struct Service {
     pub strict: Option<Box<[u8]>>,
     /// What its clients are served TLS with, if they speak it.
     pub tls: Option<Arc<Front>>,
+    /// Some of its hosts have another one.
+    has_fronts: bool,
+    /// It as it is for hosts with profiles of their own.
+    hosts: Box<[Service]>,
     /// Microseconds without a byte before a TCP connection ends.
     pub tcp_idle_us: u64,
     /// Its routes: places in [`Generation::routes`](super::Generation::routes); those of its own target first, then those that rules name.
@@ -113,14 +119,40 @@ impl Service {
         before: Option<&Service>,
         seat: Seat<'_>,
     ) -> Self {
-        let config::Service { http, tcp, protocol, .. } = tree.service(index);
-        let us = |ms: u32| u64::from(ms) * 1000;
-        let limits = config::head_limits(http);
         let config = tree.service(index);
         // The same rules go on counting where they are.
         let counted =
             before.filter(|before| before.rules == config.rules).map(|before| before.policy_state.clone());
         let fresh = || Rc::new(RefCell::new(config.policy.state(seat.workers as u16)));
+        let state = counted.unwrap_or_else(fresh);
+        let by = |http: &HttpProfile, secure: Option<&Secure>| {
+            Service::by(config, index, (http, secure), routes.clone(), &state, seat.worker)
+        };
+        let mut service = by(&config.http, config.tls.as_ref());
+        let hosts = &config.hosts;
+        let own = hosts.of.iter().map(|own| {
+            let secure = own.front.and_then(|at| hosts.fronts.get(at)).or(config.tls.as_ref());
+            by(own.http.as_ref().unwrap_or(&config.http), secure).within(&service)
+        });
+        service.hosts = own.collect();
+        let most = service.hosts.iter().map(|own| own.limits.body_bytes).max().unwrap_or(0);
+        service.head_limits.body_bytes = service.limits.body_bytes.max(most);
+        service.has_fronts = !hosts.fronts.is_empty();
+        service
+    }
+
+    /// A service by a profile of HTTP and what its clients are served TLS with.
+    fn by(
+        config: &config::Service,
+        index: ServiceIndex,
+        (http, secure): (&HttpProfile, Option<&Secure>),
+        routes: Vec<usize>,
+        state: &Rc<RefCell<policy::State>>,
+        worker: usize,
+    ) -> Self {
+        let config::Service { tcp, protocol, .. } = config;
+        let us = |ms: u32| u64::from(ms) * 1000;
+        let limits = config::head_limits(http);
         Service {
             id: config.id,
             rules: config.rules.clone(),
@@ -138,6 +170,7 @@ impl Service {
                 upgraded: us(http.upgraded_idle_timeout_ms),
             },
             limits,
+            head_limits: limits,
             server_limits: Limits { body_bytes: u64::MAX, ..limits },
             forwarding: forwarding(http, false),
             forwarding_by_proxy: forwarding(http, true),
@@ -149,13 +182,38 @@ impl Service {
             requests_max: http.requests_per_connection_max,
             protocol: *protocol,
             identity: IdentityFields::of(&config.identity),
-            strict: strict::value_of(http).filter(|_| config.tls.is_some()),
-            tls: config.tls.as_ref().map(|secure| Arc::clone(secure.front())),
+            strict: strict::value_of(http).filter(|_| secure.is_some()),
+            tls: secure.map(|secure| Arc::clone(secure.front())),
+            has_fronts: false,
+            hosts: Box::default(),
             tcp_idle_us: us(tcp.idle_timeout_ms),
             routes,
-            policy_state: counted.unwrap_or_else(fresh),
-            counts: config.shared.counts.of(seat.worker),
+            policy_state: state.clone(),
+            counts: config.shared.counts.of(worker),
         }
+    }
+
+    /// For some of a service's hosts: what counts before it is known for which host a request is stays as it is for all.
+    //= SE-HOST-01
+    fn within(mut self, whole: &Service) -> Self {
+        let TimeOuts { connect, header, idle, .. } = whole.time_outs;
+        self.time_outs = TimeOuts { connect, header, idle, ..self.time_outs };
+        self.limits = Limits { body_bytes: self.limits.body_bytes, ..whole.limits };
+        self.head_limits = whole.limits;
+        self.server_limits = whole.server_limits;
+        (self.http2, self.http2_window) = (whole.http2, whole.http2_window);
+        self.requests_max = whole.requests_max;
+        self
+    }
+
+    /// The service as it is for the host at this place in [`Hosts::of`](crate::config::Hosts::of).
+    pub fn for_host(&self, at: Option<usize>) -> &Service {
+        at.and_then(|at| self.hosts.get(at)).unwrap_or(self)
+    }
+
+    /// Says whether what a client is served TLS with depends on the host that it asks for.
+    pub fn has_fronts(&self) -> bool {
+        self.has_fronts
     }
 
     /// What happens to the forwarding fields that `peer` sent.

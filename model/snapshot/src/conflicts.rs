@@ -70,6 +70,15 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         if let Some(name) = &service.client_certificate.pki_profile {
             pki.resolve(reader, &format!("{at}.client_certificate.pki_profile"), name);
         }
+        for (n, own) in service.hosts.iter().enumerate() {
+            let at = format!("{at}.hosts[{n}]");
+            if let Some(name) = &own.http_profile {
+                profiles.resolve(reader, &format!("{at}.http_profile"), name);
+            }
+            if let Some(name) = &own.tls_profile {
+                tls.resolve(reader, &format!("{at}.tls_profile"), name);
+            }
+        }
         for (n, name) in service.certificates.iter().enumerate() {
             certificates.resolve(reader, &format!("{at}.certificates[{n}]"), name);
         }
@@ -120,6 +129,7 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
     crate::pool_tls::find(reader, snapshot);
     crate::sessions::find(reader, snapshot);
     crate::sni::find(reader, snapshot);
+    crate::hosts::find(reader, snapshot);
     crate::inline::find(reader, snapshot);
     crate::objsync::find(reader, snapshot);
     cookies(reader, snapshot);

@@ -11,6 +11,7 @@
 mod conflicts;
 pub mod engine;
 pub mod health;
+pub mod hosts;
 mod ignored;
 mod inline;
 mod l4;

@@ -40,5 +40,7 @@ pub const TICKET_KEYS_MAX: usize = 16;
 pub const CRL_FILES_MAX: usize = 64;
 /// Certificates of one service: a key of 2 KiB and a chain of 4 KiB each, read again with each load.
 pub const SERVICE_CERTIFICATES_MAX: usize = 256;
-/// Names by which one service passes TLS on: some hundred bytes each.
+/// TLS profiles of single hosts of a service, beside its own: each has all of its certificates in memory once more.
+pub const HOST_TLS_PROFILES_MAX: usize = 16;
+/// Names by which one service passes TLS on, or serves hosts otherwise than its others: some hundred bytes each.
 pub const SNI_NAMES_MAX: usize = 10_000;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::read::{FieldDoc, Section};
-use crate::{engine, health, objsync, persistence, pool, pool_tls, profile, service, sni, tls};
+use crate::{engine, health, hosts, objsync, persistence, pool, pool_tls, profile, service, sni, tls};
 
 /// Renders every section of the document as Markdown tables: key, what to write, default, range, meaning.
 pub fn reference() -> String {
@@ -18,6 +18,7 @@ pub fn reference() -> String {
     part("[[objsync.members]]", objsync::ObjsyncMember::docs());
     part("[[virtual_service]]", service::VirtualService::docs());
     part("virtual_service.sni_routes", sni::SniRoute::docs());
+    part("virtual_service.hosts", hosts::OwnHosts::docs());
     part("virtual_service.proxy_protocol", service::ProxyProtocol::docs());
     part("virtual_service.client_logs", service::ClientLogs::docs());
     part("virtual_service.client_certificate", tls::ClientCertificate::docs());

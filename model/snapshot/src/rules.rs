@@ -24,6 +24,11 @@ pub(crate) fn name(text: &str) -> Kept {
     Ok(())
 }
 
+/// An optional name.
+pub(crate) fn name_if_given(text: &Option<String>) -> Kept {
+    text.as_deref().map_or(Ok(()), name)
+}
+
 /// A field or cookie name: an HTTP token.
 pub(crate) fn token(text: &str) -> Kept {
     let odd = |b: u8| !(b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));

@@ -36,6 +36,10 @@ section! {
         tls_profile: String = "default".to_owned();
         /// Pools by the name that a client of TLS asks for (SNI). With any, the service passes TLS on unread: other names, and clients that name none, go to `pool` or `pool_group`, or are refused if the service has neither. `handshake_timeout_ms` of its `[[tls_profile]]` is the time for a client's first message.
         sni_routes: Vec<crate::sni::SniRoute> = Vec::new();
+        /// A name under which its clients are known, of any text: where services of one such name use a pool, a client of the one comes to the same server by the other. None: its own name.
+        persistence_name: Option<String> = None, is rules::name_if_given;
+        /// Hosts that are served by other profiles than those of the service.
+        hosts: Vec<crate::hosts::OwnHosts> = Vec::new();
         /// Certificates of its clients.
         client_certificate: ClientCertificate = ClientCertificate::default();
         /// Connections begin with a header of the PROXY protocol that names the client.

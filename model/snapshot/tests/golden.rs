@@ -9,7 +9,7 @@ use std::path::Path;
 use forebay_snapshot::{Snapshot, check};
 
 /// How many documents stand in `tests/golden`: one that gets lost is missed.
-const CASES: usize = 42;
+const CASES: usize = 43;
 
 fn problems(text: &str) -> String {
     match check(text) {
@@ -40,6 +40,7 @@ fn problems(text: &str) -> String {
 //= test TLS-SERVER-CHECK-01
 //= test TLS-CHECK-03
 //= test TLS-PASS-CHECK-01
+//= test SE-HOST-CHECK-01
 //= test TLS-CLIENT-CHECK-01
 //= test TLS-HTTPS-02
 //= test CFG-INLINE-01

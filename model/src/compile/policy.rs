@@ -36,6 +36,8 @@ pub(super) struct Scope<'l> {
     pub listener: &'l Listener,
     pub sessions: bool,
     pub engines: u32,
+    /// Its service has ports with TLS, to which those without may send their clients.
+    pub may_redirect: bool,
 }
 
 /// The rules of a service, or of a child.

@@ -29,6 +29,22 @@ pub(super) struct Listener {
     selector: Option<usize>,
 }
 
+impl Listener {
+    /// The same ports under another name, by another application profile.
+    pub fn by(&self, name: String, application: Held) -> Listener {
+        Listener {
+            name,
+            speaks: self.speaks,
+            is_secured: self.is_secured,
+            has_http2: self.has_http2,
+            application,
+            network: self.network.again(),
+            ports: self.ports.clone(),
+            selector: None,
+        }
+    }
+}
+
 /// Makes the parts of a service; gives the keys of those that nothing else names.
 pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<String>, Vec<Problem>> {
     let Some(held) = cx.get("virtualservice", &placed.service) else {
@@ -81,6 +97,9 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
         part.set_list("listen", making.listens.iter().map(|(at, _)| at.to_string()));
         part.set("enabled", held.view().is_on("enabled") && held.view().is_on("traffic_enabled"));
         part.set("protocol", listener.speaks.word());
+        // Clients are the service's, by whatever port they come, and whichever ports are added later.
+        //= COMPILE-PERSIST-01
+        part.set_some("persistence_name", Some(held.uuid.as_str()).filter(|uuid| *uuid != listener.name));
         part.set_if("shared_listener", cx.input.engine.shares_listeners);
         let client_logs = client_logs(held.view());
         if !client_logs.is_empty() {
@@ -93,17 +112,25 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
         if listener.speaks == Speaks::Http {
             http::profile(cx, &mut making, listener, answer_ms);
             part.set("http_profile", listener.name.as_str());
-            let to_https = listener.application.view().part("http_profile").is_on("http_to_https");
-            part.set_if("http_to_https", to_https && has_secured && !listener.is_secured);
+            let secured = if listener.is_secured { tls::profile_of(cx, &held) } else { None };
+            let own = hosting::own(cx, &mut making, &children, (listener, answer_ms, secured.as_deref()));
+            part.set_list("hosts", own);
         } else {
             l4::profile(cx, &mut making, &listener.network, listener.speaks, &listener.name);
             let key = if listener.speaks == Speaks::Udp { "udp_profile" } else { "tcp_profile" };
             part.set(key, listener.name.as_str());
         }
-        let scope = policy::Scope { listener, sessions, engines: placed.engines.max(1) };
+        let may_redirect = has_secured && !listener.is_secured;
+        let scope = policy::Scope { listener, sessions, engines: placed.engines.max(1), may_redirect };
         let mut rules = policy::rules(cx, &mut making, &held, &scope);
         if !children.is_empty() {
             rules = hosting::rules(cx, &mut making, &held, (&children, &scope), rules);
+        }
+        if listener.speaks == Speaks::Http && may_redirect {
+            let others = hosting::others_to_tls(cx, &mut making, &held, (&children, listener));
+            let to_https = listener.application.view().part("http_profile").is_on("http_to_https");
+            part.set_if("http_to_https", to_https && others.is_none());
+            rules.extend(others);
         }
         part.set_list("rules", rules);
         cx.done(making, part);

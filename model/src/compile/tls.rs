@@ -115,6 +115,22 @@ pub(super) fn of_service(
     lives && !asks
 }
 
+/// The uuid of the profile that a service speaks TLS by.
+pub(super) fn profile_of(cx: &Cx<'_>, held: &Held) -> Option<String> {
+    let named = held.view().refers("ssl_profile_ref");
+    named.or_else(|| cx.built_in("sslprofile", "System-Standard").map(|profile| profile.uuid))
+}
+
+/// Makes the profile of single hosts of some ports; gives its name, and whether sessions live.
+pub(super) fn of_host(
+    cx: &mut Cx<'_>,
+    from: &mut Making,
+    by: &Held,
+    listener: &Listener,
+) -> (String, bool) {
+    profile(cx, from, by, listener.speaks == Speaks::Http && !asks(&listener.application))
+}
+
 /// Makes a certificate with its key; `None`: it cannot be used, and that is said.
 fn certificate(cx: &mut Cx<'_>, from: &mut Making, pair: &Held) -> Option<String> {
     from.needs("certificate", &pair.uuid);

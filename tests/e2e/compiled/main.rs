@@ -2,6 +2,7 @@
 
 mod behind;
 mod changed;
+mod children;
 mod logged;
 mod matches;
 mod more;
@@ -435,6 +436,16 @@ fn what_pools_do_is_seen_with_traffic() {
 }
 
 #[test]
+fn what_children_say_of_themselves_and_who_comes_by_several_ports_is_seen_with_traffic() {
+    let stage = stage::Stage::start(&children::PLAY, None);
+    let unseen = |(_, seen): &&(&str, fn(&stage::Stage))| {
+        catch_unwind(AssertUnwindSafe(|| seen(&stage))).is_err()
+    };
+    let wrong: Vec<&str> = children::LOOKS.iter().filter(unseen).map(|(field, _)| *field).collect();
+    assert_eq!(wrong, [""; 0]);
+}
+
+#[test]
 fn what_monitors_do_is_seen_with_traffic() {
     stage::play(&probed::PLAY);
 }
@@ -474,6 +485,10 @@ fn looks() -> Vec<(String, Missed)> {
         {
             looks.push((format!("{name} {field}"), Box::new(move || stage::is_missed(play, field, seen))));
         }
+    }
+    for (field, seen) in children::LOOKS {
+        let missed = move || stage::is_missed(&children::PLAY, field, *seen);
+        looks.push((format!("children {field}"), Box::new(missed)));
     }
     for field in logged::FIELDS {
         let missed = move || logged::unseen(Some(field)).contains(&field);

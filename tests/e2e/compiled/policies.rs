@@ -214,6 +214,19 @@ fn named(s: &Stage, policy: &str) {
     assert!(rule.ends_with(&format!("the-{policy}-2")), "{line}");
 }
 
+/// The same of what edits an answer.
+//= test OBS-LOG-10
+fn edited(s: &Stage) {
+    let path = "/response-protocol/edited";
+    s.get("both", path);
+    let line = &s.engine.log_lines(1, |line| line["uri_path"] == path)[0];
+    let rule = line["http_response_policy_rule_name"].as_str().unwrap_or_default();
+    assert!(rule.ends_with("the-response-2"), "{line}");
+    s.get("both", "/edited-by-nobody");
+    let line = &s.engine.log_lines(1, |line| line["uri_path"] == "/edited-by-nobody")[0];
+    assert!(line.get("http_response_policy_rule_name").is_none(), "{line}");
+}
+
 /// Statuses of so many requests on one connection.
 fn statuses(client: &mut Client, target: &str, count: usize) -> Vec<u16> {
     (0..count).map(|_| client.get(target).expect("an answer").status).collect()
@@ -305,6 +318,7 @@ const ROWS: &[Row] = &[
     RESPONSE[2],
     (&["httppolicyset http_security_policy.rules[].name"], |s| named(s, "security")),
     (&["httppolicyset http_request_policy.rules[].name"], |s| named(s, "request")),
+    (&["httppolicyset http_response_policy.rules[].name"], edited),
     (
         &[
             "httppolicyset http_security_policy.rules[].action.rate_profile.rate_limiter.count",

@@ -88,7 +88,7 @@ fn offers<R: Rt>(client: &Client<R>) -> Option<Config> {
     let plan = client.current()?;
     let service = client.service(&plan);
     let config = Config {
-        limits: service.limits,
+        limits: service.head_limits,
         streams_max: STREAMS_MAX,
         //= H2-HOST-14
         stream_window: service.http2_window,

@@ -24,9 +24,12 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         report(reader, "ticket_key[0]", "no service's clients speak TLS", fix);
     } else if !snapshot.ticket_key.is_empty() {
         let has_sessions = |service: &VirtualService| {
-            let profile = snapshot.tls_profile.iter().find(|profile| profile.name == service.tls_profile);
-            // A profile that is not there is a problem of its own.
-            profile.is_none_or(|profile| profile.session_lifetime_s != 0)
+            let of_hosts = service.hosts.iter().filter_map(|own| own.tls_profile.as_ref());
+            of_hosts.chain([&service.tls_profile]).any(|name| {
+                let profile = snapshot.tls_profile.iter().find(|profile| profile.name == *name);
+                // A profile that is not there is a problem of its own.
+                profile.is_none_or(|profile| profile.session_lifetime_s != 0)
+            })
         };
         if !snapshot.virtual_service.iter().filter(|service| is_used(service)).any(has_sessions) {
             let reason = "no service has tickets: session_lifetime_s = 0 in the tls_profile of each";
@@ -75,7 +78,22 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
 /// Early data where there can be none.
 //= TLS-EARLY-CHECK-01
 fn early(reader: &mut Reader, snapshot: &Snapshot, service: &VirtualService, at: &str) {
-    let profile = snapshot.tls_profile.iter().find(|profile| profile.name == service.tls_profile);
+    early_by(reader, snapshot, service, (&service.tls_profile, &format!("{at}.tls_profile")));
+    for (n, own) in service.hosts.iter().enumerate() {
+        if let Some(name) = &own.tls_profile {
+            early_by(reader, snapshot, service, (name, &format!("{at}.hosts[{n}].tls_profile")));
+        }
+    }
+}
+
+/// The same of one of its profiles, which is named at a place.
+fn early_by(
+    reader: &mut Reader,
+    snapshot: &Snapshot,
+    service: &VirtualService,
+    (name, at): (&str, &str),
+) {
+    let profile = snapshot.tls_profile.iter().find(|profile| profile.name == name);
     if !profile.is_some_and(|profile| profile.early_data) {
         return;
     }
@@ -83,12 +101,12 @@ fn early(reader: &mut Reader, snapshot: &Snapshot, service: &VirtualService, at:
     if service.protocol == Protocol::Tcp {
         let reason =
             "it takes early data, which may come twice, and a server of a TCP service cannot be told";
-        report(reader, &format!("{at}.tls_profile"), reason, fix);
+        report(reader, at, reason, fix);
     }
     if service.client_certificate.mode != ClientCertificateMode::None {
         let reason =
             "it takes early data, and where clients are asked for certificates no session is gone on with";
-        report(reader, &format!("{at}.tls_profile"), reason, fix);
+        report(reader, at, reason, fix);
     }
 }
 

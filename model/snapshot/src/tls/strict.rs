@@ -18,7 +18,9 @@ pub(super) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         let at = format!("http_profile[{index}]");
         strict(reader, &at, profile);
         let secured = |service: &VirtualService| {
-            service.http_profile == profile.name && !service.certificates.is_empty()
+            let of_hosts = || service.hosts.iter().filter_map(|own| own.http_profile.as_ref());
+            !service.certificates.is_empty()
+                && (service.http_profile == profile.name || of_hosts().any(|name| *name == profile.name))
         };
         if profile.hsts_enabled && !snapshot.virtual_service.iter().any(secured) {
             let reason = "it is said over TLS only, and no service with this profile has certificates";

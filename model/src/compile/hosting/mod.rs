@@ -7,6 +7,7 @@
 //! parent would let in whom it keeps out.
 
 mod hosts;
+mod own;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use forebay_snapshot::core_limits::GLOB_MAX;
 use toml::{Table, Value};
 
+pub(super) use own::{others_to_tls, own};
 pub(super) use rules::rules;
 
 use super::cx::{Cx, Making};

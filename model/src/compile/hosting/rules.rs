@@ -11,7 +11,7 @@ use super::super::service::Listener;
 use super::super::table::Part;
 use super::super::{l4, tls};
 use super::hosts::{Conditions, can_be_held_off, held_off, held_to};
-use super::{Child, trace};
+use super::{Child, own, trace};
 
 /// Rules of a service that are kept free of children: one that leads to its TLS ports, and two that close the hosts of
 /// children for which there is no room.
@@ -195,18 +195,17 @@ fn of_child(
     parent_has_rules: bool,
 ) -> Vec<Value> {
     let held = &child.held;
-    for name in ["application_profile_ref", "network_profile_ref", "ssl_profile_ref", "services"] {
-        if held.view().has(name) && held.view().refers(name).is_some_and(|uuid| !is_parents(scope, &uuid)) {
-            let reason = "a child speaks as its parent does";
-            from.idle(held, name, reason, "set it in the parent");
-        }
+    let other = |uuid: &String| !is_parents(scope, uuid);
+    if held.view().refers("network_profile_ref").is_some_and(|uuid| other(&uuid)) {
+        let reason = "a child's connections are its parent's";
+        from.idle(held, "network_profile_ref", reason, "set it in the parent");
     }
     //= COMPILE-GUARD-01
     if let Some(uuid) = held.view().refers("application_profile_ref").filter(|uuid| !is_parents(scope, uuid))
         && let Some(profile) = cx.follow(from, held, "application_profile_ref", "applicationprofile", &uuid)
         && tls::asks(&profile)
     {
-        let reason = "it asks clients for certificates, and a child speaks as its parent does";
+        let reason = "it asks clients for certificates, and those of all children are asked as its parent says";
         from.wrong(
             held,
             "application_profile_ref",
@@ -214,7 +213,12 @@ fn of_child(
             "let the parent ask, or make it a service of its own",
         );
     }
-    let made = policy::rules(cx, from, held, scope);
+    let hosts = child.own_hosts(here.iter().copied());
+    let application = child.application(cx, &mut Making::new(String::new(), held), scope.listener);
+    let application = application.filter(|_| !hosts.is_empty());
+    let own = application.map(|profile| scope.listener.by(scope.listener.name.clone(), profile));
+    let by = Scope { listener: own.as_ref().unwrap_or(scope.listener), ..*scope };
+    let made = policy::rules(cx, from, held, &by);
     let others = here.iter().filter(|other| other.held.uuid != held.uuid);
     let mut shared = others.flat_map(|other| other.hosts()).filter(|host| child.has(host));
     if !made.is_empty()
@@ -245,6 +249,9 @@ fn of_child(
                 from.wrong(held, "http_policies", reason, "name the hosts in the rule by HDR_EQUALS");
             }
         }
+    }
+    if let Some(own) = own.filter(|_| scope.may_redirect) {
+        rules.extend(own::to_tls(cx, from, child, &hosts, &own));
     }
     rules
 }
