@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use world::World;
 
 /// How many cases there are: one that gets lost is missed.
-const CASES: usize = 16;
+const CASES: usize = 17;
 
 fn told(compiled: &Compiled) -> String {
     let mut text = String::new();
@@ -44,6 +44,7 @@ fn told(compiled: &Compiled) -> String {
 //= test COMPILE-LIMIT-01
 //= test COMPILE-CHILD-01
 //= test COMPILE-PERSIST-01
+//= test COMPILE-PORT-01
 #[test]
 fn what_users_make_becomes_what_engines_take() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile");

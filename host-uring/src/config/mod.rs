@@ -461,7 +461,9 @@ fn answer_rules(rules: &[Rule], policy: &Policy) -> BTreeMap<String, usize> {
     let edits = |action: &Action| {
         matches!(
             action,
-            Action::Header(Edit::Add(On::Response, ..) | Edit::Set(On::Response, ..) | Edit::Remove(On::Response, _))
+            Action::Header(
+                Edit::Add(On::Response, ..) | Edit::Set(On::Response, ..) | Edit::Remove(On::Response, _)
+            )
         )
     };
     let named = |name: &str| rules.iter().any(|rule| rule.name == name && rule.then.iter().any(edits));

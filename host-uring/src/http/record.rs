@@ -189,7 +189,10 @@ pub fn finish<R: Rt>(client: &Client<R>, plan: &Generation, head: &Head, trace: 
             server_connection_reused: trace.reused,
             persistence_used: trace.reason.is_some_and(|reason| reason.chosen_by == ChosenBy::Persistence),
             rule: trace.rule.and_then(|at| service.policy.name_of(at)),
-            answer_rule: trace.answer_rule.filter(|_| trace.server_status > 0).and_then(|at| service.policy.name_of(at)),
+            answer_rule: trace
+                .answer_rule
+                .filter(|_| trace.server_status > 0)
+                .and_then(|at| service.policy.name_of(at)),
             reason: trace.reason.as_ref(),
             request_state: if trace.state.is_empty() { "complete" } else { trace.state },
             significance: words.as_slice(),

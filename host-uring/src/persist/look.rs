@@ -142,7 +142,10 @@ impl Peek for Store {
             Kind::HttpCookie(cookie) => {
                 let tree = self.tree();
                 let pool = tree.pool(pool);
-                Some(Binding::new(tree.service(service).keeps_as, pool.id, &cookie.name).by(pool.cookie_keys()))
+                Some(
+                    Binding::new(tree.service(service).keeps_as, pool.id, &cookie.name)
+                        .by(pool.cookie_keys()),
+                )
             }
             _ => None,
         };

@@ -27,7 +27,9 @@ impl OwnHosts {
     /// Says whether a name is one that a host can have, with or without a star in front.
     pub fn is_name(name: &str) -> bool {
         let rest = name.strip_prefix('*').unwrap_or(name);
-        !rest.is_empty() && name.len() <= NAME_BYTES_MAX && rest.bytes().all(|b| b.is_ascii_graphic() && b != b'*')
+        !rest.is_empty()
+            && name.len() <= NAME_BYTES_MAX
+            && rest.bytes().all(|b| b.is_ascii_graphic() && b != b'*')
     }
 }
 
@@ -39,7 +41,8 @@ pub(crate) fn find(reader: &mut Reader, snapshot: &Snapshot) {
         if service.hosts.is_empty() || reader.is_bad(&list) {
             continue;
         }
-        if service.protocol != Protocol::Http && !reader.is_bad(&format!("virtual_service[{index}].protocol")) {
+        if service.protocol != Protocol::Http && !reader.is_bad(&format!("virtual_service[{index}].protocol"))
+        {
             let reason = format!("protocol = \"{}\" has no requests", service.protocol);
             report(reader, &list, &reason, "set protocol = \"http\", or remove it");
         }

@@ -3,7 +3,6 @@
 use toml::Value;
 
 use super::cx::{Cx, Making};
-use super::l4;
 use super::place::Held;
 use super::policy::Scope;
 use super::pool::{self, PoolKey};
@@ -215,8 +214,6 @@ fn switch(
     by: View<'_>,
     scope: &Scope<'_>,
 ) -> Option<Value> {
-    let introduced = l4::introduced(&scope.listener.application, scope.listener.speaks);
-    let key = |uuid: String| PoolKey { uuid, speaks: scope.listener.speaks, introduced, http2: false };
     if by.has("server") {
         making.wrong(held, &format!("{path}.server"), NOT_YET, "give the server a pool of its own");
     }
@@ -224,7 +221,7 @@ fn switch(
         "HTTP_SWITCHING_SELECT_POOL" => {
             let uuid = by.refers("pool_ref")?;
             cx.follow(making, held, &format!("{path}.pool_ref"), "pool", &uuid)?;
-            let key = key(uuid);
+            let key = PoolKey::of(cx, "pool", uuid, scope.listener);
             making.needs("pool", &key.name());
             let action = Part::default().with("pool", key.name());
             pool::used(cx, key, scope.sessions, scope.engines);
@@ -233,7 +230,8 @@ fn switch(
         "HTTP_SWITCHING_SELECT_POOLGROUP" => {
             let uuid = by.refers("pool_group_ref")?;
             let group = cx.follow(making, held, &format!("{path}.pool_group_ref"), "poolgroup", &uuid)?;
-            match pool::group(cx, making, &group, &key(uuid), scope.sessions, scope.engines) {
+            let key = PoolKey::of(cx, "poolgroup", uuid, scope.listener);
+            match pool::group(cx, making, &group, &key, scope.sessions, scope.engines) {
                 Some(name) => Some(Part::default().with("pool_group", name).into()),
                 None => {
                     let name = pool::nothing(cx, making, held, &scope.listener.name);

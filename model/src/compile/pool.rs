@@ -5,9 +5,10 @@ use toml::Value;
 
 use super::cx::{Cx, Making};
 use super::place::Held;
+use super::service::Listener;
 use super::table::Part;
 use super::view::View;
-use super::{monitor, persistence, tls};
+use super::{l4, monitor, persistence, tls};
 
 /// What the clients of a service speak, and with it what can be read of their traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +46,42 @@ pub(super) struct PoolKey {
     pub introduced: Introduced,
     /// A group speaks HTTP/2 to its servers, which does not by itself.
     pub http2: bool,
+    /// Its servers are reached at the port that clients come to, whatever it says itself.
+    pub port: Option<u16>,
+    /// Its servers speak TLS where clients do, and nowhere else, whatever it says itself.
+    pub secured: Option<bool>,
 }
 
 impl PoolKey {
+    /// How clients of some ports use a pool, or a group of them.
+    //= COMPILE-PORT-01
+    pub fn of(cx: &Cx<'_>, kind: &str, uuid: String, listener: &Listener) -> PoolKey {
+        let pools = match kind {
+            "pool" => vec![uuid.clone()],
+            _ => members(cx, &uuid),
+        };
+        let follows = |flag: &str| pools.iter().any(|pool| is_on(cx, pool, flag));
+        PoolKey {
+            speaks: listener.speaks,
+            introduced: l4::introduced(&listener.application, listener.speaks),
+            http2: false,
+            port: listener.ports.first().copied().filter(|_| follows(PORT)),
+            secured: follows(MODE).then_some(listener.is_secured),
+            uuid,
+        }
+    }
+
+    /// The pool of a group that is used like this.
+    fn member(&self, pool: &Held, http2: bool) -> PoolKey {
+        PoolKey {
+            uuid: pool.uuid.clone(),
+            http2,
+            port: self.port.filter(|_| pool.view().is_on(PORT)),
+            secured: self.secured.filter(|_| pool.view().is_on(MODE)),
+            ..self.clone()
+        }
+    }
+
     /// Its name in the document: the uuid for requests, something behind it for what is passed on unread.
     pub fn name(&self) -> String {
         let kind = match self.speaks {
@@ -61,8 +95,53 @@ impl PoolKey {
             Introduced::V2 => "/proxy2",
         };
         let http2 = if self.http2 { "/h2" } else { "" };
-        format!("{}{kind}{proxy}{http2}", self.uuid)
+        let port = self.port.map(|port| format!("/at-{port}")).unwrap_or_default();
+        let secured = match self.secured {
+            None => "",
+            Some(true) => "/as-tls",
+            Some(false) => "/as-clear",
+        };
+        format!("{}{kind}{proxy}{http2}{port}{secured}", self.uuid)
     }
+}
+
+/// Fields by which servers are reached as clients come.
+const PORT: &str = "use_service_port";
+const MODE: &str = "use_service_ssl_mode";
+
+fn is_on(cx: &Cx<'_>, pool: &str, flag: &str) -> bool {
+    cx.get("pool", pool).is_some_and(|pool| pool.view().is_on(flag))
+}
+
+/// The pools of a group.
+fn members(cx: &Cx<'_>, group: &str) -> Vec<String> {
+    let Some(group) = cx.get("poolgroup", group) else { return Vec::new() };
+    group.view().entries("members").filter_map(|(_, member)| member.refers("pool_ref")).collect()
+}
+
+/// Whether a service, or one of its children, has a pool whose servers are reached at the port that clients come to: each of
+/// its ports is served apart then.
+pub(super) fn follow_ports(cx: &Cx<'_>, services: &[Held]) -> bool {
+    services.iter().any(|held| {
+        let view = held.view();
+        let mut pools: Vec<String> = view.refers("pool_ref").into_iter().collect();
+        let mut groups: Vec<String> = view.refers("pool_group_ref").into_iter().collect();
+        for (_, entry) in view.entries("service_pool_select") {
+            pools.extend(entry.refers("service_pool_ref"));
+            groups.extend(entry.refers("service_pool_group_ref"));
+        }
+        for (_, entry) in view.entries("http_policies") {
+            let set = entry.refers("http_policy_set_ref").and_then(|uuid| cx.get("httppolicyset", &uuid));
+            let Some(set) = set else { continue };
+            for (_, rule) in set.view().part("http_request_policy").entries("rules") {
+                let to = rule.part("switching_action");
+                pools.extend(to.refers("pool_ref"));
+                groups.extend(to.refers("pool_group_ref"));
+            }
+        }
+        pools.extend(groups.iter().flat_map(|group| members(cx, group)));
+        pools.iter().any(|pool| is_on(cx, pool, PORT))
+    })
 }
 
 /// By whom a pool is used.
@@ -114,7 +193,7 @@ fn make(cx: &mut Cx<'_>, key: &PoolKey, held: &Held, used: &Use) {
     part.set_list("health_monitors", monitors);
     part.set("passive_health_monitor", view.is_on("inline_health_monitor"));
     part.set_some("connection_ramp_min", view.int("connection_ramp_duration"));
-    part.set_some("default_server_port", view.int("default_server_port"));
+    part.set_some("default_server_port", key.port.map(i64::from).or(view.int("default_server_port")));
     part.set_some("graceful_disable_timeout_min", disable_minutes(&mut making, held));
     part.set_some("graceful_hm_down_disable_timeout_s", view.int("graceful_hm_down_disable_timeout"));
     limits(&mut making, held, used, key.speaks, &mut part);
@@ -131,8 +210,8 @@ fn make(cx: &mut Cx<'_>, key: &PoolKey, held: &Held, used: &Use) {
         Introduced::V1 => part.set("send_proxy_protocol", "v1"),
         Introduced::V2 => part.set("send_proxy_protocol", "v2"),
     }
-    tls::of_pool(cx, &mut making, held, key.speaks, &mut part);
-    servers(cx, &mut making, held, by_header, &mut part);
+    tls::of_pool(cx, &mut making, held, (key.speaks, key.secured), &mut part);
+    servers(cx, &mut making, held, (by_header, key.port), &mut part);
     cx.done(making, part);
 }
 
@@ -286,10 +365,16 @@ fn fail_action(making: &mut Making, held: &Held, by: View<'_>) -> Option<Part> {
     }
 }
 
-fn servers(cx: &Cx<'_>, making: &mut Making, held: &Held, by_header: bool, part: &mut Part) {
+fn servers(
+    cx: &Cx<'_>,
+    making: &mut Making,
+    held: &Held,
+    (by_header, at_port): (bool, Option<u16>),
+    part: &mut Part,
+) {
     let view = held.view();
     let is_on = view.is_on("enabled");
-    let default = view.int("default_server_port").unwrap_or(80);
+    let default = at_port.map(i64::from).or(view.int("default_server_port")).unwrap_or(80);
     let mut servers = Vec::new();
     let mut seen = std::collections::BTreeMap::new();
     for (at, server) in view.entries("servers") {
@@ -297,7 +382,7 @@ fn servers(cx: &Cx<'_>, making: &mut Making, held: &Held, by_header: bool, part:
         let named = server.is_on("resolve_server_by_dns").then(|| server.some_text("hostname")).flatten();
         let is_name = named.is_some() || ip.text("type") == "DNS";
         let host = named.unwrap_or(ip.text("addr"));
-        let port = server.int("port").filter(|port| *port != 0);
+        let port = server.int("port").filter(|port| *port != 0 && at_port.is_none());
         let address = match port {
             Some(port) if host.contains(':') => format!("[{host}]:{port}"),
             Some(port) => format!("{host}:{port}"),
@@ -369,7 +454,7 @@ pub(super) fn group(
         let Some(pool) = cx.follow(&mut making, group, &path, "pool", &uuid) else { continue };
         let http2 =
             key.speaks == Speaks::Http && view.is_on("enable_http2") && !pool.view().is_on("enable_http2");
-        let pool = PoolKey { uuid: pool.uuid, http2, ..key.clone() };
+        let pool = key.member(&pool, http2);
         let label = member.text("priority_label");
         let priority = match labels.iter().position(|known| known.iter().any(|one| one == label)) {
             // The first label is the best one.

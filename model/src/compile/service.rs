@@ -66,7 +66,10 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
         );
     }
     let addresses = addresses(cx, &mut making, &held, placed);
-    let listeners = listeners(cx, &mut making, &held);
+    let mut all = vec![held.again()];
+    all.extend(placed.children.iter().filter_map(|uuid| cx.get("virtualservice", uuid)));
+    let are_apart = pool::follow_ports(cx, &all);
+    let listeners = listeners(cx, &mut making, &held, are_apart);
     let children = match held.view().text("type") {
         "VS_TYPE_VH_PARENT" => hosting::children(cx, &held, placed),
         _ => Vec::new(),
@@ -185,8 +188,8 @@ fn addresses(cx: &Cx<'_>, making: &mut Making, held: &Held, placed: &Placed) -> 
     addresses
 }
 
-/// The ports of the service, those together that are served alike.
-fn listeners(cx: &Cx<'_>, making: &mut Making, held: &Held) -> Vec<Listener> {
+/// The ports of the service, those together that are served alike; each for itself where they `are_apart`.
+fn listeners(cx: &Cx<'_>, making: &mut Making, held: &Held, are_apart: bool) -> Vec<Listener> {
     let view = held.view();
     let mut all: BTreeMap<String, Listener> = BTreeMap::new();
     for (at, entry) in view.entries("services") {
@@ -236,7 +239,8 @@ fn listeners(cx: &Cx<'_>, making: &mut Making, held: &Held) -> Vec<Listener> {
             let selector = selector(view, port, speaks);
             let is_own = entry.has("override_application_profile_ref")
                 || entry.has("override_network_profile_ref")
-                || selector.is_some();
+                || selector.is_some()
+                || are_apart;
             let mut name = held.uuid.clone();
             for (word, is_so) in [
                 (speaks.word(), speaks != Speaks::Http),
@@ -352,11 +356,9 @@ fn target(
         ),
         None => (view.refers("pool_ref"), view.refers("pool_group_ref"), String::new()),
     };
-    let introduced = l4::introduced(&listener.application, listener.speaks);
-    let key = |uuid: String| PoolKey { uuid, speaks: listener.speaks, introduced, http2: false };
     if let Some(uuid) = pool {
         let found = cx.follow(making, held, &format!("{at}pool_ref"), "pool", &uuid)?;
-        let key = key(uuid);
+        let key = PoolKey::of(cx, "pool", uuid, listener);
         making.needs("pool", &key.name());
         part.set("pool", key.name());
         pool::used(cx, key, sessions, engines);
@@ -364,7 +366,8 @@ fn target(
     }
     if let Some(uuid) = group {
         let found = cx.follow(making, held, &format!("{at}pool_group_ref"), "poolgroup", &uuid)?;
-        if let Some(name) = pool::group(cx, making, &found, &key(uuid), sessions, engines) {
+        let key = PoolKey::of(cx, "poolgroup", uuid, listener);
+        if let Some(name) = pool::group(cx, making, &found, &key, sessions, engines) {
             part.set("pool_group", name);
             return None;
         }

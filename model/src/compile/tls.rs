@@ -122,12 +122,7 @@ pub(super) fn profile_of(cx: &Cx<'_>, held: &Held) -> Option<String> {
 }
 
 /// Makes the profile of single hosts of some ports; gives its name, and whether sessions live.
-pub(super) fn of_host(
-    cx: &mut Cx<'_>,
-    from: &mut Making,
-    by: &Held,
-    listener: &Listener,
-) -> (String, bool) {
+pub(super) fn of_host(cx: &mut Cx<'_>, from: &mut Making, by: &Held, listener: &Listener) -> (String, bool) {
     profile(cx, from, by, listener.speaks == Speaks::Http && !asks(&listener.application))
 }
 
@@ -328,15 +323,25 @@ fn authorities(cx: &mut Cx<'_>, making: &mut Making, held: &Held) -> String {
 }
 
 /// How the servers of a pool are reached by TLS, if they are.
-pub(super) fn of_pool(cx: &mut Cx<'_>, making: &mut Making, held: &Held, speaks: Speaks, part: &mut Part) {
+pub(super) fn of_pool(
+    cx: &mut Cx<'_>,
+    making: &mut Making,
+    held: &Held,
+    (speaks, secured): (Speaks, Option<bool>),
+    part: &mut Part,
+) {
     let view = held.view();
-    let Some(uuid) = view.refers("ssl_profile_ref") else { return };
+    let by = match (secured, view.refers("ssl_profile_ref")) {
+        (Some(false), _) | (None, None) => return,
+        (_, Some(uuid)) => cx.follow(making, held, "ssl_profile_ref", "sslprofile", &uuid),
+        (Some(true), None) => cx.built_in("sslprofile", "System-Standard"),
+    };
     if speaks == Speaks::Udp {
         let reason = "its service sends datagrams, and TLS needs a stream of bytes";
         making.wrong(held, "ssl_profile_ref", reason, "give the service a pool of its own, or leave it out");
         return;
     }
-    let Some(by) = cx.follow(making, held, "ssl_profile_ref", "sslprofile", &uuid) else { return };
+    let Some(by) = by else { return };
     let mut secured = Part::default().with("tls_profile", profile(cx, making, &by, false).0);
     let trusted = view.refers("pki_profile_ref");
     let trusted = trusted.and_then(|uuid| cx.follow(making, held, "pki_profile_ref", "pkiprofile", &uuid));

@@ -198,6 +198,8 @@ static POOL: Rows = &[
     ("lb_algorithm_core_nonaffinity", Engine("pool.core_nonaffinity")),
     ("lb_algo_rr_per_se", Engine("pool.round_robin_per_engine")),
     ("ignore_server_port", Engine("pool.ignore_server_port")),
+    ("use_service_port", Engine("pool.default_server_port")),
+    ("use_service_ssl_mode", Engine("pool.tls")),
     ("connection_ramp_duration", Engine("pool.connection_ramp_min")),
     ("graceful_disable_timeout", Engine("pool.graceful_disable_timeout_min")),
     ("graceful_disable_timeout_sec", Engine("pool.graceful_disable_timeout_min")),

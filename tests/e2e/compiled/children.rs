@@ -39,7 +39,8 @@ fn make(set: &mut Set) {
         let profile = with(json!({"persistence_type": format!("PERSISTENCE_TYPE_{kind}")}), own);
         set.put("applicationpersistenceprofile", name, profile);
         let kept = at("applicationpersistenceprofile", name);
-        let turns = json!({"lb_algorithm": "LB_ALGORITHM_ROUND_ROBIN", "application_persistence_profile_ref": kept});
+        let turns =
+            json!({"lb_algorithm": "LB_ALGORITHM_ROUND_ROBIN", "application_persistence_profile_ref": kept});
         set.pool(name, &["one", "two"], turns);
         let ports = both(set, name);
         set.service(name, ports);
@@ -65,7 +66,8 @@ fn hosting(set: &mut Set) {
     let newest = json!([{"type": "SSL_VERSION_TLS1_3"}]);
     set.put("sslprofile", "newest", json!({"accepted_versions": newest}));
     let ports = both(set, "hosting");
-    let kind = json!({"type": "VS_TYPE_VH_PARENT", "vh_type": "VS_TYPE_VH_ENHANCED", "pool_ref": at("pool", "one")});
+    let kind =
+        json!({"type": "VS_TYPE_VH_PARENT", "vh_type": "VS_TYPE_VH_ENHANCED", "pool_ref": at("pool", "one")});
     set.service("hosting", with(ports, kind));
     for (name, more) in [
         (

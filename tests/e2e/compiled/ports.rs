@@ -26,6 +26,7 @@ fn make(set: &mut Set) {
     addresses(set, &one);
     carried(set, &one);
     selected(set, &one);
+    followed(set);
     hosted(set);
     let cores = json!({"lb_algorithm": "LB_ALGORITHM_CORE_AFFINITY", "lb_algorithm_core_nonaffinity": 1});
     set.pool("cores", &["a", "b", "c", "d"], cores);
@@ -177,6 +178,20 @@ fn selected(set: &mut Set, one: &Value) {
     set.service("select", with(one.clone(), json!({"services": services, "service_pool_select": select})));
 }
 
+/// Servers that are reached at the port that clients come to, whatever port they are said to have.
+fn followed(set: &mut Set) {
+    let place = set.lab.client_ip(250);
+    let mut services = Vec::new();
+    for name in ["follows", "follows-1"] {
+        let port = set.door(name);
+        set.origin_at(name, SocketAddr::new(place, port));
+        services.push(json!({"port": port}));
+    }
+    let servers = json!([{"ip": ip(place), "port": 9}]);
+    set.put("pool", "follows", json!({"servers": servers, "use_service_port": true}));
+    set.service("follows", json!({"services": services}));
+}
+
 /// Children that are told apart by what stands in the path.
 fn hosted(set: &mut Set) {
     set.put("stringgroup", "paths", json!({"kv": [{"key": "/from-the-group"}]}));
@@ -268,6 +283,9 @@ fn apart(s: &Stage) {
 }
 
 const ROWS: &[Row] = &[
+    (&["pool use_service_port"], |s| {
+        assert_eq!((s.who("follows"), s.who("follows-1")), ("follows".to_owned(), "follows-1".to_owned()));
+    }),
     (&["pool lb_algorithm_core_nonaffinity"], apart),
     (&["virtualservice enabled"], |s| assert!(s.is_closed("off"))),
     (&["virtualservice traffic_enabled"], |s| assert!(s.is_closed("idle"))),

@@ -52,8 +52,21 @@ fn make(set: &mut Set) {
     application(set, "hsts", &hsts);
     let profile = json!({"application_profile_ref": at("applicationprofile", "hsts")});
     set.secured("hsts", &["app.test"], with(one.clone(), profile));
+    followed(set);
     spoken(set, &one);
     known(set, &one);
+}
+
+/// A server without TLS, of a pool that has some where clients have.
+fn followed(set: &mut Set) {
+    let more = json!({"use_service_ssl_mode": true, "ssl_profile_ref": at("sslprofile", "newer")});
+    set.pool("mode", &["one"], more);
+    let (plain, secured) = (set.door("mode"), set.door("mode-tls"));
+    set.service(
+        "mode",
+        json!({"services": [{"port": plain}, {"port": secured, "enable_ssl": true}],
+            "ssl_key_and_certificate_refs": [at("sslkeyandcertificate", "app.test")]}),
+    );
 }
 
 fn application(set: &mut Set, name: &str, http: &Value) {
@@ -164,6 +177,12 @@ fn told(s: &Stage) {
 }
 
 const ROWS: &[Row] = &[
+    (&["pool use_service_ssl_mode"], |s| {
+        assert_eq!(s.who("mode"), "one");
+        // The server speaks no TLS, and is asked for it.
+        let (_, text) = s.curl("mode-tls", "/", &[]);
+        assert!(text.contains("HTTP/") && !text.to_ascii_lowercase().contains("x-server: one"), "{text}");
+    }),
     (
         &[
             "applicationprofile http_profile.hsts_enabled",

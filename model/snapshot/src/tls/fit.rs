@@ -87,12 +87,7 @@ fn early(reader: &mut Reader, snapshot: &Snapshot, service: &VirtualService, at:
 }
 
 /// The same of one of its profiles, which is named at a place.
-fn early_by(
-    reader: &mut Reader,
-    snapshot: &Snapshot,
-    service: &VirtualService,
-    (name, at): (&str, &str),
-) {
+fn early_by(reader: &mut Reader, snapshot: &Snapshot, service: &VirtualService, (name, at): (&str, &str)) {
     let profile = snapshot.tls_profile.iter().find(|profile| profile.name == name);
     if !profile.is_some_and(|profile| profile.early_data) {
         return;

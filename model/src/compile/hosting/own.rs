@@ -128,7 +128,8 @@ fn answer(cx: &Cx<'_>, child: &Child) -> Option<i64> {
 /// Says what of a child's profile is the parent's all the same.
 fn before_the_host(from: &mut Making, profile: &Held, parents: &Held) {
     let (own, whole) = (profile.view().part("http_profile"), parents.view().part("http_profile"));
-    let reason = "it counts before it is known which child a request is for: that of the parent's profile holds";
+    let reason =
+        "it counts before it is known which child a request is for: that of the parent's profile holds";
     for name in BEFORE_THE_HOST.iter().filter(|name| own.int(name) != whole.int(name)) {
         from.idle(profile, &format!("http_profile.{name}"), reason, "set it in the profile of the parent");
     }
@@ -140,7 +141,13 @@ fn sends_to_tls(profile: &Held) -> bool {
 }
 
 /// The rule by which a child's clients come by TLS, where its own profile says so and its parent has ports with TLS.
-pub(super) fn to_tls(cx: &mut Cx<'_>, from: &mut Making, child: &Child, hosts: &[&str], own: &Listener) -> Option<Value> {
+pub(super) fn to_tls(
+    cx: &mut Cx<'_>,
+    from: &mut Making,
+    child: &Child,
+    hosts: &[&str],
+    own: &Listener,
+) -> Option<Value> {
     sends_to_tls(&own.application).then(|| {
         let name = format!("{}/{}/tls", own.name, child.held.uuid);
         let mut conditions = Conditions { cx, making: from, held: &child.held, name };

@@ -9,7 +9,7 @@ use super::super::policy::{self, Scope};
 use super::super::pool::{self, PoolKey};
 use super::super::service::Listener;
 use super::super::table::Part;
-use super::super::{l4, tls};
+use super::super::tls;
 use super::hosts::{Conditions, can_be_held_off, held_off, held_to};
 use super::{Child, own, trace};
 
@@ -205,7 +205,8 @@ fn of_child(
         && let Some(profile) = cx.follow(from, held, "application_profile_ref", "applicationprofile", &uuid)
         && tls::asks(&profile)
     {
-        let reason = "it asks clients for certificates, and those of all children are asked as its parent says";
+        let reason =
+            "it asks clients for certificates, and those of all children are asked as its parent says";
         from.wrong(
             held,
             "application_profile_ref",
@@ -263,12 +264,10 @@ fn is_parents(scope: &Scope<'_>, uuid: &str) -> bool {
 /// Where a child's requests go.
 fn target(cx: &mut Cx<'_>, from: &mut Making, child: &Child, scope: &Scope<'_>) -> Value {
     let (held, listener) = (&child.held, scope.listener);
-    let introduced = l4::introduced(&listener.application, listener.speaks);
-    let key = |uuid: String| PoolKey { uuid, speaks: listener.speaks, introduced, http2: false };
     let view = held.view();
     if let Some(uuid) = view.refers("pool_ref") {
         if cx.follow(from, held, "pool_ref", "pool", &uuid).is_some() {
-            let key = key(uuid);
+            let key = PoolKey::of(cx, "pool", uuid, listener);
             from.needs("pool", &key.name());
             let action = Part::default().with("pool", key.name());
             pool::used(cx, key, scope.sessions, scope.engines);
@@ -276,9 +275,11 @@ fn target(cx: &mut Cx<'_>, from: &mut Making, child: &Child, scope: &Scope<'_>) 
         }
     } else if let Some(uuid) = view.refers("pool_group_ref")
         && let Some(group) = cx.follow(from, held, "pool_group_ref", "poolgroup", &uuid)
-        && let Some(name) = pool::group(cx, from, &group, &key(uuid), scope.sessions, scope.engines)
     {
-        return Part::default().with("pool_group", name).into();
+        let key = PoolKey::of(cx, "poolgroup", uuid, listener);
+        if let Some(name) = pool::group(cx, from, &group, &key, scope.sessions, scope.engines) {
+            return Part::default().with("pool_group", name).into();
+        }
     }
     nowhere(cx, from, held, &format!("{}/{}", listener.name, held.uuid))
 }
