@@ -10,8 +10,11 @@ use crate::stage::{Play, Set, Stage, at, with};
 /// The looks are those of [`LOOKS`]: the fields that they are about are seen elsewhere as well.
 pub const PLAY: Play = Play { workers: 1, has_clock: false, make, rows: &[] };
 
-/// What is looked at, and a field without which it is not seen.
-pub const LOOKS: &[(&str, fn(&Stage))] = &[
+/// A field, and a look that is not satisfied without it.
+pub type Look = (&'static str, fn(&Stage));
+
+/// What is looked at.
+pub const LOOKS: &[Look] = &[
     ("virtualservice application_profile_ref", by_application),
     ("virtualservice ssl_profile_ref", by_tls),
     ("pool server_timeout", by_pool),

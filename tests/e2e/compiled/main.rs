@@ -438,8 +438,7 @@ fn what_pools_do_is_seen_with_traffic() {
 #[test]
 fn what_children_say_of_themselves_and_who_comes_by_several_ports_is_seen_with_traffic() {
     let stage = stage::Stage::start(&children::PLAY, None);
-    let unseen =
-        |(_, seen): &&(&str, fn(&stage::Stage))| catch_unwind(AssertUnwindSafe(|| seen(&stage))).is_err();
+    let unseen = |(_, seen): &&children::Look| catch_unwind(AssertUnwindSafe(|| seen(&stage))).is_err();
     let wrong: Vec<&str> = children::LOOKS.iter().filter(unseen).map(|(field, _)| *field).collect();
     assert_eq!(wrong, [""; 0]);
 }
