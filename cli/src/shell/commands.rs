@@ -47,9 +47,7 @@ pub const VIEWS: &[(&str, &str, &str)] = &[
     ("pool", "connpool", "connpool"),
     ("serviceengine", "objsync", "objsync"),
     ("serviceengine", "runtime", "runtime"),
-    ("serviceengine", "flowtable", "flowtable"),
     ("serviceengine", "flowtablestat", "flowtablestat"),
-    ("serviceengine", "vshash", "vshash"),
     ("serviceengine", "cpu", "cpu"),
     ("serviceengine", "interface", "interface"),
 ];

@@ -8,7 +8,7 @@ use super::answer::{Answer, bad, json};
 use super::others::Reader;
 use super::request::Asked;
 use super::session::Who;
-use super::{App, idle, runtime, scale, tables};
+use super::{App, best, idle, runtime, scale, tables, views};
 use crate::store::Store;
 
 /// Answers for a path below an object.
@@ -28,7 +28,12 @@ pub async fn object<S: Store>(
         return answer;
     }
     if asked.method == Method::GET
-        && let Some(told) = tables::of_tables(app, asked, &held, (path, rest)).await
+        && let Some(told) = tables::of_tables(app, asked, who, &held, (path, rest)).await
+    {
+        return told.map(|told| json(200, &told));
+    }
+    if asked.method == Method::GET
+        && let Some(told) = views::of_engines(app, asked, who, &held, (path, rest)).await
     {
         return told.map(|told| json(200, &told));
     }
@@ -62,6 +67,7 @@ pub async fn object<S: Store>(
             let now = app.objects.now();
             runtime::of_engine(app, &Reader::new(&now, &who.tenant), &held, &app.seen())
         }
+        ("cloud", ["status"]) => best::of_cloud(&held),
         ("serviceenginegroup", ["runtime"]) => runtime::of_group(app, &held, &app.seen()),
         ("serviceenginegroup", ["mirror"]) => app.mirrors.show(&held.uuid),
         _ => return Err(nothing()),

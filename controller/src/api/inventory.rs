@@ -8,17 +8,30 @@ use serde_json::{Value, json as value};
 
 use super::App;
 use super::answer::{Answer, bad, json};
+use super::best::{of_cloud, of_pools, of_vip};
 use super::health::{self, Minute};
 use super::others::Reader;
 use super::request::Asked;
-use super::runtime::{of_engine, of_group, of_pool, of_service, on_engine};
+use super::runtime::{of_engine, of_group, of_pool, of_service, on_engine, state};
 use super::session::Who;
 use crate::objects::{Catalogue, Held, Id, Look, Query, Tenant, shown};
 use crate::placement::Seen;
 use crate::store::Store;
 
 /// The kinds that have one.
-const KINDS: [&str; 4] = ["virtualservice", "pool", "serviceengine", "serviceenginegroup"];
+const KINDS: [&str; 9] = [
+    "virtualservice",
+    "pool",
+    "poolgroup",
+    "serviceengine",
+    "serviceenginegroup",
+    "vsvip",
+    "cloud",
+    "network",
+    "gslbservice",
+];
+/// Those of which `/runtime` tells how they are, and so does what is joined to an object.
+const JOINED: [&str; 4] = ["virtualservice", "pool", "serviceengine", "serviceenginegroup"];
 /// The metrics that entries have.
 pub const METRICS: [(&str, forebay_metrics::Kind, &[&str]); 3] = [
     (
@@ -57,6 +70,44 @@ pub async fn all<S: Store>(
         Method::GET => list(app, asked, who, kind).await,
         _ => Err(bad(405, &format!("Method '{}' not allowed", asked.method))),
     })
+}
+
+/// Answers where `path` is that of an inventory: its entry of one object.
+pub async fn one_of<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    who: &Who,
+    (path, uuid): (&str, &str),
+) -> Option<Result<Answer, Answer>> {
+    let path = path.strip_suffix("-inventory").filter(|path| KINDS.contains(path))?;
+    let kind = kind(path)?;
+    if asked.method != Method::GET {
+        return Some(Err(bad(405, &format!("Method '{}' not allowed", asked.method))));
+    }
+    let held = match app.objects.get(kind, uuid, &who.tenant) {
+        Ok(held) => held,
+        Err(denied) => return Some(Err(denied.into())),
+    };
+    let look = Look::of(&Query::new(&asked.query), asked.base(), &who.tenant);
+    let keys = health::keys(app, &app.objects.now(), &held);
+    let minute = Minute::compared(app, keys).await;
+    let seen = app.seen_for(kind, std::iter::once(held.uuid.as_str()));
+    let mut entry = one(app, asked, &app.objects.now(), &held, &look, &seen, &minute);
+    entry["alert"] = super::alerts::counted(&app.alerts.all(), &held.uuid);
+    super::logs::tell_missing(&mut entry, &minute.missing);
+    Some(Ok(json(200, entry)))
+}
+
+/// How an object is, as a query joins it to the object; `None`: that is not told of its kind.
+//= API-JOIN-01
+pub fn joined<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    (now, tenant): (&Catalogue, &Tenant),
+    held: &Held,
+    seen: &[Seen],
+) -> Option<Value> {
+    JOINED.contains(&held.kind.path).then(|| runtime_of(app, asked, (now, tenant), held, seen))
 }
 
 async fn list<S: Store>(
@@ -135,11 +186,23 @@ fn one<S: Store>(
             let has: BTreeSet<Id> = on_engine(app, &held.uuid).into_iter().collect();
             entry["virtualservices"] = value!(references(has));
         }
-        _ => {
-            let id = held.id();
-            let engines = now.referrers(&id).filter(|by| by.kind.path == "serviceengine").map(|by| by.id());
-            entry["serviceengines"] = value!(references(engines.collect()));
+        "poolgroup" => {
+            entry["pools"] = value!(references(refers("pool")));
+            entry["virtualservices"] = value!(references(referrers(now, held, "virtualservice")));
         }
+        "vsvip" => {
+            entry["virtualservices"] = value!(references(referrers(now, held, "virtualservice")));
+        }
+        "cloud" => {
+            let groups = referrers(now, held, "serviceenginegroup");
+            entry["serviceenginegroups"] = value!(references(groups));
+            entry["status"] = of_cloud(held);
+        }
+        "network" => entry["vsvips"] = value!(references(referrers(now, held, "vsvip"))),
+        "serviceenginegroup" => {
+            entry["serviceengines"] = value!(references(referrers(now, held, "serviceengine")));
+        }
+        _ => {}
     }
     entry["runtime"] = runtime_of(app, asked, (now, &look.tenant), held, seen);
     if let Some((_, of, metrics)) = METRICS.iter().find(|(path, ..)| *path == held.kind.path) {
@@ -162,8 +225,28 @@ pub fn runtime_of<S: Store>(
         "virtualservice" => of_service(app, asked, held, seen),
         "pool" => of_pool(app, now, held),
         "serviceengine" => of_engine(app, &Reader::new(now, tenant), held, seen),
-        _ => of_group(app, held, seen),
+        "serviceenginegroup" => of_group(app, held, seen),
+        "poolgroup" => of_pools(app, now, tenant, held),
+        "vsvip" => {
+            // Why another tenant's service is down is nobody else's.
+            let id = held.id();
+            let services =
+                now.referrers(&id).filter(|by| by.kind.path == "virtualservice" && tenant.sees(by));
+            of_vip(services.map(|service| of_service(app, asked, service, seen)))
+        }
+        "cloud" => of_cloud(held),
+        "gslbservice" => {
+            let none = ["no engine answers for it: GSLB is not there yet".to_owned()];
+            value!({"oper_status": state("OPER_UNUSED", &none, 0)})
+        }
+        // What is said of a network is all that there is to it.
+        _ => value!({}),
     }
+}
+
+/// The objects of a kind that refer to this one.
+fn referrers(now: &Catalogue, held: &Held, path: &str) -> BTreeSet<Id> {
+    now.referrers(&held.id()).filter(|by| by.kind.path == path).map(|by| by.id()).collect()
 }
 
 /// The pools that a virtual service leads to, by itself or by a pool group.

@@ -4,6 +4,7 @@ mod account;
 mod alerts;
 mod answer;
 mod below;
+mod best;
 mod certificate;
 mod cluster;
 mod configuration;
@@ -27,6 +28,7 @@ mod scale_tests;
 mod seen;
 mod session;
 mod tables;
+mod views;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -161,7 +163,10 @@ async fn route<S: Store>(app: &App<S>, asked: &Asked) -> Result<Answer, Answer> 
             Some(answer) => answer,
             None => objects::all(app, asked, &who, path).await,
         },
-        (_, ["api", path, uuid]) => objects::one(app, asked, &who, path, uuid).await,
+        (_, ["api", path, uuid]) => match inventory::one_of(app, asked, &who, (path, uuid)).await {
+            Some(answer) => answer,
+            None => objects::one(app, asked, &who, path, uuid).await,
+        },
         (_, ["api", path, uuid, rest @ ..]) => below::object(app, asked, &who, (path, uuid), rest).await,
         _ => Err(bad(404, "there is nothing at this path")),
     }

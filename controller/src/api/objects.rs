@@ -11,8 +11,9 @@ use serde_json::{Value, json as value};
 use super::answer::{Answer, Judged, bad, empty, json};
 use super::request::Asked;
 use super::session::Who;
-use super::{App, cluster};
-use crate::objects::{Change, Held, Look, Objects, Query, shown};
+use super::{App, cluster, inventory};
+use crate::objects::{Catalogue, Change, Held, Look, Objects, Query, shown};
+use crate::placement::Seen;
 use crate::store::Store;
 
 /// `/api/<type>`.
@@ -30,8 +31,12 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
         Method::GET => {
             let now = app.objects.now();
             let found = query.find(&now, kind, &who.tenant)?;
-            let results: Vec<Value> =
-                found.page.iter().map(|held| Value::Object(shown(&now, held, &look))).collect();
+            let joins = joins(app, &query, kind, &found.page)?;
+            let results: Vec<Value> = found
+                .page
+                .iter()
+                .map(|held| with_joined(app, asked, (&now, &look), held, joins.as_deref()))
+                .collect();
             let mut list = value!({"count": found.count, "results": results});
             if let Some(page) = found.next {
                 list["next"] = Value::from(next(asked, kind.path, page));
@@ -50,6 +55,40 @@ pub async fn all<S: Store>(app: &App<S>, asked: &Asked, who: &Who, path: &str) -
         }
         _ => Err(not_allowed(asked)),
     }
+}
+
+/// The engines, where a query joins to objects how they are.
+///
+/// # Errors
+/// Something else is to be joined.
+//= API-JOIN-01
+fn joins<S: Store>(
+    app: &App<S>,
+    query: &Query<'_>,
+    kind: &Kind,
+    page: &[Arc<Held>],
+) -> Result<Option<Vec<Seen>>, Answer> {
+    let Some(text) = query.get("join_subresources").filter(|text| !text.is_empty()) else { return Ok(None) };
+    match text.split(',').map(str::trim).find(|name| *name != "runtime") {
+        Some(other) => Err(bad(
+            400,
+            &format!("join_subresources: runtime can be joined, \"{other}\" cannot: leave it out"),
+        )),
+        None => Ok(Some(app.seen_for(kind, page.iter().map(|held| held.uuid.as_str())))),
+    }
+}
+
+fn with_joined<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    (now, look): (&Catalogue, &Look),
+    held: &Held,
+    joins: Option<&[Seen]>,
+) -> Value {
+    let mut shown = shown(now, held, look);
+    let runtime = joins.and_then(|seen| inventory::joined(app, asked, (now, &look.tenant), held, seen));
+    shown.extend(runtime.map(|runtime| ("runtime".to_owned(), runtime)));
+    Value::Object(shown)
 }
 
 /// `/api/<type>` of a kind of which there is one object: it stands there itself.
@@ -94,7 +133,12 @@ pub async fn one<S: Store>(
         }
         _ => return Err(not_allowed(asked)),
     };
-    let judged = if asked.method == Method::GET { Judged::default() } else { judged(app, &held) };
+    if asked.method == Method::GET {
+        let joins = joins(app, &Query::new(&asked.query), kind, std::slice::from_ref(&held))?;
+        let now = app.objects.now();
+        return Ok(json(200, with_joined(app, asked, (&now, &look), &held, joins.as_deref())));
+    }
+    let judged = judged(app, &held);
     let answer = json(200, Value::Object(shown(&app.objects.now(), &held, &look)));
     Ok(answer.warned(&judged).tried(is_tried))
 }

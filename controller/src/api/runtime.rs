@@ -29,7 +29,7 @@ fn moment(at: u64) -> Value {
 }
 
 /// A state as the API has it.
-fn state(word: &str, reason: &[String], changed: u64) -> Value {
+pub(super) fn state(word: &str, reason: &[String], changed: u64) -> Value {
     let mut state = value!({"state": word});
     if !reason.is_empty() {
         state["reason"] = value!(reason);

@@ -279,6 +279,92 @@ async fn clients_see_how_a_service_is_placed_scale_it_and_read_what_happened() {
     assert_eq!(status, 200, "{last}");
 }
 
+/// Whoever asks for a thing that is not there is told, and is not given another.
+//= test SCALE-API-03
+//= test API-JOIN-01
+//= test API-LIST-02
+//= test VIEW-TABLES-02
+#[tokio::test]
+async fn every_inventory_is_there_and_a_query_joins_how_objects_are() {
+    let mut lab = Lab::new().await;
+    let vip = json!([{"vip_id": "1", "ip_address": {"addr": "10.0.0.9", "type": "V4"}}]);
+    let vsvip = lab.make("vsvip", json!({"name": "v", "vip": vip})).await;
+    let servers = json!([{"ip": {"addr": "10.0.1.1", "type": "V4"}, "port": 80}]);
+    let pool = lab.make("pool", json!({"name": "p", "servers": servers})).await;
+    let other = lab.make("pool", json!({"name": "q"})).await;
+    let members = json!([{"pool_ref": other}, {"pool_ref": pool}]);
+    let group = lab.make("poolgroup", json!({"name": "g", "members": members})).await;
+    let vs = json!({"name": "w", "vsvip_ref": vsvip, "pool_group_ref": group, "services": [{"port": 80}]});
+    let vs = lab.make("virtualservice", vs).await;
+    let network = lab.make("network", json!({"name": "n"})).await;
+    lab.make("cloud", json!({"name": "far", "vtype": "CLOUD_AWS"})).await;
+    let entry = async |lab: &Lab, kind: &str, name: &str| {
+        let path = format!("/api/{kind}-inventory");
+        let found = lab.get(&format!("{path}?name={name}")).await["results"][0].clone();
+        let uuid = found["uuid"].as_str().expect("a uuid").to_owned();
+        assert_eq!(found["config"]["name"], name, "{found}");
+        let alone = lab.get(&format!("{path}/{uuid}/")).await;
+        assert_eq!(alone, found, "the same is told of it alone");
+        found
+    };
+    let address = |kind: &str, uuid: &str| json!([format!("https://controller.test/api/{kind}/{uuid}")]);
+    assert_eq!(entry(&lab, "poolgroup", "g").await["runtime"]["oper_status"]["state"], "OPER_DOWN");
+    lab.engine("se-a").await;
+    lab.settle(true).await;
+    let (uuid, number) = lab.engines[0].clone();
+    let server = Server { state: "up".to_owned(), why: String::new() };
+    lab.app.engines.note(&uuid, number, |engine| {
+        engine.servers.insert((pool.clone(), "10.0.1.1:80".to_owned()), server);
+    });
+    let pools = entry(&lab, "poolgroup", "g").await;
+    assert_eq!(
+        (
+            &pools["runtime"]["oper_status"]["state"],
+            &pools["runtime"]["num_pools_up"],
+            &pools["virtualservices"]
+        ),
+        (&json!("OPER_UP"), &json!(1), &address("virtualservice", &vs)),
+        "{pools}"
+    );
+    let addresses = entry(&lab, "vsvip", "v").await;
+    assert_eq!(addresses["virtualservices"], address("virtualservice", &vs));
+    assert_eq!(addresses["runtime"]["oper_status"]["state"], "OPER_UP", "{addresses}");
+    let cloud = entry(&lab, "cloud", "Default-Cloud").await;
+    assert_eq!(cloud["status"]["state"], "CLOUD_STATE_PLACEMENT_READY", "{cloud}");
+    assert_eq!(entry(&lab, "cloud", "far").await["status"]["state"], "CLOUD_STATE_NOT_CONNECTED");
+    assert_eq!(entry(&lab, "network", "n").await["uuid"], network);
+    let none = lab.get("/api/gslbservice-inventory").await;
+    assert_eq!(none, json!({"count": 0, "results": []}));
+    assert_eq!(lab.ask("GET", "/api/pool-inventory/pool-none", &Value::Null).await.0, 404);
+    assert_eq!(lab.ask("POST", &format!("/api/pool-inventory/{pool}"), &json!({})).await.0, 405);
+
+    for path in ["/api/virtualservice", &format!("/api/virtualservice/{vs}")] {
+        let bare = lab.get(path).await;
+        let with = lab.get(&format!("{path}?join_subresources=runtime")).await;
+        let one = |found: &Value| found.get("results").map_or(found, |all| &all[0])["runtime"].clone();
+        assert_eq!(
+            (one(&bare), &one(&with)["oper_status"]["state"]),
+            (Value::Null, &json!("OPER_UP")),
+            "{with}"
+        );
+        let (status, said) =
+            lab.ask("GET", &format!("{path}?join_subresources=runtime,x"), &Value::Null).await;
+        assert_eq!(status, 400, "{said}");
+    }
+    assert_eq!(lab.get("/api/network?join_subresources=runtime").await["results"][0]["runtime"], Value::Null);
+    for (path, refused) in [
+        ("/api/pool?exclude=name".to_owned(), 400),
+        ("/api/pool?limit_by=1".to_owned(), 400),
+        (format!("/api/pool/{pool}/persistence?persistence_mask=24"), 400),
+        (format!("/api/pool/{pool}/objsync?vs_ref=/api/pool/{pool}"), 400),
+        (format!("/api/pool/{pool}/objsync?vs_ref=/api/virtualservice?name=none"), 404),
+        (format!("/api/pool/{pool}/objsync?vs_ref=/api/virtualservice?name=w"), 200),
+    ] {
+        let (status, said) = lab.ask("GET", &path, &Value::Null).await;
+        assert_eq!(status, refused, "{path}: {said}");
+    }
+}
+
 //= test SCALE-POOL-01
 #[tokio::test]
 async fn a_pool_has_the_addresses_of_its_group_as_servers() {

@@ -2,17 +2,21 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use forebay_model::compile::uuid_of;
+use forebay_model::kind;
+use forebay_model::reference::Reference;
 use serde_json::{Value, json as value};
 
 use super::App;
 use super::answer::{Answer, bad};
 use super::request::Asked;
+use super::session::Who;
 use crate::engines::Engine;
-use crate::objects::Held;
+use crate::objects::{Denied, Held};
 use crate::store::Store;
 
 /// How long an engine may take to answer.
@@ -36,52 +40,163 @@ fn view(path: &str, rest: &[&str]) -> Option<&'static str> {
 pub async fn of_tables<S: Store>(
     app: &App<S>,
     asked: &Asked,
+    who: &Who,
     held: &Held,
     (path, rest): (&str, &[&str]),
 ) -> Option<Result<Value, Answer>> {
     let what = view(path, rest)?;
-    let filter = match filter(asked) {
-        Ok(filter) => filter,
-        Err(answer) => return Some(Err(answer)),
-    };
-    let mut asking: Vec<Pin<Box<dyn Future<Output = Vec<Value>> + Send + '_>>> = Vec::new();
-    for engine in app.engines.all().into_iter().filter(|engine| engine.is_connected) {
-        let names = match path {
-            "pool" => pools(&engine, &held.uuid),
-            _ => engine.services.keys().filter(|name| uuid_of(name) == held.uuid).cloned().collect(),
-        };
-        for name in names {
-            let mut filter = filter.clone();
-            filter[if path == "pool" { "pool" } else { "service" }] = Value::from(name);
-            let (engine, is_short) = (engine.clone(), rest == ["persistence"]);
-            asking.push(Box::pin(async move {
-                let request = value!({"command": "show", "what": what, "filter": filter});
-                rows(app, &engine, what, is_short, app.engines.ask(&engine.uuid, request, PATIENCE).await)
-            }));
-        }
-    }
-    let rows: Vec<Value> = all(asking).await.into_iter().flatten().collect();
-    Some(Ok(value!({"count": rows.len(), "results": rows})))
+    Some(rows_of(app, asked, (who, held), (path, what), rest == ["persistence"]).await)
 }
 
-/// What engines call a pool: it is several of them where services speak several languages.
-fn pools(engine: &Engine, uuid: &str) -> Vec<String> {
-    let mut names: Vec<String> =
-        engine.servers.keys().map(|(pool, _)| pool).filter(|pool| uuid_of(pool) == uuid).cloned().collect();
-    names.dedup();
-    names
+async fn rows_of<S: Store>(
+    app: &App<S>,
+    asked: &Asked,
+    (who, held): (&Who, &Held),
+    (path, what): (&str, &str),
+    is_short: bool,
+) -> Result<Value, Answer> {
+    let filter = filter(asked)?;
+    let service = match asked.query.iter().rev().find(|(name, _)| name == "vs_ref") {
+        Some((_, text)) if path == "pool" => Some(service(app, who, text)?),
+        _ => None,
+    };
+    let mut questions = Vec::new();
+    for (engine, name) in of_each(app, path, &held.uuid) {
+        let mut filter = filter.clone();
+        filter[if path == "pool" { "pool" } else { "service" }] = Value::from(name);
+        // An engine knows a service by its listeners, each with a name of its own.
+        let listeners = service.as_ref().map(|uuid| listeners(&engine, uuid));
+        match listeners {
+            None => questions.push((engine, filter)),
+            Some(listeners) => questions.extend(listeners.into_iter().map(|listener| {
+                let mut filter = filter.clone();
+                filter["service"] = listener.into();
+                (Arc::clone(&engine), filter)
+            })),
+        }
+    }
+    let ask = |filter| value!({"command": "show", "what": what, "filter": filter});
+    let questions = questions.into_iter().map(|(engine, filter)| (engine, ask(filter))).collect();
+    let mut all: Vec<Value> = Vec::new();
+    for (engine, said) in at_once(app, questions).await {
+        let rows = match said {
+            Ok(data) => rows(app, &engine, &data, what),
+            Err(why) => vec![failed(&engine, &why)],
+        };
+        for row in rows {
+            let is_same = |other: &&mut Value| {
+                service.is_some()
+                    && ["se_uuid", "pool", "error"].iter().all(|name| other[*name] == row[*name])
+            };
+            match all.iter_mut().find(is_same) {
+                Some(other) => add(other, row),
+                None => all.push(row),
+            }
+        }
+    }
+    if is_short {
+        all.iter_mut().filter(|row| row["error"].is_null()).for_each(|row| *row = entries(row));
+    }
+    Ok(listed(all.into_iter()))
+}
+
+/// The uuid of the service that a reference leads to.
+//= VIEW-TABLES-02
+fn service<S: Store>(app: &App<S>, who: &Who, text: &str) -> Result<String, Answer> {
+    let kind = kind("virtualservice").ok_or_else(|| bad(500, "there is no kind of services"))?;
+    let uuid = match Reference::read(text, kind.path) {
+        Ok(Reference::Uuid(uuid)) => uuid,
+        Ok(Reference::Name(name)) => {
+            let now = app.objects.now();
+            let held = now.named(kind.path, &name).find(|held| who.tenant.sees(held));
+            held.map(|held| held.uuid.clone()).ok_or(Denied::Missing(kind))?
+        }
+        Err(refusal) => return Err(bad(400, &format!("vs_ref: {}; {}", refusal.reason, refusal.fix))),
+    };
+    Ok(app.objects.get(kind, &uuid, &who.tenant)?.uuid.clone())
+}
+
+/// What an engine calls a service: a name for each kind of its listeners.
+fn listeners(engine: &Engine, uuid: &str) -> Vec<String> {
+    engine.services.keys().filter(|name| uuid_of(name) == uuid).cloned().collect()
+}
+
+/// Adds what an engine tells of one more listener.
+fn add(row: &mut Value, more: Value) {
+    let Value::Object(more) = more else { return };
+    for (name, more) in more {
+        match (name.as_str(), &mut row[name.as_str()], more) {
+            ("num_persistence_objs", count, more) => {
+                *count = (count.as_u64().unwrap_or(0) + more.as_u64().unwrap_or(0)).into();
+            }
+            ("subStats", Value::Array(others), Value::Array(more)) => {
+                for one in more {
+                    match others.iter_mut().find(|other| other["seuuid"] == one["seuuid"]) {
+                        Some(other) => add(other, one),
+                        None => others.push(one),
+                    }
+                }
+            }
+            (_, Value::Array(list), Value::Array(more)) => list.extend(more),
+            _ => {}
+        }
+    }
+}
+
+/// As lists are answered.
+pub(super) fn listed(rows: impl Iterator<Item = Value>) -> Value {
+    let rows: Vec<Value> = rows.collect();
+    value!({"count": rows.len(), "results": rows})
+}
+
+/// The row of an engine that does not answer.
+pub(super) fn failed(engine: &Engine, why: &str) -> Value {
+    value!({"se_uuid": engine.uuid, "error": why})
+}
+
+/// What each engine that is connected calls an object: a service, or a pool, which is several ones where services speak several
+/// languages.
+pub(super) fn of_each<S: Store>(app: &App<S>, path: &str, uuid: &str) -> Vec<(Arc<Engine>, String)> {
+    let mut found = Vec::new();
+    for engine in app.engines.all().into_iter().filter(|engine| engine.is_connected) {
+        let mut names: Vec<String> = match path {
+            "pool" => engine.servers.keys().map(|(pool, _)| pool).cloned().collect(),
+            _ => engine.services.keys().cloned().collect(),
+        };
+        names.retain(|name| uuid_of(name) == uuid);
+        names.dedup();
+        found.extend(names.into_iter().map(|name| (Arc::clone(&engine), name)));
+    }
+    found
+}
+
+/// Asks engines, all at once; gives what each answers, or why it does not.
+pub(super) async fn at_once<S: Store>(
+    app: &App<S>,
+    questions: Vec<(Arc<Engine>, Value)>,
+) -> Vec<(Arc<Engine>, Result<Value, String>)> {
+    let mut asking: Vec<Pin<Box<dyn Future<Output = _> + Send + '_>>> = Vec::new();
+    for (engine, request) in questions {
+        asking.push(Box::pin(async move {
+            let said = match app.engines.ask(&engine.uuid, request, PATIENCE).await {
+                Ok(mut said) if said["ok"] == true => Ok(said["data"].take()),
+                Ok(said) => {
+                    Err(said["error"]["reason"].as_str().unwrap_or("the engine does not say").to_owned())
+                }
+                Err(why) => Err(why),
+            };
+            (engine, said)
+        }));
+    }
+    all(asking).await
 }
 
 /// Filters by the names that clients know, as engines know them.
-fn filter(asked: &Asked) -> Result<Value, Answer> {
+pub(super) fn filter(asked: &Asked) -> Result<Value, Answer> {
     let mut filter = value!({"limit": ENTRIES.0});
     let mut port = None;
     for (name, text) in &asked.query {
         match name.as_str() {
-            "vs_ref" => {
-                let uuid = text.split(['#', '?']).next().unwrap_or_default();
-                filter["service"] = uuid.rsplit('/').next().unwrap_or_default().into();
-            }
             "persistence_ip" => filter["client"] = text.as_str().into(),
             "persistence_cookie" => filter["cookie"] = text.as_str().into(),
             "server_ip" => filter["server"] = text.as_str().into(),
@@ -90,6 +205,14 @@ fn filter(asked: &Asked) -> Result<Value, Answer> {
                 let number = text.parse::<u64>().ok().filter(|number| *number > 0);
                 let number = number.ok_or_else(|| bad(400, "page_size: put a whole number from 1 there"))?;
                 filter["limit"] = number.min(ENTRIES.1).into();
+            }
+            //= VIEW-TABLES-02
+            "persistence_end_ip" | "persistence_mask" | "server_end_ip" | "server_mask" => {
+                let one = if name.starts_with("server") { "server_ip" } else { "persistence_ip" };
+                return Err(bad(
+                    400,
+                    &format!("{name}: ranges are not looked up; name one address by {one}"),
+                ));
             }
             _ => {}
         }
@@ -104,24 +227,14 @@ fn filter(asked: &Asked) -> Result<Value, Answer> {
     Ok(filter)
 }
 
-/// An engine's rows; one that does not answer has a row that says why.
-fn rows<S: Store>(
-    app: &App<S>,
-    engine: &Engine,
-    what: &str,
-    is_short: bool,
-    said: Result<Value, String>,
-) -> Vec<Value> {
-    let why = match said {
-        Ok(said) if said["ok"] == true => {
-            let mut rows = said["data"][what].as_array().cloned().unwrap_or_default();
-            rows.iter_mut().for_each(|row| named(app, engine, row));
-            return if is_short { rows.iter().map(entries).collect() } else { rows };
-        }
-        Ok(said) => said["error"]["reason"].as_str().unwrap_or("the engine does not say").to_owned(),
-        Err(why) => why,
-    };
-    vec![value!({"se_uuid": engine.uuid, "error": why})]
+/// An engine's rows. A pool has the entries that it has, however few of them are listed.
+fn rows<S: Store>(app: &App<S>, engine: &Engine, data: &Value, what: &str) -> Vec<Value> {
+    let mut rows = data[what].as_array().cloned().unwrap_or_default();
+    rows.iter_mut().for_each(|row| named(app, engine, row));
+    if let ([row], true) = (&mut rows[..], data["matching"].is_u64()) {
+        row["num_persistence_objs"] = data["matching"].clone();
+    }
+    rows
 }
 
 /// The entries of a pool alone.

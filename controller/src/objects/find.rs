@@ -15,6 +15,9 @@ pub const PAGE_MAX: usize = 200;
 /// Objects of one answer, where the client says nothing.
 pub const PAGE: usize = 25;
 
+/// Items that narrow lists elsewhere, and of which nobody says how: who sends one must not take all for what is left.
+const UNKNOWN: [&str; 2] = ["exclude", "limit_by"];
+
 /// The object that a reference leads to: by its uuid, or by its name, in the tenant's own objects first and then in those
 /// for everybody; in this cloud, if it is known.
 pub(super) fn target(
@@ -86,6 +89,13 @@ impl<'q> Query<'q> {
                 _ => Err(Denied::Bad(format!("{name}: put a whole number from {low} there"))),
             },
         };
+        //= API-LIST-02
+        if let Some(name) = UNKNOWN.into_iter().find(|name| self.get(name).is_some()) {
+            return Err(Denied::Bad(format!(
+                "{name}: what it leaves out is documented nowhere, and nothing is left out here: leave it away, and use name.in, \
+                 uuid.in, search, page_size"
+            )));
+        }
         // More than the most is asked for by old clients: they get the most, and the address of the next page.
         let size = number("page_size", 1, PAGE_MAX, PAGE)?;
         let page = number("page", 1, usize::MAX, 1)?;

@@ -90,6 +90,7 @@ pub(super) fn status(state: &State) -> Value {
         "started_unix_s": state.started_unix_s(),
         "workers": workers,
         "memory_resident_bytes": process.resident_bytes,
+        "cpu_ms": process.cpu_ms,
         "open_files": process.open_files,
         "connections_max": state.sizes.connections_max,
         "connections_bound_by": state.sizes.bound_by.word(),
@@ -234,6 +235,9 @@ fn server_line(pool: &Pool, server: &Server, clients_bound: Option<u64>) -> Valu
         "persistence": pool.persistence.as_ref().map(|p| p.type_word()),
         "responses": count(|s| s.responses.iter().map(Counter::get).sum()),
         "responses_5xx": count(|s| s.responses[4].get()),
+        "requests_on_kept": count(|s| s.reused.get()),
+        "connect_failures": count(|s| s.connect_failures.get()),
+        "aborts": count(|s| s.aborts.get()),
         "failures": count(|s| s.connect_failures.get() + s.aborts.get()),
         "response_time": latency(&counts.histogram(|s| &s.response_time)),
     })

@@ -46,9 +46,16 @@ pub fn are_told(site: &Site, engines: [usize; 2], clients: u32) {
             );
         }
     }
-    let all = rows(site, &format!("{pool}/runtime/internal?vs_ref={}", site.service));
-    assert_eq!(told_by(&all), uuids);
-    assert!(all.iter().all(|row| row["num_persistence_objs"] == clients), "{all:?}");
+    for of in [site.service.clone(), format!("/api/virtualservice/{}#x", site.service)] {
+        let of = of.replace('#', "%23");
+        let all = rows(site, &format!("{pool}/runtime/internal?vs_ref={of}&page_size=1"));
+        assert_eq!(told_by(&all), uuids, "{of}");
+        let is_told = |row: &Value| {
+            row["num_persistence_objs"] == clients
+                && row["persistence_entry"].as_array().is_some_and(|listed| listed.len() == 1)
+        };
+        assert!(all.iter().all(is_told), "one is listed, and all are counted: {all:?}");
+    }
     let one = site.lab.client_ip(0);
     let all = rows(site, &format!("{pool}/persistence?persistence_ip={one}"));
     assert_eq!(told_by(&all), uuids);

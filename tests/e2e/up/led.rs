@@ -27,6 +27,46 @@ fn answered(engine: &Value) -> f64 {
     Page::read(at).unwrap_or_default().sum("forebay_requests_total", &[])
 }
 
+/// What the shell completes is there, and tells of what runs.
+//= test VIEW-ENGINES-01
+//= test VIEW-TABLES-02
+fn every_view_that_the_shell_offers_is_answered(lab: &Lab) {
+    let telling = [
+        ("virtualservice", "address", "keyval", "127.0.1.1"),
+        ("pool", "cookie", "hmon", "probes_passed"),
+        ("pool", "cookie", "algo", "LB_ALGORITHM_"),
+        ("pool", "cookie", "connpool", "requests_on_kept"),
+        ("serviceengine", "se-1", "flowtablestat", "connections_open"),
+        ("serviceengine", "se-1", "cpu", "se_stats.avg_cpu_usage"),
+        ("serviceengine", "se-1", "interface", "127.0.0.1/8"),
+    ];
+    for (kind, name) in [("virtualservice", "address"), ("pool", "cookie"), ("serviceengine", "se-1")] {
+        let (said, _) = forebay(lab, &["shell"], &format!("show {kind} {name} nonsense\n"));
+        let (_, known) = said.split_once(&format!("view \"nonsense\" of a {kind}: ")).expect("it names them");
+        let known: Vec<&str> = known.lines().next().expect("a line").split(", ").collect();
+        let own = telling.iter().filter(|(of, ..)| *of == kind);
+        assert!(own.clone().all(|(_, _, view, _)| known.contains(view)), "{known:?}");
+        for view in known {
+            let (said, code) = forebay(lab, &["shell"], &format!("show {kind} {name} {view}\n"));
+            assert!(code == Some(0) && !said.contains("| error"), "{kind} {view}: {said}");
+            let what = own.clone().find(|(_, _, told, _)| *told == view).map_or("", |(.., what)| what);
+            assert!(said.contains(what), "{kind} {view} does not tell of {what}: {said}");
+        }
+    }
+    // Five clients have asked, and one of them is listed.
+    let (said, _) = forebay(lab, &["shell"], "show pool address internal filter page_size 1\n");
+    let (_, count) = said.split_once("num_persistence_objs").expect("a count");
+    let count = count.split_whitespace().nth(1).and_then(|count| count.parse::<u32>().ok());
+    assert!(count.is_some_and(|count| count >= 5), "{said}");
+    // A service of which engines know the listeners, and no name of its own.
+    let (said, code) = forebay(lab, &["vs", "set", "https", "pool_ref=address"], "");
+    assert_eq!(code, Some(0), "{said}");
+    eventually("its table is told of", secs(20), || {
+        let (said, code) = forebay(lab, &["shell"], "show pool address objsync filter vs_ref https\n");
+        code == Some(0) && !said.contains("| error") && said.contains("pooluuid")
+    });
+}
+
 //= test CLI-SCALE-01
 //= test CLI-WAIT-01
 #[test]
@@ -70,6 +110,7 @@ fn a_user_logs_in_scales_out_kills_the_primary_and_every_client_goes_on() {
 
     let (runtime, _) = forebay(&lab, &["shell"], "show virtualservice cookie runtime\n");
     assert!(runtime.contains("OPER_UP"), "{runtime}");
+    every_view_that_the_shell_offers_is_answered(&lab);
     let (said, code) = forebay(&lab, &["switchover", "cookie"], "");
     assert_eq!(code, Some(0), "{said}");
     let killed = engines[0]["pid"].as_u64().expect("an id");
