@@ -11,6 +11,8 @@ use crate::objects::kinds;
 
 /// The kind of object that names the Controllers.
 const CLUSTER: &str = "cluster";
+/// The kind of object that a service engine is.
+const ENGINE: &str = "serviceengine";
 
 /// A software-defined application load balancer.
 #[derive(Parser)]
@@ -167,9 +169,9 @@ pub struct Scale {
     /// The engine that is to leave it; the last one (of a migration: the primary) without
     #[arg(long, value_name = "ENGINE")]
     pub from: Option<String>,
-    /// Which of its addresses
-    #[arg(long, value_name = "ID", default_value = "1")]
-    pub vip_id: String,
+    /// Which of its addresses; not needed where it has one
+    #[arg(long, value_name = "ID")]
+    pub vip_id: Option<String>,
     /// Wait until it is done, and say each state on the way
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = time)]
     pub wait: Option<Duration>,
@@ -304,6 +306,20 @@ pub enum OfCluster {
     },
 }
 
+/// What is done for service engines, beside what is done with their objects.
+#[derive(Subcommand)]
+pub enum OfEngines {
+    /// Print a token by which one new service engine becomes a member
+    Token {
+        /// The group that it comes to; without, Default-Group
+        #[arg(long, value_name = "NAME")]
+        group: Option<String>,
+        /// How long the token is good; without, as long as the Controller says
+        #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..=8760))]
+        hours: Option<u32>,
+    },
+}
+
 /// A time as in `30`, `30s`, `2m` or `1h`.
 fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -327,6 +343,8 @@ pub enum Typed {
     Objects(Common, &'static Kind, Asked),
     /// Something about the Controllers.
     Cluster(Common, OfCluster),
+    /// Something about service engines.
+    Engines(Common, OfEngines),
 }
 
 /// What every command takes.
@@ -351,6 +369,12 @@ pub fn command() -> clap::Command {
                 .args_conflicts_with_subcommands(true)
                 .subcommand_negates_reqs(true);
         }
+        if kind.path == ENGINE {
+            command = OfEngines::augment_subcommands(command)
+                .about("Service engines: their objects, and a token for a new one")
+                .args_conflicts_with_subcommands(true)
+                .subcommand_negates_reqs(true);
+        }
         match kinds::alias(kind) {
             Some(alias) => command.visible_alias(alias),
             None if ["pool", CLUSTER].contains(&kind.path) => command,
@@ -369,6 +393,10 @@ pub fn typed() -> Typed {
         let one = |name: &str| matches.get_one::<String>(name).cloned();
         let output = matches.get_one("output").copied().unwrap_or(Output::Text);
         let common = Common { output, controller: one("controller"), tenant: one("tenant") };
+        if inner.subcommand().is_some() && kind.path == ENGINE {
+            let asked = OfEngines::from_arg_matches(inner).unwrap_or_else(|error| error.exit());
+            return Typed::Engines(common, asked);
+        }
         if inner.subcommand().is_some() {
             let asked = OfCluster::from_arg_matches(inner).unwrap_or_else(|error| error.exit());
             return Typed::Cluster(common, asked);

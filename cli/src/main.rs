@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use api::Failure;
 use args::{Cli, Command, Common, Output, Typed};
-use objects::{cluster, logs, many, scale, show, verbs};
+use objects::{cluster, engines, logs, many, scale, show, verbs};
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -32,6 +32,10 @@ fn main() -> ExitCode {
         }
         Typed::Cluster(common, asked) => {
             with(&common, |api| cluster::run(api, &asked, common.output).map(|()| ExitCode::SUCCESS))
+                .map_err(anyhow::Error::from)
+        }
+        Typed::Engines(common, asked) => {
+            with(&common, |api| engines::run(api, &asked, common.output).map(|()| ExitCode::SUCCESS))
                 .map_err(anyhow::Error::from)
         }
         Typed::Command(cli) => command(*cli, started),

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod cluster;
 pub mod differences;
+pub mod engines;
 pub mod file;
 pub mod kinds;
 pub mod logs;

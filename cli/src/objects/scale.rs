@@ -12,6 +12,9 @@ use crate::args::Scale;
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// What the first address of a service is called by custom.
+const FIRST: &str = "1";
+
 /// Asks for it, and waits for its end if that is wanted.
 ///
 /// # Errors
@@ -20,7 +23,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub fn run(api: &mut Api, action: &str, asked: &Scale) -> Result<(), Failure> {
     let service = api.one(kinds::find("virtualservice")?, &asked.name)?;
     let at = path(kinds::find("virtualservice")?, &service);
-    let mut content = json!({"vip_id": asked.vip_id});
+    let vip = match &asked.vip_id {
+        Some(vip) => vip.clone(),
+        None => only_vip(api, &at)?,
+    };
+    let mut content = json!({"vip_id": vip});
     for (end, engine) in [("to", &asked.to), ("from", &asked.from)] {
         let Some(engine) = engine else { continue };
         content[field(action, end)] = reference(api, engine)?;
@@ -34,7 +41,20 @@ pub fn run(api: &mut Api, action: &str, asked: &Scale) -> Result<(), Failure> {
         eprintln!("{action} of {} has begun: forebay {action} --wait follows the next one", asked.name);
         return Ok(());
     };
-    until_done(api, &at, asked, wait)
+    until_done(api, &at, asked, &vip, wait)
+}
+
+/// The address of a service of which nobody says which one is meant: the only one that it has, or the first by custom, which is
+/// refused with those that there are.
+///
+/// # Errors
+/// The Controller does not say.
+pub fn only_vip(api: &mut Api, at: &str) -> Result<String, Failure> {
+    let runtime = api.get(&format!("{at}/runtime"))?;
+    Ok(match runtime["vip_summary"].as_array().map_or(&[][..], Vec::as_slice) {
+        [one] => one["vip_id"].as_str().unwrap_or(FIRST).to_owned(),
+        _ => FIRST.to_owned(),
+    })
 }
 
 /// What the API calls the engine at this end.
@@ -54,13 +74,13 @@ pub fn reference(api: &mut Api, engine: &str) -> Result<Value, Failure> {
     Ok(engine.get("uuid").cloned().unwrap_or(Value::Null))
 }
 
-fn until_done(api: &mut Api, at: &str, asked: &Scale, wait: Duration) -> Result<(), Failure> {
+fn until_done(api: &mut Api, at: &str, asked: &Scale, vip_id: &str, wait: Duration) -> Result<(), Failure> {
     let until = Instant::now() + wait;
     let mut said = String::new();
     loop {
         let runtime = api.get(&format!("{at}/runtime"))?;
         let vips = runtime["vip_summary"].as_array().cloned().unwrap_or_default();
-        let vip = vips.into_iter().find(|vip| vip["vip_id"] == asked.vip_id.as_str()).unwrap_or_default();
+        let vip = vips.into_iter().find(|vip| vip["vip_id"] == vip_id).unwrap_or_default();
         let goes_on = vip["scale_status"].is_object();
         let status = if goes_on { &vip["scale_status"] } else { &vip["last_scale_status"] };
         let state = status["state"].as_str().unwrap_or_default();

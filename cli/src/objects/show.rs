@@ -21,6 +21,21 @@ const COLUMNS: &[(&str, &[&str])] = &[
     ("cloud", &["vtype"]),
 ];
 
+/// The kinds of which lists say how each object is.
+const STATED: [&str; 3] = ["virtualservice", "pool", "serviceengine"];
+
+/// What a list for people asks for beside its filters.
+//= CLI-STATE-01
+pub fn joins(kind: &Kind, output: Output) -> &'static str {
+    if output == Output::Text && STATED.contains(&kind.path) { "join_subresources=runtime&" } else { "" }
+}
+
+/// How an object is, in a word; of a Controller that does not say, nothing.
+fn state(object: &Object) -> String {
+    let state = object.get("runtime").and_then(|runtime| runtime["oper_status"]["state"].as_str());
+    state.map_or_else(|| "-".to_owned(), |state| state.strip_prefix("OPER_").unwrap_or(state).to_owned())
+}
+
 /// Prints objects in the form that was asked for.
 pub fn objects(kind: &'static Kind, all: &[Object], output: Output, is_list: bool) -> String {
     let as_value = || {
@@ -48,11 +63,13 @@ pub fn name(object: &Object) -> String {
 
 fn list(kind: &'static Kind, all: &[Object]) -> String {
     let own = COLUMNS.iter().find(|(path, _)| *path == kind.path).map_or(&[][..], |(_, columns)| *columns);
-    let mut rows =
-        vec![std::iter::once("NAME".to_owned()).chain(own.iter().map(|c| c.to_uppercase())).collect()];
+    let is_stated = STATED.contains(&kind.path);
+    let front = |name: String, state: String| [Some(name), is_stated.then_some(state)].into_iter().flatten();
+    let head = front("NAME".to_owned(), "STATE".to_owned()).chain(own.iter().map(|c| c.to_uppercase()));
+    let mut rows = vec![head.collect()];
     for object in all {
         let cells = own.iter().map(|column| object.get(*column).map_or_else(|| "-".to_owned(), cell));
-        rows.push(std::iter::once(name(object)).chain(cells).collect::<Vec<String>>());
+        rows.push(front(name(object), state(object)).chain(cells).collect::<Vec<String>>());
     }
     columns(&rows)
 }

@@ -36,7 +36,7 @@ pub fn run(
 fn with(api: &mut Api, kind: &'static Kind, asked: &Asked, output: Output) -> Result<(), Failure> {
     match asked.verb {
         Verb::List => {
-            let mut query = String::new();
+            let mut query = show::joins(kind, output).to_owned();
             for item in &asked.filters {
                 let (name, value) = item.split_once('=').ok_or_else(|| {
                     usage(format!("--where {item}: write FIELD=VALUE, as in --where name.contains=web"))

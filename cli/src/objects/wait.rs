@@ -51,7 +51,7 @@ pub fn until_up(
                 failure::Kind::Late,
                 format!("{name} was not up within {} s: it is {said}. {reason}", wait.as_secs()),
             )
-            .next(format!("forebay shell: show virtualservice {name}")));
+            .next(format!("echo show virtualservice {name} runtime | forebay shell")));
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -84,7 +84,7 @@ impl Shell<'_> {
             ["configure", kind, ..] => self.configure(kinds::find(kind)?, &line[2..], said)?,
             ["show", kind] => {
                 let kind = kinds::find(kind)?;
-                let all = self.api.all(kind, "")?;
+                let all = self.api.all(kind, show::joins(kind, Output::Text))?;
                 said.push_str(&show::objects(kind, &all, Output::Text, true));
             }
             ["show", kind, name] => {
@@ -261,7 +261,7 @@ impl Shell<'_> {
             return Err(usage(format!("{action} is for a virtualservice")));
         }
         let object = self.api.one(kind, name)?;
-        let mut content = json!({"vip_id": "1"});
+        let mut content = json!({});
         for pair in rest.chunks(2) {
             match pair {
                 ["vip_id", id] => content["vip_id"] = json!(id),
@@ -274,6 +274,9 @@ impl Shell<'_> {
                 }
                 _ => return Err(usage("behind the name there may be: vip_id ID, to_se NAME, from_se NAME")),
             }
+        }
+        if content["vip_id"].is_null() {
+            content["vip_id"] = scale::only_vip(self.api, &path(kind, &object))?.into();
         }
         let answer = self.api.ask("POST", &format!("{}/{action}", path(kind, &object)), Some(&content))?;
         if answer.is_object() {

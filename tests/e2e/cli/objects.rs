@@ -1,5 +1,6 @@
 //! Objects one at a time.
 
+use forebay_e2e::wait::{eventually, secs};
 use serde_json::{Value, json};
 
 use crate::User;
@@ -9,6 +10,7 @@ use crate::User;
 //= test CLI-VALUE-01
 //= test CLI-DRY-01
 //= test CLI-WARN-01
+//= test CLI-STATE-01
 #[test]
 fn objects_are_made_looked_at_changed_and_deleted_by_name() {
     let user = User::at_home();
@@ -62,6 +64,13 @@ fn objects_are_made_looked_at_changed_and_deleted_by_name() {
     let list = user.run(&["vs", "list"]);
     let rows: Vec<&str> = list.out.lines().collect();
     assert!(rows.len() == 2 && rows[0].starts_with("NAME") && rows[1].starts_with("web"), "{}", list.out);
+    assert_eq!(rows[0].split_whitespace().nth(1), Some("STATE"), "{}", list.out);
+    eventually("it is placed, and there is no engine for it", secs(20), || {
+        user.run(&["vs", "list"]).out.lines().any(|row| row.split_whitespace().nth(1) == Some("RESOURCES"))
+    });
+    user.run(&["pool", "list"]).says(0, "UNUSED");
+    let bare: Value = serde_json::from_str(&user.run(&["vs", "list", "-o", "json"]).out).expect("JSON");
+    assert_eq!(bare[0]["runtime"], Value::Null, "what is for programs is the objects alone");
     let names = user.run(&["applicationprofile", "list", "--where", "name.contains=System-H", "-o", "name"]);
     assert_eq!(names.out, "System-HTTP\n", "{}", names.err);
     user.run(&["poool", "list"]).says(2, "pool");
@@ -76,6 +85,22 @@ fn objects_are_made_looked_at_changed_and_deleted_by_name() {
     let named = user.run(&["pool", "get", "\u{1b}[2Jx"]);
     named.says(3, "no pool named").says(3, "[2Jx");
     assert!(!named.err.contains('\u{1b}'), "a terminal acts on it: {:?}", named.err);
+}
+
+//= test CLI-TOKEN-01
+#[test]
+fn a_token_for_an_engine_stands_alone_and_what_to_type_beside_it() {
+    let user = User::at_home();
+    let made = user.run(&["se", "token", "--group", "Default-Group", "--hours", "2"]);
+    made.says(0, "forebay-se run --controller ");
+    assert!(made.out.lines().count() == 1 && made.out.trim().len() > 32, "{}", made.out);
+    let made: Value = serde_json::from_str(&user.run(&["se", "token", "-o", "json"]).out).expect("JSON");
+    assert!(
+        made["se_group_ref"].as_str().is_some_and(|group| group.contains("serviceenginegroup-")),
+        "{made}"
+    );
+    user.run(&["se", "token", "--group", "none"]).says(3, "no serviceenginegroup named");
+    user.run(&["se", "list"]).says(0, "NAME");
 }
 
 //= test CLI-PORTS-01
