@@ -182,9 +182,8 @@ pub async fn serve<S: Store + 'static>(
             let service = Noted { inner: TowerToHyperService::new(service), standing: Arc::clone(&standing) };
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             tokio::select! {
-                served = tokio::time::timeout(lasts, connection) => match served {
-                    Ok(Err(error)) => tracing::debug!(%from, %error, "an engine's connection ended early"),
-                    Ok(Ok(())) | Err(_) => {}
+                served = tokio::time::timeout(lasts, connection) => if let Ok(Err(error)) = served {
+                    tracing::debug!(%from, %error, "an engine's connection ended early");
                 },
                 () = standing.is_over(STANDING) => tracing::debug!(%from, "nothing was asked for"),
             }
