@@ -160,6 +160,15 @@ def lives(api, kinds):
             seen = api.get(path, params={"include_name": "true"}).json()
             put = api.put(path, data=seen).json()
             put.pop("_last_modified", None), held.pop("_last_modified", None)
+            # A change of what was got, sent back whole.
+            changed = dict(api.get(path).json(), description="changed by PUT")
+            if "name" in changed and kind not in EXISTING:
+                changed["name"] = "%s-changed" % changed["name"]
+            answer = api.put(path, data=changed).json()
+            after = api.get(path).json()
+            for one in (changed, answer, after):
+                one.pop("_last_modified", None)
+            case("%s is changed" % kind, (answer, after), (changed, changed))
             patch = api.patch(path, data={"replace": {"description": "seen"}}).json()
             listed = api.get(kind, params={"uuid": held["uuid"]}).json()["count"]
             case("%s lives" % kind, (put == held, patch["description"], listed), (True, "seen", 1))
@@ -167,6 +176,40 @@ def lives(api, kinds):
             case("%s lives" % kind, str(error), "a life")
     for kind in reversed(order):
         case("%s dies" % kind, refused(lambda: api.delete("%s/%s" % (kind, made[kind]["uuid"])))[0], 204)
+
+
+def tenants(at, api, password):
+    """A tenant and a cloud are made, changed and deleted, and a session is one of the tenant's."""
+    host, port = at.split(":")
+    tenant = api.post("tenant", data={"name": "blue", "local": True}).json()
+    case("a tenant by name", api.get_object_by_name("tenant", "blue")["uuid"], tenant["uuid"])
+    changed = api.put("tenant/%s" % tenant["uuid"], data=dict(tenant, description="of the sea")).json()
+    case("a tenant is changed", changed["description"], "of the sea")
+    cloud = api.post("cloud", data={"name": "lab", "vtype": "CLOUD_NONE"}).json()
+    changed = api.put("cloud/%s" % cloud["uuid"], data=dict(cloud, name="lab-2", description="of glass")).json()
+    case("a cloud is changed", (changed["name"], changed["description"]), ("lab-2", "of glass"))
+    there = api.post("pool", data={"name": "there", "cloud_ref": cloud["url"]}).json()
+    case("a pool is in it", there["cloud_ref"], cloud["url"])
+    case("a cloud in use", refused(lambda: api.delete("cloud/%s" % cloud["uuid"]))[0], 403)
+    api.delete("pool/%s" % there["uuid"])
+    case("a cloud goes", api.delete("cloud/%s" % cloud["uuid"]).status_code, 204)
+    case("it is gone", api.get_object_by_name("cloud", "lab-2"), None)
+
+    blue = ApiSession.get_session(host, "admin", password, tenant="blue", port=port, verify=False)
+    pool = blue.post("pool", data={"name": "of the sea"}).json()
+    case("what is made is the tenant's", pool["tenant_ref"], tenant["url"])
+    case("it sees it", blue.get_object_by_name("pool", "of the sea")["uuid"], pool["uuid"])
+    case("another one does not", api.get_object_by_name("pool", "of the sea"), None)
+    case("but as that tenant", api.get_object_by_name("pool", "of the sea", tenant="blue")["uuid"], pool["uuid"])
+    everywhere = api.get("pool", tenant="*", params={"name": "of the sea"}).json()
+    case("and as all of them", [held["uuid"] for held in everywhere["results"]], [pool["uuid"]])
+    again = api.post("pool", data={"name": "of the sea"})
+    case("a name is the tenant's own", again.status_code, 201)
+    case("a tenant in use", refused(lambda: api.delete("tenant/%s" % tenant["uuid"]))[0], 403)
+    case("deleted by its tenant", blue.delete("pool/%s" % pool["uuid"]).status_code, 204)
+    api.delete("pool/%s" % again.json()["uuid"])
+    case("a tenant goes", api.delete("tenant/%s" % tenant["uuid"]).status_code, 204)
+    case("nobody asks as it", refused(lambda: api.get("pool", tenant="blue"))[0], 403)
 
 
 EXISTING = {"tenant", "cloud"}
@@ -181,6 +224,7 @@ def main():
     metrics(api)
     pages(api)
     lives(api, kinds)
+    tenants(at, api, password)
     sessions(at, password)
 
 
