@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,10 @@ pub struct Served {
     /// Where its service is.
     at: SocketAddr,
     stop: Arc<AtomicBool>,
-    /// Requests that were answered, and what became of others.
-    client: Option<JoinHandle<(usize, Vec<String>)>>,
+    /// Requests that were answered.
+    good: Arc<AtomicUsize>,
+    /// What became of others.
+    client: Option<JoinHandle<Vec<String>>>,
     _origin: Origin,
 }
 
@@ -65,19 +67,20 @@ impl Served {
         engine.says("SE_ENROLLED");
         let uuid = engine.uuid();
         let stop = Arc::new(AtomicBool::new(false));
-        let stopping = Arc::clone(&stop);
+        let good = Arc::new(AtomicUsize::new(0));
+        let (stopping, counted) = (Arc::clone(&stop), Arc::clone(&good));
         let client = std::thread::spawn(move || {
-            let (mut good, mut bad) = (0, Vec::new());
+            let mut bad = Vec::new();
             while !stopping.load(Ordering::Relaxed) {
                 match ask() {
-                    Ok(200) => good += 1,
+                    Ok(200) => drop(counted.fetch_add(1, Ordering::Relaxed)),
                     other => bad.push(format!("{other:?}")),
                 }
                 std::thread::sleep(LOOK_EVERY);
             }
-            (good, bad)
+            bad
         });
-        Served { engine, uuid, at: vip, stop, client: Some(client), _origin: origin }
+        Served { engine, uuid, at: vip, stop, good, client: Some(client), _origin: origin }
     }
 
     /// Each client comes, so that the engine has an entry of it and the leader mirrors all of them; says how often the engine has
@@ -133,10 +136,20 @@ impl Served {
         took
     }
 
+    /// Nobody leads it, and it answers: so many requests since it was asked first.
+    pub fn serves_alone(&self) -> usize {
+        let before = self.good.load(Ordering::Relaxed);
+        eventually("it serves without a Controller", secs(30), || {
+            self.good.load(Ordering::Relaxed) >= before + 100
+        });
+        self.good.load(Ordering::Relaxed) - before
+    }
+
     /// No request went wrong meanwhile.
     pub fn ends(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let (good, bad) = self.client.take().expect("once").join().expect("a client");
+        let bad = self.client.take().expect("once").join().expect("a client");
+        let good = self.good.load(Ordering::Relaxed);
         assert!(good > 10 && bad.is_empty(), "{good} requests were answered, and not: {bad:?}");
     }
 }

@@ -75,6 +75,7 @@ fn names(admin: &Curl) -> BTreeSet<String> {
 //= test CLUSTER-LEADER-03
 //= test CLUSTER-SHOWN-01
 //= test CHAN-SEVERAL-01
+//= test CHAN-START-02
 //= test CLUSTER-MOVE-01
 //= test CLUSTER-JOIN-01
 #[test]
@@ -198,16 +199,22 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
     let rest: Vec<usize> = (0..3).filter(|node| *node != next).collect();
     site.leader(&rest);
     println!("handed over within {:?}", began.elapsed());
-    engine.ends();
     site.goes_back(&lab, site.leader(&rest));
-    // All of them are killed, and everything is there.
+    // All of them are killed: the engine serves on, and everything is there.
     for node in &rest {
         site.nodes[*node].process.kill();
     }
+    let alone = engine.serves_alone();
+    let restarted = Instant::now();
     for node in 0..3 {
         site.again(&lab, node);
     }
     site.all_answer();
+    let found = engine.is_attached_to(&site, site.leader(&[0, 1, 2]), restarted);
+    println!(
+        "{alone} requests were answered while no Controller was there, which the engine found after {found:?}"
+    );
+    engine.ends();
     for node in 0..3 {
         assert_eq!(missing(&site, node), [""; 0], "acknowledged and lost");
     }
