@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_logs::{Admit, Store as Kept};
+use forebay_wire::significance::{self, Ended};
 use serde_json::{Map, Value};
 
 use crate::api::App;
@@ -80,6 +81,22 @@ fn keep_exporting(store: &Weak<Kept>, from: &Path, to: &Path) {
     }
 }
 
+/// Puts in why a record deserves a look, by the names that clients look for.
+//= LOG-ADF-01
+fn mark(fields: &mut Map<String, Value>) {
+    let significant = fields.get("significant") == Some(&Value::Bool(true));
+    fields.insert("adf".to_owned(), significant.into());
+    if !significant {
+        return;
+    }
+    let said = fields.get("significance").and_then(Value::as_array);
+    let said = said.into_iter().flatten().filter_map(Value::as_str);
+    let state = ["request_state", "connection_state"].iter().find_map(|name| fields.get(*name)?.as_str());
+    let code = fields.get("response_code").and_then(Value::as_u64);
+    let names = significance::names(said, Ended { code, state: state.unwrap_or_default() });
+    fields.insert("significant_log".to_owned(), names.into());
+}
+
 /// Looks at each record of an engine before it is written: it is about a service that there is and that the engine was
 /// given, and says of the engine what the Controller knows. It counts to the room of its service's tenant.
 //= LOG-TAKE-02
@@ -115,6 +132,7 @@ pub fn admit<S: Store + 'static>(app: &Arc<App<S>>, engine: &str) -> Admit {
         set("service_engine_name", engine_name);
         set("pool_name", pool_name);
         set("pool", pool);
+        mark(fields);
         app.alerts.watch.see(&service, &owner, fields);
         Some(owner)
     })

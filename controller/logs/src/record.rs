@@ -194,7 +194,7 @@ mod tests {
         let line = serde_json::json!({
             "report_timestamp": "2026-11-22T13:48:22.264884Z", "virtualservice": "web", "client_ip": "10.1.2.3",
             "client_src_port": 4711, "uri_path": "/a", "response_code": 200, "total_time": 1.5, "response_length": 10,
-            "significant": true, "significance": ["ADF_CLIENT_SENT_RESET"], "server_ip": "2001:db8::1", "method": "GET",
+            "significant": true, "significant_log": ["ADF_CLIENT_SENT_RESET"], "server_ip": "2001:db8::1", "method": "GET",
             "service_engine": "se-1", "reason": {"kind": "persistence", "to": 1},
         });
         let record = Record::read(line.to_string().as_bytes()).expect("a record");

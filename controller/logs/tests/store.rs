@@ -60,7 +60,7 @@ fn record(at: Micros, nth: usize) -> Value {
         "uri_path": format!("/shop/item-{}", nth % 1_000), "user_agent": format!("agent {}", nth % 7),
         "host": format!("a \"{}\"", ["b", "c"][nth % 2]), "response_code": code,
         "response_length": 1_000 + nth, "total_time": (nth % 500) as f64 / 10.0, "significant": code != 200,
-        "significance": if code == 200 { json!([]) } else { json!(["ADF_RESPONSE_CODE_5XX", "ADF_OTHER"]) },
+        "significant_log": if code == 200 { json!([]) } else { json!(["ADF_RESPONSE_CODE_5XX", "ADF_OTHER"]) },
     })
 }
 
@@ -110,7 +110,7 @@ fn every_filter_finds_what_a_look_at_all_records_finds() {
         // Texts that stand in columns only, in numbers, in lists, and not plainly in JSON.
         (vec![filter("all", Op::Contains, "WEB-1")], &|r| r["virtualservice"] == "web-1"),
         (vec![filter("client_src_port", Op::Eq, "1029")], &|r| r["client_src_port"] == 1029),
-        (vec![filter("significance", Op::Contains, "5xx")], &|r| r["response_code"] != 200),
+        (vec![filter("significant_log", Op::Contains, "5xx")], &|r| r["response_code"] != 200),
         (vec![filter("host", Op::Eq, "a \"b\"")], &|r| r["host"] == "a \"b\""),
         (vec![], &|_| true),
         (vec![filter("virtualservice", Op::Eq, "web-1")], &|r| r["virtualservice"] == "web-1"),
@@ -132,7 +132,7 @@ fn every_filter_finds_what_a_look_at_all_records_finds() {
         (vec![filter("client_src_port", Op::Gt, "9000")], &|r| {
             r["client_src_port"].as_u64().unwrap() > 9_000
         }),
-        (vec![filter("significance", Op::Eq, "ADF_OTHER")], &|r| r["response_code"] != 200),
+        (vec![filter("significant_log", Op::Eq, "ADF_OTHER")], &|r| r["response_code"] != 200),
         (vec![filter("all", Op::Contains, "agent 5"), filter("significant", Op::Eq, "true")], &|r| {
             r["user_agent"] == "agent 5" && r["significant"] == true
         }),

@@ -161,7 +161,7 @@ fn shown(record: &Map<String, Value>) -> String {
     if record.contains_key("server_ip") {
         words.push(format!("server {}", text("server_ip")));
     }
-    if let Some(Value::Array(reasons)) = record.get("significance") {
+    if let Some(Value::Array(reasons)) = record.get("significant_log") {
         let reasons: Vec<&str> = reasons.iter().filter_map(Value::as_str).collect();
         if !reasons.is_empty() {
             words.push(reasons.join(" "));
@@ -198,7 +198,8 @@ mod tests {
     fn a_record_is_told_in_words() {
         let record = json!({
             "report_timestamp": "2026-11-22T13:48:22Z", "client_ip": "10.0.0.1", "method": "GET", "host": "a", "uri_path": "/b",
-            "response_code": 503, "significance": ["ADF_RESPONSE_CODE_5XX"],
+            "response_code": 503, "significance": ["the client got a 5xx"],
+            "significant_log": ["ADF_RESPONSE_CODE_5XX"],
         });
         assert_eq!(
             shown(record.as_object().expect("an object")),

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_record_has_its_fields_as_attributes_of_their_types() {
         let line = r#"{"report_timestamp":"2026-11-22T13:48:22.5Z","virtualservice":"v","response_code":503,"method":"GET",
-            "uri_path":"/a","total_time":1.5,"significant":true,"significance":["ADF_X"],"client_src_port":7}"#;
+            "uri_path":"/a","total_time":1.5,"significant":true,"significance":["the client got a 5xx"],"significant_log":["ADF_RESPONSE_CODE_5XX"],"client_src_port":7}"#;
         let told = one(&Record::read(line.replace('\n', " ").as_bytes()).expect("a record"));
         assert_eq!((told.severity_number, told.time_unix_nano % 1_000_000_000), (13, 500_000_000));
         assert_eq!(told.body, Some(AnyValue { value: Some(OneOf::Text("GET /a 503".to_owned())) }));
@@ -149,6 +149,7 @@ mod tests {
         assert_eq!(of("forebay.response_code"), Some(OneOf::Number(503)));
         assert_eq!(of("forebay.total_time"), Some(OneOf::Real(1.5)));
         assert_eq!(of("forebay.significant"), Some(OneOf::Bool(true)));
-        assert_eq!(of("forebay.significance"), Some(OneOf::Text(r#"["ADF_X"]"#.to_owned())));
+        let names = r#"["ADF_RESPONSE_CODE_5XX"]"#;
+        assert_eq!(of("forebay.significant_log"), Some(OneOf::Text(names.to_owned())));
     }
 }

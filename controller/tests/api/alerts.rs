@@ -265,7 +265,7 @@ async fn records_that_are_asked_for_raise_alerts_when_they_come() {
         let said = site.ask(admin, "POST", "/api/alertconfig", &on("bad", "APP_LOGS", bad, json!({}))).await;
         assert!(said.status == 400 && said.text.contains("ge(response_code,500)"), "{bad}: {}", said.text);
     }
-    let failing = "ge(response_code,500)&filter=eq(client_ip,10.0.0.0/8)";
+    let failing = "co(significant_log,ADF_RESPONSE_CODE_5XX)&filter=eq(client_ip,10.0.0.0/8)";
     site.make(admin, "/api/alertconfig", on("failing", "APP_LOGS", failing, json!({}))).await;
     let either = json!({"alert_rule": {"operator": "OPERATOR_OR", "conn_app_log_rule": {"filter_string": "sw(uri_path,/a)&co(host,shop)"}}});
     site.make(admin, "/api/alertconfig", on("either", "APP_LOGS", failing, either)).await;
@@ -273,15 +273,25 @@ async fn records_that_are_asked_for_raise_alerts_when_they_come() {
     site.make(admin, "/api/alertconfig", on("often", "APP_LOGS", failing, often)).await;
     let other = json!({"obj_uuid": stand.other});
     site.make(admin, "/api/alertconfig", on("other", "APP_LOGS", failing, other)).await;
-    site.make(admin, "/api/alertconfig", on("reset", "CONN_LOGS", "co(significance,RESET)", json!({}))).await;
-    let failed = json!({"response_code": 503, "method": "GET", "host": "x", "uri_path": "/pay"});
+    site.make(
+        admin,
+        "/api/alertconfig",
+        on("reset", "CONN_LOGS", "co(significant_log,SENT_RESET)", json!({})),
+    )
+    .await;
+    // As engines say it.
+    let words = ["the client got a 5xx", "the server refused the connection"];
+    let failed = json!({
+        "response_code": 503, "method": "GET", "host": "x", "uri_path": "/pay", "significance": words,
+        "request_state": words[1],
+    });
     // Nobody asked for it yet.
     records(&stand, std::slice::from_ref(&failed));
     look(&site.app, 1_000).await.expect("written");
     assert!(alerts(site, admin, "").await.is_empty());
     let well = json!({"response_code": 200, "method": "GET", "host": "x", "uri_path": "/pay"});
     let far = json!({"response_code": 503, "client_ip": "192.0.2.1", "uri_path": "/b"});
-    let reset = json!({"significance": ["ADF_CLIENT_SENT_RESET"]});
+    let reset = json!({"connection_state": "the client reset its connection"});
     records(&stand, &[well, far, failed.clone(), failed.clone(), reset]);
     look(&site.app, 1_005).await.expect("written");
     let names = |found: &[Value]| {

@@ -168,7 +168,8 @@ async fn records_are_let_in_where_the_engine_has_the_service_and_say_what_the_co
     let owner = admit(fields.as_object_mut().expect("fields")).expect("it is let in");
     assert_eq!(owner, "admin", "it counts to its tenant");
     // Names of pools that it does not have are none: they would fill the hour.
-    let mut wanted = json!({"virtualservice": web, "service_engine": engine, "service_engine_name": "se"});
+    let mut wanted =
+        json!({"virtualservice": web, "service_engine": engine, "service_engine_name": "se", "adf": false});
     assert_eq!(fields, wanted);
     crate::metrics::give(&site, &engine, &[&format!("virtual_service/{web}/tls/443"), "pool/pool-gone/tcp"]);
     let mut admit = forebay_controller::logs::admit(&site.app, &engine);

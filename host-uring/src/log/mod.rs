@@ -11,6 +11,8 @@ mod reason;
 mod record;
 mod ring;
 mod telling;
+#[cfg(test)]
+mod words_tests;
 mod writer;
 
 pub use connection::ConnectionRecord;

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod lines;
 mod parts;
 mod sections;
+pub mod significance;
 pub mod tally;
 mod token;
 

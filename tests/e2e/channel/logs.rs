@@ -96,6 +96,7 @@ fn ask(at: SocketAddr, target: &str) -> u16 {
 //= test LOG-TAKE-02
 //= test LOG-SEE-01
 //= test LOG-SEE-02
+//= test LOG-ADF-01
 //= test COMPILE-LOGS-01
 //= test OBS-CLIENT-01
 #[test]
@@ -140,6 +141,12 @@ fn requests_and_connections_are_told_and_found_by_what_they_are() {
         found["count"] == 1
             && found["results"][0]["significance"].as_array().is_some_and(|why| !why.is_empty())
     });
+    // By the names that Avi's clients look for.
+    let named = site.logs(&broken, "type=1&filter=co(significant_log,ADF_SERVER_CONN_SETUP_REFUSED)");
+    let record = &named["results"][0];
+    assert!(named["count"].as_u64() >= Some(1) && record["adf"] == true, "{named}");
+    assert!(record["significant_log"].to_string().contains("ADF_RESPONSE_CODE_5XX"), "{named}");
+    assert_eq!(site.logs(&web, shop)["results"][0]["adf"], false);
     let page = site.logs(&web, &format!("{shop}&page_size=2&orderby=-uri_path"));
     assert_eq!((&page["results"][0]["uri_path"], &page["count"]), (&"/shop/4".into(), &5.into()), "{page}");
     eventually("connections are found", secs(10), || {
