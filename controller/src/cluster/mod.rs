@@ -66,7 +66,7 @@ pub struct Settings {
     pub listen_engines: SocketAddr,
     /// Engines are to report this often.
     pub heartbeat: Duration,
-    /// How much is kept of what engines tell of requests, on the node that leads.
+    /// How much is kept of what engines tell of requests, on this node.
     pub logs: logs::Settings,
     /// Where to metrics are sent while this node leads, if anywhere.
     pub otlp: Option<crate::otlp::Exported>,

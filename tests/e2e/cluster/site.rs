@@ -156,7 +156,13 @@ impl Site {
         let (done, said) = forebay(lab, &["cluster", "add", &format!("{name}={address}"), "-o", "json"]);
         assert!(done, "{said}");
         let made: Value = serde_json::from_str(said.lines().next().expect("a line")).expect("JSON");
-        let votes = |site: &Site| site.nodes[leader].said().matches("CLUSTER_NODE_VOTES").count();
+        // Whoever leads by then says so.
+        let votes = |site: &Site| -> usize {
+            [leader, other]
+                .map(|node| site.nodes[node].said().matches("CLUSTER_NODE_VOTES").count())
+                .iter()
+                .sum()
+        };
         let before = votes(self);
         self.joins(lab, lost, (address, port), made["token"].as_str().expect("a text"));
         self.all_answer();
