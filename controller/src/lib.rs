@@ -34,6 +34,7 @@ pub mod sealed;
 pub mod seeds;
 pub mod server;
 mod standing;
+pub mod stands;
 pub mod start;
 pub mod store;
 pub mod tokens;

@@ -18,6 +18,7 @@ use crate::engines::{Engines, Members};
 use crate::objects::Objects;
 use crate::placement::{self, Placement};
 use crate::sealed::Seal;
+use crate::stands::{self, Stands};
 use crate::store::Store;
 use crate::{distributor, local, mirror, otlp, own, seeds};
 
@@ -63,6 +64,7 @@ pub async fn begin<S: Store + Clone + 'static>(
     let for_engines = authority.server()?;
     let (engines, began) = (Engines::heard_every(heartbeat), Instant::now());
     let alerts = Alerts::open(&store).await.map_err(|refusal| refusal.to_string())?;
+    let standing = Stands::open(&store).await.map_err(|refusal| refusal.to_string())?;
     let app = Arc::new(App {
         store,
         objects,
@@ -74,6 +76,7 @@ pub async fn begin<S: Store + Clone + 'static>(
         authority,
         counted: Counted::default(),
         alerts,
+        standing,
         cluster,
         logs,
         idle: Idle::default(),
@@ -82,6 +85,7 @@ pub async fn begin<S: Store + Clone + 'static>(
     });
     tokio::spawn(channel::keep_known(Arc::clone(&app)));
     tokio::spawn(placement::drive(Arc::clone(&app)));
+    tokio::spawn(stands::drive(Arc::clone(&app)));
     tokio::spawn(alerts::drive(Arc::clone(&app)));
     tokio::spawn(alerts::tell(Arc::clone(&app)));
     tokio::spawn(mirror::drive(Arc::clone(&app)));

@@ -19,6 +19,7 @@ use forebay_controller::engines::{Engine, Engines, Members};
 use forebay_controller::objects::Objects;
 use forebay_controller::placement::{self, Placement};
 use forebay_controller::sealed::Seal;
+use forebay_controller::stands::Stands;
 use forebay_controller::store::Embedded;
 use forebay_controller::{logs, seeds};
 use forebay_wire::call::{Calls, open};
@@ -103,6 +104,7 @@ async fn place_where(name: &str, is_made: bool) -> Place {
     let logs = logs::Settings { folder: folder.join(logs::FOLDER), hours: 24, bytes: 1 << 30, export: None };
     let logs = Some(logs::open(&logs).expect("a folder"));
     let accounts = Accounts::new().expect("accounts");
+    let standing = Stands::open(&store).await.expect("none");
     let app = Arc::new(App {
         store,
         objects,
@@ -115,6 +117,7 @@ async fn place_where(name: &str, is_made: bool) -> Place {
         logs,
         counted: Counted::default(),
         alerts: Alerts::default(),
+        standing,
         cluster: Cluster::alone([127, 0, 0, 1].into()),
         idle: Idle::default(),
         mirrors: forebay_controller::mirror::Mirrors::default(),

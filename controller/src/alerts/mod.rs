@@ -217,7 +217,7 @@ async fn for_events<S: Store>(app: &App<S>, rules: &[Rule], now: u64, begun: Mom
         skip: 0,
         most: EVENTS_MAX,
     };
-    let all = [writes, sessions, &app.placement.events];
+    let all = [writes, sessions, &app.placement.events, &app.standing.events];
     let (count, happened, unwritten) = events::page_so_far(&all, &app.store, &wanted).await?;
     let mut upto = begun.saturating_sub(MARGIN);
     if let Some(unwritten) = unwritten.filter(|moment| moment.saturating_add(WRITTEN_WITHIN) > begun) {

@@ -49,7 +49,7 @@ pub async fn list<S: Store>(app: &App<S>, asked: &Asked, who: &Who) -> Result<An
     let begin = (page - 1).saturating_mul(size);
     //= EVENT-LIST-01
     let (count, found) = events::page(
-        &[writes, sessions, &app.placement.events],
+        &[writes, sessions, &app.placement.events, &app.standing.events],
         &app.store,
         &Wanted {
             between,

@@ -15,6 +15,7 @@ mod health;
 mod idle;
 mod inventory;
 mod logs;
+mod look;
 mod metrics;
 mod objects;
 mod others;
@@ -46,11 +47,13 @@ use crate::engines::{Engines, Members};
 use crate::mirror::Mirrors;
 use crate::objects::Objects;
 use crate::placement::Placement;
+use crate::stands::Stands;
 use crate::store::{Store, wrote};
 use answer::{Answer, bad, json};
 pub(crate) use health::Minute;
 pub use idle::Idle;
 pub(crate) use logs::filters;
+pub(crate) use look::Look;
 pub(crate) use metrics::{apdex_of, told_until};
 pub(crate) use others::refused;
 pub use penalty::Remembered;
@@ -82,6 +85,8 @@ pub struct App<S> {
     pub counted: Counted,
     /// What was to be told of when it happens.
     pub alerts: Alerts,
+    /// How things stand, as far as it was told.
+    pub standing: Stands,
     /// The Controllers of this store.
     pub cluster: Cluster,
     /// What engines do without of services, for who asks again.

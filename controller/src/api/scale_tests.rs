@@ -45,6 +45,7 @@ impl Lab {
         let (members, began) = (Members::default(), Instant::now());
         let counted = crate::counted::Counted::default();
         let alerts = crate::alerts::Alerts::default();
+        let standing = crate::stands::Stands::open(&store).await.expect("empty");
         let cluster = Cluster::alone([127, 0, 0, 1].into());
         let logs = None;
         let app = App {
@@ -58,6 +59,7 @@ impl Lab {
             authority,
             counted,
             alerts,
+            standing,
             logs,
             cluster,
             idle: super::Idle::default(),

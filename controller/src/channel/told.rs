@@ -69,6 +69,9 @@ pub fn machine(told: proto::Machine) -> Machine {
 /// Adds a report to what is known.
 //= CHAN-REPORT-01
 pub fn report(engine: &mut Engine, told: proto::Report) {
+    let is_news = told.whole || !told.servers.is_empty() || !told.servers_gone.is_empty();
+    engine.reports += u64::from(is_news);
+    engine.is_telling = told.more;
     if told.whole {
         engine.services.clear();
         engine.servers.clear();

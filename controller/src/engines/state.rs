@@ -81,6 +81,10 @@ pub struct Engine {
     pub has_tables: bool,
     /// How it stands with the other engines of its group.
     pub peers: Vec<Peer>,
+    /// Messages of reports that told all, or of servers, since this Controller began.
+    pub reports: u64,
+    /// More of its last report is to come.
+    pub is_telling: bool,
 }
 
 /// A service that an engine could not take as its configuration says.

@@ -18,17 +18,20 @@ pub use ring::{Added, Ring, WRITES_MAX, Wanted, moment, page, page_so_far};
 use crate::access::{Rights, labels};
 
 /// The share of a write or of a log-in: that of its user. All who did not come in have one together: names are for free.
-pub fn of_user(event: &Map<String, Value>) -> &str {
+pub fn of_user(event: &Map<String, Value>) -> (&str, &str) {
     let came = event.get("event_details").map(|details| &details["config_user_login_details"]["status"]);
     match event.get("user").and_then(Value::as_str) {
-        Some(user) if came.is_none_or(|status| status != "SYSERR_FAILURE") => user,
-        _ => "",
+        Some(user) if came.is_none_or(|status| status != "SYSERR_FAILURE") => (user, ""),
+        _ => ("", ""),
     }
 }
 
-/// The share of what happened to a service: that of its tenant.
-pub fn of_tenant(event: &Map<String, Value>) -> &str {
-    event.get("tenant").and_then(Value::as_str).unwrap_or_default()
+/// The share of what happened to an object: that of its tenant, and in it that of the object, or of the server of a pool.
+pub fn of_tenant(event: &Map<String, Value>) -> (&str, &str) {
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+    let server =
+        event.get("event_details").map(|details| &details["se_hm_pool_details"]["server"]["description"]);
+    (text("tenant"), server.and_then(Value::as_str).unwrap_or_else(|| text("obj_uuid")))
 }
 
 /// The event of a write of an object: what it was, and what it is.

@@ -1,5 +1,6 @@
 //! A bounded row of events, and pages of several of them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,8 +14,11 @@ const CHUNK: usize = 256;
 /// The most writes that an event puts into a step: its own, and those that take older ones away.
 pub const WRITES_MAX: usize = 3;
 
-/// Whose share of a ring an event is.
-pub type Share = fn(&Map<String, Value>) -> &str;
+/// Whose share of a ring an event is, and of what in that share.
+pub type Share = fn(&Map<String, Value>) -> (&str, &str);
+
+/// Whose an event is, and of what.
+type Whose = (Arc<str>, Arc<str>);
 
 /// A bounded row of events.
 #[derive(Debug)]
@@ -28,39 +32,76 @@ pub struct Ring {
 #[derive(Debug, Default)]
 struct State {
     /// Whose its events are, by their moments, microseconds since 1970; no two are equal.
-    moments: BTreeMap<u64, Arc<str>>,
+    moments: BTreeMap<u64, Whose>,
     /// The same the other way round.
-    shares: BTreeMap<Arc<str>, BTreeSet<u64>>,
+    shares: BTreeMap<Arc<str>, Own>,
     last: u64,
 }
 
+/// The events of one share.
+#[derive(Debug, Default)]
+struct Own {
+    all: BTreeSet<u64>,
+    /// By what they are of.
+    things: BTreeMap<Arc<str>, BTreeSet<u64>>,
+    /// How many each thing has, and its oldest one: the last of these is the next to go.
+    order: BTreeSet<(usize, Reverse<u64>, Arc<str>)>,
+}
+
+impl Own {
+    fn change(&mut self, thing: &Arc<str>, with: impl FnOnce(&mut BTreeSet<u64>)) {
+        let own = self.things.entry(Arc::clone(thing)).or_default();
+        if let Some(first) = own.first() {
+            self.order.remove(&(own.len(), Reverse(*first), Arc::clone(thing)));
+        }
+        with(own);
+        match own.first() {
+            Some(first) => self.order.insert((own.len(), Reverse(*first), Arc::clone(thing))),
+            None => self.things.remove(thing).is_some(),
+        };
+    }
+}
+
 impl State {
-    fn put(&mut self, moment: u64, whose: &str) {
+    fn put(&mut self, moment: u64, (whose, thing): (&str, &str)) {
         let whose = match self.shares.get_key_value(whose) {
             Some((known, _)) => Arc::clone(known),
             None => Arc::from(whose),
         };
-        self.moments.insert(moment, Arc::clone(&whose));
-        self.shares.entry(whose).or_default().insert(moment);
+        let own = self.shares.entry(Arc::clone(&whose)).or_default();
+        let thing = match own.things.get_key_value(thing) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(thing),
+        };
+        own.all.insert(moment);
+        own.change(&thing, |moments| {
+            moments.insert(moment);
+        });
+        self.moments.insert(moment, (whose, thing));
     }
 
-    fn take(&mut self, moment: u64) -> Option<Arc<str>> {
-        let whose = self.moments.remove(&moment)?;
+    fn take(&mut self, moment: u64) -> Option<Whose> {
+        let (whose, thing) = self.moments.remove(&moment)?;
         if let Some(own) = self.shares.get_mut(&whose) {
-            own.remove(&moment);
-            if own.is_empty() {
+            own.all.remove(&moment);
+            own.change(&thing, |moments| {
+                moments.remove(&moment);
+            });
+            if own.all.is_empty() {
                 self.shares.remove(&whose);
             }
         }
-        Some(whose)
+        Some((whose, thing))
     }
 
-    /// The event that goes next: the oldest one of whoever has most, and of several who have as many the oldest one.
+    /// The event that goes next: of whoever has most the oldest one of what has most there, and of several that have as many
+    /// the oldest one.
     //= API-AUDIT-02
+    //= EVENT-LIST-01
     fn next_to_go(&self) -> Option<u64> {
         let shares = self.shares.values();
-        let largest = shares.max_by_key(|own| (own.len(), std::cmp::Reverse(own.first().copied())));
-        largest?.first().copied()
+        let largest = shares.max_by_key(|own| (own.all.len(), Reverse(own.all.first().copied())));
+        largest?.order.last().map(|(_, Reverse(first), _)| *first)
     }
 }
 
@@ -74,7 +115,7 @@ pub fn moment() -> u64 {
 #[derive(Debug)]
 pub struct Added {
     moment: u64,
-    gone: Vec<(u64, Arc<str>)>,
+    gone: Vec<(u64, Whose)>,
 }
 
 impl Ring {
@@ -138,9 +179,17 @@ impl Ring {
     pub fn undo(&self, added: Added) {
         let mut state = self.state();
         state.take(added.moment);
-        for (moment, whose) in added.gone {
-            state.put(moment, &whose);
+        for (moment, (whose, thing)) in added.gone {
+            state.put(moment, (&whose, &thing));
         }
+    }
+
+    /// Says whether the store has the event.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn has(&self, store: &impl Store, added: &Added) -> Result<bool, Refusal> {
+        Ok(store.get(&self.key(added.moment)).await?.is_some())
     }
 
     /// Makes a step together with an event.
@@ -251,7 +300,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::events::of_user;
+    use crate::events::{of_tenant, of_user};
     use crate::store::Embedded;
     use crate::store::suite::Folder;
 
@@ -337,6 +386,47 @@ mod tests {
         let refused = Step::default().demand("x", Some(7));
         ring.commit(&store, refused, by(300, "bob", "")).await.expect_err("a demand that is not met");
         assert_eq!((own(&ring, "ann").await.len(), own(&ring, "bob").await.len()), (20, 40));
+    }
+
+    //= test EVENT-LIST-01
+    //= test EVENT-STATE-02
+    #[tokio::test]
+    async fn of_what_has_most_in_a_share_the_oldest_one_goes() {
+        let folder = Folder::new("things");
+        let store = Embedded::open(&folder.0.join("store")).expect("new");
+        let open = || Ring::open(&store, "stood/", 100, of_tenant);
+        let of_thing = |number: u64, tenant: &str, uuid: &str, server: &str| {
+            let details = json!({"se_hm_pool_details": {"server": {"description": server}}});
+            let mut event = json!({"number": number, "tenant": tenant, "obj_uuid": uuid});
+            if !server.is_empty() {
+                event["event_details"] = details;
+            }
+            event.as_object().cloned().expect("an object")
+        };
+        let mut ring = open().await.expect("readable");
+        let quiet = ["pool-1", "pool-2", "virtualservice-1"];
+        for (number, uuid) in (0..).zip(quiet) {
+            ring.commit(&store, Step::default(), of_thing(number, "a", uuid, "")).await.expect("room");
+        }
+        ring.commit(&store, Step::default(), of_thing(3, "b", "pool-9", "")).await.expect("room");
+        for number in 4..400 {
+            if number == 200 {
+                ring = open().await.expect("readable");
+            }
+            let flaps = of_thing(number, "a", "pool-1", "10.0.0.1:80");
+            ring.commit(&store, Step::default(), flaps).await.expect("room");
+        }
+        let kept = numbers(&of(&[&ring], &store, 0, 1000).await.1);
+        assert_eq!(kept.len(), 100);
+        assert_eq!(kept[96..], [3, 2, 1, 0], "a server that flaps pushes out what is told of it");
+        // Many that are lost together push out those of their own tenant.
+        for number in 400..700 {
+            let lost = of_thing(number, "a", "pool-1", &format!("10.0.0.2:{number}"));
+            ring.commit(&store, Step::default(), lost).await.expect("room");
+        }
+        let kept = numbers(&of(&[&ring], &store, 0, 1000).await.1);
+        assert_eq!(kept.last(), Some(&3), "and nobody else's");
+        assert_eq!(kept.len(), 100);
     }
 
     //= test API-AUDIT-03

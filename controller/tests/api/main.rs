@@ -13,4 +13,5 @@ mod metrics;
 mod others;
 mod roles;
 mod site;
+mod standing;
 mod tried;

@@ -16,6 +16,7 @@ use forebay_controller::engines::{Engines, Members};
 use forebay_controller::objects::Objects;
 use forebay_controller::placement::Placement;
 use forebay_controller::sealed::Seal;
+use forebay_controller::stands::Stands;
 use forebay_controller::store::Embedded;
 use forebay_controller::{backup, logs, seeds};
 use forebay_model::{Object, example, kind, kinds};
@@ -65,6 +66,7 @@ impl Site {
         let password = objects.first().await.expect("room").expect("the first start");
         let accounts = Accounts::new().expect("random numbers");
         let placement = Placement::open(&store).await.expect("empty");
+        let standing = Stands::open(&store).await.expect("empty");
         let authority = Authority::open(&store, objects.seal()).await.expect("made");
         let logs =
             logs::Settings { folder: folder.join(logs::FOLDER), hours: 24, bytes: 1 << 30, export: None };
@@ -82,6 +84,7 @@ impl Site {
                 logs,
                 counted: Counted::default(),
                 alerts: Alerts::default(),
+                standing,
                 cluster: Cluster::alone([127, 0, 0, 1].into()),
                 idle: api::Idle::default(),
                 mirrors: forebay_controller::mirror::Mirrors::default(),

@@ -9,5 +9,6 @@ mod logs;
 mod member;
 mod metrics;
 mod rolling;
+mod stands;
 mod start;
 mod vanished;

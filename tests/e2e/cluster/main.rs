@@ -177,6 +177,13 @@ fn three_controllers_are_one_and_none_of_what_was_acknowledged_goes_with_the_lea
         site.nobody(next).get("/api/cluster/status").1["cluster_state"]["state"]
             == "CLUSTER_UP_HA_COMPROMISED"
     });
+    //= test EVENT-STATE-04
+    eventually("both are told", secs(20), || {
+        ["CONTROLLER_LEADER_FAILOVER", "CONTROLLER_NODE_LEFT"].iter().all(|id| {
+            let path = format!("/api/analytics/logs?type=2&filter=eq(event_id,{id})");
+            site.admin(next).get(&path).1["count"].as_u64().is_some_and(|count| count > 0)
+        })
+    });
     let missing = |site: &Site, node: usize| {
         let held = names(&site.admin(node));
         good.iter().filter(|name| !held.contains(*name)).cloned().collect::<Vec<_>>()

@@ -124,8 +124,10 @@ fn split(mut report: Report) -> Vec<Report> {
             servers_gone: drained(&mut servers_gone),
             ..report.clone()
         };
-        all.push(next);
-        if services.is_empty() && servers.is_empty() && services_gone.is_empty() && servers_gone.is_empty() {
+        let is_last =
+            services.is_empty() && servers.is_empty() && services_gone.is_empty() && servers_gone.is_empty();
+        all.push(Report { more: !is_last, ..next });
+        if is_last {
             return all;
         }
         (report.whole, report.machine, report.untaken) = (false, None, None);
@@ -205,6 +207,7 @@ mod tests {
         );
         assert_eq!(all.iter().map(|one| one.servers.len()).sum::<usize>(), REPORTED_MAX);
         assert_eq!(all.iter().map(|one| one.whole).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(all.iter().map(|one| one.more).collect::<Vec<_>>(), [true, true, false]);
         assert!(all.iter().all(|one| one.has_tables));
         assert_eq!(split(Report::default()).len(), 1, "a heartbeat says nothing else");
     }
