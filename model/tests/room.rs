@@ -148,3 +148,39 @@ fn base64(bytes: &[u8]) -> String {
     });
     letters.collect()
 }
+
+//= test COMPILE-PORT-02
+#[test]
+fn servers_at_each_of_many_ports_are_bounded_before_they_are_made() {
+    let servers = |count: usize| -> Vec<Value> {
+        let at =
+            |n: usize| json!({"ip": {"addr": format!("10.0.{}.{}", n / 250, n % 250 + 1), "type": "V4"}});
+        (0..count).map(at).collect()
+    };
+    for (ports, count, fits) in
+        [(64, 1, true), (65, 1, false), (20, 1_000, true), (21, 1_000, false), (60_000, 5_000, false)]
+    {
+        let (mut world, services) = site(&[0], |_| json!({}));
+        world.put(
+            "pool",
+            "pool-0",
+            &json!({"name": "p0", "use_service_port": true, "servers": servers(count)}),
+        );
+        // Ranges of a thousand, as many as it takes.
+        let entries: Vec<Value> = (1..=ports)
+            .step_by(1_000)
+            .map(|from| json!({"port": from, "port_range_end": (from + 999).min(ports)}))
+            .collect();
+        let service = json!({
+            "name": services[0],
+            "services": entries,
+            "vsvip_ref": "/api/vsvip/vsvip-0",
+            "pool_ref": "/api/pool/pool-0",
+        });
+        world.put("virtualservice", &services[0], &service);
+        let made = compile(&world.input(&[&services[0]])).expect("what is too much is left out");
+        assert_eq!(made.left_out.is_empty(), fits, "{ports} ports, {count} servers: {:?}", made.left_out);
+        let why = format!("{:?}", made.left_out);
+        assert!(fits || why.contains("use_service_port"), "{why}");
+    }
+}

@@ -1,6 +1,8 @@
 //! Pools and groups of pools. What a pool can do depends on what its services speak: a pool of services of several kinds
 //! becomes several of the document's.
 
+use std::collections::BTreeSet;
+
 use toml::Value;
 
 use super::cx::{Cx, Making};
@@ -119,10 +121,11 @@ fn members(cx: &Cx<'_>, group: &str) -> Vec<String> {
     group.view().entries("members").filter_map(|(_, member)| member.refers("pool_ref")).collect()
 }
 
-/// Whether a service, or one of its children, has a pool whose servers are reached at the port that clients come to: each of
-/// its ports is served apart then.
-pub(super) fn follow_ports(cx: &Cx<'_>, services: &[Held]) -> bool {
-    services.iter().any(|held| {
+/// The servers of those pools of a service and its children that are reached at the port that clients come to: each port is
+/// served apart then, and has them all. `None`: there is no such pool.
+pub(super) fn follow_ports(cx: &Cx<'_>, services: &[Held]) -> Option<usize> {
+    let mut following = BTreeSet::new();
+    for held in services {
         let view = held.view();
         let mut pools: Vec<String> = view.refers("pool_ref").into_iter().collect();
         let mut groups: Vec<String> = view.refers("pool_group_ref").into_iter().collect();
@@ -140,8 +143,11 @@ pub(super) fn follow_ports(cx: &Cx<'_>, services: &[Held]) -> bool {
             }
         }
         pools.extend(groups.iter().flat_map(|group| members(cx, group)));
-        pools.iter().any(|pool| is_on(cx, pool, PORT))
-    })
+        following.extend(pools.into_iter().filter(|pool| is_on(cx, pool, PORT)));
+    }
+    let servers =
+        |uuid: &String| cx.get("pool", uuid).map_or(0, |pool| pool.view().entries("servers").count());
+    (!following.is_empty()).then(|| following.iter().map(servers).sum())
 }
 
 /// By whom a pool is used.

@@ -68,8 +68,8 @@ pub(super) fn service(cx: &mut Cx<'_>, placed: &Placed) -> Result<BTreeSet<Strin
     let addresses = addresses(cx, &mut making, &held, placed);
     let mut all = vec![held.again()];
     all.extend(placed.children.iter().filter_map(|uuid| cx.get("virtualservice", uuid)));
-    let are_apart = pool::follow_ports(cx, &all);
-    let listeners = listeners(cx, &mut making, &held, are_apart);
+    let apart = pool::follow_ports(cx, &all);
+    let listeners = listeners(cx, &mut making, &held, apart);
     let children = match held.view().text("type") {
         "VS_TYPE_VH_PARENT" => hosting::children(cx, &held, placed),
         _ => Vec::new(),
@@ -188,16 +188,33 @@ fn addresses(cx: &Cx<'_>, making: &mut Making, held: &Held, placed: &Placed) -> 
     addresses
 }
 
-/// The ports of the service, those together that are served alike; each for itself where they `are_apart`.
-fn listeners(cx: &Cx<'_>, making: &mut Making, held: &Held, are_apart: bool) -> Vec<Listener> {
+/// Ports of a service whose pools have `use_service_port`: each is a listener and a pool of its own.
+const APART_MAX: usize = 64;
+/// Servers of such pools at all of its ports together: four times as many as a pool has.
+const APART_SERVERS_MAX: usize = 20_000;
+
+/// The ports of the service, those together that are served alike; each for itself where so many servers are `apart` at each.
+fn listeners(cx: &Cx<'_>, making: &mut Making, held: &Held, apart: Option<usize>) -> Vec<Listener> {
     let view = held.view();
+    let ports: usize = view.entries("services").map(|(_, entry)| range(entry).count()).sum();
+    //= COMPILE-PORT-02
+    if let Some(servers) = apart
+        && (ports > APART_MAX || ports.saturating_mul(servers) > APART_SERVERS_MAX)
+    {
+        let reason = format!(
+            "a pool of it has use_service_port, and {ports} ports with {servers} servers at each are too many"
+        );
+        let fix = format!(
+            "name {APART_MAX} ports at most, and fewer than {APART_SERVERS_MAX} servers at all of them together"
+        );
+        making.wrong(held, "services", reason, fix);
+        return Vec::new();
+    }
     let mut all: BTreeMap<String, Listener> = BTreeMap::new();
     for (at, entry) in view.entries("services") {
         let path = format!("services[{at}]");
-        let from = entry.int("port").unwrap_or(0);
-        let to = entry.int("port_range_end").filter(|to| *to != 0).unwrap_or(from);
-        let ports: Vec<u16> = (from..=to).filter_map(|port| u16::try_from(port).ok()).collect();
-        if from == 0 || ports.len() > PORTS_MAX {
+        let ports: Vec<u16> = range(entry).filter_map(|port| u16::try_from(port).ok()).collect();
+        if ports.first() == Some(&0) || ports.is_empty() || ports.len() > PORTS_MAX {
             let reason = format!("it stands for {} ports, 0 among them or not", ports.len());
             making.wrong(
                 held,
@@ -240,7 +257,7 @@ fn listeners(cx: &Cx<'_>, making: &mut Making, held: &Held, are_apart: bool) -> 
             let is_own = entry.has("override_application_profile_ref")
                 || entry.has("override_network_profile_ref")
                 || selector.is_some()
-                || are_apart;
+                || apart.is_some();
             let mut name = held.uuid.clone();
             for (word, is_so) in [
                 (speaks.word(), speaks != Speaks::Http),
@@ -271,6 +288,12 @@ fn listeners(cx: &Cx<'_>, making: &mut Making, held: &Held, are_apart: bool) -> 
         making.wrong(held, "services", "it has no port", "name the ports that it listens on");
     }
     all.into_values().collect()
+}
+
+/// The ports of an entry, as they are said.
+fn range(entry: View<'_>) -> std::ops::RangeInclusive<i64> {
+    let from = entry.int("port").unwrap_or(0);
+    from..=entry.int("port_range_end").filter(|to| *to != 0).unwrap_or(from)
 }
 
 /// The profile of some ports: their own, the service's, or the one that a system has from its first start.
