@@ -180,9 +180,9 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits {
-        first: Duration::from_millis(40),
-        idle: Duration::from_millis(80),
-        unasked: Duration::from_millis(400),
+        first: Duration::from_millis(100),
+        idle: Duration::from_secs(2),
+        unasked: Duration::from_millis(2_500),
     };
 
     async fn lasts(standing: &Standing) -> Duration {
@@ -206,14 +206,14 @@ mod tests {
     async fn what_is_worked_at_or_taken_keeps_a_connection_and_pings_do_not_for_ever() {
         let standing = Standing::begins();
         let turn = standing.turn();
-        assert!(tokio::time::timeout(3 * LIMITS.unasked, standing.is_over(LIMITS)).await.is_err());
+        assert!(tokio::time::timeout(2 * LIMITS.unasked, standing.is_over(LIMITS)).await.is_err());
         drop(turn);
         let began = Instant::now();
         let pings = async {
             loop {
                 standing.wrote.store(standing.now(), Ordering::Relaxed);
                 // Sleep: between two pings.
-                tokio::time::sleep(LIMITS.idle / 8).await;
+                tokio::time::sleep(LIMITS.idle / 40).await;
             }
         };
         tokio::select! {

@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
@@ -15,7 +15,7 @@ use super::{Change, Given, HISTORY, Listed, Refusal, Revision, Step, Store, Stor
 
 mod handle;
 
-use handle::{Handle, is_of_the_disk};
+use handle::{Handle, is_full, is_of_the_disk};
 
 /// Keys; the revision of the step that wrote a value, and the value.
 const VALUES: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("values");
@@ -27,6 +27,9 @@ const STATE: TableDefinition<&str, u64> = TableDefinition::new("state");
 /// The form of the file.
 const FORM: u64 = 1;
 
+/// The status of a process that ends because of its disk: sysexits' EX_IOERR.
+const ENDS: i32 = 74;
+
 /// A store in one file, which belongs to one process.
 #[derive(Clone)]
 pub struct Embedded {
@@ -36,10 +39,10 @@ pub struct Embedded {
 struct Inner {
     database: Handle,
     file: PathBuf,
-    /// Steps are made one after another. The revision of one of which the disk did not let us see what became of it.
-    writing: Mutex<Option<Revision>>,
-    /// A step is there of which was said that this is not known: what this process holds is older than the file.
-    is_behind: AtomicBool,
+    /// Steps are made one after another.
+    writing: Mutex<()>,
+    /// The revision of a step of which the disk did not let us see what became of it; 0: there is none.
+    unknown: AtomicU64,
 }
 
 impl Embedded {
@@ -70,7 +73,7 @@ impl Embedded {
                 database: Handle::new(file, database),
                 file: file.to_owned(),
                 writing: Mutex::default(),
-                is_behind: AtomicBool::new(false),
+                unknown: AtomicU64::new(0),
             }),
         };
         store.inner.begin(is_new).map_err(|failure| match failure {
@@ -174,19 +177,30 @@ impl Inner {
 
     /// Reads; where the disk has failed before, of the file as it is opened anew.
     fn read<T>(&self, with: impl Fn(&Database) -> Result<T, Failure>) -> Result<T, Failure> {
-        self.is_whole()?;
+        self.is_as_said()?;
         self.database.with(with)
     }
 
-    fn is_whole(&self) -> Result<(), Failure> {
-        if self.is_behind.load(Ordering::Acquire) {
-            let why = format!(
-                "{}: a step is there of which was said that this is not known; start the Controller again",
-                self.file.display()
-            );
-            return Err(Failure::Refused(Refusal::Unavailable(why)));
+    /// Where it was said of a step that it is not known what became of it, this process may hold what is older than the file:
+    /// if the step is there, another process begins with it.
+    fn is_as_said(&self) -> Result<(), Failure> {
+        let step = self.unknown.load(Ordering::Acquire);
+        if step == 0 {
+            return Ok(());
         }
+        if self.database.with(revision)? >= step {
+            self.ends("a step is there of which was said that this is not known");
+        }
+        self.unknown.store(0, Ordering::Release);
         Ok(())
+    }
+
+    /// Ends the process: what it holds cannot be trusted any more, and whoever keeps it running starts another one, which looks
+    /// through the file.
+    fn ends(&self, why: &str) -> ! {
+        let file = self.file.display();
+        tracing::error!(event = "CONTROLLER_STORE_LOST", %file, why, "the Controller ends, to begin anew with what the disk has");
+        std::process::exit(ENDS)
     }
 
     fn get(&self, key: &str) -> Result<Option<Stored>, Failure> {
@@ -213,17 +227,17 @@ impl Inner {
     //= API-STORE-04
     fn commit(&self, step: &Step) -> Result<Revision, Failure> {
         step.check().map_err(Failure::Refused)?;
-        let mut unknown = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.is_whole()?;
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_as_said()?;
         let before = self.database.with(revision)?;
-        if unknown.take().is_some_and(|written| written <= before) {
-            self.is_behind.store(true, Ordering::Release);
-            self.is_whole()?;
-        }
         let committed = self.database.once(|database| commit(database, step));
         let Err(Failure::Library(error)) = committed else { return committed };
         if !is_of_the_disk(&error) {
             return Err(Failure::Library(error));
+        }
+        // Of a disk that fails in another way than by being full, what is read may be what was never written.
+        if !is_full(&error) {
+            self.ends(&format!("a write failed: {error}"));
         }
         // The file itself says what became of it.
         match self.database.with(revision) {
@@ -233,7 +247,7 @@ impl Inner {
                 self.file.display()
             )))),
             Err(_) => {
-                *unknown = Some(before + 1);
+                self.unknown.store(before + 1, Ordering::Release);
                 Err(Failure::Refused(Refusal::Unknown(format!("{}: {error}", self.file.display()))))
             }
         }

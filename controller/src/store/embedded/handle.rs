@@ -19,6 +19,12 @@ pub(super) fn is_of_the_disk(error: &redb::Error) -> bool {
     matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo)
 }
 
+/// Says whether there was no room.
+pub(super) fn is_full(error: &redb::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error, redb::Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+}
+
 impl Handle {
     pub(super) fn new(file: &Path, database: Database) -> Self {
         Handle { file: file.to_owned(), database: RwLock::new(Some(database)) }
