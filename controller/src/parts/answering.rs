@@ -13,7 +13,8 @@ use super::stores::{Held, Stores};
 use super::{GROUPS, HOLDERS, NAME, RECORDS, SLOTS, TOTALS, wire};
 use crate::api;
 
-/// Questions that are answered at once: each takes a thread, and the disk.
+/// Questions of logs, and as many of series, that are answered at once: each takes a thread, and the disk. A search may take
+/// long, and series are waited for by whoever looks at a page.
 const AT_ONCE: usize = 4;
 /// Others wait so long for their turn; who asks has gone by then.
 const TURN: Duration = Duration::from_secs(2);
@@ -21,7 +22,8 @@ const TURN: Duration = Duration::from_secs(2);
 /// Answers for a node, whoever leads.
 pub struct Answering {
     stores: Arc<Stores>,
-    turns: Semaphore,
+    searches: Arc<Semaphore>,
+    series: Arc<Semaphore>,
 }
 
 /// Why there is no part.
@@ -34,7 +36,8 @@ fn no(status: StatusCode, why: impl std::fmt::Display) -> No {
 impl Answering {
     /// For what these stores have.
     pub fn new(stores: Arc<Stores>) -> Self {
-        Answering { stores, turns: Semaphore::new(AT_ONCE) }
+        let turns = || Arc::new(Semaphore::new(AT_ONCE));
+        Answering { stores, searches: turns(), series: turns() }
     }
 
     /// Says whether a request of another Controller is such a question. A client's request that is passed on has another name in
@@ -60,11 +63,17 @@ impl Answering {
         let content =
             api::whole(body, |_| true).await.map_err(|answer| no(answer.status(), "it is too long"))?;
         let late = || no(StatusCode::TOO_MANY_REQUESTS, "it answers others");
-        let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
-        let _turn = turn.map_err(|_| late())?.map_err(|_| late())?;
-        let held = self.stores.open().map_err(|why| no(StatusCode::INTERNAL_SERVER_ERROR, why))?;
         let path = head.uri.path().to_owned();
-        let read = tokio::task::spawn_blocking(move || read(&held, &path, &content)).await;
+        let turns = if matches!(&*path, RECORDS | GROUPS) { &self.searches } else { &self.series };
+        let turn = tokio::time::timeout(TURN, Arc::clone(turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| late())?.map_err(|_| late())?;
+        let held = self.stores.open().map_err(|why| no(StatusCode::INTERNAL_SERVER_ERROR, why))?;
+        let read = move || {
+            // Who asked may have gone: what is read is read to its end, and takes its turn until then.
+            let _turn = turn;
+            read(&held, &path, &content)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
         read.map_err(|panic| no(StatusCode::INTERNAL_SERVER_ERROR, panic))?
     }
 }
