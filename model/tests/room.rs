@@ -184,3 +184,27 @@ fn servers_at_each_of_many_ports_are_bounded_before_they_are_made() {
         assert!(fits || why.contains("use_service_port"), "{why}");
     }
 }
+
+//= test COMPILE-PORT-02
+#[test]
+fn addresses_of_a_group_count_as_servers_before_they_are_made() {
+    for (count, ports, fits) in [(5_000, 1, true), (5_001, 1, false), (5_000, 4, true), (5_000, 5, false)] {
+        let (mut world, services) = site(&[0], |_| json!({}));
+        let addrs: Vec<Value> = (0..count)
+            .map(|n| json!({"addr": format!("10.0.{}.{}", n / 250, n % 250 + 1), "type": "V4"}))
+            .collect();
+        world.put("ipaddrgroup", "group", &json!({"name": "g", "addrs": addrs}));
+        let pool =
+            json!({"name": "p0", "use_service_port": ports > 1, "ipaddrgroup_ref": "/api/ipaddrgroup/group"});
+        world.put("pool", "pool-0", &pool);
+        let service = json!({
+            "name": services[0],
+            "services": [{"port": 1, "port_range_end": ports}],
+            "vsvip_ref": "/api/vsvip/vsvip-0",
+            "pool_ref": "/api/pool/pool-0",
+        });
+        world.put("virtualservice", &services[0], &service);
+        let made = compile(&world.input(&[&services[0]])).expect("what is too much is left out");
+        assert_eq!(made.left_out.is_empty(), fits, "{count} at {ports} ports: {:?}", made.left_out);
+    }
+}

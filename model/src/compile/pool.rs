@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use forebay_snapshot::limits::POOL_SERVERS_MAX;
 use toml::Value;
 
 use super::cx::{Cx, Making};
@@ -145,8 +146,12 @@ pub(super) fn follow_ports(cx: &Cx<'_>, services: &[Held]) -> Option<usize> {
         pools.extend(groups.iter().flat_map(|group| members(cx, group)));
         following.extend(pools.into_iter().filter(|pool| is_on(cx, pool, PORT)));
     }
-    let servers =
-        |uuid: &String| cx.get("pool", uuid).map_or(0, |pool| pool.view().entries("servers").count());
+    let servers = |uuid: &String| {
+        let Some(pool) = cx.get("pool", uuid) else { return 0 };
+        let group = pool.view().refers("ipaddrgroup_ref").and_then(|uuid| cx.get("ipaddrgroup", &uuid));
+        let addresses = group.map_or(0, |group| group.view().entries("addrs").count());
+        pool.view().entries("servers").count() + addresses
+    };
     (!following.is_empty()).then(|| following.iter().map(servers).sum())
 }
 
@@ -415,6 +420,15 @@ fn servers(
         && let Some(group) = cx.follow(making, held, "ipaddrgroup_ref", "ipaddrgroup", &uuid)
     {
         let group = group.view();
+        let all = servers.len() + group.entries("addrs").count();
+        //= COMPILE-PORT-02
+        if all > POOL_SERVERS_MAX {
+            let reason = format!(
+                "it has {all} servers with the addresses of its group, {POOL_SERVERS_MAX} are the most"
+            );
+            making.wrong(held, "ipaddrgroup_ref", reason, "name fewer addresses in the group");
+            return;
+        }
         for (_, addr) in group.entries("addrs") {
             let host = addr.text("addr");
             if seen.insert((host.to_ascii_lowercase(), default), servers.len()).is_none() {
