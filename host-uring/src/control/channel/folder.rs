@@ -71,8 +71,24 @@ fn sum(came: &Sections, untaken: &[Untaken]) -> [u8; 32] {
     digest(&all)
 }
 
-/// A section without what software of before members that only read could not start by; `None`: it has nothing of that.
+/// Keys of a service that came later than software which may have to start by what is kept: without them it does what it did.
+const LATER: [&str; 2] = ["hosts", "persistence_name"];
+
+/// A section without what software of before could not start by; `None`: it has nothing of that.
 fn older(key: &str, text: &str) -> Option<Table> {
+    if key.starts_with("virtual_service/") {
+        // Most have none, and need not be read.
+        if !LATER.iter().any(|later| text.contains(later)) {
+            return None;
+        }
+        let mut table: Table = text.parse().ok()?;
+        let services = table.get_mut("virtual_service")?.as_array_mut()?;
+        let mut has_some = false;
+        for service in services.iter_mut().filter_map(Value::as_table_mut) {
+            LATER.iter().for_each(|later| has_some |= service.remove(*later).is_some());
+        }
+        return has_some.then_some(table);
+    }
     if key != "objsync/objsync" {
         return None;
     }
@@ -326,11 +342,14 @@ mod tests {
         folder.make().expect("room");
         let engine = r#"{ slot = 2, address = "192.0.2.2", port = 4001 }"#;
         let mirror = r#"{ slot = 63, address = "192.0.2.1", reads = true }"#;
+        let service = "[[virtual_service]]\nname = \"v/tls\"\npersistence_name = \"v\"\n\
+                       [[virtual_service.hosts]]\nnames = [\"a.test\"]\n";
         let of = |members: &str, pool: &str| {
             let objsync = format!("[objsync]\nslot = 1\nmembers = [{members}]\n");
             Sections::from([
                 ("objsync/objsync".to_owned(), objsync),
                 (format!("pool/{pool}"), "[[pool]]\n".to_owned()),
+                ("virtual_service/v".to_owned(), service.to_owned()),
             ])
         };
         let with = |pool: &str| of(&format!("{engine}, {mirror}"), pool);
@@ -353,9 +372,12 @@ mod tests {
                 panic!("{table}")
             };
             assert_eq!(only["slot"].as_integer(), Some(2), "the mirror is beside: {table}");
+            assert_eq!(sections["virtual_service/v"].trim(), "[[virtual_service]]\nname = \"v/tls\"");
         }
         // Nothing is beside where there is none.
-        folder.keep(&Kept { version: 2, sections: of(engine, "p"), part: None }).expect("room");
+        let mut sections = of(engine, "p");
+        sections.remove("virtual_service/v");
+        folder.keep(&Kept { version: 2, sections, part: None }).expect("room");
         let bytes = std::fs::read(folder.configuration()).expect("it is there");
         assert!(proto::Kept::decode(bytes.as_slice()).expect("ours").newer.is_empty());
         std::fs::remove_dir_all(path).expect("ours");
