@@ -70,6 +70,7 @@ impl DataFolder {
         let mut paths: Vec<PathBuf> =
             entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
         paths.sort();
+        let kept_before = gone.kept.len();
         let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         for path in paths.into_iter().filter(|path| name(path).is_none_or(|name| name != MARK)) {
             if name(&path).is_some_and(|name| is_ours(&name)) {
@@ -79,7 +80,7 @@ impl DataFolder {
                 gone.kept.push(path);
             }
         }
-        if gone.kept.iter().any(|kept| kept.starts_with(&self.path)) {
+        if gone.kept.len() > kept_before {
             return Ok(());
         }
         removed(&self.path.join(MARK))?;

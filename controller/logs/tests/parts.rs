@@ -46,7 +46,7 @@ fn records(seed: &mut u64, count: u64, end: Micros) -> Vec<String> {
         json!({
             "report_timestamp": stamp(at), "virtualservice": "web", "response_code": 200 + nth % 3,
             "uri_path": format!("/p/{}", next(seed, 20)), "total_time": 0.1 + nth as f64 / 7.0 % 3.0,
-            "client_src_port": nth, "significant": nth % 5 == 0,
+            "client_src_port": nth, "significant": nth.is_multiple_of(5),
         })
         .to_string()
     };

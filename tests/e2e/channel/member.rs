@@ -39,7 +39,7 @@ fn engines_are_let_in_at_the_port_that_they_expect() {
     command.args(["--data-dir", "data", "--listen", &lab.address().to_string()]);
     let controller = Process::start("controller", command, lab.folder());
     eventually("it listens", secs(20), || TcpStream::connect((lab.ip(), 8443)).is_ok());
-    assert!(controller.printed().contains("engines: 0.0.0.0:8443"), "{}", controller.printed());
+    eventually("it says so", secs(20), || controller.printed().contains("engines: 0.0.0.0:8443"));
 }
 
 //= test CHAN-TLS-02

@@ -411,6 +411,12 @@ impl Node {
         all.into_iter().find(|pid| fits(*pid))
     }
 
+    /// Says whether its member answers, as one of those that have a leader.
+    pub fn has_etcd(&self) -> bool {
+        let said = self.etcd("maintenance/status", &json!({}));
+        said["leader"].as_str().is_some_and(|leader| leader != "0")
+    }
+
     /// Says whether its member leads the other members.
     pub fn leads_etcd(&self) -> bool {
         let said = self.etcd("maintenance/status", &json!({}));

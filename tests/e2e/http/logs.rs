@@ -178,7 +178,8 @@ fn every_field_of_the_log_is_documented_and_has_the_unit_that_stands_there() {
     let server = lab.demo("a");
     let at = lab.address();
     let pool = config::pool("web", &format!("{one_at_a_time}persistence = \"p\""), &[server.address]);
-    let rule = "[[virtual_service.rules]]\nname = \"shut\"\nwhen = { path = { equals = [\"/shut\"] } }\nthen = [{ respond = { status = 403 } }]\n";
+    let rule = "[[virtual_service.rules]]\nname = \"shut\"\nwhen = { path = { equals = [\"/shut\"] } }\nthen = [{ respond = { status = 403 } }]\n\
+                [[virtual_service.rules]]\nname = \"back\"\nwhen = { path = { equals = [\"/count\"] } }\nthen = [{ header = { add = [\"response\", \"x-back\", \"yes\"] } }]\n";
     // One whose clients speak TLS and show certificates, for the fields that only they have.
     pki::authority(lab.folder(), "ca");
     pki::certificate(lab.folder(), "app", "ca", pki::EC, "DNS:app.test", 2);

@@ -10,7 +10,7 @@ use forebay_e2e::pki::{self, EC};
 use forebay_e2e::wait::{ms, secs};
 use forebay_e2e::{Lab, Scene, Wire, bin, config, eventually, system};
 
-use crate::{TRIES, healthy_p99, median, scene_with};
+use crate::{TRIES, healthy_p99, median, scene_with, warm};
 
 /// Handshakes that begin at once.
 const AT_ONCE: usize = 20;
@@ -59,7 +59,7 @@ fn answered_in(at: SocketAddr, hello: &[u8]) -> Duration {
 fn a_flood_of_handshakes_hardly_slows_others() {
     let (_alone, scene, at) = scene();
     let hello = first_message();
-    healthy_p99(&scene);
+    warm(&scene);
     let one = median((0..21).map(|_| answered_in(at, &hello)).collect());
     let (mut quiet, mut attacked, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TRIES {
@@ -112,7 +112,7 @@ fn thousands_of_half_handshakes_cost_little_and_hold_up_nobody() {
     let (_alone, scene, at) = scene();
     system::raise_file_limit();
     let hello = first_message();
-    healthy_p99(&scene);
+    warm(&scene);
     let before = system::private_kib(scene.engine.process.pid());
     let wires: Vec<Wire> = (0..HALVES)
         .map(|_| {

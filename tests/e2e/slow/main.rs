@@ -100,20 +100,29 @@ fn standstill(scene: &Scene) {
     });
 }
 
-/// The time that 99 % of a healthy client's requests stay below: in the gate a quarter of the requests.
+/// The time that 99 % of a healthy client's requests stay below.
 fn healthy_p99(scene: &Scene) -> Duration {
-    let count = if forebay_e2e::long() { 10_000 } else { 2_500 };
+    let mut times = healthy(scene, 10_000);
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+/// Has what is made at first use made, and what is to go back go back.
+fn warm(scene: &Scene) {
+    healthy(scene, 2_500);
+}
+
+/// The times of so many requests of a healthy client.
+fn healthy(scene: &Scene, count: usize) -> Vec<Duration> {
     let mut client = Client::new(scene.at);
-    let mut times: Vec<Duration> = (0..count)
+    (0..count)
         .map(|n| {
             let began = Instant::now();
             let answer = client.get("/health").unwrap_or_else(|e| panic!("healthy request {n}: {e}"));
             assert_eq!(answer.status, 200);
             began.elapsed()
         })
-        .collect();
-    times.sort_unstable();
-    times[times.len() * 99 / 100]
+        .collect()
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -124,7 +133,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 #[track_caller]
 fn healthy_clients_hardly_notice(kind: &Slow) {
     let (_alone, scene) = scene();
-    healthy_p99(&scene);
+    warm(&scene);
     let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
     for _ in 0..TRIES {
         quiet.push(healthy_p99(&scene));
@@ -164,7 +173,7 @@ fn costs_little_memory(kind: &Slow) {
     system::raise_file_limit();
     // Everything that is made at first use is made now, at the width of this attack's start.
     drop((0..50).map(|_| kind.connect(&scene)).collect::<Vec<_>>());
-    healthy_p99(&scene);
+    warm(&scene);
     let open =
         |engine: &Engine| engine.metric("forebay_client_connections_open", &[("virtual_service", "web")]);
     eventually("the first ones are gone", secs(60), || open(&scene.engine) <= 2.0);
@@ -172,7 +181,7 @@ fn costs_little_memory(kind: &Slow) {
     let wires: Vec<Wire> = (0..count).map(|_| kind.connect(&scene)).collect();
     eventually("all of them are being served", secs(20), || open(&scene.engine) >= count as f64);
     standstill(&scene);
-    healthy_p99(&scene);
+    warm(&scene);
     let after = system::private_kib(scene.engine.process.pid());
     let each = after.saturating_sub(before) as f64 / count as f64;
     println!("{each:.1} KiB for each of {count} slow connections ({before} -> {after} KiB)");
@@ -229,7 +238,7 @@ fn memory_that_a_crowd_needed_goes_back_when_all_of_it_is_idle() {
     const KIB_KEPT: u64 = 4096;
     let (_alone, scene) = scene();
     system::raise_file_limit();
-    healthy_p99(&scene);
+    warm(&scene);
     let before = system::written_kib(scene.engine.process.pid());
     let mut wires: Vec<Wire> = (0..CROWD).map(|_| Wire::connect(scene.at).unwrap()).collect();
     for wire in &mut wires {

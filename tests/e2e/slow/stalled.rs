@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use forebay_e2e::wait::{ms, secs};
 use forebay_e2e::{Lab, config, eventually, system};
 
-use crate::{KIB_PER_CONNECTION_MAX, healthy_p99, scene_with};
+use crate::{KIB_PER_CONNECTION_MAX, scene_with, warm};
 
 /// Bytes that each connection must have passed on before it counts as stalled: more than a large buffer, so that
 /// whoever holds what it reads has read enough to hold much.
@@ -105,14 +105,14 @@ fn costs_little_memory_stalled(request: &str, both_ways: bool) {
     };
     // Everything that is made at first use is made now, at the width of this attack's start.
     drop(stall(50));
-    healthy_p99(&scene);
+    warm(&scene);
     let open = || scene.engine.metric("forebay_client_connections_open", &[("virtual_service", "stalled")]);
     server_side.streams.lock().expect("no holder panics").clear();
     eventually("the first ones are gone", secs(60), || open() == 0.0);
     let before = system::private_kib(scene.engine.process.pid());
     let clients = stall(count);
     eventually("all of them are being served", secs(60), || open() == count as f64);
-    healthy_p99(&scene);
+    warm(&scene);
     let after = system::private_kib(scene.engine.process.pid());
     let each = after.saturating_sub(before) as f64 / count as f64;
     println!("{each:.1} KiB for each of {count} stalled connections ({before} -> {after} KiB)");
